@@ -1,0 +1,938 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False
+"""The Python runtime: models, calls and streams over the C core.
+
+Arrays come in as NumPy arrays whose memory the core reads and writes in place; nothing is copied
+or converted behind the caller's back, except that ids and lengths may be of any integer dtype.
+"""
+
+import mmap
+import os
+
+import numpy as np
+
+cimport cython
+cimport numpy as cnp
+from cpython.buffer cimport PyBUF_SIMPLE, Py_buffer, PyBuffer_Release, PyObject_GetBuffer
+from cython.parallel cimport parallel
+from libc.stdint cimport int32_t, uint32_t
+from libc.string cimport memset
+
+from ._lrt cimport *
+
+from .errors import FormatError, InputError
+
+cnp.import_array()
+
+cdef enum:
+    MAX_IO = 64
+    MAX_STEPS = 0x7fffffff
+    POOL = 8  # idle sessions that a model keeps
+
+_KINDS = {LRT_SEQ: "seq", LRT_VEC: "vec", LRT_IDS: "ids", LRT_LENGTHS: "lengths"}
+
+
+# -- kernels ------------------------------------------------------------------------------------------
+
+
+def kernels():
+    """Names of the kernel tables that this CPU can run, best first."""
+    names, i = [], 0
+    while lrt_kernels_at(i) != NULL:
+        if lrt_kernels_usable(lrt_kernels_at(i)):
+            names.append(lrt_kernels_name(lrt_kernels_at(i)).decode())
+        i += 1
+    return names
+
+
+def _all_kernels():
+    """Names of all kernel tables in this build, best first, and whether each is fused."""
+    tables, i = [], 0
+    while lrt_kernels_at(i) != NULL:
+        tables.append((lrt_kernels_name(lrt_kernels_at(i)).decode(), bool(lrt_kernels_fused(lrt_kernels_at(i)))))
+        i += 1
+    return tables
+
+
+cdef const lrt_kernels *_find_kernels(name) except NULL:
+    cdef const lrt_kernels *k = lrt_kernels_best()
+    if name is None:
+        name = os.environ.get("LSTM_RT_KERNELS") or None
+    if name is not None:
+        k = lrt_kernels_by_name(name.encode())
+        if k == NULL:
+            raise ValueError(f"kernels {name!r} are not available here; available: {', '.join(kernels())}")
+    return k
+
+
+def _has_openmp():
+    return bool(LRT_OPENMP)
+
+
+def activate(int code, double alpha, double beta, x, kernels=None):
+    """Activation ``code`` (docs/format.md) of one row of float32, by a kernel table: for tests."""
+    cdef cnp.ndarray a = np.ascontiguousarray(x, np.float32).ravel()
+    cdef cnp.ndarray y = np.empty_like(a)
+    cdef const lrt_kernels *k = _find_kernels(kernels)
+    cdef int e = lrt_activate(k, code, alpha, beta, <const float *>cnp.PyArray_DATA(a),
+                              <float *>cnp.PyArray_DATA(y), a.size)
+    if e != LRT_OK:
+        raise ValueError(lrt_error_text(e).decode())
+    return y
+
+
+# -- threads ------------------------------------------------------------------------------------------
+
+# libgomp hangs in a forked child that opens a team, so a child runs on one thread.
+cdef bint _forked = False
+
+
+def _after_fork():
+    global _forked
+    _forked = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def _cpus():
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _thread_count(threads):
+    if threads == "auto":
+        return min(_cpus(), 64)
+    if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= 64:
+        raise ValueError(f"threads is {threads!r}, expected 'auto' or an integer from 1 to 64")
+    return threads
+
+
+cdef void _run_team(lrt_session *s, int lanes) noexcept nogil:
+    cdef lrt_team team
+    memset(&team, 0, sizeof(team))
+    with parallel(num_threads=lanes):
+        lrt_team_run(s, &team)
+
+
+cdef int _execute(lrt_session *s, const lrt_call_args *call, uint32_t most) noexcept nogil:
+    cdef int e = lrt_prepare(s, call)
+    cdef uint32_t lanes = 1
+    if e != LRT_OK:
+        return e
+    if most > 1:
+        lanes = lrt_worthwhile_lanes(s, call, most)
+    if lanes > 1:
+        _run_team(s, <int>lanes)
+    else:
+        lrt_run(s, 0, 1, NULL, NULL)
+    return LRT_OK
+
+
+# -- sessions -----------------------------------------------------------------------------------------
+
+
+@cython.final
+cdef class _Session:
+    """Memory and state of one run at a time."""
+
+    cdef void *memory
+    cdef lrt_session *s
+    cdef lrt_limits limits
+    cdef object model  # keeps the blob alive
+    cdef readonly size_t nbytes
+
+    def __dealloc__(self):
+        lrt_aligned_free(self.memory)
+
+    cdef bint holds(self, const lrt_limits *need, bint chunked) noexcept:
+        cdef int i
+        if need.batch > self.limits.batch or need.lanes > self.limits.lanes:
+            return False
+        for i in range(LRT_MAX_AXES):
+            if not chunked and need.steps[i] > self.limits.steps[i]:
+                return False
+        return True
+
+
+cdef _Session _new_session(Model model, const lrt_limits *limits):
+    cdef _Session session = _Session.__new__(_Session)
+    cdef size_t size = lrt_session_size(&model.m, limits)
+    cdef int e
+    if size == 0:
+        raise MemoryError(lrt_error_text(34).decode())
+    session.memory = lrt_aligned_alloc(size)
+    if session.memory == NULL:
+        raise MemoryError(f"{size} bytes for a batch of {limits.batch} could not be allocated")
+    e = lrt_session_init(&session.s, &model.m, model.k, limits, session.memory, size)
+    if e != LRT_OK:
+        raise RuntimeError(lrt_error_text(e).decode())
+    session.limits = limits[0]
+    session.model = model
+    session.nbytes = size
+    return session
+
+
+# -- ports: named inputs and outputs ------------------------------------------------------------------
+
+
+class Port:
+    """A named input or output of a model.
+
+    ``shape`` has ``"N"`` for the batch and ``"T"`` (``"T0"``, ``"T1"``... with several time axes)
+    for the steps; ``dtype`` is what a call expects or gives.
+    """
+
+    __slots__ = ("name", "kind", "shape", "dtype", "size", "axis")
+
+    def __init__(self, name, kind, size, axis, n_axes):
+        steps = "T" if n_axes == 1 else f"T{axis}"
+        self.name, self.kind, self.size = name, kind, size
+        self.axis = None if kind == "vec" else axis
+        self.shape = {"seq": ("N", steps, size), "vec": ("N", size), "ids": ("N", steps), "lengths": ("N",)}[kind]
+        self.dtype = "float32" if kind in ("seq", "vec") else "int32"
+
+    def __repr__(self):
+        dims = ", ".join(map(str, self.shape))
+        return f"<{self.name!r}: {self.dtype} ({dims}{',' if len(self.shape) == 1 else ''})>"
+
+
+cdef _describe(const lrt_model *m, lrt_io io):
+    name = (<const char *>io.name)[:io.name_size].decode("utf-8", "replace")
+    return Port(name, _KINDS[io.kind], io.size, io.axis, m.n_axes)
+
+
+# -- checking arrays ----------------------------------------------------------------------------------
+
+cdef str _shape_text(tuple shape):
+    return "(" + ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "") + ")"
+
+
+cdef _bad_array(str what, tuple shape, str dtype, x):
+    if not isinstance(x, np.ndarray):
+        got = f"a {type(x).__name__}"
+    else:
+        got = f"{x.dtype} {_shape_text(x.shape)}" + ("" if x.flags.c_contiguous else ", not C-contiguous")
+    hint = ""
+    if isinstance(x, np.ndarray) and x.dtype.kind == "f" and x.dtype != np.float32:
+        hint = "; convert it with x.astype(numpy.float32)"
+    elif isinstance(x, np.ndarray) and not x.flags.c_contiguous:
+        hint = "; make it so with numpy.ascontiguousarray(x)"
+    return InputError(f"{what}: got {got}, expected a C-contiguous array {dtype} {_shape_text(shape)}{hint}")
+
+
+cdef inline bint _is_f32(object x, int ndim) noexcept:
+    return (cnp.PyArray_CheckExact(x) and cnp.PyArray_TYPE(<cnp.ndarray>x) == cnp.NPY_FLOAT32
+            and cnp.PyArray_NDIM(<cnp.ndarray>x) == ndim and cnp.PyArray_IS_C_CONTIGUOUS(<cnp.ndarray>x)
+            and cnp.PyArray_ISALIGNED(<cnp.ndarray>x) and cnp.PyArray_ISNOTSWAPPED(<cnp.ndarray>x))
+
+
+cdef _int32(str what, tuple shape, x):
+    """Ids or lengths as C-contiguous int32: any integer dtype, values checked to fit."""
+    a = x if isinstance(x, np.ndarray) else np.asarray(x)
+    if a.dtype.kind not in "iu" or a.ndim != len(shape):
+        raise _bad_array(what, shape, "int32", a)
+    if a.dtype != np.int32 and a.size:
+        lo, hi = a.min(), a.max()
+        if lo < -(1 << 31) or hi >= 1 << 31:
+            raise InputError(f"{what}: {lo if lo < 0 else hi} does not fit into int32")
+    return np.ascontiguousarray(a, np.int32)
+
+
+# -- models -------------------------------------------------------------------------------------------
+
+
+cdef class Model:
+    """A model ready to run. Make one with :func:`lstm_rt.load` or :func:`lstm_rt.LSTM`.
+
+    Calls are pure: each starts from zero state or from ``state=`` and leaves nothing behind. One
+    model may be called from many Python threads at once; the GIL is released while it computes.
+    """
+
+    cdef lrt_model m
+    cdef const lrt_kernels *k
+    cdef Py_buffer view
+    cdef bint has_view
+    cdef object owner
+    cdef list pool
+    cdef readonly list inputs
+    cdef readonly list outputs
+    cdef readonly object threads
+    cdef uint32_t most  # threads as a number
+    cdef bint chunked
+    cdef bint batched_states
+    cdef list slots  # (layer, is_cell, directions, size) per slot, found with the first session
+
+    def __cinit__(self, blob, threads="auto", kernels=None):
+        cdef int e
+        cdef uint32_t i
+        self.has_view = False
+        self.k = _find_kernels(kernels)
+        self.most = _thread_count(threads)
+        self.threads = threads
+        PyObject_GetBuffer(blob, &self.view, PyBUF_SIMPLE)
+        self.has_view = True
+        if <size_t>self.view.buf % 64:  # bytes objects rarely are aligned
+            PyBuffer_Release(&self.view)
+            self.has_view = False
+            blob = _aligned_copy(blob)
+            PyObject_GetBuffer(blob, &self.view, PyBUF_SIMPLE)
+            self.has_view = True
+        self.owner = blob
+        e = lrt_model_open(&self.m, self.view.buf, self.view.len)
+        if e != LRT_OK:
+            raise _format_error(e, self.view.buf, self.view.len)
+        self.pool = []
+        self.inputs = [_describe(&self.m, lrt_model_input(&self.m, i)) for i in range(self.m.n_inputs)]
+        self.outputs = [_describe(&self.m, lrt_model_output(&self.m, i)) for i in range(self.m.n_outputs)]
+        self.chunked = _runs_in_chunks(&self.m)
+        self.slots = None
+
+    def __dealloc__(self):
+        if self.has_view:
+            PyBuffer_Release(&self.view)
+
+    # -- running
+
+    def __call__(self, *inputs, lengths=None, state=None, return_state=False, out=None, threads=None, **named):
+        """Run the model.
+
+        Args:
+            *inputs, **named: one array per input, in order or by name (see :attr:`inputs`):
+                float32 ``(N, T, F)`` for sequences, integer ``(N, T)`` for ids. Without the batch
+                axis (``(T, F)``, ``(T,)``) the outputs come without it too.
+            lengths: valid steps per row, integers ``(N,)``; with several time axes a dict from
+                the name of a sequence input. Steps beyond a row's length do not count: outputs
+                there are 0, final states and last steps are those of the last valid step.
+            state: initial state, as ``return_state`` gives it; zero by default.
+            return_state: also return the final state.
+            out: array(s) to write the output(s) into: float32, C-contiguous, of the right shape.
+            threads: at most this many threads for this call; more than is useful are never used.
+
+        Returns:
+            One output as an array, several as a tuple; with ``return_state`` a pair of that and
+            the state. Layers of one kind and size give PyTorch's form: ``h`` or ``(h, c)`` of
+            shape ``(layers * directions, N, H)``; others a tuple with ``h`` or ``(h, c)`` of
+            shape ``(directions, N, size)`` per layer.
+
+        Raises:
+            InputError: an argument is not what the model expects; the message says what is.
+        """
+        cdef lrt_call_args call
+        cdef const void *ins[MAX_IO]
+        cdef float *outs[MAX_IO]
+        cdef const int32_t *lens[8]
+        cdef _Session session
+        cdef uint32_t most = self.most if threads is None else <uint32_t>_thread_count(threads)
+        cdef int e
+        cdef tuple arrays = inputs if not named else self._by_name(inputs, named)
+        cdef list keep = []
+        cdef bint batched
+        if _forked:
+            most = 1
+        batched = self._take_inputs(arrays, &call, ins, keep)
+        self._take_lengths(lengths, &call, lens, keep, batched)
+        results = self._take_outputs(out, &call, outs, batched)
+        call.inputs = ins
+        call.outputs = outs
+        call.lengths = lens
+        call.keep_state = state is not None
+        session = self._borrow(&call, most)
+        try:
+            if state is not None:
+                self._set_state(session, state, call.batch, batched)
+            with nogil:
+                e = _execute(session.s, &call, most)
+            if e != LRT_OK:
+                raise self._call_error(e, arrays, lengths)
+            if return_state:
+                final = self._get_state(session, call.batch, batched)
+        finally:
+            if len(self.pool) < POOL:
+                self.pool.append(session)
+        result = results[0] if len(results) == 1 else tuple(results)
+        return (result, final) if return_state else result
+
+    cdef tuple _by_name(self, tuple inputs, dict named):
+        names = [p.name for p in self.inputs]
+        arrays = dict(zip(names, inputs))
+        for name, array in named.items():
+            if name not in names:
+                raise TypeError(f"unexpected argument {name!r}; inputs of this model: {', '.join(names)}")
+            if name in arrays:
+                raise TypeError(f"input {name!r} is given twice")
+            arrays[name] = array
+        missing = [n for n in names if n not in arrays]
+        if missing:
+            raise TypeError(f"input {missing[0]!r} is missing; inputs of this model: {', '.join(names)}")
+        return inputs[:0] + tuple([arrays[n] for n in names]) + inputs[len(names):]
+
+    cdef bint _take_inputs(self, tuple arrays, lrt_call_args *call, const void **ins, list keep) except -1:
+        """Check the inputs, fill the call's batch and steps; returns whether they have a batch axis."""
+        cdef Py_ssize_t i, n, t, batch = -1, first_ndim
+        cdef Py_ssize_t steps[8]
+        cdef bint batched = True
+        if len(arrays) != len(self.inputs):
+            names = ", ".join(p.name for p in self.inputs)
+            raise TypeError(f"{len(arrays)} inputs given, this model takes {len(self.inputs)}: {names}")
+        memset(call, 0, sizeof(call[0]))
+        for i in range(8):
+            steps[i] = -1
+        for i in range(len(arrays)):
+            port = self.inputs[i]
+            x = arrays[i]
+            if i == 0:
+                batched = _has_batch(port, x)
+            shape = port.shape if batched else port.shape[1:]
+            what = f"input {port.name!r}"
+            if port.kind == "lengths" and not batched:
+                x = _int32(what, ("N",), np.atleast_1d(np.asarray(x)))
+            elif port.dtype == "int32":
+                x = _int32(what, shape, x)
+            elif not _is_f32(x, len(shape)):
+                raise _bad_array(what, shape, "float32", x)
+            keep.append(x)
+            ins[i] = cnp.PyArray_DATA(<cnp.ndarray>x)
+            n = cnp.PyArray_DIM(<cnp.ndarray>x, 0) if batched or port.kind == "lengths" else 1
+            if batch < 0:
+                batch = n
+            if n != batch:
+                raise InputError(f"{what} has a batch of {n}, the inputs before it {batch}")
+            if port.kind == "seq" and x.shape[x.ndim - 1] != port.size or port.kind == "vec" and x.shape[x.ndim - 1] != port.size:
+                raise _bad_array(what, shape, "float32", x)
+            if port.kind == "seq" or port.kind == "ids":
+                t = cnp.PyArray_DIM(<cnp.ndarray>x, 1 if batched else 0)
+                if steps[port.axis] < 0:
+                    steps[port.axis] = t
+                elif steps[port.axis] != t:
+                    raise InputError(f"{what} has {t} steps, an input before it on its time axis {steps[port.axis]}")
+        if batch < 1 or batch > 1 << 24:
+            raise InputError(f"the batch is {batch}, expected 1 to {1 << 24}")
+        call.batch = <uint32_t>batch
+        for i in range(self.m.n_axes):
+            if steps[i] > MAX_STEPS:
+                raise InputError(f"{steps[i]} steps are more than {MAX_STEPS}")
+            call.steps[i] = <uint32_t>max(steps[i], 0)
+        return batched
+
+    cdef int _take_lengths(self, lengths, lrt_call_args *call, const int32_t **lens, list keep, bint batched) except -1:
+        cdef int axis
+        for axis in range(8):
+            lens[axis] = NULL
+        if lengths is None:
+            return 0
+        if not isinstance(lengths, dict):
+            names = [p.name for p in self.inputs if p.kind in ("seq", "ids")]
+            if self.m.n_axes != 1:
+                raise InputError(f"this model has several time axes: give lengths as a dict of {', '.join(names)}")
+            lengths = {names[0]: lengths}
+        ports = {p.name: p for p in self.inputs}
+        for name, given in lengths.items():
+            if name not in ports or ports[name].kind not in ("seq", "ids"):
+                raise InputError(f"lengths for {name!r}, which is not a sequence input of this model")
+            axis = ports[name].axis
+            if any(p.kind == "lengths" and p.axis == axis for p in self.inputs):
+                raise InputError(f"the lengths of {name!r} are an input of this model of their own")
+            a = _int32("lengths", ("N",), given if batched else np.atleast_1d(np.asarray(given)))
+            if len(a) != call.batch:
+                raise InputError(f"lengths has {len(a)} entries, expected one per row: {call.batch}")
+            keep.append(a)
+            lens[axis] = <const int32_t *>cnp.PyArray_DATA(<cnp.ndarray>a)
+        return 0
+
+    cdef list _take_outputs(self, out, const lrt_call_args *call, float **outs, bint batched):
+        cdef Py_ssize_t i
+        cdef list results = []
+        given = out if isinstance(out, (tuple, list)) else (out,) * (1 if out is not None else len(self.outputs))
+        if len(given) != len(self.outputs):
+            raise InputError(f"out holds {len(given)} arrays, this model has {len(self.outputs)} outputs")
+        for i in range(len(self.outputs)):
+            port = self.outputs[i]
+            shape = (call.batch,) if batched else ()
+            if port.kind == "seq":
+                shape += (call.steps[port.axis],)
+            shape += (port.size,)
+            y = given[i]
+            if y is None:
+                y = np.empty(shape, np.float32)
+            elif not _is_f32(y, len(shape)) or y.shape != shape or not y.flags.writeable:
+                raise _bad_array(f"out for {port.name!r}", shape, "writeable float32", y)
+            results.append(y)
+            outs[i] = <float *>cnp.PyArray_DATA(<cnp.ndarray>y)
+        return results
+
+    cdef _Session _borrow(self, const lrt_call_args *call, uint32_t most):
+        """An idle session that is large enough, or a new one in place of one that is not."""
+        cdef lrt_limits need
+        cdef _Session session
+        cdef int i
+        need.batch = call.batch
+        need.lanes = most
+        for i in range(8):
+            need.steps[i] = 0 if self.chunked else call.steps[i]
+        if self.pool:
+            session = self.pool.pop()
+            if session.holds(&need, self.chunked):
+                return session
+            need.batch = max(need.batch, session.limits.batch)
+            need.lanes = max(need.lanes, session.limits.lanes)
+            if not self.chunked:
+                for i in range(8):
+                    need.steps[i] = max(need.steps[i], session.limits.steps[i])
+        return _new_session(self, &need)
+
+    def _call_error(self, int e, tuple arrays, lengths):
+        """The exception for an error of lrt_prepare, with the number that is in the way."""
+        if e == LRT_E_TOKEN:
+            tables = self._tables()
+            for port, x in zip(self.inputs, arrays):
+                if port.kind != "ids" or port.name not in tables:
+                    continue
+                x, rows = np.asarray(x), tables[port.name]
+                bad = np.argwhere((x < 0) | (x >= rows))
+                if len(bad):
+                    at = tuple(bad[0].tolist())
+                    return InputError(f"input {port.name!r}: id {x[at]} at {list(at)}, expected 0 to {rows - 1}")
+        if e == LRT_E_LENGTH:
+            given = lengths if lengths is not None else [
+                x for p, x in zip(self.inputs, arrays) if p.kind == "lengths"]
+            return InputError(f"lengths {given}: each must be from 0 to the number of steps")
+        return InputError(lrt_error_text(e).decode())
+
+    def _tables(self):
+        """Rows of the smallest embedding table that each ids input meets."""
+        graph = self._graph()
+        rows = {}
+        for node in graph.nodes:
+            if node.op == "embedding":
+                name = graph.values[node.inputs[0]].name
+                rows[name] = min(rows.get(name, 1 << 31), len(node.weights["table"]))
+        return rows
+
+    # -- state
+
+    cdef list _slots(self, _Session session):
+        cdef lrt_slot slot
+        cdef uint32_t i
+        if self.slots is None:
+            found = []
+            for i in range(lrt_slot_count(session.s)):
+                lrt_slot_info(session.s, i, &slot)
+                found.append((slot.layer, bool(slot.is_cell), slot.directions, slot.size))
+            self.slots = found
+        return self.slots
+
+    cdef _get_state(self, _Session session, uint32_t batch, bint batched):
+        cdef list arrays = []
+        cdef uint32_t i
+        for i, (_, _, directions, size) in enumerate(self._slots(session)):
+            a = np.empty((directions, batch, size), np.float32)
+            lrt_slot_get(session.s, i, batch, <float *>cnp.PyArray_DATA(<cnp.ndarray>a))
+            arrays.append(a if batched else a[:, 0])
+        return _join_state(self.slots, arrays)
+
+    cdef int _set_state(self, _Session session, state, uint32_t batch, bint batched) except -1:
+        cdef uint32_t i
+        cdef list arrays = _split_state(self._slots(session), state)
+        checked = []
+        for (_, is_cell, directions, size), a in zip(self.slots, arrays):
+            shape = (directions, batch, size) if batched else (directions, size)
+            a = a if not isinstance(a, np.ndarray) or a.flags.c_contiguous else np.ascontiguousarray(a)
+            if not _is_f32(a, len(shape)) or a.shape != shape:
+                raise _bad_array(f"state {'c' if is_cell else 'h'} of a layer", shape, "float32", a)
+            checked.append(a)
+        lrt_session_reset(session.s)
+        for i, a in enumerate(checked):
+            lrt_slot_set(session.s, i, batch, <const float *>cnp.PyArray_DATA(<cnp.ndarray>a))
+        return 0
+
+    # -- streams
+
+    def stream(self, batch=1, threads=None):
+        """A :class:`Stream`: the model with a state of its own, fed step by step or in chunks.
+
+        Args:
+            batch: rows that step together.
+            threads: at most this many threads per step; by default the model's.
+
+        Raises:
+            InputError: the model needs the whole sequence (a reverse direction, several inputs
+                on different time axes, the first step), so it cannot stream.
+        """
+        return Stream(self, batch, threads)
+
+    # -- inspection
+
+    def _graph(self):
+        from .format import loads_graph
+        return loads_graph(self._bytes())
+
+    def _bytes(self):
+        return bytes(self.owner)
+
+    @property
+    def info(self):
+        """Facts about the model as a dict: sizes, layers, parameters, source, kernels. Reads all weights."""
+        from ._info import describe
+        return describe(self)
+
+    @property
+    def kernels(self):
+        """Name of the kernel table that runs this model."""
+        return lrt_kernels_name(self.k).decode()
+
+    @property
+    def streams(self):
+        """Can the model run step by step?"""
+        return bool(lrt_model_streams(&self.m))
+
+    @property
+    def nbytes(self):
+        """Size of the model file in bytes."""
+        return self.view.len
+
+    def session_nbytes(self, batch=1, steps=0):
+        """Bytes of working memory that a call of this batch and number of steps takes."""
+        cdef lrt_limits limits
+        cdef int i
+        limits.batch = batch
+        limits.lanes = 1
+        for i in range(8):
+            limits.steps[i] = 0 if self.chunked else steps
+        return lrt_session_size(&self.m, &limits)
+
+    def verify(self):
+        """Check the checksum, then run the self-test vector that the file carries.
+
+        Returns:
+            dict: ``ok``, ``max_abs_err`` and ``outputs`` (per output: name, max_abs_err, ok), or
+            ``ok`` None when the file has no self-test.
+
+        Raises:
+            FormatError: the checksum is wrong.
+        """
+        from ._info import verify
+        return verify(self)
+
+    def save(self, path):
+        """Write the model as a ``.lrt`` file; it appears whole or not at all."""
+        from .format import write_atomically
+        write_atomically(path, self._bytes())
+
+    def __repr__(self):
+        ins, outs = ", ".join(map(repr, self.inputs)), ", ".join(map(repr, self.outputs))
+        return f"<lstm_rt.Model {ins} -> {outs}, {self.nbytes} bytes, {self.kernels}>"
+
+    def __reduce__(self):
+        return _rebuild, (self._bytes(), self.threads)
+
+    def __copy__(self):
+        return self
+
+    def __deepcopy__(self, memo):
+        return Model(self.owner, self.threads, self.kernels)
+
+
+def _rebuild(blob, threads):
+    return Model(blob, threads)
+
+
+cdef _aligned_copy(blob):
+    raw = np.empty(len(blob) + 64, np.uint8)
+    cdef Py_ssize_t at = -(<Py_ssize_t>cnp.PyArray_DATA(<cnp.ndarray>raw)) % 64
+    aligned = raw[at:at + len(blob)]
+    aligned[:] = np.frombuffer(blob, np.uint8)
+    return aligned
+
+
+cdef _format_error(int e, const void *blob, Py_ssize_t size):
+    text = lrt_error_text(e).decode()
+    if e == LRT_E_VERSION:
+        version = int.from_bytes((<const unsigned char *>blob)[8:12], "little")
+        text = f"format version {version}; this runtime reads version {LRT_FORMAT_VERSION}"
+    return FormatError(f"not a usable .lrt file ({size} bytes): {text}", e)
+
+
+def validate(blob):
+    """Raise FormatError unless these bytes are a valid ``.lrt`` file (checksum aside)."""
+    Model(blob, 1)
+
+
+cdef bint _runs_in_chunks(const lrt_model *m):
+    """A causal model's memory does not depend on the steps asked for."""
+    cdef lrt_limits limits
+    cdef int i
+    cdef size_t few, many
+    limits.batch = 1
+    limits.lanes = 1
+    for i in range(8):
+        limits.steps[i] = 1 << 12
+    few = lrt_session_size(m, &limits)
+    for i in range(8):
+        limits.steps[i] = 1 << 13
+    many = lrt_session_size(m, &limits)
+    return few == many
+
+
+cdef bint _has_batch(port, x) except -1:
+    ndim = x.ndim if isinstance(x, np.ndarray) else np.ndim(x)
+    full = len(port.shape)
+    if ndim != full and ndim != full - 1:
+        raise _bad_array(f"input {port.name!r}", port.shape, port.dtype, x)
+    return ndim == full
+
+
+cdef bint _is_uniform(list slots):
+    """All layers of one kind and size: states can be stacked as PyTorch does."""
+    per_layer = {}
+    for layer, is_cell, _, size in slots:
+        per_layer.setdefault(layer, []).append((is_cell, size))
+    return len({tuple(v) for v in per_layer.values()}) == 1
+
+
+cdef _join_state(list slots, list arrays):
+    cells = [a for (_, is_cell, _, _), a in zip(slots, arrays) if is_cell]
+    hiddens = [a for (_, is_cell, _, _), a in zip(slots, arrays) if not is_cell]
+    if not slots:
+        return ()
+    if _is_uniform(slots):
+        h = np.concatenate(hiddens) if len(hiddens) > 1 else hiddens[0]
+        if not cells:
+            return h
+        return h, np.concatenate(cells) if len(cells) > 1 else cells[0]
+    layers = {}
+    for (layer, _, _, _), a in zip(slots, arrays):
+        layers.setdefault(layer, []).append(a)
+    return tuple([v[0] if len(v) == 1 else tuple(v) for v in layers.values()])
+
+
+cdef list _split_state(list slots, state):
+    """The arrays of each slot, from the form that _join_state gives."""
+    cdef list out = []
+    n_layers = slots[len(slots) - 1][0] + 1 if slots else 0
+    has_cells = any([s[1] for s in slots])
+    if _is_uniform(slots) if slots else False:
+        parts = tuple(state) if has_cells and isinstance(state, (tuple, list)) else (state,)
+        if len(parts) != (2 if has_cells else 1):
+            raise InputError(f"state: expected {'a pair (h, c)' if has_cells else 'one array h'}")
+        directions = slots[0][2]
+        total = sum([s[2] for s in slots if not s[1]])
+        for p in parts:
+            if not isinstance(p, np.ndarray) or p.ndim < 2 or p.shape[0] != total:
+                got = _shape_text(p.shape) if isinstance(p, np.ndarray) else type(p).__name__
+                raise InputError(f"state: got {got}, expected float32 arrays with a first axis of {total} "
+                                 "(layers * directions)")
+        at = [0, 0]
+        for _, is_cell, directions, _ in slots:
+            i = 1 if is_cell else 0
+            out.append(parts[i][at[i]:at[i] + directions])
+            at[i] += directions
+        return out
+    if not isinstance(state, (tuple, list)) or len(state) != n_layers:
+        raise InputError(f"state: expected a tuple with one entry for each of {n_layers} recurrent layers")
+    for layer, entry in enumerate(state):
+        count = len([s for s in slots if s[0] == layer])
+        parts = tuple(entry) if isinstance(entry, (tuple, list)) else (entry,)
+        if len(parts) != count:
+            raise InputError(f"state of layer {layer}: expected {'a pair (h, c)' if count == 2 else 'one array h'}")
+        out.extend(parts)
+    return out
+
+
+# -- streams ------------------------------------------------------------------------------------------
+
+
+@cython.final
+cdef class Stream:
+    """A model with its own running state. Not for use by several threads at once.
+
+    ``step`` takes one time step and ``feed`` a chunk of them; however a sequence is cut, the
+    results are the same bits. After the first call nothing is allocated when ``out`` is given.
+    """
+
+    cdef Model model
+    cdef _Session session
+    cdef lrt_call_args call
+    cdef const void *ins[MAX_IO]
+    cdef float *outs[MAX_IO]
+    cdef readonly int batch
+    cdef uint32_t most
+    cdef bint simple  # one float input, one output
+    cdef Py_ssize_t in_size, out_size
+
+    def __init__(self, Model model, batch=1, threads=None):
+        cdef lrt_limits limits
+        cdef int i
+        if not lrt_model_streams(&model.m):
+            raise InputError(f"this model cannot stream: {lrt_error_text(39).decode()}")
+        if isinstance(batch, bool) or not isinstance(batch, int) or not 1 <= batch <= 1 << 24:
+            raise InputError(f"batch is {batch!r}, expected an integer from 1 to {1 << 24}")
+        if any([p.kind == "lengths" for p in model.inputs]):
+            raise InputError("a model with lengths as an input cannot stream")
+        self.most = model.most if threads is None else _thread_count(threads)
+        limits.batch = batch
+        limits.lanes = self.most
+        for i in range(8):
+            limits.steps[i] = 0
+        self.model = model
+        self.batch = batch
+        self.session = _new_session(model, &limits)
+        memset(&self.call, 0, sizeof(self.call))
+        self.call.batch = batch
+        self.call.inputs = self.ins
+        self.call.outputs = self.outs
+        self.call.keep_state = 1
+        self.simple = len(model.inputs) == 1 and model.inputs[0].kind == "seq" and len(model.outputs) == 1
+        self.in_size = model.inputs[0].size
+        self.out_size = model.outputs[0].size
+
+    def step(self, x, *more, out=None):
+        """One time step: float32 ``(F,)`` for a batch of 1 or ``(N, F)``; ids ``(N,)`` or one integer.
+
+        Returns the output(s) of this step, ``(F,)`` or ``(N, F)`` like the input, in ``out`` if given.
+        """
+        if self.simple and not more and self._fits(x, self.in_size):
+            if out is None:
+                y = np.empty(x.shape[:x.ndim - 1] + (self.out_size,), np.float32)
+            elif (self._fits(out, self.out_size) and cnp.PyArray_ISWRITEABLE(<cnp.ndarray>out)
+                  and cnp.PyArray_NDIM(<cnp.ndarray>out) == cnp.PyArray_NDIM(<cnp.ndarray>x)):
+                y = out
+            else:
+                raise self._bad_step(out, self.model.outputs[0], "out")
+            self.ins[0] = cnp.PyArray_DATA(<cnp.ndarray>x)
+            self.outs[0] = <float *>cnp.PyArray_DATA(<cnp.ndarray>y)
+            self._run(1)
+            return y
+        return self._general((x, *more), out, True)
+
+    def feed(self, x, *more, out=None):
+        """A chunk of steps: ``(T, F)`` for a batch of 1 or ``(N, T, F)``; returns outputs alike."""
+        return self._general((x, *more), out, False)
+
+    def reset(self):
+        """Back to zero state."""
+        lrt_session_reset(self.session.s)
+
+    @property
+    def state(self):
+        """The state, in the form of ``Model.__call__``'s; a copy. May be set, to resume from it."""
+        return self.model._get_state(self.session, self.batch, True)
+
+    @state.setter
+    def state(self, value):
+        self.model._set_state(self.session, value, self.batch, True)
+
+    cdef bint _fits(self, x, Py_ssize_t size) noexcept:
+        """float32 (size,) when the batch is 1, or (batch, size)."""
+        if _is_f32(x, 1):
+            return self.batch == 1 and cnp.PyArray_DIM(<cnp.ndarray>x, 0) == size
+        return (_is_f32(x, 2) and cnp.PyArray_DIM(<cnp.ndarray>x, 0) == self.batch
+                and cnp.PyArray_DIM(<cnp.ndarray>x, 1) == size)
+
+    cdef _bad_step(self, x, port, str what):
+        shape = (self.batch,) if port.kind == "ids" else (self.batch, port.size)
+        shape = shape[1:] if self.batch == 1 and np.ndim(x) < 2 and port.kind != "ids" else shape
+        return _bad_array(f"{what} {port.name!r}", shape, port.dtype, x)
+
+    cdef int _run(self, uint32_t steps) except -1:
+        cdef int e
+        cdef uint32_t most = 1 if _forked else self.most
+        self.call.steps[0] = steps
+        with nogil:
+            e = _execute(self.session.s, &self.call, most)
+        if e != LRT_OK:
+            raise InputError(lrt_error_text(e).decode())
+        return 0
+
+    cdef _general(self, tuple arrays, out, bint one_step):
+        """Any inputs and outputs: steps become chunks of one."""
+        cdef Model model = self.model
+        cdef lrt_call_args call
+        cdef list keep = []
+        cdef int i
+        cdef bint batched
+        given = arrays
+        if one_step:
+            arrays = tuple([self._with_time(p, x) for p, x in zip(model.inputs, arrays)]) + arrays[len(model.inputs):]
+        batched = model._take_inputs(arrays, &call, self.ins, keep)
+        if call.batch != <uint32_t>self.batch:
+            raise InputError(f"the stream has a batch of {self.batch}, the input {call.batch}")
+        squeeze = one_step and np.ndim(given[0]) < (1 if model.inputs[0].kind == "ids" else 2)
+        target = None
+        if out is not None:
+            outs = out if isinstance(out, (tuple, list)) else (out,)
+            target = [self._out_with_time(p, y, one_step, batched) for p, y in zip(model.outputs, outs)]
+            target += [None] * (len(outs) - len(target))
+        results = model._take_outputs(target, &call, self.outs, batched)
+        e = 0
+        self.call.steps[0] = call.steps[0]
+        try:
+            self._run(call.steps[0])
+        except InputError:
+            error = model._call_error(LRT_E_TOKEN, arrays, None)
+            raise error from None
+        if one_step:
+            results = [y[:, 0] if p.kind == "seq" and batched else y for p, y in zip(model.outputs, results)]
+            if squeeze:
+                results = [y[0] if batched else y for y in results]
+        if out is not None:
+            return out
+        return results[0] if len(results) == 1 else tuple(results)
+
+    cdef _with_time(self, port, x):
+        """A step's array with a batch and a time axis."""
+        if port.kind == "ids":
+            a = np.asarray(x)
+            if a.dtype.kind not in "iu" or a.ndim > 1 or a.size != self.batch:
+                raise self._bad_step(x, port, "input")
+            return a.reshape(self.batch, 1)
+        if not self._fits(x, port.size):
+            raise self._bad_step(x, port, "input")
+        return x.reshape(self.batch, 1, port.size) if port.kind == "seq" else x.reshape(self.batch, port.size)
+
+    cdef _out_with_time(self, port, y, bint one_step, bint batched):
+        if not one_step:
+            return y
+        if not self._fits(y, port.size):
+            raise self._bad_step(y, port, "out")
+        return y.reshape(self.batch, 1, port.size) if port.kind == "seq" else y.reshape(self.batch, port.size)
+
+
+# -- loading ------------------------------------------------------------------------------------------
+
+
+def load(path, threads="auto", verify=False, kernels=None):
+    """Open a ``.lrt`` file.
+
+    The file is mapped, not read: processes share one copy, and opening takes the same time
+    whatever its size. The checksum is only read with ``verify``.
+
+    Args:
+        path: file name.
+        threads: ``"auto"`` (all CPUs this process may use) or the most threads a call may use.
+        verify: also check the checksum and run the file's self-test vector.
+        kernels: name of a kernel table (see :func:`kernels`); by default the environment's
+            ``LSTM_RT_KERNELS`` or the best one.
+
+    Returns:
+        Model.
+
+    Raises:
+        FormatError: not a valid ``.lrt`` file, or ``verify`` failed.
+        OSError: the file cannot be read.
+    """
+    path = os.fspath(path)
+    with open(path, "rb") as f:
+        if os.fstat(f.fileno()).st_size == 0:
+            raise FormatError(f"{path}: the file is empty, expected an .lrt file")
+        mapped = mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ)
+    try:
+        model = Model(mapped, threads, kernels)
+    except FormatError as e:
+        raise FormatError(f"{path}: {e.args[0]}", *e.args[1:]) from None
+    if verify:
+        result = model.verify()
+        if result["ok"] is False:
+            raise FormatError(f"{path}: the self-test failed: largest error {result['max_abs_err']:.3g}")
+    return model

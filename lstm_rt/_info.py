@@ -1,0 +1,75 @@
+"""What ``Model.info`` and ``Model.verify`` do; imported when they are asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .format import VERSION, check_bytes, loads_graph, read_selftest
+from .graph import Graph, Node
+
+if TYPE_CHECKING:
+    from ._core import Model
+
+
+def describe(model: Model) -> dict[str, Any]:
+    """A JSON-able description; see ``Model.info``."""
+    graph = loads_graph(model._bytes())
+    return {
+        "format_version": VERSION,
+        "file_bytes": model.nbytes,
+        "parameters": graph.parameters(),
+        "session_bytes": model.session_nbytes(),
+        "streams": model.streams,
+        "kernels": model.kernels,
+        "inputs": [_port(p) for p in model.inputs],
+        "outputs": [_port(p) for p in model.outputs],
+        "layers": [_layer(graph, n) for n in graph.nodes],
+        "not_finite": count_not_finite(graph),
+        "has_selftest": graph.selftest is not None,
+        "meta": graph.meta,
+    }
+
+
+def _port(port: Any) -> dict[str, Any]:
+    return {"name": port.name, "kind": port.kind, "shape": list(port.shape), "dtype": port.dtype}
+
+
+def _layer(graph: Graph, node: Node) -> dict[str, Any]:
+    options = {k: [str(a) for a in v] if isinstance(v, tuple) else v for k, v in node.attrs.items()}
+    options = {k: v if isinstance(v, (int, float, list, bool)) else str(v) for k, v in options.items()}
+    outputs = [o for o in node.outputs if o is not None]
+    return {
+        "op": node.op,
+        "size": graph.values[outputs[0]].size,
+        "parameters": sum(w.size for w in node.weights.values()),
+        "options": options,
+    }
+
+
+def count_not_finite(graph: Graph) -> int:
+    """Weights that are NaN or infinite: allowed, but worth knowing."""
+    return sum(int(np.count_nonzero(~np.isfinite(w))) for n in graph.nodes for w in n.weights.values())
+
+
+def verify(model: Model) -> dict[str, Any]:
+    """Checksum, then the self-test; see ``Model.verify``."""
+    blob = model._bytes()
+    check_bytes(blob)
+    test = read_selftest(blob)
+    if test is None:
+        return {"ok": None, "max_abs_err": None, "outputs": []}
+    got = model(*[np.ascontiguousarray(x) for x in test.inputs])
+    got = got if isinstance(got, tuple) else (got,)
+    outputs = []
+    for port, y, want in zip(model.outputs, got, test.outputs, strict=True):
+        error = np.abs(y.astype(np.float64) - want)
+        ok = bool(np.allclose(y, want, rtol=test.rtol, atol=test.atol, equal_nan=True))
+        worst = float(np.nanmax(error)) if error.size else 0.0
+        outputs.append({"name": port.name, "max_abs_err": worst, "ok": ok})
+    return {
+        "ok": all(o["ok"] for o in outputs),
+        "max_abs_err": max(o["max_abs_err"] for o in outputs),
+        "outputs": outputs,
+    }

@@ -1,0 +1,81 @@
+"""The C API of the core (src/lstm_rt.h) and of the team (_team.h)."""
+
+from libc.stdint cimport int32_t, uint32_t
+
+
+cdef extern from "lstm_rt.h" nogil:
+    enum:
+        LRT_OK
+        LRT_E_VERSION
+        LRT_E_LENGTH
+        LRT_E_TOKEN
+        LRT_MAX_AXES
+        LRT_SEQ
+        LRT_VEC
+        LRT_IDS
+        LRT_MASK
+        LRT_LENGTHS
+        LRT_FORMAT_VERSION
+
+    ctypedef struct lrt_kernels:
+        pass
+    ctypedef struct lrt_session:
+        pass
+    ctypedef struct lrt_model:
+        uint32_t n_axes, n_values, n_nodes, n_tensors, n_inputs, n_outputs
+    ctypedef struct lrt_io:
+        const char *name
+        size_t name_size
+        int kind
+        uint32_t size
+        uint32_t axis
+    ctypedef struct lrt_limits:
+        uint32_t batch
+        uint32_t lanes
+        uint32_t steps[8]
+    ctypedef struct lrt_call_args:
+        uint32_t batch
+        uint32_t steps[8]
+        const void **inputs
+        float **outputs
+        const int32_t **lengths
+        int keep_state
+    ctypedef struct lrt_slot:
+        uint32_t layer
+        int is_cell
+        uint32_t directions
+        uint32_t size
+
+    const char *lrt_error_text(int error)
+    const lrt_kernels *lrt_kernels_best()
+    const lrt_kernels *lrt_kernels_by_name(const char *name)
+    const lrt_kernels *lrt_kernels_at(unsigned i)
+    const char *lrt_kernels_name(const lrt_kernels *k)
+    int lrt_kernels_usable(const lrt_kernels *k)
+    int lrt_kernels_fused(const lrt_kernels *k)
+    int lrt_activate(const lrt_kernels *k, uint32_t act, float alpha, float beta, const float *x, float *y, size_t n)
+    int lrt_model_open(lrt_model *model, const void *blob, size_t size)
+    lrt_io lrt_model_input(const lrt_model *model, uint32_t i)
+    lrt_io lrt_model_output(const lrt_model *model, uint32_t i)
+    int lrt_model_streams(const lrt_model *model)
+    size_t lrt_session_size(const lrt_model *model, const lrt_limits *limits)
+    int lrt_session_init(lrt_session **session, const lrt_model *model, const lrt_kernels *kernels,
+                         const lrt_limits *limits, void *memory, size_t size)
+    int lrt_prepare(lrt_session *session, const lrt_call_args *call)
+    uint32_t lrt_worthwhile_lanes(const lrt_session *session, const lrt_call_args *call, uint32_t most)
+    void lrt_run(lrt_session *session, uint32_t lane, uint32_t lanes, void *barrier, void *context)
+    uint32_t lrt_slot_count(const lrt_session *session)
+    int lrt_slot_info(const lrt_session *session, uint32_t i, lrt_slot *slot)
+    int lrt_slot_get(const lrt_session *session, uint32_t i, uint32_t batch, float *to)
+    int lrt_slot_set(lrt_session *session, uint32_t i, uint32_t batch, const float *from_)
+    void lrt_session_reset(lrt_session *session)
+
+
+cdef extern from "_team.h" nogil:
+    int LRT_OPENMP
+    ctypedef struct lrt_team:
+        int arrived
+        int generation
+    void *lrt_aligned_alloc(size_t size)
+    void lrt_aligned_free(void *p)
+    void lrt_team_run(lrt_session *session, lrt_team *team)

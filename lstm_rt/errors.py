@@ -1,0 +1,21 @@
+"""The exceptions of lstm_rt. Each is also a standard exception, so callers may catch either."""
+
+
+class LstmRtError(Exception):
+    """Base of every error that lstm_rt and lstm_rt_tools raise on purpose."""
+
+
+class GraphError(LstmRtError, ValueError):
+    """A graph was put together wrongly: a shape, kind or option does not fit."""
+
+
+class FormatError(LstmRtError, ValueError):
+    """Bytes are not a valid ``.lrt`` file, or are of a version this runtime does not read."""
+
+
+class InputError(LstmRtError, ValueError):
+    """An input, length, state or output array of a call is not what the model expects."""
+
+
+class ConvertError(LstmRtError, ValueError):
+    """A model file cannot be converted: it names the layer, option or weight that is in the way."""

@@ -1,0 +1,9 @@
+/* What the CPU under us can do. */
+#ifndef LRT_CPU_H
+#define LRT_CPU_H
+
+int lrt_cpu_any(void); /* 1 */
+int lrt_cpu_has_avx2(void);   /* AVX2 and FMA3, and the OS saves their registers */
+int lrt_cpu_has_avx512(void); /* AVX-512F as well, likewise */
+
+#endif

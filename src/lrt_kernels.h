@@ -1,0 +1,145 @@
+/* What one instruction set provides: a table of functions over float32 rows.
+ *
+ * Layout of a weight matrix ("panels"): the units of a layer are cut into panels of 16, and the
+ * remainder into at most one panel of 8 and one of 4 (a remainder of 13 to 15 into one of 16).
+ * A panel of W units holds, for each input k in turn, W weights of the first gate, W of the
+ * second, ...: [panel][k][gate][unit]. One such line of gates * W floats is called a row of the
+ * panel. Biases and pre-activations use the same order with a single k.
+ *
+ * Every output is one sum that starts at the bias (or at a given value) and adds its products in
+ * the order of k with fused multiply-adds, whatever the ISA, block of rows or range of panels:
+ * that is what makes results bit-identical. */
+#ifndef LRT_KERNELS_H
+#define LRT_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lstm_rt.h"
+
+#define LRT_PANEL 16        /* units of a full panel */
+#define LRT_OVERREAD 16     /* floats that a kernel may read past the end of a panel's row */
+#define LRT_MAX_GATES 4
+
+/* Numbers are part of the file format. */
+enum lrt_act_kind {
+    LRT_ACT_LINEAR = 0,
+    LRT_ACT_SIGMOID = 1,
+    LRT_ACT_TANH = 2,
+    LRT_ACT_RELU = 3,
+    LRT_ACT_HARD_SIGMOID = 4,
+    LRT_ACT_LEAKY_RELU = 5,
+    LRT_ACT_ELU = 6,
+    LRT_ACT_SELU = 7,
+    LRT_ACT_SOFTPLUS = 8,
+    LRT_ACT_SOFTSIGN = 9,
+    LRT_ACT_SWISH = 10,
+    LRT_ACT_GELU = 11,
+    LRT_ACT_GELU_TANH = 12,
+    LRT_ACT_SOFTMAX = 13,     /* these two mix features: not for gates */
+    LRT_ACT_LOG_SOFTMAX = 14,
+    LRT_ACT_COUNT = 15
+};
+
+typedef struct {
+    uint32_t kind;
+    float alpha, beta;
+} lrt_act;
+
+typedef struct {
+    const float *w; /* panels */
+    uint32_t gates; /* 1 to LRT_MAX_GATES */
+    uint32_t units;
+    uint32_t k;     /* inputs */
+} lrt_matrix;
+
+/* y[r] = bias + x[r] * W for rows r and panels p0 <= p < p1. With padded, y rows are rows of
+ * panels (all lanes written); else, gates being 1, only the units that exist are written. */
+typedef struct {
+    lrt_matrix m;
+    const float *bias; /* in panel order, padded */
+    const float *x;
+    ptrdiff_t x_row;
+    float *y;
+    ptrdiff_t y_row;
+    uint32_t rows, p0, p1;
+    int padded;
+} lrt_linear_args;
+
+/* One time step of one direction of a recurrent layer: rows of the batch, panels p0 <= p < p1.
+ * h_prev is read whole; h_next, c and out get the units of these panels only. */
+typedef struct {
+    lrt_matrix m;         /* recurrent weights; k is the size of h_prev */
+    const float *bias_hh; /* gru: recurrent bias, panel order */
+    float *pre;           /* bias + input product, panel order; gru_reset keeps r*h's gate z in it */
+    ptrdiff_t pre_row;
+    const float *h_prev;
+    ptrdiff_t h_prev_row;
+    float *h_next;
+    ptrdiff_t h_next_row;
+    float *c; /* lstm: cell state, read and written */
+    ptrdiff_t c_row;
+    const float *h_old; /* gru_candidate: h before the step (h_prev is r * h there) */
+    ptrdiff_t h_old_row;
+    float *const *out; /* per row: where h also goes, or NULL */
+    const float *peephole; /* lstm: i, f, o in panel order, or NULL */
+    lrt_act act[3];
+    float clip; /* > 0: clip gate pre-activations */
+    uint32_t rows, p0, p1;
+} lrt_step_args;
+
+enum lrt_binary { LRT_ADD = 0, LRT_MUL = 1, LRT_AVERAGE = 2 };
+
+struct lrt_kernels {
+    const char *name;
+    unsigned lanes;    /* floats per vector */
+    int fused;         /* multiply-adds round once: bit-identical to every other such table */
+    int (*usable)(void); /* does this CPU run it? */
+
+    void (*linear)(const lrt_linear_args *a);
+    void (*lstm_step)(const lrt_step_args *a);
+    void (*gru_step)(const lrt_step_args *a);      /* reset after the product */
+    void (*gru_reset_step)(const lrt_step_args *a); /* reset before: r and z; h_next = r * h */
+    void (*gru_candidate_step)(const lrt_step_args *a); /* ... then n and the new h */
+    void (*rnn_step)(const lrt_step_args *a);
+
+    /* Rows of n features; y may be x. */
+    void (*activate)(const lrt_act *act, const float *x, float *y, size_t n);
+    void (*binary)(enum lrt_binary op, const float *a, const float *b, float *y, size_t n);
+    void (*layernorm)(const float *x, const float *gamma, const float *beta, float eps, float *y, size_t n);
+    void (*batchnorm)(const float *x, const float *mean, const float *scale, const float *beta, float *y, size_t n);
+};
+
+/* Width of panel p of `units` units, and where it starts. */
+static inline uint32_t lrt_tail_units(uint32_t units)
+{
+    uint32_t rest = units % LRT_PANEL;
+    return rest > 12 ? 0 : rest; /* 13 to 15 fill a whole panel */
+}
+static inline uint32_t lrt_full_panels(uint32_t units)
+{
+    return (units - lrt_tail_units(units) + LRT_PANEL - 1) / LRT_PANEL;
+}
+static inline uint32_t lrt_panel_count(uint32_t units)
+{
+    uint32_t tail = lrt_tail_units(units);
+    return lrt_full_panels(units) + (tail > 4) + (tail > 8 || (tail > 0 && tail <= 4));
+}
+static inline uint32_t lrt_padded_units(uint32_t units)
+{
+    uint32_t tail = lrt_tail_units(units);
+    return lrt_full_panels(units) * LRT_PANEL + (tail + 3) / 4 * 4;
+}
+static inline uint32_t lrt_panel_start(uint32_t units, uint32_t p)
+{
+    uint32_t full = lrt_full_panels(units);
+    if (p <= full)
+        return p * LRT_PANEL;
+    return p == full + 1 && lrt_tail_units(units) > 4 ? full * LRT_PANEL + 8 : lrt_padded_units(units);
+}
+static inline uint32_t lrt_panel_width(uint32_t units, uint32_t p)
+{
+    return lrt_panel_start(units, p + 1) - lrt_panel_start(units, p);
+}
+
+#endif

@@ -1,0 +1,792 @@
+/* Walks the graph: passes over time, nodes, directions, steps, lanes. Knows no ISA.
+ *
+ * Several threads ("lanes") may walk together. They share a node by batch rows, by directions or
+ * by panels of hidden units; only panels need a barrier per step. However it is shared, each
+ * output is computed by one lane with the same operations, so results do not depend on it. */
+#include <string.h>
+
+#include "lrt_internal.h"
+
+/* One lane's view of the pass under way. */
+typedef struct {
+    lrt_session *s;
+    uint32_t lane, lanes;
+    lrt_barrier *barrier;
+    void *context;
+    uint32_t t0;                  /* first step of the pass */
+    uint32_t steps[LRT_MAX_AXES]; /* steps of the pass */
+    int last;                     /* the last pass */
+} run;
+
+static uint32_t smaller(uint32_t a, uint32_t b) { return a < b ? a : b; }
+
+/* Lane's share [*from, *to) of n things. */
+static void share(uint32_t n, uint32_t lane, uint32_t lanes, uint32_t *from, uint32_t *to)
+{
+    *from = (uint32_t)((uint64_t)n * lane / lanes);
+    *to = (uint32_t)((uint64_t)n * (lane + 1) / lanes);
+}
+
+/* Time steps of a value in this pass: 1 for vectors. */
+static uint32_t value_steps(const run *r, uint32_t value)
+{
+    const lrt_value *v = &r->s->values[value];
+    return v->kind == LRT_VEC ? 1 : r->steps[v->axis];
+}
+
+/* Row n of a float value at the first step of the pass. */
+static float *row_of(const run *r, uint32_t value, uint32_t n)
+{
+    const lrt_view *view = &r->s->views[value];
+    const lrt_value *v = &r->s->values[value];
+    float *row = (float *)view->data + (ptrdiff_t)n * view->row;
+    int internal = r->s->buffers[value] != NULL; /* holds one pass only */
+    return v->kind == LRT_VEC || internal ? row : row + (size_t)r->t0 * v->size;
+}
+
+/* The same for ids, which are always inputs, and masks, which never are. */
+static const int32_t *ids_of(const run *r, uint32_t value, uint32_t n)
+{
+    const lrt_view *view = &r->s->views[value];
+    return (const int32_t *)view->data + (ptrdiff_t)n * view->row + r->t0;
+}
+static unsigned char *mask_of(const run *r, uint32_t value, uint32_t n)
+{
+    const lrt_view *view = &r->s->views[value];
+    return (unsigned char *)view->data + (ptrdiff_t)n * view->row;
+}
+
+/* Steps of row n that lie in this pass, given the lengths of the axis. */
+static uint32_t valid_steps(const run *r, uint32_t axis, uint32_t n)
+{
+    const int32_t *lengths = r->s->lengths[axis];
+    uint32_t left;
+    if (!lengths)
+        return r->steps[axis];
+    left = (uint32_t)lengths[n] > r->t0 ? (uint32_t)lengths[n] - r->t0 : 0;
+    return smaller(left, r->steps[axis]);
+}
+
+/* ---- nodes over rows of features ------------------------------------------------------------------- */
+
+/* Calls `each` on the lane's share of all (row, step) pairs: `count` steps from `x` on, one output
+ * row after the other, with strides of the values' sizes. */
+typedef void each_fn(const run *r, const lrt_node *n, uint32_t row, uint32_t step, uint32_t count);
+
+static void for_steps(const run *r, const lrt_node *n, each_fn *each)
+{
+    uint32_t steps = value_steps(r, n->out[0]), from, to;
+    uint64_t total = (uint64_t)r->s->batch * steps;
+    if (total == 0)
+        return;
+    /* Share rows when there are enough of them, else steps. */
+    if (r->s->batch >= r->lanes) {
+        share(r->s->batch, r->lane, r->lanes, &from, &to);
+        for (uint32_t row = from; row < to; row++)
+            each(r, n, row, 0, steps);
+    } else {
+        share(steps, r->lane, r->lanes, &from, &to);
+        for (uint32_t row = 0; row < r->s->batch && from < to; row++)
+            each(r, n, row, from, to - from);
+    }
+}
+
+static float *at_step(const run *r, uint32_t value, uint32_t row, uint32_t step)
+{
+    return row_of(r, value, row) + (size_t)step * r->s->values[value].size;
+}
+
+static void each_embedding(const run *r, const lrt_node *n, uint32_t row, uint32_t step, uint32_t count)
+{
+    uint32_t size = r->s->values[n->out[0]].size;
+    const float *table = lrt_tensor_data(r->s->model, n->tensor[0]);
+    const int32_t *ids = ids_of(r, n->in[0], row) + step;
+    float *y = at_step(r, n->out[0], row, step);
+    for (uint32_t t = 0; t < count; t++, y += size)
+        memcpy(y, table + (size_t)ids[t] * size, size * sizeof(float));
+}
+
+static void each_mask_ids(const run *r, const lrt_node *n, uint32_t row, uint32_t step, uint32_t count)
+{
+    const int32_t *ids = ids_of(r, n->in[0], row) + step;
+    unsigned char *y = mask_of(r, n->out[0], row) + step;
+    int32_t skip;
+    memcpy(&skip, &n->attr[0], sizeof skip);
+    for (uint32_t t = 0; t < count; t++)
+        y[t] = ids[t] != skip;
+}
+
+static void each_mask_values(const run *r, const lrt_node *n, uint32_t row, uint32_t step, uint32_t count)
+{
+    uint32_t size = r->s->values[n->in[0]].size;
+    const float *x = at_step(r, n->in[0], row, step);
+    unsigned char *y = mask_of(r, n->out[0], row) + step;
+    float skip = lrt_attr_float(n, 0);
+    for (uint32_t t = 0; t < count; t++, x += size) {
+        y[t] = 0;
+        for (uint32_t i = 0; i < size && !y[t]; i++)
+            y[t] = !(x[i] == skip);
+    }
+}
+
+static void each_apply_mask(const run *r, const lrt_node *n, uint32_t row, uint32_t step, uint32_t count)
+{
+    uint32_t size = r->s->values[n->out[0]].size;
+    const float *x = at_step(r, n->in[0], row, step);
+    const unsigned char *mask = mask_of(r, n->in[1], row) + step;
+    float *y = at_step(r, n->out[0], row, step);
+    for (uint32_t t = 0; t < count; t++, x += size, y += size) {
+        if (mask[t])
+            memcpy(y, x, size * sizeof(float));
+        else
+            memset(y, 0, size * sizeof(float));
+    }
+}
+
+static void activate_rows(const lrt_kernels *k, const lrt_act *act, const float *x, float *y, uint32_t rows,
+                          uint32_t size)
+{
+    if (act->kind < LRT_ACT_SOFTMAX) { /* elementwise: one long row */
+        k->activate(act, x, y, (size_t)rows * size);
+        return;
+    }
+    for (uint32_t i = 0; i < rows; i++, x += size, y += size)
+        k->activate(act, x, y, size);
+}
+
+static void each_activation(const run *r, const lrt_node *n, uint32_t row, uint32_t step, uint32_t count)
+{
+    lrt_act act = lrt_attr_act(n, 0);
+    activate_rows(r->s->k, &act, at_step(r, n->in[0], row, step), at_step(r, n->out[0], row, step), count,
+                  r->s->values[n->out[0]].size);
+}
+
+static void each_layernorm(const run *r, const lrt_node *n, uint32_t row, uint32_t step, uint32_t count)
+{
+    uint32_t size = r->s->values[n->out[0]].size;
+    const float *gamma = lrt_tensor_data(r->s->model, n->tensor[0]);
+    const float *beta = lrt_tensor_data(r->s->model, n->tensor[1]);
+    const float *x = at_step(r, n->in[0], row, step);
+    float *y = at_step(r, n->out[0], row, step);
+    for (uint32_t t = 0; t < count; t++, x += size, y += size)
+        r->s->k->layernorm(x, gamma, beta, lrt_attr_float(n, 0), y, size);
+}
+
+static void each_batchnorm(const run *r, const lrt_node *n, uint32_t row, uint32_t step, uint32_t count)
+{
+    uint32_t size = r->s->values[n->out[0]].size;
+    const lrt_model *m = r->s->model;
+    const float *x = at_step(r, n->in[0], row, step);
+    float *y = at_step(r, n->out[0], row, step);
+    for (uint32_t t = 0; t < count; t++, x += size, y += size)
+        r->s->k->batchnorm(x, lrt_tensor_data(m, n->tensor[0]), lrt_tensor_data(m, n->tensor[1]),
+                           lrt_tensor_data(m, n->tensor[2]), y, size);
+}
+
+static void each_binary(const run *r, const lrt_node *n, uint32_t row, uint32_t step, uint32_t count)
+{
+    enum lrt_binary op = n->op == LRT_OP_ADD ? LRT_ADD : n->op == LRT_OP_MUL ? LRT_MUL : LRT_AVERAGE;
+    r->s->k->binary(op, at_step(r, n->in[0], row, step), at_step(r, n->in[1], row, step),
+                    at_step(r, n->out[0], row, step), (size_t)count * r->s->values[n->out[0]].size);
+}
+
+static void each_concat(const run *r, const lrt_node *n, uint32_t row, uint32_t step, uint32_t count)
+{
+    uint32_t width = r->s->values[n->out[0]].size, at = 0;
+    float *y = at_step(r, n->out[0], row, step);
+    for (uint32_t i = 0; i < n->n_in; i++) {
+        uint32_t size = r->s->values[n->in[i]].size;
+        const float *x = at_step(r, n->in[i], row, step);
+        for (uint32_t t = 0; t < count; t++)
+            memcpy(y + (size_t)t * width + at, x + (size_t)t * size, size * sizeof(float));
+        at += size;
+    }
+}
+
+static void each_slice(const run *r, const lrt_node *n, uint32_t row, uint32_t step, uint32_t count)
+{
+    uint32_t from = n->attr[0], size = n->attr[1], width = r->s->values[n->in[0]].size;
+    const float *x = at_step(r, n->in[0], row, step) + from;
+    float *y = at_step(r, n->out[0], row, step);
+    for (uint32_t t = 0; t < count; t++)
+        memcpy(y + (size_t)t * size, x + (size_t)t * width, size * sizeof(float));
+}
+
+static void each_reverse(const run *r, const lrt_node *n, uint32_t row, uint32_t step, uint32_t count)
+{
+    uint32_t size = r->s->values[n->out[0]].size;
+    uint32_t valid = valid_steps(r, r->s->values[n->in[0]].axis, row);
+    const float *x = row_of(r, n->in[0], row);
+    float *y = at_step(r, n->out[0], row, step);
+    for (uint32_t t = step; t < step + count; t++, y += size) {
+        if (t < valid)
+            memcpy(y, x + (size_t)(valid - 1 - t) * size, size * sizeof(float));
+        else
+            memset(y, 0, size * sizeof(float));
+    }
+}
+
+/* The last valid step (or the first): whichever pass holds it writes the output; the first pass
+ * writes zeros for rows that have none. */
+static void run_select(const run *r, const lrt_node *n)
+{
+    uint32_t axis = r->s->values[n->in[0]].axis, size = r->s->values[n->in[0]].size, from, to;
+    const int32_t *lengths = r->s->lengths[axis];
+    share(r->s->batch, r->lane, r->lanes, &from, &to);
+    for (uint32_t row = from; row < to; row++) {
+        uint32_t length = lengths ? (uint32_t)lengths[row] : r->s->steps[axis];
+        uint32_t wanted = n->attr[0] == 0 ? 0 : length - 1;
+        float *y = row_of(r, n->out[0], row);
+        if (length == 0 && r->t0 == 0)
+            memset(y, 0, size * sizeof(float));
+        else if (length > 0 && wanted >= r->t0 && wanted - r->t0 < r->steps[axis])
+            memcpy(y, at_step(r, n->in[0], row, wanted - r->t0), size * sizeof(float));
+    }
+}
+
+/* ---- dense ------------------------------------------------------------------------------------------ */
+
+static void dense_rows(const run *r, const lrt_linear_args *args, const lrt_act *act)
+{
+    const lrt_kernels *k = r->s->k;
+    k->linear(args);
+    if (act->kind != LRT_ACT_LINEAR)
+        activate_rows(k, act, args->y, args->y, args->rows, args->m.units);
+}
+
+static void linear_node(const run *r, const lrt_node *n, lrt_linear_args *a)
+{
+    memset(a, 0, sizeof *a);
+    a->m.w = lrt_tensor_data(r->s->model, n->tensor[0]);
+    a->m.gates = 1;
+    a->m.units = r->s->values[n->out[0]].size;
+    a->m.k = r->s->values[n->in[0]].size;
+    a->bias = lrt_tensor_data(r->s->model, n->tensor[1]);
+    a->x_row = (ptrdiff_t)a->m.k;
+    a->y_row = (ptrdiff_t)a->m.units;
+    a->p1 = lrt_panel_count(a->m.units);
+}
+
+static void each_dense(const run *r, const lrt_node *n, uint32_t row, uint32_t step, uint32_t count)
+{
+    lrt_linear_args a;
+    lrt_act act = lrt_attr_act(n, 0);
+    linear_node(r, n, &a);
+    a.x = at_step(r, n->in[0], row, step);
+    a.y = at_step(r, n->out[0], row, step);
+    a.rows = count;
+    dense_rows(r, &a, &act);
+}
+
+/* Rows of all steps or of the whole batch follow each other without a gap: one product. */
+static void run_dense(const run *r, const lrt_node *n)
+{
+    const lrt_view *x = &r->s->views[n->in[0]], *y = &r->s->views[n->out[0]];
+    uint32_t steps = value_steps(r, n->out[0]), from, to;
+    lrt_linear_args a;
+    lrt_act act = lrt_attr_act(n, 0);
+    linear_node(r, n, &a);
+    if ((uint64_t)r->s->batch * steps > UINT32_MAX ||
+        (steps != 1 && (x->row != (ptrdiff_t)steps * a.x_row || y->row != (ptrdiff_t)steps * a.y_row))) {
+        for_steps(r, n, each_dense);
+        return;
+    }
+    if (steps == 1) {
+        a.x_row = x->row;
+        a.y_row = y->row;
+    }
+    share(r->s->batch * steps, r->lane, r->lanes, &from, &to);
+    if (from == to)
+        return;
+    a.x = row_of(r, n->in[0], 0) + (ptrdiff_t)from * a.x_row;
+    a.y = row_of(r, n->out[0], 0) + (ptrdiff_t)from * a.y_row;
+    a.rows = to - from;
+    if (steps == 1 && a.y_row != (ptrdiff_t)a.m.units) { /* one step of a longer output: row by row */
+        for (; a.rows > 0; a.x += a.x_row, a.y += a.y_row, from++, a.rows = to - from) {
+            a.rows = 1;
+            dense_rows(r, &a, &act);
+        }
+        return;
+    }
+    dense_rows(r, &a, &act);
+}
+
+/* ---- recurrent layers --------------------------------------------------------------------------------- */
+
+enum mode { ALONE, BY_ROWS, BY_DIRECTIONS, BY_PANELS };
+
+/* A lane's part of one direction in one pass. */
+typedef struct {
+    const run *r;
+    const lrt_node *n;
+    lrt_recurrent *rec;
+    lrt_direction *dir;
+    uint32_t d;
+    uint32_t n0, n1;      /* batch rows */
+    uint32_t part, parts; /* of the panels; parts > 1: a barrier ends each phase of a step */
+    uint32_t p0, p1;      /* panels of hidden units */
+    uint32_t axis;
+    const int32_t *lengths; /* or NULL */
+    uint32_t mask;          /* value or LRT_NONE */
+    uint32_t seq;           /* value or LRT_NONE when nobody reads it */
+    size_t pre_row;         /* floats of one row of pre-activations */
+} part;
+
+static void sync(const part *j)
+{
+    if (j->parts > 1)
+        j->r->barrier(j->r->context);
+}
+
+/* Where in the pass row n is at step s of its own order. */
+static uint32_t time_of(const part *j, uint32_t n, uint32_t s)
+{
+    return j->dir->reverse ? valid_steps(j->r, j->axis, n) - 1 - s : s;
+}
+
+static float *pre_at(const part *j, uint32_t s, uint32_t n)
+{
+    const lrt_session *ses = j->r->s;
+    return ses->pre + j->d * ses->pre_direction + ((size_t)s * ses->batch + n) * j->pre_row;
+}
+
+/* pre = bias + W x for steps s0 to s0 + count of the part's rows and panels. */
+static void project(const part *j, uint32_t s0, uint32_t count)
+{
+    const lrt_session *ses = j->r->s;
+    lrt_linear_args a;
+    memset(&a, 0, sizeof a);
+    a.m = j->dir->w_ih;
+    a.bias = j->dir->bias;
+    a.p0 = j->p0;
+    a.p1 = j->p1;
+    a.padded = 1;
+    if (!j->lengths && count < j->n1 - j->n0) { /* the batch is the longer side */
+        a.x_row = ses->views[j->n->in[0]].row;
+        a.y_row = (ptrdiff_t)j->pre_row;
+        a.rows = j->n1 - j->n0;
+        for (uint32_t s = 0; s < count; s++) {
+            a.x = at_step(j->r, j->n->in[0], j->n0, time_of(j, j->n0, s0 + s));
+            a.y = pre_at(j, s, j->n0);
+            ses->k->linear(&a);
+        }
+        return;
+    }
+    a.x_row = j->dir->reverse ? -(ptrdiff_t)a.m.k : (ptrdiff_t)a.m.k;
+    a.y_row = (ptrdiff_t)(j->pre_row * ses->batch);
+    for (uint32_t n = j->n0; n < j->n1; n++) {
+        uint32_t valid = valid_steps(j->r, j->axis, n);
+        if (valid <= s0)
+            continue;
+        a.x = at_step(j->r, j->n->in[0], n, time_of(j, n, s0));
+        a.y = pre_at(j, 0, n);
+        a.rows = smaller(count, valid - s0);
+        ses->k->linear(&a);
+    }
+}
+
+/* Units that belong to a part's share of a state of `units` values. */
+static void unit_range(const part *j, uint32_t units, uint32_t *from, uint32_t *to)
+{
+    uint32_t p0, p1;
+    share(lrt_panel_count(units), j->part, j->parts, &p0, &p1);
+    *from = smaller(lrt_panel_start(units, p0), units);
+    *to = smaller(lrt_panel_start(units, p1), units);
+}
+
+static float *seq_at(const part *j, uint32_t n, uint32_t t)
+{
+    return at_step(j->r, j->seq, n, t) + (size_t)j->d * j->rec->h_size;
+}
+
+/* Row n does nothing at step s: its state stays, and if the step is masked rather than beyond the
+ * row's length, the output repeats the state or is zero. */
+static void hold_row(const part *j, uint32_t n, uint32_t s, int masked)
+{
+    const lrt_recurrent *rec = j->rec;
+    const lrt_direction *dir = j->dir;
+    const float *h = dir->h[dir->parity] + (size_t)n * rec->h_stride;
+    uint32_t from, to;
+    unit_range(j, rec->h_size, &from, &to);
+    memcpy(dir->h[!dir->parity] + (size_t)n * rec->h_stride + from, h + from, (to - from) * sizeof(float));
+    if (masked && j->seq != LRT_NONE) {
+        float *out = seq_at(j, n, time_of(j, n, s));
+        int zero = rec->flags & LRT_ZERO_MASKED || (rec->explicit_state && !dir->started[n]);
+        if (zero)
+            memset(out + from, 0, (to - from) * sizeof(float));
+        else
+            memcpy(out + from, h + from, (to - from) * sizeof(float));
+    }
+}
+
+static int is_active(const part *j, uint32_t n, uint32_t s, int *masked)
+{
+    *masked = 0;
+    if (j->lengths && s >= valid_steps(j->r, j->axis, n))
+        return 0;
+    *masked = j->mask != LRT_NONE && !mask_of(j->r, j->mask, n)[time_of(j, n, s)];
+    return !*masked;
+}
+
+static void step_args(const part *j, uint32_t slot, uint32_t n0, uint32_t n1, float **out, lrt_step_args *a)
+{
+    const lrt_recurrent *rec = j->rec;
+    const lrt_direction *dir = j->dir;
+    memset(a, 0, sizeof *a);
+    a->m = dir->w_hh;
+    a->bias_hh = dir->bias_hh;
+    a->pre = pre_at(j, slot, n0);
+    a->pre_row = (ptrdiff_t)j->pre_row;
+    a->h_prev = dir->h[dir->parity] + (size_t)n0 * rec->h_stride;
+    a->h_next = dir->h[!dir->parity] + (size_t)n0 * rec->h_stride;
+    a->h_prev_row = a->h_next_row = (ptrdiff_t)rec->h_stride;
+    if (dir->c)
+        a->c = dir->c + (size_t)n0 * rec->c_stride;
+    a->c_row = (ptrdiff_t)rec->c_stride;
+    a->out = j->seq != LRT_NONE ? out + n0 : NULL;
+    a->peephole = dir->peephole;
+    memcpy(a->act, rec->act, sizeof a->act);
+    a->clip = rec->clip;
+    a->rows = n1 - n0;
+    a->p0 = j->p0;
+    a->p1 = j->p1;
+}
+
+/* h = W_hr m for the part's share of the projected units (Sak et al. 2014). */
+static void project_h(const part *j, const float *m, uint32_t n0, uint32_t n1, float **out)
+{
+    const lrt_recurrent *rec = j->rec;
+    lrt_linear_args a;
+    uint32_t from, to;
+    memset(&a, 0, sizeof a);
+    a.m = j->dir->w_extra;
+    a.x = m;
+    a.x_row = (ptrdiff_t)rec->c_stride;
+    a.y = j->dir->h[!j->dir->parity] + (size_t)n0 * rec->h_stride;
+    a.y_row = (ptrdiff_t)rec->h_stride;
+    a.rows = n1 - n0;
+    share(lrt_panel_count(a.m.units), j->part, j->parts, &a.p0, &a.p1);
+    j->r->s->k->linear(&a);
+    unit_range(j, rec->h_size, &from, &to);
+    for (uint32_t n = n0; n < n1 && j->seq != LRT_NONE; n++)
+        memcpy(out[n] + from, a.y + (size_t)(n - n0) * rec->h_stride + from, (to - from) * sizeof(float));
+}
+
+/* The phases of one step of rows n0 to n1, all active. A phase's results are whole only after sync. */
+static void step_first(const part *j, uint32_t slot, uint32_t n0, uint32_t n1, float **out)
+{
+    const lrt_session *ses = j->r->s;
+    lrt_step_args a;
+    step_args(j, slot, n0, n1, out, &a);
+    if (j->rec->op == LRT_OP_RNN) {
+        ses->k->rnn_step(&a);
+    } else if (j->rec->op == LRT_OP_GRU && j->rec->flags & LRT_RESET_AFTER) {
+        ses->k->gru_step(&a);
+    } else if (j->rec->op == LRT_OP_LSTM && !j->dir->w_extra.w) {
+        ses->k->lstm_step(&a);
+    } else { /* the step goes to scratch, step_second makes h of it */
+        a.h_next = ses->extra + j->d * ses->extra_direction + (size_t)n0 * j->rec->c_stride;
+        a.h_next_row = (ptrdiff_t)j->rec->c_stride;
+        a.out = NULL;
+        if (j->rec->op == LRT_OP_LSTM)
+            ses->k->lstm_step(&a);
+        else
+            ses->k->gru_reset_step(&a);
+    }
+}
+
+static void step_second(const part *j, uint32_t slot, uint32_t n0, uint32_t n1, float **out)
+{
+    const lrt_session *ses = j->r->s;
+    const float *scratch = ses->extra + j->d * ses->extra_direction + (size_t)n0 * j->rec->c_stride;
+    lrt_step_args a;
+    if (j->rec->op == LRT_OP_LSTM) {
+        project_h(j, scratch, n0, n1, out);
+        return;
+    }
+    step_args(j, slot, n0, n1, out, &a);
+    a.m = j->dir->w_extra;
+    a.bias_hh = j->dir->bias_extra;
+    a.h_old = a.h_prev;
+    a.h_old_row = a.h_prev_row;
+    a.h_prev = scratch;
+    a.h_prev_row = (ptrdiff_t)j->rec->c_stride;
+    ses->k->gru_candidate_step(&a);
+}
+
+typedef void phase_fn(const part *j, uint32_t slot, uint32_t n0, uint32_t n1, float **out);
+
+/* Calls the phase on each run of active rows. */
+static void for_active(const part *j, uint32_t s, uint32_t slot, float **out, phase_fn *phase)
+{
+    uint32_t first = j->n0;
+    int masked;
+    if (!j->lengths && j->mask == LRT_NONE) {
+        phase(j, slot, j->n0, j->n1, out);
+        return;
+    }
+    for (uint32_t n = j->n0; n < j->n1; n++) {
+        if (is_active(j, n, s, &masked))
+            continue;
+        if (n > first)
+            phase(j, slot, first, n, out);
+        first = n + 1;
+    }
+    if (j->n1 > first)
+        phase(j, slot, first, j->n1, out);
+}
+
+static void hold_inactive(const part *j, uint32_t s)
+{
+    int masked;
+    if (!j->lengths && j->mask == LRT_NONE)
+        return;
+    for (uint32_t n = j->n0; n < j->n1; n++) {
+        if (!is_active(j, n, s, &masked))
+            hold_row(j, n, s, masked);
+        else
+            j->dir->started[n] = 1;
+    }
+}
+
+static void run_step(const part *j, uint32_t s, uint32_t slot, float **out)
+{
+    int two_phases = j->dir->w_extra.w != NULL;
+    if (j->seq != LRT_NONE)
+        for (uint32_t n = j->n0; n < j->n1; n++)
+            if (!j->lengths || s < valid_steps(j->r, j->axis, n))
+                out[n] = seq_at(j, n, time_of(j, n, s));
+    for_active(j, s, slot, out, step_first);
+    if (two_phases) {
+        sync(j);
+        for_active(j, s, slot, out, step_second);
+    }
+    hold_inactive(j, s);
+}
+
+/* Sequence outputs beyond each row's length are zero. */
+static void clear_beyond(const part *j)
+{
+    for (uint32_t n = j->n0; n < j->n1 && j->lengths && j->seq != LRT_NONE && j->part == 0; n++)
+        for (uint32_t t = valid_steps(j->r, j->axis, n); t < j->r->steps[j->axis]; t++)
+            memset(seq_at(j, n, t), 0, j->rec->h_size * sizeof(float));
+}
+
+static void run_direction(part *j)
+{
+    lrt_session *ses = j->r->s;
+    uint32_t steps = j->r->steps[j->axis], at_once = lrt_project_steps(ses->batch);
+    float **out = ses->out_rows + (size_t)(2 * j->r->lane + j->d) * ses->limits.batch;
+    lrt_direction local = *j->dir; /* lanes count steps each for itself */
+    j->dir = &local;
+    for (uint32_t s0 = 0; s0 < steps; s0 += at_once) {
+        uint32_t count = smaller(at_once, steps - s0);
+        project(j, s0, count);
+        for (uint32_t i = 0; i < count; i++) {
+            run_step(j, s0 + i, i, out);
+            sync(j);
+            local.parity = !local.parity;
+        }
+    }
+    clear_beyond(j);
+}
+
+static enum mode choose_mode(const lrt_session *s, const lrt_recurrent *rec, uint32_t lanes);
+
+static void load_state(const run *r, const lrt_node *n, lrt_recurrent *rec)
+{
+    for (uint32_t d = 0; d < rec->n_dir; d++) {
+        lrt_direction *dir = &rec->dir[d];
+        for (uint32_t row = 0; row < r->s->batch; row++) {
+            float *h = dir->h[dir->parity] + (size_t)row * rec->h_stride;
+            if (n->in[1] != LRT_NONE)
+                memcpy(h, row_of(r, n->in[1], row) + (size_t)d * rec->h_size, rec->h_size * sizeof(float));
+            else
+                memset(h, 0, rec->h_size * sizeof(float));
+            if (!dir->c)
+                continue;
+            h = dir->c + (size_t)row * rec->c_stride;
+            if (n->in[2] != LRT_NONE)
+                memcpy(h, row_of(r, n->in[2], row) + (size_t)d * rec->hidden, rec->hidden * sizeof(float));
+            else
+                memset(h, 0, rec->hidden * sizeof(float));
+        }
+        memset(dir->started, 0, r->s->batch);
+    }
+}
+
+static void store_state(const run *r, const lrt_node *n, const lrt_recurrent *rec)
+{
+    for (uint32_t d = 0; d < rec->n_dir; d++) {
+        const lrt_direction *dir = &rec->dir[d];
+        for (uint32_t row = 0; row < r->s->batch; row++) {
+            if (r->s->views[n->out[1]].data)
+                memcpy(row_of(r, n->out[1], row) + (size_t)d * rec->h_size,
+                       dir->h[dir->parity] + (size_t)row * rec->h_stride, rec->h_size * sizeof(float));
+            if (dir->c && r->s->views[n->out[2]].data)
+                memcpy(row_of(r, n->out[2], row) + (size_t)d * rec->hidden,
+                       dir->c + (size_t)row * rec->c_stride, rec->hidden * sizeof(float));
+        }
+    }
+}
+
+static void lane_barrier(const run *r)
+{
+    if (r->lanes > 1)
+        r->barrier(r->context);
+}
+
+static void run_recurrent(const run *r, const lrt_node *n, lrt_recurrent *rec)
+{
+    enum mode mode = choose_mode(r->s, rec, r->lanes);
+    part j;
+    memset(&j, 0, sizeof j);
+    j.r = r;
+    j.n = n;
+    j.rec = rec;
+    j.axis = r->s->values[n->in[0]].axis;
+    j.lengths = r->s->lengths[j.axis];
+    j.mask = n->in[3];
+    j.seq = r->s->views[n->out[0]].data ? n->out[0] : LRT_NONE;
+    j.pre_row = (size_t)lrt_gates(rec->op) * lrt_padded_units(rec->hidden);
+    j.n1 = r->s->batch;
+    j.parts = 1;
+    if (mode == BY_ROWS) {
+        share(r->s->batch, r->lane, r->lanes, &j.n0, &j.n1);
+    } else if (mode == BY_PANELS) {
+        j.part = r->lane;
+        j.parts = r->lanes;
+    }
+    share(lrt_panel_count(rec->hidden), j.part, j.parts, &j.p0, &j.p1);
+    if (rec->explicit_state && r->t0 == 0) {
+        if (r->lane == 0)
+            load_state(r, n, rec);
+        lane_barrier(r);
+    }
+    for (j.d = 0; j.d < rec->n_dir; j.d++) {
+        int mine = mode == ALONE ? r->lane == 0 : mode == BY_DIRECTIONS ? r->lane == j.d : 1;
+        j.dir = &rec->dir[j.d];
+        if (mine && j.n0 < j.n1)
+            run_direction(&j);
+    }
+    lane_barrier(r);
+    if (r->lane == 0) {
+        for (uint32_t d = 0; d < rec->n_dir; d++)
+            rec->dir[d].parity ^= r->steps[j.axis] & 1u;
+        store_state(r, n, rec);
+    }
+}
+
+/* ---- sharing -------------------------------------------------------------------------------------------- */
+
+#define LANE_WORK 65536u  /* multiply-adds that make a second thread worth waking */
+#define STEP_WORK 98304u  /* multiply-adds per step that make a barrier per step worth it */
+
+static uint64_t step_work(const lrt_recurrent *rec)
+{
+    return (uint64_t)lrt_gates(rec->op) * rec->hidden * rec->h_size;
+}
+
+static enum mode choose_mode(const lrt_session *s, const lrt_recurrent *rec, uint32_t lanes)
+{
+    if (lanes == 1)
+        return ALONE;
+    if (s->batch >= 2 * lanes)
+        return BY_ROWS;
+    if (rec->n_dir == 2 && lanes == 2)
+        return BY_DIRECTIONS;
+    if (step_work(rec) * s->batch >= STEP_WORK && lrt_panel_count(rec->hidden) >= 2 * lanes)
+        return BY_PANELS;
+    return ALONE;
+}
+
+uint32_t lrt_worthwhile_lanes(const lrt_session *s, const lrt_call_args *call, uint32_t most)
+{
+    uint32_t lanes = smaller(most, s->limits.lanes);
+    for (; lanes > 1; lanes--) {
+        uint64_t shared = 0;
+        for (uint32_t i = 0; i < s->model->n_nodes; i++) {
+            const lrt_recurrent *rec = s->nodes[i].rec;
+            uint32_t axis;
+            if (!rec || choose_mode(s, rec, lanes) == ALONE)
+                continue;
+            axis = s->values[s->nodes[i].node.in[0]].axis;
+            shared += step_work(rec) * rec->n_dir * call->batch * call->steps[axis];
+        }
+        if (shared >= (uint64_t)LANE_WORK * lanes)
+            return lanes;
+    }
+    return 1;
+}
+
+/* ---- the walk --------------------------------------------------------------------------------------------- */
+
+static void run_node(const run *r, const lrt_plan_node *p)
+{
+    const lrt_node *n = &p->node;
+    if (p->rec) {
+        run_recurrent(r, n, p->rec);
+        return;
+    }
+    if (!r->s->views[n->out[0]].data)
+        return; /* nobody reads it */
+    if (r->s->values[n->out[0]].kind == LRT_VEC && n->op != LRT_OP_SELECT && !r->last)
+        return; /* vectors are whole only at the end */
+    switch (n->op) {
+    case LRT_OP_EMBEDDING: for_steps(r, n, each_embedding); break;
+    case LRT_OP_MASK_IDS: for_steps(r, n, each_mask_ids); break;
+    case LRT_OP_MASK_VALUES: for_steps(r, n, each_mask_values); break;
+    case LRT_OP_APPLY_MASK: for_steps(r, n, each_apply_mask); break;
+    case LRT_OP_DENSE: run_dense(r, n); break;
+    case LRT_OP_ACTIVATION: for_steps(r, n, each_activation); break;
+    case LRT_OP_LAYERNORM: for_steps(r, n, each_layernorm); break;
+    case LRT_OP_BATCHNORM: for_steps(r, n, each_batchnorm); break;
+    case LRT_OP_ADD:
+    case LRT_OP_MUL:
+    case LRT_OP_AVERAGE: for_steps(r, n, each_binary); break;
+    case LRT_OP_CONCAT: for_steps(r, n, each_concat); break;
+    case LRT_OP_SLICE: for_steps(r, n, each_slice); break;
+    case LRT_OP_SELECT: run_select(r, n); break;
+    case LRT_OP_REVERSE: for_steps(r, n, each_reverse); break;
+    default: break; /* recurrent ops went above; others do not open */
+    }
+}
+
+static void run_pass(run *r)
+{
+    for (uint32_t i = 0; i < r->s->model->n_nodes; i++) {
+        run_node(r, &r->s->nodes[i]);
+        lane_barrier(r);
+    }
+}
+
+void lrt_run(lrt_session *s, uint32_t lane, uint32_t lanes, lrt_barrier *barrier, void *context)
+{
+    run r;
+    memset(&r, 0, sizeof r);
+    r.s = s;
+    r.lane = lane;
+    r.lanes = lanes;
+    r.barrier = barrier;
+    r.context = context;
+    do {
+        r.last = 1;
+        for (uint32_t a = 0; a < s->model->n_axes; a++) {
+            uint32_t pass = lrt_pass_steps(s, a);
+            r.steps[a] = smaller(pass, s->steps[a] - r.t0);
+            r.last = r.t0 + r.steps[a] == s->steps[a]; /* more than one pass: a single axis */
+            if (!s->chunk)
+                r.last = 1;
+        }
+        run_pass(&r);
+        r.t0 += r.steps[0];
+    } while (!r.last);
+}
+
+int lrt_call(lrt_session *s, const lrt_call_args *call)
+{
+    int e = lrt_prepare(s, call);
+    if (e == LRT_OK)
+        lrt_run(s, 0, 1, NULL, NULL);
+    return e;
+}

@@ -1,0 +1,67 @@
+/* The vector vocabulary for AVX-512F: 16 lanes, fused multiply-add, masked tails.
+ * Contracts of every operation: lrt_vec_portable.h. */
+#ifndef LRT_VEC_AVX512_H
+#define LRT_VEC_AVX512_H
+
+#include <immintrin.h>
+
+#define VL 16
+#define LRT_ROW_V 8   /* accumulators of one row: two panels of four gates in flight */
+#define LRT_BLOCK_V 4 /* accumulators per row in a block of rows */
+#define LRT_BLOCK_R 6 /* 24 accumulators + 4 weights + 1 input of 32 registers */
+
+typedef __m512 vf;
+typedef __mmask16 vm;
+
+static inline vf v_set1(float a) { return _mm512_set1_ps(a); }
+static inline vf v_load(const float *p) { return _mm512_loadu_ps(p); }
+static inline void v_store(float *p, vf a) { _mm512_storeu_ps(p, a); }
+static inline vm v_first_n(unsigned n) { return (vm)((1u << n) - 1u); }
+/* Where n is a constant 4 or 8 (narrow panels) these are plain narrower moves: a load can then be
+ * forwarded from an earlier store, which masked ones cannot. */
+static inline __attribute__((always_inline)) vf v_load_n(const float *p, unsigned n)
+{
+    if (__builtin_constant_p(n) && n == 8)
+        return _mm512_zextps256_ps512(_mm256_loadu_ps(p));
+    if (__builtin_constant_p(n) && n == 4)
+        return _mm512_zextps128_ps512(_mm_loadu_ps(p));
+    return _mm512_maskz_loadu_ps(v_first_n(n), p);
+}
+static inline __attribute__((always_inline)) void v_store_n(float *p, vf a, unsigned n)
+{
+    if (__builtin_constant_p(n) && n == 8)
+        _mm256_storeu_ps(p, _mm512_castps512_ps256(a));
+    else if (__builtin_constant_p(n) && n == 4)
+        _mm_storeu_ps(p, _mm512_castps512_ps128(a));
+    else
+        _mm512_mask_storeu_ps(p, v_first_n(n), a);
+}
+static inline vf v_add(vf a, vf b) { return _mm512_add_ps(a, b); }
+static inline vf v_sub(vf a, vf b) { return _mm512_sub_ps(a, b); }
+static inline vf v_mul(vf a, vf b) { return _mm512_mul_ps(a, b); }
+static inline vf v_div(vf a, vf b) { return _mm512_div_ps(a, b); }
+static inline vf v_sqrt(vf a) { return _mm512_sqrt_ps(a); }
+static inline vf v_fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
+static inline vf v_fnma(vf a, vf b, vf c) { return _mm512_fnmadd_ps(a, b, c); }
+static inline vf v_max(vf lo, vf a) { return _mm512_max_ps(lo, a); }
+static inline vf v_min(vf hi, vf a) { return _mm512_min_ps(hi, a); }
+static inline vf v_abs(vf a) { return _mm512_abs_ps(a); }
+static inline vm v_lt(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
+static inline vf v_select(vm m, vf a, vf b) { return _mm512_mask_blend_ps(m, b, a); }
+static inline vf v_pow2(vf magic)
+{
+    __m512i n = _mm512_add_epi32(_mm512_castps_si512(magic), _mm512_set1_epi32(127));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(n, 23));
+}
+static inline vf v_exponent(vf a)
+{
+    __m512i e = _mm512_srli_epi32(_mm512_castps_si512(a), 23);
+    return _mm512_cvtepi32_ps(_mm512_sub_epi32(e, _mm512_set1_epi32(127)));
+}
+static inline vf v_mantissa(vf a)
+{
+    __m512i m = _mm512_and_si512(_mm512_castps_si512(a), _mm512_set1_epi32(0x007fffff));
+    return _mm512_castsi512_ps(_mm512_or_si512(m, _mm512_set1_epi32(0x3f800000)));
+}
+
+#endif

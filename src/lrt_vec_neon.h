@@ -1,0 +1,61 @@
+/* The vector vocabulary for AArch64 Advanced SIMD: 4 lanes, 32 registers.
+ * Contracts of every operation: lrt_vec_portable.h. */
+#ifndef LRT_VEC_NEON_H
+#define LRT_VEC_NEON_H
+
+#include <arm_neon.h>
+
+#define VL 4
+#define LRT_ROW_V 16  /* accumulators of one row: one panel of four gates */
+#define LRT_BLOCK_V 4 /* accumulators per row in a block of rows */
+#define LRT_BLOCK_R 6 /* 24 accumulators + 4 weights + 1 input of 32 registers */
+
+typedef float32x4_t vf;
+typedef uint32x4_t vm;
+
+static inline vf v_set1(float a) { return vdupq_n_f32(a); }
+static inline vf v_load(const float *p) { return vld1q_f32(p); }
+static inline void v_store(float *p, vf a) { vst1q_f32(p, a); }
+static inline vf v_load_n(const float *p, unsigned n)
+{
+    float t[VL] = {0.0f, 0.0f, 0.0f, 0.0f};
+    for (unsigned i = 0; i < n; i++)
+        t[i] = p[i];
+    return vld1q_f32(t);
+}
+static inline void v_store_n(float *p, vf a, unsigned n)
+{
+    float t[VL];
+    vst1q_f32(t, a);
+    for (unsigned i = 0; i < n; i++)
+        p[i] = t[i];
+}
+static inline vf v_add(vf a, vf b) { return vaddq_f32(a, b); }
+static inline vf v_sub(vf a, vf b) { return vsubq_f32(a, b); }
+static inline vf v_mul(vf a, vf b) { return vmulq_f32(a, b); }
+static inline vf v_div(vf a, vf b) { return vdivq_f32(a, b); }
+static inline vf v_sqrt(vf a) { return vsqrtq_f32(a); }
+static inline vf v_fma(vf a, vf b, vf c) { return vfmaq_f32(c, a, b); }
+static inline vf v_fnma(vf a, vf b, vf c) { return vfmsq_f32(c, a, b); }
+static inline vf v_max(vf lo, vf a) { return vbslq_f32(vcltq_f32(a, lo), lo, a); }
+static inline vf v_min(vf hi, vf a) { return vbslq_f32(vcltq_f32(hi, a), hi, a); }
+static inline vf v_abs(vf a) { return vabsq_f32(a); }
+static inline vm v_lt(vf a, vf b) { return vcltq_f32(a, b); }
+static inline vf v_select(vm m, vf a, vf b) { return vbslq_f32(m, a, b); }
+static inline vf v_pow2(vf magic)
+{
+    int32x4_t n = vaddq_s32(vreinterpretq_s32_f32(magic), vdupq_n_s32(127));
+    return vreinterpretq_f32_s32(vshlq_n_s32(n, 23));
+}
+static inline vf v_exponent(vf a)
+{
+    uint32x4_t e = vshrq_n_u32(vreinterpretq_u32_f32(a), 23);
+    return vcvtq_f32_s32(vsubq_s32(vreinterpretq_s32_u32(e), vdupq_n_s32(127)));
+}
+static inline vf v_mantissa(vf a)
+{
+    uint32x4_t m = vandq_u32(vreinterpretq_u32_f32(a), vdupq_n_u32(0x007fffffu));
+    return vreinterpretq_f32_u32(vorrq_u32(m, vdupq_n_u32(0x3f800000u)));
+}
+
+#endif

@@ -1,0 +1,177 @@
+/* lstm-rt: runs trained recurrent networks. The C API.
+ *
+ *   lrt_model model;
+ *   lrt_model_open(&model, blob, size);                       the blob stays where it is, read-only
+ *   size_t need = lrt_session_size(&model, &limits);
+ *   lrt_session_init(&s, &model, lrt_kernels_best(), &limits, memory, need);
+ *   lrt_call(s, &call);                                       as often as you like
+ *
+ * C99, no malloc, no I/O, no globals that change. Functions return LRT_OK or an error code, and
+ * leave their outputs alone on error unless they say otherwise.
+ *
+ * Threads: a model is read-only and may be shared by any number of threads. A session belongs to
+ * one call at a time; several threads may work on that call together through lrt_run(). */
+#ifndef LSTM_RT_H
+#define LSTM_RT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define LRT_FORMAT_VERSION 1u
+#define LRT_MAX_AXES 8   /* time axes of a model */
+#define LRT_ALIGN 64     /* of blobs and session memory; 16 is enough on CPUs without 64-byte lines */
+
+/* ---- errors ---------------------------------------------------------------------------------- */
+
+typedef enum {
+    LRT_OK = 0,
+    /* A blob is not a valid model; one code for each way it can be wrong. */
+    LRT_E_SHORT = 1,      /* shorter than a header */
+    LRT_E_MAGIC = 2,      /* does not begin with the magic number */
+    LRT_E_VERSION = 3,    /* a format version that this runtime does not read */
+    LRT_E_SIZE = 4,       /* the header's file size is not the blob's */
+    LRT_E_ALIGNMENT = 5,  /* the blob's address is not aligned to LRT_ALIGN */
+    LRT_E_ENDIAN = 6,     /* this machine is big-endian */
+    LRT_E_COUNTS = 7,     /* a count in the header is zero where it must not be, or over its limit */
+    LRT_E_TABLES = 8,     /* the tables do not fit in the blob, or a reserved field is not zero */
+    LRT_E_TENSOR = 9,     /* a tensor lies outside the blob, is misaligned, or its size does not fit its shape */
+    LRT_E_VALUE = 10,     /* a value has an unknown kind, or a size or time axis that does not fit its kind */
+    LRT_E_OP = 11,        /* an op that this runtime does not know */
+    LRT_E_NODE_INPUT = 12,  /* a node reads a value that is not there yet, or is of the wrong kind or size */
+    LRT_E_NODE_OUTPUT = 13, /* a node writes a value twice, or of the wrong kind or size */
+    LRT_E_NODE_ATTR = 14,   /* a node's attribute is out of range */
+    LRT_E_NODE_TENSOR = 15, /* a node's weight is missing, unexpected, or of the wrong shape */
+    LRT_E_INTERFACE = 16,   /* the lists of inputs or outputs are wrong */
+    LRT_E_STRING = 17,      /* a name or the metadata lies outside the blob */
+    LRT_E_SELFTEST = 18,    /* the self-test record is wrong */
+    LRT_E_CHECKSUM = 19,    /* the checksum does not match (lrt_model_check only) */
+    /* A call is wrong. */
+    LRT_E_ARGUMENT = 32,  /* a NULL or out-of-range argument */
+    LRT_E_MEMORY = 33,    /* session memory is too small or not aligned to LRT_ALIGN */
+    LRT_E_TOO_LARGE = 34, /* the session would need more memory than the machine can address */
+    LRT_E_BATCH = 35,     /* more rows than the session was made for */
+    LRT_E_STEPS = 36,     /* more time steps than the session was made for */
+    LRT_E_LENGTH = 37,    /* a length is negative or larger than the number of steps */
+    LRT_E_TOKEN = 38,     /* a token id is outside the embedding's table */
+    LRT_E_STREAM = 39     /* the model cannot run step by step: it needs the end of the sequence */
+} lrt_error;
+
+/* A short English sentence for an error code. Never NULL. */
+const char *lrt_error_text(int error);
+
+/* ---- kernels ---------------------------------------------------------------------------------- */
+
+typedef struct lrt_kernels lrt_kernels;
+
+/* The fastest table that this CPU can run; the table called `name`, or NULL if this build has none
+ * of that name or this CPU cannot run it; the i-th table of this build, best first, or NULL. */
+const lrt_kernels *lrt_kernels_best(void);
+const lrt_kernels *lrt_kernels_by_name(const char *name);
+const lrt_kernels *lrt_kernels_at(unsigned i);
+const char *lrt_kernels_name(const lrt_kernels *k);
+int lrt_kernels_usable(const lrt_kernels *k);
+/* 1 if multiply-adds round once: such tables give the same bits as each other. */
+int lrt_kernels_fused(const lrt_kernels *k);
+/* y = act(x) for n floats (one row, for softmax): for tests of the activations. act: docs/format.md. */
+int lrt_activate(const lrt_kernels *k, uint32_t act, float alpha, float beta, const float *x, float *y, size_t n);
+
+/* ---- models ------------------------------------------------------------------------------------ */
+
+typedef enum { LRT_SEQ = 1, LRT_VEC = 2, LRT_IDS = 3, LRT_MASK = 4, LRT_LENGTHS = 5 } lrt_kind;
+
+/* One model, opened in place. Read-only after lrt_model_open; fields are private. */
+typedef struct {
+    const unsigned char *blob;
+    size_t size;
+    uint32_t n_axes, n_values, n_nodes, n_tensors, n_inputs, n_outputs;
+    uint32_t values, nodes, tensors, outputs, selftest; /* offsets of the tables */
+    uint32_t flags;
+} lrt_model;
+
+/* Validates `size` bytes at `blob`, all of them but weights and checksum, and opens them in place.
+ * The blob must stay valid and unchanged while the model is used, and be aligned to LRT_ALIGN. */
+int lrt_model_open(lrt_model *model, const void *blob, size_t size);
+
+/* LRT_OK or LRT_E_CHECKSUM: reads the whole blob. */
+int lrt_model_check(const lrt_model *model);
+
+/* An input or output. Shapes: LRT_SEQ (N, T, size), LRT_VEC (N, size), LRT_IDS (N, T) of int32,
+ * LRT_LENGTHS (N,) of int32. `name` is not zero-terminated. */
+typedef struct {
+    const char *name;
+    size_t name_size;
+    lrt_kind kind;
+    uint32_t size;
+    uint32_t axis; /* time axis, or LRT_MAX_AXES for LRT_VEC */
+} lrt_io;
+lrt_io lrt_model_input(const lrt_model *model, uint32_t i);   /* i < model->n_inputs */
+lrt_io lrt_model_output(const lrt_model *model, uint32_t i);  /* i < model->n_outputs */
+
+/* Can it run step by step, and in chunks of time without seeing the end of the sequence? */
+int lrt_model_streams(const lrt_model *model);
+
+/* ---- sessions ----------------------------------------------------------------------------------- */
+
+typedef struct lrt_session lrt_session;
+
+/* What a session must hold. Models that stream need only as many steps as they shall take at
+ * once (steps 0: a good number); longer calls go through in chunks. */
+typedef struct {
+    uint32_t batch;
+    uint32_t lanes; /* threads that will share a call */
+    uint32_t steps[LRT_MAX_AXES];
+} lrt_limits;
+
+/* Bytes of memory a session takes, or 0 when that cannot be addressed. */
+size_t lrt_session_size(const lrt_model *model, const lrt_limits *limits);
+
+/* Lays a session out in `size` bytes at `memory`, which must be aligned to LRT_ALIGN, and sets its
+ * state to zero. */
+int lrt_session_init(lrt_session **session, const lrt_model *model, const lrt_kernels *kernels,
+                     const lrt_limits *limits, void *memory, size_t size);
+
+/* One run of a model: rows are contiguous arrays in the shapes of lrt_model_input/output. */
+typedef struct {
+    uint32_t batch;
+    uint32_t steps[LRT_MAX_AXES];
+    const void *const *inputs;  /* n_inputs pointers */
+    float *const *outputs;      /* n_outputs pointers; they must not overlap the inputs */
+    const int32_t *const *lengths; /* per axis: `batch` lengths or NULL; NULL for none. An input of
+                                      kind LRT_LENGTHS takes precedence on its axis. */
+    int keep_state;             /* 0: start from zero; 1: from the session's state */
+} lrt_call_args;
+
+/* Runs on the calling thread. */
+int lrt_call(lrt_session *session, const lrt_call_args *call);
+
+/* The same with several threads: lrt_prepare on one of them; then, if it returned LRT_OK, lrt_run on
+ * each with its own lane < lanes <= limits.lanes; `barrier` must return only when all of them have
+ * called it. lrt_worthwhile_lanes says how many threads, up to `most`, do not make it slower. */
+typedef void lrt_barrier(void *context);
+int lrt_prepare(lrt_session *session, const lrt_call_args *call);
+uint32_t lrt_worthwhile_lanes(const lrt_session *session, const lrt_call_args *call, uint32_t most);
+void lrt_run(lrt_session *session, uint32_t lane, uint32_t lanes, lrt_barrier *barrier, void *context);
+
+/* State: one slot per h or c of a recurrent layer without explicit initial states, in the order of
+ * the layers, h before c. Arrays are (directions, batch, size). */
+typedef struct {
+    uint32_t layer;      /* counts recurrent layers that have slots */
+    int is_cell;         /* 0: h, 1: c */
+    uint32_t directions;
+    uint32_t size;
+} lrt_slot;
+uint32_t lrt_slot_count(const lrt_session *session);
+int lrt_slot_info(const lrt_session *session, uint32_t i, lrt_slot *slot);
+int lrt_slot_get(const lrt_session *session, uint32_t i, uint32_t batch, float *to);
+int lrt_slot_set(lrt_session *session, uint32_t i, uint32_t batch, const float *from);
+void lrt_session_reset(lrt_session *session); /* all state to zero */
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
