@@ -20,6 +20,7 @@ WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow"]
 # Contraction would change results from one compiler to the next. Errno and traps are not used.
 CFLAGS = ["-std=gnu99", "-O2", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", *WARNINGS]
 HEADERS = sorted(map(str, Path("src").glob("*.h")))
+SOURCES = [*HEADERS, *sorted(map(str, Path("src").glob("*.c")))]
 
 
 def flag(name):
@@ -54,7 +55,6 @@ class BuildExt(build_ext):
         clib = self.get_finalized_command("build_clib")
         for ext in self.extensions:
             ext.library_dirs.append(clib.build_clib)
-            ext.extra_link_args = [*ext.extra_link_args]
         super().run()
 
     def build_extensions(self):
@@ -94,7 +94,7 @@ def main():
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
         extra_compile_args=["-O2", *extra],
         extra_link_args=link,
-        depends=["lstm_rt/_team.h", *HEADERS],
+        depends=["lstm_rt/_team.h", *SOURCES],
     )
     modules = cythonize([extension], compiler_directives={"language_level": 3})
     setup(libraries=libraries, ext_modules=modules, cmdclass={"build_ext": BuildExt})

@@ -286,7 +286,7 @@ cdef class Model:
         self.pool = []
         self.inputs = [_describe(&self.m, lrt_model_input(&self.m, i)) for i in range(self.m.n_inputs)]
         self.outputs = [_describe(&self.m, lrt_model_output(&self.m, i)) for i in range(self.m.n_outputs)]
-        self.chunked = _runs_in_chunks(&self.m)
+        self.chunked = lrt_model_is_causal(&self.m)
         self.slots = None
 
     def __dealloc__(self):
@@ -657,22 +657,6 @@ cdef _format_error(int e, const void *blob, Py_ssize_t size):
 def validate(blob):
     """Raise FormatError unless these bytes are a valid ``.lrt`` file (checksum aside)."""
     Model(blob, 1)
-
-
-cdef bint _runs_in_chunks(const lrt_model *m):
-    """A causal model's memory does not depend on the steps asked for."""
-    cdef lrt_limits limits
-    cdef int i
-    cdef size_t few, many
-    limits.batch = 1
-    limits.lanes = 1
-    for i in range(8):
-        limits.steps[i] = 1 << 12
-    few = lrt_session_size(m, &limits)
-    for i in range(8):
-        limits.steps[i] = 1 << 13
-    many = lrt_session_size(m, &limits)
-    return few == many
 
 
 cdef bint _has_batch(port, x) except -1:

@@ -57,6 +57,7 @@ cdef extern from "lstm_rt.h" nogil:
     int lrt_model_open(lrt_model *model, const void *blob, size_t size)
     lrt_io lrt_model_input(const lrt_model *model, uint32_t i)
     lrt_io lrt_model_output(const lrt_model *model, uint32_t i)
+    int lrt_model_is_causal(const lrt_model *model)
     int lrt_model_streams(const lrt_model *model)
     size_t lrt_session_size(const lrt_model *model, const lrt_limits *limits)
     int lrt_session_init(lrt_session **session, const lrt_model *model, const lrt_kernels *kernels,

@@ -410,6 +410,8 @@ class _Reader:
         op = _OP_NAMES[f[0]]
         ins = tuple(None if v == NONE else v for v in f[4 : 4 + f[1]])
         outs = tuple(None if v == NONE else v for v in f[10 : 10 + f[2]])
+        if op in ("gru", "rnn"):
+            outs += (None,)  # no c_n
         tensors = f[13 : 13 + f[3]]
         node = Node(op, ins, outs)
         _NODE_READERS.get(op, _read_plain)(self, node, tensors, attrs)

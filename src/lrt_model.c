@@ -144,6 +144,7 @@ lrt_io lrt_model_output(const lrt_model *m, uint32_t i)
     return describe(m, lrt_u32(m->blob + m->outputs + 4 * (size_t)i));
 }
 
+int lrt_model_is_causal(const lrt_model *m) { return (m->flags & LRT_FLAG_CAUSAL) != 0; }
 int lrt_model_streams(const lrt_model *m) { return (m->flags & LRT_FLAG_STREAMS) != 0; }
 
 /* ---- validation of nodes ------------------------------------------------------------------------- */

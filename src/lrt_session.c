@@ -156,7 +156,8 @@ typedef struct {
 
 static void need_scratch(arena *a, scratch *need, const lrt_limits *limits, const lrt_recurrent *rec)
 {
-    uint64_t rows = times(a, limits->batch, lrt_project_steps(limits->batch));
+    /* Smaller batches than the session's project more steps at once: n * project_steps(n) rows. */
+    uint64_t rows = limits->batch > LRT_PROJECT_ROWS ? limits->batch : LRT_PROJECT_ROWS;
     uint64_t pre = times(a, rows, (uint64_t)lrt_gates(rec->op) * lrt_padded_units(rec->hidden));
     uint64_t extra = times(a, limits->batch, rec->c_stride);
     need->pre = pre > need->pre ? pre : need->pre;

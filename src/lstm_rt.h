@@ -111,7 +111,9 @@ typedef struct {
 lrt_io lrt_model_input(const lrt_model *model, uint32_t i);   /* i < model->n_inputs */
 lrt_io lrt_model_output(const lrt_model *model, uint32_t i);  /* i < model->n_outputs */
 
-/* Can it run step by step, and in chunks of time without seeing the end of the sequence? */
+/* Does no node look at later steps? Then long calls go through in chunks of time, and the memory of
+ * a session does not grow with the number of steps. And can it run step by step as well? */
+int lrt_model_is_causal(const lrt_model *model);
 int lrt_model_streams(const lrt_model *model);
 
 /* ---- sessions ----------------------------------------------------------------------------------- */

@@ -1,0 +1,153 @@
+"""Measures the error of every activation against float64, over all floats or every n-th.
+
+    python tests/measure_activations.py                       every float (minutes per activation)
+    python tests/measure_activations.py --every 64 gelu elu   every 64th bit pattern
+    python tests/measure_activations.py --kernels portable
+
+The bounds in docs/numerics.md come from here, and tests/test_activations.py asserts them. An ulp is
+the distance of neighbouring float32 numbers at the exact result, 2**-149 at least.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from lstm_rt._core import activate
+
+BLOCK = 1 << 21
+INF = math.inf
+
+
+def _sigmoid(x):
+    return 1.0 / (1.0 + np.exp(-x))
+
+
+def _softplus(x):
+    return np.maximum(x, 0.0) + np.log1p(np.exp(-np.abs(x)))
+
+
+def _gelu(x):
+    y = np.where(x > 0, x, -0.0)  # what 0.5 x erfc(-x / sqrt(2)) is in float64 beyond 60
+    near = np.abs(x) < 60
+    arg = x[near] * -math.sqrt(0.5)
+    y[near] = 0.5 * x[near] * np.fromiter(map(math.erfc, arg.tolist()), np.float64, arg.size)
+    return y
+
+
+def _gelu_tanh(x):
+    # 0.5 x (1 + tanh u) = x sigmoid(2u), which does not cancel
+    with np.errstate(over="ignore"):
+        return np.where(x < -60, -0.0, x * _sigmoid(2 * math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+
+
+SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
+
+
+@dataclass(frozen=True)
+class Range:
+    """Bounds that hold for lo <= x < hi: absolute, or in ulps of the exact result; None: not stated."""
+
+    lo: float
+    hi: float
+    absolute: float | None
+    ulps: float | None
+
+
+@dataclass(frozen=True)
+class Case:
+    """An activation, its exact form in float64 and the bounds it must keep."""
+
+    name: str
+    code: int
+    alpha: float
+    beta: float
+    exact: Callable[[np.ndarray], np.ndarray]
+    ranges: tuple[Range, ...]
+
+
+CASES = [
+    Case("linear", 0, 0, 0, lambda x: x, (Range(-INF, INF, 0, 0),)),
+    Case("sigmoid", 1, 0, 0, _sigmoid, (Range(-INF, -87, 1, None), Range(-87, -16, 1, 1e9), Range(-16, 0, 1, 1e9), Range(0, INF, 1, 1e9))),
+    Case("tanh", 2, 0, 0, np.tanh, (Range(-INF, 0, 1, 1e9), Range(0, INF, 1, 1e9))),
+    Case("relu", 3, 0, 0, lambda x: np.maximum(x, 0), (Range(-INF, INF, 0, 0),)),
+    Case("hard_sigmoid", 4, float(np.float32(1 / 6)), 0.5,
+         lambda x: np.clip(float(np.float32(1 / 6)) * x + 0.5, 0, 1), (Range(-INF, INF, 1, 1e9),)),
+    Case("leaky_relu", 5, 0.25, 0, lambda x: np.where(x < 0, 0.25 * x, x), (Range(-INF, INF, None, 1),)),
+    Case("elu", 6, 1, 0, lambda x: np.where(x < 0, np.expm1(np.minimum(x, 0)), x),
+         (Range(-INF, 0, 1, 1e9), Range(0, INF, 0, 0))),
+    Case("selu", 7, 0, 0,
+         lambda x: SELU_SCALE * np.where(x < 0, SELU_ALPHA * np.expm1(np.minimum(x, 0)), x),
+         (Range(-INF, 0, 1, 1e9), Range(0, 1e38, None, 1e9))),
+    Case("softplus", 8, 0, 0, _softplus, (Range(-INF, -87, 1, None), Range(-87, -16, 1, 1e9), Range(-16, 0, 1, 1e9), Range(0, INF, None, 1e9))),
+    Case("softsign", 9, 0, 0, lambda x: x / (1 + np.abs(x)), (Range(-INF, INF, 1, 1e9),)),
+    Case("swish", 10, 0, 0, lambda x: np.where(x < -200, -0.0, x * _sigmoid(x)),
+         (Range(-1e30, -87, 1, None), Range(-87, -16, 1, 1e9), Range(-16, 0, 1, 1e9), Range(0, INF, None, 1e9))),
+    Case("gelu", 11, 0, 0, _gelu, (Range(-INF, -4, 1, None), Range(-4, -1, 1, 1e9), Range(-1, 0, 1, 1e9), Range(0, INF, None, 1e9))),
+    Case("gelu_tanh", 12, 0, 0, _gelu_tanh,
+         (Range(-INF, -4, 1, None), Range(-4, -1, 1, 1e9), Range(-1, 0, 1, 1e9), Range(0, INF, None, 1e9))),
+]
+
+
+def floats(every: int) -> Iterator[np.ndarray]:
+    """All float32 numbers but NaNs and infinities, or every n-th bit pattern, in blocks."""
+    for start in range(0, 1 << 32, BLOCK * every):
+        bits = np.arange(start, min(start + BLOCK * every, 1 << 32), every, dtype=np.uint64)
+        x = bits.astype(np.uint32).view(np.float32)
+        yield x[np.isfinite(x)]
+
+
+def ulp(y: np.ndarray) -> np.ndarray:
+    """Distance of neighbouring float32 numbers in the binade of y (float64)."""
+    exponent = np.maximum((np.abs(y).view(np.int64) >> 52) - 1023, -126)
+    return ((exponent - 23 + 1023) << 52).view(np.float64)
+
+
+def errors(x: np.ndarray, y: np.ndarray, want: np.ndarray) -> tuple[float, float, float, float]:
+    """Largest absolute and ulp error, each with its argument."""
+    if x.size == 0:
+        return 0.0, math.nan, 0.0, math.nan
+    absolute = np.abs(y.astype(np.float64) - want)
+    units = absolute / ulp(want)
+    i, j = int(np.argmax(absolute)), int(np.argmax(units))
+    return float(absolute[i]), float(x[i]), float(units[j]), float(x[j])
+
+
+def measure(case: Case, every: int, kernels: str | None = None) -> list[tuple[float, float, float, float]]:
+    """errors() over all blocks, for each range of the case."""
+    worst = [(-1.0, math.nan, -1.0, math.nan)] * len(case.ranges)
+    for x in floats(every):
+        if x.size == 0:
+            continue
+        y = activate(case.code, case.alpha, case.beta, x, kernels)
+        with np.errstate(over="ignore", under="ignore"):
+            want = case.exact(x.astype(np.float64))
+        for i, r in enumerate(case.ranges):
+            inside = (x >= r.lo) & (x < r.hi)
+            if inside.any():
+                found = errors(x, y, want) if inside.all() else errors(x[inside], y[inside], want[inside])
+                old = worst[i]
+                worst[i] = (found[:2] if found[0] > old[0] else old[:2]) + (found[2:] if found[2] > old[2] else old[2:])
+    return worst
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", help="activations; all but linear and relu by default")
+    parser.add_argument("--every", type=int, default=1)
+    parser.add_argument("--kernels")
+    args = parser.parse_args()
+    for case in CASES:
+        if case.name not in args.names and (args.names or case.name in ("linear", "relu")):
+            continue
+        for r, (absolute, at, units, at_units) in zip(case.ranges, measure(case, args.every, args.kernels), strict=True):
+            print(f"{case.name:12} [{r.lo:6g}, {r.hi:6g})  abs {absolute:.4e} at {at!r:24}  "
+                  f"ulp {units:.4f} at {at_units!r}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

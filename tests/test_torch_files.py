@@ -1,0 +1,378 @@
+"""Weight files: what is in them comes out, and nothing in them is ever run."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import pickle
+import random
+import struct
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lstm_rt.errors import ConvertError
+from lstm_rt_tools.checkpoints import Checkpoint, read_checkpoint
+from lstm_rt_tools.from_torch import from_torch
+from lstm_rt_tools.torch_files import LEGACY_MAGIC
+
+# -- files made by hand, so that these tests need no torch -----------------------------------------
+
+
+def obj(value: Any) -> bytes:
+    """Opcodes that push a plain value."""
+    return pickle.dumps(value, 2)[2:-1]
+
+
+def call(module: str, name: str, *args: bytes) -> bytes:
+    """Opcodes that call a global."""
+    return b"c" + f"{module}\n{name}\n".encode() + b"(" + b"".join(args) + b"tR"
+
+
+def tensor(
+    key: str, numel: int, shape: Any, stride: Any, offset: int = 0, kind: str = "FloatStorage"
+) -> bytes:
+    storage = (
+        b"(" + obj("storage") + f"ctorch\n{kind}\n".encode() + obj(key) + obj("cuda:0") + obj(numel) + b"tQ"
+    )
+    args = (storage, obj(offset), obj(shape), obj(stride), obj(False), obj({}))
+    return call("torch._utils", "_rebuild_tensor_v2", *args)
+
+
+def table(**items: bytes) -> bytes:
+    return b"}(" + b"".join(obj(k) + v for k, v in items.items()) + b"u"
+
+
+def zip_file(
+    body: bytes, storages: dict[str, bytes], method: int = zipfile.ZIP_STORED, **extra: bytes
+) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", method) as z:
+        z.writestr("m/data.pkl", b"\x80\x02" + body + b".")
+        z.writestr("m/byteorder", b"little")
+        for key, data in storages.items():
+            z.writestr(f"m/data/{key}", data)
+        for name, data in extra.items():
+            z.writestr(f"m/{name}", data)
+    return out.getvalue()
+
+
+def legacy_file(body: bytes, storages: dict[str, tuple[int, bytes]]) -> bytes:
+    head = LEGACY_MAGIC + pickle.dumps(1001, 2) + pickle.dumps({"little_endian": True}, 2)
+    tail = b"".join(struct.pack("<q", n) + data for n, data in storages.values())
+    return head + b"\x80\x02" + body + b"." + pickle.dumps(list(storages), 2) + tail
+
+
+def read(tmp_path: Path, data: bytes, name: str = "m.pt", key: str | None = None) -> Checkpoint:
+    path = tmp_path / name
+    path.write_bytes(data)
+    return read_checkpoint(path, key)
+
+
+def numbers(checkpoint: Checkpoint) -> dict[str, np.ndarray]:
+    return {k: t.array(k) for k, t in checkpoint.tensors.items()}
+
+
+SIX = np.arange(6, dtype=np.float32)
+GOOD = {"zip": zip_file(table(w=tensor("0", 6, (2, 3), (3, 1))), {"0": SIX.tobytes()})}
+GOOD["legacy"] = legacy_file(table(w=tensor("0", 6, (2, 3), (3, 1))), {"0": (6, SIX.tobytes())})
+
+
+@pytest.mark.parametrize("form", GOOD)
+def test_reads_both_containers(tmp_path: Path, form: str) -> None:
+    found = read(tmp_path, GOOD[form])
+    np.testing.assert_array_equal(numbers(found)["w"], SIX.reshape(2, 3))
+    assert found.source["file"] == "m.pt" and len(found.source["sha256"]) == 64
+
+
+def test_views_share_a_storage(tmp_path: Path) -> None:
+    body = table(
+        a=tensor("0", 6, (3, 2), (1, 3)), b=tensor("0", 6, (2,), (2,), 1), c=tensor("0", 6, (4,), (0,), 5)
+    )
+    found = numbers(read(tmp_path, zip_file(body, {"0": SIX.tobytes()})))
+    np.testing.assert_array_equal(found["a"], SIX.reshape(2, 3).T)
+    np.testing.assert_array_equal(found["b"], [1, 3])
+    np.testing.assert_array_equal(found["c"], [5, 5, 5, 5])
+
+
+@pytest.mark.parametrize(
+    ("kind", "data"),
+    [
+        ("DoubleStorage", np.array([1.5, -2.0]).tobytes()),
+        ("HalfStorage", np.array([1.5, -2.0], np.float16).tobytes()),
+        (
+            "BFloat16Storage",
+            (np.array([1.5, -2.0], np.float32).view(np.uint32) >> 16).astype(np.uint16).tobytes(),
+        ),
+    ],
+)
+def test_float_types_become_float32(tmp_path: Path, kind: str, data: bytes) -> None:
+    found = numbers(read(tmp_path, zip_file(table(w=tensor("0", 2, (2,), (1,), kind=kind)), {"0": data})))
+    assert found["w"].dtype == np.float32
+    np.testing.assert_array_equal(found["w"], [1.5, -2.0])
+
+
+def test_parameters_and_nested_checkpoints(tmp_path: Path) -> None:
+    w = call("torch._utils", "_rebuild_parameter", tensor("0", 6, (6,), (1,)), obj(True), obj({}))
+    body = table(epoch=obj(3), model_state_dict=table(**{"module._orig_mod.w": w}))
+    assert list(read(tmp_path, zip_file(body, {"0": SIX.tobytes()})).tensors) == ["w"]
+
+
+def test_checkpoint_key_chooses_the_weights(tmp_path: Path) -> None:
+    w = tensor("0", 6, (6,), (1,))
+    data = zip_file(table(raw=table(a=w), ema=table(b=w)), {"0": SIX.tobytes()})
+    assert list(read(tmp_path, data, key="ema").tensors) == ["b"]
+    with pytest.raises(ConvertError, match=r"several sets of weights \(raw, ema\)"):
+        read(tmp_path, data)
+    with pytest.raises(ConvertError, match=r"'best' does not exist; there is raw, ema"):
+        read(tmp_path, data, key="best")
+
+
+# -- hostile files -----------------------------------------------------------------------------
+
+HOSTILE = {
+    "reduce": call("os", "system", obj("exit 1")),
+    "posix": call("posix", "system", obj("exit 1")),
+    "eval": call("builtins", "eval", obj("1")),
+    "inst": b"(" + obj("exit 1") + b"ios\nsystem\n",
+    "obj": b"(cos\nsystem\n" + obj("exit 1") + b"o",
+    "stack_global": obj("os") + obj("system") + b"\x93(" + obj("exit 1") + b"tR",
+    "getattr": call("builtins", "getattr", obj("x"), obj("y")),
+    "load": call("torch.storage", "_load_from_bytes", obj("x")),
+    "setstate": call("copyreg", "__newobj__", obj("x")),
+}
+
+
+@pytest.mark.parametrize("how", HOSTILE)
+@pytest.mark.parametrize("container", ["zip", "legacy"])
+def test_calls_are_refused_by_name(tmp_path: Path, how: str, container: str) -> None:
+    body = table(w=tensor("0", 6, (6,), (1,)), evil=HOSTILE[how])
+    data = zip_file(body, {"0": SIX.tobytes()}) if container == "zip" else legacy_file(body, {})
+    with pytest.raises(
+        ConvertError, match=r"wants to call (os|posix|builtins|torch|copyreg)\.\S+, which is refused"
+    ):
+        read(tmp_path, data)
+
+
+def test_unknown_objects_stay_inert(tmp_path: Path) -> None:
+    evil = b"cos\nsystem\n)\x81" + obj({"a": 1}) + b"b"  # cls.__new__ and a state: looked at, never made
+    found = read(tmp_path, zip_file(table(w=tensor("0", 6, (6,), (1,)), args=evil), {"0": SIX.tobytes()}))
+    assert list(found.tensors) == ["w"]
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (tensor("0", 6, (1 << 40,), (0,)), "larger than its storage"),
+        (tensor("0", 6, (7,), (1,)), "larger than its storage|needs element"),
+        (tensor("0", 6, (3, 2), (3, 1)), "needs element 7 of a storage that holds 6"),
+        (tensor("0", 6, (2,), (1,), -1), "negative"),
+        (tensor("0", 6, (2,), (-1,)), "negative"),
+        (tensor("0", 6, (2,), (1, 1)), "do not fit together"),
+        (tensor("0", 1 << 60, (2,), (1,)), "has 24 bytes, expected"),
+        (tensor("9", 6, (2,), (1,)), "data/9 is missing"),
+        (tensor("0", 6, (2,), (1,), kind="QInt8Storage"), "QInt8Storage is not supported"),
+        (tensor("0", 6, "ab", (1,)), "damaged"),
+        (b"\x96" + struct.pack("<Q", 1 << 50), "damaged or truncated"),  # BYTEARRAY8
+        (b"\x8d" + struct.pack("<Q", 1 << 50), "damaged or truncated"),  # BINUNICODE8
+        (b"r\xff\xff\xff\x7f", "damaged or truncated"),  # LONG_BINPUT
+        (b"\x82\x01", "EXT1"),
+        (b"Q", "damaged or truncated"),
+        (b"", "damaged or truncated"),
+        (b"}((((((((((tttttttttt" + obj(1) + b"s", "dictionary key"),
+        (obj(1), "no weights"),
+    ],
+)
+def test_damage_is_told(tmp_path: Path, body: bytes, message: str) -> None:
+    whole = body if not body.startswith(b"ctorch") else table(w=body)
+    with pytest.raises(ConvertError, match=message):
+        numbers(read(tmp_path, zip_file(whole, {"0": SIX.tobytes()})))
+
+
+def test_copying_is_bounded(tmp_path: Path) -> None:
+    """One list, named often: the file is small, the copies would not be."""
+    body = b"](" + b"K\x01" * 60_000 + b"eq\x00" + b"0(" + b"cbuiltins\nlist\nh\x00\x85R" * 600 + b"l"
+    with pytest.raises(ConvertError, match="copies far more"):
+        read(tmp_path, zip_file(body, {}))
+
+
+def test_self_containing_checkpoint_ends(tmp_path: Path) -> None:
+    with pytest.raises(ConvertError, match="no weights"):
+        read(tmp_path, zip_file(b"}q\x00" + obj("model") + b"h\x00s", {}))
+
+
+def test_zip_bombs_and_foreign_zips(tmp_path: Path) -> None:
+    with pytest.raises(ConvertError, match=r"data.pkl is compressed"):
+        read(tmp_path, zip_file(obj({}), {"0": b"\0" * 100_000}, zipfile.ZIP_DEFLATED))
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as z:
+        z.writestr("readme.txt", b"x")
+    with pytest.raises(ConvertError, match=r"0 data.pkl"):
+        read(tmp_path, out.getvalue())
+
+
+def test_exported_programs_are_refused_with_advice(tmp_path: Path) -> None:
+    with pytest.raises(ConvertError, match=r"torch\.export.*not supported yet.*from_torch"):
+        read(tmp_path, zip_file(obj({}), {}, archive_format=b"pt2"))
+
+
+@pytest.mark.parametrize("form", GOOD)
+def test_every_truncation_is_an_error(tmp_path: Path, form: str) -> None:
+    data = GOOD[form]
+    for n in range(len(data)):
+        with pytest.raises(ConvertError):
+            read(tmp_path, data[:n])
+
+
+@pytest.mark.parametrize("form", GOOD)
+def test_random_damage_never_escapes(tmp_path: Path, form: str) -> None:
+    rng = random.Random(0)
+    for _ in range(1500):
+        data = bytearray(GOOD[form])
+        for _ in range(rng.choice((1, 1, 2, 6))):
+            data[rng.randrange(len(data))] = rng.randrange(256)
+        with contextlib.suppress(ConvertError):
+            numbers(read(tmp_path, bytes(data)))
+
+
+def test_unknown_formats(tmp_path: Path) -> None:
+    with pytest.raises(ConvertError, match="unknown format"):
+        read(tmp_path, b"hello world, no model")
+    with pytest.raises(ConvertError, match="unknown format"):
+        read(tmp_path, b"")
+    with pytest.raises(ConvertError, match="magic number is damaged"):
+        read(tmp_path, LEGACY_MAGIC[:6] + b"x" * 20)
+    with pytest.raises(ConvertError, match="cannot be read"):
+        read_checkpoint(tmp_path / "absent.pt")
+
+
+# -- safetensors -------------------------------------------------------------------------------
+
+
+def safetensors(header: Any, body: bytes, size: int | None = None) -> bytes:
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(text) if size is None else size) + text + body
+
+
+def entry(dtype: str = "F32", shape: Any = (2,), offsets: Any = (0, 8)) -> dict[str, Any]:
+    return {"dtype": dtype, "shape": list(shape), "data_offsets": list(offsets)}
+
+
+def test_safetensors_with_tied_names(tmp_path: Path) -> None:
+    header = {"a": entry(), "h": entry("F16", (1, 2), (8, 12)), "__metadata__": {"b": "a", "format": "pt"}}
+    body = np.array([1, 2], np.float32).tobytes() + np.array([3, 4], np.float16).tobytes()
+    found = numbers(read(tmp_path, safetensors(header, body), "m.safetensors"))
+    assert sorted(found) == ["a", "b", "h"]
+    np.testing.assert_array_equal(found["b"], [1, 2])
+    np.testing.assert_array_equal(found["h"], [[3, 4]])
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (safetensors({"a": entry()}, bytes(4)), "spans bytes 0 to 8 of 4"),
+        (safetensors({"a": entry(offsets=(0, 4))}, bytes(4)), "has 4 bytes, expected 8"),
+        (safetensors({"a": entry(offsets=(8, 0))}, bytes(8)), "spans bytes"),
+        (safetensors({"a": entry(shape=(1 << 62,))}, bytes(8)), "expected"),
+        (safetensors({"a": entry(shape=(-2,))}, bytes(8)), "proper shape"),
+        (safetensors({"a": entry("F8_E4M3")}, bytes(8)), "F8_E4M3"),
+        (safetensors({"a": 3}, bytes(8)), "not described by a table"),
+        (safetensors({"a": entry(), "b": entry()}, bytes(8)), "overlap or leave a gap"),
+        (safetensors({"a": entry()}, bytes(12)), "the tensors cover 8"),
+        (safetensors({"a": entry()}, bytes(8), 1 << 40), "truncated: the header needs"),
+        (safetensors(b'{"a": ', bytes(8)), "header is damaged"),
+        (safetensors(b'{"a": 1, "a": 2}', bytes(8)), "occurs twice"),
+        (safetensors(b"{" + b'"a":[' * 5000, b""), "header is damaged"),
+        (safetensors(b"[]", b""), "not a table"),
+        (b"abc", "truncated: 3 bytes"),
+    ],
+)
+def test_safetensors_damage(tmp_path: Path, data: bytes, message: str) -> None:
+    with pytest.raises(ConvertError, match=message):
+        read(tmp_path, data, "m.safetensors")
+
+
+# -- JSON --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"{", "damaged JSON"),
+        (b"{}", "without a state_dict"),
+        (b'{"state_dict": {"w": [[1, 2], [3]]}}', "not a regular array"),
+        (b'{"state_dict": {"w": [1, NaN]}}', "not finite"),
+        (b'{"state_dict": {"w": [1, "x"]}}', "not a regular array"),
+        (b'{"state_dict": {}, "model_data": 3}', "not a table"),
+    ],
+)
+def test_json_damage(tmp_path: Path, data: bytes, message: str) -> None:
+    with pytest.raises(ConvertError, match=message):
+        read(tmp_path, data, "m.json")
+
+
+# -- what torch itself writes ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_torch_save(tmp_path: Path, zipped: bool) -> None:
+    torch = pytest.importorskip("torch")
+    base = torch.randn(4, 6)
+    state = {
+        "plain": base,
+        "view": base[1:3, ::2],
+        "transposed": base.t(),
+        "tied": torch.nn.Parameter(base),
+        "bf16": base.bfloat16(),
+        "f64": base.double(),
+        "scalar": torch.tensor(2.5),
+        "empty": torch.zeros(0, 3),
+    }
+    checkpoint = {
+        "epoch": 3,
+        "lr": 0.1,
+        "device": torch.device("cpu"),
+        "size": base.shape,
+        "state_dict": state,
+    }
+    path = tmp_path / "m.pt"
+    torch.save(checkpoint, path, _use_new_zipfile_serialization=zipped)
+    found = numbers(read_checkpoint(path))
+    assert list(found) == list(state)
+    for name, value in state.items():
+        np.testing.assert_array_equal(found[name], value.detach().float().numpy(), err_msg=name)
+
+
+def test_integers_are_refused_when_asked_for(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    torch.save({"w": torch.arange(3)}, tmp_path / "m.pt")
+    with pytest.raises(ConvertError, match="int64, expected a float tensor"):
+        numbers(read_checkpoint(tmp_path / "m.pt"))
+
+
+def test_torchscript_and_export(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    module = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 2))
+    torch.jit.save(torch.jit.script(module), tmp_path / "s.pt")
+    found = numbers(read_checkpoint(tmp_path / "s.pt"))
+    assert sorted(found) == sorted(module.state_dict())
+    np.testing.assert_array_equal(found["1.weight"], module[1].weight.detach().numpy())
+    with pytest.raises(
+        ConvertError, match=r"holds a __torch__\S*Sequential, whose forward is code that is never run"
+    ):
+        from_torch(tmp_path / "s.pt")
+    torch.export.save(torch.export.export(module, (torch.zeros(1, 2),)), tmp_path / "e.pt2")
+    with pytest.raises(ConvertError, match=r"torch\.export"):
+        read_checkpoint(tmp_path / "e.pt2")
+
+
+def test_safetensors_of_the_library(tmp_path: Path) -> None:
+    library = pytest.importorskip("safetensors.numpy")
+    library.save_file({"w": SIX.reshape(2, 3), "v": SIX.astype(np.float64)}, tmp_path / "m.safetensors")
+    found = numbers(read_checkpoint(tmp_path / "m.safetensors"))
+    np.testing.assert_array_equal(found["w"], SIX.reshape(2, 3))
+    np.testing.assert_array_equal(found["v"], SIX)

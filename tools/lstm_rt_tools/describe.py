@@ -1,0 +1,205 @@
+"""What ``lstm-rt info`` tells about a graph, as plain data and as text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from lstm_rt.graph import DTYPES, Activation, Graph, Node, Value
+
+_DEFAULT_GATES = {"lstm": "sigmoid tanh tanh", "gru": "sigmoid tanh", "rnn": "tanh"}
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
+    """Columns aligned with spaces; ``right`` lists the columns flushed right."""
+    lines = [list(head), *[list(r) for r in rows]]
+    widths = [max(len(line[k]) for line in lines) for k in range(len(head))]
+    lines.insert(1, ["-" * w for w in widths])
+    return "\n".join(
+        "  ".join(
+            c.rjust(w) if k in right else c.ljust(w) for k, (c, w) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
+
+
+def bytes_text(n: int) -> str:
+    """``1536`` -> ``1.5 KiB``."""
+    return f"{n} bytes" if n < 1024 else f"{n / 1024:.1f} KiB" if n < 1 << 20 else f"{n / (1 << 20):.1f} MiB"
+
+
+def shape_of(graph: Graph, v: Value) -> list[str | int]:
+    """``['N', 'T', 8]``; the time axes are T0, T1, ... where there are several."""
+    steps = "T" if graph.n_axes < 2 else f"T{v.axis}"
+    shapes: dict[str, list[str | int]] = {
+        "seq": ["N", steps, v.size],
+        "vec": ["N", v.size],
+        "lengths": ["N"],
+    }
+    return shapes.get(v.kind, ["N", steps])
+
+
+def describe(graph: Graph) -> dict[str, Any]:
+    """Everything about a graph that JSON can hold; weights only by their shapes."""
+    weights = [w for n in graph.nodes for w in n.weights.values()]
+    return {
+        "inputs": [_describe_value(graph, i) for i in graph.inputs],
+        "outputs": [_describe_value(graph, o) for o in graph.outputs],
+        "nodes": [_describe_node(graph, k) for k in range(len(graph.nodes))],
+        "parameters": graph.parameters(),
+        "weight_bytes_float32": sum(w.nbytes for w in weights),
+        "state_bytes_per_row": sum(_state_floats(n) for n in graph.nodes) * 4,
+        "nonfinite_weights": nonfinite(graph),
+        "has_selftest": graph.selftest is not None,
+        "meta": graph.meta,
+    }
+
+
+def nonfinite(graph: Graph) -> list[str]:
+    """Names of weights that hold NaN or infinity, with how many."""
+    found = []
+    for k, node in enumerate(graph.nodes):
+        for name, w in node.weights.items():
+            bad = int(np.count_nonzero(~np.isfinite(w)))
+            if bad:
+                found.append(f"node {k} ({node.op}) {name}: {bad} of {w.size}")
+    return found
+
+
+def _describe_value(graph: Graph, index: int) -> dict[str, Any]:
+    v = graph.values[index]
+    dtype = np.dtype(DTYPES[v.kind]).name
+    return {"name": v.name, "kind": v.kind, "shape": shape_of(graph, v), "dtype": dtype}
+
+
+def _state_floats(node: Node) -> int:
+    """Floats of state that one row carries through a recurrent node."""
+    if "hidden_size" not in node.attrs or node.inputs[1] is not None:
+        return 0
+    hidden: int = node.attrs["hidden_size"]
+    r: int = node.attrs["proj_size"] or hidden
+    n_dir = 2 if node.attrs["direction"] == "bidirectional" else 1
+    return n_dir * (r + (hidden if node.op == "lstm" else 0))
+
+
+def _describe_node(graph: Graph, k: int) -> dict[str, Any]:
+    node = graph.nodes[k]
+    return {
+        "index": k,
+        "op": node.op,
+        "inputs": [_value_name(graph, i) for i in node.inputs],
+        "outputs": [_value_name(graph, i) for i in node.outputs],
+        "sizes": _sizes(graph, node),
+        "options": _options(node),
+        "attrs": {a: _plain(v) for a, v in node.attrs.items()},
+        "weights": {name: list(w.shape) for name, w in node.weights.items()},
+        "parameters": sum(w.size for w in node.weights.values()),
+    }
+
+
+def _value_name(graph: Graph, index: int | None) -> str | None:
+    if index is None:
+        return None
+    return graph.values[index].name or f"%{index}"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Activation):
+        return str(value)
+    return [_plain(v) for v in value] if isinstance(value, tuple) else value
+
+
+def _sizes(graph: Graph, node: Node) -> str:
+    if node.op == "embedding":
+        rows, features = node.weights["table"].shape
+        return f"{rows} x {features}"
+    if "hidden_size" in node.attrs:
+        return f"{node.attrs['input_size']} -> {node.attrs['hidden_size']}"
+    sources = [graph.values[i].size for i in node.inputs if i is not None and graph.values[i].size]
+    (target,) = (graph.values[o].size for o in node.outputs if o is not None)
+    return " + ".join(map(str, sources)) + (f" -> {target}" if target and sources != [target] else "")
+
+
+def _options(node: Node) -> str:
+    if "hidden_size" in node.attrs:
+        return ", ".join(_recurrent_options(node))
+    options = []
+    if "activation" in node.attrs:
+        options.append(str(node.attrs["activation"]))
+    options += [f"{a} {node.attrs[a]:g}" for a in ("eps", "value", "start", "size", "index") if a in node.attrs]
+    if node.op == "dense" and "bias" not in node.weights:
+        options.append("no bias")
+    return ", ".join(options)
+
+
+def _recurrent_options(node: Node) -> list[str]:
+    a, options = node.attrs, []
+    if a["direction"] != "forward":
+        options.append(a["direction"])
+    if a["proj_size"]:
+        options.append(f"projection {a['proj_size']}")
+    gates = " ".join(str(v) for v in a["activations"])
+    if gates != _DEFAULT_GATES[node.op]:
+        options.append(gates)
+    if a["clip"]:
+        options.append(f"clip {a['clip']:g}")
+    if not a.get("reset_after", True):
+        options.append("reset before")
+    if "peephole" in node.weights:
+        options.append("peephole")
+    if "b_ih" not in node.weights and "b_hh" not in node.weights:
+        options.append("no bias")
+    inputs = dict(zip(("h0", "c0", "mask"), node.inputs[1:], strict=False))
+    options += [f"{name} from the graph" for name in ("h0", "c0") if inputs.get(name) is not None]
+    if inputs.get("mask") is not None:
+        options.append("masked, zero output" if a["zero_masked"] else "masked")
+    return options
+
+
+def as_text(facts: dict[str, Any]) -> str:
+    """The facts of :func:`describe` for a person to read."""
+    parts = []
+    for what in ("inputs", "outputs"):
+        rows = [[v["name"], v["kind"], _shape_text(v["shape"]), v["dtype"]] for v in facts[what]]
+        parts.append(table([what[:-1], "kind", "shape", "dtype"], rows))
+    rows = [_node_row(n) for n in facts["nodes"]]
+    parts.append(table(["#", "op", "reads", "writes", "sizes", "options", "parameters"], rows, right=(0, 6)))
+    parts.append("\n".join(_totals(facts)))
+    if facts["meta"]:
+        parts.append("metadata\n" + "\n".join(_meta_lines(facts["meta"], "  ")))
+    return "\n\n".join(parts)
+
+
+def _shape_text(shape: Sequence[str | int]) -> str:
+    return "(" + ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "") + ")"
+
+
+def _node_row(n: dict[str, Any]) -> list[str]:
+    reads, writes = (" ".join(v for v in n[k] if v is not None) for k in ("inputs", "outputs"))
+    return [str(n["index"]), n["op"], reads, writes, n["sizes"], n["options"], f"{n['parameters']:,}"]
+
+
+def _totals(facts: dict[str, Any]) -> list[str]:
+    lines = [
+        f"parameters   {facts['parameters']:,} ({bytes_text(facts['weight_bytes_float32'])} as float32)",
+        f"state        {bytes_text(facts['state_bytes_per_row'])} per row",
+        f"self-test    {'yes' if facts['has_selftest'] else 'none in the file'}",
+    ]
+    if "bytes" in facts:
+        lines.insert(0, f"file         {facts['file']}, {bytes_text(facts['bytes'])}")
+        lines.append(f"checksum     {facts['checksum']}")
+    bad = facts["nonfinite_weights"]
+    lines.append("weights      " + ("all finite" if not bad else "NOT FINITE: " + "; ".join(bad)))
+    return lines
+
+
+def _meta_lines(meta: dict[str, Any], indent: str) -> list[str]:
+    lines = []
+    for key, value in meta.items():
+        if isinstance(value, dict):
+            lines += [f"{indent}{key}", *_meta_lines(value, indent + "  ")]
+        else:
+            lines.append(f"{indent}{key}: {value}")
+    return lines

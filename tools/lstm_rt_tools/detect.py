@@ -1,0 +1,69 @@
+"""Which framework wrote a model file, by its content first and its name second."""
+
+from __future__ import annotations
+
+import struct
+import zipfile
+from pathlib import Path
+
+from lstm_rt.errors import ConvertError
+
+KNOWN = ("keras", "torch")
+_KNOWN_TEXT = (
+    "known are Keras (.keras, .h5, .hdf5), PyTorch (.pt, .pth, .bin, .ckpt, .safetensors) "
+    "and GuitarML (.json) files; --from torch or --from keras overrides the guess"
+)
+_BY_SUFFIX = {
+    **dict.fromkeys((".keras", ".h5", ".hdf5"), "keras"),
+    **dict.fromkeys((".pt", ".pth", ".bin", ".ckpt", ".safetensors", ".pt2", ".json"), "torch"),
+}
+_NOT_YET = {
+    ".onnx": "an ONNX file",
+    ".tflite": "a TensorFlow Lite file",
+    ".pb": "a TensorFlow SavedModel",
+    ".lrt": "a converted model already",
+}
+
+
+def detect(path: Path) -> str:
+    """``"keras"`` or ``"torch"``.
+
+    Raises:
+        ConvertError: neither; the message lists what is known.
+    """
+    if path.is_dir():
+        what = "a TensorFlow SavedModel folder" if (path / "saved_model.pb").exists() else "a folder"
+        raise ConvertError(f"{path}: {what} cannot be converted; {_KNOWN_TEXT}")
+    with path.open("rb") as f:
+        head = f.read(16)
+    found = _by_content(path, head) or _BY_SUFFIX.get(path.suffix.lower())
+    if found is None:
+        what = _NOT_YET.get(path.suffix.lower(), "a file of unknown type")
+        raise ConvertError(f"{path}: {what} cannot be converted; {_KNOWN_TEXT}")
+    return found
+
+
+def _by_content(path: Path, head: bytes) -> str | None:
+    if head.startswith(b"\x89HDF\r\n\x1a\n"):
+        return "keras"
+    if head.startswith(b"PK\x03\x04"):
+        return _zip_kind(path)
+    if head.startswith(b"\x80\x02\x8a\x0a"):  # torch.save before version 1.6
+        return "torch"
+    if len(head) > 8 and head[8:9] == b"{":  # safetensors: length of a JSON header, then the header
+        (length,) = struct.unpack("<Q", head[:8])
+        return "torch" if 2 <= length <= path.stat().st_size - 8 else None
+    return None
+
+
+def _zip_kind(path: Path) -> str | None:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, NotImplementedError):
+        return None
+    if "config.json" in names:
+        return "keras"
+    # data.pkl: torch.save and TorchScript; the others: torch.export
+    marks = ("data.pkl", "serialized_exported_program.json", "archive_format")
+    return "torch" if any(n.rsplit("/", 1)[-1] in marks for n in names) else None

@@ -1,0 +1,313 @@
+"""Opens Keras model files and living Keras models: configuration, version and weights.
+
+Needs h5py, and neither Keras nor TensorFlow. Nothing that a file names is imported, unpickled or
+evaluated. Broken and foreign files give a :class:`ConvertError` that says what was expected.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import io
+import json
+import math
+import os
+import sys
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstm_rt.errors import ConvertError
+
+from .keras_weights import GroupWeights, NamedWeights, Weight, Weights
+
+_ZIP_MAGIC = b"PK\x03\x04"
+_HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+#: No recurrent model comes near these; a file that claims more is broken or hostile.
+_MAX_JSON_BYTES = 1 << 28
+_MAX_ARCHIVE_BYTES = 1 << 33
+_MAX_WEIGHT = 1 << 30
+
+
+@dataclass(frozen=True)
+class KerasModel:
+    """A model as read: ``config`` has ``class_name`` and ``config`` as Keras serialises a model."""
+
+    config: dict[str, Any]
+    version: str
+    weights: Weights
+    source: dict[str, Any]  #: for ``graph.meta["source"]``
+
+
+def open_model(source: Any) -> KerasModel:
+    """Read a ``.keras`` or ``.h5`` file, or take a living model apart.
+
+    Raises:
+        ConvertError: the file is broken, of another kind, or holds no architecture.
+        FileNotFoundError: there is no such file.
+    """
+    if isinstance(source, str | os.PathLike):
+        return _open_path(Path(os.fspath(source)))
+    if all(hasattr(source, name) for name in ("get_config", "layers", "weights")):
+        return _open_live(source)
+    raise ConvertError(f"from_keras: got {type(source).__name__}, expected a path or a keras.Model")
+
+
+def _open_path(path: Path) -> KerasModel:
+    if path.is_dir():
+        raise ConvertError(
+            f"{path.name} is a directory (a SavedModel?); load it in Keras and save it as one .keras file"
+        )
+    with path.open("rb") as file:
+        magic = file.read(8)
+        file.seek(0)
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        file.seek(0)
+        if magic.startswith(_ZIP_MAGIC):
+            config, version, weights = _read_archive(file, path.name)
+        elif magic == _HDF5_MAGIC:
+            config, version, weights = _read_legacy(file, path.name)
+        else:
+            raise ConvertError(
+                f"{path.name} is not a Keras model: expected a .keras archive (zip) or a .h5 file (HDF5), "
+                f"the file begins with {magic!r}"
+            )
+    source = {"framework": "keras", "version": version, "file": path.name, "sha256": digest}
+    return KerasModel(config, version, weights, source)
+
+
+# -- .keras archives --------------------------------------------------------------------------------
+
+
+def _read_archive(file: BinaryIO, name: str) -> tuple[dict[str, Any], str, Weights]:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            names = set(archive.namelist())
+            if "config.json" not in names or "metadata.json" not in names:
+                raise ConvertError(
+                    f"{name}: expected config.json, metadata.json and model.weights.h5 in the archive, "
+                    f"found {', '.join(sorted(names)[:10]) or 'nothing'}"
+                )
+            if "model.weights.h5" not in names:
+                raise ConvertError(
+                    f"{name}: the archive has no model.weights.h5 (sharded weights are not read)"
+                )
+            config = _json(_member(archive, "config.json", _MAX_JSON_BYTES, name), f"{name}/config.json")
+            metadata = _json(
+                _member(archive, "metadata.json", _MAX_JSON_BYTES, name), f"{name}/metadata.json"
+            )
+            data = _member(archive, "model.weights.h5", _MAX_ARCHIVE_BYTES, name)
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as e:
+        raise ConvertError(
+            f"{name}: the .keras archive is damaged ({e}); expected a complete zip file"
+        ) from e
+    version = _version(metadata.get("keras_version"), name)
+    with _hdf5(io.BytesIO(data), f"{name}/model.weights.h5") as h5:
+        return config, version, _read_groups(h5)
+
+
+def _member(archive: zipfile.ZipFile, member: str, limit: int, name: str) -> bytes:
+    size = archive.getinfo(member).file_size
+    if size > limit:
+        raise ConvertError(f"{name}: {member} claims {size} bytes, more than the limit of {limit}")
+    return archive.read(member)
+
+
+def _read_groups(h5: Any) -> GroupWeights:
+    """The layers of ``model.weights.h5``; everything else there (the optimizer) is left alone."""
+    root = GroupWeights("model.weights.h5")
+    # Keras 2.12 calls the group by another name.
+    for key in ("layers", "_layer_checkpoint_dependencies"):
+        if _is_group(h5, key):
+            root.children["layers"] = _read_group(h5, key, key)
+            break
+    if _is_group(h5, "vars"):
+        root.arrays = _read_arrays(h5["vars"], "vars")
+    return root
+
+
+def _read_group(parent: Any, key: str, label: str) -> GroupWeights:
+    group, here = parent[key], GroupWeights(label)
+    for name in group:
+        if not _is_group(group, name):
+            raise ConvertError(f"model.weights.h5: expected only groups in {label}, found {name!r}")
+        if name == "vars":
+            here.arrays = _read_arrays(group[name], f"{label}/vars")
+            given = group[name].attrs.get("name")
+            here.name = None if given is None else _text(given, f"{label}/vars")
+        elif name != "seed_generator":
+            here.children[name] = _read_group(group, name, f"{label}/{name}")
+    return here
+
+
+def _read_arrays(group: Any, label: str) -> dict[str, Weight]:
+    return {name: Weight(f"{label}/{name}", _read_array(group, name, f"{label}/{name}")) for name in group}
+
+
+# -- .h5 files --------------------------------------------------------------------------------------
+
+
+def _read_legacy(file: BinaryIO, name: str) -> tuple[dict[str, Any], str, Weights]:
+    with _hdf5(file, name) as h5:
+        if "model_config" not in h5.attrs:
+            raise ConvertError(_no_architecture(h5, name))
+        config = _json(_text(h5.attrs["model_config"], name), f"{name}: model_config")
+        if not _is_group(h5, "model_weights"):
+            raise ConvertError(f"{name}: expected a group model_weights, there is none")
+        group = h5["model_weights"]
+        version = _version(h5.attrs.get("keras_version", group.attrs.get("keras_version")), name)
+        names = _names(group, "layer_names", name)
+        names += ["top_level_model_weights"] if _is_group(group, "top_level_model_weights") else []
+        layers = {layer: _read_layer(group, layer, name) for layer in dict.fromkeys(names)}
+    return config, version, NamedWeights.of_layers(layers)
+
+
+def _no_architecture(h5: Any, name: str) -> str:
+    if "layers" in h5 or "_layer_checkpoint_dependencies" in h5 or "layer_names" in h5.attrs:
+        return f"{name} holds weights but no architecture; save the whole model: model.save('model.keras')"
+    return f"{name}: expected the attribute model_config of a saved Keras model, this HDF5 file has none"
+
+
+def _read_layer(group: Any, layer: str, name: str) -> list[tuple[str, NDArray[Any]]]:
+    if not _is_group(group, layer):
+        raise ConvertError(f"{name}: expected a group model_weights/{layer}, there is none")
+    weights = _names(group[layer], "weight_names", name)
+    return [(w, _read_array(group[layer], w, f"model_weights/{layer}/{w}")) for w in weights]
+
+
+def _names(group: Any, attribute: str, name: str) -> list[str]:
+    """A list of names; Keras splits lists that are too long for one attribute into chunks."""
+    chunks = [attribute] if attribute in group.attrs else []
+    while not chunks or f"{attribute}{len(chunks)}" in group.attrs:
+        if f"{attribute}{len(chunks)}" not in group.attrs:
+            raise ConvertError(f"{name}: group {group.name} has no attribute {attribute}")
+        chunks.append(f"{attribute}{len(chunks)}")
+    return [_text(item, name) for chunk in chunks for item in np.atleast_1d(group.attrs[chunk])]
+
+
+# -- HDF5 -------------------------------------------------------------------------------------------
+
+
+def _h5py() -> Any:
+    """h5py, which comes without types."""
+    try:
+        return importlib.import_module("h5py")
+    except ImportError as e:
+        raise ConvertError("reading Keras files needs h5py: pip install 'lstm-rt[convert]'") from e
+
+
+@contextmanager
+def _hdf5(file: Any, name: str) -> Iterator[Any]:
+    """Open HDF5 bytes; whatever h5py stumbles over becomes a ConvertError."""
+    h5py = _h5py()
+    try:
+        with h5py.File(file, "r") as h5:
+            yield h5
+    # h5py turns errors of the C library into any of these
+    except (OSError, RuntimeError, KeyError, TypeError, ValueError, AttributeError, MemoryError) as e:
+        if isinstance(e, ConvertError):
+            raise
+        raise ConvertError(f"{name}: the HDF5 file is damaged ({e}); expected a complete Keras file") from e
+
+
+def _is_group(parent: Any, key: str) -> bool:
+    h5py = _h5py()
+
+    if key not in parent:
+        return False
+    _refuse_links(parent, key)
+    return isinstance(parent[key], h5py.Group)
+
+
+def _refuse_links(parent: Any, path: str) -> None:
+    """Links could lead to other files, or round in circles; Keras writes none."""
+    h5py = _h5py()
+
+    here = parent
+    for part in path.split("/"):
+        if not isinstance(here.get(part, getlink=True), h5py.HardLink):
+            raise ConvertError(f"HDF5 object {path!r} is a link, expected the object itself")
+        here = here[part]
+
+
+def _read_array(group: Any, name: str, label: str) -> NDArray[Any]:
+    h5py = _h5py()
+
+    if name not in group:
+        raise ConvertError(f"weight {label} is missing from the file")
+    _refuse_links(group, name)
+    dataset = group[name]
+    if not isinstance(dataset, h5py.Dataset) or dataset.shape is None:
+        raise ConvertError(f"weight {label}: expected a dataset with a shape")
+    if dataset.is_virtual or dataset.external:
+        raise ConvertError(f"weight {label} is stored in another file, expected it in this one")
+    if math.prod(dataset.shape) > _MAX_WEIGHT:
+        raise ConvertError(f"weight {label} has shape {dataset.shape}, more than {_MAX_WEIGHT} numbers")
+    array: NDArray[Any] = np.asarray(dataset[()])
+    return _from_bfloat16(array) if dataset.attrs.get("dtype") == "bfloat16" else array
+
+
+def _from_bfloat16(array: NDArray[Any]) -> NDArray[Any]:
+    """bfloat16 is stored as two opaque bytes, the upper half of a float32."""
+    if array.dtype.itemsize != 2:
+        raise ConvertError(f"a bfloat16 weight is stored as {array.dtype}, expected two bytes each")
+    halves = np.ascontiguousarray(array).view(np.uint16).astype(np.uint32) << 16
+    return halves.view(np.float32)
+
+
+def _text(value: Any, name: str) -> str:
+    try:
+        text = value.decode("utf-8") if isinstance(value, bytes) else value
+    except UnicodeDecodeError as e:
+        raise ConvertError(f"{name}: a name in the file is not UTF-8") from e
+    if not isinstance(text, str):
+        raise ConvertError(f"{name}: expected a text, found {type(value).__name__}")
+    return text
+
+
+def _json(text: str | bytes, name: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as e:
+        raise ConvertError(f"{name} is not valid JSON: {e}") from e
+    if not isinstance(value, dict):
+        raise ConvertError(f"{name}: expected a JSON object, found {type(value).__name__}")
+    return value
+
+
+def _version(value: Any, name: str) -> str:
+    if value is None:
+        raise ConvertError(f"{name}: keras_version is missing; files of Keras 1 are not read")
+    version = _text(value, name)
+    if version.split(".")[0] not in ("2", "3"):
+        raise ConvertError(f"{name} is of Keras {version}, expected Keras 2 or 3")
+    return version
+
+
+# -- living models ----------------------------------------------------------------------------------
+
+
+def _open_live(model: Any) -> KerasModel:
+    package = type(model).__mro__[0].__module__
+    for base in type(model).__mro__:  # a subclass lives in the user's module, its bases in Keras's
+        package = base.__module__.split(".")[0]
+        if package in ("keras", "tf_keras"):
+            break
+    version = _version(getattr(sys.modules.get(package), "__version__", None), "the model")
+    layers: dict[str, list[tuple[str, NDArray[Any]]]] = {}
+    for layer in model.layers:
+        weights, arrays = list(layer.weights), layer.get_weights()
+        if len(weights) != len(arrays):
+            raise ConvertError(f"layer {layer.name!r} has {len(weights)} weights but {len(arrays)} arrays")
+        names = [str(getattr(w, "path", w.name)) for w in weights]
+        layers[layer.name] = [(n, np.asarray(a)) for n, a in zip(names, arrays, strict=True)]
+    config = {"class_name": type(model).__name__, "config": model.get_config()}
+    source = {"framework": "keras", "version": version}
+    return KerasModel(config, version, NamedWeights.of_layers(layers), source)

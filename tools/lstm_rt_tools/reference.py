@@ -1,0 +1,477 @@
+"""A plain interpreter of a graph in NumPy: the arbiter of the equations.
+
+It is written to be read and checked, not to be fast: one loop over the nodes, one over the
+steps, float64 unless told otherwise. The C core and every reader are tested against it, and it is
+itself tested against PyTorch and against cases computed by hand.
+
+What a recurrent layer does at a step ``t`` of a row, ``len`` being that row's length:
+
+* ``t >= len``: the state stays, the sequence output is 0;
+* masked: the state stays, the sequence output repeats the output of the step processed before
+  (0 if there was none), or is 0 with ``zero_masked``;
+* else: the cell's equations.
+
+The reverse direction processes ``len - 1`` down to 0.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from lstm_rt.errors import GraphError, InputError
+from lstm_rt.graph import Activation, Graph, Node, Value
+
+FloatArray: TypeAlias = NDArray[Any]
+IntArray: TypeAlias = NDArray[np.int64]
+#: State of one recurrent node: ``h (D, N, R)``, or for an lstm the pair with ``c (D, N, H)``.
+LayerState: TypeAlias = "FloatArray | tuple[FloatArray, FloatArray]"
+
+_NDIM = {"seq": 3, "vec": 2, "ids": 2, "mask": 2, "lengths": 1}
+_SELU_ALPHA = 1.6732632423543772
+_SELU_SCALE = 1.0507009873554805
+
+
+# -- activations ------------------------------------------------------------------------------------
+
+
+def _sigmoid(x: FloatArray) -> FloatArray:
+    # exp of a number <= 0 only, so that nothing overflows
+    e = np.exp(-np.abs(x))
+    result: FloatArray = np.where(x >= 0, 1 / (1 + e), e / (1 + e))
+    return result
+
+
+def _erf(x: FloatArray) -> FloatArray:
+    values = [math.erf(v) for v in x.ravel().tolist()]
+    return np.array(values, dtype=x.dtype).reshape(x.shape)
+
+
+def _log_softmax(x: FloatArray) -> FloatArray:
+    shifted = x - x.max(axis=-1, keepdims=True)
+    result: FloatArray = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    return result
+
+
+def _elu(x: FloatArray, alpha: float) -> FloatArray:
+    result: FloatArray = np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))
+    return result
+
+
+def _gelu_tanh(x: FloatArray) -> FloatArray:
+    result: FloatArray = 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+    return result
+
+
+#: name -> f(x, alpha, beta)
+_FUNCTIONS: dict[str, Callable[[FloatArray, float, float], FloatArray]] = {
+    "linear": lambda x, a, b: x,
+    "sigmoid": lambda x, a, b: _sigmoid(x),
+    "tanh": lambda x, a, b: np.tanh(x),
+    "relu": lambda x, a, b: np.maximum(x, 0),
+    "hard_sigmoid": lambda x, a, b: np.clip(a * x + b, 0, 1),
+    "leaky_relu": lambda x, a, b: np.where(x >= 0, x, a * x),
+    "elu": lambda x, a, b: _elu(x, a),
+    "selu": lambda x, a, b: _SELU_SCALE * _elu(x, _SELU_ALPHA),
+    "softplus": lambda x, a, b: np.logaddexp(0, x),
+    "softsign": lambda x, a, b: x / (1 + np.abs(x)),
+    "swish": lambda x, a, b: x * _sigmoid(x),
+    "gelu": lambda x, a, b: 0.5 * x * (1 + _erf(x / math.sqrt(2))),
+    "gelu_tanh": lambda x, a, b: _gelu_tanh(x),
+    "softmax": lambda x, a, b: np.exp(_log_softmax(x)),
+    "log_softmax": lambda x, a, b: _log_softmax(x),
+}
+
+
+def activate(x: FloatArray, activation: Activation) -> FloatArray:
+    """Apply an activation function; softmax and log_softmax act over the last axis."""
+    assert activation.alpha is not None
+    assert activation.beta is not None
+    return _FUNCTIONS[activation.name](x, activation.alpha, activation.beta)
+
+
+# -- cells ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Direction:
+    """One direction of a recurrent node: its weights by plain name, and the node's options."""
+
+    node: Node
+    w: dict[str, FloatArray]
+    reverse: bool
+
+    def input_part(self, x: FloatArray) -> FloatArray:
+        y: FloatArray = x @ self.w["w_ih"].T
+        return y + self.w["b_ih"] if "b_ih" in self.w else y
+
+    def recurrent_part(self, h: FloatArray) -> FloatArray:
+        y: FloatArray = h @ self.w["w_hh"].T
+        return y + self.w["b_hh"] if "b_hh" in self.w else y
+
+    def clipped(self, gate: FloatArray) -> FloatArray:
+        clip = self.node.attrs["clip"]
+        if clip > 0:
+            gate = np.clip(gate, -clip, clip)
+        return gate
+
+
+def _lstm_step(d: _Direction, x: FloatArray, h: FloatArray, c: FloatArray) -> tuple[FloatArray, FloatArray]:
+    gate, cell, output = d.node.attrs["activations"]
+    i, f, g, o = np.split(d.input_part(x) + d.recurrent_part(h), 4, axis=1)
+    p_i, p_f, p_o = d.w.get("peephole", np.zeros((3, 1), dtype=x.dtype))
+    i = activate(d.clipped(i + p_i * c), gate)
+    f = activate(d.clipped(f + p_f * c), gate)
+    g = activate(d.clipped(g), cell)
+    c = f * c + i * g
+    o = activate(d.clipped(o + p_o * c), gate)  # the output gate sees the new cell state
+    h = o * activate(c, output)
+    if "w_hr" in d.w:
+        h = h @ d.w["w_hr"].T
+    return h, c
+
+
+def _gru_step(d: _Direction, x: FloatArray, h: FloatArray) -> FloatArray:
+    gate, candidate = d.node.attrs["activations"]
+    x_r, x_z, x_n = np.split(d.input_part(x), 3, axis=1)
+    h_r, h_z, h_n = np.split(d.recurrent_part(h), 3, axis=1)
+    r = activate(d.clipped(x_r + h_r), gate)
+    z = activate(d.clipped(x_z + h_z), gate)
+    after = d.node.attrs["reset_after"]  # else the reset gate acts before the product
+    inner = r * h_n if after else np.split(d.recurrent_part(r * h), 3, axis=1)[2]
+    n = activate(d.clipped(x_n + inner), candidate)
+    h_new: FloatArray = (1 - z) * n + z * h
+    return h_new
+
+
+def _rnn_step(d: _Direction, x: FloatArray, h: FloatArray) -> FloatArray:
+    (activation,) = d.node.attrs["activations"]
+    return activate(d.clipped(d.input_part(x) + d.recurrent_part(h)), activation)
+
+
+def _step(d: _Direction, x: FloatArray, h: FloatArray, c: FloatArray) -> tuple[FloatArray, FloatArray]:
+    if d.node.op == "lstm":
+        return _lstm_step(d, x, h, c)
+    return (_gru_step if d.node.op == "gru" else _rnn_step)(d, x, h), c
+
+
+def _run_direction(
+    d: _Direction, x: FloatArray, h: FloatArray, c: FloatArray, lengths: IntArray, mask: NDArray[np.bool_]
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """One direction over a batch; returns ``(sequence (N, T, R), h (N, R), c (N, H))``."""
+    n, steps = x.shape[:2]
+    sequence = np.zeros((n, steps, h.shape[1]), dtype=x.dtype)
+    previous = np.zeros_like(h)
+    for t in reversed(range(steps)) if d.reverse else range(steps):
+        # A row whose length is not above t has not begun yet (reverse) or has ended (forward).
+        valid = (t < lengths)[:, None]
+        counts = valid & mask[:, t, None]
+        new_h, new_c = _step(d, x[:, t], h, c)
+        h, c = np.where(counts, new_h, h), np.where(counts, new_c, c)
+        held = np.zeros_like(h) if d.node.attrs["zero_masked"] else previous
+        sequence[:, t] = np.where(valid, np.where(counts, h, held), 0)
+        previous = np.where(valid, sequence[:, t], previous)
+    return sequence, h, c
+
+
+# -- the interpreter --------------------------------------------------------------------------------
+
+
+@dataclass
+class _Run:
+    """Everything one run knows: values by id, lengths by time axis, states by recurrent node."""
+
+    graph: Graph
+    dtype: np.dtype[Any]
+    batch: int
+    steps: dict[int, int]  #: T of each time axis
+    lengths: dict[int, IntArray]  #: of each time axis; full where none were given
+    values: dict[int, NDArray[Any]]
+    initial: list[LayerState] | None
+    final: list[LayerState] = field(default_factory=list)
+
+    def kind(self, value: int) -> Value:
+        return self.graph.values[value]
+
+
+def run(
+    graph: Graph,
+    inputs: Sequence[ArrayLike] | Mapping[str, ArrayLike],
+    lengths: ArrayLike | Mapping[int, ArrayLike] | None = None,
+    state: Sequence[Any] | None = None,
+    return_state: bool = False,
+    dtype: DTypeLike = np.float64,
+) -> Any:
+    """Compute the outputs of ``graph``.
+
+    Args:
+        inputs: arrays in the order of ``graph.inputs``, or by name; shapes as in
+            :mod:`lstm_rt.graph`'s table of kinds, batch first.
+        lengths: valid steps per row: ``(N,)`` for time axis 0, or a dict from time axis to
+            ``(N,)``. Axes whose lengths are a graph input take them from there.
+        state: one entry per recurrent node without ``h0``, in node order: ``h (D, N, R)``, or for
+            an lstm ``(h, c)`` with ``c (D, N, H)``; ``None`` starts from zero.
+        return_state: also return the final states, in the same form.
+        dtype: float type to compute in.
+
+    Returns:
+        The list of outputs in the order of ``graph.outputs``; with ``return_state`` the pair
+        ``(outputs, states)``.
+
+    Raises:
+        InputError: an array is missing or does not have the shape, dtype or range expected.
+    """
+    graph.check()
+    job = _prepare(graph, _in_order(graph, inputs), lengths, np.dtype(dtype))
+    if state is not None:
+        job.initial = _checked_states(job, state)
+    for node in graph.nodes:
+        _run_node(job, node)
+    outputs = [job.values[o] for o in graph.outputs]
+    return (outputs, job.final) if return_state else outputs
+
+
+def stateful_nodes(graph: Graph) -> list[Node]:
+    """The recurrent nodes whose initial state is the caller's, in the order of ``state``."""
+    return [n for n in graph.nodes if n.op in ("lstm", "gru", "rnn") and n.inputs[1] is None]
+
+
+def _in_order(graph: Graph, inputs: Sequence[ArrayLike] | Mapping[str, ArrayLike]) -> list[NDArray[Any]]:
+    names = [graph.values[i].name for i in graph.inputs]
+    if isinstance(inputs, Mapping):
+        unknown, missing = sorted(set(inputs) - set(names)), [n for n in names if n not in inputs]
+        if unknown or missing:
+            raise InputError(f"inputs: unknown {unknown}, missing {missing}; expected {names}")
+        inputs = [inputs[n] for n in names]
+    if len(inputs) != len(names):
+        raise InputError(f"{len(inputs)} inputs given, expected {len(names)}: {', '.join(names)}")
+    return [np.asarray(a) for a in inputs]
+
+
+def _prepare(
+    graph: Graph,
+    arrays: list[NDArray[Any]],
+    lengths: ArrayLike | Mapping[int, ArrayLike] | None,
+    dtype: np.dtype[Any],
+) -> _Run:
+    job = _Run(graph, dtype, arrays[0].shape[0] if arrays[0].ndim else 0, {}, {}, {}, None)
+    for value, array in zip(graph.inputs, arrays, strict=True):
+        job.values[value] = _checked_input(job, graph.values[value], array)
+    if lengths is not None and not isinstance(lengths, Mapping):
+        lengths = {0: lengths}
+    for axis, given in (lengths or {}).items():
+        if axis not in job.steps:
+            raise InputError(f"lengths: no input is on time axis {axis}")
+        job.lengths[axis] = _checked_lengths(job, "lengths", np.asarray(given), axis)
+    for value in graph.inputs:
+        v = graph.values[value]
+        if v.kind == "lengths":
+            if v.axis in job.lengths:
+                raise InputError(f"lengths of time axis {v.axis} are the graph input {v.name!r}; do not give both")
+            job.lengths[v.axis] = _checked_lengths(job, v.name, job.values[value], v.axis)
+    for axis, steps in job.steps.items():
+        job.lengths.setdefault(axis, np.full(job.batch, steps, dtype=np.int64))
+    return job
+
+
+def _checked_input(job: _Run, v: Value, array: NDArray[Any]) -> NDArray[Any]:
+    fits = array.ndim == _NDIM[v.kind] and array.shape[0] == job.batch
+    if v.kind in ("seq", "vec"):
+        fits = fits and array.shape[-1] == v.size
+    if not fits:
+        raise InputError(f"input {v.name!r} has shape {array.shape}, expected {_shape_text(v)} with N = {job.batch}")
+    timed = v.kind in ("seq", "ids", "mask")
+    if timed and job.steps.setdefault(v.axis, array.shape[1]) != array.shape[1]:
+        raise InputError(f"input {v.name!r} has {array.shape[1]} steps, expected {job.steps[v.axis]}")
+    if v.kind in ("seq", "vec"):
+        if array.dtype.kind not in "fiu":
+            raise InputError(f"input {v.name!r} has dtype {array.dtype}, expected numbers")
+        return array.astype(job.dtype)
+    if v.kind == "mask":
+        return array.astype(bool)
+    if array.dtype.kind not in "iu":
+        raise InputError(f"input {v.name!r} has dtype {array.dtype}, expected integers")
+    return array.astype(np.int64)
+
+
+def _shape_text(v: Value) -> str:
+    features = {"seq": f"(N, T, {v.size})", "vec": f"(N, {v.size})", "lengths": "(N,)"}
+    return features.get(v.kind, "(N, T)")
+
+
+def _checked_lengths(job: _Run, name: str, array: NDArray[Any], axis: int) -> IntArray:
+    if axis not in job.steps:
+        raise InputError(f"{name}: no input is on time axis {axis}")
+    steps = job.steps[axis]
+    if array.shape != (job.batch,) or array.dtype.kind not in "iu":
+        raise InputError(f"{name}: {array.dtype} of shape {array.shape}, expected integers of shape ({job.batch},)")
+    if np.any(array < 0) or np.any(array > steps):
+        raise InputError(f"{name}: lengths are {array.min()} to {array.max()}, expected 0 to {steps}")
+    return array.astype(np.int64)
+
+
+def _checked_states(job: _Run, state: Sequence[Any]) -> list[LayerState]:
+    nodes = stateful_nodes(job.graph)
+    if len(state) != len(nodes):
+        raise InputError(f"state has {len(state)} entries, expected {len(nodes)}, one per recurrent layer")
+    result: list[LayerState] = []
+    for k, (node, given) in enumerate(zip(nodes, state, strict=True)):
+        n_dir, r, hidden = _sizes(node)
+        if node.op == "lstm":
+            if not isinstance(given, tuple | list) or len(given) != 2:
+                raise InputError(f"state[{k}] of an lstm must be the pair (h, c)")
+            h, c = given
+            result.append((_checked_state(job, k, h, (n_dir, r)), _checked_state(job, k, c, (n_dir, hidden))))
+        else:
+            result.append(_checked_state(job, k, given, (n_dir, r)))
+    return result
+
+
+def _checked_state(job: _Run, k: int, given: ArrayLike, size: tuple[int, int]) -> FloatArray:
+    array = np.asarray(given, dtype=job.dtype)
+    want = (size[0], job.batch, size[1])
+    if array.shape != want:
+        raise InputError(f"state[{k}] has shape {array.shape}, expected {want}")
+    return array
+
+
+# -- nodes ------------------------------------------------------------------------------------------
+
+
+def _run_node(job: _Run, node: Node) -> None:
+    if node.op in ("lstm", "gru", "rnn"):
+        _run_recurrent(job, node)
+        return
+    if node.op not in _OPS:
+        raise GraphError(f"unknown op {node.op!r}")
+    arguments = [i for i in node.inputs if i is not None]
+    (output,) = node.outputs
+    assert output is not None  # only recurrent nodes have outputs that may be absent
+    job.values[output] = _OPS[node.op](job, node, arguments)
+
+
+def _sizes(node: Node) -> tuple[int, int, int]:
+    """Directions, size of h, size of c."""
+    hidden: int = node.attrs["hidden_size"]
+    r: int = node.attrs["proj_size"] or hidden
+    return (2 if node.attrs["direction"] == "bidirectional" else 1), r, hidden
+
+
+def _directions(job: _Run, node: Node) -> list[_Direction]:
+    direction = node.attrs["direction"]
+    weights = {k: w.astype(job.dtype) for k, w in node.weights.items()}
+    backward = {k.removesuffix("_reverse"): w for k, w in weights.items() if k.endswith("_reverse")}
+    forward = {k: w for k, w in weights.items() if not k.endswith("_reverse")}
+    first = _Direction(node, forward, direction == "reverse")
+    return [first, _Direction(node, backward, True)] if direction == "bidirectional" else [first]
+
+
+def _initial_state(job: _Run, node: Node) -> tuple[FloatArray, FloatArray]:
+    """``h (D, N, R)`` and ``c (D, N, H)``; c stays 0 where the cell has none."""
+    n_dir, r, hidden = _sizes(node)
+    h = np.zeros((n_dir, job.batch, r), dtype=job.dtype)
+    c = np.zeros((n_dir, job.batch, hidden), dtype=job.dtype)
+    if node.inputs[1] is None and job.initial is not None:
+        given = job.initial[len(job.final)]
+        h, c = given if isinstance(given, tuple) else (given, c)
+    if node.inputs[1] is not None:
+        h = np.stack(np.split(job.values[node.inputs[1]], n_dir, axis=1))
+    if node.inputs[2] is not None:
+        c = np.stack(np.split(job.values[node.inputs[2]], n_dir, axis=1))
+    return h, c
+
+
+def _run_recurrent(job: _Run, node: Node) -> None:
+    value, h0, _, mask_value = node.inputs
+    assert value is not None
+    x, lengths = job.values[value], job.lengths[job.kind(value).axis]
+    mask = np.ones(x.shape[:2], dtype=bool) if mask_value is None else job.values[mask_value]
+    h, c = _initial_state(job, node)
+    runs = [_run_direction(d, x, h[k], c[k], lengths, mask) for k, d in enumerate(_directions(job, node))]
+    sequences, hs, cs = zip(*runs, strict=True)
+    if h0 is None:
+        job.final.append((np.stack(hs), np.stack(cs)) if node.op == "lstm" else np.stack(hs))
+    parts: tuple[tuple[FloatArray, ...], ...] = (sequences, hs, cs)
+    for output, arrays in zip(node.outputs, parts, strict=True):
+        if output is not None:
+            job.values[output] = np.concatenate(arrays, axis=-1)
+
+
+def _embedding(job: _Run, node: Node, args: list[int]) -> NDArray[Any]:
+    ids, table = job.values[args[0]], node.weights["table"]
+    if ids.size and (ids.min() < 0 or ids.max() >= len(table)):
+        raise InputError(f"token ids are {ids.min()} to {ids.max()}, expected 0 to {len(table) - 1}")
+    rows: NDArray[Any] = table.astype(job.dtype)[ids]
+    return rows
+
+
+def _dense(job: _Run, node: Node, args: list[int]) -> NDArray[Any]:
+    y = job.values[args[0]] @ node.weights["weight"].astype(job.dtype).T
+    if "bias" in node.weights:
+        y = y + node.weights["bias"].astype(job.dtype)
+    return activate(y, node.attrs["activation"])
+
+
+def _normalise(job: _Run, node: Node, x: FloatArray, mean: FloatArray, var: FloatArray) -> FloatArray:
+    y: FloatArray = (x - mean) / np.sqrt(var + node.attrs["eps"])
+    if "gamma" in node.weights:
+        y = y * node.weights["gamma"].astype(job.dtype)
+    if "beta" in node.weights:
+        y = y + node.weights["beta"].astype(job.dtype)
+    return y
+
+
+def _layernorm(job: _Run, node: Node, args: list[int]) -> NDArray[Any]:
+    x = job.values[args[0]]
+    return _normalise(job, node, x, x.mean(axis=-1, keepdims=True), x.var(axis=-1, keepdims=True))
+
+
+def _batchnorm(job: _Run, node: Node, args: list[int]) -> NDArray[Any]:
+    mean, var = (node.weights[k].astype(job.dtype) for k in ("mean", "var"))
+    return _normalise(job, node, job.values[args[0]], mean, var)
+
+
+def _slice(job: _Run, node: Node, args: list[int]) -> NDArray[Any]:
+    start, size = node.attrs["start"], node.attrs["size"]
+    return job.values[args[0]][..., start : start + size]
+
+
+def _select(job: _Run, node: Node, args: list[int]) -> NDArray[Any]:
+    x, lengths = job.values[args[0]], job.lengths[job.kind(args[0]).axis]
+    y = np.zeros((x.shape[0], x.shape[2]), dtype=x.dtype)  # a row without steps gives 0
+    for row, length in enumerate(lengths):
+        if length > 0:
+            y[row] = x[row, 0 if node.attrs["index"] == 0 else length - 1]
+    return y
+
+
+def _reverse(job: _Run, node: Node, args: list[int]) -> NDArray[Any]:
+    x, lengths = job.values[args[0]], job.lengths[job.kind(args[0]).axis]
+    y = np.zeros_like(x)  # steps beyond a row's length give 0
+    for row, length in enumerate(lengths):
+        y[row, :length] = x[row, :length][::-1]
+    return y
+
+
+_OPS: dict[str, Callable[[_Run, Node, list[int]], NDArray[Any]]] = {
+    "embedding": _embedding,
+    "mask_ids": lambda job, node, a: job.values[a[0]] != node.attrs["value"],
+    "mask_values": lambda job, node, a: np.any(job.values[a[0]] != node.attrs["value"], axis=-1),
+    "apply_mask": lambda job, node, a: np.where(job.values[a[1]][..., None], job.values[a[0]], 0),
+    "dense": _dense,
+    "activation": lambda job, node, a: activate(job.values[a[0]], node.attrs["activation"]),
+    "layernorm": _layernorm,
+    "batchnorm": _batchnorm,
+    "add": lambda job, node, a: job.values[a[0]] + job.values[a[1]],
+    "mul": lambda job, node, a: job.values[a[0]] * job.values[a[1]],
+    "average": lambda job, node, a: (job.values[a[0]] + job.values[a[1]]) / 2,
+    "concat": lambda job, node, a: np.concatenate([job.values[i] for i in a], axis=-1),
+    "slice": _slice,
+    "select": _select,
+    "reverse": _reverse,
+}

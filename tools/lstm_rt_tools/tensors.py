@@ -1,0 +1,112 @@
+"""Tensors as they lie in a file: shape and type known, numbers read when asked for."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstm_rt.errors import ConvertError
+
+#: Bytes per element of every type a tensor file may name.
+ITEM_SIZE = {
+    "float64": 8,
+    "float32": 4,
+    "float16": 2,
+    "bfloat16": 2,
+    "int64": 8,
+    "int32": 4,
+    "int16": 2,
+    "int8": 1,
+    "uint8": 1,
+    "bool": 1,
+    "complex64": 8,
+    "complex128": 16,
+}
+FLOATS = frozenset({"float64", "float32", "float16", "bfloat16"})
+_MAX_DIMS = 16
+_SMALL = 1 << 16
+
+
+@dataclass(eq=False)
+class Storage:
+    """A run of ``numel`` numbers of one type; ``data`` is filled in once the bytes are found."""
+
+    key: str
+    dtype: str
+    numel: int
+    data: memoryview | bytes | None = None
+    big_endian: bool = False
+
+
+@dataclass(eq=False)
+class FileTensor:
+    """A strided view of a storage; offset and strides count elements."""
+
+    storage: Storage
+    offset: int
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+
+    @property
+    def dtype(self) -> str:
+        return self.storage.dtype
+
+    def check(self, what: str) -> None:
+        """Raise :class:`ConvertError` unless every element lies inside the storage."""
+        if len(self.shape) != len(self.stride) or len(self.shape) > _MAX_DIMS:
+            raise ConvertError(f"{what}: shape {self.shape} and strides {self.stride} do not fit together")
+        if min((self.offset, *self.shape, *self.stride)) < 0:
+            raise ConvertError(f"{what}: negative size, stride or offset")
+        count = math.prod(self.shape)
+        # Stride 0 repeats elements, so a tiny file could name an array of any size.
+        if count > max(self.storage.numel, _SMALL):
+            raise ConvertError(
+                f"{what}: shape {self.shape} is larger than its storage of {self.storage.numel}"
+            )
+        if count:
+            last = self.offset + sum((n - 1) * s for n, s in zip(self.shape, self.stride, strict=True))
+            if last >= self.storage.numel:
+                raise ConvertError(
+                    f"{what}: needs element {last} of a storage that holds {self.storage.numel} numbers"
+                )
+
+    def array(self, what: str) -> NDArray[np.float32]:
+        """The numbers as a C-contiguous float32 array.
+
+        Raises:
+            ConvertError: not a float tensor, outside its storage, or the storage has no bytes.
+        """
+        if self.dtype not in FLOATS:
+            raise ConvertError(f"{what}: has type {self.dtype}, expected a float tensor")
+        self.check(what)
+        if self.storage.data is None:
+            raise ConvertError(f"{what}: its storage {self.storage.key!r} is not in the file")
+        if math.prod(self.shape) == 0:
+            return np.zeros(self.shape, np.float32)
+        flat = _decode(self.storage.data, self.dtype, self.storage.big_endian)
+        step = flat.itemsize
+        view = np.lib.stride_tricks.as_strided(
+            flat[self.offset :], self.shape, [s * step for s in self.stride], writeable=False
+        )
+        return np.ascontiguousarray(_widen(view, self.dtype), dtype=np.float32)
+
+
+def _decode(data: memoryview | bytes, dtype: str, big_endian: bool) -> NDArray[Any]:
+    kind = "u2" if dtype == "bfloat16" else f"f{ITEM_SIZE[dtype]}"
+    return np.frombuffer(data, np.dtype((">" if big_endian else "<") + kind))
+
+
+def _widen(view: NDArray[Any], dtype: str) -> NDArray[Any]:
+    if dtype == "bfloat16":  # the upper half of a float32
+        return (view.astype(np.uint32) << np.uint32(16)).view(np.float32)
+    return view
+
+
+def contiguous(storage: Storage, shape: tuple[int, ...]) -> FileTensor:
+    """The whole of ``storage`` in C order as ``shape``."""
+    stride = tuple(math.prod(shape[i + 1 :]) for i in range(len(shape)))
+    return FileTensor(storage, 0, shape, stride)

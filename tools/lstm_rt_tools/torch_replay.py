@@ -1,0 +1,221 @@
+"""Runs a graph with PyTorch's own layers: a second opinion that shares no code with the runtime.
+
+A PyTorch state dict cannot be run without the Python code of its module. What can be checked is
+whether the runtime computes what ``torch.nn`` computes for the layers and weights of the graph
+that the reader made of it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstm_rt.errors import ConvertError
+from lstm_rt.graph import Activation, Graph, Node
+
+Tensor: TypeAlias = Any  # torch is imported only when asked for, so its types are not named here
+
+_CELLS = {"lstm": "LSTM", "gru": "GRU", "rnn": "RNN"}
+_NAMES = {
+    "w_ih": "weight_ih_l0",
+    "w_hh": "weight_hh_l0",
+    "b_ih": "bias_ih_l0",
+    "b_hh": "bias_hh_l0",
+    "w_hr": "weight_hr_l0",
+}
+
+
+def replay(graph: Graph, inputs: Sequence[NDArray[Any]]) -> list[NDArray[np.float64]]:
+    """The outputs of ``graph`` computed by torch in double precision, from zero states.
+
+    Raises:
+        ConvertError: torch has no layer that does what a node asks for.
+        ImportError: torch is not installed.
+    """
+    torch = importlib.import_module("torch")
+    job = _Replay(graph, torch)
+    with torch.no_grad():
+        return job.run(inputs)
+
+
+class _Replay:
+    def __init__(self, graph: Graph, torch: Any) -> None:
+        self.graph, self.torch = graph, torch
+        self.values: dict[int, Tensor] = {}
+        self.lengths: dict[int, Tensor] = {}
+
+    def run(self, inputs: Sequence[NDArray[Any]]) -> list[NDArray[np.float64]]:
+        for index, array in zip(self.graph.inputs, inputs, strict=True):
+            v = self.graph.values[index]
+            if v.kind == "lengths":
+                self.lengths[v.axis] = self.torch.from_numpy(array.astype(np.int64))
+            else:
+                dtype = np.float64 if v.kind in ("seq", "vec") else np.int64
+                self.values[index] = self.torch.from_numpy(array.astype(dtype))
+        for node in self.graph.nodes:
+            self._node(node)
+        return [self.values[o].numpy() for o in self.graph.outputs]
+
+    def _node(self, node: Node) -> None:
+        if node.op in _CELLS:
+            self._recurrent(node)
+            return
+        if node.op not in _OPS:
+            raise ConvertError(f"torch.nn has no layer for the op {node.op}")
+        arguments = [self.values[i] for i in node.inputs if i is not None]
+        (output,) = (o for o in node.outputs if o is not None)
+        self.values[output] = _OPS[node.op](self, node, arguments)
+
+    def weight(self, node: Node, name: str) -> Tensor | None:
+        w = node.weights.get(name)
+        return None if w is None else self.torch.from_numpy(w.astype(np.float64))
+
+    def lengths_of(self, node: Node) -> Tensor | None:
+        """Lengths that the node must respect; None when all steps count."""
+        source = node.inputs[0]
+        assert source is not None
+        return self.lengths.get(self.graph.values[source].axis)
+
+    # -- recurrent layers
+
+    def _recurrent(self, node: Node) -> None:
+        source, h0, c0, mask = (*node.inputs, None, None, None)[:4]
+        assert source is not None
+        _refuse_what_torch_lacks(node, mask)
+        x = self.values[source]
+        if node.attrs["direction"] == "reverse":
+            x = self.flip(node, x)
+        state = self._state(node, h0, c0, x.shape[0])
+        y, final = self._call(self._module(node), x, state, self.lengths_of(node))
+        if node.attrs["direction"] == "reverse":
+            y = self.flip(node, y)
+        finals = final if isinstance(final, tuple) else (final,)
+        vectors = [self.torch.cat(list(f), dim=-1) for f in finals]
+        for output, value in zip(node.outputs, [y, *vectors], strict=False):
+            if output is not None:
+                self.values[output] = value
+
+    def _module(self, node: Node) -> Any:
+        a = node.attrs
+        options: dict[str, Any] = {"batch_first": True, "bidirectional": a["direction"] == "bidirectional"}
+        if node.op == "rnn":
+            options["nonlinearity"] = a["activations"][0].name
+        if a["proj_size"]:
+            options["proj_size"] = a["proj_size"]
+        module = getattr(self.torch.nn, _CELLS[node.op])(a["input_size"], a["hidden_size"], **options).double()
+        for parameter in module.parameters():
+            parameter.zero_()  # biases that the graph does not have
+        own = dict(module.named_parameters())
+        for name, w in node.weights.items():
+            suffix = "_reverse" if name.endswith("_reverse") else ""
+            own[_NAMES[name.removesuffix("_reverse")] + suffix].copy_(self.torch.from_numpy(w.astype(np.float64)))
+        return module
+
+    def _state(self, node: Node, h0: int | None, c0: int | None, batch: int) -> Any:
+        a = node.attrs
+        n_dir = 2 if a["direction"] == "bidirectional" else 1
+        h = self._stacked(h0, n_dir, batch, a["proj_size"] or a["hidden_size"])
+        return (h, self._stacked(c0, n_dir, batch, a["hidden_size"])) if node.op == "lstm" else h
+
+    def _stacked(self, value: int | None, n_dir: int, batch: int, width: int) -> Tensor:
+        if value is None:
+            return self.torch.zeros(n_dir, batch, width, dtype=self.torch.float64)
+        return self.torch.stack(self.values[value].split(width, dim=1))
+
+    def _call(self, module: Any, x: Tensor, state: Any, lengths: Tensor | None) -> tuple[Tensor, Any]:
+        if lengths is None:
+            y, final = module(x, state)
+            return y, final
+        rnn = self.torch.nn.utils.rnn
+        packed = rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+        y, final = module(packed, state)
+        return rnn.pad_packed_sequence(y, batch_first=True, total_length=x.shape[1])[0], final
+
+    # -- steps
+
+    def flip(self, node: Node, x: Tensor) -> Tensor:
+        """Each row backwards within its own length, 0 beyond."""
+        lengths = self.lengths_of(node)
+        if lengths is None:
+            return x.flip(1)
+        y = self.torch.zeros_like(x)
+        for row, n in enumerate(lengths.tolist()):
+            y[row, :n] = x[row, :n].flip(0)
+        return y
+
+    def select(self, node: Node, x: Tensor) -> Tensor:
+        lengths = self.lengths_of(node)
+        if node.attrs["index"] == 0 or lengths is None:
+            return x[:, node.attrs["index"]]
+        return x[self.torch.arange(x.shape[0]), lengths - 1]
+
+    # -- features
+
+    def activation(self, x: Tensor, a: Activation) -> Tensor:
+        f = self.torch.nn.functional
+        simple: dict[str, Callable[[Tensor], Tensor]] = {
+            "linear": lambda x: x,
+            "sigmoid": self.torch.sigmoid,
+            "tanh": self.torch.tanh,
+            "relu": f.relu,
+            "hard_sigmoid": lambda x: (a.alpha * x + a.beta).clamp(0, 1),
+            "leaky_relu": lambda x: f.leaky_relu(x, a.alpha),
+            "elu": lambda x: f.elu(x, a.alpha),
+            "selu": f.selu,
+            "softplus": lambda x: f.softplus(x, threshold=40),
+            "softsign": f.softsign,
+            "swish": f.silu,
+            "gelu": f.gelu,
+            "gelu_tanh": lambda x: f.gelu(x, approximate="tanh"),
+            "softmax": lambda x: f.softmax(x, dim=-1),
+            "log_softmax": lambda x: f.log_softmax(x, dim=-1),
+        }
+        return simple[a.name](x)
+
+    def dense(self, node: Node, x: Tensor) -> Tensor:
+        y = self.torch.nn.functional.linear(x, self.weight(node, "weight"), self.weight(node, "bias"))
+        return self.activation(y, node.attrs["activation"])
+
+    def layernorm(self, node: Node, x: Tensor) -> Tensor:
+        gamma, beta = self.weight(node, "gamma"), self.weight(node, "beta")
+        return self.torch.nn.functional.layer_norm(x, x.shape[-1:], gamma, beta, node.attrs["eps"])
+
+    def batchnorm(self, node: Node, x: Tensor) -> Tensor:
+        w = [self.weight(node, n) for n in ("mean", "var", "gamma", "beta")]
+        flat = x.reshape(-1, x.shape[-1])
+        return self.torch.nn.functional.batch_norm(flat, *w, eps=node.attrs["eps"]).reshape(x.shape)
+
+
+_OPS: dict[str, Callable[[_Replay, Node, list[Tensor]], Tensor]] = {
+    "embedding": lambda r, n, a: r.torch.nn.functional.embedding(a[0], r.weight(n, "table")),
+    "dense": lambda r, n, a: r.dense(n, a[0]),
+    "activation": lambda r, n, a: r.activation(a[0], n.attrs["activation"]),
+    "layernorm": lambda r, n, a: r.layernorm(n, a[0]),
+    "batchnorm": lambda r, n, a: r.batchnorm(n, a[0]),
+    "add": lambda r, n, a: a[0] + a[1],
+    "mul": lambda r, n, a: a[0] * a[1],
+    "average": lambda r, n, a: (a[0] + a[1]) / 2,
+    "concat": lambda r, n, a: r.torch.cat(a, dim=-1),
+    "slice": lambda r, n, a: a[0].narrow(-1, n.attrs["start"], n.attrs["size"]),
+    "select": lambda r, n, a: r.select(n, a[0]),
+    "reverse": lambda r, n, a: r.flip(n, a[0]),
+}
+
+
+def _refuse_what_torch_lacks(node: Node, mask: int | None) -> None:
+    gates = [a.name for a in node.attrs["activations"]]
+    usual = {"lstm": [["sigmoid", "tanh", "tanh"]], "gru": [["sigmoid", "tanh"]], "rnn": [["tanh"], ["relu"]]}
+    lacks = {
+        "a mask": mask is not None,
+        "peepholes": "peephole" in node.weights,
+        "clipping": node.attrs["clip"] > 0,
+        "reset before the product": not node.attrs.get("reset_after", True),
+        f"the activations {' '.join(gates)}": gates not in usual[node.op],
+    }
+    for what, asked in lacks.items():
+        if asked:
+            raise ConvertError(f"torch.nn.{_CELLS[node.op]} has no {what}, so torch cannot run this layer")
