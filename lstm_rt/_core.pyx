@@ -15,7 +15,7 @@ cimport numpy as cnp
 from cpython.buffer cimport PyBUF_SIMPLE, Py_buffer, PyBuffer_Release, PyObject_GetBuffer
 from cython.parallel cimport parallel
 from libc.stdint cimport int32_t, uint32_t
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from ._lrt cimport *
 
@@ -58,9 +58,9 @@ cdef const lrt_kernels *_find_kernels(name) except NULL:
     if name is None:
         name = os.environ.get("LSTM_RT_KERNELS") or None
     if name is not None:
+        if name not in kernels():
+            raise InputError(f"kernels {name!r} are not available here; available: {', '.join(kernels())}")
         k = lrt_kernels_by_name(name.encode())
-        if k == NULL:
-            raise ValueError(f"kernels {name!r} are not available here; available: {', '.join(kernels())}")
     return k
 
 
@@ -102,10 +102,10 @@ def _cpus():
 
 
 def _thread_count(threads):
-    if threads == "auto":
+    if isinstance(threads, str) and threads == "auto":
         return min(_cpus(), 64)
     if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= 64:
-        raise ValueError(f"threads is {threads!r}, expected 'auto' or an integer from 1 to 64")
+        raise InputError(f"threads is {threads!r}, expected 'auto' or an integer from 1 to 64")
     return threads
 
 
@@ -205,39 +205,70 @@ cdef _describe(const lrt_model *m, lrt_io io):
 
 # -- checking arrays ----------------------------------------------------------------------------------
 
+cdef object _memmap = np.memmap
+
+
 cdef str _shape_text(tuple shape):
     return "(" + ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "") + ")"
 
 
-cdef _bad_array(str what, tuple shape, str dtype, x):
+cdef str _array_text(x):
+    """What an argument is, for messages."""
     if not isinstance(x, np.ndarray):
-        got = f"a {type(x).__name__}"
-    else:
-        got = f"{x.dtype} {_shape_text(x.shape)}" + ("" if x.flags.c_contiguous else ", not C-contiguous")
+        return f"a {type(x).__name__}"
+    text = f"{'' if _is_plain(x) else type(x).__name__ + ' of '}{x.dtype} {_shape_text(x.shape)}"
+    flags = ("c_contiguous", "not C-contiguous"), ("aligned", "not aligned"), ("writeable", "read-only")
+    return ", ".join([text, *[word for flag, word in flags if not x.flags[flag]]])
+
+
+cdef _bad_array(str what, tuple shape, str dtype, x):
     hint = ""
-    if isinstance(x, np.ndarray) and x.dtype.kind == "f" and x.dtype != np.float32:
-        hint = "; convert it with x.astype(numpy.float32)"
-    elif isinstance(x, np.ndarray) and not x.flags.c_contiguous:
-        hint = "; make it so with numpy.ascontiguousarray(x)"
-    return InputError(f"{what}: got {got}, expected a C-contiguous array {dtype} {_shape_text(shape)}{hint}")
+    if isinstance(x, np.ndarray) and dtype == "float32":
+        if x.dtype.kind in "fiub" and x.dtype != np.float32:
+            hint = "; convert it with x.astype(numpy.float32)"
+        elif not (x.flags.c_contiguous and x.flags.aligned):
+            hint = "; make it so with numpy.require(x, requirements='CA')"
+    return InputError(f"{what}: got {_array_text(x)}, expected a C-contiguous array {dtype} {_shape_text(shape)}{hint}")
+
+
+cdef inline bint _is_plain(object x) noexcept:
+    """An array, and no subclass of which other attributes than the data may matter."""
+    return cnp.PyArray_CheckExact(x) or type(x) is _memmap
 
 
 cdef inline bint _is_f32(object x, int ndim) noexcept:
-    return (cnp.PyArray_CheckExact(x) and cnp.PyArray_TYPE(<cnp.ndarray>x) == cnp.NPY_FLOAT32
+    return (_is_plain(x)
+            and cnp.PyArray_TYPE(<cnp.ndarray>x) == cnp.NPY_FLOAT32
             and cnp.PyArray_NDIM(<cnp.ndarray>x) == ndim and cnp.PyArray_IS_C_CONTIGUOUS(<cnp.ndarray>x)
             and cnp.PyArray_ISALIGNED(<cnp.ndarray>x) and cnp.PyArray_ISNOTSWAPPED(<cnp.ndarray>x))
 
 
+cdef _as_array(str what, tuple shape, str dtype, x):
+    try:
+        return np.asarray(x)
+    except ValueError:  # rows of different lengths
+        raise _bad_array(what, shape, dtype, x) from None
+
+
 cdef _int32(str what, tuple shape, x):
     """Ids or lengths as C-contiguous int32: any integer dtype, values checked to fit."""
-    a = x if isinstance(x, np.ndarray) else np.asarray(x)
-    if a.dtype.kind not in "iu" or a.ndim != len(shape):
-        raise _bad_array(what, shape, "int32", a)
+    a = _as_array(what, shape, "int32", x)
+    if a.dtype.kind not in "iu" or a.ndim != len(shape) or isinstance(x, np.ndarray) and not _is_plain(x):
+        raise _bad_array(what, shape, "of integers", x if isinstance(x, np.ndarray) else a)
     if a.dtype != np.int32 and a.size:
-        lo, hi = a.min(), a.max()
-        if lo < -(1 << 31) or hi >= 1 << 31:
-            raise InputError(f"{what}: {lo if lo < 0 else hi} does not fit into int32")
-    return np.ascontiguousarray(a, np.int32)
+        for n in (int(a.min()), int(a.max())):
+            if not -(1 << 31) <= n < 1 << 31:
+                raise InputError(f"{what}: {n} at {np.argwhere(a == n)[0].tolist()} does not fit into int32")
+    return np.require(a, np.int32, "CA")
+
+
+# The core reads inputs after it has begun to write outputs, so they must not share memory.
+cdef str _SHARED = "out shares memory with an input or another out; give it memory of its own"
+
+
+cdef inline bint _overlap(cnp.ndarray a, cnp.ndarray b) noexcept:
+    cdef size_t at_a = <size_t>cnp.PyArray_DATA(a), at_b = <size_t>cnp.PyArray_DATA(b)
+    return at_a < at_b + <size_t>cnp.PyArray_NBYTES(b) and at_b < at_a + <size_t>cnp.PyArray_NBYTES(a)
 
 
 # -- models -------------------------------------------------------------------------------------------
@@ -273,10 +304,10 @@ cdef class Model:
         self.threads = threads
         PyObject_GetBuffer(blob, &self.view, PyBUF_SIMPLE)
         self.has_view = True
-        if <size_t>self.view.buf % 64:  # bytes objects rarely are aligned
+        if <size_t>self.view.buf % 64 or not self.view.readonly:  # bytes objects rarely are aligned
+            blob = _aligned_copy(&self.view)
             PyBuffer_Release(&self.view)
             self.has_view = False
-            blob = _aligned_copy(blob)
             PyObject_GetBuffer(blob, &self.view, PyBUF_SIMPLE)
             self.has_view = True
         self.owner = blob
@@ -333,7 +364,7 @@ cdef class Model:
             most = 1
         batched = self._take_inputs(arrays, &call, ins, keep)
         self._take_lengths(lengths, &call, lens, keep, batched)
-        results = self._take_outputs(out, &call, outs, batched)
+        results = self._take_outputs(out, &call, outs, batched, keep)
         call.inputs = ins
         call.outputs = outs
         call.lengths = lens
@@ -345,7 +376,7 @@ cdef class Model:
             with nogil:
                 e = _execute(session.s, &call, most)
             if e != LRT_OK:
-                raise self._call_error(e, arrays, lengths)
+                raise self._call_error(e, keep, &call)
             if return_state:
                 final = self._get_state(session, call.batch, batched)
         finally:
@@ -387,10 +418,10 @@ cdef class Model:
             shape = port.shape if batched else port.shape[1:]
             what = f"input {port.name!r}"
             if port.kind == "lengths" and not batched:
-                x = _int32(what, ("N",), np.atleast_1d(np.asarray(x)))
+                x = _int32(what, ("N",), np.atleast_1d(_as_array(what, ("N",), "int32", x)))
             elif port.dtype == "int32":
                 x = _int32(what, shape, x)
-            elif not _is_f32(x, len(shape)):
+            elif not _is_f32(x, len(shape)) or x.shape[x.ndim - 1] != port.size:
                 raise _bad_array(what, shape, "float32", x)
             keep.append(x)
             ins[i] = cnp.PyArray_DATA(<cnp.ndarray>x)
@@ -399,8 +430,6 @@ cdef class Model:
                 batch = n
             if n != batch:
                 raise InputError(f"{what} has a batch of {n}, the inputs before it {batch}")
-            if port.kind == "seq" and x.shape[x.ndim - 1] != port.size or port.kind == "vec" and x.shape[x.ndim - 1] != port.size:
-                raise _bad_array(what, shape, "float32", x)
             if port.kind == "seq" or port.kind == "ids":
                 t = cnp.PyArray_DIM(<cnp.ndarray>x, 1 if batched else 0)
                 if steps[port.axis] < 0:
@@ -424,6 +453,8 @@ cdef class Model:
             return 0
         if not isinstance(lengths, dict):
             names = [p.name for p in self.inputs if p.kind in ("seq", "ids")]
+            if not names:
+                raise InputError("lengths are given, but this model has no sequence input")
             if self.m.n_axes != 1:
                 raise InputError(f"this model has several time axes: give lengths as a dict of {', '.join(names)}")
             lengths = {names[0]: lengths}
@@ -434,14 +465,18 @@ cdef class Model:
             axis = ports[name].axis
             if any(p.kind == "lengths" and p.axis == axis for p in self.inputs):
                 raise InputError(f"the lengths of {name!r} are an input of this model of their own")
-            a = _int32("lengths", ("N",), given if batched else np.atleast_1d(np.asarray(given)))
+            if lens[axis] != NULL:
+                raise InputError(f"the lengths of {name!r} are given twice: other inputs share its time axis")
+            if not batched:
+                given = np.atleast_1d(_as_array("lengths", ("N",), "int32", given))
+            a = _int32("lengths", ("N",), given)
             if len(a) != call.batch:
                 raise InputError(f"lengths has {len(a)} entries, expected one per row: {call.batch}")
             keep.append(a)
             lens[axis] = <const int32_t *>cnp.PyArray_DATA(<cnp.ndarray>a)
         return 0
 
-    cdef list _take_outputs(self, out, const lrt_call_args *call, float **outs, bint batched):
+    cdef list _take_outputs(self, out, const lrt_call_args *call, float **outs, bint batched, list inputs):
         cdef Py_ssize_t i
         cdef list results = []
         given = out if isinstance(out, (tuple, list)) else (out,) * (1 if out is not None else len(self.outputs))
@@ -460,12 +495,17 @@ cdef class Model:
                 raise _bad_array(f"out for {port.name!r}", shape, "writeable float32", y)
             results.append(y)
             outs[i] = <float *>cnp.PyArray_DATA(<cnp.ndarray>y)
+        if out is not None:
+            for i, y in enumerate(results):
+                if any([_overlap(y, x) for x in inputs + results[:i]]):
+                    raise InputError(_SHARED)
         return results
 
     cdef _Session _borrow(self, const lrt_call_args *call, uint32_t most):
         """An idle session that is large enough, or a new one in place of one that is not."""
-        cdef lrt_limits need
+        cdef lrt_limits need, both
         cdef _Session session
+        cdef size_t size
         cdef int i
         need.batch = call.batch
         need.lanes = most
@@ -475,29 +515,41 @@ cdef class Model:
             session = self.pool.pop()
             if session.holds(&need, self.chunked):
                 return session
-            need.batch = max(need.batch, session.limits.batch)
-            need.lanes = max(need.lanes, session.limits.lanes)
-            if not self.chunked:
-                for i in range(8):
-                    need.steps[i] = max(need.steps[i], session.limits.steps[i])
+            # One that holds both shapes, unless it is much larger than either (few long rows, many short).
+            both = need
+            both.batch = max(need.batch, session.limits.batch)
+            both.lanes = max(need.lanes, session.limits.lanes)
+            for i in range(8):
+                both.steps[i] = max(need.steps[i], session.limits.steps[i])
+            size = lrt_session_size(&self.m, &both)
+            if 0 < size <= 2 * max(<size_t>session.nbytes, lrt_session_size(&self.m, &need)):
+                need = both
+            session = None  # free it first
         return _new_session(self, &need)
 
-    def _call_error(self, int e, tuple arrays, lengths):
+    cdef _call_error(self, int e, list arrays, const lrt_call_args *call):
         """The exception for an error of lrt_prepare, with the number that is in the way."""
+        cdef const int32_t *given
+        cdef Py_ssize_t row
+        cdef int axis
         if e == LRT_E_TOKEN:
             tables = self._tables()
             for port, x in zip(self.inputs, arrays):
-                if port.kind != "ids" or port.name not in tables:
-                    continue
-                x, rows = np.asarray(x), tables[port.name]
-                bad = np.argwhere((x < 0) | (x >= rows))
+                bad = np.argwhere((x < 0) | (x >= tables[port.name])) if port.name in tables else ()
                 if len(bad):
                     at = tuple(bad[0].tolist())
-                    return InputError(f"input {port.name!r}: id {x[at]} at {list(at)}, expected 0 to {rows - 1}")
+                    return InputError(f"input {port.name!r}: id {x[at]} at {list(at)}, "
+                                      f"expected 0 to {tables[port.name] - 1}")
         if e == LRT_E_LENGTH:
-            given = lengths if lengths is not None else [
-                x for p, x in zip(self.inputs, arrays) if p.kind == "lengths"]
-            return InputError(f"lengths {given}: each must be from 0 to the number of steps")
+            for axis in range(<int>self.m.n_axes):
+                what, given = "lengths", call.lengths[axis] if call.lengths != NULL else NULL
+                for port, x in zip(self.inputs, arrays):
+                    if port.kind == "lengths" and port.axis == axis:
+                        what, given = f"input {port.name!r}", <const int32_t *>cnp.PyArray_DATA(<cnp.ndarray>x)
+                for row in range(call.batch if given != NULL else 0):
+                    if given[row] < 0 or <uint32_t>given[row] > call.steps[axis]:
+                        return InputError(f"{what}: {given[row]} at [{row}], expected 0 to {call.steps[axis]}, "
+                                          "the number of steps")
         return InputError(lrt_error_text(e).decode())
 
     def _tables(self):
@@ -534,16 +586,9 @@ cdef class Model:
 
     cdef int _set_state(self, _Session session, state, uint32_t batch, bint batched) except -1:
         cdef uint32_t i
-        cdef list arrays = _split_state(self._slots(session), state)
-        checked = []
-        for (_, is_cell, directions, size), a in zip(self.slots, arrays):
-            shape = (directions, batch, size) if batched else (directions, size)
-            a = a if not isinstance(a, np.ndarray) or a.flags.c_contiguous else np.ascontiguousarray(a)
-            if not _is_f32(a, len(shape)) or a.shape != shape:
-                raise _bad_array(f"state {'c' if is_cell else 'h'} of a layer", shape, "float32", a)
-            checked.append(a)
+        cdef list arrays = _split_state(self._slots(session), state, (batch,) if batched else ())
         lrt_session_reset(session.s)
-        for i, a in enumerate(checked):
+        for i, a in enumerate(arrays):
             lrt_slot_set(session.s, i, batch, <const float *>cnp.PyArray_DATA(<cnp.ndarray>a))
         return 0
 
@@ -638,11 +683,13 @@ def _rebuild(blob, threads):
     return Model(blob, threads)
 
 
-cdef _aligned_copy(blob):
-    raw = np.empty(len(blob) + 64, np.uint8)
+cdef _aligned_copy(const Py_buffer *view):
+    """A read-only copy: what has been validated must not change."""
+    raw = np.empty(view.len + 64, np.uint8)
     cdef Py_ssize_t at = -(<Py_ssize_t>cnp.PyArray_DATA(<cnp.ndarray>raw)) % 64
-    aligned = raw[at:at + len(blob)]
-    aligned[:] = np.frombuffer(blob, np.uint8)
+    cdef cnp.ndarray aligned = raw[at:at + view.len]
+    memcpy(cnp.PyArray_DATA(aligned), view.buf, view.len)
+    aligned.flags.writeable = False
     return aligned
 
 
@@ -660,7 +707,7 @@ def validate(blob):
 
 
 cdef bint _has_batch(port, x) except -1:
-    ndim = x.ndim if isinstance(x, np.ndarray) else np.ndim(x)
+    ndim = x.ndim if isinstance(x, np.ndarray) else _as_array(f"input {port.name!r}", port.shape, port.dtype, x).ndim
     full = len(port.shape)
     if ndim != full and ndim != full - 1:
         raise _bad_array(f"input {port.name!r}", port.shape, port.dtype, x)
@@ -691,37 +738,44 @@ cdef _join_state(list slots, list arrays):
     return tuple([v[0] if len(v) == 1 else tuple(v) for v in layers.values()])
 
 
-cdef list _split_state(list slots, state):
-    """The arrays of each slot, from the form that _join_state gives."""
+cdef list _split_state(list slots, state, tuple batch):
+    """The arrays of each slot, checked and contiguous, from the form that _join_state gives."""
     cdef list out = []
-    n_layers = slots[len(slots) - 1][0] + 1 if slots else 0
-    has_cells = any([s[1] for s in slots])
-    if _is_uniform(slots) if slots else False:
-        parts = tuple(state) if has_cells and isinstance(state, (tuple, list)) else (state,)
-        if len(parts) != (2 if has_cells else 1):
-            raise InputError(f"state: expected {'a pair (h, c)' if has_cells else 'one array h'}")
-        directions = slots[0][2]
-        total = sum([s[2] for s in slots if not s[1]])
-        for p in parts:
-            if not isinstance(p, np.ndarray) or p.ndim < 2 or p.shape[0] != total:
-                got = _shape_text(p.shape) if isinstance(p, np.ndarray) else type(p).__name__
-                raise InputError(f"state: got {got}, expected float32 arrays with a first axis of {total} "
-                                 "(layers * directions)")
+    if slots and _is_uniform(slots):
+        parts = _parts(state, 2 if slots[len(slots) - 1][1] else 1, "state")
         at = [0, 0]
-        for _, is_cell, directions, _ in slots:
-            i = 1 if is_cell else 0
-            out.append(parts[i][at[i]:at[i] + directions])
-            at[i] += directions
+        for _, is_cell, directions, size in slots:
+            rows = sum([s[2] for s in slots if s[1] == is_cell])
+            a = _state_array(parts[is_cell], is_cell, "", (rows, *batch, size))
+            out.append(a[at[is_cell]:at[is_cell] + directions])
+            at[is_cell] += directions
         return out
+    n_layers = slots[len(slots) - 1][0] + 1 if slots else 0
     if not isinstance(state, (tuple, list)) or len(state) != n_layers:
-        raise InputError(f"state: expected a tuple with one entry for each of {n_layers} recurrent layers")
+        got = f"{len(state)} entries" if isinstance(state, (tuple, list)) else _array_text(state)
+        raise InputError(f"state: got {got}, expected a tuple with one entry for each of {n_layers} recurrent layers")
     for layer, entry in enumerate(state):
-        count = len([s for s in slots if s[0] == layer])
-        parts = tuple(entry) if isinstance(entry, (tuple, list)) else (entry,)
-        if len(parts) != count:
-            raise InputError(f"state of layer {layer}: expected {'a pair (h, c)' if count == 2 else 'one array h'}")
-        out.extend(parts)
+        mine = [s for s in slots if s[0] == layer]
+        parts = _parts(entry, len(mine), f"state of layer {layer}")
+        for (_, is_cell, directions, size), a in zip(mine, parts):
+            out.append(_state_array(a, is_cell, f" of layer {layer}", (directions, *batch, size)))
     return out
+
+
+cdef tuple _parts(state, Py_ssize_t count, str what):
+    parts = tuple(state) if isinstance(state, (tuple, list)) else (state,)
+    if len(parts) != count:
+        got = f"a {type(state).__name__} of {len(state)}" if isinstance(state, (tuple, list)) else _array_text(state)
+        raise InputError(f"{what}: got {got}, expected {'a pair (h, c)' if count == 2 else 'one array h'}")
+    return parts
+
+
+cdef _state_array(a, bint is_cell, str where, tuple shape):
+    if isinstance(a, np.ndarray) and a.dtype == np.float32:
+        a = np.require(a, requirements="CA")
+    if not _is_f32(a, len(shape)) or a.shape != shape:
+        raise _bad_array(f"state {'c' if is_cell else 'h'}{where}", shape, "float32", a)
+    return a
 
 
 # -- streams ------------------------------------------------------------------------------------------
@@ -737,15 +791,13 @@ cdef class Stream:
 
     cdef Model model
     cdef _Session session
-    cdef lrt_call_args call
-    cdef const void *ins[MAX_IO]
-    cdef float *outs[MAX_IO]
     cdef readonly int batch
     cdef uint32_t most
     cdef bint simple  # one float input, one output
+    cdef bint busy  # a step runs, the GIL is released
     cdef Py_ssize_t in_size, out_size
 
-    def __init__(self, Model model, batch=1, threads=None):
+    def __cinit__(self, Model model not None, batch=1, threads=None):
         cdef lrt_limits limits
         cdef int i
         if not lrt_model_streams(&model.m):
@@ -762,11 +814,7 @@ cdef class Stream:
         self.model = model
         self.batch = batch
         self.session = _new_session(model, &limits)
-        memset(&self.call, 0, sizeof(self.call))
-        self.call.batch = batch
-        self.call.inputs = self.ins
-        self.call.outputs = self.outs
-        self.call.keep_state = 1
+        self.busy = False
         self.simple = len(model.inputs) == 1 and model.inputs[0].kind == "seq" and len(model.outputs) == 1
         self.in_size = model.inputs[0].size
         self.out_size = model.outputs[0].size
@@ -776,6 +824,10 @@ cdef class Stream:
 
         Returns the output(s) of this step, ``(F,)`` or ``(N, F)`` like the input, in ``out`` if given.
         """
+        cdef lrt_call_args call
+        cdef const void *ins
+        cdef float *y_data
+        cdef int e
         if self.simple and not more and self._fits(x, self.in_size):
             if out is None:
                 y = np.empty(x.shape[:x.ndim - 1] + (self.out_size,), np.float32)
@@ -784,9 +836,18 @@ cdef class Stream:
                 y = out
             else:
                 raise self._bad_step(out, self.model.outputs[0], "out")
-            self.ins[0] = cnp.PyArray_DATA(<cnp.ndarray>x)
-            self.outs[0] = <float *>cnp.PyArray_DATA(<cnp.ndarray>y)
-            self._run(1)
+            if out is not None and _overlap(<cnp.ndarray>y, <cnp.ndarray>x):
+                raise InputError(_SHARED)
+            memset(&call, 0, sizeof(call))
+            ins = cnp.PyArray_DATA(<cnp.ndarray>x)
+            y_data = <float *>cnp.PyArray_DATA(<cnp.ndarray>y)
+            call.batch = self.batch
+            call.steps[0] = 1
+            call.inputs = &ins
+            call.outputs = &y_data
+            e = self._run(&call)
+            if e != LRT_OK:
+                raise self.model._call_error(e, [x], &call)
             return y
         return self._general((x, *more), out, True)
 
@@ -796,15 +857,18 @@ cdef class Stream:
 
     def reset(self):
         """Back to zero state."""
+        self._check_idle()
         lrt_session_reset(self.session.s)
 
     @property
     def state(self):
         """The state, in the form of ``Model.__call__``'s; a copy. May be set, to resume from it."""
+        self._check_idle()
         return self.model._get_state(self.session, self.batch, True)
 
     @state.setter
     def state(self, value):
+        self._check_idle()
         self.model._set_state(self.session, value, self.batch, True)
 
     cdef bint _fits(self, x, Py_ssize_t size) noexcept:
@@ -816,58 +880,64 @@ cdef class Stream:
 
     cdef _bad_step(self, x, port, str what):
         shape = (self.batch,) if port.kind == "ids" else (self.batch, port.size)
-        shape = shape[1:] if self.batch == 1 and np.ndim(x) < 2 and port.kind != "ids" else shape
+        shape = shape[1:] if self.batch == 1 and getattr(x, "ndim", 1) < 2 and port.kind != "ids" else shape
         return _bad_array(f"{what} {port.name!r}", shape, port.dtype, x)
 
-    cdef int _run(self, uint32_t steps) except -1:
+    cdef int _check_idle(self) except -1:
+        if self.busy:
+            raise InputError("the stream is in use by another thread; give each thread a stream of its own")
+        return 0
+
+    cdef int _run(self, lrt_call_args *call) except -1:
+        """Run one call on the stream's state; returns the core's error code."""
         cdef int e
         cdef uint32_t most = 1 if _forked else self.most
-        self.call.steps[0] = steps
+        self._check_idle()
+        call.keep_state = 1
+        self.busy = True
         with nogil:
-            e = _execute(self.session.s, &self.call, most)
-        if e != LRT_OK:
-            raise InputError(lrt_error_text(e).decode())
-        return 0
+            e = _execute(self.session.s, call, most)
+        self.busy = False
+        return e
 
     cdef _general(self, tuple arrays, out, bint one_step):
         """Any inputs and outputs: steps become chunks of one."""
         cdef Model model = self.model
         cdef lrt_call_args call
+        cdef const void *ins[MAX_IO]
+        cdef float *outs[MAX_IO]
         cdef list keep = []
-        cdef int i
         cdef bint batched
         given = arrays
         if one_step:
             arrays = tuple([self._with_time(p, x) for p, x in zip(model.inputs, arrays)]) + arrays[len(model.inputs):]
-        batched = model._take_inputs(arrays, &call, self.ins, keep)
+        batched = model._take_inputs(arrays, &call, ins, keep)
         if call.batch != <uint32_t>self.batch:
             raise InputError(f"the stream has a batch of {self.batch}, the input {call.batch}")
-        squeeze = one_step and np.ndim(given[0]) < (1 if model.inputs[0].kind == "ids" else 2)
         target = None
         if out is not None:
-            outs = out if isinstance(out, (tuple, list)) else (out,)
-            target = [self._out_with_time(p, y, one_step, batched) for p, y in zip(model.outputs, outs)]
-            target += [None] * (len(outs) - len(target))
-        results = model._take_outputs(target, &call, self.outs, batched)
-        e = 0
-        self.call.steps[0] = call.steps[0]
-        try:
-            self._run(call.steps[0])
-        except InputError:
-            error = model._call_error(LRT_E_TOKEN, arrays, None)
-            raise error from None
+            target = out if isinstance(out, (tuple, list)) else (out,)
+            if one_step and len(target) == len(model.outputs):
+                target = [self._out_with_time(p, y) for p, y in zip(model.outputs, target)]
+        results = model._take_outputs(target, &call, outs, batched, keep)
+        call.inputs = ins
+        call.outputs = outs
+        e = self._run(&call)
+        if e != LRT_OK:
+            raise model._call_error(e, keep, &call)
         if one_step:
-            results = [y[:, 0] if p.kind == "seq" and batched else y for p, y in zip(model.outputs, results)]
-            if squeeze:
-                results = [y[0] if batched else y for y in results]
-        if out is not None:
-            return out
+            squeeze = np.ndim(given[0]) < (1 if model.inputs[0].kind == "ids" else 2)
+            results = [y[:, 0] if p.kind == "seq" else y for p, y in zip(model.outputs, results)]
+            results = [y[0] for y in results] if squeeze else results
+        if out is not None:  # the very arrays, where they were given
+            outs_given = out if isinstance(out, (tuple, list)) else (out,)
+            results = [r if y is None else y for r, y in zip(results, outs_given)]
         return results[0] if len(results) == 1 else tuple(results)
 
     cdef _with_time(self, port, x):
         """A step's array with a batch and a time axis."""
         if port.kind == "ids":
-            a = np.asarray(x)
+            a = _as_array(f"input {port.name!r}", (self.batch,), "int32", x)
             if a.dtype.kind not in "iu" or a.ndim > 1 or a.size != self.batch:
                 raise self._bad_step(x, port, "input")
             return a.reshape(self.batch, 1)
@@ -875,10 +945,10 @@ cdef class Stream:
             raise self._bad_step(x, port, "input")
         return x.reshape(self.batch, 1, port.size) if port.kind == "seq" else x.reshape(self.batch, port.size)
 
-    cdef _out_with_time(self, port, y, bint one_step, bint batched):
-        if not one_step:
-            return y
-        if not self._fits(y, port.size):
+    cdef _out_with_time(self, port, y):
+        if y is None:
+            return None
+        if not self._fits(y, port.size) or not y.flags.writeable:
             raise self._bad_step(y, port, "out")
         return y.reshape(self.batch, 1, port.size) if port.kind == "seq" else y.reshape(self.batch, port.size)
 

@@ -62,7 +62,7 @@ def verify(model: Model) -> dict[str, Any]:
         return {"ok": None, "max_abs_err": None, "outputs": []}
     got = model(*[np.ascontiguousarray(x) for x in test.inputs])
     got = got if isinstance(got, tuple) else (got,)
-    outputs = []
+    outputs: list[dict[str, Any]] = []
     for port, y, want in zip(model.outputs, got, test.outputs, strict=True):
         error = np.abs(y.astype(np.float64) - want)
         ok = bool(np.allclose(y, want, rtol=test.rtol, atol=test.atol, equal_nan=True))

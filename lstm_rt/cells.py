@@ -107,36 +107,45 @@ def _as_list(w: Weights) -> list[Any]:
     return list(w) if isinstance(w, (list, tuple)) and len(w) and getattr(w[0], "ndim", 0) > 0 else [w]
 
 
-def _stack(op: str, gates: int, given: dict[str, Weights], bidirectional: bool, threads: Threads, **options: Any) -> Model:
+def _shape(op: str, w: ArrayLike) -> tuple[int, ...]:
     import numpy as np
 
+    try:
+        return np.shape(w)
+    except ValueError as e:  # rows of different lengths
+        raise GraphError(f"{op}: w_ih is not an array: {e}") from e
+
+
+def _stack(
+    op: str, gates: int, given: dict[str, Weights], bidirectional: bool, threads: Threads, **options: Any
+) -> Model:
     from .format import dumps
     from .graph import Graph
 
-    lists = {name: _as_list(w) for name, w in given.items()}
+    lists = {name: _as_list(w) for name, w in given.items() if w is not None}
+    if "w_ih" not in lists:
+        raise GraphError(f"{op}: w_ih is missing")
     count, n_dir = len(lists["w_ih"]), 2 if bidirectional else 1
     if count % n_dir:
         raise GraphError(f"{op}: {count} arrays in w_ih, expected two per bidirectional layer")
     for name, arrays in lists.items():
-        if arrays != [None] and len(arrays) != count:
+        if len(arrays) != count:
             raise GraphError(f"{op}: {len(arrays)} arrays in {name}, expected {count} as in w_ih")
-    first = np.shape(lists["w_ih"][0])
-    if len(first) != 2:
-        raise GraphError(f"{op}: w_ih has shape {first}, expected ({gates} * H, I)")
+    shapes = [_shape(op, w) for w in lists["w_ih"]]
+    for shape in shapes:
+        if len(shape) != 2 or shape[0] % gates or 0 in shape:
+            raise GraphError(f"{op}: w_ih has shape {shape}, expected {f'({gates} * H, I)' if gates > 1 else '(H, I)'}")
     graph = Graph()
-    value = graph.input("x", "seq", first[1])
+    value = graph.input("x", "seq", shapes[0][1])
     for layer in range(count // n_dir):
         weights = {
             name + suffix: arrays[layer * n_dir + d]
             for name, arrays in lists.items()
-            if arrays != [None]
             for d, suffix in enumerate(("", "_reverse")[:n_dir])
         }
-        rows = np.shape(weights["w_ih"])[0]
-        if rows % gates:
-            raise GraphError(f"{op}: w_ih has {rows} rows, expected a multiple of {gates}")
+        hidden = shapes[layer * n_dir][0] // gates
         direction = "bidirectional" if bidirectional else "forward"
-        value, _, _ = graph.recurrent(op, value, weights, hidden_size=rows // gates, direction=direction, **options)
+        value, _, _ = graph.recurrent(op, value, weights, hidden_size=hidden, direction=direction, **options)
     graph.output(value, "y")
     graph.meta["source"] = {"framework": "arrays"}
     return Model(dumps(graph), threads)

@@ -6,10 +6,11 @@ file before it runs. This module writes files, and reads them for inspection.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import secrets
 import struct
-import tempfile
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -350,17 +351,17 @@ def save(graph: Graph, path: str | os.PathLike[str]) -> None:
 
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     """``path`` holds ``data`` afterwards, or is as it was and an OSError is raised."""
-    path = os.fspath(path)
-    fd, temporary = tempfile.mkstemp(prefix=".", suffix=".part", dir=os.path.dirname(path) or ".")
+    folder, name = os.path.split(os.fsdecode(path))
+    temporary = os.path.join(folder, f".{name[:100]}.{secrets.token_hex(4)}.part")
     try:
-        with os.fdopen(fd, "wb") as f:
+        with open(temporary, "xb") as f:
             f.write(data)
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
         os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
+    except BaseException as e:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        if isinstance(e, OSError):
+            raise OSError(e.errno, e.strerror, os.fsdecode(path)) from None
         raise
 
 
@@ -391,12 +392,12 @@ class _Reader:
         offset, size, dtype, layout, gates, units, k, _ = TENSOR.unpack_from(
             self.blob, self.tensors_at + TENSOR.size * i
         )
-        flat = np.frombuffer(self.blob, "<f4" if dtype == F32 else "<i4", size // 4, offset)
+        flat: NDArray[Any] = np.frombuffer(self.blob, "<f4" if dtype == F32 else "<i4", size // 4, offset)
         if layout == PANELS:
             return from_panels(flat, gates, units, k)
-        if layout == LANES:
-            return flat.reshape(gates, -1)[:, :units].copy()
-        return flat.reshape(units, k).copy()
+        shaped: NDArray[Any] = flat.reshape(gates, -1)[:, :units] if layout == LANES else flat.reshape(units, k)
+        out: NDArray[Any] = shaped.copy()
+        return out
 
     def value(self, i: int) -> Value:
         kind, axis, _, size, name, n = VALUE.unpack_from(self.blob, self.values_at + VALUE.size * i)

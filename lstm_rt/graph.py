@@ -46,6 +46,7 @@ reverse     seq -> seq                              time reversed within each ro
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -58,6 +59,7 @@ from .errors import GraphError
 Array = NDArray[np.float32]
 
 KINDS = ("seq", "vec", "ids", "mask", "lengths")
+INPUT_KINDS = ("seq", "vec", "ids", "lengths")
 DTYPES: dict[str, type[np.generic]] = {
     "seq": np.float32,
     "vec": np.float32,
@@ -113,13 +115,11 @@ class Activation:
     beta: float | None = None
 
     def __post_init__(self) -> None:
-        if self.name not in ACTIVATIONS:
+        if not isinstance(self.name, str) or self.name not in ACTIVATIONS:
             raise GraphError(f"unknown activation {self.name!r}; known: {', '.join(ACTIVATIONS)}")
         for attr, default in zip(("alpha", "beta"), ACTIVATIONS[self.name], strict=True):
             value = getattr(self, attr)
-            value = default if value is None else float(value)
-            if not np.isfinite(value):
-                raise GraphError(f"activation {self.name}: {attr} is {value}, expected a finite number")
+            value = default if value is None else _number(f"activation {self.name}", attr, value)
             object.__setattr__(self, attr, value)
 
     def __str__(self) -> str:
@@ -201,17 +201,22 @@ class Graph:
         """Declare a graph input. A time-bound kind without ``axis`` gets a new time axis.
 
         ``kind="lengths"`` binds the valid lengths of ``axis`` to this input: reverse directions,
-        final states and ``select(-1)`` on that axis then respect it.
+        final states and ``select(-1)`` on that axis then respect it. A mask cannot be an input:
+        take it as ids and make it one with :meth:`mask_ids`.
         """
-        if kind not in KINDS:
-            raise GraphError(f"input {name!r}: unknown kind {kind!r}; known: {', '.join(KINDS)}")
+        name = _name("input", name)
+        if kind == "mask":
+            raise GraphError(f"input {name!r}: a mask cannot be an input; take it as ids and use mask_ids")
+        if kind not in INPUT_KINDS:
+            raise GraphError(f"input {name!r}: unknown kind {kind!r}; known: {', '.join(INPUT_KINDS)}")
+        size = _integer(f"input {name!r}", "size", size)
         if kind == "vec":
             axis = -1
         elif axis is None:
             if kind == "lengths":
                 raise GraphError(f"input {name!r}: lengths need the time axis they belong to")
             axis = self.new_axis()
-        if kind != "vec" and not 0 <= axis < self.n_axes:
+        if kind != "vec" and not 0 <= _integer(f"input {name!r}", "axis", axis) < self.n_axes:
             raise GraphError(f"input {name!r}: time axis {axis} does not exist")
         if (size > 0) != (kind in ("seq", "vec")):
             raise GraphError(f"input {name!r}: size {size} does not fit kind {kind}")
@@ -227,7 +232,7 @@ class Graph:
 
     def output(self, value: int, name: str) -> None:
         """Make ``value`` (of kind seq or vec) a graph output called ``name``."""
-        v = self._expect("output", value, "seq", "vec")
+        name, v = _name("output", name), self._expect("output", value, "seq", "vec")
         if value in self.outputs:
             raise GraphError(f"output {name!r}: this value already is the output {v.name!r}")
         if any(self.values[o].name == name for o in self.outputs):
@@ -250,13 +255,16 @@ class Graph:
     def mask_ids(self, ids: int, value: int = 0) -> int:
         """Mask that is 0 where the id equals ``value`` (Keras ``mask_zero``)."""
         v = self._expect("mask_ids", ids, "ids")
-        return self._add("mask_ids", (ids,), self._new_value("", "mask", 0, v.axis), {"value": int(value)})
+        value = _integer("mask_ids", "value", value)
+        if not -(1 << 31) <= value < 1 << 31:
+            raise GraphError(f"mask_ids: value is {value}, expected an int32")
+        return self._add("mask_ids", (ids,), self._new_value("", "mask", 0, v.axis), {"value": value})
 
     def mask_values(self, x: int, value: float = 0.0) -> int:
         """Mask that is 0 where all features equal ``value`` (Keras ``Masking``)."""
         v = self._expect("mask_values", x, "seq")
-        out = self._new_value("", "mask", 0, v.axis)
-        return self._add("mask_values", (x,), out, {"value": float(value)})
+        attrs = {"value": _number("mask_values", "value", value)}
+        return self._add("mask_values", (x,), self._new_value("", "mask", 0, v.axis), attrs)
 
     def apply_mask(self, x: int, mask: int) -> int:
         """``x`` with masked steps set to 0."""
@@ -312,10 +320,12 @@ class Graph:
         if direction not in DIRECTIONS:
             raise GraphError(f"{op}: unknown direction {direction!r}; known: {', '.join(DIRECTIONS)}")
         v = self._expect(op, x, "seq")
+        hidden_size = _integer(op, "hidden_size", hidden_size)
         if hidden_size < 1:
             raise GraphError(f"{op}: hidden_size is {hidden_size}, expected at least 1")
         acts = _cell_activations(op, activations)
-        if not (np.isfinite(clip) and clip >= 0):
+        clip = _number(op, "clip", clip)
+        if clip < 0:
             raise GraphError(f"{op}: clip is {clip}, expected 0 (off) or a positive number")
         suffixes = ("", "_reverse") if direction == "bidirectional" else ("",)
         checked, r = _recurrent_weights(op, weights, suffixes, hidden_size, v.size)
@@ -333,7 +343,7 @@ class Graph:
             "proj_size": r if "w_hr" in checked else 0,
             "direction": direction,
             "activations": acts,
-            "clip": float(clip),
+            "clip": clip,
             "zero_masked": bool(zero_masked),
         }
         if op == "gru":
@@ -408,10 +418,11 @@ class Graph:
     def slice(self, x: int, start: int, size: int) -> int:
         """Features ``start`` to ``start + size``."""
         v = self._expect("slice", x, "seq", "vec")
+        start, size = _integer("slice", "start", start), _integer("slice", "size", size)
         if start < 0 or size < 1 or start + size > v.size:
             raise GraphError(f"slice: [{start}, {start + size}) is not within {v.size} features")
         out = self._new_value("", v.kind, size, v.axis)
-        return self._add("slice", (x,), out, {"start": int(start), "size": int(size)})
+        return self._add("slice", (x,), out, {"start": start, "size": size})
 
     def select(self, x: int, index: int = -1) -> int:
         """One step of a sequence: 0 the first, -1 the last valid one."""
@@ -467,6 +478,8 @@ class Graph:
         return output
 
     def _expect(self, op: str, value: int, *kinds: str) -> Value:
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+            raise GraphError(f"{op}: got {value!r}, expected the number of one value")
         if not 0 <= value < len(self.values):
             raise GraphError(f"{op}: value {value} does not exist")
         v = self.values[value]
@@ -482,7 +495,10 @@ class Graph:
 
 def _weight(op: str, name: str, array: ArrayLike, shape: tuple[int | None, ...]) -> Array:
     """A C-contiguous float32 copy-if-needed of ``array``, its shape checked (None: any size >= 1)."""
-    a = np.asarray(array)
+    try:
+        a = np.asarray(array)
+    except ValueError as e:  # rows of different lengths
+        raise GraphError(f"{op}: {name} is not an array: {e}") from e
     if a.dtype.kind != "f":
         raise GraphError(f"{op}: {name} has dtype {a.dtype}, expected a float array")
     fits = a.ndim == len(shape) and all(
@@ -491,7 +507,32 @@ def _weight(op: str, name: str, array: ArrayLike, shape: tuple[int | None, ...])
     if not fits:
         wanted = ", ".join("any" if n is None else str(n) for n in shape)
         raise GraphError(f"{op}: {name} has shape {a.shape}, expected ({wanted})")
-    return np.ascontiguousarray(a, dtype=np.float32)
+    with np.errstate(over="ignore"):  # too large for float32: infinite, as the caller may see in info
+        return np.ascontiguousarray(a, dtype=np.float32)
+
+
+def _name(what: str, name: Any) -> str:
+    if not isinstance(name, str):
+        raise GraphError(f"{what}: the name is {name!r}, expected a string")
+    return name
+
+
+def _integer(what: str, name: str, value: Any) -> int:
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise GraphError(f"{what}: {name} is {value!r}, expected an integer") from None
+
+
+def _number(what: str, name: str, value: Any) -> float:
+    """A number that float32 holds, as files do."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise GraphError(f"{what}: {name} is {value!r}, expected a number") from None
+    if not abs(number) <= np.finfo(np.float32).max:
+        raise GraphError(f"{what}: {name} is {value}, expected a finite number of float32")
+    return number
 
 
 def _optional_vectors(op: str, size: int, **arrays: ArrayLike | None) -> dict[str, Array]:
@@ -499,13 +540,16 @@ def _optional_vectors(op: str, size: int, **arrays: ArrayLike | None) -> dict[st
 
 
 def _eps(op: str, eps: float) -> float:
-    if not (np.isfinite(eps) and eps >= 0):
+    eps = _number(op, "eps", eps)
+    if eps < 0:
         raise GraphError(f"{op}: eps is {eps}, expected a non-negative number")
-    return float(eps)
+    return eps
 
 
 def _cell_activations(op: str, given: Sequence[str | Activation] | None) -> tuple[Activation, ...]:
     defaults = {"lstm": ("sigmoid", "tanh", "tanh"), "gru": ("sigmoid", "tanh"), "rnn": ("tanh",)}[op]
+    if isinstance(given, (str, Activation)):
+        raise GraphError(f"{op}: activations is {given!r}, expected a list of {len(defaults)}")
     acts = tuple(as_activation(a) for a in (defaults if given is None else given))
     if len(acts) != len(defaults):
         raise GraphError(f"{op}: {len(acts)} activations given, expected {len(defaults)}")
@@ -525,7 +569,7 @@ def _recurrent_weights(
         raise GraphError(f"{op}: unexpected weights {', '.join(unknown)}; expected some of {', '.join(sorted(known))}")
     rows = GATES[op] * hidden
     w_hr = given.get("w_hr")
-    r = hidden if w_hr is None else np.shape(w_hr)[0]
+    r = hidden if w_hr is None else _weight(op, "w_hr", w_hr, (None, hidden)).shape[0]
     shapes: dict[str, tuple[int | None, ...]] = {
         "w_ih": (rows, inputs),
         "w_hh": (rows, r),

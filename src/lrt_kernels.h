@@ -86,6 +86,7 @@ typedef struct {
     lrt_act act[3];
     float clip; /* > 0: clip gate pre-activations */
     uint32_t rows, p0, p1;
+    int backward; /* walk the panels from the last to the first: a hint, results are the same */
 } lrt_step_args;
 
 enum lrt_binary { LRT_ADD = 0, LRT_MUL = 1, LRT_AVERAGE = 2 };

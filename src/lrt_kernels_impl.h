@@ -214,7 +214,166 @@ static LRT_INLINE vf gate_product(const int plain, const lrt_act *s, vf a, const
 
 /* ---- matrix products ------------------------------------------------------------------------ */
 
-#define TILE_ROW 128 /* floats of a tile's row: LRT_ROW_V vectors, or one whole panel row */
+#define TILE_ROW 256 /* floats of a row of results that a tile may fill, spilled lanes included */
+
+/* Vectors of one k of a panel: its last may reach into the next k, those lanes are dropped. */
+#define VECTORS(gates, width) (((gates) * (width) + VL - 1) / VL)
+
+/* Where no bias is given, sums start here. */
+static const LRT_ALIGNED float zeros[TILE_ROW];
+
+static void copy_floats(float *to, const float *from, size_t n)
+{
+    size_t i = 0;
+    for (; i + VL <= n; i += VL)
+        v_store(to + i, v_load(from + i));
+    if (i < n)
+        v_store_n(to + i, v_load_n(from + i, (unsigned)(n - i)), (unsigned)(n - i));
+}
+
+/* -- one row: as many panels side by side as there are accumulators for ------------------------- */
+
+/* Full panels in flight, and whether the narrow panels of 8 and 4 units after them come along. */
+typedef struct {
+    uint32_t unit, panels, has8, has4;
+} row_group;
+
+/* y = init + x * w for one row of x and the panels of one group, all in the flat panel order. */
+typedef struct {
+    const float *init, *w, *x;
+    size_t k;
+    float *y;
+} row_args;
+
+static LRT_INLINE void row_tile(const row_args *a, const unsigned gates, const unsigned np, const unsigned has8,
+                                const unsigned has4)
+{
+    const unsigned full = VECTORS(gates, LRT_PANEL), n8 = has8 ? VECTORS(gates, 8) : 0;
+    const unsigned n4 = has4 ? VECTORS(gates, 4) : 0;
+    const size_t k = a->k, row = gates * LRT_PANEL;
+    const float *x = a->x, *w = a->w, *w8 = w + np * row * k, *w4 = w8 + has8 * 8 * gates * k;
+    const float *init8 = a->init + np * row, *init4 = init8 + has8 * 8 * gates;
+    float *y8 = a->y + np * row, *y4 = y8 + has8 * 8 * gates;
+    vf acc[LRT_ROW_V > VECTORS(4, LRT_PANEL) ? LRT_ROW_V : VECTORS(4, LRT_PANEL)];
+    vf acc8[VECTORS(4, 8)], acc4[VECTORS(4, 4)];
+
+    LRT_UNROLL for (unsigned v = 0; v < np * full; v++)
+        acc[v] = v_load(a->init + v * VL);
+    LRT_UNROLL for (unsigned v = 0; v < n8; v++)
+        acc8[v] = v_load(init8 + v * VL);
+    LRT_UNROLL for (unsigned v = 0; v < n4; v++)
+        acc4[v] = v_load(init4 + v * VL);
+    for (size_t i = 0; i < k; i++) {
+        vf xv = v_set1(x[i]);
+        LRT_UNROLL for (unsigned p = 0; p < np; p++)
+            LRT_UNROLL for (unsigned v = 0; v < full; v++)
+                acc[p * full + v] = v_fma(xv, v_load(w + p * row * k + v * VL), acc[p * full + v]);
+        LRT_UNROLL for (unsigned v = 0; v < n8; v++)
+            acc8[v] = v_fma(xv, v_load(w8 + v * VL), acc8[v]);
+        LRT_UNROLL for (unsigned v = 0; v < n4; v++)
+            acc4[v] = v_fma(xv, v_load(w4 + v * VL), acc4[v]);
+        w += row;
+        w8 += 8 * gates;
+        w4 += 4 * gates;
+    }
+    /* In this order: lanes that spill over the end of a panel are overwritten by the next. */
+    LRT_UNROLL for (unsigned v = 0; v < np * full; v++)
+        v_store(a->y + v * VL, acc[v]);
+    LRT_UNROLL for (unsigned v = 0; v < n8; v++)
+        v_store(y8 + v * VL, acc8[v]);
+    LRT_UNROLL for (unsigned v = 0; v < n4; v++)
+        v_store(y4 + v * VL, acc4[v]);
+}
+
+/* Most full panels of one row in flight: a power of two. */
+#define ROW_PANELS(gates) \
+    (VECTORS(gates, LRT_PANEL) * 8 <= LRT_ROW_V   ? 8u \
+     : VECTORS(gates, LRT_PANEL) * 4 <= LRT_ROW_V ? 4u \
+     : VECTORS(gates, LRT_PANEL) * 2 <= LRT_ROW_V ? 2u \
+                                                  : 1u)
+
+#define ROW_TAILS(gates, np)                                      \
+    case (np) * 4 + 0: row_tile(a, gates, np, 0, 0); break;       \
+    case (np) * 4 + 1: row_tile(a, gates, np, 0, 1); break;       \
+    case (np) * 4 + 2: row_tile(a, gates, np, 1, 0); break;       \
+    case (np) * 4 + 3: row_tile(a, gates, np, 1, 1); break;
+/* Cases beyond ROW_PANELS are never reached; the constant condition drops their code. */
+#define ROW_TAILS_IF(gates, np)                                                            \
+    case (np) * 4 + 0: if ((np) <= ROW_PANELS(gates)) row_tile(a, gates, np, 0, 0); break; \
+    case (np) * 4 + 1: if ((np) <= ROW_PANELS(gates)) row_tile(a, gates, np, 0, 1); break; \
+    case (np) * 4 + 2: if ((np) <= ROW_PANELS(gates)) row_tile(a, gates, np, 1, 0); break; \
+    case (np) * 4 + 3: if ((np) <= ROW_PANELS(gates)) row_tile(a, gates, np, 1, 1); break;
+
+#define ROW_PRODUCT(gates)                                                        \
+    static void row_product_##gates(const row_args *a, const row_group *g)        \
+    {                                                                             \
+        switch (g->panels * 4 + g->has8 * 2 + g->has4) {                          \
+        ROW_TAILS(gates, 0)                                                       \
+        ROW_TAILS(gates, 1)                                                       \
+        ROW_TAILS_IF(gates, 2)                                                    \
+        ROW_TAILS_IF(gates, 4)                                                    \
+        ROW_TAILS_IF(gates, 8)                                                    \
+        default: break;                                                           \
+        }                                                                         \
+    }
+ROW_PRODUCT(1)
+ROW_PRODUCT(2)
+ROW_PRODUCT(3)
+ROW_PRODUCT(4)
+
+static unsigned row_panels(uint32_t gates)
+{
+    switch (gates) {
+    case 1: return ROW_PANELS(1);
+    case 2: return ROW_PANELS(2);
+    case 3: return ROW_PANELS(3);
+    default: return ROW_PANELS(4);
+    }
+}
+
+static void row_product(const lrt_matrix *m, const row_group *g, const float *init, const float *x, float *y)
+{
+    row_args a;
+    a.init = init;
+    a.w = m->w + (size_t)g->unit * m->gates * m->k;
+    a.x = x;
+    a.k = m->k;
+    a.y = y;
+    switch (m->gates) {
+    case 1: row_product_1(&a, g); break;
+    case 2: row_product_2(&a, g); break;
+    case 3: row_product_3(&a, g); break;
+    default: row_product_4(&a, g); break;
+    }
+}
+
+/* The groups of panels p0 to p1, in order: full panels in powers of two, the narrow ones with the last. */
+static uint32_t next_row_group(const lrt_matrix *m, uint32_t p, uint32_t p1, row_group *g)
+{
+    uint32_t all = lrt_full_panels(m->units), full = (p1 < all ? p1 : all), tail = lrt_tail_units(m->units);
+    g->unit = lrt_panel_start(m->units, p);
+    g->panels = 0;
+    g->has8 = g->has4 = 0;
+    if (p < full) {
+        g->panels = row_panels(m->gates);
+        while (g->panels > full - p)
+            g->panels /= 2;
+        p += g->panels;
+    }
+    if (p >= full && p >= all) {
+        if (tail > 4 && p == all && p < p1) {
+            g->has8 = 1;
+            p++;
+        }
+        if (p < p1) {
+            g->has4 = 1;
+            p++;
+        }
+    }
+    return p;
+}
+
+/* -- blocks of rows ------------------------------------------------------------------------------ */
 
 /* One register tile: y = init + x * w for nr rows, np panels, nv vectors of each panel's row. */
 typedef struct {
@@ -232,7 +391,7 @@ typedef struct {
 
 static LRT_INLINE void tile(const tile_args *t, const unsigned nr, const unsigned np, const unsigned nv)
 {
-    vf acc[LRT_BLOCK_R][LRT_ROW_V];
+    vf acc[LRT_BLOCK_R][LRT_BLOCK_V];
     const float *w = t->w, *x = t->x;
     const ptrdiff_t w_panel = t->w_panel, x_row = t->x_row;
     const size_t w_k = t->w_k;
@@ -243,7 +402,7 @@ static LRT_INLINE void tile(const tile_args *t, const unsigned nr, const unsigne
                 acc[r][p * nv + v] =
                     v_load(t->init + (ptrdiff_t)r * t->init_row + (ptrdiff_t)p * t->init_panel + v * VL);
     for (size_t k = t->k; k > 0; k--) {
-        vf wv[LRT_ROW_V];
+        vf wv[LRT_BLOCK_V];
         LRT_UNROLL for (unsigned p = 0; p < np; p++)
             LRT_UNROLL for (unsigned v = 0; v < nv; v++)
                 wv[p * nv + v] = v_load(w + (ptrdiff_t)p * w_panel + v * VL);
@@ -262,26 +421,7 @@ static LRT_INLINE void tile(const tile_args *t, const unsigned nr, const unsigne
 }
 
 #define TILE(nr, np, nv) \
-    case (np) * 32 + (nv): tile(t, (nr), (np), (nv)); break;
-
-static void tile_one_row(const tile_args *t, unsigned np, unsigned nv)
-{
-    switch (np * 32 + nv) {
-    TILE(1, 1, 1) TILE(1, 1, 2) TILE(1, 1, 3) TILE(1, 1, 4)
-    TILE(1, 2, 1) TILE(1, 2, 2) TILE(1, 4, 1)
-#if LRT_ROW_V >= 8
-    TILE(1, 1, 5) TILE(1, 1, 6) TILE(1, 1, 7) TILE(1, 1, 8)
-    TILE(1, 2, 3) TILE(1, 2, 4) TILE(1, 4, 2) TILE(1, 8, 1)
-#endif
-#if LRT_ROW_V >= 16
-    TILE(1, 1, 9) TILE(1, 1, 10) TILE(1, 1, 11) TILE(1, 1, 12)
-    TILE(1, 1, 13) TILE(1, 1, 14) TILE(1, 1, 15) TILE(1, 1, 16)
-    TILE(1, 2, 5) TILE(1, 2, 6) TILE(1, 2, 7) TILE(1, 2, 8) TILE(1, 4, 3) TILE(1, 4, 4) TILE(1, 8, 2)
-#endif
-    default: break;
-    }
-}
-
+    case (np) * 8 + (nv): tile(t, (nr), (np), (nv)); break;
 #if LRT_BLOCK_V >= 4
 #define TILE_BLOCKS(nr) \
     TILE(nr, 1, 1) TILE(nr, 1, 2) TILE(nr, 2, 1) TILE(nr, 1, 3) TILE(nr, 1, 4) TILE(nr, 2, 2) TILE(nr, 4, 1)
@@ -291,42 +431,46 @@ static void tile_one_row(const tile_args *t, unsigned np, unsigned nv)
 #define TILE_ROWS(nr)                                                              \
     static void tile_rows_##nr(const tile_args *t, unsigned np, unsigned nv)       \
     {                                                                              \
-        switch (np * 32 + nv) {                                                    \
+        switch (np * 8 + nv) {                                                     \
         TILE_BLOCKS(nr)                                                            \
         default: break;                                                            \
         }                                                                          \
     }
 TILE_ROWS(2)
+TILE_ROWS(3)
 #if LRT_BLOCK_R >= 6
 TILE_ROWS(4)
+TILE_ROWS(5)
 TILE_ROWS(6)
 #endif
 
+/* Rows of the next block: never leaves a single row behind. */
 static unsigned block_rows(uint32_t rows)
 {
 #if LRT_BLOCK_R >= 6
-    if (rows >= 6)
-        return 6;
-    if (rows >= 4)
-        return 4;
+    if (rows <= 6)
+        return rows;
+    return rows == 7 ? 4 : 6;
+#else
+    return rows <= 3 ? rows : 2;
 #endif
-    return rows >= 2 ? 2 : 1;
 }
 
 static LRT_INLINE void tile_block(const tile_args *t, unsigned nr, unsigned np, unsigned nv)
 {
     switch (nr) {
-    case 1: tile_one_row(t, np, nv); break;
     case 2: tile_rows_2(t, np, nv); break;
+    case 3: tile_rows_3(t, np, nv); break;
 #if LRT_BLOCK_R >= 6
     case 4: tile_rows_4(t, np, nv); break;
+    case 5: tile_rows_5(t, np, nv); break;
     case 6: tile_rows_6(t, np, nv); break;
 #endif
     default: break;
     }
 }
 
-/* A group of panels of equal width that one register tile (or several, side by side) covers. */
+/* Panels of equal width that one register tile (or several, side by side) covers. */
 typedef struct {
     uint32_t unit, width, panels;
     unsigned vectors;  /* per panel row */
@@ -335,21 +479,20 @@ typedef struct {
     const float *w;
 } panel_group;
 
-static panel_group next_group(const lrt_matrix *m, uint32_t p, uint32_t p1, uint32_t rows)
+static panel_group next_group(const lrt_matrix *m, uint32_t p, uint32_t p1)
 {
     panel_group g;
-    unsigned budget = rows == 1 ? LRT_ROW_V : LRT_BLOCK_V;
     g.unit = lrt_panel_start(m->units, p);
     g.width = lrt_panel_width(m->units, p);
     g.row_floats = (size_t)m->gates * g.width;
-    g.vectors = (unsigned)((g.row_floats + VL - 1) / VL);
-    g.at_once = g.vectors < budget ? g.vectors : budget;
+    g.vectors = VECTORS(m->gates, g.width);
+    g.at_once = g.vectors < LRT_BLOCK_V ? g.vectors : LRT_BLOCK_V;
     g.w = m->w + (size_t)g.unit * m->gates * m->k;
     g.panels = 1;
     if (g.width == LRT_PANEL) {
         uint32_t full = lrt_full_panels(m->units);
         uint32_t left = (p1 < full ? p1 : full) - p;
-        while (g.panels * 2 <= left && g.panels * 2 * g.vectors <= budget)
+        while (g.panels * 2 <= left && g.panels * 2 * g.vectors <= LRT_BLOCK_V)
             g.panels *= 2;
     }
     return g;
@@ -379,16 +522,27 @@ static LRT_INLINE void group_product(const lrt_matrix *m, const panel_group *g, 
     }
 }
 
-/* Where no bias is given, sums start here. */
-static const LRT_ALIGNED float zeros[TILE_ROW];
+/* -- y = bias + x W ------------------------------------------------------------------------------- */
 
-static void copy_floats(float *to, const float *from, size_t n)
+/* Floats of y that a group starting at `unit` fills: all its lanes, or only units that exist. */
+static size_t wanted_floats(const lrt_linear_args *a, uint32_t unit, size_t per_row)
 {
-    size_t i = 0;
-    for (; i + VL <= n; i += VL)
-        v_store(to + i, v_load(from + i));
-    if (i < n)
-        v_store_n(to + i, v_load_n(from + i, (unsigned)(n - i)), (unsigned)(n - i));
+    size_t exist = a->m.units - unit;
+    return a->padded || exist > per_row ? per_row : exist;
+}
+
+static void linear_row(const lrt_linear_args *a)
+{
+    LRT_ALIGNED float buf[TILE_ROW];
+    const lrt_matrix *m = &a->m;
+    row_group g;
+    for (uint32_t p = a->p0; p < a->p1;) {
+        p = next_row_group(m, p, a->p1, &g);
+        size_t first = (size_t)g.unit * m->gates;
+        size_t per_row = (size_t)m->gates * (g.panels * LRT_PANEL + g.has8 * 8 + g.has4 * 4);
+        row_product(m, &g, a->bias ? a->bias + first : zeros, a->x, buf);
+        copy_floats(a->y + first, buf, wanted_floats(a, g.unit, per_row));
+    }
 }
 
 static void linear(const lrt_linear_args *a)
@@ -397,18 +551,21 @@ static void linear(const lrt_linear_args *a)
     const lrt_matrix *m = &a->m;
     panel_group g;
 
+    if (a->rows == 1) {
+        linear_row(a);
+        return;
+    }
     for (uint32_t p = a->p0; p < a->p1; p += g.panels) {
-        g = next_group(m, p, a->p1, a->rows);
+        g = next_group(m, p, a->p1);
         size_t first = (size_t)g.unit * m->gates, per_row = g.panels * g.row_floats;
-        uint32_t wanted = a->padded ? (uint32_t)per_row
-                                    : (m->units - g.unit < per_row ? m->units - g.unit : (uint32_t)per_row);
+        size_t wanted = wanted_floats(a, g.unit, per_row);
+        const float *bias = a->bias ? a->bias + first : zeros;
         /* Straight into y where the tile's vectors fill it exactly, else through a buffer. */
         int direct = g.row_floats % VL == 0 && wanted == per_row;
         for (uint32_t r = 0; r < a->rows;) {
             unsigned nr = block_rows(a->rows - r);
             const float *x = a->x + (ptrdiff_t)r * a->x_row;
             float *y = a->y + (ptrdiff_t)r * a->y_row + first;
-            const float *bias = a->bias ? a->bias + first : zeros;
             if (direct) {
                 group_product(m, &g, nr, bias, 0, x, a->x_row, y, a->y_row, (ptrdiff_t)g.row_floats);
             } else {
@@ -585,6 +742,36 @@ static LRT_INLINE void panel_gates(const lrt_step_args *a, uint32_t row, uint32_
         width_gates(a, row, unit, 4, z, pre_gates, gates);
 }
 
+#define MAX_GROUPS 64u /* of one row that may be walked backwards; weights beyond exceed any cache */
+
+static LRT_INLINE void run_group(const lrt_step_args *a, const row_group *g, const float *init, uint32_t pre_gates,
+                                 gate_fn *gates)
+{
+    LRT_ALIGNED float buf[TILE_ROW];
+    const uint32_t n = a->m.gates, unit8 = g->unit + g->panels * LRT_PANEL, unit4 = unit8 + g->has8 * 8;
+    row_product(&a->m, g, init + (size_t)g->unit * n, a->h_prev, buf);
+    for (uint32_t q = 0; q < g->panels; q++)
+        width_gates(a, 0, g->unit + q * LRT_PANEL, LRT_PANEL, buf + (size_t)q * LRT_PANEL * n, pre_gates, gates);
+    if (g->has8)
+        width_gates(a, 0, unit8, 8, buf + (size_t)(unit8 - g->unit) * n, pre_gates, gates);
+    if (g->has4)
+        width_gates(a, 0, unit4, 4, buf + (size_t)(unit4 - g->unit) * n, pre_gates, gates);
+}
+
+/* One row. Walked backwards every other step, weights that just exceed a cache are read first where
+ * they were read last, and are still there. */
+static LRT_INLINE void run_step_row(const lrt_step_args *a, const float *init, uint32_t pre_gates, gate_fn *gates)
+{
+    row_group groups[MAX_GROUPS];
+    uint32_t n, p = a->p0;
+    do {
+        for (n = 0; n < MAX_GROUPS && p < a->p1; n++)
+            p = next_row_group(&a->m, p, a->p1, &groups[n]);
+        for (uint32_t i = 0; i < n; i++)
+            run_group(a, &groups[a->backward ? n - 1 - i : i], init, pre_gates, gates);
+    } while (p < a->p1);
+}
+
 /* Product and gates of every row and panel of one step. The product of row r starts at
  * init + r * init_row; pre-activations have pre_gates gates per unit. */
 static LRT_INLINE void run_step(const lrt_step_args *a, const float *init, ptrdiff_t init_row, uint32_t pre_gates,
@@ -594,14 +781,19 @@ static LRT_INLINE void run_step(const lrt_step_args *a, const float *init, ptrdi
     const lrt_matrix *m = &a->m;
     panel_group g;
 
+    if (a->rows == 1) {
+        run_step_row(a, init, pre_gates, gates);
+        return;
+    }
     for (uint32_t p = a->p0; p < a->p1; p += g.panels) {
-        g = next_group(m, p, a->p1, a->rows);
+        g = next_group(m, p, a->p1);
         size_t tile_panel = (size_t)g.vectors * VL;
         const float *start = init + (size_t)g.unit * m->gates;
         for (uint32_t r = 0; r < a->rows;) {
             unsigned nr = block_rows(a->rows - r);
             group_product(m, &g, nr, start + (ptrdiff_t)r * init_row, init_row,
-                          a->h_prev + (ptrdiff_t)r * a->h_prev_row, a->h_prev_row, buf, TILE_ROW, (ptrdiff_t)tile_panel);
+                          a->h_prev + (ptrdiff_t)r * a->h_prev_row, a->h_prev_row, buf, TILE_ROW,
+                          (ptrdiff_t)tile_panel);
             for (unsigned i = 0; i < nr; i++)
                 for (unsigned q = 0; q < g.panels; q++)
                     panel_gates(a, r + i, g.unit + q * LRT_PANEL, g.width, buf + i * TILE_ROW + q * tile_panel,

@@ -319,6 +319,19 @@ static int check_recurrent_attrs(const checker *c, uint32_t inputs)
     return LRT_OK;
 }
 
+/* Initial states restart the layer with each call, so it cannot stream; and a pass over the first
+ * steps can only use those that are there before it: what nodes compute is whole at the end. */
+static void check_initial_states(checker *c)
+{
+    for (uint32_t i = 1; i <= 2; i++) {
+        if (absent_input(c, i))
+            continue;
+        c->flags &= ~LRT_FLAG_STREAMS;
+        if (c->n.in[i] >= c->m->n_inputs)
+            c->flags = 0;
+    }
+}
+
 static int check_recurrent(checker *c)
 {
     lrt_value x;
@@ -346,6 +359,7 @@ static int check_recurrent(checker *c)
         TRY(output(c, 2, LRT_VEC, n_dir * hidden, LRT_MAX_AXES));
     if (flags & (LRT_REVERSE | LRT_BIDIRECTIONAL))
         c->flags = 0;
+    check_initial_states(c);
     return LRT_OK;
 }
 

@@ -450,6 +450,7 @@ static void step_args(const part *j, uint32_t slot, uint32_t n0, uint32_t n1, fl
     a->rows = n1 - n0;
     a->p0 = j->p0;
     a->p1 = j->p1;
+    a->backward = (int)(slot & 1u);
 }
 
 /* h = W_hr m for the part's share of the projected units (Sak et al. 2014). */
@@ -544,7 +545,7 @@ static void hold_inactive(const part *j, uint32_t s)
     for (uint32_t n = j->n0; n < j->n1; n++) {
         if (!is_active(j, n, s, &masked))
             hold_row(j, n, s, masked);
-        else
+        else if (j->part == 0) /* the other lanes look after the barrier that ends the step */
             j->dir->started[n] = 1;
     }
 }

@@ -24,7 +24,7 @@
 #define VL 4
 #define LRT_ROW_V 4
 #define LRT_BLOCK_V 4
-#define LRT_BLOCK_R 2
+#define LRT_BLOCK_R 3
 
 typedef struct {
     float f[VL];

@@ -3,6 +3,7 @@
     python tests/measure_activations.py                       every float (minutes per activation)
     python tests/measure_activations.py --every 64 gelu elu   every 64th bit pattern
     python tests/measure_activations.py --kernels portable
+    python tests/measure_activations.py --table               the bounds that docs/numerics.md states
 
 The bounds in docs/numerics.md come from here, and tests/test_activations.py asserts them. An ulp is
 the distance of neighbouring float32 numbers at the exact result, 2**-149 at least.
@@ -70,27 +71,53 @@ class Case:
     ranges: tuple[Range, ...]
 
 
+SIXTH = float(np.float32(1 / 6))
+
+# fmt: off
+#: The bounds of docs/numerics.md: measured over all floats, rounded up.
 CASES = [
     Case("linear", 0, 0, 0, lambda x: x, (Range(-INF, INF, 0, 0),)),
-    Case("sigmoid", 1, 0, 0, _sigmoid, (Range(-INF, -87, 1, None), Range(-87, -16, 1, 1e9), Range(-16, 0, 1, 1e9), Range(0, INF, 1, 1e9))),
-    Case("tanh", 2, 0, 0, np.tanh, (Range(-INF, 0, 1, 1e9), Range(0, INF, 1, 1e9))),
+    Case("sigmoid", 1, 0, 0, _sigmoid, (
+        Range(-INF, -87, 1.65e-38, None), Range(-87, -16, 1.0e-14, 4.5), Range(-16, 0, 4.2e-8, 2.7),
+        Range(0, INF, 9.0e-8, 1.5))),
+    Case("tanh", 2, 0, 0, np.tanh, (Range(-INF, 0, 1.5e-7, 2.5), Range(0, INF, 9.0e-8, 2.7))),
     Case("relu", 3, 0, 0, lambda x: np.maximum(x, 0), (Range(-INF, INF, 0, 0),)),
-    Case("hard_sigmoid", 4, float(np.float32(1 / 6)), 0.5,
-         lambda x: np.clip(float(np.float32(1 / 6)) * x + 0.5, 0, 1), (Range(-INF, INF, 1, 1e9),)),
-    Case("leaky_relu", 5, 0.25, 0, lambda x: np.where(x < 0, 0.25 * x, x), (Range(-INF, INF, None, 1),)),
+    Case("hard_sigmoid", 4, SIXTH, 0.5, lambda x: np.clip(SIXTH * x + 0.5, 0, 1), (Range(-INF, INF, 3.0e-8, 0.5),)),
+    Case("leaky_relu", 5, 0.3, 0, lambda x: np.where(x < 0, float(np.float32(0.3)) * x, x),
+         (Range(-INF, 0, None, 0.5), Range(0, INF, 0, 0))),
     Case("elu", 6, 1, 0, lambda x: np.where(x < 0, np.expm1(np.minimum(x, 0)), x),
-         (Range(-INF, 0, 1, 1e9), Range(0, INF, 0, 0))),
+         (Range(-INF, 0, 4.3e-8, 1.1), Range(0, INF, 0, 0))),
     Case("selu", 7, 0, 0,
          lambda x: SELU_SCALE * np.where(x < 0, SELU_ALPHA * np.expm1(np.minimum(x, 0)), x),
-         (Range(-INF, 0, 1, 1e9), Range(0, 1e38, None, 1e9))),
-    Case("softplus", 8, 0, 0, _softplus, (Range(-INF, -87, 1, None), Range(-87, -16, 1, 1e9), Range(-16, 0, 1, 1e9), Range(0, INF, None, 1e9))),
-    Case("softsign", 9, 0, 0, lambda x: x / (1 + np.abs(x)), (Range(-INF, INF, 1, 1e9),)),
-    Case("swish", 10, 0, 0, lambda x: np.where(x < -200, -0.0, x * _sigmoid(x)),
-         (Range(-1e30, -87, 1, None), Range(-87, -16, 1, 1e9), Range(-16, 0, 1, 1e9), Range(0, INF, None, 1e9))),
-    Case("gelu", 11, 0, 0, _gelu, (Range(-INF, -4, 1, None), Range(-4, -1, 1, 1e9), Range(-1, 0, 1, 1e9), Range(0, INF, None, 1e9))),
-    Case("gelu_tanh", 12, 0, 0, _gelu_tanh,
-         (Range(-INF, -4, 1, None), Range(-4, -1, 1, 1e9), Range(-1, 0, 1, 1e9), Range(0, INF, None, 1e9))),
+         (Range(-INF, 0, 2.0e-7, 2.4), Range(0, 3e38, None, 1.1))),
+    Case("softplus", 8, 0, 0, _softplus, (
+        Range(-INF, -87, 1.65e-38, None), Range(-87, -16, 1.4e-14, 4.5), Range(-16, 0, 8.0e-8, 2.2),
+        Range(0, INF, None, 1.9))),
+    Case("softsign", 9, 0, 0, lambda x: x / (1 + np.abs(x)), (Range(-INF, INF, 6.0e-8, 1.5),)),
+    Case("swish", 10, 0, 0, lambda x: np.where(x < -200, -0.0, x * _sigmoid(x)), (
+        Range(-1e30, -87, 1.65e-8, None), Range(-87, -16, 2.1e-13, 5.5), Range(-16, 0, 5.5e-8, 3.7),
+        Range(0, INF, None, 3.0))),
+    Case("gelu", 11, 0, 0, _gelu, (
+        Range(-INF, -4, 1.2e-7, None), Range(-4, -1, 1.1e-7, None), Range(-1, 0, 6.8e-8, 4.6),
+        Range(0, INF, None, 1.8))),
+    Case("gelu_tanh", 12, 0, 0, _gelu_tanh, (
+        Range(-INF, -4, 3.0e-7, None), Range(-4, -1, 2.7e-7, None), Range(-1, 0, 7.2e-8, 4.9),
+        Range(0, INF, None, 1.3))),
 ]
+# fmt: on
+
+
+def table() -> str:
+    """The bounds as docs/numerics.md has them."""
+    lines = ["| activation | x | absolute | ulp |", "|---|---|---|---|"]
+    for case in CASES:
+        for r in case.ranges:
+            lo = "(−∞" if r.lo == -INF else f"[{r.lo:g}".replace("-", "−")
+            hi = "∞)" if r.hi == INF else f"{r.hi:g})".replace("-", "−")
+            name = case.name if r is case.ranges[0] else ""
+            bounds = ["" if b is None else "exact" if b == 0 else f"{b:.3g}" for b in (r.absolute, r.ulps)]
+            lines.append(f"| {name} | {lo}, {hi} | {bounds[0]} | {bounds[1]} |")
+    return "\n".join(lines) + "\n"
 
 
 def floats(every: int) -> Iterator[np.ndarray]:
@@ -139,14 +166,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help="activations; all but linear and relu by default")
     parser.add_argument("--every", type=int, default=1)
-    parser.add_argument("--kernels")
+    parser.add_argument("--kernels", help="name of a kernel table")
+    parser.add_argument("--table", action="store_true", help="print the stated bounds and stop")
     args = parser.parse_args()
+    if args.table:
+        print(table(), end="")
+        return
     for case in CASES:
         if case.name not in args.names and (args.names or case.name in ("linear", "relu")):
             continue
-        for r, (absolute, at, units, at_units) in zip(case.ranges, measure(case, args.every, args.kernels), strict=True):
-            print(f"{case.name:12} [{r.lo:6g}, {r.hi:6g})  abs {absolute:.4e} at {at!r:24}  "
-                  f"ulp {units:.4f} at {at_units!r}", flush=True)
+        found = measure(case, args.every, args.kernels)
+        for r, (absolute, at, units, at_units) in zip(case.ranges, found, strict=True):
+            print(
+                f"{case.name:12} [{r.lo:6g}, {r.hi:6g})  abs {absolute:.4e} at {at!r:24}  "
+                f"ulp {units:.4f} at {at_units!r}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -59,10 +59,15 @@ def read_tensor(blob, at, data):
     """(array, layout): plain (units, k), panels (gates, units, k), lanes (gates, units)."""
     offset, size, dtype, layout, gates, units, k, reserved = struct.unpack_from("<QQBBHIII", blob, at)
     padded = units if layout == 0 else sum(widths(units))
-    assert dtype in (1, 2) and layout in (0, 1, 2) and reserved == 0
-    assert 1 <= gates <= (4 if layout else 1) and (layout != 2 or k == 1)
+    assert dtype in (1, 2)
+    assert layout in (0, 1, 2)
+    assert reserved == 0
+    assert 1 <= gates <= (4 if layout else 1)
+    assert layout != 2 or k == 1
     assert size == 4 * gates * k * padded
-    assert offset % 64 == 0 and offset >= data and offset + size + 64 <= len(blob)
+    assert offset % 64 == 0
+    assert offset >= data
+    assert offset + size + 64 <= len(blob)
     flat = np.frombuffer(blob, "<f4" if dtype == 1 else "<i4", size // 4, offset)
     if layout == 1:
         return unpack_panels(flat, gates, units, k), "panels"
@@ -78,7 +83,8 @@ def read_node(blob, at):
     name, want_in, want_out, want_tensors = OPS[op]
     attr = blob[at + 92 : at + 160]
     directions = 2 if name in ("lstm", "gru", "rnn") and u32s(attr, 12, 1)[0] & 2 else 1
-    assert (n_in == want_in if want_in else 2 <= n_in <= 6) and n_out == want_out
+    assert n_in == want_in if want_in else 2 <= n_in <= 6
+    assert n_out == want_out
     assert n_tensors == want_tensors * directions
     ins, outs, tensors = u32s(blob, at + 8, 6), u32s(blob, at + 32, 3), u32s(blob, at + 44, 12)
     assert set(ins[n_in:] + outs[n_out:] + tensors[n_tensors:]) <= {NONE}
@@ -89,9 +95,14 @@ def read(blob):
     """All of a file: a dict of values, nodes (weights as arrays), outputs, self-test and metadata."""
     magic, version, checksum, file_size = struct.unpack_from("<8sIIQ", blob)
     n_axes, n_values, n_nodes, n_tensors, n_inputs, n_outputs, n_tests, strings_size, meta_size = u32s(blob, 24, 9)
-    assert magic == bytes([0x89, 0x4C, 0x52, 0x54, 0x0D, 0x0A, 0x1A, 0x0A]) and version == 1
-    assert file_size == len(blob) and checksum == zlib.crc32(blob[:12] + bytes(4) + blob[16:])
-    assert n_axes <= 8 and n_tests <= 1 and n_inputs < n_values and not any(blob[60:128])
+    assert magic == bytes([0x89, 0x4C, 0x52, 0x54, 0x0D, 0x0A, 0x1A, 0x0A])
+    assert version == 1
+    assert file_size == len(blob)
+    assert checksum == zlib.crc32(blob[:12] + bytes(4) + blob[16:])
+    assert n_axes <= 8
+    assert n_tests <= 1
+    assert n_inputs < n_values
+    assert not any(blob[60:128])
     nodes_at = 128 + 32 * n_values
     tensors_at = nodes_at + 160 * n_nodes
     outputs_at = tensors_at + 32 * n_tensors
@@ -103,9 +114,11 @@ def read(blob):
     values = []
     for i in range(n_values):
         kind, axis, zero, size, name, n = struct.unpack_from("<BBHIII", blob, 128 + 32 * i)
-        assert zero == 0 and not any(blob[128 + 32 * i + 16 : 128 + 32 * i + 32])
+        assert zero == 0
+        assert not any(blob[128 + 32 * i + 16 : 128 + 32 * i + 32])
         assert axis == 255 if kind == 2 else axis < n_axes
-        assert (size >= 1) == (kind in (1, 2)) and name + n <= strings_size
+        assert (size >= 1) == (kind in (1, 2))
+        assert name + n <= strings_size
         text = blob[strings_at + name : strings_at + name + n].decode()
         values.append({"name": text, "kind": KINDS[kind], "size": size, "axis": None if kind == 2 else axis})
 
@@ -131,7 +144,9 @@ def read(blob):
         for v, t in zip([*range(n_inputs), *outputs], ids, strict=True):
             kind, size, axis = values[v]["kind"], values[v]["size"], values[v]["axis"]
             units = batch * steps[axis] if kind in ("seq", "ids") else batch
-            assert tensors[t][1] == "plain" and tensors[t][0].shape == (units, size or 1) and zero == 0
+            assert tensors[t][1] == "plain"
+            assert tensors[t][0].shape == (units, size or 1)
+            assert zero == 0
             arrays.append(tensors[t][0])
         test = {"batch": batch, "steps": steps, "atol": atol, "rtol": rtol, "arrays": arrays}
     meta = json.loads(blob[meta_at:data].decode()) if meta_size else None
@@ -148,7 +163,8 @@ def read_cell(node):
     """Attributes of a recurrent node, and per direction its weights by the names of section 5.1."""
     h, inputs, proj, flags, clip = struct.unpack_from("<IIIIf", node["attr"])
     acts = [read_act(node["attr"], i) for i in (5, 8, 11)]
-    assert flags < 16 and flags & 3 != 3
+    assert flags < 16
+    assert flags & 3 != 3
     out = {"hidden": h, "input": inputs, "proj": proj, "flags": flags, "clip": clip, "acts": acts, "directions": []}
     for d in range(0, len(node["tensor"]), 6):
         arrays = [t and t[0] for t in node["tensor"][d : d + 6]]
@@ -172,7 +188,8 @@ def check_cell(node, source):
     cell, a, w = read_cell(node), source.attrs, source.weights
     direction = {0: "forward", 1: "reverse", 2: "bidirectional"}[cell["flags"] & 3]
     assert (cell["hidden"], cell["input"], cell["proj"]) == (a["hidden_size"], a["input_size"], a["proj_size"])
-    assert direction == a["direction"] and bool(cell["flags"] & 8) == a["zero_masked"]
+    assert direction == a["direction"]
+    assert bool(cell["flags"] & 8) == a["zero_masked"]
     assert bool(cell["flags"] & 4) == a.get("reset_after", False)
     same(cell["clip"], a["clip"])
     for got, want in zip(cell["acts"], a["activations"], strict=False):
@@ -190,7 +207,8 @@ def check_cell(node, source):
             same(t[2], w["w_hh" + suffix][: split * cell["hidden"]])
             same(t[3], b_hh[: split * cell["hidden"]])
             if a["reset_after"]:
-                assert t[4] is None and t[5] is None
+                assert t[4] is None
+                assert t[5] is None
             else:
                 same(t[4], w["w_hh" + suffix][2 * cell["hidden"] :])
                 same(t[5], b_hh[2 * cell["hidden"] :])
@@ -213,7 +231,8 @@ def check_plain(node, source):
         assert name == a["activation"].name
         same((alpha, beta), (a["activation"].alpha, a["activation"].beta))
     if node["op"] == "dense":
-        assert layouts == {"panels"} and (t[1] is None) == ("bias" not in w)
+        assert layouts == {"panels"}
+        assert (t[1] is None) == ("bias" not in w)
         same(t[0], w["weight"])
         assert t[1] is None or t[1].ravel().tobytes() == w["bias"].tobytes()
     elif node["op"] == "embedding":
@@ -254,7 +273,8 @@ def check(graph):
     for value, i in ((graph.values[old], new) for old, new in number.items()):
         axis = None if value.kind == "vec" else value.axis
         assert got["values"][i] == {"name": value.name, "kind": value.kind, "size": value.size, "axis": axis}
-    assert got["n_inputs"] == len(graph.inputs) and got["outputs"] == [number[o] for o in graph.outputs]
+    assert got["n_inputs"] == len(graph.inputs)
+    assert got["outputs"] == [number[o] for o in graph.outputs]
     assert got["meta"] == graph.meta
     for node, source in zip(got["nodes"], graph.nodes, strict=True):
         assert node["op"] == source.op
@@ -300,7 +320,8 @@ def test_every_op():
 
 
 def test_every_activation():
-    assert set(ACTS) == set(ACTIVATIONS) and ACTS[13:] == ["softmax", "log_softmax"]
+    assert set(ACTS) == set(ACTIVATIONS)
+    assert ACTS[13:] == ["softmax", "log_softmax"]
     g = Graph()
     x = g.input("x", "vec", 3)
     for i, name in enumerate(ACTS):
@@ -324,7 +345,8 @@ def test_initial_states_and_lengths():
     g.output(g.dense(seq, weights(rng, 2, 6)), "y")
     _, got = check(g)
     assert got["values"][n] == {"name": "n", "kind": "lengths", "size": 0, "axis": 0}
-    assert got["values"][other]["axis"] == 1 and got["size"]["n_axes"] == 2
+    assert got["values"][other]["axis"] == 1
+    assert got["size"]["n_axes"] == 2
 
 
 def test_tied_weights_are_stored_once():
@@ -348,7 +370,8 @@ def test_selftest():
     assert (test["batch"], test["steps"]) == (3, [6])
     same((test["atol"], test["rtol"]), (1e-6, 1e-3))
     for got_array, want in zip(test["arrays"], g.selftest.inputs + g.selftest.outputs, strict=True):
-        assert got_array.dtype.newbyteorder("=") == want.dtype and got_array.tobytes() == want.tobytes()
+        assert got_array.dtype.newbyteorder("=") == want.dtype
+        assert got_array.tobytes() == want.tobytes()
 
 
 def test_size():

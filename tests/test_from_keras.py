@@ -397,8 +397,6 @@ def make_inputs(graph: Graph, rng: np.random.Generator, n: int, t: int) -> dict[
             inputs[v.name] = np.where(hidden[..., None], np.float32(MASK_VALUE), x)
         elif v.kind == "ids":
             inputs[v.name] = np.where(hidden, 0, rng.integers(1, V, (n, t))).astype(np.int32)
-        elif v.kind == "mask":
-            inputs[v.name] = ~hidden
         else:
             inputs[v.name] = rng.normal(0, 1, (n, v.size)).astype(np.float32)
     return inputs

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from lstm_rt_tools import reference
+from lstm_rt_tools.from_torch import from_torch
 
 from lstm_rt.errors import ConvertError
 from lstm_rt.graph import Graph
-from lstm_rt_tools import reference
-from lstm_rt_tools.from_torch import from_torch
 
 DATA = Path(__file__).parent / "data"
 RNG = np.random.default_rng(0)
@@ -348,9 +348,7 @@ def test_single_layers(torch: Any, which: str) -> None:
     assert from_torch(module).selftest is None  # without an example: checked, but nothing kept
 
 
-ACTIVATIONS = """ReLU() Sigmoid() Tanh()
-Hardsigmoid() LeakyReLU(0.3) ELU(0.7) SELU() Softplus() Softsign() SiLU()
-GELU() GELU("tanh") Softmax(-1) LogSoftmax(2) Identity() Dropout(0.3)""".split()
+ACTIVATIONS = ["ReLU()", "Sigmoid()", "Tanh()", "Hardsigmoid()", "LeakyReLU(0.3)", "ELU(0.7)", "SELU()", "Softplus()", "Softsign()", "SiLU()", "GELU()", 'GELU("tanh")', "Softmax(-1)", "LogSoftmax(2)", "Identity()", "Dropout(0.3)"]
 
 
 @pytest.mark.parametrize("act", ACTIVATIONS)

@@ -29,7 +29,7 @@ def recurrent(op: str, weights: dict[str, Any], inputs: int, hidden: int, **opti
     g = Graph()
     x = g.input("x", "seq", inputs)
     if options.pop("with_mask", False):
-        options["mask"] = g.input("mask", "mask", axis=0)
+        options["mask"] = g.mask_ids(g.input("mask", "ids", axis=0))
     weights = {k: np.asarray(w, dtype=np.float32) for k, w in weights.items()}
     seq, h_n, c_n = g.recurrent(op, x, weights, hidden_size=hidden, **options)
     g.output(seq, "y")

@@ -7,11 +7,11 @@ import pytest
 from graphs import ELEMENTWISE, every_op_graph, inputs_for, recurrent_graph, weights
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lstm_rt_tools import reference
 
 from lstm_rt import Model
 from lstm_rt.format import dumps, loads_graph
 from lstm_rt.graph import ACTIVATIONS, Activation, Graph
-from lstm_rt_tools import reference
 
 ATOL = 1e-5  # the contract, for outputs on unit scale
 

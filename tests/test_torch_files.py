@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from lstm_rt.errors import ConvertError
 from lstm_rt_tools.checkpoints import Checkpoint, read_checkpoint
 from lstm_rt_tools.from_torch import from_torch
 from lstm_rt_tools.torch_files import LEGACY_MAGIC
+
+from lstm_rt.errors import ConvertError
 
 # -- files made by hand, so that these tests need no torch -----------------------------------------
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from lstm_rt.errors import ConvertError, GraphError
-from lstm_rt.graph import ACTIVATIONS, GATES, KINDS, Activation, Graph
+from lstm_rt.graph import ACTIVATIONS, GATES, INPUT_KINDS, Activation, Graph
 
 from .torch_layers import Stack, Weights, add_stack, join
 
@@ -47,7 +47,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "first": (),
     "last": (),
     "reverse": (),
-    **{name: ("alpha", "beta") for name in ACTIVATIONS},
+    **dict.fromkeys(ACTIVATIONS, ("alpha", "beta")),
 }
 _MANY_INPUTS = ("add", "mul", "average", "concat")
 _NORM_EPS = 1e-5  # PyTorch's default for LayerNorm and BatchNorm
@@ -198,8 +198,8 @@ class _Builder:
             what = f"{self.arch.what}: input {i + 1}"
             name = _required(what, entry, "name", str)
             kind = _optional(what, entry, "kind", str) or "seq"
-            if kind not in KINDS or kind == "mask":
-                raise ConvertError(f"{what}: unknown kind {kind!r}; known: seq, vec, ids, lengths")
+            if kind not in INPUT_KINDS:
+                raise ConvertError(f"{what}: unknown kind {kind!r}; known: {', '.join(INPUT_KINDS)}")
             size = self._input_size(what, name, kind, entry, first=i == 0)
             try:
                 self._name(what, name, self.graph.input(name, kind, size, self._axis(what, kind, entry)))

@@ -190,7 +190,8 @@ def _declare_input(ctx: Context, spec: LayerSpec, name: str, ids: bool) -> Flow:
         if len(shape) == 2 and ids:
             return Tensor(ctx.input(name, "ids"))
         if len(shape) == 2 and spec.config.get("dtype") == "bool":
-            return Mask("given", ctx.input(name, "mask"))
+            ctx.note(f"input {name!r} is a mask: give it as integers, 0 where a step is skipped")
+            return Mask("ids", ctx.input(name, "ids"))
         if len(shape) in (2, 3) and shape[-1] is not None and not ids:
             return Tensor(ctx.input(name, "seq" if len(shape) == 3 else "vec", shape[-1]))
     except GraphError as e:

@@ -8,7 +8,7 @@ from typing import Any
 from lstm_rt.errors import ConvertError
 
 _UNITS = {"LSTM": "lstm", "GRU": "gru", "RNN": "rnn"}
-_KNOWN = frozenset("model input_size output_size hidden_size num_layers unit_type bias_fl skip".split())
+_KNOWN = frozenset(["model", "input_size", "output_size", "hidden_size", "num_layers", "unit_type", "bias_fl", "skip"])
 
 
 def guitarml_arch(model_data: Mapping[str, Any], what: str) -> dict[str, Any]:

@@ -14,9 +14,8 @@ from .keras_config import KerasVersion, LayerSpec
 class Mask:
     """Which steps count. It becomes a node of the graph only when a layer reads it.
 
-    ``kind`` is ``ids`` (the id differs from ``number``), ``values`` (any feature does), ``given``
-    (``source`` is a mask already) or ``unknown``, a mask that the graph cannot express; ``why``
-    then says where it comes from.
+    ``kind`` is ``ids`` (the id differs from ``number``), ``values`` (any feature does) or
+    ``unknown``, a mask that the graph cannot express; ``why`` then says where it comes from.
     """
 
     kind: str
@@ -116,9 +115,7 @@ class Context:
         if mask.kind == "unknown":
             raise spec.error(f"its mask {mask.why}, which is not supported")
         if mask not in self._masks:
-            if mask.kind == "given":
-                self._masks[mask] = mask.source
-            elif mask.kind == "ids":
+            if mask.kind == "ids":
                 self._masks[mask] = self.graph.mask_ids(mask.source, int(mask.number))
             else:
                 self._masks[mask] = self.graph.mask_values(mask.source, mask.number)
@@ -134,7 +131,7 @@ class Context:
         Raises:
             AxesMeetError: they do not yet; the reader starts again with their inputs on one time axis.
         """
-        axes = [v.axis for v in (self.graph.values[i] for i in values) if v.kind in ("seq", "ids", "mask")]
+        axes = [v.axis for v in (self.graph.values[i] for i in values) if v.kind in ("seq", "ids")]
         group_of = {axis: group for group, axis in self._axes.items()}
         for axis in axes[1:]:
             if axis != axes[0]:

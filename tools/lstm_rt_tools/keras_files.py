@@ -60,6 +60,13 @@ def open_model(source: Any) -> KerasModel:
     raise ConvertError(f"from_keras: got {type(source).__name__}, expected a path or a keras.Model")
 
 
+def _sha256(file: BinaryIO) -> str:
+    digest = hashlib.sha256()
+    while block := file.read(1 << 20):
+        digest.update(block)
+    return digest.hexdigest()
+
+
 def _open_path(path: Path) -> KerasModel:
     if path.is_dir():
         raise ConvertError(
@@ -68,7 +75,7 @@ def _open_path(path: Path) -> KerasModel:
     with path.open("rb") as file:
         magic = file.read(8)
         file.seek(0)
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = _sha256(file)
         file.seek(0)
         if magic.startswith(_ZIP_MAGIC):
             config, version, weights = _read_archive(file, path.name)

@@ -32,7 +32,7 @@ IntArray: TypeAlias = NDArray[np.int64]
 #: State of one recurrent node: ``h (D, N, R)``, or for an lstm the pair with ``c (D, N, H)``.
 LayerState: TypeAlias = "FloatArray | tuple[FloatArray, FloatArray]"
 
-_NDIM = {"seq": 3, "vec": 2, "ids": 2, "mask": 2, "lengths": 1}
+_NDIM = {"seq": 3, "vec": 2, "ids": 2, "lengths": 1}
 _SELU_ALPHA = 1.6732632423543772
 _SELU_SCALE = 1.0507009873554805
 
@@ -285,15 +285,13 @@ def _checked_input(job: _Run, v: Value, array: NDArray[Any]) -> NDArray[Any]:
         fits = fits and array.shape[-1] == v.size
     if not fits:
         raise InputError(f"input {v.name!r} has shape {array.shape}, expected {_shape_text(v)} with N = {job.batch}")
-    timed = v.kind in ("seq", "ids", "mask")
+    timed = v.kind in ("seq", "ids")
     if timed and job.steps.setdefault(v.axis, array.shape[1]) != array.shape[1]:
         raise InputError(f"input {v.name!r} has {array.shape[1]} steps, expected {job.steps[v.axis]}")
     if v.kind in ("seq", "vec"):
         if array.dtype.kind not in "fiu":
             raise InputError(f"input {v.name!r} has dtype {array.dtype}, expected numbers")
         return array.astype(job.dtype)
-    if v.kind == "mask":
-        return array.astype(bool)
     if array.dtype.kind not in "iu":
         raise InputError(f"input {v.name!r} has dtype {array.dtype}, expected integers")
     return array.astype(np.int64)

@@ -102,7 +102,8 @@ def _decode(data: memoryview | bytes, dtype: str, big_endian: bool) -> NDArray[A
 
 def _widen(view: NDArray[Any], dtype: str) -> NDArray[Any]:
     if dtype == "bfloat16":  # the upper half of a float32
-        return (view.astype(np.uint32) << np.uint32(16)).view(np.float32)
+        upper: NDArray[np.uint32] = view.astype(np.uint32) << np.uint32(16)
+        return upper.view(np.float32)
     return view
 
 

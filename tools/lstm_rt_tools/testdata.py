@@ -48,8 +48,6 @@ def _make_input(
     batch, steps = shape
     if v.kind == "ids":
         return rng.integers(0, id_limit(graph, index), shape)
-    if v.kind == "mask":
-        return np.ones(shape)
     if v.kind == "lengths":
         lengths = np.full(batch, steps)
         if not full_lengths and steps > 0:

@@ -1,0 +1,285 @@
+"""The engines: each turns a workload into a :class:`Runner`, with the best settings known for it.
+
+An engine is a function ``(workload, threads) -> Runner`` in :data:`ENGINES`. To add one (LiteRT, for
+example, with model files of its own beside this module), write that function: import the package
+inside it, so that an ImportError reports the engine as missing, and raise :class:`Unavailable` when
+something else that it needs is not there. Everything else (processes, checks, rounds, tables)
+follows from the name.
+
+Every engine reads its input from one NumPy buffer that the caller writes into, and gives its
+output as a NumPy array: whatever binds, shares or reuses memory is set up before the clock runs.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from workloads import Array, Workload
+
+
+class Unavailable(Exception):
+    """The engine cannot run here; the message says why."""
+
+
+@dataclass
+class Runner:
+    """A model ready to be called, in the memory layout that its engine likes best."""
+
+    x: Array  #: the input buffer, in the engine's layout
+    call: Callable[[], Array]  #: one call: reads ``x``, returns the result in the engine's layout
+    reset: Callable[[], None]  #: state to zero
+    to_layout: Callable[[Array], Array]  #: ``(N, T, F)`` to the layout of ``x``
+    from_layout: Callable[[Array], Array]  #: a result to ``(N, T, F)``
+    version: str
+    settings: str
+
+    def results(self, calls: list[Array]) -> Array:
+        """Results ``(N, T, F)`` of consecutive calls from zero state, along the axis of time."""
+        self.reset()
+        out = []
+        for x in calls:
+            self.x[...] = self.to_layout(x)
+            out.append(self.from_layout(self.call()).copy())
+        return np.concatenate(out, axis=1)
+
+
+def build(name: str, workload: Workload, threads: int) -> Runner:
+    """The engine called ``name``; ``lstm_rt:TABLE`` forces a kernel table.
+
+    Raises:
+        ImportError: a package is not installed.
+        Unavailable: the engine cannot run here for another reason.
+    """
+    engine, _, table = name.partition(":")
+    if engine not in ENGINES:
+        raise Unavailable(f"no such engine; known: {', '.join(ENGINES)}")
+    os.environ.pop("LSTM_RT_KERNELS", None)
+    if table:
+        os.environ["LSTM_RT_KERNELS"] = table
+    return ENGINES[engine](workload, threads)
+
+
+def _nothing() -> None:
+    pass
+
+
+# -- lstm_rt --------------------------------------------------------------------------------------
+
+
+def lstm_rt_engine(w: Workload, threads: int) -> Runner:
+    """``model(x, out=out)``, or ``stream.step(x, out=out)``."""
+    import lstm_rt
+
+    given = w.weights()
+    kinds = {"w_ih": "weight_ih", "w_hh": "weight_hh", "b_ih": "bias_ih", "b_hh": "bias_hh"}
+    lists = {arg: [given[f"{kind}_l{at}{s}"] for at, s in w.parts()] for arg, kind in kinds.items()}
+    table = os.environ.get("LSTM_RT_KERNELS")
+    if table and table not in lstm_rt.kernels():
+        raise Unavailable(f"no kernel table {table!r} here; available: {', '.join(lstm_rt.kernels())}")
+    cell = lstm_rt.LSTM if w.cell == "lstm" else lstm_rt.GRU
+    model = cell(**lists, bidirectional=w.bidirectional, threads=threads)
+    version = f"{lstm_rt.__version__}, kernels {model.kernels}"
+    if w.stateful:
+        return _lstm_rt_stream(w, model.stream(batch=w.batch), version)
+    x = np.zeros((w.batch, w.steps, w.inputs), np.float32)
+    out = np.zeros((w.batch, w.steps, w.outputs), np.float32)
+    return Runner(x, lambda: model(x, out=out), _nothing, np.asarray, np.asarray, version, f"threads={threads}, out=")
+
+
+def _lstm_rt_stream(w: Workload, stream: object, version: str) -> Runner:
+    step, reset = stream.step, stream.reset  # type: ignore[attr-defined]
+    x = np.zeros((w.batch, w.inputs), np.float32)
+    out = np.zeros((w.batch, w.outputs), np.float32)
+    return Runner(
+        x,
+        lambda: step(x, out=out),
+        reset,
+        to_layout=lambda a: a[:, 0],
+        from_layout=lambda y: y[:, None],
+        version=version,
+        settings="stream.step, out=",
+    )
+
+
+# -- engines that run ONNX models -----------------------------------------------------------------
+
+
+class _OnnxArrays:
+    """NumPy memory for the inputs and outputs of a model of onnx_models.
+
+    State is carried without copies: even calls read the states in ``states[0]`` and write those in
+    ``states[1]``, odd calls the other way round.
+    """
+
+    def __init__(self, w: Workload) -> None:
+        import onnx_models
+
+        self.w = w
+        self.model = onnx_models.build(w)
+        self.x = np.zeros((w.steps, w.batch, w.inputs), np.float32)
+        self.result = onnx_models.output_name(w)
+        names = onnx_models.state_names(w)
+        shape = (1, w.batch, w.hidden)
+        self.states = [{n: np.zeros(shape, np.float32) for n in names} for _ in range(2)]
+        self.y = np.zeros((w.steps, w.directions, w.batch, w.hidden), np.float32)
+
+    def passes(self) -> list[tuple[dict[str, Array], dict[str, Array]]]:
+        """(inputs, outputs) by name of a call; of even and odd calls if there is state."""
+        if not self.w.stateful:
+            return [({"x": self.x}, {self.result: self.y})]
+        pairs = [(self.states[0], self.states[1]), (self.states[1], self.states[0])]
+        return [({"x": self.x, **a}, {f"{n}_out": v for n, v in b.items()}) for a, b in pairs]
+
+    def reset(self) -> None:
+        for array in itertools.chain(*(s.values() for s in self.states)):
+            array[...] = 0
+
+    def runner(self, runs: list[Callable[[], object]], version: str, settings: str) -> Runner:
+        """A runner that takes turns with ``runs``, one for each of :meth:`passes`."""
+        turns = itertools.cycle([(run, outputs[self.result]) for run, (_, outputs) in zip(runs, self.passes())])
+
+        def call() -> Array:
+            run, y = next(turns)
+            run()
+            return y
+
+        only_run = runs[0]
+
+        def call_one() -> Array:
+            only_run()
+            return self.y
+
+        return Runner(
+            self.x,
+            call if self.w.stateful else call_one,
+            self.reset,
+            to_layout=lambda a: a.transpose(1, 0, 2),
+            from_layout=self._batch_first,
+            version=version,
+            settings=settings,
+        )
+
+    def _batch_first(self, y: Array) -> Array:
+        if self.w.stateful:  # (1, N, H)
+            return y.transpose(1, 0, 2)
+        return y.transpose(2, 0, 1, 3).reshape(self.w.batch, self.w.steps, self.w.outputs)
+
+
+def onnxruntime_engine(w: Workload, threads: int) -> Runner:
+    """Inputs and outputs bound once: for one small step that halves the time of ``session.run``."""
+    import onnxruntime as ort
+
+    arrays = _OnnxArrays(w)
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    session = ort.InferenceSession(arrays.model, options, providers=["CPUExecutionProvider"])
+
+    def bind(inputs: dict[str, Array], outputs: dict[str, Array]) -> Callable[[], object]:
+        binding = session.io_binding()
+        for name, array in inputs.items():
+            binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(array))
+        for name, array in outputs.items():
+            binding.bind_ortvalue_output(name, ort.OrtValue.ortvalue_from_numpy(array))
+        return lambda: session.run_with_iobinding(binding)
+
+    settings = f"intra_op {threads}, inter_op 1, sequential, optimisation ALL, spinning default, I/O binding, time-major"
+    return arrays.runner([bind(*p) for p in arrays.passes()], ort.__version__, settings)
+
+
+def openvino_engine(w: Workload, threads: int) -> Runner:
+    """Requests made once, with tensors that share NumPy's memory.
+
+    The precision is set because OpenVINO would use bfloat16 by itself where the CPU has it.
+    """
+    import openvino as ov
+
+    arrays = _OnnxArrays(w)
+    core = ov.Core()
+    config = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"}
+    compiled = core.compile_model(core.read_model(arrays.model), "CPU", config)
+
+    def request(inputs: dict[str, Array], outputs: dict[str, Array]) -> Callable[[], object]:
+        made = compiled.create_infer_request()
+        for name, array in (inputs | outputs).items():
+            made.set_tensor(name, ov.Tensor(array, shared_memory=True))
+        return lambda: made.infer(share_outputs=True)
+
+    settings = f"hint LATENCY, {threads} threads, precision f32, shared tensors, requests reused, time-major"
+    return arrays.runner([request(*p) for p in arrays.passes()], ov.__version__.split("-")[0], settings)
+
+
+# -- PyTorch --------------------------------------------------------------------------------------
+
+
+def torch_engine(w: Workload, threads: int) -> Runner:
+    """``nn.LSTM`` or ``nn.GRU``; for single steps ``nn.LSTMCell``, which is several times faster there."""
+    import torch
+
+    torch.set_num_threads(threads)
+    torch.set_num_interop_threads(1)
+    torch.inference_mode().__enter__()  # for good: this process does nothing else
+    if w.stateful:
+        return _torch_cells(w, threads)
+    module = (torch.nn.LSTM if w.cell == "lstm" else torch.nn.GRU)(
+        w.inputs, w.hidden, w.layers, batch_first=True, bidirectional=w.bidirectional
+    )
+    module.load_state_dict({name: torch.from_numpy(a) for name, a in w.weights().items()})
+    module.eval()
+    x = np.zeros((w.batch, w.steps, w.inputs), np.float32)
+    shared = torch.from_numpy(x)
+    settings = f"nn.{w.cell.upper()}, {threads} threads, inference_mode, batch_first"
+    return Runner(x, lambda: module(shared)[0].numpy(), _nothing, np.asarray, np.asarray, torch.__version__, settings)
+
+
+def _torch_cells(w: Workload, threads: int) -> Runner:
+    import torch
+
+    given = w.weights()
+    make = torch.nn.LSTMCell if w.cell == "lstm" else torch.nn.GRUCell
+    cells = []
+    for layer in range(w.layers):
+        cell = make(w.layer_inputs(layer), w.hidden)
+        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        cell.load_state_dict({n: torch.from_numpy(given[f"{n}_l{layer}"]) for n in names})
+        cells.append(cell.eval())
+    x = np.zeros((w.batch, w.inputs), np.float32)
+    shared = torch.from_numpy(x)
+    has_cell_state = w.cell == "lstm"
+    states: list[object] = [None] * w.layers
+
+    def call() -> Array:
+        value = shared
+        for i, cell in enumerate(cells):
+            states[i] = state = cell(value, states[i])
+            value = state[0] if has_cell_state else state
+        return value.numpy()  # type: ignore[no-any-return]
+
+    def reset() -> None:
+        states[:] = [None] * w.layers
+
+    return Runner(
+        x,
+        call,
+        reset,
+        to_layout=lambda a: a[:, 0],
+        from_layout=lambda y: y[:, None],
+        version=torch.__version__,
+        settings=f"nn.{make.__name__}, {threads} threads, inference_mode",
+    )
+
+
+ENGINES: dict[str, Callable[[Workload, int], Runner]] = {
+    "lstm_rt": lstm_rt_engine,
+    "torch": torch_engine,
+    "onnxruntime": onnxruntime_engine,
+    "openvino": openvino_engine,
+}
+#: What ``compare.py`` runs unless told otherwise. The first is what the others are compared with.
+DEFAULT_ENGINES = ("lstm_rt", "lstm_rt:avx2", "torch", "onnxruntime", "openvino")

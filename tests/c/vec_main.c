@@ -1,0 +1,34 @@
+/* Every vector operation of every vocabulary that this machine can run. */
+#include "check.h"
+#include "lrt_cpu.h"
+#include "vec_test.h"
+
+typedef struct {
+    const char *name;
+    int (*usable)(void);
+    vec_suite *suite;
+} vocabulary;
+
+static const vocabulary VOCABULARIES[] = {
+    {"portable", lrt_cpu_any, vec_portable},
+    {"portable without fma", lrt_cpu_any, vec_nofma},
+#if defined(LRT_HAVE_X86_KERNELS)
+    {"avx2", lrt_cpu_has_avx2, vec_avx2},
+    {"avx512", lrt_cpu_has_avx512, vec_avx512},
+#endif
+#if defined(LRT_HAVE_NEON_KERNELS)
+    {"neon", lrt_cpu_any, vec_neon},
+#endif
+};
+
+int main(void)
+{
+    for (size_t i = 0; i < sizeof VOCABULARIES / sizeof *VOCABULARIES; i++) {
+        const vocabulary *v = &VOCABULARIES[i];
+        if (v->usable())
+            v->suite(v->name);
+        printf("vec_test: %s %s\n", v->name, v->usable() ? "tested" : "skipped: this CPU cannot run it");
+    }
+    printf("vec_test: %lu checks, %lu failed\n", check_count, check_failures);
+    return check_failures > 0;
+}

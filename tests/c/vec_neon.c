@@ -1,0 +1,4 @@
+#include "lrt_vec_neon.h"
+
+#define VEC_SUITE vec_neon
+#include "vec_suite.h"

@@ -1,0 +1,224 @@
+"""Writes tests/fuzz/corpus/*.lrt: small models that together use every op and every option.
+
+The C test runs all of them, the fuzzer starts from them. Run again after a change of the format:
+
+    python tests/make_corpus.py
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from graphs import cell_weights, inputs_for, recurrent_graph, weights
+
+from lstm_rt.format import dumps
+from lstm_rt.graph import ACTIVATIONS, GATES, Activation, Graph, SelfTest
+
+FOLDER = Path(__file__).parent / "fuzz" / "corpus"
+MAX_FILE, MAX_TOTAL = 4096, 150_000
+
+Rng = np.random.Generator
+
+
+def recurrent_models(rng: Rng) -> dict[str, Graph]:
+    """One layer each: every cell in every direction, and each option once."""
+    out = {}
+    for op in GATES:
+        for direction in ("forward", "reverse", "bidirectional"):
+            out[f"{op}_{direction}"] = recurrent_graph(rng, op, 2, 5, direction=direction)
+    out["lstm_peephole"] = recurrent_graph(rng, "lstm", 2, 5, peephole=True)
+    out["lstm_projection"] = recurrent_graph(rng, "lstm", 2, 7, proj=3)
+    out["lstm_projection_both"] = recurrent_graph(
+        rng, "lstm", 1, 3, proj=2, peephole=True, direction="bidirectional", clip=0.7
+    )
+    out["lstm_clip"] = recurrent_graph(rng, "lstm", 3, 4, clip=0.3, bias=False)
+    out["gru_reset_before"] = recurrent_graph(rng, "gru", 2, 5, reset_after=False)
+    out["gru_reset_before_both"] = recurrent_graph(
+        rng, "gru", 2, 3, reset_after=False, clip=0.5, direction="bidirectional"
+    )
+    out["gru_clip"] = recurrent_graph(rng, "gru", 2, 4, clip=0.4)
+    out["rnn_clip_relu"] = recurrent_graph(rng, "rnn", 2, 9, clip=0.6, activations=["relu"])
+    out["gru_wide"] = recurrent_graph(rng, "gru", 1, 13)  # one padded panel of 16
+    out["rnn_panels"] = recurrent_graph(rng, "rnn", 1, 25)  # panels of 16, 8 and 4
+    return out
+
+
+def cell_activation_models(rng: Rng) -> dict[str, Graph]:
+    """Every activation that may act in a gate, three by three."""
+    names = [a for a in ACTIVATIONS if a not in ("softmax", "log_softmax")]
+    out = {}
+    for i in range(0, len(names), 3):
+        acts = (names[i:] + names)[:3]
+        out[f"lstm_{'_'.join(acts)}"] = recurrent_graph(rng, "lstm", 1, 2, activations=acts)
+    out["gru_hard"] = recurrent_graph(rng, "gru", 1, 3, activations=[Activation("hard_sigmoid", 0.2, 0.5), "softsign"])
+    return out
+
+
+def explicit_state(rng: Rng, op: str, direction: str, masked: bool) -> Graph:
+    """Initial states are inputs."""
+    g = Graph()
+    x = g.input("x", "seq", 2)
+    width = 3 * (2 if direction == "bidirectional" else 1)
+    h0 = g.input("h0", "vec", width)
+    c0 = g.input("c0", "vec", width) if op == "lstm" else None
+    mask = g.mask_values(x, 0.0) if masked else None
+    w = cell_weights(rng, op, 2, 3, direction)
+    seq, h, c = g.recurrent(op, x, w, hidden_size=3, direction=direction, h0=h0, c0=c0, mask=mask)
+    for value, name in ((seq, "y"), (h, "h"), (c, "c")):
+        if value is not None:
+            g.output(value, name)
+    return g
+
+
+def computed_state(rng: Rng) -> Graph:
+    """Initial states that nodes compute: from a vector, and from the end of another layer."""
+    g = Graph()
+    x, v = g.input("x", "seq", 2), g.input("v", "vec", 2)
+    h0 = g.dense(v, weights(rng, 3, 2), None, "tanh")
+    first, h, _ = g.recurrent("rnn", x, cell_weights(rng, "rnn", 2, 3), hidden_size=3, h0=h0)
+    second, _, _ = g.recurrent("gru", first, cell_weights(rng, "gru", 3, 3), hidden_size=3, h0=h)
+    g.output(second, "y")
+    return g
+
+
+def encoder_decoder(rng: Rng) -> Graph:
+    """Two time axes, lengths of one as an input; the encoder's states begin the decoder."""
+    g = Graph()
+    source = g.input("source", "ids")
+    g.input("source_lengths", "lengths", axis=g.values[source].axis)
+    target = g.input("target", "seq", 2)
+    e = g.embedding(source, weights(rng, 11, 3, scale=1.0))
+    w = cell_weights(rng, "lstm", 3, 2, "bidirectional")
+    seq, h, c = g.recurrent("lstm", e, w, hidden_size=2, direction="bidirectional", mask=g.mask_ids(source))
+    w = cell_weights(rng, "lstm", 2, 4)
+    y, _, _ = g.recurrent("lstm", target, w, hidden_size=4, h0=h, c0=c)
+    g.output(g.dense(y, weights(rng, 5, 4), None, "softmax"), "probabilities")
+    g.output(g.select(g.reverse(seq)), "code")
+    return g
+
+
+def masked(rng: Rng, op: str, direction: str, zero: bool) -> Graph:
+    """Masked steps repeat the output, or zero it."""
+    g = Graph()
+    x = g.input("x", "seq", 2)
+    w = cell_weights(rng, op, 2, 3, direction)
+    seq, h, _ = g.recurrent(
+        op, x, w, hidden_size=3, direction=direction, mask=g.mask_values(x, 0.0), zero_masked=zero
+    )
+    g.output(seq, "y")
+    g.output(h, "h")
+    return g
+
+
+def tagger(rng: Rng) -> Graph:
+    """Ids in, streams: embedding, mask, two stacked layers, a label at each step and at the end."""
+    g = Graph()
+    ids = g.input("ids", "ids")
+    e = g.embedding(ids, weights(rng, 11, 3, scale=1.0))
+    seq, _, _ = g.recurrent("gru", e, cell_weights(rng, "gru", 3, 4), hidden_size=4, mask=g.mask_ids(ids, 0))
+    seq, h, _ = g.recurrent("lstm", seq, cell_weights(rng, "lstm", 4, 3), hidden_size=3)
+    g.output(g.dense(seq, weights(rng, 3, 3), weights(rng, 3), "softmax"), "tags")
+    g.output(g.dense(h, weights(rng, 2, 3), weights(rng, 2), "log_softmax"), "label")
+    return g
+
+
+def activations(names: list[str]) -> Graph:
+    """Activations on their own, joined by sums."""
+    g = Graph()
+    x = g.input("x", "seq", 5)
+    total = x
+    for name in names:
+        total = g.binary("add", total, g.activation(x, name))
+    g.output(total, "y")
+    return g
+
+
+def features(rng: Rng) -> Graph:
+    """The ops on features, over a sequence that streams, with weights absent where they may be."""
+    g = Graph()
+    x = g.input("x", "seq", 18)
+    n = g.layernorm(x, None, weights(rng, 18), 1e-3)
+    n = g.layernorm(n, weights(rng, 18), None, 0.0)
+    b = g.batchnorm(n, weights(rng, 18), np.abs(weights(rng, 18)) + 1, None, None, 1e-3)
+    joined = g.concat(g.slice(b, 0, 1), g.slice(b, 17, 1), g.binary("mul", b, x), g.binary("average", b, x))
+    masked = g.apply_mask(joined, g.mask_values(x, 0.0))
+    g.output(g.dense(masked, weights(rng, 2, 38), None, "elu"), "y")
+    return g
+
+
+def vectors(rng: Rng) -> Graph:
+    """No time axis at all."""
+    g = Graph()
+    v = g.input("v", "vec", 3)
+    d = g.dense(v, weights(rng, 20, 3), weights(rng, 20), "selu")
+    g.output(g.layernorm(d, None, None, 1e-5), "y")
+    g.output(v, "same")
+    return g
+
+
+def axes(rng: Rng) -> Graph:
+    """As many time axes as a model may have."""
+    g = Graph()
+    parts = []
+    for a in range(8):
+        x = g.input(f"x{a}", "seq", 1)
+        parts.append(g.select(x, -1 if a % 2 else 0))
+    g.output(g.binary("add", g.concat(*parts[:4]), g.concat(*parts[4:])), "y")
+    return g
+
+
+def with_selftest(rng: Rng) -> Graph:
+    """A self-test with ids and lengths, metadata, and names beyond ASCII."""
+    g = Graph()
+    ids = g.input("ids", "ids")
+    g.input("längen", "lengths", axis=0)
+    e = g.embedding(ids, weights(rng, 11, 2, scale=1.0))
+    g.output(g.select(e), "letztes ✓")
+    g.meta = {"source": {"framework": "none", "version": "1"}, "note": "ü"}
+    arrays = inputs_for(rng, g, 2, 3, [1, 3])
+    table = g.nodes[0].weights["table"]
+    g.selftest = SelfTest(arrays, [np.stack([table[arrays[0][0, 0]], table[arrays[0][1, 2]]])])
+    return g
+
+
+def all_models() -> dict[str, Graph]:
+    rng = np.random.default_rng(20)
+    models = {**recurrent_models(rng), **cell_activation_models(rng)}
+    for op in GATES:
+        models[f"{op}_explicit"] = explicit_state(rng, op, "forward", False)
+        models[f"{op}_masked"] = masked(rng, op, "reverse", False)
+    models["lstm_explicit_masked"] = explicit_state(rng, "lstm", "bidirectional", True)
+    models["gru_zero_masked"] = masked(rng, "gru", "forward", True)
+    makers: list[Callable[[Rng], Graph]] = [
+        computed_state, encoder_decoder, tagger, features, vectors, axes, with_selftest,
+    ]  # fmt: skip
+    for make in makers:
+        models[make.__name__] = make(rng)
+    names = list(ACTIVATIONS)
+    models["activations_1"], models["activations_2"] = activations(names[:8]), activations(names[8:])
+    return models
+
+
+def write(folder: Path) -> int:
+    """Write all files; returns their total size."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("*.lrt"):
+        old.unlink()
+    total = 0
+    for name, graph in all_models().items():
+        blob = dumps(graph)
+        if len(blob) > MAX_FILE:
+            raise SystemExit(f"{name}: {len(blob)} bytes, the limit is {MAX_FILE}")
+        (folder / f"{name}.lrt").write_bytes(blob)
+        total += len(blob)
+    if total > MAX_TOTAL:
+        raise SystemExit(f"{total} bytes in all, the limit is {MAX_TOTAL}")
+    return total
+
+
+if __name__ == "__main__":
+    size = write(Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER)
+    print(f"{len(all_models())} models, {size} bytes")
