@@ -8,6 +8,7 @@ with ASan and UBSan, LSTM_RT_WERROR=1 makes warnings errors.
 import os
 import platform
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from setuptools.command.build_ext import build_ext
 
 WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow"]
 # Contraction would change results from one compiler to the next. Errno and traps are not used.
-CFLAGS = ["-std=gnu99", "-O2", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", *WARNINGS]
+CFLAGS = ["-std=gnu99", "-O2", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-g0", *WARNINGS]
 HEADERS = sorted(map(str, Path("src").glob("*.h")))
 SOURCES = [*HEADERS, *sorted(map(str, Path("src").glob("*.c")))]
 
@@ -31,7 +32,11 @@ def architecture():
     """Kernel sources and flags beside the portable ones, and the macro that announces them."""
     machine = platform.machine().lower()
     if machine in ("x86_64", "amd64"):
-        kernels = {"avx2": ["-O3", "-mavx2", "-mfma"], "avx512": ["-O3", "-mavx512f", "-mfma", "-mprefer-vector-width=512"]}
+        kernels = {
+            "avx512": ["-O3", "-mavx512f", "-mfma", "-mprefer-vector-width=512"],
+            "avx2": ["-O3", "-mavx2", "-mfma"],
+            "nofma": [],
+        }
         return kernels, [("LRT_HAVE_X86_KERNELS", "1")]
     if machine in ("aarch64", "arm64"):
         return {"neon": ["-O3"]}, [("LRT_HAVE_NEON_KERNELS", "1")]
@@ -75,6 +80,7 @@ def main():
         sanitize = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-g"]
         extra += sanitize
         link += sanitize
+    strip = ["-Wl,--strip-all"] if sys.platform.startswith("linux") else []
     common = ["src/lrt_model.c", "src/lrt_session.c", "src/lrt_run.c", "src/lrt_cpu.c", "src/lrt_dispatch.c"]
 
     def archive(sources, flags):
@@ -92,8 +98,8 @@ def main():
         include_dirs=["src", "lstm_rt", numpy.get_include()],
         libraries=[name for name, _ in libraries] + ["lrt_core", "m"],
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
-        extra_compile_args=["-O2", *extra],
-        extra_link_args=link,
+        extra_compile_args=["-O2", "-g0", *extra],
+        extra_link_args=link or strip,
         depends=["lstm_rt/_team.h", *SOURCES],
     )
     modules = cythonize([extension], compiler_directives={"language_level": 3})

@@ -9,13 +9,14 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 from engines import DEFAULT_ENGINES
 from report import (
+    OURS,
     Entry,
     Result,
     as_json,
@@ -30,6 +31,8 @@ from report import (
 from worker import Worker, WorkerError, choose_cpus
 from workloads import WORKLOADS, Array, Workload
 
+Live = tuple[Entry, Worker]  # an engine in the run
+
 TOLERANCE = 1e-4  #: largest difference between two engines' outputs, which are on unit scale
 _MAX_CALLS = 20000
 _REST_SECONDS = 0.01  # between engines with several threads: until thread pools have stopped spinning
@@ -43,46 +46,45 @@ def say(text: str) -> None:
 # -- one workload ---------------------------------------------------------------------------------
 
 
-def attempt(entry: Entry, action: Callable[[], None]) -> bool:
-    """Did the action on an entry's worker succeed? If not, the entry says why."""
+def start(entry: Entry, worker: Worker) -> bool:
+    """Wait for a worker; its entry learns what runs there. Is it ready?"""
     try:
-        action()
+        worker.wait_ready()
     except WorkerError as e:
         entry.failed = str(e)
-    return not entry.failed and not entry.missing
-
-
-def start(entry: Entry, worker: Worker) -> None:
-    """Wait for a worker; its entry learns what runs there."""
-    worker.wait_ready()
     entry.missing = worker.missing
     entry.version = worker.facts.get("version", "")
     entry.settings = worker.facts.get("settings", "")
+    return not entry.failed and not entry.missing
 
 
-def compare_outputs(entry: Entry, worker: Worker, reference: list[Array]) -> None:
-    """Compare with the first engine's results, which become the reference.
+def difference(result: Array, reference: Array) -> float:
+    """Largest absolute difference of two engines' results.
 
     Raises:
-        WorkerError: they differ by more than the tolerance.
+        WorkerError: the shapes differ.
     """
-    result = worker.check()
-    reference = reference or [result]
-    if result.shape != reference[0].shape:
-        raise WorkerError(f"output has shape {result.shape}, expected {reference[0].shape}")
-    entry.max_abs_diff = float(np.abs(result - reference[0]).max())
-    if not entry.max_abs_diff <= TOLERANCE:
-        raise WorkerError(f"outputs differ by {entry.max_abs_diff:.1e}, expected at most {TOLERANCE:.0e}")
+    if result.shape != reference.shape:
+        raise WorkerError(f"output has shape {result.shape}, expected {reference.shape}")
+    return float(np.abs(result - reference).max())
 
 
-def check_all(live: list[tuple[Entry, Worker]]) -> list[tuple[Entry, Worker]]:
-    """Those whose outputs agree with the first one's."""
-    reference: list[Array] = []
+def check_all(live: Sequence[Live]) -> list[Live]:
+    """Those whose outputs agree with the first one's; the entries of the others say by how much they differ."""
+    reference: Array | None = None
     agreeing = []
     for entry, worker in live:
-        if attempt(entry, lambda e=entry, w=worker: compare_outputs(e, w, reference)):  # type: ignore[misc]
+        try:
+            result = worker.check()
+            reference = result if reference is None else reference
+            entry.max_abs_diff = difference(result, reference)
+        except WorkerError as e:
+            entry.failed = str(e)
+            continue
+        if entry.max_abs_diff <= TOLERANCE:
             agreeing.append((entry, worker))
-            reference = reference or [worker.check()]
+        else:  # also if it is not a number
+            entry.failed = f"outputs differ by {entry.max_abs_diff:.1e}, expected at most {TOLERANCE:.0e}"
     return agreeing
 
 
@@ -96,19 +98,24 @@ def calibrate(worker: Worker, round_seconds: float) -> int:
         calls *= 2
 
 
-def run_rounds(live: list[tuple[Entry, Worker]], rounds: int, round_seconds: float, rest: float) -> None:
+def take_turn(entry: Entry, worker: Worker, round_seconds: float) -> None:
+    """One engine's part of a round; before its first one it finds out how many calls that is."""
+    try:
+        entry.calls = entry.calls or calibrate(worker, round_seconds)
+        entry.rounds.append(worker.run(max(1, entry.calls // 10), entry.calls))
+    except WorkerError as e:
+        entry.failed = str(e)
+        entry.rounds.clear()
+
+
+def run_rounds(live: Sequence[Live], rounds: int, round_seconds: float, rest: float) -> None:
     """Rounds in which the engines take turns; each round starts with another one."""
-    calls = {}
-    for entry, worker in live:
-        calls[entry.engine] = calibrate(worker, round_seconds)
-        entry.rounds = []
     for i in range(rounds):
         first = i % max(len(live), 1)
-        for entry, worker in live[first:] + live[:first]:
-            time.sleep(rest)
-            n = calls[entry.engine]
-            assert entry.rounds is not None
-            entry.rounds.append(worker.run(max(1, n // 10), n))
+        for entry, worker in [*live[first:], *live[:first]]:
+            if not entry.failed:
+                time.sleep(rest)
+                take_turn(entry, worker, round_seconds)
 
 
 def compare(w: Workload, threads: int, engines: Sequence[str], rounds: int, round_seconds: float) -> Result:
@@ -117,11 +124,8 @@ def compare(w: Workload, threads: int, engines: Sequence[str], rounds: int, roun
     cpus = choose_cpus(threads)
     with ExitStack() as stack:
         workers = [stack.enter_context(Worker(e.engine, w, threads, cpus)) for e in entries]
-        ready = []
-        for entry, worker in zip(entries, workers, strict=True):
-            if attempt(entry, lambda e=entry, k=worker: start(e, k)):  # type: ignore[misc]
-                ready.append((entry, worker))
-        live = check_all(sorted(ready, key=lambda pair: pair[0].engine != "lstm_rt"))
+        ready = [(e, k) for e, k in zip(entries, workers, strict=True) if start(e, k)]
+        live = check_all(sorted(ready, key=lambda pair: pair[0].engine != OURS))
         run_rounds(live, rounds, round_seconds, _REST_SECONDS if threads > 1 else 0.0)
     return Result(w, threads, entries)
 

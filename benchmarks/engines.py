@@ -36,6 +36,7 @@ class Runner:
     from_layout: Callable[[Array], Array]  #: a result to ``(N, T, F)``
     version: str
     settings: str
+    guard: object = None  #: a context that must live as long as the runner
 
     def results(self, calls: list[Array]) -> Array:
         """Results ``(N, T, F)`` of consecutive calls from zero state, along the axis of time."""
@@ -75,13 +76,13 @@ def lstm_rt_engine(w: Workload, threads: int) -> Runner:
     import lstm_rt
 
     given = w.weights()
-    kinds = {"w_ih": "weight_ih", "w_hh": "weight_hh", "b_ih": "bias_ih", "b_hh": "bias_hh"}
-    lists = {arg: [given[f"{kind}_l{at}{s}"] for at, s in w.parts()] for arg, kind in kinds.items()}
+    kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    lists = [[given[f"{kind}_l{at}{s}"] for at, s in w.parts()] for kind in kinds]
     table = os.environ.get("LSTM_RT_KERNELS")
     if table and table not in lstm_rt.kernels():
         raise Unavailable(f"no kernel table {table!r} here; available: {', '.join(lstm_rt.kernels())}")
     cell = lstm_rt.LSTM if w.cell == "lstm" else lstm_rt.GRU
-    model = cell(**lists, bidirectional=w.bidirectional, threads=threads)
+    model = cell(*lists, bidirectional=w.bidirectional, threads=threads)
     version = f"{lstm_rt.__version__}, kernels {model.kernels}"
     if w.stateful:
         return _lstm_rt_stream(w, model.stream(batch=w.batch), version)
@@ -106,6 +107,11 @@ def _lstm_rt_stream(w: Workload, stream: object, version: str) -> Runner:
 
 
 # -- engines that run ONNX models -----------------------------------------------------------------
+
+
+def _swap_batch_and_time(a: Array) -> Array:
+    swapped: Array = a.transpose(1, 0, 2)
+    return swapped
 
 
 class _OnnxArrays:
@@ -140,7 +146,8 @@ class _OnnxArrays:
 
     def runner(self, runs: list[Callable[[], object]], version: str, settings: str) -> Runner:
         """A runner that takes turns with ``runs``, one for each of :meth:`passes`."""
-        turns = itertools.cycle([(run, outputs[self.result]) for run, (_, outputs) in zip(runs, self.passes())])
+        results = [outputs[self.result] for _, outputs in self.passes()]
+        turns = itertools.cycle(list(zip(runs, results, strict=True)))
 
         def call() -> Array:
             run, y = next(turns)
@@ -157,7 +164,7 @@ class _OnnxArrays:
             self.x,
             call if self.w.stateful else call_one,
             self.reset,
-            to_layout=lambda a: a.transpose(1, 0, 2),
+            to_layout=_swap_batch_and_time,
             from_layout=self._batch_first,
             version=version,
             settings=settings,
@@ -165,8 +172,9 @@ class _OnnxArrays:
 
     def _batch_first(self, y: Array) -> Array:
         if self.w.stateful:  # (1, N, H)
-            return y.transpose(1, 0, 2)
-        return y.transpose(2, 0, 1, 3).reshape(self.w.batch, self.w.steps, self.w.outputs)
+            return _swap_batch_and_time(y)
+        swapped: Array = y.transpose(2, 0, 1, 3).reshape(self.w.batch, self.w.steps, self.w.outputs)
+        return swapped
 
 
 def onnxruntime_engine(w: Workload, threads: int) -> Runner:
@@ -189,7 +197,7 @@ def onnxruntime_engine(w: Workload, threads: int) -> Runner:
             binding.bind_ortvalue_output(name, ort.OrtValue.ortvalue_from_numpy(array))
         return lambda: session.run_with_iobinding(binding)
 
-    settings = f"intra_op {threads}, inter_op 1, sequential, optimisation ALL, spinning default, I/O binding, time-major"
+    settings = f"intra_op {threads}, inter_op 1, sequential, optimisation ALL, spinning default, I/O bound, time-major"
     return arrays.runner([bind(*p) for p in arrays.passes()], ort.__version__, settings)
 
 
@@ -224,9 +232,16 @@ def torch_engine(w: Workload, threads: int) -> Runner:
 
     torch.set_num_threads(threads)
     torch.set_num_interop_threads(1)
-    torch.inference_mode().__enter__()  # for good: this process does nothing else
-    if w.stateful:
-        return _torch_cells(w, threads)
+    runner = _torch_cells(w, threads) if w.stateful else _torch_layers(w, threads)
+    mode = torch.inference_mode()
+    mode.__enter__()  # for good: this process does nothing else
+    runner.guard = mode
+    return runner
+
+
+def _torch_layers(w: Workload, threads: int) -> Runner:
+    import torch
+
     module = (torch.nn.LSTM if w.cell == "lstm" else torch.nn.GRU)(
         w.inputs, w.hidden, w.layers, batch_first=True, bidirectional=w.bidirectional
     )

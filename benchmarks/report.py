@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,8 @@ class Entry:
     max_abs_diff: float | None = None
     missing: str = ""
     failed: str = ""
-    rounds: list[list[int]] | None = None
+    calls: int = 0  #: per round
+    rounds: list[list[int]] = field(default_factory=list)
 
     @property
     def us_per_call(self) -> Spread | None:
@@ -50,7 +51,7 @@ class Entry:
 
     @property
     def round_medians_us(self) -> list[float]:
-        return [float(np.median(r)) / 1e3 for r in self.rounds or []]
+        return [float(np.median(r)) / 1e3 for r in self.rounds]
 
     def is_ours(self) -> bool:
         return self.engine.partition(":")[0] == OURS
@@ -230,7 +231,8 @@ def machine_line(env: dict[str, Any]) -> str:
     caches = ", ".join(f"{k} {v}" for k, v in env["caches"].items())
     packages = ", ".join(f"{k} {v}" for k, v in env["packages"].items())
     load = "?" if env["load_before"] is None else f"{env['load_before']:.2f}"
-    return f"{env['cpu']} ({env['cpus']} CPUs; {caches}), {env['system']}, Python {env['python']}, {packages}; load before the run {load}"
+    machine = f"{env['cpu']} ({env['cpus']} CPUs; {caches}), {env['system']}"
+    return f"{machine}, Python {env['python']}, {packages}; load before the run {load}"
 
 
 def markdown(env: dict[str, Any], results: Sequence[Result]) -> str:
@@ -262,7 +264,7 @@ def _entry_json(result: Result, entry: Entry) -> dict[str, Any]:
         "max_abs_diff": entry.max_abs_diff,
         "us_per_call": _spread_json(entry.us_per_call),
         "ratio_to_ours": _spread_json(ratio(entry, result.ours())),
-        "calls_per_round": len(entry.rounds[0]) if entry.rounds else 0,
+        "calls_per_round": entry.calls,
         "round_medians_us": entry.round_medians_us,
     }
 
@@ -272,12 +274,14 @@ def as_json(env: dict[str, Any], results: Sequence[Result]) -> dict[str, Any]:
     out = []
     for r in results:
         rival = r.best_rival()
-        out.append({
-            "workload": r.workload.name,
-            "shape": r.workload.describe(),
-            "threads": r.threads,
-            "bound": vars(bound(r.workload)).copy(),
-            "best_rival": rival.engine if rival else None,
-            "engines": [_entry_json(r, e) for e in r.entries],
-        })
+        out.append(
+            {
+                "workload": r.workload.name,
+                "shape": r.workload.describe(),
+                "threads": r.threads,
+                "bound": vars(bound(r.workload)).copy(),
+                "best_rival": rival.engine if rival else None,
+                "engines": [_entry_json(r, e) for e in r.entries],
+            }
+        )
     return {"environment": env, "results": out}

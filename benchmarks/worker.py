@@ -11,7 +11,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from workloads import Array, Workload
@@ -79,7 +78,8 @@ def serve(pipe: Connection, engine: str, workload: Workload, threads: int, cpus:
         pipe.send(("ready", {"version": runner.version, "settings": runner.settings}))
         calls = workload.calls()
         while (request := pipe.recv())[0] != "stop":
-            pipe.send(("done", runner.results(calls) if request[0] == "check" else time_calls(runner.call, *request[1:])))
+            is_check = request[0] == "check"
+            pipe.send(("done", runner.results(calls) if is_check else time_calls(runner.call, *request[1:])))
     except EOFError:
         pass  # the parent is gone
     except Exception:
@@ -109,7 +109,7 @@ class Worker:
     def __enter__(self) -> Worker:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *exception: object) -> None:
         with suppress(OSError):
             self._pipe.send(("stop",))
         self._process.join(timeout=10)
@@ -127,15 +127,18 @@ class Worker:
 
     def check(self) -> Array:
         """Results of the workload's calls from zero state, ``(N, T, F)``."""
-        self._pipe.send(("check",))
-        result: Array = self._receive()[1]
+        result: Array = self._ask("check")
         return result
 
     def run(self, warm_up: int, calls: int) -> list[int]:
         """Nanoseconds of each call."""
-        self._pipe.send(("run", warm_up, calls))
-        times: list[int] = self._receive()[1]
+        times: list[int] = self._ask("run", warm_up, calls)
         return times
+
+    def _ask(self, *request: object) -> Any:
+        with suppress(ConnectionError):  # then there is no answer either
+            self._pipe.send(request)
+        return self._receive()[1]
 
     def _receive(self) -> tuple[str, Any]:
         if not self._pipe.poll(_REPLY_SECONDS):

@@ -217,13 +217,15 @@ cdef str _array_text(x):
     if not isinstance(x, np.ndarray):
         return f"a {type(x).__name__}"
     text = f"{'' if _is_plain(x) else type(x).__name__ + ' of '}{x.dtype} {_shape_text(x.shape)}"
-    flags = ("c_contiguous", "not C-contiguous"), ("aligned", "not aligned"), ("writeable", "read-only")
+    flags = ("C_CONTIGUOUS", "not C-contiguous"), ("ALIGNED", "not aligned")
     return ", ".join([text, *[word for flag, word in flags if not x.flags[flag]]])
 
 
 cdef _bad_array(str what, tuple shape, str dtype, x):
     hint = ""
-    if isinstance(x, np.ndarray) and dtype == "float32":
+    if isinstance(x, np.ndarray) and dtype == "writeable float32" and not x.flags.writeable:
+        hint = "; this one is read-only"
+    elif isinstance(x, np.ndarray) and dtype == "float32":
         if x.dtype.kind in "fiub" and x.dtype != np.float32:
             hint = "; convert it with x.astype(numpy.float32)"
         elif not (x.flags.c_contiguous and x.flags.aligned):
@@ -292,6 +294,7 @@ cdef class Model:
     cdef readonly object threads
     cdef uint32_t most  # threads as a number
     cdef bint chunked
+    cdef list clashes  # inputs that are called like an argument of __call__
     cdef bint batched_states
     cdef list slots  # (layer, is_cell, directions, size) per slot, found with the first session
 
@@ -318,6 +321,7 @@ cdef class Model:
         self.inputs = [_describe(&self.m, lrt_model_input(&self.m, i)) for i in range(self.m.n_inputs)]
         self.outputs = [_describe(&self.m, lrt_model_output(&self.m, i)) for i in range(self.m.n_outputs)]
         self.chunked = lrt_model_is_causal(&self.m)
+        self.clashes = [p.name for p in self.inputs if p.name in ("lengths", "state", "out")]
         self.slots = None
 
     def __dealloc__(self):
@@ -332,7 +336,8 @@ cdef class Model:
         Args:
             *inputs, **named: one array per input, in order or by name (see :attr:`inputs`):
                 float32 ``(N, T, F)`` for sequences, integer ``(N, T)`` for ids. Without the batch
-                axis (``(T, F)``, ``(T,)``) the outputs come without it too.
+                axis (``(T, F)``, ``(T,)``) the outputs come without it too. An input that is
+                called like one of the arguments below takes precedence over it.
             lengths: valid steps per row, integers ``(N,)``; with several time axes a dict from
                 the name of a sequence input. Steps beyond a row's length do not count: outputs
                 there are 0, final states and last steps are those of the last valid step.
@@ -357,11 +362,14 @@ cdef class Model:
         cdef _Session session
         cdef uint32_t most = self.most if threads is None else <uint32_t>_thread_count(threads)
         cdef int e
-        cdef tuple arrays = inputs if not named else self._by_name(inputs, named)
+        cdef tuple arrays
         cdef list keep = []
         cdef bint batched
         if _forked:
             most = 1
+        if self.clashes:
+            lengths, state, out = self._take_clashes(named, lengths, state, out)
+        arrays = inputs if not named else self._by_name(inputs, named)
         batched = self._take_inputs(arrays, &call, ins, keep)
         self._take_lengths(lengths, &call, lens, keep, batched)
         results = self._take_outputs(out, &call, outs, batched, keep)
@@ -384,6 +392,12 @@ cdef class Model:
                 self.pool.append(session)
         result = results[0] if len(results) == 1 else tuple(results)
         return (result, final) if return_state else result
+
+    cdef tuple _take_clashes(self, dict named, lengths, state, out):
+        """Arguments that are inputs of this model by their name go to ``named``."""
+        given = {"lengths": lengths, "state": state, "out": out}
+        named.update({n: given.pop(n) for n in self.clashes if given[n] is not None})
+        return tuple([given.get(n) for n in ("lengths", "state", "out")])
 
     cdef tuple _by_name(self, tuple inputs, dict named):
         names = [p.name for p in self.inputs]
@@ -835,7 +849,7 @@ cdef class Stream:
                   and cnp.PyArray_NDIM(<cnp.ndarray>out) == cnp.PyArray_NDIM(<cnp.ndarray>x)):
                 y = out
             else:
-                raise self._bad_step(out, self.model.outputs[0], "out")
+                raise self._bad_step(out, self.model.outputs[0], "out for")
             if out is not None and _overlap(<cnp.ndarray>y, <cnp.ndarray>x):
                 raise InputError(_SHARED)
             memset(&call, 0, sizeof(call))
@@ -881,7 +895,7 @@ cdef class Stream:
     cdef _bad_step(self, x, port, str what):
         shape = (self.batch,) if port.kind == "ids" else (self.batch, port.size)
         shape = shape[1:] if self.batch == 1 and getattr(x, "ndim", 1) < 2 and port.kind != "ids" else shape
-        return _bad_array(f"{what} {port.name!r}", shape, port.dtype, x)
+        return _bad_array(f"{what} {port.name!r}", shape, "writeable float32" if what == "out for" else port.dtype, x)
 
     cdef int _check_idle(self) except -1:
         if self.busy:
@@ -949,7 +963,7 @@ cdef class Stream:
         if y is None:
             return None
         if not self._fits(y, port.size) or not y.flags.writeable:
-            raise self._bad_step(y, port, "out")
+            raise self._bad_step(y, port, "out for")
         return y.reshape(self.batch, 1, port.size) if port.kind == "seq" else y.reshape(self.batch, port.size)
 
 
@@ -984,7 +998,7 @@ def load(path, threads="auto", verify=False, kernels=None):
     try:
         model = Model(mapped, threads, kernels)
     except FormatError as e:
-        raise FormatError(f"{path}: {e.args[0]}", *e.args[1:]) from None
+        raise FormatError(f"{path}: {e}", e.code) from None
     if verify:
         result = model.verify()
         if result["ok"] is False:

@@ -10,7 +10,14 @@ class GraphError(LstmRtError, ValueError):
 
 
 class FormatError(LstmRtError, ValueError):
-    """Bytes are not a valid ``.lrt`` file, or are of a version this runtime does not read."""
+    """Bytes are not a valid ``.lrt`` file, or are of a version this runtime does not read.
+
+    ``code`` is the core's error code (``lrt_error`` in ``lstm_rt.h``), or None.
+    """
+
+    def __init__(self, message: str, code: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class InputError(LstmRtError, ValueError):

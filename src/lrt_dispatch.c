@@ -3,11 +3,11 @@
 
 #include "lrt_kernels.h"
 
-extern const lrt_kernels lrt_kernels_avx512, lrt_kernels_avx2, lrt_kernels_neon, lrt_kernels_portable;
+extern const lrt_kernels lrt_kernels_avx512, lrt_kernels_avx2, lrt_kernels_neon, lrt_kernels_nofma, lrt_kernels_portable;
 
 static const lrt_kernels *const TABLES[] = {
 #if defined(LRT_HAVE_X86_KERNELS)
-    &lrt_kernels_avx512, &lrt_kernels_avx2,
+    &lrt_kernels_avx512, &lrt_kernels_avx2, &lrt_kernels_nofma,
 #endif
 #if defined(LRT_HAVE_NEON_KERNELS)
     &lrt_kernels_neon,
@@ -21,7 +21,7 @@ const lrt_kernels *lrt_kernels_at(unsigned i) { return i < N_TABLES ? TABLES[i] 
 const lrt_kernels *lrt_kernels_best(void)
 {
     unsigned i = 0;
-    while (!TABLES[i]->usable()) /* the portable table, the last, always is */
+    while (!TABLES[i]->usable()) /* the last is usable everywhere */
         i++;
     return TABLES[i];
 }

@@ -129,7 +129,7 @@ struct lrt_session {
     void **buffers;    /* per value: storage inside the session, or NULL */
     lrt_view *views;   /* per value, set for each call; no data: nobody reads it */
     float *pre;        /* input projections: [direction][step][row][panel order] */
-    size_t pre_direction;
+    size_t pre_direction, pre_floats;
     float *extra;      /* r * h or unprojected h: [direction][row][stride] */
     size_t extra_direction;
     float **out_rows;  /* [lane][row] */

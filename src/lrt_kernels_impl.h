@@ -102,7 +102,8 @@ static LRT_INLINE vf sigmoid_times_tanh(vf a, vf b)
     return v_div(v_mul(num_a, num_b), v_mul(den_a, den_b));
 }
 
-/* log(a) for normal a > 0: a = 2^e m with m in [sqrt(1/2), sqrt(2)), minimax fit in m - 1. */
+/* log(a) for normal a > 0: a = 2^e m with m in [sqrt(1/2), sqrt(2)), minimax fit in m - 1.
+ * NaN for what is not finite. */
 static LRT_INLINE vf log_positive(vf a)
 {
     vf e = v_exponent(a), m = v_mantissa(a);
@@ -120,7 +121,7 @@ static LRT_INLINE vf log_positive(vf a)
     q = v_fma(q, t, v_set1(0.33333313f));
     vf tail = v_fma(v_mul(t2, t), q, v_mul(e, v_set1(0x1.7f7d1cp-20f)));
     tail = v_fma(v_set1(-0.5f), t2, tail);
-    return v_fma(e, v_set1(0x1.62e4p-1f), v_add(t, tail));
+    return v_add(v_fma(e, v_set1(0x1.62e4p-1f), v_add(t, tail)), v_sub(a, a));
 }
 
 /* log(1 + exp(x)) = max(x, 0) + log1p(u) with u = exp(-|x|); the quotient restores what 1 + u lost. */
@@ -191,7 +192,8 @@ static vf activation(const lrt_act *act, vf x)
         return v_mul(v_set1(SELU_SCALE), where_negative(x, v_mul(v_set1(SELU_ALPHA), expm1_nonpositive(x)), x));
     case LRT_ACT_SOFTPLUS: return act_softplus(x);
     case LRT_ACT_SOFTSIGN: return v_div(x, v_add(v_set1(1.0f), v_abs(x)));
-    case LRT_ACT_SWISH: return v_mul(x, act_sigmoid(x));
+    case LRT_ACT_SWISH: /* sigmoid never reaches 0, which large negative x would show */
+        return v_select(v_lt(x, v_set1(-EXP_LIMIT)), v_set1(0.0f), v_mul(x, act_sigmoid(x)));
     case LRT_ACT_GELU: return act_gelu(x);
     case LRT_ACT_GELU_TANH: return act_gelu_tanh(x);
     default: return x;
@@ -721,8 +723,8 @@ static LRT_INLINE void width_gates(const lrt_step_args *a, uint32_t row, uint32_
     gate_at at;
     at.row = row;
     at.width = width;
-    at.lanes = width < VL ? width : VL;
-    LRT_UNROLL for (uint32_t u = 0; u < width; u += VL) {
+    at.lanes = VL <= 4 || width >= VL ? VL : width;
+    for (uint32_t u = 0; u < width; u += VL) {
         at.unit = unit + u;
         at.z = z + u;
         at.pre = (size_t)unit * pre_gates + u;
@@ -730,11 +732,14 @@ static LRT_INLINE void width_gates(const lrt_step_args *a, uint32_t row, uint32_
     }
 }
 
-/* Gates of one row of one panel; constant widths make each case free of branches. */
+/* Gates of one row of one panel. Panels are at least 4 wide: only with wider vectors does it help to
+ * make the widths constants, and so each case free of branches. */
 static LRT_INLINE void panel_gates(const lrt_step_args *a, uint32_t row, uint32_t unit, uint32_t width,
                                    const float *z, uint32_t pre_gates, gate_fn *gates)
 {
-    if (width == LRT_PANEL)
+    if (VL <= 4)
+        width_gates(a, row, unit, width, z, pre_gates, gates);
+    else if (width == LRT_PANEL)
         width_gates(a, row, unit, LRT_PANEL, z, pre_gates, gates);
     else if (width == 8)
         width_gates(a, row, unit, 8, z, pre_gates, gates);
@@ -749,13 +754,13 @@ static LRT_INLINE void run_group(const lrt_step_args *a, const row_group *g, con
 {
     LRT_ALIGNED float buf[TILE_ROW];
     const uint32_t n = a->m.gates, unit8 = g->unit + g->panels * LRT_PANEL, unit4 = unit8 + g->has8 * 8;
+    const uint32_t end = unit4 + g->has4 * 4;
     row_product(&a->m, g, init + (size_t)g->unit * n, a->h_prev, buf);
-    for (uint32_t q = 0; q < g->panels; q++)
-        width_gates(a, 0, g->unit + q * LRT_PANEL, LRT_PANEL, buf + (size_t)q * LRT_PANEL * n, pre_gates, gates);
-    if (g->has8)
-        width_gates(a, 0, unit8, 8, buf + (size_t)(unit8 - g->unit) * n, pre_gates, gates);
-    if (g->has4)
-        width_gates(a, 0, unit4, 4, buf + (size_t)(unit4 - g->unit) * n, pre_gates, gates);
+    for (uint32_t unit = g->unit; unit < end;) {
+        uint32_t width = unit < unit8 ? LRT_PANEL : unit < unit4 ? 8 : 4;
+        panel_gates(a, 0, unit, width, buf + (size_t)(unit - g->unit) * n, pre_gates, gates);
+        unit += width;
+    }
 }
 
 /* One row. Walked backwards every other step, weights that just exceed a cache are read first where

@@ -30,7 +30,7 @@ const char *lrt_error_text(int error)
     case LRT_E_NODE_ATTR: return "an attribute of a node is out of range";
     case LRT_E_NODE_TENSOR: return "a weight of a node is missing, unexpected or of the wrong shape";
     case LRT_E_INTERFACE: return "its lists of inputs and outputs are wrong";
-    case LRT_E_STRING: return "a name or the metadata lies outside the file";
+    case LRT_E_STRING: return "a name lies outside its table of names";
     case LRT_E_SELFTEST: return "its self-test record is wrong";
     case LRT_E_CHECKSUM: return "the checksum does not match: the file is damaged";
     case LRT_E_ARGUMENT: return "a NULL or out-of-range argument";

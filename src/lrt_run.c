@@ -330,6 +330,7 @@ typedef struct {
     uint32_t mask;          /* value or LRT_NONE */
     uint32_t seq;           /* value or LRT_NONE when nobody reads it */
     size_t pre_row;         /* floats of one row of pre-activations */
+    lrt_step_args first, second; /* of the phases of a step; what changes from step to step is set there */
 } part;
 
 static void sync(const part *j)
@@ -428,28 +429,42 @@ static int is_active(const part *j, uint32_t n, uint32_t s, int *masked)
     return !*masked;
 }
 
-static void step_args(const part *j, uint32_t slot, uint32_t n0, uint32_t n1, float **out, lrt_step_args *a)
+/* What stays the same over the steps of a direction. */
+static void fixed_args(part *j)
+{
+    const lrt_recurrent *rec = j->rec;
+    lrt_step_args *a = &j->first;
+    memset(a, 0, sizeof *a);
+    a->m = j->dir->w_hh;
+    a->bias_hh = j->dir->bias_hh;
+    a->pre_row = (ptrdiff_t)j->pre_row;
+    a->h_prev_row = a->h_next_row = (ptrdiff_t)rec->h_stride;
+    a->c_row = (ptrdiff_t)rec->c_stride;
+    a->peephole = j->dir->peephole;
+    memcpy(a->act, rec->act, sizeof a->act);
+    a->clip = rec->clip;
+    a->p0 = j->p0;
+    a->p1 = j->p1;
+    if (!j->dir->w_extra.w)
+        return;
+    j->second = *a; /* only the GRU's; the projection of an LSTM is a product of its own */
+    j->second.m = j->dir->w_extra;
+    j->second.bias_hh = j->dir->bias_extra;
+    j->second.h_old_row = a->h_prev_row;
+    j->second.h_prev_row = a->h_next_row = (ptrdiff_t)rec->c_stride;
+}
+
+static void aim(const part *j, lrt_step_args *a, uint32_t slot, uint32_t n0, uint32_t n1, float **out)
 {
     const lrt_recurrent *rec = j->rec;
     const lrt_direction *dir = j->dir;
-    memset(a, 0, sizeof *a);
-    a->m = dir->w_hh;
-    a->bias_hh = dir->bias_hh;
     a->pre = pre_at(j, slot, n0);
-    a->pre_row = (ptrdiff_t)j->pre_row;
     a->h_prev = dir->h[dir->parity] + (size_t)n0 * rec->h_stride;
     a->h_next = dir->h[!dir->parity] + (size_t)n0 * rec->h_stride;
-    a->h_prev_row = a->h_next_row = (ptrdiff_t)rec->h_stride;
     if (dir->c)
         a->c = dir->c + (size_t)n0 * rec->c_stride;
-    a->c_row = (ptrdiff_t)rec->c_stride;
     a->out = j->seq != LRT_NONE ? out + n0 : NULL;
-    a->peephole = dir->peephole;
-    memcpy(a->act, rec->act, sizeof a->act);
-    a->clip = rec->clip;
     a->rows = n1 - n0;
-    a->p0 = j->p0;
-    a->p1 = j->p1;
     a->backward = (int)(slot & 1u);
 }
 
@@ -473,52 +488,49 @@ static void project_h(const part *j, const float *m, uint32_t n0, uint32_t n1, f
         memcpy(out[n] + from, a.y + (size_t)(n - n0) * rec->h_stride + from, (to - from) * sizeof(float));
 }
 
-/* The phases of one step of rows n0 to n1, all active. A phase's results are whole only after sync. */
-static void step_first(const part *j, uint32_t slot, uint32_t n0, uint32_t n1, float **out)
+static float *scratch_at(const part *j, uint32_t n)
 {
     const lrt_session *ses = j->r->s;
-    lrt_step_args a;
-    step_args(j, slot, n0, n1, out, &a);
-    if (j->rec->op == LRT_OP_RNN) {
-        ses->k->rnn_step(&a);
-    } else if (j->rec->op == LRT_OP_GRU && j->rec->flags & LRT_RESET_AFTER) {
-        ses->k->gru_step(&a);
-    } else if (j->rec->op == LRT_OP_LSTM && !j->dir->w_extra.w) {
-        ses->k->lstm_step(&a);
-    } else { /* the step goes to scratch, step_second makes h of it */
-        a.h_next = ses->extra + j->d * ses->extra_direction + (size_t)n0 * j->rec->c_stride;
-        a.h_next_row = (ptrdiff_t)j->rec->c_stride;
-        a.out = NULL;
-        if (j->rec->op == LRT_OP_LSTM)
-            ses->k->lstm_step(&a);
-        else
-            ses->k->gru_reset_step(&a);
-    }
+    return ses->extra + j->d * ses->extra_direction + (size_t)n * j->rec->c_stride;
 }
 
-static void step_second(const part *j, uint32_t slot, uint32_t n0, uint32_t n1, float **out)
+/* The phases of one step of rows n0 to n1, all active. A phase's results are whole only after sync. */
+static void step_first(part *j, uint32_t slot, uint32_t n0, uint32_t n1, float **out)
 {
-    const lrt_session *ses = j->r->s;
-    const float *scratch = ses->extra + j->d * ses->extra_direction + (size_t)n0 * j->rec->c_stride;
-    lrt_step_args a;
+    const lrt_kernels *k = j->r->s->k;
+    lrt_step_args *a = &j->first;
+    aim(j, a, slot, n0, n1, out);
+    if (j->dir->w_extra.w) { /* to scratch; step_second makes h of it */
+        a->h_next = scratch_at(j, n0);
+        a->out = NULL;
+    }
+    if (j->rec->op == LRT_OP_LSTM)
+        k->lstm_step(a);
+    else if (j->rec->op == LRT_OP_RNN)
+        k->rnn_step(a);
+    else if (j->rec->flags & LRT_RESET_AFTER)
+        k->gru_step(a);
+    else
+        k->gru_reset_step(a);
+}
+
+static void step_second(part *j, uint32_t slot, uint32_t n0, uint32_t n1, float **out)
+{
+    lrt_step_args *a = &j->second;
     if (j->rec->op == LRT_OP_LSTM) {
-        project_h(j, scratch, n0, n1, out);
+        project_h(j, scratch_at(j, n0), n0, n1, out);
         return;
     }
-    step_args(j, slot, n0, n1, out, &a);
-    a.m = j->dir->w_extra;
-    a.bias_hh = j->dir->bias_extra;
-    a.h_old = a.h_prev;
-    a.h_old_row = a.h_prev_row;
-    a.h_prev = scratch;
-    a.h_prev_row = (ptrdiff_t)j->rec->c_stride;
-    ses->k->gru_candidate_step(&a);
+    aim(j, a, slot, n0, n1, out);
+    a->h_old = a->h_prev;
+    a->h_prev = scratch_at(j, n0);
+    j->r->s->k->gru_candidate_step(a);
 }
 
-typedef void phase_fn(const part *j, uint32_t slot, uint32_t n0, uint32_t n1, float **out);
+typedef void phase_fn(part *j, uint32_t slot, uint32_t n0, uint32_t n1, float **out);
 
 /* Calls the phase on each run of active rows. */
-static void for_active(const part *j, uint32_t s, uint32_t slot, float **out, phase_fn *phase)
+static void for_active(part *j, uint32_t s, uint32_t slot, float **out, phase_fn *phase)
 {
     uint32_t first = j->n0;
     int masked;
@@ -550,7 +562,7 @@ static void hold_inactive(const part *j, uint32_t s)
     }
 }
 
-static void run_step(const part *j, uint32_t s, uint32_t slot, float **out)
+static void run_step(part *j, uint32_t s, uint32_t slot, float **out)
 {
     int two_phases = j->dir->w_extra.w != NULL;
     if (j->seq != LRT_NONE)
@@ -580,6 +592,7 @@ static void run_direction(part *j)
     float **out = ses->out_rows + (size_t)(2 * j->r->lane + j->d) * ses->limits.batch;
     lrt_direction local = *j->dir; /* lanes count steps each for itself */
     j->dir = &local;
+    fixed_args(j);
     for (uint32_t s0 = 0; s0 < steps; s0 += at_once) {
         uint32_t count = smaller(at_once, steps - s0);
         project(j, s0, count);

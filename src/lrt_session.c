@@ -152,22 +152,32 @@ static void plan_recurrent(arena *a, const lrt_model *m, const lrt_limits *limit
 /* Scratch is shared by all recurrent layers: as much as the largest needs. */
 typedef struct {
     uint64_t pre, extra;
+    uint32_t n_dir;
 } scratch;
 
-static void need_scratch(arena *a, scratch *need, const lrt_limits *limits, const lrt_recurrent *rec)
+/* Rows of projection that any batch up to the session's has at once: few rows take more steps. */
+static uint64_t project_rows(const lrt_limits *limits, uint32_t steps)
 {
-    /* Smaller batches than the session's project more steps at once: n * project_steps(n) rows. */
-    uint64_t rows = limits->batch > LRT_PROJECT_ROWS ? limits->batch : LRT_PROJECT_ROWS;
-    uint64_t pre = times(a, rows, (uint64_t)lrt_gates(rec->op) * lrt_padded_units(rec->hidden));
-    uint64_t extra = times(a, limits->batch, rec->c_stride);
+    uint64_t most = limits->batch > LRT_PROJECT_ROWS ? limits->batch : LRT_PROJECT_ROWS;
+    uint64_t all = (uint64_t)limits->batch * (steps ? steps : 1);
+    return all < most ? all : most;
+}
+
+static void need_scratch(arena *a, scratch *need, const lrt_limits *limits, const lrt_recurrent *rec, uint32_t steps)
+{
+    uint64_t gates = (uint64_t)lrt_gates(rec->op) * lrt_padded_units(rec->hidden);
+    uint64_t pre = times(a, project_rows(limits, steps), gates);
+    uint64_t extra = times(a, limits->batch, rec->dir[0].w_extra.w ? rec->c_stride : 0);
     need->pre = pre > need->pre ? pre : need->pre;
     need->extra = extra > need->extra ? extra : need->extra;
+    need->n_dir = rec->n_dir > need->n_dir ? rec->n_dir : need->n_dir;
 }
 
 /* s is NULL when only measuring. */
 static void lay_out(arena *a, lrt_session *s, const lrt_model *m, const lrt_limits *limits)
 {
-    scratch need = {0, 0};
+    scratch need = {0, 0, 0};
+    const uint32_t chunk = chunk_of(m, limits);
     lrt_session *at = (lrt_session *)take(a, 1, sizeof *at);
     lrt_session dummy;
     if (!s)
@@ -193,7 +203,7 @@ static void lay_out(arena *a, lrt_session *s, const lrt_model *m, const lrt_limi
             place = (lrt_recurrent *)take(a, 1, sizeof *place);
             place = s ? place : &rec;
             plan_recurrent(a, m, limits, &n, place);
-            need_scratch(a, &need, limits, place);
+            need_scratch(a, &need, limits, place, chunk ? chunk : limits->steps[lrt_read_value(m, n.in[0]).axis]);
             at->n_slots += place->explicit_state ? 0 : n.op == LRT_OP_LSTM ? 2 : 1;
         }
         if (s) {
@@ -202,9 +212,10 @@ static void lay_out(arena *a, lrt_session *s, const lrt_model *m, const lrt_limi
         }
     }
     at->pre_direction = (size_t)((need.pre + LRT_PANEL - 1) / LRT_PANEL * LRT_PANEL);
-    at->pre = take_floats(a, 2 * (uint64_t)at->pre_direction + LRT_OVERREAD, 1);
+    at->pre_floats = need.n_dir * at->pre_direction + LRT_OVERREAD;
+    at->pre = take_floats(a, at->pre_floats, 1);
     at->extra_direction = (size_t)need.extra;
-    at->extra = take_floats(a, 2 * need.extra, 1);
+    at->extra = take_floats(a, need.n_dir * need.extra, 1);
     at->out_rows = (float **)take(a, times(a, limits->lanes, limits->batch), 2 * sizeof(float *));
 }
 
@@ -242,7 +253,7 @@ int lrt_session_init(lrt_session **session, const lrt_model *model, const lrt_ke
     (*session)->chunk = chunk_of(model, limits);
     /* Scratch is read before it is written only in lanes that are thrown away; zero is the one
      * content that is cheap there whatever the CPU makes of denormals. */
-    memset((*session)->pre, 0, (2 * (*session)->pre_direction + LRT_OVERREAD) * sizeof(float));
+    memset((*session)->pre, 0, (*session)->pre_floats * sizeof(float));
     lrt_session_reset(*session);
     return LRT_OK;
 }

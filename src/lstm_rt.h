@@ -46,7 +46,7 @@ typedef enum {
     LRT_E_NODE_ATTR = 14,   /* a node's attribute is out of range */
     LRT_E_NODE_TENSOR = 15, /* a node's weight is missing, unexpected, or of the wrong shape */
     LRT_E_INTERFACE = 16,   /* the lists of inputs or outputs are wrong */
-    LRT_E_STRING = 17,      /* a name or the metadata lies outside the blob */
+    LRT_E_STRING = 17,      /* a name lies outside the table of names */
     LRT_E_SELFTEST = 18,    /* the self-test record is wrong */
     LRT_E_CHECKSUM = 19,    /* the checksum does not match (lrt_model_check only) */
     /* A call is wrong. */

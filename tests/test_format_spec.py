@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from graphs import cell_weights, every_op_graph, inputs_for, recurrent_graph, weights
 
-from lstm_rt import Model
+from lstm_rt import FormatError, Model
 from lstm_rt.format import dumps
 from lstm_rt.graph import ACTIVATIONS, NOT_ELEMENTWISE, Activation, Graph, SelfTest
 
@@ -386,6 +386,108 @@ def test_size():
     assert got["test"] is not None
     raw = 4 * (4 * 20 * (1 + 20 + 1) + 20 + 1)  # one bias: the two of PyTorch are added
     assert len(blob) <= 1.25 * raw + 2048
+
+
+# ---- the errors that the text names, one broken rule at a time
+
+
+E = {"SHORT": 1, "MAGIC": 2, "VERSION": 3, "SIZE": 4, "COUNTS": 7, "TABLES": 8, "TENSOR": 9, "VALUE": 10, "OP": 11,
+     "NODE_INPUT": 12, "NODE_OUTPUT": 13, "NODE_ATTR": 14, "NODE_TENSOR": 15, "INTERFACE": 16, "STRING": 17,
+     "SELFTEST": 18}  # fmt: skip
+NAN = 0x7FC00000
+#: (error, table, record, offset in the record, type, new value); tables as in section 1
+BROKEN = [
+    ("MAGIC", "header", 0, 0, "B", 0), ("VERSION", "header", 0, 8, "I", 2), ("VERSION", "header", 0, 8, "I", 0),
+    ("SIZE", "header", 0, 16, "Q", 1 << 40), ("COUNTS", "header", 0, 24, "I", 9),
+    ("COUNTS", "header", 0, 28, "I", 0), ("COUNTS", "header", 0, 28, "I", 4097), ("COUNTS", "header", 0, 32, "I", 0),
+    ("COUNTS", "header", 0, 32, "I", 4097), ("COUNTS", "header", 0, 36, "I", 4097),
+    ("COUNTS", "header", 0, 40, "I", 0), ("COUNTS", "header", 0, 40, "I", 65), ("COUNTS", "header", 0, 44, "I", 0),
+    ("COUNTS", "header", 0, 44, "I", 65), ("COUNTS", "header", 0, 48, "I", 2),
+    ("TABLES", "header", 0, 32, "I", 4096), ("TABLES", "header", 0, 52, "I", 1 << 30),
+    ("TABLES", "header", 0, 56, "I", NONE), ("TABLES", "header", 0, 60, "B", 1),
+    ("TABLES", "header", 0, 127, "B", 1), ("VALUE", "values", 0, 0, "B", 0), ("VALUE", "values", 0, 0, "B", 6),
+    ("VALUE", "values", 0, 1, "B", 1), ("VALUE", "values", 0, 1, "B", 255), ("VALUE", "values", 0, 2, "H", 1),
+    ("VALUE", "values", 0, 4, "I", 0), ("VALUE", "values", 0, 4, "I", (1 << 20) + 1),
+    ("VALUE", "values", 2, 1, "B", 0), ("VALUE", "values", 0, 16, "B", 1), ("VALUE", "values", 0, 31, "B", 1),
+    ("STRING", "values", 0, 8, "I", 1 << 20), ("STRING", "values", 0, 12, "I", NONE),
+    ("TENSOR", "tensors", 0, 0, "Q", 64), ("TENSOR", "tensors", 0, 0, "Q", 1 << 40),
+    ("TENSOR", "tensors", 0, 8, "Q", 4), ("TENSOR", "tensors", 0, 16, "B", 0), ("TENSOR", "tensors", 0, 16, "B", 3),
+    ("TENSOR", "tensors", 0, 17, "B", 3), ("TENSOR", "tensors", 0, 18, "H", 0), ("TENSOR", "tensors", 0, 18, "H", 5),
+    ("TENSOR", "tensors", 0, 20, "I", 0), ("TENSOR", "tensors", 0, 24, "I", 0), ("TENSOR", "tensors", 0, 28, "I", 1),
+    ("OP", "nodes", 0, 0, "H", 0), ("OP", "nodes", 0, 0, "H", 19), ("NODE_INPUT", "nodes", 0, 2, "H", 7),
+    ("NODE_INPUT", "nodes", 0, 2, "H", 3), ("NODE_OUTPUT", "nodes", 0, 4, "H", 4),
+    ("NODE_OUTPUT", "nodes", 0, 4, "H", 2), ("NODE_TENSOR", "nodes", 0, 6, "H", 13),
+    ("NODE_TENSOR", "nodes", 0, 6, "H", 12), ("NODE_INPUT", "nodes", 0, 8, "I", 1),
+    ("NODE_INPUT", "nodes", 0, 8, "I", NONE), ("NODE_INPUT", "nodes", 0, 12, "I", 0),
+    ("NODE_INPUT", "nodes", 0, 20, "I", 0), ("NODE_OUTPUT", "nodes", 0, 32, "I", 0),
+    ("NODE_OUTPUT", "nodes", 0, 36, "I", 3), ("NODE_TENSOR", "nodes", 0, 44, "I", NONE),
+    ("NODE_TENSOR", "nodes", 0, 44, "I", 2), ("NODE_TENSOR", "nodes", 0, 44, "I", 4096),
+    ("NODE_TENSOR", "nodes", 0, 56, "I", 0), ("NODE_ATTR", "nodes", 0, 92, "I", 0),
+    ("NODE_ATTR", "nodes", 0, 96, "I", 4), ("NODE_ATTR", "nodes", 0, 100, "I", (1 << 20) + 1),
+    ("NODE_TENSOR", "nodes", 0, 100, "I", 7), ("NODE_TENSOR", "nodes", 0, 104, "I", 2),
+    ("NODE_ATTR", "nodes", 0, 104, "I", 4), ("NODE_ATTR", "nodes", 0, 104, "I", 16),
+    ("NODE_ATTR", "nodes", 0, 108, "I", NAN), ("NODE_ATTR", "nodes", 0, 108, "f", -1.0),
+    ("NODE_ATTR", "nodes", 0, 112, "I", 13), ("NODE_ATTR", "nodes", 0, 116, "I", NAN),
+    ("NODE_TENSOR", "nodes", 0, 64, "I", 1), ("NODE_ATTR", "nodes", 1, 92, "I", 15),
+    ("NODE_INPUT", "nodes", 1, 8, "I", 4), ("INTERFACE", "outputs", 0, 0, "I", 0),
+    ("INTERFACE", "outputs", 0, 0, "I", 5), ("INTERFACE", "outputs", 1, 0, "I", 4),
+    ("SELFTEST", "test", 0, 0, "I", 0), ("SELFTEST", "test", 0, 0, "I", 4097), ("SELFTEST", "test", 0, 12, "I", 1),
+    ("SELFTEST", "test", 0, 16, "I", 5), ("SELFTEST", "test", 0, 20, "I", 4096), ("SELFTEST", "test", 0, 24, "I", 0),
+]  # fmt: skip
+RECORD = {"header": 0, "values": 32, "nodes": 160, "tensors": 32, "outputs": 4, "test": 0}
+
+
+@pytest.fixture(scope="module")
+def small():
+    """An lstm, a dense layer, two outputs and a self-test; where its tables begin. Values: x, seq, h_n, c_n, y."""
+    rng, g = np.random.default_rng(0), Graph()
+    x = g.input("x", "seq", 3)
+    seq, h, _ = g.recurrent("lstm", x, cell_weights(rng, "lstm", 3, 5), hidden_size=5)
+    g.output(g.dense(seq, weights(rng, 2, 5), weights(rng, 2), "relu"), "y")
+    g.output(h, "h")
+    blob, got = check(with_selftest(g, batch=2))
+    n_values, n_nodes, n_tensors = len(got["values"]), len(got["nodes"]), u32s(blob, 36, 1)[0]
+    at = {"header": 0, "values": 128, "nodes": 128 + 32 * n_values}
+    at["tensors"] = at["nodes"] + 160 * n_nodes
+    at["outputs"] = at["tensors"] + 32 * n_tensors
+    at["test"] = at["outputs"] + 4 * 2
+    assert (n_values, n_nodes, n_tensors) == (5, 2, 8)
+    return blob, at
+
+
+def code_of(blob):
+    """The core's error code for these bytes, 0 when they are valid."""
+    try:
+        Model(bytes(blob))
+    except FormatError as e:
+        return getattr(e, "code", None) or e.args[1]
+    return 0
+
+
+@pytest.mark.parametrize("case", BROKEN, ids=lambda c: "-".join(map(str, c)))
+def test_each_broken_rule_is_its_error(small, case):
+    error, table, record, offset, kind, value = case
+    blob, at = bytearray(small[0]), small[1][table] + RECORD[table] * record + offset
+    assert code_of(blob) == 0
+    struct.pack_into("<" + kind, blob, at, value)
+    assert code_of(blob) == E[error]
+
+
+def test_length_of_the_file(small):
+    blob = small[0]
+    assert [code_of(blob[:n]) for n in (1, 7, 8, 127, 128, len(blob) - 1)] == [1, 1, 1, 1, 4, 4]
+    assert code_of(b"\x89PNG\r\n\x1a\n") == E["MAGIC"]
+    assert code_of(blob + b"\0") == E["SIZE"]
+
+
+def test_what_the_text_leaves_free(small):
+    """Unused entries and attributes, bytes between tensors, the checksum: not looked at when opening."""
+    blob, at = bytearray(small[0]), small[1]
+    struct.pack_into("<I", blob, at["nodes"] + 160 + 8 + 4, 77)  # an input that dense does not have
+    struct.pack_into("<I", blob, at["nodes"] + 92 + 4 * 16, 77)  # the last attribute
+    struct.pack_into("<I", blob, 12, 77)
+    blob[-1] = 77
+    assert code_of(blob) == 0
 
 
 def test_the_worked_examples_of_the_text():

@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 from lstm_rt_tools import from_keras, reference
 
+import lstm_rt.format
 from lstm_rt.errors import ConvertError
 from lstm_rt.graph import Graph
 
@@ -414,11 +415,12 @@ def run_keras(model: Any, inputs: dict[str, np.ndarray], outputs: list[str]) -> 
 def check(model: Any, graph: Graph, n: int, t: int, atol: float = 1e-5) -> None:
     inputs = make_inputs(graph, np.random.default_rng(n * 1000 + t), n, t)
     expected = run_keras(model, inputs, names(graph)[1])
-    actual = reference.run(graph, inputs)
-    assert len(actual) == len(expected)
-    for a, e in zip(actual, expected, strict=True):
-        assert a.shape == e.shape
-        np.testing.assert_allclose(a, e, rtol=0, atol=atol)
+    compiled = lstm_rt.Model(lstm_rt.format.dumps(graph))(**inputs)
+    for actual in (reference.run(graph, inputs), compiled if isinstance(compiled, tuple) else (compiled,)):
+        assert len(actual) == len(expected)
+        for a, e in zip(actual, expected, strict=True):
+            assert a.shape == e.shape
+            np.testing.assert_allclose(a, e, rtol=0, atol=atol)
 
 
 def assert_same(a: Graph, b: Graph) -> None:
@@ -450,11 +452,16 @@ def test_against_keras(case: str, tmp_path: Path) -> None:
         check(model, graph, n, t)
 
 
-@pytest.mark.parametrize("case", ["bi-LSTM-concat-True", "bi-GRU-before-sum-True", "stacked-lstm"])
+LONG = [f"bi-{kind}-{mode}" for kind in KINDS for mode in ("concat-True", "sum-False")]
+
+
+@pytest.mark.parametrize("case", [*LONG, "stacked-lstm", "rnn-stacked", "initial-state", "explicit-mask"])
 def test_long_sequences(case: str) -> None:
     model = CASES[case]()
     randomise(model, np.random.default_rng(8))
-    check(model, from_keras(model), 2, 200)
+    graph = from_keras(model)
+    for n in (1, 5):
+        check(model, graph, n, 200)
 
 
 # -- names and facts -------------------------------------------------------------------------------

@@ -16,7 +16,10 @@ import pytest
 from lstm_rt_tools import reference
 from lstm_rt_tools.from_torch import from_torch
 
+import lstm_rt
+from lstm_rt import Model
 from lstm_rt.errors import ConvertError
+from lstm_rt.format import dumps
 from lstm_rt.graph import Graph
 
 DATA = Path(__file__).parent / "data"
@@ -90,7 +93,8 @@ def test_ergo() -> None:
 def test_small_arch_and_its_defaults() -> None:
     graph = from_torch({"module." + k: v for k, v in small_state().items()}, arch=SMALL)
     assert [n.op for n in graph.nodes] == ["lstm", "dense"]
-    assert names(graph, graph.inputs) == ["x"] and names(graph, graph.outputs) == ["output"]
+    assert names(graph, graph.inputs) == ["x"]
+    assert names(graph, graph.outputs) == ["output"]
     assert graph.values[graph.inputs[0]].size == 3
 
 
@@ -149,7 +153,8 @@ def test_arch_states_cells_and_many_ops() -> None:
     toml = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
     graph = from_torch(state, arch=toml.load(path))
     y, steps = reference.run(graph, {"ids": [[1, 2, 3], [0, 6, 5]]})
-    assert y.shape == (2, 12) and steps.shape == (2, 3, 6)
+    assert y.shape == (2, 12)
+    assert steps.shape == (2, 3, 6)
     assert graph.nodes[-1].attrs["activation"].alpha == 0.3
 
 
@@ -292,6 +297,7 @@ def test_the_reader_itself_needs_no_torch() -> None:
 def torch() -> Any:
     module = pytest.importorskip("torch")
     module.manual_seed(0)
+    module.set_num_threads(1)  # its own threads cost more than they help here
     return module
 
 
@@ -318,11 +324,20 @@ def user_module(torch: Any, forward: Callable[..., Any], kind: str = "LSTM", hea
     return User()
 
 
+def compiled(graph: Graph, inputs: Any, **kw: Any) -> tuple[np.ndarray, ...]:
+    """The outputs of the compiled runtime."""
+    result = Model(dumps(graph))(*(np.ascontiguousarray(a) for a in inputs), **kw)
+    return result if isinstance(result, tuple) else (result,)
+
+
 def check_selftest(graph: Graph) -> None:
-    """The self test comes from torch, so it judges the graph."""
+    """The self test comes from torch, so it judges the graph, and the runtime too."""
     assert graph.selftest is not None
-    for mine, theirs in zip(reference.run(graph, graph.selftest.inputs), graph.selftest.outputs, strict=True):
-        np.testing.assert_allclose(mine, theirs, atol=1e-5, rtol=1e-5)
+    inputs, outputs = graph.selftest.inputs, graph.selftest.outputs
+    for results in (reference.run(graph, inputs), compiled(graph, inputs)):
+        for mine, theirs in zip(results, outputs, strict=True):
+            assert mine.shape == theirs.shape
+            np.testing.assert_allclose(mine, theirs, atol=1e-5, rtol=1e-5)
 
 
 SINGLE: dict[str, Callable[[Any], Any]] = {
@@ -348,7 +363,109 @@ def test_single_layers(torch: Any, which: str) -> None:
     assert from_torch(module).selftest is None  # without an example: checked, but nothing kept
 
 
-ACTIVATIONS = ["ReLU()", "Sigmoid()", "Tanh()", "Hardsigmoid()", "LeakyReLU(0.3)", "ELU(0.7)", "SELU()", "Softplus()", "Softsign()", "SiLU()", "GELU()", 'GELU("tanh")', "Softmax(-1)", "LogSoftmax(2)", "Identity()", "Dropout(0.3)"]
+#: kind and options -> layer, for the runtime itself; what torch.nn has in the way of recurrent layers.
+OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
+    "plain": ("LSTM", {}),
+    "bidirectional": ("LSTM", {"bidirectional": True}),
+    "stacked": ("LSTM", {"num_layers": 3}),
+    "stacked bidirectional": ("LSTM", {"num_layers": 2, "bidirectional": True}),
+    "projected": ("LSTM", {"proj_size": 6}),
+    "projected, stacked, bidirectional": ("LSTM", {"proj_size": 6, "num_layers": 2, "bidirectional": True}),
+    "no bias": ("LSTM", {"bias": False}),
+    "gru": ("GRU", {}),
+    "gru bidirectional": ("GRU", {"bidirectional": True}),
+    "gru stacked bidirectional": ("GRU", {"num_layers": 2, "bidirectional": True}),
+    "gru no bias": ("GRU", {"bias": False}),
+    "rnn tanh": ("RNN", {}),
+    "rnn relu": ("RNN", {"nonlinearity": "relu"}),
+    "rnn stacked bidirectional": ("RNN", {"num_layers": 2, "bidirectional": True}),
+    "rnn no bias": ("RNN", {"bias": False}),
+}
+
+
+@pytest.mark.parametrize(("which", "hidden"), [*((which, 21) for which in OPTIONS), ("plain", 8), ("gru", 8)])
+def test_runtime_against_torch(torch: Any, which: str, hidden: int) -> None:
+    """Outputs and final states, from zero and from given states, whole, unbatched and in packed batches."""
+    kind, options = OPTIONS[which]
+    layer = getattr(torch.nn, kind)(5, hidden, batch_first=True, **options)
+    model = Model(dumps(from_torch(layer)))
+    lists = as_lists(layer)
+    from_arrays = getattr(lstm_rt, kind)(
+        **lists, bidirectional=layer.bidirectional, **{k: v for k, v in options.items() if k == "nonlinearity"}
+    )
+    for batch, steps in [(n, t) for n in (1, 5) for t in (1, 17, 200)]:
+        x = torch.randn(batch, steps, 5)
+        with torch.no_grad():
+            y, state = layer(x)
+            again, final = layer(x, state)
+            unbatched, last = layer(x[0])
+        for made in (model, from_arrays):
+            mine, mine_state = made(x.numpy(), return_state=True)
+            close(mine, y)
+            close(mine_state, state)
+            mine, mine_state = made(x.numpy(), state=mine_state, return_state=True)
+            close(mine, again)
+            close(mine_state, final)
+            mine, mine_state = made(x[0].numpy(), return_state=True)
+            close(mine, unbatched)
+            close(mine_state, last)
+
+
+@pytest.mark.parametrize("which", OPTIONS)
+def test_runtime_lengths_against_packed_sequences(torch: Any, which: str) -> None:
+    kind, options = OPTIONS[which]
+    layer = getattr(torch.nn, kind)(5, 9, batch_first=True, **options)
+    model = Model(dumps(from_torch(layer)))
+    x, lengths = torch.randn(5, 17, 5), [17, 1, 8, 16, 3]
+    rnn = torch.nn.utils.rnn
+    with torch.no_grad():
+        packed, state = layer(rnn.pack_padded_sequence(x, torch.tensor(lengths), True, enforce_sorted=False))
+    mine, mine_state = model(x.numpy(), lengths=lengths, return_state=True)
+    close(mine, rnn.pad_packed_sequence(packed, batch_first=True)[0])
+    close(mine_state, state)
+
+
+def close(mine: Any, theirs: Any) -> None:
+    if isinstance(theirs, tuple):
+        for a, b in zip(mine, theirs, strict=True):
+            close(a, b)
+    else:
+        assert mine.shape == tuple(theirs.shape)
+        np.testing.assert_allclose(mine, theirs.numpy(), atol=1e-5, rtol=0)
+
+
+def as_lists(layer: Any) -> dict[str, list[np.ndarray] | None]:
+    """The arguments of lstm_rt.LSTM, GRU and RNN from a torch layer."""
+    ends = ("", "_reverse")[: 2 if layer.bidirectional else 1]
+    suffixes = [f"l{k}{end}" for k in range(layer.num_layers) for end in ends]
+    found = {}
+    for mine, theirs in (
+        ("w_ih", "weight_ih"), ("w_hh", "weight_hh"), ("b_ih", "bias_ih"), ("b_hh", "bias_hh"), ("w_hr", "weight_hr")
+    ):
+        if hasattr(layer, f"{theirs}_l0"):
+            found[mine] = [getattr(layer, f"{theirs}_{s}").detach().numpy() for s in suffixes]
+    return found
+
+
+def test_cells_step_by_step_against_torch(torch: Any) -> None:
+    """nn.LSTMCell and others in a loop, and a stream."""
+    for kind, options in (("LSTM", {}), ("GRU", {}), ("RNN", {"nonlinearity": "relu"}), ("RNN", {"bias": False})):
+        cell = getattr(torch.nn, f"{kind}Cell")(5, 7, **options)
+        weights = {"w_ih": cell.weight_ih, "w_hh": cell.weight_hh, "b_ih": cell.bias_ih, "b_hh": cell.bias_hh}
+        weights = {k: None if w is None else w.detach().numpy() for k, w in weights.items()}
+        named = {k: v for k, v in options.items() if k == "nonlinearity"}
+        stream = getattr(lstm_rt, kind)(**weights, **named).stream(batch=5)
+        x, state = torch.randn(17, 5, 5), None
+        for step in x:
+            with torch.no_grad():
+                state = cell(step, state)
+            close(stream.step(step.numpy()), state[0] if kind == "LSTM" else state)
+
+
+ACTIVATIONS = [
+    "ReLU()", "Sigmoid()", "Tanh()", "Hardsigmoid()", "LeakyReLU(0.3)", "ELU(0.7)", "SELU()", "Softplus()",
+    "Softsign()", "SiLU()", "GELU()", 'GELU("tanh")', "Softmax(-1)", "LogSoftmax(2)", "Identity()", "Dropout(0.3)",
+]
 
 
 @pytest.mark.parametrize("act", ACTIVATIONS)
@@ -362,7 +479,8 @@ def test_sequential_on_vectors_and_ids(torch: Any) -> None:
     nn = torch.nn
     module = nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4), nn.Softmax(1)).train()
     check_selftest(from_torch(module, torch.randn(3, 5)))
-    assert module.training and module[1].training  # put back as it was
+    assert module.training
+    assert module[1].training
     ids = nn.Sequential(nn.Embedding(9, 5), nn.Dropout(), nn.LSTM(5, 3, batch_first=True))
     check_selftest(from_torch(ids, np.array([[1, 2, 3], [4, 5, 6]])))
 

@@ -86,7 +86,8 @@ GOOD["legacy"] = legacy_file(table(w=tensor("0", 6, (2, 3), (3, 1))), {"0": (6, 
 def test_reads_both_containers(tmp_path: Path, form: str) -> None:
     found = read(tmp_path, GOOD[form])
     np.testing.assert_array_equal(numbers(found)["w"], SIX.reshape(2, 3))
-    assert found.source["file"] == "m.pt" and len(found.source["sha256"]) == 64
+    assert found.source["file"] == "m.pt"
+    assert len(found.source["sha256"]) == 64
 
 
 def test_views_share_a_storage(tmp_path: Path) -> None:

@@ -131,7 +131,7 @@ static void slots_carry_state(const test_case *c, const lrt_kernels *k)
     case_free(&b);
 }
 
-/* All of the above with one table; `want` holds the outputs of another. */
+/* All of the above with one table; `want` holds the outputs of it or of another fused one. */
 static void check_table(const test_case *want, const lrt_kernels *k, int streams)
 {
     limits_do_not_matter(want, k);
@@ -144,22 +144,23 @@ static void check_table(const test_case *want, const lrt_kernels *k, int streams
     }
 }
 
+/* Fused tables are held against the portable one, a table that rounds twice against itself. */
 static void check_tables(const lrt_model *m, uint32_t batch, const uint32_t *steps, int with_lengths)
 {
-    const lrt_kernels *portable = lrt_kernels_by_name("portable");
     int streams = lrt_model_streams(m) && !with_lengths && !takes_lengths(m);
-    test_session t;
-    test_case want;
-    case_init(&want, m, batch, steps, with_lengths, 99);
-    session_new(&t, m, portable, batch, steps, 1);
-    session_run(&t, &want);
     for (unsigned i = 0; lrt_kernels_at(i); i++) {
         const lrt_kernels *k = lrt_kernels_at(i);
-        if (lrt_kernels_usable(k) && lrt_kernels_fused(k) == lrt_kernels_fused(portable))
-            check_table(&want, k, streams);
+        test_session t;
+        test_case want;
+        if (!lrt_kernels_usable(k))
+            continue;
+        case_init(&want, m, batch, steps, with_lengths, 99);
+        session_new(&t, m, lrt_kernels_fused(k) ? lrt_kernels_by_name("portable") : k, batch, steps, 1);
+        session_run(&t, &want);
+        check_table(&want, k, streams);
+        session_free(&t);
+        case_free(&want);
     }
-    session_free(&t);
-    case_free(&want);
 }
 
 static void no_steps_no_rows(const lrt_model *m)
@@ -479,6 +480,7 @@ static void check_wide_layers(void)
         check_layer(&specs[i], 3, 9, 0);
         check_layer(&specs[i], 3, 9, 1);
     }
+    check_layer(&specs[3], 1, 60, 0); /* one row in sessions for many projects more steps at once */
 }
 
 /* Every way in which units can fill panels. */

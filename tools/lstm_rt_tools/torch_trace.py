@@ -49,7 +49,12 @@ from .torch_symbols import (
 #: Reading these tells nothing about the numbers in a tensor; comparisons stand in assertions, and a
 #: wrong use of them shows in the check with other sizes.
 _HARMLESS = frozenset(
-    ["equal", "allclose", "size", "shape", "dim", "ndim", "ndimension", "device", "dtype", "is_floating_point", "is_complex", "numel", "nelement", "stride", "len", "is_cuda", "is_contiguous", "layout", "requires_grad", "grad_fn", "is_sparse", "is_nested", "is_quantized", "is_mps", "element_size", "get_device", "format", "hash", "is_meta", "is_mkldnn", "_backward_hooks", "grad", "names", "data_ptr", "is_leaf"]
+    [
+        "equal", "allclose", "size", "shape", "dim", "ndim", "ndimension", "device", "dtype", "is_floating_point",
+        "is_complex", "numel", "nelement", "stride", "len", "is_cuda", "is_contiguous", "layout", "requires_grad",
+        "grad_fn", "is_sparse", "is_nested", "is_quantized", "is_mps", "element_size", "get_device", "format",
+        "hash", "is_meta", "is_mkldnn", "_backward_hooks", "grad", "names", "data_ptr", "is_leaf",
+    ]
 )
 
 

@@ -1,0 +1,42 @@
+# make demo: build, convert a trained model, run it on real input, show the result.
+# make test: build and run the tests. Both work on a fresh machine with Python >= 3.10, a C
+# compiler and make; what else they need goes into a virtual environment in .venv.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+SOURCES := pyproject.toml setup.py $(wildcard src/*.[ch] lstm_rt/*.py lstm_rt/*.pyi lstm_rt/*.px[di] lstm_rt/*.pyx lstm_rt/_team.h \
+	lstm_rt/py.typed tools/lstm_rt_tools/*)
+
+.PHONY: demo test build live lint clean
+
+build: $(VENV)/.built
+
+$(VENV)/.made:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	touch $@
+
+$(VENV)/.built: $(VENV)/.made $(SOURCES)
+	$(BIN)/python -m pip install --quiet ".[convert,test]"
+	touch $@
+
+demo: build
+	$(BIN)/python examples/demo.py
+
+# The tests run against the installed package, not the source tree.
+test: build
+	$(BIN)/pytest tests
+
+# The tests again with the frameworks that the models come from: they are the judges.
+live: build
+	$(BIN)/python -m pip install --quiet torch==2.13.0 "keras>=3"
+	KERAS_BACKEND=torch $(BIN)/pytest tests
+
+lint: build
+	$(BIN)/python -m pip install --quiet ruff mypy
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info lstm_rt/_core.c lstm_rt/*.so demo-output

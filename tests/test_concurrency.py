@@ -1,0 +1,404 @@
+"""Threads, processes, lifetimes and memory of one model."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import ctypes
+import gc
+import multiprocessing
+import os
+import pickle
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from graphs import cell_weights, recurrent_graph
+
+import lstm_rt
+from lstm_rt import InputError, Model
+from lstm_rt.format import dumps
+from lstm_rt.graph import Graph
+
+TIMEOUT = 60  # seconds after which a process hangs
+LINUX = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="/proc is needed")
+FORKS = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+
+
+def stream_graph(hidden: int = 24) -> Graph:
+    rng, g = np.random.default_rng(0), Graph()
+    x = g.input("x", "seq", 4)
+    v = g.recurrent("lstm", x, cell_weights(rng, "lstm", 4, hidden), hidden_size=hidden)[0]
+    g.output(g.recurrent("gru", v, cell_weights(rng, "gru", hidden, 8), hidden_size=8)[0], "y")
+    return g
+
+
+def both_ways(hidden: int = 24, **kw: Any) -> Model:
+    graph = recurrent_graph(np.random.default_rng(0), "lstm", 4, hidden, direction="bidirectional")
+    return Model(dumps(graph), **kw)
+
+
+def arrays(count: int, seed: int = 0) -> list[np.ndarray]:
+    """Inputs of different batches and steps."""
+    rng = np.random.default_rng(seed)
+    shapes = [(int(rng.integers(1, 6)), int(rng.integers(0, 90)), 4) for _ in range(count)]
+    return [rng.uniform(-1, 1, shape).astype(np.float32) for shape in shapes]
+
+
+def run_in_threads(jobs: list[Callable[[], Any]], threads: int = 8) -> list[Any]:
+    """Results of the jobs, all threads starting at the same moment."""
+    barrier = threading.Barrier(threads)
+
+    def work(mine: list[Callable[[], Any]]) -> list[Any]:
+        barrier.wait(TIMEOUT)
+        return [job() for job in mine]
+
+    with ThreadPoolExecutor(threads) as pool:
+        parts = list(pool.map(work, [jobs[i::threads] for i in range(threads)], timeout=TIMEOUT))
+    results: list[Any] = [None] * len(jobs)
+    for i, part in enumerate(parts):
+        results[i::threads] = part
+    return results
+
+
+# -- threads ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_one_model_in_many_threads(threads: int) -> None:
+    model, xs = both_ways(threads=threads), arrays(64)
+    want = [model(x, return_state=True) for x in xs]
+    got = run_in_threads([lambda x=x: model(x, return_state=True) for x in xs])
+    np.testing.assert_equal(got, want)
+
+
+def test_errors_in_some_threads_do_not_disturb_the_others() -> None:
+    model, xs = both_ways(), arrays(40)
+    want = [model(x) for x in xs]
+
+    def wrong() -> None:
+        with pytest.raises(InputError):
+            model(xs[0], lengths=[-1] * len(xs[0]))
+
+    got = run_in_threads([job for x in xs for job in (lambda x=x: model(x), wrong)])
+    np.testing.assert_equal(got[::2], want)
+
+
+def test_streams_of_one_model_in_many_threads() -> None:
+    model = Model(dumps(stream_graph()))
+    xs = [np.random.default_rng(i).uniform(-1, 1, (60, 4)).astype(np.float32) for i in range(16)]
+
+    def steps(x: np.ndarray) -> np.ndarray:
+        stream = model.stream()
+        return np.stack([stream.step(row) for row in x])
+
+    np.testing.assert_equal(run_in_threads([lambda x=x: steps(x) for x in xs]), [model(x) for x in xs])
+
+
+def test_one_stream_in_two_threads_is_an_error() -> None:
+    stream = Model(dumps(stream_graph(200)), threads=1).stream()
+    x, refused = np.zeros((20000, 4), np.float32), set()
+    uses = {"step": lambda: stream.step(x[0]), "reset": stream.reset, "state": lambda: stream.state}
+    worker = threading.Thread(target=stream.feed, args=(x,))
+    worker.start()
+    while worker.is_alive():
+        for name, use in uses.items():
+            with contextlib.suppress(InputError):
+                use()
+                continue
+            refused.add(name)
+    worker.join()
+    assert refused == set(uses)
+    stream.reset()
+    assert stream.step(x[0]).shape == (8,)
+
+
+def test_the_gil_is_released() -> None:
+    model = both_ways(160, threads=1)
+    x = np.zeros((4, 2000, 4), np.float32)
+    count, done = 0, threading.Event()
+
+    def call() -> None:
+        try:
+            model(x)
+        finally:
+            done.set()
+
+    old = sys.getswitchinterval()
+    sys.setswitchinterval(5.0)  # nobody takes the GIL from a thread by force
+    try:
+        worker = threading.Thread(target=call)
+        worker.start()
+        while not done.is_set():
+            count += 1
+            time.sleep(0)
+        worker.join()
+    finally:
+        sys.setswitchinterval(old)
+    assert count > 20
+
+
+@pytest.mark.parametrize("own", [1, 2, "auto"])
+@pytest.mark.parametrize("per_call", [None, 1, 2, "auto"])
+def test_threads_of_model_and_call(own: Any, per_call: Any) -> None:
+    model, x = both_ways(threads=own), arrays(1)[0]
+    assert model.threads == own
+    for _ in range(2):
+        np.testing.assert_equal(model(x, threads=per_call), both_ways(threads=1)(x))
+    stream = Model(dumps(stream_graph()), threads=own).stream(threads=per_call)
+    np.testing.assert_equal(stream.feed(x[0]), Model(dumps(stream_graph()), threads=1)(x[0]))
+
+
+# -- processes ------------------------------------------------------------------------------------------
+
+
+def call_in_child(model: Model, x: np.ndarray, queue: Any) -> None:
+    stream = Model(dumps(stream_graph(300)), threads=2).stream()
+    queue.put((model(x, threads=2), stream.feed(x[0])))
+
+
+def in_process(context: Any, model: Model, x: np.ndarray) -> Any:
+    queue = context.Queue()
+    child = context.Process(target=call_in_child, args=(model, x, queue))
+    child.start()
+    try:
+        result = queue.get(timeout=TIMEOUT)
+        child.join(TIMEOUT)
+        assert child.exitcode == 0
+    finally:
+        child.kill()
+    return result
+
+
+def large_calls() -> tuple[Model, np.ndarray, Any]:
+    """A model that has run on a team of two, an input and the outputs for it."""
+    model, stream = both_ways(300, threads=2), Model(dumps(stream_graph(300)), threads=2).stream()
+    x = np.random.default_rng(1).uniform(-1, 1, (2, 40, 4)).astype(np.float32)
+    return model, x, (model(x), stream.feed(x[0]))
+
+
+@FORKS
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_multiprocessing_fork() -> None:
+    model, x, want = large_calls()
+    np.testing.assert_equal(in_process(multiprocessing.get_context("fork"), model, x), want)
+    np.testing.assert_equal(model(x), want[0])  # the parent goes on with its team
+
+
+@FORKS
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_fork_of_a_process_that_computes() -> None:
+    """Fork while other threads are inside calls; the child's stream goes on from the parent's state."""
+    model, x, want = large_calls()
+    stream = Model(dumps(stream_graph(300)), threads=2).stream()
+    stream.feed(x[0][:10])
+    stop = threading.Event()
+
+    def busy() -> None:
+        while not stop.is_set():
+            model(x)
+
+    workers = [threading.Thread(target=busy) for _ in range(2)]
+    for w in workers:
+        w.start()
+    try:
+        for _ in range(3):
+            child = os.fork()
+            if child == 0:
+                good = all(map(np.array_equal, model(x), want[0]))
+                good = good and np.array_equal(stream.feed(x[0][10:]), want[1][10:])
+                os._exit(0 if good else 1)
+            assert wait_for(child) == 0
+    finally:
+        stop.set()
+        for w in workers:
+            w.join()
+
+
+def wait_for(child: int) -> int:
+    """The exit code of a process; it is killed if it takes too long."""
+    end = time.monotonic() + TIMEOUT
+    while time.monotonic() < end:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.01)
+    os.kill(child, 9)
+    os.waitpid(child, 0)
+    pytest.fail("the child hangs")
+
+
+def test_multiprocessing_spawn() -> None:
+    model, x, want = large_calls()
+    np.testing.assert_equal(in_process(multiprocessing.get_context("spawn"), model, x), want)
+
+
+# -- copies and lifetimes --------------------------------------------------------------------------------
+
+
+def same_model(a: Model, b: Model) -> None:
+    x = arrays(1)[0]
+    np.testing.assert_equal(a(x), b(x))
+    assert a.info == b.info
+    assert repr(a) == repr(b)
+
+
+@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
+def test_pickle(protocol: int) -> None:
+    model = both_ways(threads=2)
+    back = pickle.loads(pickle.dumps(model, protocol))
+    same_model(model, back)
+    assert back.threads == 2
+
+
+def test_copies(tmp_path: Path) -> None:
+    model = both_ways(threads=2, kernels="portable")
+    assert copy.copy(model) is model
+    deep = copy.deepcopy(model)
+    assert deep is not model
+    assert (deep.threads, deep.kernels) == (2, "portable")
+    model.save(tmp_path / "m.lrt")
+    loaded = lstm_rt.load(tmp_path / "m.lrt", kernels="portable")
+    for other in (deep, loaded, copy.deepcopy(loaded)):
+        same_model(model, other)
+    assert "portable" not in repr(pickle.loads(pickle.dumps(model))) or lstm_rt.kernels() == ["portable"]
+
+
+@pytest.mark.parametrize("how", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_streams_are_not_copied(how: Callable[[Any], Any]) -> None:
+    with pytest.raises(TypeError):
+        how(Model(dumps(stream_graph())).stream())
+
+
+def test_a_model_outlives_its_source(tmp_path: Path) -> None:
+    x = arrays(1)[0]
+    want = both_ways()(x)
+    blob = dumps(recurrent_graph(np.random.default_rng(0), "lstm", 4, 24, direction="bidirectional"))
+    aligned = np.zeros(len(blob) + 64, np.uint8)
+    aligned = aligned[-aligned.ctypes.data % 64 :][: len(blob)]
+    aligned[:] = np.frombuffer(blob, np.uint8)
+    aligned.flags.writeable = False
+    both_ways().save(tmp_path / "m.lrt")
+    models = [Model(source) for source in (blob, bytearray(blob), memoryview(blob), aligned)]
+    models.append(lstm_rt.load(tmp_path / "m.lrt"))
+    del blob, aligned
+    (tmp_path / "m.lrt").unlink()
+    gc.collect()
+    noise = [bytes(range(256)) * 200 for _ in range(50)]  # where the buffers were
+    for model in models:
+        np.testing.assert_equal(model(x), want)
+    del noise
+
+
+def test_replacing_a_file_that_is_in_use(tmp_path: Path) -> None:
+    path, x = tmp_path / "m.lrt", arrays(1)[0]
+    first = both_ways()
+    first.save(path)
+    loaded = lstm_rt.load(path)
+    both_ways(9).save(path)
+    np.testing.assert_equal(loaded(x), first(x))
+    assert lstm_rt.load(path).outputs[0].size == 18
+
+
+def test_streams_and_results_outlive_their_model() -> None:
+    model = Model(dumps(stream_graph()))
+    x = np.ones((1, 30, 4), np.float32)
+    want = model(x)
+    stream = model.stream()
+    y, state = model(x, return_state=True)
+    stream.feed(np.ascontiguousarray(x[:, :10]))
+    del model
+    gc.collect()
+    np.testing.assert_equal(stream.feed(np.ascontiguousarray(x[:, 10:])), want[:, 10:])
+    np.testing.assert_equal(stream.state, state)
+    np.testing.assert_equal(y, want)
+
+
+# -- memory ----------------------------------------------------------------------------------------------
+
+
+def resident() -> int:
+    """Bytes of memory in use, without what glibc keeps for later: large blocks go straight back."""
+    gc.collect()
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        libc.mallopt(-3, 1 << 16)  # M_MMAP_THRESHOLD
+    if hasattr(libc, "malloc_trim"):
+        libc.malloc_trim(0)
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@LINUX
+@pytest.mark.parametrize("make", [both_ways, lambda: Model(dumps(stream_graph()))], ids=["whole", "streaming"])
+def test_memory_does_not_grow_with_shapes(make: Callable[[], Model]) -> None:
+    model = make()
+    rng = np.random.default_rng(0)
+    shapes = [(1 + i % 20, 1 + i * 7 % 300, 4) for i in range(500)]
+    x = rng.uniform(-1, 1, (20, 300, 4)).astype(np.float32)
+    model(x)
+    before = resident()
+    for batch, steps, _ in shapes:
+        model(np.ascontiguousarray(x[:batch, :steps]))
+    assert resident() - before < 30e6
+
+
+def two_both_ways(hidden: int) -> Model:
+    """A session holds all that flows between the layers; only a vector comes out."""
+    rng, g = np.random.default_rng(0), Graph()
+    v, both = g.input("x", "seq", 4), "bidirectional"
+    for size in (4, 2 * hidden):
+        w = cell_weights(rng, "lstm", size, hidden, both)
+        v, h, _ = g.recurrent("lstm", v, w, hidden_size=hidden, direction=both)
+    g.output(h, "h")
+    return Model(dumps(g), threads=1)
+
+
+@LINUX
+def test_few_long_and_many_short_rows_do_not_multiply() -> None:
+    """A session for both shapes at once would take gigabytes."""
+    model = two_both_ways(8)
+    long, wide = np.zeros((1, 20000, 4), np.float32), np.zeros((20000, 1, 4), np.float32)
+    assert model.session_nbytes(20000, 20000) > 20e9
+    before = resident()
+    for _ in range(3):
+        model(long)
+        model(wide)
+    assert resident() - before < 200e6
+
+
+@LINUX
+def test_idle_sessions_are_bounded() -> None:
+    """Many calls at once make many sessions; few are kept."""
+    model = two_both_ways(16)
+    x = np.zeros((64, 600, 4), np.float32)
+    one = model.session_nbytes(64, 600)
+    assert one > 4e6
+    model(x)
+    before = resident()
+    run_in_threads([lambda: model(x) for _ in range(64)], threads=32)
+    assert resident() - before < 9 * one + 20e6
+
+
+@LINUX
+def test_models_and_streams_are_freed() -> None:
+    blob, x = dumps(stream_graph(64)), np.zeros((4, 50, 4), np.float32)
+
+    def use() -> None:
+        model = Model(blob)
+        model(x)
+        model.stream(4).feed(x)
+        with pytest.raises(InputError):
+            model(x, lengths=[99] * 4)
+
+    for _ in range(20):
+        use()
+    before = resident()
+    for _ in range(200):
+        use()
+    assert resident() - before < 10e6
