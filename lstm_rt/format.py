@@ -327,12 +327,8 @@ def selftest_shape(graph: Graph, test: SelfTest) -> tuple[int, list[int]]:
             steps[v.axis] = array.shape[1]
     for value, array in zip(graph.inputs + graph.outputs, test.inputs + test.outputs, strict=True):
         v = graph.values[value]
-        shape = {
-            "seq": (batch, steps[v.axis], v.size),
-            "vec": (batch, v.size),
-            "ids": (batch, steps[v.axis]),
-            "lengths": (batch,),
-        }[v.kind]
+        timed, sized = v.kind in ("seq", "ids"), v.kind in ("seq", "vec")
+        shape = (batch, *([steps[v.axis]] if timed else []), *([v.size] if sized else []))
         if array.shape != shape:
             raise GraphError(f"self-test: {v.name} has shape {array.shape}, expected {shape}")
     return batch, steps

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 from graphs import cell_weights
-from lstm_rt_tools import reference
+from lstm_rt_tools import reference, testdata
 
 import lstm_rt
 from lstm_rt import GRU, LSTM, RNN, GraphError, InputError, Model
 from lstm_rt.format import dumps, loads_graph
-from lstm_rt.graph import Activation
+from lstm_rt.graph import Activation, Graph
 
 F, H = 4, 7
 MAKE: dict[str, Callable[..., Model]] = {"lstm": LSTM, "gru": GRU, "rnn": RNN}
@@ -192,6 +192,13 @@ def test_info_and_repr() -> None:
         f"{model.nbytes} bytes, {model.kernels}>"
     )
     assert LSTM(**W).info["streams"] is True
+
+
+def test_selftest_of_a_model_without_sequences() -> None:
+    rng, g = np.random.default_rng(0), Graph()
+    g.output(g.dense(g.input("v", "vec", 3), rng.normal(size=(2, 3)), activation="tanh"), "y")
+    g.selftest = testdata.make_selftest(g)
+    assert Model(dumps(g)).verify()["ok"] is True
 
 
 def test_build_info() -> None:
