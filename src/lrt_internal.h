@@ -145,11 +145,20 @@ static inline uint32_t lrt_pass_steps(const lrt_session *s, uint32_t axis)
     return s->chunk && s->steps[axis] > s->chunk ? s->chunk : s->steps[axis];
 }
 
-/* Rows of input projection computed at a time. */
+/* Rows of input projection computed at a time: enough for blocks of rows, and for batches so many
+ * that reading the weights costs little, while the results (`per_row` floats each) stay in cache. */
 #define LRT_PROJECT_ROWS 60u
-static inline uint32_t lrt_project_steps(uint32_t batch)
+static inline uint32_t lrt_project_rows(uint32_t batch, size_t per_row)
 {
-    return batch < LRT_PROJECT_ROWS ? LRT_PROJECT_ROWS / (batch ? batch : 1) : 1;
+    size_t fit = (1u << 18) / per_row;
+    if (batch < 8 || fit <= LRT_PROJECT_ROWS)
+        return LRT_PROJECT_ROWS;
+    return fit > 4 * LRT_PROJECT_ROWS ? 4 * LRT_PROJECT_ROWS : (uint32_t)fit;
+}
+static inline uint32_t lrt_project_steps(uint32_t batch, size_t per_row)
+{
+    uint32_t rows = lrt_project_rows(batch, per_row);
+    return batch < rows ? rows / (batch ? batch : 1) : 1;
 }
 
 #endif

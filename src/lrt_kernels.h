@@ -53,8 +53,10 @@ typedef struct {
     uint32_t k;     /* inputs */
 } lrt_matrix;
 
-/* y[r] = bias + x[r] * W for rows r and panels p0 <= p < p1. With padded, y rows are rows of
- * panels (all lanes written); else, gates being 1, only the units that exist are written. */
+/* y[r] = bias + x[r] * W for rows r and panels p0 <= p < p1, and the same for `outer` more groups of
+ * rows (0 for none), each x_outer and y_outer after the one before: so that weights are read once for
+ * all steps of all rows of a batch. With padded, y rows are rows of panels (all lanes written); else,
+ * gates being 1, only the units that exist are written. */
 typedef struct {
     lrt_matrix m;
     const float *bias; /* in panel order, padded */
@@ -63,6 +65,8 @@ typedef struct {
     float *y;
     ptrdiff_t y_row;
     uint32_t rows, p0, p1;
+    uint32_t outer;
+    ptrdiff_t x_outer, y_outer;
     int padded;
 } lrt_linear_args;
 

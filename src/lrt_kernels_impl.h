@@ -15,6 +15,15 @@
 #define LRT_INLINE inline
 #define LRT_ALIGNED
 #endif
+#if VL <= 4 /* more iterations of more vectors: unrolling would only make code larger */
+#define LRT_UNROLL_K
+#elif defined(__clang__)
+#define LRT_UNROLL_K _Pragma("clang loop unroll_count(4)")
+#elif defined(__GNUC__)
+#define LRT_UNROLL_K _Pragma("GCC unroll 4")
+#else
+#define LRT_UNROLL_K
+#endif
 #if defined(__clang__)
 #define LRT_UNROLL _Pragma("clang loop unroll(full)")
 #elif defined(__GNUC__)
@@ -265,7 +274,7 @@ static LRT_INLINE void row_tile(const row_args *a, const unsigned gates, const u
         acc8[v] = v_load(init8 + v * VL);
     LRT_UNROLL for (unsigned v = 0; v < n4; v++)
         acc4[v] = v_load(init4 + v * VL);
-    for (size_t i = 0; i < k; i++) {
+    LRT_UNROLL_K for (size_t i = 0; i < k; i++) {
         vf xv = v_set1(x[i]);
         LRT_UNROLL for (unsigned p = 0; p < np; p++)
             LRT_UNROLL for (unsigned v = 0; v < full; v++)
@@ -403,7 +412,7 @@ static LRT_INLINE void tile(const tile_args *t, const unsigned nr, const unsigne
             LRT_UNROLL for (unsigned v = 0; v < nv; v++)
                 acc[r][p * nv + v] =
                     v_load(t->init + (ptrdiff_t)r * t->init_row + (ptrdiff_t)p * t->init_panel + v * VL);
-    for (size_t k = t->k; k > 0; k--) {
+    LRT_UNROLL_K for (size_t k = t->k; k > 0; k--) {
         vf wv[LRT_BLOCK_V];
         LRT_UNROLL for (unsigned p = 0; p < np; p++)
             LRT_UNROLL for (unsigned v = 0; v < nv; v++)
@@ -547,36 +556,44 @@ static void linear_row(const lrt_linear_args *a)
     }
 }
 
-static void linear(const lrt_linear_args *a)
+/* Rows x, y of one group of panels. */
+static void linear_group(const lrt_linear_args *a, const panel_group *g, const float *x, float *y)
 {
     LRT_ALIGNED float buf[LRT_BLOCK_R * TILE_ROW];
     const lrt_matrix *m = &a->m;
-    panel_group g;
+    const size_t first = (size_t)g->unit * m->gates, per_row = g->panels * g->row_floats;
+    const size_t wanted = wanted_floats(a, g->unit, per_row);
+    const float *bias = a->bias ? a->bias + first : zeros;
+    /* Straight into y where the tile's vectors fill it exactly, else through a buffer. */
+    const int direct = g->row_floats % VL == 0 && wanted == per_row;
 
-    if (a->rows == 1) {
+    y += first;
+    for (uint32_t r = 0; r < a->rows;) {
+        unsigned nr = block_rows(a->rows - r);
+        const float *xr = x + (ptrdiff_t)r * a->x_row;
+        float *yr = y + (ptrdiff_t)r * a->y_row;
+        if (direct) {
+            group_product(m, g, nr, bias, 0, xr, a->x_row, yr, a->y_row, (ptrdiff_t)g->row_floats);
+        } else {
+            group_product(m, g, nr, bias, 0, xr, a->x_row, buf, TILE_ROW, (ptrdiff_t)g->row_floats);
+            for (unsigned i = 0; i < nr; i++)
+                copy_floats(yr + (ptrdiff_t)i * a->y_row, buf + i * TILE_ROW, wanted);
+        }
+        r += nr;
+    }
+}
+
+static void linear(const lrt_linear_args *a)
+{
+    panel_group g;
+    if (a->rows == 1 && a->outer == 0) {
         linear_row(a);
         return;
     }
     for (uint32_t p = a->p0; p < a->p1; p += g.panels) {
-        g = next_group(m, p, a->p1);
-        size_t first = (size_t)g.unit * m->gates, per_row = g.panels * g.row_floats;
-        size_t wanted = wanted_floats(a, g.unit, per_row);
-        const float *bias = a->bias ? a->bias + first : zeros;
-        /* Straight into y where the tile's vectors fill it exactly, else through a buffer. */
-        int direct = g.row_floats % VL == 0 && wanted == per_row;
-        for (uint32_t r = 0; r < a->rows;) {
-            unsigned nr = block_rows(a->rows - r);
-            const float *x = a->x + (ptrdiff_t)r * a->x_row;
-            float *y = a->y + (ptrdiff_t)r * a->y_row + first;
-            if (direct) {
-                group_product(m, &g, nr, bias, 0, x, a->x_row, y, a->y_row, (ptrdiff_t)g.row_floats);
-            } else {
-                group_product(m, &g, nr, bias, 0, x, a->x_row, buf, TILE_ROW, (ptrdiff_t)g.row_floats);
-                for (unsigned i = 0; i < nr; i++)
-                    copy_floats(y + (ptrdiff_t)i * a->y_row, buf + i * TILE_ROW, wanted);
-            }
-            r += nr;
-        }
+        g = next_group(&a->m, p, a->p1);
+        for (ptrdiff_t o = 0; o <= (ptrdiff_t)a->outer; o++)
+            linear_group(a, &g, a->x + o * a->x_outer, a->y + o * a->y_outer);
     }
 }
 

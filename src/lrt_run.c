@@ -355,6 +355,7 @@ static float *pre_at(const part *j, uint32_t s, uint32_t n)
 static void project(const part *j, uint32_t s0, uint32_t count)
 {
     const lrt_session *ses = j->r->s;
+    const uint32_t rows = j->n1 - j->n0;
     lrt_linear_args a;
     memset(&a, 0, sizeof a);
     a.m = j->dir->w_ih;
@@ -362,28 +363,37 @@ static void project(const part *j, uint32_t s0, uint32_t count)
     a.p0 = j->p0;
     a.p1 = j->p1;
     a.padded = 1;
-    if (!j->lengths && count < j->n1 - j->n0) { /* the batch is the longer side */
-        a.x_row = ses->views[j->n->in[0]].row;
-        a.y_row = (ptrdiff_t)j->pre_row;
-        a.rows = j->n1 - j->n0;
-        for (uint32_t s = 0; s < count; s++) {
-            a.x = at_step(j->r, j->n->in[0], j->n0, time_of(j, j->n0, s0 + s));
-            a.y = pre_at(j, s, j->n0);
+    a.x_row = j->dir->reverse ? -(ptrdiff_t)a.m.k : (ptrdiff_t)a.m.k;
+    a.y_row = (ptrdiff_t)(j->pre_row * ses->batch);
+    if (j->lengths) { /* each row has its own end */
+        for (uint32_t n = j->n0; n < j->n1; n++) {
+            uint32_t valid = valid_steps(j->r, j->axis, n);
+            if (valid <= s0)
+                continue;
+            a.x = at_step(j->r, j->n->in[0], n, time_of(j, n, s0));
+            a.y = pre_at(j, 0, n);
+            a.rows = smaller(count, valid - s0);
             ses->k->linear(&a);
         }
         return;
     }
-    a.x_row = j->dir->reverse ? -(ptrdiff_t)a.m.k : (ptrdiff_t)a.m.k;
-    a.y_row = (ptrdiff_t)(j->pre_row * ses->batch);
-    for (uint32_t n = j->n0; n < j->n1; n++) {
-        uint32_t valid = valid_steps(j->r, j->axis, n);
-        if (valid <= s0)
-            continue;
-        a.x = at_step(j->r, j->n->in[0], n, time_of(j, n, s0));
-        a.y = pre_at(j, 0, n);
-        a.rows = smaller(count, valid - s0);
-        ses->k->linear(&a);
+    a.x = at_step(j->r, j->n->in[0], j->n0, time_of(j, j->n0, s0));
+    a.y = pre_at(j, 0, j->n0);
+    a.rows = count;
+    a.outer = rows - 1;
+    a.x_outer = ses->views[j->n->in[0]].row;
+    a.y_outer = (ptrdiff_t)j->pre_row;
+    if (rows > count) { /* the longer side makes the blocks */
+        lrt_linear_args b = a;
+        b.x_row = a.x_outer;
+        b.y_row = a.y_outer;
+        b.rows = rows;
+        b.outer = count - 1;
+        b.x_outer = a.x_row;
+        b.y_outer = a.y_row;
+        a = b;
     }
+    ses->k->linear(&a);
 }
 
 /* Units that belong to a part's share of a state of `units` values. */
@@ -585,10 +595,18 @@ static void clear_beyond(const part *j)
             memset(seq_at(j, n, t), 0, j->rec->h_size * sizeof(float));
 }
 
+/* `most` or less at a time, such that the last time is not much shorter than the others. */
+static uint32_t even_parts(uint32_t steps, uint32_t most)
+{
+    uint32_t times = steps / most + (steps % most != 0);
+    return times ? steps / times + (steps % times != 0) : most;
+}
+
 static void run_direction(part *j)
 {
     lrt_session *ses = j->r->s;
-    uint32_t steps = j->r->steps[j->axis], at_once = lrt_project_steps(ses->batch);
+    uint32_t steps = j->r->steps[j->axis];
+    uint32_t at_once = even_parts(steps, lrt_project_steps(ses->batch, j->pre_row));
     float **out = ses->out_rows + (size_t)(2 * j->r->lane + j->d) * ses->limits.batch;
     lrt_direction local = *j->dir; /* lanes count steps each for itself */
     j->dir = &local;

@@ -45,7 +45,7 @@ static uint32_t round_up(uint32_t n, uint32_t to) { return (n + to - 1) / to * t
 static uint32_t default_chunk(uint32_t batch)
 {
     uint32_t steps = 2 * LRT_PROJECT_ROWS / (batch ? batch : 1);
-    return steps < 8 ? 8 : steps;
+    return steps < 16 ? 16 : steps;
 }
 
 static uint32_t chunk_of(const lrt_model *m, const lrt_limits *limits)
@@ -156,17 +156,18 @@ typedef struct {
 } scratch;
 
 /* Rows of projection that any batch up to the session's has at once: few rows take more steps. */
-static uint64_t project_rows(const lrt_limits *limits, uint32_t steps)
+static uint64_t project_rows(const lrt_limits *limits, uint32_t steps, size_t per_row)
 {
-    uint64_t most = limits->batch > LRT_PROJECT_ROWS ? limits->batch : LRT_PROJECT_ROWS;
+    uint64_t rows = lrt_project_rows(limits->batch, per_row);
+    uint64_t most = limits->batch > rows ? limits->batch : rows;
     uint64_t all = (uint64_t)limits->batch * (steps ? steps : 1);
     return all < most ? all : most;
 }
 
 static void need_scratch(arena *a, scratch *need, const lrt_limits *limits, const lrt_recurrent *rec, uint32_t steps)
 {
-    uint64_t gates = (uint64_t)lrt_gates(rec->op) * lrt_padded_units(rec->hidden);
-    uint64_t pre = times(a, project_rows(limits, steps), gates);
+    size_t per_row = (size_t)lrt_gates(rec->op) * lrt_padded_units(rec->hidden);
+    uint64_t pre = times(a, project_rows(limits, steps, per_row), per_row);
     uint64_t extra = times(a, limits->batch, rec->dir[0].w_extra.w ? rec->c_stride : 0);
     need->pre = pre > need->pre ? pre : need->pre;
     need->extra = extra > need->extra ? extra : need->extra;

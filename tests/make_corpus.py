@@ -105,9 +105,7 @@ def masked(rng: Rng, op: str, direction: str, zero: bool) -> Graph:
     g = Graph()
     x = g.input("x", "seq", 2)
     w = cell_weights(rng, op, 2, 3, direction)
-    seq, h, _ = g.recurrent(
-        op, x, w, hidden_size=3, direction=direction, mask=g.mask_values(x, 0.0), zero_masked=zero
-    )
+    seq, h, _ = g.recurrent(op, x, w, hidden_size=3, direction=direction, mask=g.mask_values(x, 0.0), zero_masked=zero)
     g.output(seq, "y")
     g.output(h, "h")
     return g

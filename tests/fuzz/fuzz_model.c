@@ -64,7 +64,7 @@ static int32_t number_below(source *s, uint32_t limit)
 {
     uint32_t b = next_byte(s);
     if (b == 255)
-        return (int32_t)(next_byte(s) << 24);
+        return (int32_t)((uint32_t)next_byte(s) << 24);
     return limit ? (int32_t)((b * 2654435761u >> 7) % limit) : 0;
 }
 

@@ -1,0 +1,494 @@
+"""Writes tests/blobs/<error>__<what>.lrt: files that are each wrong in exactly one way.
+
+Every file is a valid one with one field changed (or a few where one alone cannot be wrong) and its
+checksum made right again, so that a single check is between it and a crash. Run again after a
+change of the format:
+
+    python tests/make_bad_blobs.py
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+import zlib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from graphs import cell_weights, weights
+
+from lstm_rt.format import dumps
+from lstm_rt.graph import Graph, SelfTest
+
+FOLDER = Path(__file__).parent / "blobs"
+NONE = 0xFFFFFFFF
+NAN, INF = 0x7FC00000, 0x7F800000
+
+#: Codes of lrt_error by the names that files begin with. Big-endian machines (6) and misaligned
+#: addresses (5) are not properties of a file: tests/c has them.
+CODES = {
+    "short": 1,
+    "magic": 2,
+    "version": 3,
+    "size": 4,
+    "counts": 7,
+    "tables": 8,
+    "tensor": 9,
+    "value": 10,
+    "op": 11,
+    "node_input": 12,
+    "node_output": 13,
+    "node_attr": 14,
+    "node_tensor": 15,
+    "interface": 16,
+    "string": 17,
+    "selftest": 18,
+    "checksum": 19,
+}
+
+Edit = tuple[Any, ...]
+
+
+# -- where things are -------------------------------------------------------------------------------
+
+RECORDS = {"value": 32, "node": 160, "tensor": 32, "output": 4}
+FIELDS: dict[str, dict[str, tuple[int, str]]] = {
+    "header": {
+        "version": (8, "I"), "file_size": (16, "Q"), "n_axes": (24, "I"), "n_values": (28, "I"),
+        "n_nodes": (32, "I"), "n_tensors": (36, "I"), "n_inputs": (40, "I"), "n_outputs": (44, "I"),
+        "n_tests": (48, "I"), "strings": (52, "I"), "meta": (56, "I"), "reserved": (60, "B"), "last": (127, "B"),
+    },
+    "value": {"kind": (0, "B"), "axis": (1, "B"), "reserved": (2, "H"), "size": (4, "I"), "name": (8, "I"),
+              "name_size": (12, "I"), "tail": (31, "B")},
+    "node": {"op": (0, "H"), "n_in": (2, "H"), "n_out": (4, "H"), "n_tensors": (6, "H"),
+             **{f"in{i}": (8 + 4 * i, "I") for i in range(6)}, **{f"out{i}": (32 + 4 * i, "I") for i in range(3)},
+             **{f"tensor{i}": (44 + 4 * i, "I") for i in range(12)},
+             **{f"attr{i}": (92 + 4 * i, "I") for i in range(17)}},
+    "tensor": {"offset": (0, "Q"), "bytes": (8, "Q"), "dtype": (16, "B"), "layout": (17, "B"), "gates": (18, "H"),
+               "units": (20, "I"), "k": (24, "I"), "reserved": (28, "I")},
+    "output": {"value": (0, "I")},
+    "selftest": {"batch": (0, "I"), "reserved": (12, "I"), "steps": (16, "I"), "tensor0": (20, "I"),
+                 "tensor1": (24, "I")},
+}  # fmt: skip
+
+
+def start_of(blob: bytes, table: str) -> int:
+    if table == "header":
+        return 0
+    counts = struct.unpack_from("<6I", blob, 24)
+    at = 128
+    for name, n in zip(RECORDS, (counts[1], counts[2], counts[3], counts[5]), strict=True):
+        if name == table:
+            return at
+        at += RECORDS[name] * n
+    return at
+
+
+def seal(blob: bytes | bytearray) -> bytes:
+    """The checksum made right."""
+    if len(blob) < 16:
+        return bytes(blob)
+    zeroed = bytes(blob[:12]) + bytes(4) + bytes(blob[16:])
+    return zeroed[:12] + struct.pack("<I", zlib.crc32(zeroed)) + zeroed[16:]
+
+
+def edited(blob: bytes, *edits: Edit) -> bytes:
+    """``blob`` with fields set: (table, number, field, value), or (table, field, value)."""
+    out = bytearray(blob)
+    for edit in edits:
+        table, number, field, value = edit if len(edit) == 4 else (edit[0], 0, *edit[1:])
+        at, code = FIELDS[table][field]
+        at += start_of(blob, table) + RECORDS.get(table, 0) * number
+        struct.pack_into("<" + code, out, at, value)
+    return seal(out)
+
+
+# -- valid files to start from ----------------------------------------------------------------------
+
+
+def rng() -> np.random.Generator:
+    return np.random.default_rng(3)
+
+
+@cache
+def layer(op: str, **options: Any) -> bytes:
+    """x (0), h0 (1), c0 (2, lstm) -> mask_values -> layer; the layer is node 1, its outputs the last."""
+    g = Graph()
+    direction = options.get("direction", "forward")
+    proj, peephole = options.pop("proj", 0), options.pop("peephole", False)
+    n_dir = 2 if direction == "bidirectional" else 1
+    x = g.input("x", "seq", 1)
+    h0 = g.input("h0", "vec", n_dir * (proj or 2))
+    c0 = g.input("c0", "vec", n_dir * 2) if op == "lstm" else None
+    w = cell_weights(rng(), op, 1, 2, direction, proj, peephole)
+    seq, _, _ = g.recurrent(op, x, w, hidden_size=2, mask=g.mask_values(x), h0=h0, c0=c0, **options)
+    g.output(seq, "y")
+    return dumps(g)
+
+
+@cache
+def dense() -> bytes:
+    """x (0) -> dense -> y (1). Tensors: weight (0), bias (1)."""
+    g = Graph()
+    x = g.input("x", "seq", 3)
+    g.output(g.dense(x, weights(rng(), 2, 3), weights(rng(), 2), "relu"), "y")
+    return dumps(g)
+
+
+@cache
+def words() -> bytes:
+    """ids (0), lengths (1) -> embedding (2), mask_ids (3), apply_mask (4); y is 4, e is 2."""
+    g = Graph()
+    ids = g.input("ids", "ids")
+    g.input("lengths", "lengths", axis=0)
+    e = g.embedding(ids, weights(rng(), 4, 3))
+    mask = g.mask_ids(ids)
+    y = g.apply_mask(e, mask)
+    g.output(y, "y")
+    g.output(e, "e")
+    return dumps(g)
+
+
+@cache
+def features() -> bytes:
+    """a (0), b (1), v (2), other (3, on another axis) and one node for each op on features, in order:
+    add (4), concat (5), slice (6), activation (7), layernorm (8), batchnorm (9), reverse (10), select (11)."""
+    g = Graph()
+    a = g.input("a", "seq", 2)
+    b = g.input("b", "seq", 2, axis=0)
+    g.input("v", "vec", 2)
+    g.input("other", "seq", 2)
+    s = g.slice(g.concat(g.binary("add", a, b), b), 1, 2)
+    n = g.layernorm(g.activation(s, "elu"), weights(rng(), 2), weights(rng(), 2), 1e-3)
+    n = g.batchnorm(n, weights(rng(), 2), np.ones(2, np.float32), None, None, 1e-3)
+    g.output(g.select(g.reverse(n)), "y")
+    return dumps(g)
+
+
+ADD, CONCAT, SLICE, ACTIVATION, LAYERNORM, BATCHNORM, REVERSE, SELECT = range(8)
+
+
+@cache
+def tested() -> bytes:
+    """A self-test of one input and one output."""
+    g = Graph()
+    x = g.input("x", "seq", 1)
+    g.output(g.activation(x, "linear"), "y")
+    array = np.ones((2, 3, 1), np.float32)
+    g.selftest = SelfTest([array], [array + 1])
+    g.meta = {"a": 1}
+    return dumps(g)
+
+
+def with_extra_value() -> bytes:
+    """One value more, that no node writes: everything after its record moves by one line of 64."""
+    blob = dense()
+    nodes, tensors, outputs = (start_of(blob, table) for table in ("node", "tensor", "output"))
+    first = struct.unpack_from("<Q", blob, tensors)[0]
+    value = struct.pack("<BBHIII16x", 2, 255, 0, 1, 0, 0)
+    moved = bytearray(blob[:nodes] + value + blob[nodes:first] + bytes(32) + blob[first:])
+    for i in range((outputs - tensors) // 32):
+        at = tensors + 32 + 32 * i
+        struct.pack_into("<Q", moved, at, struct.unpack_from("<Q", moved, at)[0] + 64)
+    struct.pack_into("<Q", moved, 16, len(moved))
+    struct.pack_into("<I", moved, 28, 3)
+    return seal(moved)
+
+
+# -- files that are wrong ---------------------------------------------------------------------------
+
+
+def container() -> dict[str, bytes]:
+    """Header and tables."""
+    d, t = dense(), tested()
+    return {
+        "short__empty": b"",
+        "short__seven_bytes": d[:7],
+        "short__magic_only": d[:8],
+        "short__almost_a_header": d[:127],
+        "magic__another_type": b"\x89PNG\r\n\x1a\n" + bytes(120),
+        "magic__text_mode_transfer": b"\x89LRT\n\x1a\n" + d[8:],
+        "version__zero": edited(d, ("header", "version", 0)),
+        "version__two": edited(d, ("header", "version", 2)),
+        "size__cut": d[:-64],
+        "size__cut_after_header": d[:128],
+        "size__appended": d + bytes(64),
+        "size__one_more": d + b"\0",
+        "size__high_half": edited(d, ("header", "file_size", len(d) + (1 << 32))),
+        **{f"counts__{name}_{n}": edited(d, ("header", name, n))
+           for name, n in (("n_axes", 9), ("n_values", 0), ("n_values", 4097), ("n_nodes", 0), ("n_nodes", 4097),
+                           ("n_tensors", 4097), ("n_inputs", 0), ("n_inputs", 65), ("n_inputs", 2),
+                           ("n_outputs", 0), ("n_outputs", 65), ("n_tests", 2))},
+        "counts__n_nodes_huge": edited(d, ("header", "n_nodes", NONE)),
+        "tables__too_many_values": edited(d, ("header", "n_values", 4096)),
+        "tables__too_many_nodes": edited(d, ("header", "n_nodes", 4096)),
+        "tables__too_many_tensors": edited(d, ("header", "n_tensors", 4096)),
+        "tables__strings_too_long": edited(d, ("header", "strings", NONE)),
+        "tables__metadata_too_long": edited(t, ("header", "meta", NONE)),
+        "tables__reserved": edited(d, ("header", "reserved", 1)),
+        "tables__reserved_last": edited(d, ("header", "last", 1)),
+        "interface__input_is_mask": edited(words(), ("value", 0, "kind", 4)),
+        "interface__two_lengths": edited(words(), ("value", 0, "kind", 5)),
+        "interface__output_is_input": edited(d, ("output", "value", 0)),
+        "interface__output_beyond": edited(d, ("output", "value", 2)),
+        "interface__output_is_mask": edited(words(), ("output", "value", 3)),
+        "interface__output_twice": edited(words(), ("output", "value", 2)),
+        "string__name_too_long": edited(d, ("value", 0, "name_size", 99)),
+        "string__name_outside": edited(d, ("value", 0, "name", 99)),
+        "string__name_wraps": edited(d, ("value", 0, "name", NONE)),
+        "selftest__no_rows": edited(t, ("selftest", "batch", 0)),
+        "selftest__too_many_rows": edited(t, ("selftest", "batch", 4097)),
+        "selftest__reserved": edited(t, ("selftest", "reserved", 1)),
+        "selftest__other_batch": edited(t, ("selftest", "batch", 3)),
+        "selftest__other_steps": edited(t, ("selftest", "steps", 2)),
+        "selftest__no_tensor": edited(t, ("selftest", "tensor0", 2)),
+        "selftest__absent_tensor": edited(t, ("selftest", "tensor1", NONE)),
+        "selftest__dtype": edited(t, ("tensor", 0, "dtype", 2)),
+        "selftest__layout": edited(t, ("tensor", 0, "layout", 1), ("tensor", 0, "units", 4),
+                                   ("tensor", 0, "bytes", 16)),
+        "selftest__size": edited(t, ("tensor", 1, "units", 3), ("tensor", 1, "k", 2)),
+    }  # fmt: skip
+
+
+def records() -> dict[str, bytes]:
+    """Values and tensors."""
+    d, w, v = dense(), words(), features()
+    peephole = layer("lstm", peephole=True)
+    lanes = next(i for i in range(9) if peephole[start_of(peephole, "tensor") + 32 * i + 17] == 2)
+    end = len(d) - 64
+    values = {
+        "kind_0": (d, ("value", 0, "kind", 0)),
+        "kind_6": (d, ("value", 1, "kind", 6)),
+        "reserved": (d, ("value", 0, "reserved", 1)),
+        "reserved_tail": (d, ("value", 0, "tail", 1)),
+        "axis_too_large": (d, ("value", 0, "axis", 1)),
+        "axis_missing": (d, ("value", 0, "axis", 255)),
+        "axis_of_vec": (v, ("value", 2, "axis", 0)),
+        "no_features": (d, ("value", 0, "size", 0)),
+        "too_many_features": (d, ("value", 0, "size", (1 << 20) + 1)),
+        "ids_with_features": (w, ("value", 0, "size", 1)),
+        "lengths_axis": (w, ("value", 1, "axis", 255)),
+    }
+    tensors = {
+        "reserved": (d, ("tensor", 0, "reserved", 1)),
+        "dtype_0": (d, ("tensor", 0, "dtype", 0)),
+        "dtype_3": (d, ("tensor", 0, "dtype", 3)),
+        "layout_3": (d, ("tensor", 0, "layout", 3)),
+        "gates_0": (d, ("tensor", 0, "gates", 0), ("tensor", 0, "bytes", 0)),
+        "gates_5": (d, ("tensor", 1, "gates", 5)),
+        "k_too_large": (d, ("tensor", 0, "k", (1 << 20) + 1)),
+        "plain_with_gates": (w, ("tensor", 0, "gates", 2), ("tensor", 0, "units", 2)),
+        "plain_too_many_units": (w, ("tensor", 0, "units", 1 << 31), ("tensor", 0, "k", 0), ("tensor", 0, "bytes", 0)),
+        "panels_without_units": (d, ("tensor", 0, "units", 0), ("tensor", 0, "bytes", 0)),
+        "panels_too_many_units": (d, ("tensor", 0, "units", (1 << 20) + 1)),
+        "panels_without_inputs": (d, ("tensor", 0, "k", 0), ("tensor", 0, "bytes", 0)),
+        "lanes_with_inputs": (peephole, ("tensor", lanes, "k", 2), ("tensor", lanes, "bytes", 96)),
+        "too_few_bytes": (d, ("tensor", 0, "bytes", 44)),
+        "too_many_bytes": (d, ("tensor", 0, "bytes", 52)),
+        "bytes_high_half": (d, ("tensor", 0, "bytes", 48 + (1 << 32))),
+        "misaligned": (d, ("tensor", 1, "offset", end - 128 + 16)),
+        "in_the_tables": (d, ("tensor", 0, "offset", 128)),
+        "beyond_the_file": (d, ("tensor", 0, "offset", len(d) + 64)),
+        "no_room_to_overread": (d, ("tensor", 1, "offset", end)),
+        "offset_wraps": (d, ("tensor", 0, "offset", (1 << 64) - 64)),
+        "larger_than_the_file": (w, ("tensor", 0, "units", 0x7FFFFFFF), ("tensor", 0, "bytes", 4 * 3 * 0x7FFFFFFF)),
+    }
+    out = {f"value__{name}": edited(*case) for name, case in values.items()}
+    out.update({f"tensor__{name}": edited(*case) for name, case in tensors.items()})
+    return out
+
+
+def node_values() -> dict[str, bytes]:
+    """What nodes read and write."""
+    d, w, f = dense(), words(), features()
+    lstm, gru = layer("lstm"), layer("gru")
+    inputs = {
+        "too_many": (d, ("node", 0, "n_in", 7)),
+        "none": (d, ("node", 0, "n_in", 0)),
+        "one_more": (d, ("node", 0, "n_in", 2)),
+        "absent": (d, ("node", 0, "in0", NONE)),
+        "its_own_output": (d, ("node", 0, "in0", 1)),
+        "a_later_value": (f, ("node", CONCAT, "in0", 9)),
+        "embedding_of_lengths": (w, ("node", 0, "in0", 1)),
+        "mask_ids_of_seq": (w, ("node", 1, "in0", 2)),
+        "mask_values_of_vec": (lstm, ("node", 0, "in0", 1)),
+        "apply_mask_to_mask": (w, ("node", 2, "in0", 3)),
+        "apply_mask_with_seq": (w, ("node", 2, "in1", 2)),
+        "apply_mask_without": (w, ("node", 2, "n_in", 1)),
+        "dense_of_ids": (w, ("node", 2, "op", 9), ("node", 2, "n_in", 1), ("node", 2, "in0", 0)),
+        "add_of_one": (f, ("node", ADD, "n_in", 1)),
+        "add_of_other_kind": (f, ("node", ADD, "in1", 2)),
+        "add_of_other_axis": (f, ("node", ADD, "in1", 3)),
+        "add_of_other_size": (f, ("node", SLICE, "op", 12), ("node", SLICE, "n_in", 2), ("node", SLICE, "in1", 0)),
+        "concat_of_one": (f, ("node", CONCAT, "n_in", 1)),
+        "concat_of_none": (f, ("node", CONCAT, "n_in", 0)),
+        "concat_of_kinds": (f, ("node", CONCAT, "in1", 2)),
+        "concat_of_axes": (f, ("node", CONCAT, "in1", 3)),
+        "concat_with_absent": (f, ("node", CONCAT, "n_in", 3)),
+        "reverse_of_vec": (f, ("node", REVERSE, "in0", 2)),
+        "select_of_vec": (f, ("node", SELECT, "in0", 2)),
+        "recurrent_of_vec": (lstm, ("node", 1, "in0", 1)),
+        "recurrent_with_three": (lstm, ("node", 1, "n_in", 3)),
+        "h0_is_seq": (lstm, ("node", 1, "in1", 0)),
+        "h0_of_other_size": (layer("lstm", proj=1), ("node", 1, "in1", 2)),
+        "h0_of_one_direction": (layer("lstm", direction="bidirectional"), ("value", 1, "size", 2)),
+        "c0_of_other_size": (layer("lstm", proj=1), ("node", 1, "in2", 1)),
+        "c0_of_gru": (gru, ("node", 1, "in2", 1)),
+        "mask_is_seq": (lstm, ("node", 1, "in3", 0)),
+        "mask_is_later": (lstm, ("node", 1, "in3", 6)),
+    }
+    outputs = {
+        "too_many": (d, ("node", 0, "n_out", 4)),
+        "none": (d, ("node", 0, "n_out", 0)),
+        "absent": (d, ("node", 0, "out0", NONE)),
+        "an_input": (d, ("node", 0, "out0", 0)),
+        "beyond": (d, ("node", 0, "out0", 2)),
+        "twice": (f, ("node", CONCAT, "out0", 4)),
+        "swapped": (lstm, ("node", 1, "out1", 6), ("node", 1, "out2", 5)),
+        "lstm_with_two": (lstm, ("node", 1, "n_out", 2)),
+        "gru_with_three": (gru, ("node", 1, "n_out", 3)),
+        "of_other_kind": (f, ("value", 11, "kind", 1), ("value", 11, "axis", 0)),
+        "of_other_size": (d, ("value", 1, "size", 3)),
+        "of_other_axis": (f, ("value", 4, "axis", 1)),
+        "embedding_of_other_size": (w, ("value", 2, "size", 4)),
+        "concat_of_other_size": (f, ("value", 5, "size", 5)),
+        "slice_of_other_size": (f, ("value", 6, "size", 1)),
+        "h_of_other_size": (lstm, ("value", 5, "size", 4)),
+        "c_of_other_size": (lstm, ("value", 6, "size", 4)),
+    }
+    out = {f"node_input__{name}": edited(*case) for name, case in inputs.items()}
+    out.update({f"node_output__{name}": edited(*case) for name, case in outputs.items()})
+    out.update({f"op__{n}": edited(d, ("node", 0, "op", n)) for n in (0, 19, 65535)})
+    out["node_output__never_written"] = with_extra_value()
+    return out
+
+
+def node_attrs() -> dict[str, bytes]:
+    d, f, lstm, gru, rnn = dense(), features(), layer("lstm"), layer("gru"), layer("rnn")
+    attrs = {
+        "no_units": (lstm, 1, 0, 0),
+        "too_many_units": (lstm, 1, 0, (1 << 20) + 1),
+        "other_input_size": (lstm, 1, 1, 2),
+        "projection_too_large": (lstm, 1, 2, (1 << 20) + 1),
+        "projection_of_gru": (gru, 1, 2, 2),
+        "projection_of_rnn": (rnn, 1, 2, 2),
+        "unknown_flag": (lstm, 1, 3, 16),
+        "reverse_and_both": (layer("lstm", direction="bidirectional"), 1, 3, 3),
+        "reset_after_of_lstm": (lstm, 1, 3, 4),
+        "reset_after_of_rnn": (rnn, 1, 3, 4),
+        "clip_nan": (lstm, 1, 4, NAN),
+        "clip_infinite": (lstm, 1, 4, INF),
+        "clip_negative": (lstm, 1, 4, 0xBF800000),
+        "gate_softmax": (lstm, 1, 5, 13),
+        "cell_log_softmax": (lstm, 1, 8, 14),
+        "gate_unknown": (lstm, 1, 11, 15),
+        "gate_alpha_nan": (gru, 1, 6, NAN),
+        "gate_beta_infinite": (rnn, 1, 7, INF),
+        "dense_activation": (d, 0, 0, 15),
+        "dense_alpha_nan": (d, 0, 1, NAN),
+        "activation_unknown": (f, ACTIVATION, 0, NONE),
+        "activation_beta_nan": (f, ACTIVATION, 2, 0xFFC00000),
+        "layernorm_eps_nan": (f, LAYERNORM, 0, NAN),
+        "layernorm_eps_negative": (f, LAYERNORM, 0, 0x80800000),
+        "slice_of_nothing": (f, SLICE, 1, 0),
+        "slice_too_long": (f, SLICE, 1, 4),
+        "slice_starts_beyond": (f, SLICE, 0, 3),
+        "slice_wraps": (f, SLICE, 0, NONE),
+        "slice_size_wraps": (f, SLICE, 1, NONE),
+        "select_2": (f, SELECT, 0, 2),
+    }
+    return {f"node_attr__{name}": edited(b, ("node", n, f"attr{i}", value)) for name, (b, n, i, value) in attrs.items()}
+
+
+def node_tensors() -> dict[str, bytes]:
+    """Weights of the layer (node 1): w_ih 0, bias 1, w_hh 2, bias_hh 3, then two that depend on the cell."""
+    d, w, f = dense(), words(), features()
+    lstm, rnn, projected = layer("lstm"), layer("rnn"), layer("lstm", proj=1)
+    after, before, both = layer("gru"), layer("gru", reset_after=False), layer("lstm", direction="bidirectional")
+
+    def slot(blob: bytes, i: int, tensor: int, node: int = 1) -> tuple[Any, ...]:
+        return blob, ("node", node, f"tensor{i}", tensor)
+
+    cases = {
+        "too_many": (d, ("node", 0, "n_tensors", 13)),
+        "one_less": (d, ("node", 0, "n_tensors", 1)),
+        "of_one_direction": (both, ("node", 1, "n_tensors", 6)),
+        "of_no_weights": (f, ("node", ADD, "n_tensors", 1)),
+        "dense_absent": slot(d, 0, NONE, 0),
+        "dense_beyond": slot(d, 0, 2, 0),
+        "dense_other_inputs": slot(d, 0, 1, 0),
+        "dense_bias_is_weight": slot(d, 1, 0, 0),
+        "dense_bias_beyond": slot(d, 1, 2, 0),
+        "dense_dtype": (d, ("tensor", 0, "dtype", 2)),
+        "dense_layout": (d, ("tensor", 0, "layout", 0), ("tensor", 0, "units", 4)),
+        "embedding_absent": slot(w, 0, NONE, 0),
+        "embedding_dtype": (w, ("tensor", 0, "dtype", 2)),
+        "embedding_layout": (w, ("tensor", 0, "layout", 1)),
+        "layernorm_size": (f, ("tensor", 0, "k", 1), ("tensor", 0, "bytes", 4)),
+        "layernorm_beyond": slot(f, 1, 99, LAYERNORM),
+        "batchnorm_absent": slot(f, 1, NONE, BATCHNORM),
+        "batchnorm_two": (f, ("node", BATCHNORM, "n_tensors", 2)),
+        "w_ih_absent": slot(lstm, 0, NONE),
+        "w_ih_is_w_hh": slot(lstm, 0, 2),
+        "w_hh_absent": slot(lstm, 2, NONE),
+        "w_hh_is_bias": slot(lstm, 2, 1),
+        "bias_is_w_hh": slot(lstm, 1, 2),
+        "lstm_bias_hh": slot(lstm, 3, 1),
+        "lstm_projection_missing": slot(projected, 4, NONE),
+        "lstm_projection_other": slot(projected, 4, 0),
+        "lstm_projection_unexpected": slot(lstm, 4, 0),
+        "lstm_peephole_layout": slot(lstm, 5, 1),
+        "gru_after_without_bias_hh": slot(after, 3, NONE),
+        "gru_after_extra": slot(after, 4, 0),
+        "gru_after_extra2": slot(after, 5, 1),
+        "gru_before_without_bias_hh": slot(before, 3, NONE),
+        "gru_before_without_candidate": slot(before, 4, NONE),
+        "gru_before_without_candidate_bias": slot(before, 5, NONE),
+        "rnn_extra": slot(rnn, 4, 0),
+        "rnn_extra2": slot(rnn, 5, 1),
+        "second_direction_absent": slot(both, 6, NONE),
+    }
+    return {f"node_tensor__{name}": edited(*case) for name, case in cases.items()}
+
+
+def damaged() -> dict[str, bytes]:
+    """Valid files, but for the checksum."""
+    d, t = dense(), tested()
+
+    def flip(blob: bytes, at: int) -> bytes:
+        return blob[:at] + bytes([blob[at] ^ 1]) + blob[at + 1 :]
+
+    weight = struct.unpack_from("<Q", d, start_of(d, "tensor"))[0]
+    return {
+        "checksum__weight": flip(d, weight + 2),
+        "checksum__padding": flip(d, len(d) - 1),
+        "checksum__stored": flip(d, 13),
+        "checksum__metadata": flip(t, t.index(b'{"a":1}') + 5),
+    }
+
+
+def valid_files() -> dict[str, bytes]:
+    """What the others were made of: without the one change they all load."""
+    cells = {f"{op}{options}": layer(op, **options) for op, options in (
+        ("lstm", {}), ("gru", {}), ("rnn", {}), ("gru", {"reset_after": False}), ("lstm", {"proj": 1}),
+        ("lstm", {"peephole": True}), ("lstm", {"direction": "bidirectional"}))}  # fmt: skip
+    return {"dense": dense(), "words": words(), "features": features(), "tested": tested(), **cells}
+
+
+def all_files() -> dict[str, bytes]:
+    return {**container(), **records(), **node_values(), **node_attrs(), **node_tensors(), **damaged()}
+
+
+def write(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("*.lrt"):
+        old.unlink()
+    for name, blob in all_files().items():
+        (folder / f"{name}.lrt").write_bytes(blob)
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER)
+    print(f"{len(all_files())} files, {sum(map(len, all_files().values()))} bytes")

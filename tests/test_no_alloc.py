@@ -1,0 +1,197 @@
+"""``Stream.step(x, out=out)`` allocates nothing.
+
+Three views, each with its own blind spot, each first shown to see an allocation when there is one:
+
+* a preloaded library counts every call of malloc and its kin in the process, the interpreter's and
+  NumPy's included, but not what they serve from pools they already hold;
+* ``tracemalloc`` sees those pools, but only lasting growth: blocks freed within the loop go unseen;
+* ``mallinfo2`` (glibc) sees growth of the C heap by code that tracemalloc does not know.
+
+That the C core itself has no way to allocate is shown by ``make -C tests/c check``.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import itertools
+import os
+import shutil
+import subprocess
+import sys
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from graphs import recurrent_graph
+
+import lstm_rt
+from lstm_rt import format as lrt_format
+
+STEPS = 1000
+
+COUNTER = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <stddef.h>
+
+/* Counts, then asks glibc's own functions, which have these second names. */
+extern void *__libc_malloc(size_t), *__libc_calloc(size_t, size_t), *__libc_realloc(void *, size_t);
+extern void *__libc_memalign(size_t, size_t);
+extern void __libc_free(void *);
+static volatile long calls; /* the child measures one thread */
+
+long counted(void) { return calls; }
+void *malloc(size_t n) { calls++; return __libc_malloc(n); }
+void *calloc(size_t n, size_t size) { calls++; return __libc_calloc(n, size); }
+void *realloc(void *p, size_t n) { calls++; return __libc_realloc(p, n); }
+void *memalign(size_t align, size_t n) { calls++; return __libc_memalign(align, n); }
+void *aligned_alloc(size_t align, size_t n) { calls++; return __libc_memalign(align, n); }
+int posix_memalign(void **p, size_t align, size_t n)
+{
+    calls++;
+    *p = __libc_memalign(align, n);
+    return *p ? 0 : ENOMEM;
+}
+void free(void *p) { calls += p != NULL; __libc_free(p); }
+"""
+
+# Runs with the counter preloaded. Prints the calls seen in: nothing, a large array made and freed,
+# the steps with out, one feed without.
+CHILD = r"""
+import ctypes, gc, itertools, sys
+import numpy as np
+import lstm_rt
+
+counted = ctypes.CDLL(None).counted
+counted.restype = ctypes.c_long
+model = lstm_rt.load(sys.argv[1], threads=1)
+stream = model.stream()
+x = np.ones(model.inputs[0].size, np.float32)
+out = np.empty(model.outputs[0].size, np.float32)
+steps = int(sys.argv[2])
+
+def run(n):
+    step = stream.step
+    for _ in itertools.repeat(None, n):
+        step(x, out=out)
+
+def difference(f, *args):
+    before = counted()
+    f(*args)
+    return counted() - before
+
+run(10)
+gc.collect()
+gc.disable()
+difference(run, 10)  # the first use of counted() itself
+xs = np.ones((5000, x.size), np.float32)
+print(difference(run, 0), difference(np.empty, 1 << 22), difference(run, steps), difference(stream.feed, xs))
+"""
+
+
+@pytest.fixture(params=["lstm", "gru", "rnn"])
+def model_file(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    graph = recurrent_graph(np.random.default_rng(1), request.param, 3, 20)
+    last = graph.values[graph.outputs[0]]
+    del graph.outputs[1:]  # one output: the plain way through step()
+    assert last.kind == "seq"
+    path = tmp_path / "model.lrt"
+    lrt_format.save(graph, path)
+    return path
+
+
+def prepared(path: Path) -> tuple[Any, Any, Any]:
+    model = lstm_rt.load(path, threads=1)
+    stream = model.stream()
+    x, out = np.ones(3, np.float32), np.empty(20, np.float32)
+    for _ in range(10):
+        stream.step(x, out=out)
+    return stream, x, out
+
+
+def run_steps(stream: Any, x: Any, out: Any, n: int = STEPS) -> None:
+    step = stream.step
+    for _ in itertools.repeat(None, n):
+        step(x, out=out)
+
+
+def test_steps_call_no_malloc(model_file: Path, tmp_path: Path) -> None:
+    """No call of malloc, calloc, realloc, memalign or free in 1000 steps, by anyone in the process."""
+    compiler = shutil.which("cc")
+    if not sys.platform.startswith("linux") or compiler is None or os.environ.get("LD_PRELOAD"):
+        pytest.skip("needs Linux, a C compiler and the place of LD_PRELOAD")
+    source, library = tmp_path / "counter.c", tmp_path / "counter.so"
+    source.write_text(COUNTER)
+    built = subprocess.run([compiler, "-O1", "-fno-builtin", "-shared", "-fPIC", str(source), "-o", str(library)])
+    if built.returncode:
+        pytest.skip("this C library has no second names for malloc and its kin")
+    package = str(Path(lstm_rt.__file__).parent.parent)
+    env = {**os.environ, "LD_PRELOAD": str(library), "PYTHONPATH": package}
+    command = [sys.executable, "-c", CHILD, str(model_file), str(STEPS)]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    idle, large, steps, feed = map(int, done.stdout.split())
+    assert large >= 1  # the counter counts: an array of 32 MB is made
+    assert feed >= 1  # and the result of a feed without out
+    assert idle == 0
+    assert steps == 0
+
+
+def test_tracemalloc_sees_no_growth(model_file: Path) -> None:
+    """Nothing that Python or NumPy allocates for 1000 steps is left afterwards."""
+    stream, x, out = prepared(model_file)
+
+    def growth(f: Any) -> int:
+        gc.collect()
+        before = tracemalloc.get_traced_memory()[0]
+        f()
+        return tracemalloc.get_traced_memory()[0] - before
+
+    kept: list[Any] = []
+    tracemalloc.start()
+    try:
+        growth(lambda: run_steps(stream, x, out))
+        assert growth(lambda: kept.append(np.empty(100_000, np.float32))) >= 400_000
+        idle = growth(lambda: run_steps(stream, x, out, 0))  # the measuring's own numbers and frames
+        assert growth(lambda: run_steps(stream, x, out)) == idle
+        assert idle < 1000
+    finally:
+        tracemalloc.stop()
+
+
+class Mallinfo(ctypes.Structure):
+    # arena ordblks smblks hblks, hblkhd (bytes in mapped blocks), usmblks fsmblks, uordblks (bytes in
+    # use in the rest of the heap), fordblks keepcost
+    _fields_ = tuple((f"field{i}", ctypes.c_size_t) for i in range(10))
+
+
+def heap_in_use() -> int:
+    f = ctypes.CDLL(None).mallinfo2
+    f.restype = Mallinfo
+    info = f()
+    return int(info.field4 + info.field7)
+
+
+def test_the_c_heap_does_not_grow(model_file: Path) -> None:
+    """What is in use in glibc's heap is the same before and after 1000 steps."""
+    try:
+        heap_in_use()
+    except (AttributeError, OSError):
+        pytest.skip("needs glibc 2.33 or newer")
+    stream, x, out = prepared(model_file)
+
+    def growth(f: Any) -> int:
+        gc.collect()
+        before = heap_in_use()
+        f()
+        return heap_in_use() - before
+
+    kept: list[Any] = []
+    growth(lambda: run_steps(stream, x, out))
+    assert growth(lambda: kept.append(np.empty(1_000_000, np.float32))) >= 4_000_000
+    # Another thread of the test process may allocate meanwhile, so any quiet round of a few counts.
+    assert min(abs(growth(lambda: run_steps(stream, x, out))) for _ in range(5)) == 0
