@@ -77,7 +77,7 @@ def main():
     extra = ["-Werror"] if flag("LSTM_RT_WERROR") else []
     link = []
     if flag("LSTM_RT_SANITIZE"):
-        sanitize = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-g"]
+        sanitize = ["-DLRT_NO_UNROLL", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-g"]
         extra += sanitize
         link += sanitize
     strip = ["-Wl,--strip-all"] if sys.platform.startswith("linux") else []

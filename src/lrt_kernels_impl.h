@@ -15,7 +15,7 @@
 #define LRT_INLINE inline
 #define LRT_ALIGNED
 #endif
-#if VL <= 4 /* more iterations of more vectors: unrolling would only make code larger */
+#if VL <= 4 || defined(LRT_NO_UNROLL) /* narrow vectors: only larger code; sanitizers: minutes of compiling */
 #define LRT_UNROLL_K
 #elif defined(__clang__)
 #define LRT_UNROLL_K _Pragma("clang loop unroll_count(4)")
