@@ -18,13 +18,12 @@ $(VENV)/.made:
 	touch $@
 
 $(VENV)/.built: $(VENV)/.made $(SOURCES)
-	$(BIN)/python -m pip install --quiet ".[convert,test]"
+	$(BIN)/python -m pip install --quiet --editable ".[convert,test]"
 	touch $@
 
 demo: build
 	$(BIN)/python examples/demo.py
 
-# The tests run against the installed package, not the source tree.
 test: build
 	$(BIN)/pytest tests
 
