@@ -295,7 +295,6 @@ cdef class Model:
     cdef uint32_t most  # threads as a number
     cdef bint chunked
     cdef list clashes  # inputs that are called like an argument of __call__
-    cdef bint batched_states
     cdef list slots  # (layer, is_cell, directions, size) per slot, found with the first session
 
     def __cinit__(self, blob, threads="auto", kernels=None):
