@@ -442,7 +442,7 @@ class _Reader:
             return {}
         try:
             meta = json.loads(self.blob[at : at + self.meta_size])
-        except ValueError as e:
+        except (ValueError, RecursionError) as e:  # hostile nesting
             raise FormatError("the metadata is not JSON") from e
         if not isinstance(meta, dict):
             raise FormatError("the metadata is not a JSON object")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import make_bad_blobs
@@ -11,6 +12,7 @@ import pytest
 import lstm_rt
 from lstm_rt import format as lrt_format
 from lstm_rt.errors import FormatError, InputError
+from lstm_rt.graph import Graph
 
 BLOBS = Path(__file__).parent / "blobs"
 FILES = sorted(BLOBS.glob("*.lrt"))
@@ -190,3 +192,15 @@ def test_appended_bytes(n: int) -> None:
     with pytest.raises(FormatError) as caught:
         open_bytes(WHOLE["words"] + bytes(n))
     assert caught.value.code == 4
+
+
+def test_metadata_nested_beyond_reason():
+    """The core does not look into the metadata; the inspector must refuse it in its own words."""
+    graph = Graph()
+    graph.output(graph.activation(graph.input("x", "seq", 1), "relu"), "y")
+    graph.meta = {"a": "x" * 200_000}
+    blob = lrt_format.dumps(graph)
+    text = json.dumps(graph.meta, separators=(",", ":")).encode()
+    assert blob.count(text) == 1
+    with pytest.raises(FormatError, match="metadata is not JSON"):
+        lrt_format.loads_graph(blob.replace(text, b"[" * len(text)))

@@ -486,7 +486,9 @@ static void check_wide_layers(void)
         check_layer(&specs[i], 3, 9, 0);
         check_layer(&specs[i], 3, 9, 1);
     }
-    check_layer(&specs[3], 1, 60, 0); /* one row in sessions for many projects more steps at once */
+    /* Few rows in sessions for many project more steps at once: the scratch must have room. */
+    check_layer(&specs[3], 1, 60, 0);
+    check_layer(&specs[3], 8, 60, 0);
     skip_portable = 0;
 }
 
