@@ -398,12 +398,21 @@ typedef struct {
     size_t k;
     float *y;
     ptrdiff_t y_row, y_panel;
+    uintptr_t ahead; /* address from which to fetch a cache line per k meanwhile; need not be valid */
 } tile_args;
+
+#define LINE 16 /* floats of a cache line */
+#if defined(__GNUC__)
+#define LRT_PREFETCH(address) __builtin_prefetch((const void *)(address), 0, 2) /* to the second-level cache */
+#else
+#define LRT_PREFETCH(address) ((void)(address))
+#endif
 
 static LRT_INLINE void tile(const tile_args *t, const unsigned nr, const unsigned np, const unsigned nv)
 {
     vf acc[LRT_BLOCK_R][LRT_BLOCK_V];
     const float *w = t->w, *x = t->x;
+    uintptr_t ahead = t->ahead;
     const ptrdiff_t w_panel = t->w_panel, x_row = t->x_row;
     const size_t w_k = t->w_k;
 
@@ -422,8 +431,10 @@ static LRT_INLINE void tile(const tile_args *t, const unsigned nr, const unsigne
             LRT_UNROLL for (unsigned v = 0; v < np * nv; v++)
                 acc[r][v] = v_fma(xv, wv[v], acc[r][v]);
         }
+        LRT_PREFETCH(ahead);
         w += w_k;
         x++;
+        ahead += LINE * sizeof(float);
     }
     LRT_UNROLL for (unsigned r = 0; r < nr; r++)
         LRT_UNROLL for (unsigned p = 0; p < np; p++)
@@ -509,10 +520,11 @@ static panel_group next_group(const lrt_matrix *m, uint32_t p, uint32_t p1)
     return g;
 }
 
-/* y = init + x * W for nr rows and the panels of g; y rows hold whole vectors of each panel row. */
-static LRT_INLINE void group_product(const lrt_matrix *m, const panel_group *g, unsigned nr, const float *init,
-                                     ptrdiff_t init_row, const float *x, ptrdiff_t x_row, float *y,
-                                     ptrdiff_t y_row, ptrdiff_t y_panel)
+/* y = init + x * W for nr rows (from `row` on) and the panels of g; y rows hold whole vectors of each
+ * panel row. */
+static LRT_INLINE void group_product(const lrt_matrix *m, const panel_group *g, uint32_t row, unsigned nr,
+                                     const float *init, ptrdiff_t init_row, const float *x, ptrdiff_t x_row,
+                                     float *y, ptrdiff_t y_row, ptrdiff_t y_panel)
 {
     tile_args t;
     t.init_row = init_row;
@@ -524,6 +536,10 @@ static LRT_INLINE void group_product(const lrt_matrix *m, const panel_group *g, 
     t.k = m->k;
     t.y_row = y_row;
     t.y_panel = y_panel;
+    /* The first blocks of rows fetch the panels after these: the weights of large layers come from far. */
+    t.ahead = (uintptr_t)g->w;
+    if (row < LRT_BLOCK_R * g->panels * g->row_floats / LINE)
+        t.ahead += m->k * (g->panels * g->row_floats + row / LRT_BLOCK_R * LINE) * sizeof(float);
     for (unsigned v = 0; v < g->vectors; v += g->at_once) {
         unsigned nv = g->vectors - v < g->at_once ? g->vectors - v : g->at_once;
         t.init = init + v * VL;
@@ -573,9 +589,9 @@ static void linear_group(const lrt_linear_args *a, const panel_group *g, const f
         const float *xr = x + (ptrdiff_t)r * a->x_row;
         float *yr = y + (ptrdiff_t)r * a->y_row;
         if (direct) {
-            group_product(m, g, nr, bias, 0, xr, a->x_row, yr, a->y_row, (ptrdiff_t)g->row_floats);
+            group_product(m, g, r, nr, bias, 0, xr, a->x_row, yr, a->y_row, (ptrdiff_t)g->row_floats);
         } else {
-            group_product(m, g, nr, bias, 0, xr, a->x_row, buf, TILE_ROW, (ptrdiff_t)g->row_floats);
+            group_product(m, g, r, nr, bias, 0, xr, a->x_row, buf, TILE_ROW, (ptrdiff_t)g->row_floats);
             for (unsigned i = 0; i < nr; i++)
                 copy_floats(yr + (ptrdiff_t)i * a->y_row, buf + i * TILE_ROW, wanted);
         }
@@ -813,7 +829,7 @@ static LRT_INLINE void run_step(const lrt_step_args *a, const float *init, ptrdi
         const float *start = init + (size_t)g.unit * m->gates;
         for (uint32_t r = 0; r < a->rows;) {
             unsigned nr = block_rows(a->rows - r);
-            group_product(m, &g, nr, start + (ptrdiff_t)r * init_row, init_row,
+            group_product(m, &g, r, nr, start + (ptrdiff_t)r * init_row, init_row,
                           a->h_prev + (ptrdiff_t)r * a->h_prev_row, a->h_prev_row, buf, TILE_ROW,
                           (ptrdiff_t)tile_panel);
             for (unsigned i = 0; i < nr; i++)
