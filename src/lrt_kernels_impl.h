@@ -303,13 +303,8 @@ static LRT_INLINE void row_tile(const row_args *a, const unsigned gates, const u
      : VECTORS(gates, LRT_PANEL) * 2 <= LRT_ROW_V ? 2u \
                                                   : 1u)
 
-#define ROW_TAILS(gates, np)                                      \
-    case (np) * 4 + 0: row_tile(a, gates, np, 0, 0); break;       \
-    case (np) * 4 + 1: row_tile(a, gates, np, 0, 1); break;       \
-    case (np) * 4 + 2: row_tile(a, gates, np, 1, 0); break;       \
-    case (np) * 4 + 3: row_tile(a, gates, np, 1, 1); break;
 /* Cases beyond ROW_PANELS are never reached; the constant condition drops their code. */
-#define ROW_TAILS_IF(gates, np)                                                            \
+#define ROW_TAILS(gates, np)                                                               \
     case (np) * 4 + 0: if ((np) <= ROW_PANELS(gates)) row_tile(a, gates, np, 0, 0); break; \
     case (np) * 4 + 1: if ((np) <= ROW_PANELS(gates)) row_tile(a, gates, np, 0, 1); break; \
     case (np) * 4 + 2: if ((np) <= ROW_PANELS(gates)) row_tile(a, gates, np, 1, 0); break; \
@@ -321,9 +316,9 @@ static LRT_INLINE void row_tile(const row_args *a, const unsigned gates, const u
         switch (g->panels * 4 + g->has8 * 2 + g->has4) {                          \
         ROW_TAILS(gates, 0)                                                       \
         ROW_TAILS(gates, 1)                                                       \
-        ROW_TAILS_IF(gates, 2)                                                    \
-        ROW_TAILS_IF(gates, 4)                                                    \
-        ROW_TAILS_IF(gates, 8)                                                    \
+        ROW_TAILS(gates, 2)                                                       \
+        ROW_TAILS(gates, 4)                                                       \
+        ROW_TAILS(gates, 8)                                                       \
         default: break;                                                           \
         }                                                                         \
     }
