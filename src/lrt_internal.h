@@ -132,7 +132,8 @@ struct lrt_session {
     size_t pre_direction, pre_floats;
     float *extra;      /* r * h or unprojected h: [direction][row][stride] */
     size_t extra_direction;
-    float **out_rows;  /* [lane][row] */
+    float **out_rows;  /* [lane][direction][row] */
+    uint32_t *row_lists; /* likewise */
     uint32_t n_slots;
     /* The call under way. */
     uint32_t batch, steps[LRT_MAX_AXES];
@@ -147,7 +148,7 @@ static inline uint32_t lrt_pass_steps(const lrt_session *s, uint32_t axis)
 
 /* Rows of input projection computed at a time: enough for blocks of rows, and for batches so many
  * that reading the weights costs little, while the results (`per_row` floats each) stay in cache. */
-#define LRT_PROJECT_ROWS 60u
+#define LRT_PROJECT_ROWS 24u
 static inline uint32_t lrt_project_rows(uint32_t batch, size_t per_row)
 {
     size_t fit = (1u << 18) / per_row;

@@ -56,7 +56,8 @@ typedef struct {
 /* y[r] = bias + x[r] * W for rows r and panels p0 <= p < p1, and the same for `outer` more groups of
  * rows (0 for none), each x_outer and y_outer after the one before: so that weights are read once for
  * all steps of all rows of a batch. With padded, y rows are rows of panels (all lanes written); else,
- * gates being 1, only the units that exist are written. */
+ * gates being 1, only the units that exist are written. With x_at and y_at the rows are wherever these
+ * say, and x, y, their strides and outer play no part. */
 typedef struct {
     lrt_matrix m;
     const float *bias; /* in panel order, padded */
@@ -64,20 +65,28 @@ typedef struct {
     ptrdiff_t x_row;
     float *y;
     ptrdiff_t y_row;
+    const float *const *x_at;
+    float *const *y_at;
     uint32_t rows, p0, p1;
     uint32_t outer;
     ptrdiff_t x_outer, y_outer;
     int padded;
 } lrt_linear_args;
 
-/* One time step of one direction of a recurrent layer: rows of the batch, panels p0 <= p < p1.
- * h_prev is read whole; h_next, c and out get the units of these panels only. */
+/* Time steps of one direction of a recurrent layer: the listed rows of the batch, panels p0 <= p < p1.
+ * h_prev is read whole; h_next, c and out get the units of these panels only. With more than one step,
+ * h_prev and h_next swap after each, and what the step reads and writes of pre and out lies pre_step and
+ * out_step further. */
 typedef struct {
     lrt_matrix m;         /* recurrent weights; k is the size of h_prev */
     const float *bias_hh; /* gru: recurrent bias, panel order */
+    const float *x;       /* lstm, rnn of one row: if not NULL, the input (x_step from step to step), its */
+    ptrdiff_t x_step;     /* weights and bias, in place of pre: sums then start there */
+    lrt_matrix w_in;
+    const float *bias_in;
     float *pre;           /* bias + input product, panel order; gru_reset keeps r*h's gate z in it */
     ptrdiff_t pre_row;
-    const float *h_prev;
+    float *h_prev;        /* written only when it becomes h_next */
     ptrdiff_t h_prev_row;
     float *h_next;
     ptrdiff_t h_next_row;
@@ -85,12 +94,17 @@ typedef struct {
     ptrdiff_t c_row;
     const float *h_old; /* gru_candidate: h before the step (h_prev is r * h there) */
     ptrdiff_t h_old_row;
-    float *const *out; /* per row: where h also goes, or NULL */
+    float *const *out; /* per row: where h also goes, out_at floats from there, or NULL */
+    ptrdiff_t out_at;
     const float *peephole; /* lstm: i, f, o in panel order, or NULL */
     lrt_act act[3];
     float clip; /* > 0: clip gate pre-activations */
+    const uint32_t *row; /* numbers of the rows that take the step */
     uint32_t rows, p0, p1;
-    int backward; /* walk the panels from the last to the first: a hint, results are the same */
+    uint32_t steps;
+    ptrdiff_t pre_step, out_step;
+    int backward; /* of the first step: walk the panels from the last to the first: a hint, results are
+                     the same */
 } lrt_step_args;
 
 enum lrt_binary { LRT_ADD = 0, LRT_MUL = 1, LRT_AVERAGE = 2 };

@@ -40,28 +40,37 @@
 
 static LRT_INLINE vf clamp(vf a, float lo, float hi) { return v_min(v_set1(hi), v_max(v_set1(lo), a)); }
 
-/* exp(f x) = s * (1 + p) with s = 2^n and p = expm1(f x - n ln 2), for |f x| <= EXP_LIMIT and f a
- * power of two. Adding 0x1.8p23 rounds to an integer in the low bits. The polynomial is a minimax
- * fit on [-0.347, 0.347] (relative error 1.4e-8), evaluated in Estrin's order for its short chain.
- * One float for ln 2 is enough: it is 1.9e-9 off, so the result is at most n * 1.9e-9 off. */
-static LRT_INLINE vf exp_parts(const float f, vf x, vf *s)
+/* Chains of dependent operations overlap only as far as the CPU looks ahead, so vectors go through
+ * them side by side: n of them, n and everything about them but the numbers being constants. */
+#define EACH(j) LRT_UNROLL for (unsigned j = 0; j < n; j++)
+#define MAX_SIDE 12
+
+/* exp(x) = s * (1 + p) with s = 2^m and p = expm1(x - m ln 2), for |x| <= EXP_LIMIT; the first `single`
+ * of n vectors so, the others exp(2 x). Adding 0x1.8p23 rounds to an integer in the low bits. The
+ * polynomial is a minimax fit on [-0.347, 0.347] (relative error 1.4e-8), evaluated in Estrin's order
+ * for its short chain. One float for ln 2 is enough: it is 1.9e-9 off, so the result is at most
+ * m * 1.9e-9 off. */
+static LRT_INLINE void exp_parts(const unsigned n, const unsigned single, const vf *x, vf *s, vf *p)
 {
     const vf magic = v_set1(0x1.8p23f);
-    vf m = v_fma(x, v_set1(f * 0x1.715476p0f), magic);
-    vf n = v_sub(m, magic);
-    vf y = f == 1.0f ? x : v_mul(x, v_set1(f));
-    vf r = v_fnma(n, v_set1(0x1.62e43p-1f), y);
-    vf r2 = v_mul(r, r);
-    vf lo = v_fma(v_set1(0.16666543f), r, v_set1(0.49999997f));
-    vf hi = v_fma(v_set1(0.008366596f), r, v_set1(0.0416672f));
-    hi = v_fma(v_set1(0.0013882507f), r2, hi);
-    *s = v_pow2(m);
-    return v_fma(v_fma(hi, r2, lo), r2, r);
+    vf r[MAX_SIDE], r2[MAX_SIDE], lo[MAX_SIDE], hi[MAX_SIDE];
+    EACH(j) s[j] = v_fma(x[j], v_set1(j < single ? 0x1.715476p0f : 0x1.715476p1f), magic);
+    EACH(j) r[j] = v_sub(s[j], magic);
+    EACH(j) r[j] = v_fnma(r[j], v_set1(0x1.62e43p-1f), j < single ? x[j] : v_add(x[j], x[j]));
+    EACH(j) s[j] = v_pow2(s[j]);
+    EACH(j) r2[j] = v_mul(r[j], r[j]);
+    EACH(j) hi[j] = v_fma(v_set1(0.008366596f), r[j], v_set1(0.0416672f));
+    EACH(j) lo[j] = v_fma(v_set1(0.16666543f), r[j], v_set1(0.49999997f));
+    EACH(j) hi[j] = v_fma(v_set1(0.0013882507f), r2[j], hi[j]);
+    EACH(j) hi[j] = v_fma(hi[j], r2[j], lo[j]);
+    EACH(j) p[j] = v_fma(hi[j], r2[j], r[j]);
 }
 
 static LRT_INLINE vf exp_between(vf y, float lo, float hi)
 {
-    vf s, p = exp_parts(1.0f, clamp(y, lo, hi), &s);
+    vf s, p;
+    y = clamp(y, lo, hi);
+    exp_parts(1, 1, &y, &s, &p);
     return v_fma(s, p, s);
 }
 
@@ -73,42 +82,37 @@ static LRT_INLINE vf exp_nonpositive(vf y)
 
 static LRT_INLINE vf expm1_nonpositive(vf y)
 {
-    vf s, p = exp_parts(1.0f, clamp(y, -EXP_LIMIT, 0.0f), &s);
+    vf s, p;
+    y = clamp(y, -EXP_LIMIT, 0.0f);
+    exp_parts(1, 1, &y, &s, &p);
     return v_fma(s, p, v_sub(s, v_set1(1.0f)));
 }
 
-/* sigmoid(x) = e / (e + 1) with e = exp(x); tanh(x) = e / (e + 2) with e = expm1(2x), which does
- * not cancel near 0. Numerator and denominator apart, so that a product needs one division. */
-static LRT_INLINE vf sigmoid_parts(vf x, vf *den)
+/* sigmoid(x) = e / (e + 1) with e = exp(x), of the first `sigmoids` of n vectors; of the others
+ * tanh(x) = e / (e + 2) with e = expm1(2x), which does not cancel near 0. Numerator and denominator
+ * apart, so that a product needs one division. */
+static LRT_INLINE void squash_parts(const unsigned n, const unsigned sigmoids, const vf *x, vf *num, vf *den)
 {
-    vf e = exp_between(x, -EXP_LIMIT, SIGMOID_LIMIT);
-    *den = v_add(e, v_set1(1.0f));
-    return e;
-}
-static LRT_INLINE vf tanh_parts(vf x, vf *den)
-{
-    vf s, p = exp_parts(2.0f, clamp(x, -TANH_LIMIT, TANH_LIMIT), &s);
-    vf e = v_fma(s, p, v_sub(s, v_set1(1.0f)));
-    *den = v_add(e, v_set1(2.0f));
-    return e;
+    vf y[MAX_SIDE], s[MAX_SIDE], p[MAX_SIDE];
+    EACH(j) y[j] = v_max(v_set1(j < sigmoids ? -EXP_LIMIT : -TANH_LIMIT), x[j]);
+    EACH(j) y[j] = v_min(v_set1(j < sigmoids ? SIGMOID_LIMIT : TANH_LIMIT), y[j]);
+    exp_parts(n, sigmoids, y, s, p);
+    EACH(j) num[j] = v_fma(s[j], p[j], j < sigmoids ? s[j] : v_sub(s[j], v_set1(1.0f)));
+    EACH(j) den[j] = v_fma(s[j], p[j], v_add(s[j], v_set1(1.0f))); /* num + 1 or 2, without waiting for it */
 }
 
 static LRT_INLINE vf act_sigmoid(vf x)
 {
-    vf den, num = sigmoid_parts(x, &den);
+    vf num, den;
+    squash_parts(1, 1, &x, &num, &den);
     return v_div(num, den);
 }
 
 static LRT_INLINE vf act_tanh(vf x)
 {
-    vf den, num = tanh_parts(x, &den);
+    vf num, den;
+    squash_parts(1, 0, &x, &num, &den);
     return v_div(num, den);
-}
-
-static LRT_INLINE vf sigmoid_times_tanh(vf a, vf b)
-{
-    vf den_a, den_b, num_a = sigmoid_parts(a, &den_a), num_b = tanh_parts(b, &den_b);
-    return v_div(v_mul(num_a, num_b), v_mul(den_a, den_b));
 }
 
 /* log(a) for normal a > 0: a = 2^e m with m in [sqrt(1/2), sqrt(2)), minimax fit in m - 1.
@@ -209,18 +213,17 @@ static vf activation(const lrt_act *act, vf x)
     }
 }
 
-/* Inside a gate: with plain the usual sigmoid or tanh, inlined, else whatever the model says. */
-static LRT_INLINE vf gate_sigmoid(const int plain, const lrt_act *act, vf x)
+/* Inside gates: the first `firsts` of n vectors go through act s, the others through t, as quotients.
+ * plain: these are sigmoid and tanh. */
+static LRT_INLINE void gate_parts(const int plain, const unsigned n, const unsigned firsts, const lrt_act *s,
+                                  const lrt_act *t, const vf *x, vf *num, vf *den)
 {
-    return plain ? act_sigmoid(x) : activation(act, x);
-}
-static LRT_INLINE vf gate_tanh(const int plain, const lrt_act *act, vf x)
-{
-    return plain ? act_tanh(x) : activation(act, x);
-}
-static LRT_INLINE vf gate_product(const int plain, const lrt_act *s, vf a, const lrt_act *t, vf b)
-{
-    return plain ? sigmoid_times_tanh(a, b) : v_mul(activation(s, a), activation(t, b));
+    if (plain) {
+        squash_parts(n, firsts, x, num, den);
+        return;
+    }
+    EACH(j) num[j] = activation(j < firsts ? s : t, x[j]);
+    EACH(j) den[j] = v_set1(1.0f);
 }
 
 /* ---- matrix products ------------------------------------------------------------------------ */
@@ -238,8 +241,8 @@ static void copy_floats(float *to, const float *from, size_t n)
     size_t i = 0;
     for (; i + VL <= n; i += VL)
         v_store(to + i, v_load(from + i));
-    if (i < n)
-        v_store_n(to + i, v_load_n(from + i, (unsigned)(n - i)), (unsigned)(n - i));
+    for (; i < n; i++) /* single floats, unlike masked vectors, can be forwarded from the stores before */
+        to[i] = from[i];
 }
 
 /* -- one row: as many panels side by side as there are accumulators for ------------------------- */
@@ -249,22 +252,33 @@ typedef struct {
     uint32_t unit, panels, has8, has4;
 } row_group;
 
-/* y = init + x * w for one row of x and the panels of one group, all in the flat panel order. */
+/* y = init + x * w for one row, and the same with a second x and w on top, for the panels of one group,
+ * all in the flat panel order. */
 typedef struct {
-    const float *init, *w, *x;
-    size_t k;
-    float *y;
+    const float *init;
+    unsigned n; /* of the products: 1 or 2 */
+    struct {
+        const float *x, *w;
+        size_t k;
+    } of[2];
 } row_args;
 
-static LRT_INLINE void row_tile(const row_args *a, const unsigned gates, const unsigned np, const unsigned has8,
-                                const unsigned has4)
+static void add_product(row_args *a, const lrt_matrix *m, uint32_t unit, const float *x)
+{
+    a->of[a->n].x = x;
+    a->of[a->n].w = m->w + (size_t)unit * m->gates * m->k;
+    a->of[a->n].k = m->k;
+    a->n++;
+}
+
+static LRT_INLINE void row_tile(const row_args *a, float *y, const unsigned gates, const unsigned np,
+                                const unsigned has8, const unsigned has4)
 {
     const unsigned full = VECTORS(gates, LRT_PANEL), n8 = has8 ? VECTORS(gates, 8) : 0;
     const unsigned n4 = has4 ? VECTORS(gates, 4) : 0;
-    const size_t k = a->k, row = gates * LRT_PANEL;
-    const float *x = a->x, *w = a->w, *w8 = w + np * row * k, *w4 = w8 + has8 * 8 * gates * k;
+    const size_t row = gates * LRT_PANEL;
     const float *init8 = a->init + np * row, *init4 = init8 + has8 * 8 * gates;
-    float *y8 = a->y + np * row, *y4 = y8 + has8 * 8 * gates;
+    float *y8 = y + np * row, *y4 = y8 + has8 * 8 * gates;
     vf acc[LRT_ROW_V > VECTORS(4, LRT_PANEL) ? LRT_ROW_V : VECTORS(4, LRT_PANEL)];
     vf acc8[VECTORS(4, 8)], acc4[VECTORS(4, 4)];
 
@@ -274,22 +288,27 @@ static LRT_INLINE void row_tile(const row_args *a, const unsigned gates, const u
         acc8[v] = v_load(init8 + v * VL);
     LRT_UNROLL for (unsigned v = 0; v < n4; v++)
         acc4[v] = v_load(init4 + v * VL);
-    LRT_UNROLL_K for (size_t i = 0; i < k; i++) {
-        vf xv = v_set1(x[i]);
-        LRT_UNROLL for (unsigned p = 0; p < np; p++)
-            LRT_UNROLL for (unsigned v = 0; v < full; v++)
-                acc[p * full + v] = v_fma(xv, v_load(w + p * row * k + v * VL), acc[p * full + v]);
-        LRT_UNROLL for (unsigned v = 0; v < n8; v++)
-            acc8[v] = v_fma(xv, v_load(w8 + v * VL), acc8[v]);
-        LRT_UNROLL for (unsigned v = 0; v < n4; v++)
-            acc4[v] = v_fma(xv, v_load(w4 + v * VL), acc4[v]);
-        w += row;
-        w8 += 8 * gates;
-        w4 += 4 * gates;
+    for (unsigned product = 0; product < a->n; product++) {
+        const size_t k = a->of[product].k;
+        const float *x = a->of[product].x, *w = a->of[product].w;
+        const float *w8 = w + np * row * k, *w4 = w8 + has8 * 8 * gates * k;
+        LRT_UNROLL_K for (size_t i = 0; i < k; i++) {
+            vf xv = v_set1(x[i]);
+            LRT_UNROLL for (unsigned p = 0; p < np; p++)
+                LRT_UNROLL for (unsigned v = 0; v < full; v++)
+                    acc[p * full + v] = v_fma(xv, v_load(w + p * row * k + v * VL), acc[p * full + v]);
+            LRT_UNROLL for (unsigned v = 0; v < n8; v++)
+                acc8[v] = v_fma(xv, v_load(w8 + v * VL), acc8[v]);
+            LRT_UNROLL for (unsigned v = 0; v < n4; v++)
+                acc4[v] = v_fma(xv, v_load(w4 + v * VL), acc4[v]);
+            w += row;
+            w8 += 8 * gates;
+            w4 += 4 * gates;
+        }
     }
     /* In this order: lanes that spill over the end of a panel are overwritten by the next. */
     LRT_UNROLL for (unsigned v = 0; v < np * full; v++)
-        v_store(a->y + v * VL, acc[v]);
+        v_store(y + v * VL, acc[v]);
     LRT_UNROLL for (unsigned v = 0; v < n8; v++)
         v_store(y8 + v * VL, acc8[v]);
     LRT_UNROLL for (unsigned v = 0; v < n4; v++)
@@ -305,13 +324,13 @@ static LRT_INLINE void row_tile(const row_args *a, const unsigned gates, const u
 
 /* Cases beyond ROW_PANELS are never reached; the constant condition drops their code. */
 #define ROW_TAILS(gates, np)                                                               \
-    case (np) * 4 + 0: if ((np) <= ROW_PANELS(gates)) row_tile(a, gates, np, 0, 0); break; \
-    case (np) * 4 + 1: if ((np) <= ROW_PANELS(gates)) row_tile(a, gates, np, 0, 1); break; \
-    case (np) * 4 + 2: if ((np) <= ROW_PANELS(gates)) row_tile(a, gates, np, 1, 0); break; \
-    case (np) * 4 + 3: if ((np) <= ROW_PANELS(gates)) row_tile(a, gates, np, 1, 1); break;
+    case (np) * 4 + 0: if ((np) <= ROW_PANELS(gates)) row_tile(a, y, gates, np, 0, 0); break; \
+    case (np) * 4 + 1: if ((np) <= ROW_PANELS(gates)) row_tile(a, y, gates, np, 0, 1); break; \
+    case (np) * 4 + 2: if ((np) <= ROW_PANELS(gates)) row_tile(a, y, gates, np, 1, 0); break; \
+    case (np) * 4 + 3: if ((np) <= ROW_PANELS(gates)) row_tile(a, y, gates, np, 1, 1); break;
 
 #define ROW_PRODUCT(gates)                                                        \
-    static void row_product_##gates(const row_args *a, const row_group *g)        \
+    static void row_product_##gates(const row_args *a, const row_group *g, float *y)        \
     {                                                                             \
         switch (g->panels * 4 + g->has8 * 2 + g->has4) {                          \
         ROW_TAILS(gates, 0)                                                       \
@@ -337,19 +356,13 @@ static unsigned row_panels(uint32_t gates)
     }
 }
 
-static void row_product(const lrt_matrix *m, const row_group *g, const float *init, const float *x, float *y)
+static void row_product(uint32_t gates, const row_group *g, const row_args *a, float *y)
 {
-    row_args a;
-    a.init = init;
-    a.w = m->w + (size_t)g->unit * m->gates * m->k;
-    a.x = x;
-    a.k = m->k;
-    a.y = y;
-    switch (m->gates) {
-    case 1: row_product_1(&a, g); break;
-    case 2: row_product_2(&a, g); break;
-    case 3: row_product_3(&a, g); break;
-    default: row_product_4(&a, g); break;
+    switch (gates) {
+    case 1: row_product_1(a, g, y); break;
+    case 2: row_product_2(a, g, y); break;
+    case 3: row_product_3(a, g, y); break;
+    default: row_product_4(a, g, y); break;
     }
 }
 
@@ -381,18 +394,17 @@ static uint32_t next_row_group(const lrt_matrix *m, uint32_t p, uint32_t p1, row
 
 /* -- blocks of rows ------------------------------------------------------------------------------ */
 
-/* One register tile: y = init + x * w for nr rows, np panels, nv vectors of each panel's row. */
+/* One register tile: y = init + x * w for some rows, np panels, nv vectors of each panel's row. */
 typedef struct {
-    const float *init;
-    ptrdiff_t init_row, init_panel;
+    const float *init[LRT_BLOCK_R];
+    ptrdiff_t init_panel;
     const float *w;
     ptrdiff_t w_panel;
     size_t w_k; /* floats per k */
-    const float *x;
-    ptrdiff_t x_row;
+    const float *x[LRT_BLOCK_R];
     size_t k;
-    float *y;
-    ptrdiff_t y_row, y_panel;
+    float *y[LRT_BLOCK_R];
+    ptrdiff_t y_panel;
     uintptr_t ahead; /* address from which to fetch a cache line per k meanwhile; need not be valid */
 } tile_args;
 
@@ -406,35 +418,35 @@ typedef struct {
 static LRT_INLINE void tile(const tile_args *t, const unsigned nr, const unsigned np, const unsigned nv)
 {
     vf acc[LRT_BLOCK_R][LRT_BLOCK_V];
-    const float *w = t->w, *x = t->x;
+    const float *w = t->w, *x[LRT_BLOCK_R];
     uintptr_t ahead = t->ahead;
-    const ptrdiff_t w_panel = t->w_panel, x_row = t->x_row;
-    const size_t w_k = t->w_k;
+    const ptrdiff_t w_panel = t->w_panel;
+    const size_t w_k = t->w_k, k = t->k;
 
-    LRT_UNROLL for (unsigned r = 0; r < nr; r++)
+    LRT_UNROLL for (unsigned r = 0; r < nr; r++) {
+        x[r] = t->x[r];
         LRT_UNROLL for (unsigned p = 0; p < np; p++)
             LRT_UNROLL for (unsigned v = 0; v < nv; v++)
-                acc[r][p * nv + v] =
-                    v_load(t->init + (ptrdiff_t)r * t->init_row + (ptrdiff_t)p * t->init_panel + v * VL);
-    LRT_UNROLL_K for (size_t k = t->k; k > 0; k--) {
+                acc[r][p * nv + v] = v_load(t->init[r] + (ptrdiff_t)p * t->init_panel + v * VL);
+    }
+    LRT_UNROLL_K for (size_t i = 0; i < k; i++) {
         vf wv[LRT_BLOCK_V];
         LRT_UNROLL for (unsigned p = 0; p < np; p++)
             LRT_UNROLL for (unsigned v = 0; v < nv; v++)
                 wv[p * nv + v] = v_load(w + (ptrdiff_t)p * w_panel + v * VL);
         LRT_UNROLL for (unsigned r = 0; r < nr; r++) {
-            vf xv = v_set1(x[(ptrdiff_t)r * x_row]);
+            vf xv = v_set1(x[r][i]);
             LRT_UNROLL for (unsigned v = 0; v < np * nv; v++)
                 acc[r][v] = v_fma(xv, wv[v], acc[r][v]);
         }
         LRT_PREFETCH(ahead);
         w += w_k;
-        x++;
         ahead += LINE * sizeof(float);
     }
     LRT_UNROLL for (unsigned r = 0; r < nr; r++)
         LRT_UNROLL for (unsigned p = 0; p < np; p++)
             LRT_UNROLL for (unsigned v = 0; v < nv; v++)
-                v_store(t->y + (ptrdiff_t)r * t->y_row + (ptrdiff_t)p * t->y_panel + v * VL, acc[r][p * nv + v]);
+                v_store(t->y[r] + (ptrdiff_t)p * t->y_panel + v * VL, acc[r][p * nv + v]);
 }
 
 #define TILE(nr, np, nv) \
@@ -461,16 +473,11 @@ TILE_ROWS(5)
 TILE_ROWS(6)
 #endif
 
-/* Rows of the next block: never leaves a single row behind. */
+/* Rows of the next block of so many: blocks of even size, so that none is small. */
 static unsigned block_rows(uint32_t rows)
 {
-#if LRT_BLOCK_R >= 6
-    if (rows <= 6)
-        return rows;
-    return rows == 7 ? 4 : 6;
-#else
-    return rows <= 3 ? rows : 2;
-#endif
+    uint32_t blocks = (rows + LRT_BLOCK_R - 1) / LRT_BLOCK_R;
+    return (rows + blocks - 1) / blocks;
 }
 
 static LRT_INLINE void tile_block(const tile_args *t, unsigned nr, unsigned np, unsigned nv)
@@ -515,32 +522,27 @@ static panel_group next_group(const lrt_matrix *m, uint32_t p, uint32_t p1)
     return g;
 }
 
-/* y = init + x * W for nr rows (from `row` on) and the panels of g; y rows hold whole vectors of each
- * panel row. */
+/* y = init + x * W for nr rows, whose first is number `row` of all, and the panels of g; t has the
+ * pointers to the rows. y rows hold whole vectors of each panel row. */
 static LRT_INLINE void group_product(const lrt_matrix *m, const panel_group *g, uint32_t row, unsigned nr,
-                                     const float *init, ptrdiff_t init_row, const float *x, ptrdiff_t x_row,
-                                     float *y, ptrdiff_t y_row, ptrdiff_t y_panel)
+                                     tile_args *t)
 {
-    tile_args t;
-    t.init_row = init_row;
-    t.init_panel = (ptrdiff_t)g->row_floats;
-    t.w_panel = (ptrdiff_t)(g->row_floats * m->k);
-    t.w_k = g->row_floats;
-    t.x = x;
-    t.x_row = x_row;
-    t.k = m->k;
-    t.y_row = y_row;
-    t.y_panel = y_panel;
+    t->init_panel = (ptrdiff_t)g->row_floats;
+    t->w_panel = (ptrdiff_t)(g->row_floats * m->k);
+    t->w_k = g->row_floats;
+    t->k = m->k;
     /* The first blocks of rows fetch the panels after these: the weights of large layers come from far. */
-    t.ahead = (uintptr_t)g->w;
+    t->ahead = (uintptr_t)g->w;
     if (row < LRT_BLOCK_R * g->panels * g->row_floats / LINE)
-        t.ahead += m->k * (g->panels * g->row_floats + row / LRT_BLOCK_R * LINE) * sizeof(float);
+        t->ahead += m->k * (g->panels * g->row_floats + row / LRT_BLOCK_R * LINE) * sizeof(float);
     for (unsigned v = 0; v < g->vectors; v += g->at_once) {
         unsigned nv = g->vectors - v < g->at_once ? g->vectors - v : g->at_once;
-        t.init = init + v * VL;
-        t.w = g->w + v * VL;
-        t.y = y + v * VL;
-        tile_block(&t, nr, g->panels, nv);
+        t->w = g->w + v * VL;
+        tile_block(t, nr, g->panels, nv);
+        for (unsigned r = 0; r < nr; r++) {
+            t->init[r] += nv * VL;
+            t->y[r] += nv * VL;
+        }
     }
 }
 
@@ -557,17 +559,22 @@ static void linear_row(const lrt_linear_args *a)
 {
     LRT_ALIGNED float buf[TILE_ROW];
     const lrt_matrix *m = &a->m;
+    float *y = a->y_at ? a->y_at[0] : a->y;
+    row_args product;
     row_group g;
     for (uint32_t p = a->p0; p < a->p1;) {
         p = next_row_group(m, p, a->p1, &g);
         size_t first = (size_t)g.unit * m->gates;
         size_t per_row = (size_t)m->gates * (g.panels * LRT_PANEL + g.has8 * 8 + g.has4 * 4);
-        row_product(m, &g, a->bias ? a->bias + first : zeros, a->x, buf);
-        copy_floats(a->y + first, buf, wanted_floats(a, g.unit, per_row));
+        product.init = a->bias ? a->bias + first : zeros;
+        product.n = 0;
+        add_product(&product, m, g.unit, a->x_at ? a->x_at[0] : a->x);
+        row_product(m->gates, &g, &product, buf);
+        copy_floats(y + first, buf, wanted_floats(a, g.unit, per_row));
     }
 }
 
-/* Rows x, y of one group of panels. */
+/* The rows of one group of panels, from x and y on where they follow each other. */
 static void linear_group(const lrt_linear_args *a, const panel_group *g, const float *x, float *y)
 {
     LRT_ALIGNED float buf[LRT_BLOCK_R * TILE_ROW];
@@ -577,19 +584,21 @@ static void linear_group(const lrt_linear_args *a, const panel_group *g, const f
     const float *bias = a->bias ? a->bias + first : zeros;
     /* Straight into y where the tile's vectors fill it exactly, else through a buffer. */
     const int direct = g->row_floats % VL == 0 && wanted == per_row;
+    tile_args t;
 
-    y += first;
+    t.y_panel = (ptrdiff_t)g->row_floats;
     for (uint32_t r = 0; r < a->rows;) {
         unsigned nr = block_rows(a->rows - r);
-        const float *xr = x + (ptrdiff_t)r * a->x_row;
-        float *yr = y + (ptrdiff_t)r * a->y_row;
-        if (direct) {
-            group_product(m, g, r, nr, bias, 0, xr, a->x_row, yr, a->y_row, (ptrdiff_t)g->row_floats);
-        } else {
-            group_product(m, g, r, nr, bias, 0, xr, a->x_row, buf, TILE_ROW, (ptrdiff_t)g->row_floats);
-            for (unsigned i = 0; i < nr; i++)
-                copy_floats(yr + (ptrdiff_t)i * a->y_row, buf + i * TILE_ROW, wanted);
+        float *to[LRT_BLOCK_R];
+        for (unsigned i = 0; i < nr; i++) {
+            t.x[i] = a->x_at ? a->x_at[r + i] : x + (ptrdiff_t)(r + i) * a->x_row;
+            to[i] = (a->y_at ? a->y_at[r + i] : y + (ptrdiff_t)(r + i) * a->y_row) + first;
+            t.y[i] = direct ? to[i] : buf + i * TILE_ROW;
+            t.init[i] = bias;
         }
+        group_product(m, g, r, nr, &t);
+        for (unsigned i = 0; i < nr && !direct; i++)
+            copy_floats(to[i], buf + i * TILE_ROW, wanted);
         r += nr;
     }
 }
@@ -619,7 +628,8 @@ typedef struct {
     size_t pre;         /* offset of the first gate in pre-activations and biases */
 } gate_at;
 
-typedef void gate_fn(const lrt_step_args *a, const gate_at *at);
+/* The gates of n vectors, n being a constant. */
+typedef void gate_fn(const lrt_step_args *a, const gate_at *at, const unsigned n);
 
 /* State rows and panel rows have room for every lane of a panel; lanes beyond are not touched,
  * and load as 0 so that stray bits never cost a denormal. */
@@ -636,9 +646,23 @@ static LRT_INLINE void store_units(float *p, vf a, const gate_at *at)
         v_store_n(p, a, at->lanes);
 }
 
+/* Gate number `gate` of the product, of the pre-activations. */
+static LRT_INLINE vf load_z(const gate_at *at, const unsigned gate)
+{
+    return load_units(at->z + gate * at->width, at);
+}
+static LRT_INLINE float *pre_at(const lrt_step_args *a, const gate_at *at, const unsigned gate)
+{
+    return a->pre + (ptrdiff_t)at->row * a->pre_row + at->pre + gate * at->width;
+}
+static LRT_INLINE vf load_pre(const lrt_step_args *a, const gate_at *at, const unsigned gate)
+{
+    return load_units(pre_at(a, at, gate), at);
+}
+
 static LRT_INLINE void store_h(const lrt_step_args *a, const gate_at *at, vf h)
 {
-    float *out = a->out ? a->out[at->row] : NULL;
+    float *out = a->out ? a->out[at->row] + a->out_at : NULL;
     store_units(a->h_next + (ptrdiff_t)at->row * a->h_next_row + at->unit, h, at);
     if (out) {
         uint32_t exist = a->m.units - at->unit; /* out has no padding */
@@ -657,183 +681,336 @@ static LRT_INLINE vf clip(const lrt_step_args *a, vf x)
 /* LSTM (Hochreiter & Schmidhuber 1997; forget gate Gers et al. 2000; peepholes Gers & Schmidhuber 2000):
  *   i = s(z_i + p_i c)  f = s(z_f + p_f c)  g = t(z_g)  c' = f c + i g  o = s(z_o + p_o c')  h = o t'(c')
  * plain: sigmoid and tanh, no clip, no peepholes. */
-static LRT_INLINE void lstm_gates(const lrt_step_args *a, const gate_at *at, const int plain)
+static LRT_INLINE void lstm_gates(const lrt_step_args *a, const gate_at *at, const unsigned n, const int plain)
 {
-    const lrt_act *s = &a->act[0], *t = &a->act[1], *t2 = &a->act[2];
-    float *c_at = a->c + (ptrdiff_t)at->row * a->c_row + at->unit;
-    vf c = load_units(c_at, at);
-    vf i = load_units(at->z, at), f = load_units(at->z + at->width, at);
-    vf g = load_units(at->z + 2 * at->width, at), o = load_units(at->z + 3 * at->width, at);
-    const float *peep = NULL;
+    const uint32_t padded = lrt_padded_units(a->m.units);
+    vf z[MAX_SIDE], num[MAX_SIDE], den[MAX_SIDE], c[MAX_SIDE]; /* i, f and g of n vectors, then o and c' */
+    float *c_at[MAX_SIDE];
 
+    EACH(j) c_at[j] = a->c + (ptrdiff_t)at[j].row * a->c_row + at[j].unit;
+    EACH(j) c[j] = load_units(c_at[j], &at[j]);
+    EACH(j) z[j] = load_z(&at[j], 0);
+    EACH(j) z[n + j] = load_z(&at[j], 1);
+    EACH(j) z[2 * n + j] = load_z(&at[j], 2);
     if (!plain) {
-        if (a->peephole) {
-            uint32_t padded = lrt_padded_units(a->m.units);
-            peep = a->peephole + at->unit;
-            i = v_fma(load_units(peep, at), c, i);
-            f = v_fma(load_units(peep + padded, at), c, f);
-            peep += 2 * padded;
+        EACH(j) if (a->peephole) {
+            const float *peep = a->peephole + at[j].unit;
+            z[j] = v_fma(load_units(peep, &at[j]), c[j], z[j]);
+            z[n + j] = v_fma(load_units(peep + padded, &at[j]), c[j], z[n + j]);
         }
-        i = clip(a, i);
-        f = clip(a, f);
-        g = clip(a, g);
+        LRT_UNROLL for (unsigned j = 0; j < 3 * n; j++)
+            z[j] = clip(a, z[j]);
     }
-    c = v_fma(gate_sigmoid(plain, s, f), c, gate_product(plain, s, i, t, g));
+    gate_parts(plain, 3 * n, 2 * n, &a->act[0], &a->act[1], z, num, den);
+    EACH(j) {
+        vf ig = v_div(v_mul(num[j], num[2 * n + j]), v_mul(den[j], den[2 * n + j]));
+        z[n + j] = c[j] = v_fma(v_div(num[n + j], den[n + j]), c[j], ig);
+    }
+    EACH(j) store_units(c_at[j], c[j], &at[j]);
+    EACH(j) z[j] = load_z(&at[j], 3);
     if (!plain) {
-        if (peep)
-            o = v_fma(load_units(peep, at), c, o);
-        o = clip(a, o);
+        EACH(j) if (a->peephole)
+            z[j] = v_fma(load_units(a->peephole + 2 * padded + at[j].unit, &at[j]), c[j], z[j]);
+        EACH(j) z[j] = clip(a, z[j]);
     }
-    store_units(c_at, c, at);
-    store_h(a, at, gate_product(plain, s, o, t2, c));
+    gate_parts(plain, 2 * n, n, &a->act[0], &a->act[2], z, num, den);
+    EACH(j) store_h(a, &at[j], v_div(v_mul(num[j], num[n + j]), v_mul(den[j], den[n + j])));
 }
 
-static LRT_INLINE void lstm_plain(const lrt_step_args *a, const gate_at *at) { lstm_gates(a, at, 1); }
-static LRT_INLINE void lstm_any(const lrt_step_args *a, const gate_at *at) { lstm_gates(a, at, 0); }
+static LRT_INLINE void lstm_plain(const lrt_step_args *a, const gate_at *at, const unsigned n)
+{
+    lstm_gates(a, at, n, 1);
+}
+static LRT_INLINE void lstm_any(const lrt_step_args *a, const gate_at *at, const unsigned n)
+{
+    lstm_gates(a, at, n, 0);
+}
 
 /* The blend that ends both forms of the GRU: h' = (1 - z) n + z h = n + z (h - n). */
-static LRT_INLINE void gru_blend(const lrt_step_args *a, const gate_at *at, vf z, vf n, const float *h)
+static LRT_INLINE void gru_blend(const lrt_step_args *a, const gate_at *at, vf z, vf n, vf h)
 {
-    vf old = load_units(h + at->unit, at);
-    store_h(a, at, v_fma(z, v_sub(old, n), n));
+    store_h(a, at, v_fma(z, v_sub(h, n), n));
 }
 
 /* GRU, reset after the product (cuDNN, PyTorch, Keras reset_after):
  *   r = s(x_r + h_r)  z = s(x_z + h_z)  n = t(x_n + r h_n)
  * x: pre, h: the recurrent product with its own bias. */
-static LRT_INLINE void gru_gates(const lrt_step_args *a, const gate_at *at, const int plain)
+static LRT_INLINE void gru_gates(const lrt_step_args *a, const gate_at *at, const unsigned n, const int plain)
 {
-    const float *x = a->pre + (ptrdiff_t)at->row * a->pre_row + at->pre;
-    vf zr = v_add(load_units(x, at), load_units(at->z, at));
-    vf zz = v_add(load_units(x + at->width, at), load_units(at->z + at->width, at));
-    vf xn = load_units(x + 2 * at->width, at), hn = load_units(at->z + 2 * at->width, at);
-    vf r = gate_sigmoid(plain, &a->act[0], plain ? zr : clip(a, zr));
-    vf z = gate_sigmoid(plain, &a->act[0], plain ? zz : clip(a, zz));
-    vf zn = v_fma(r, hn, xn);
-    vf n = gate_tanh(plain, &a->act[1], plain ? zn : clip(a, zn));
-    gru_blend(a, at, z, n, a->h_prev + (ptrdiff_t)at->row * a->h_prev_row);
-}
+    vf z[MAX_SIDE], num[MAX_SIDE], den[MAX_SIDE], update[MAX_SIDE]; /* r and z of n vectors, then n */
 
-static LRT_INLINE void gru_plain(const lrt_step_args *a, const gate_at *at) { gru_gates(a, at, 1); }
-static LRT_INLINE void gru_any(const lrt_step_args *a, const gate_at *at) { gru_gates(a, at, 0); }
-
-/* GRU, reset before the product (Cho et al. 2014), first half: r and z from the product over h;
- * h_next = r * h feeds the second half, z waits in the place of its pre-activation. */
-static LRT_INLINE void gru_reset_gates(const lrt_step_args *a, const gate_at *at)
-{
-    float *x = a->pre + (ptrdiff_t)at->row * a->pre_row + at->pre;
-    vf r = activation(&a->act[0], clip(a, v_add(load_units(x, at), load_units(at->z, at))));
-    vf z = activation(&a->act[0],
-                      clip(a, v_add(load_units(x + at->width, at), load_units(at->z + at->width, at))));
-    vf h = load_units(a->h_prev + (ptrdiff_t)at->row * a->h_prev_row + at->unit, at);
-    store_units(x + at->width, z, at);
-    store_h(a, at, v_mul(r, h));
-}
-
-/* Second half: n = t(x_n + U (r h)). */
-static LRT_INLINE void gru_candidate_gates(const lrt_step_args *a, const gate_at *at)
-{
-    const float *x = a->pre + (ptrdiff_t)at->row * a->pre_row + at->pre;
-    vf z = load_units(x + at->width, at);
-    vf n = activation(&a->act[1], clip(a, v_add(load_units(x + 2 * at->width, at), load_units(at->z, at))));
-    gru_blend(a, at, z, n, a->h_old + (ptrdiff_t)at->row * a->h_old_row);
-}
-
-/* Simple RNN (Elman 1990): h' = t(x + U h). */
-static LRT_INLINE void rnn_gates(const lrt_step_args *a, const gate_at *at)
-{
-    store_h(a, at, activation(&a->act[0], clip(a, load_units(at->z, at))));
-}
-
-static LRT_INLINE void width_gates(const lrt_step_args *a, uint32_t row, uint32_t unit, const uint32_t width,
-                                   const float *z, uint32_t pre_gates, gate_fn *gates)
-{
-    gate_at at;
-    at.row = row;
-    at.width = width;
-    at.lanes = VL <= 4 || width >= VL ? VL : width;
-    for (uint32_t u = 0; u < width; u += VL) {
-        at.unit = unit + u;
-        at.z = z + u;
-        at.pre = (size_t)unit * pre_gates + u;
-        gates(a, &at);
+    EACH(j) z[j] = v_add(load_pre(a, &at[j], 0), load_z(&at[j], 0));
+    EACH(j) z[n + j] = v_add(load_pre(a, &at[j], 1), load_z(&at[j], 1));
+    LRT_UNROLL for (unsigned j = 0; j < 2 * n; j++)
+        z[j] = plain ? z[j] : clip(a, z[j]);
+    gate_parts(plain, 2 * n, 2 * n, &a->act[0], NULL, z, num, den);
+    EACH(j) z[j] = v_fma(v_div(num[j], den[j]), load_z(&at[j], 2), load_pre(a, &at[j], 2));
+    EACH(j) update[j] = v_div(num[n + j], den[n + j]);
+    EACH(j) z[j] = plain ? z[j] : clip(a, z[j]);
+    gate_parts(plain, n, 0, NULL, &a->act[1], z, num, den);
+    EACH(j) {
+        const float *h = a->h_prev + (ptrdiff_t)at[j].row * a->h_prev_row + at[j].unit;
+        gru_blend(a, &at[j], update[j], v_div(num[j], den[j]), load_units(h, &at[j]));
     }
 }
 
-/* Gates of one row of one panel. Panels are at least 4 wide: only with wider vectors does it help to
- * make the widths constants, and so each case free of branches. */
-static LRT_INLINE void panel_gates(const lrt_step_args *a, uint32_t row, uint32_t unit, uint32_t width,
-                                   const float *z, uint32_t pre_gates, gate_fn *gates)
+static LRT_INLINE void gru_plain(const lrt_step_args *a, const gate_at *at, const unsigned n)
 {
-    if (VL <= 4)
-        width_gates(a, row, unit, width, z, pre_gates, gates);
-    else if (width == LRT_PANEL)
-        width_gates(a, row, unit, LRT_PANEL, z, pre_gates, gates);
-    else if (width == 8)
-        width_gates(a, row, unit, 8, z, pre_gates, gates);
-    else
-        width_gates(a, row, unit, 4, z, pre_gates, gates);
+    gru_gates(a, at, n, 1);
+}
+static LRT_INLINE void gru_any(const lrt_step_args *a, const gate_at *at, const unsigned n) { gru_gates(a, at, n, 0); }
+
+/* GRU, reset before the product (Cho et al. 2014), first half: r and z from the product over h;
+ * h_next = r * h feeds the second half, z waits in the place of its pre-activation. */
+static LRT_INLINE void gru_reset_gates(const lrt_step_args *a, const gate_at *at, const unsigned n)
+{
+    EACH(j) {
+        vf r = activation(&a->act[0], clip(a, v_add(load_pre(a, &at[j], 0), load_z(&at[j], 0))));
+        vf z = activation(&a->act[0], clip(a, v_add(load_pre(a, &at[j], 1), load_z(&at[j], 1))));
+        vf h = load_units(a->h_prev + (ptrdiff_t)at[j].row * a->h_prev_row + at[j].unit, &at[j]);
+        store_units(pre_at(a, &at[j], 1), z, &at[j]);
+        store_h(a, &at[j], v_mul(r, h));
+    }
 }
 
-#define MAX_GROUPS 64u /* of one row that may be walked backwards; weights beyond exceed any cache */
-
-static LRT_INLINE void run_group(const lrt_step_args *a, const row_group *g, const float *init, uint32_t pre_gates,
-                                 gate_fn *gates)
+/* Second half: n = t(x_n + U (r h)). */
+static LRT_INLINE void gru_candidate_gates(const lrt_step_args *a, const gate_at *at, const unsigned n)
 {
-    LRT_ALIGNED float buf[TILE_ROW];
-    const uint32_t n = a->m.gates, unit8 = g->unit + g->panels * LRT_PANEL, unit4 = unit8 + g->has8 * 8;
-    const uint32_t end = unit4 + g->has4 * 4;
-    row_product(&a->m, g, init + (size_t)g->unit * n, a->h_prev, buf);
+    EACH(j) {
+        vf z = load_pre(a, &at[j], 1);
+        vf new = activation(&a->act[1], clip(a, v_add(load_pre(a, &at[j], 2), load_z(&at[j], 0))));
+        const float *h = a->h_old + (ptrdiff_t)at[j].row * a->h_old_row + at[j].unit;
+        gru_blend(a, &at[j], z, new, load_units(h, &at[j]));
+    }
+}
+
+/* Simple RNN (Elman 1990): h' = t(x + U h). */
+static LRT_INLINE void rnn_gates(const lrt_step_args *a, const gate_at *at, const unsigned n)
+{
+    EACH(j) store_h(a, &at[j], activation(&a->act[0], clip(a, load_z(&at[j], 0))));
+}
+
+/* -- one step ------------------------------------------------------------------------------------- */
+
+/* Appends the vectors of one panel of one row to n others. */
+static LRT_INLINE unsigned add_panel(gate_at *at, const unsigned n, uint32_t row, uint32_t unit, const unsigned width,
+                                     const float *z, const uint32_t pre_gates)
+{
+    const unsigned vectors = (width + VL - 1) / VL;
+    LRT_UNROLL for (unsigned v = 0; v < vectors; v++) {
+        gate_at *to = &at[n + v];
+        to->row = row;
+        to->unit = unit + v * VL;
+        to->lanes = width >= VL ? VL : width;
+        to->width = width;
+        to->z = z + v * VL;
+        to->pre = (size_t)unit * pre_gates + v * VL;
+    }
+    return n + vectors;
+}
+
+/* The gates of `all` vectors, as many side by side as there are registers for. */
+static LRT_INLINE void gates_side_by_side(const lrt_step_args *a, const gate_at *at, const unsigned all,
+                                          const unsigned side, gate_fn *gates)
+{
+    LRT_UNROLL for (unsigned j = 0; j < all; j += side)
+        gates(a, at + j, all - j < side ? all - j : side);
+}
+
+/* One panel of nr rows whose products are z_row floats apart. */
+static LRT_INLINE void rows_of_width(const lrt_step_args *a, const uint32_t *row, unsigned nr, uint32_t unit,
+                                     const unsigned width, const float *z, size_t z_row, const uint32_t pre_gates,
+                                     gate_fn *gates, const unsigned side)
+{
+    const unsigned vectors = (width + VL - 1) / VL, together = side > vectors ? side / vectors : 1;
+    gate_at at[MAX_SIDE];
+    unsigned r = 0;
+    for (; r + together <= nr; r += together) {
+        LRT_UNROLL for (unsigned i = 0; i < together; i++)
+            add_panel(at, i * vectors, row[r + i], unit, width, z + (r + i) * z_row, pre_gates);
+        gates_side_by_side(a, at, together * vectors, side, gates);
+    }
+    for (; together > 1 && r < nr; r++) {
+        add_panel(at, 0, row[r], unit, width, z + r * z_row, pre_gates);
+        gates_side_by_side(a, at, vectors, side, gates);
+    }
+}
+
+/* Panels have three widths: as constants, each case is free of branches. */
+static LRT_INLINE void panel_gates(const lrt_step_args *a, const uint32_t *row, unsigned nr, uint32_t unit,
+                                   uint32_t width, const float *z, size_t z_row, const uint32_t pre_gates,
+                                   gate_fn *gates, const unsigned side)
+{
+    if (width == LRT_PANEL)
+        rows_of_width(a, row, nr, unit, LRT_PANEL, z, z_row, pre_gates, gates, side);
+    else if (width == 8)
+        rows_of_width(a, row, nr, unit, 8, z, z_row, pre_gates, gates, side);
+    else
+        rows_of_width(a, row, nr, unit, 4, z, z_row, pre_gates, gates, side);
+}
+
+/* Product and gates of one row of a group: where vectors fill panels, sums stay in registers on the way. */
+static LRT_INLINE void fused_group(const lrt_step_args *a, const row_group *g, const row_args *product,
+                                   const unsigned n_gates, gate_fn *gates, const unsigned np, const unsigned has8,
+                                   const unsigned has4)
+{
+    LRT_ALIGNED float z[TILE_ROW];
+    const unsigned width[] = {LRT_PANEL, LRT_PANEL, 8, 4};
+    const unsigned panels[] = {np > 0, np > 1, has8, has4};
+    gate_at at[MAX_SIDE];
+    unsigned n = 0, unit = 0;
+    row_tile(product, z, n_gates, np, has8, has4);
+    LRT_UNROLL for (unsigned i = 0; i < 4; i++) {
+        if (!panels[i])
+            continue;
+        n = add_panel(at, n, a->row[0], g->unit + unit, width[i], z + unit * n_gates, n_gates);
+        unit += width[i];
+    }
+    gates_side_by_side(a, at, n, LRT_SIDE, gates);
+}
+
+/* A cell whose steps of one row are worth much code: a case for each group of panels. */
+#define FUSED_TAILS(gates, n, np)                                                            \
+    case (np) * 4 + 0: if ((np) <= ROW_PANELS(n)) fused_group(a, g, p, n, gates, np, 0, 0); break; \
+    case (np) * 4 + 1: if ((np) <= ROW_PANELS(n)) fused_group(a, g, p, n, gates, np, 0, 1); break; \
+    case (np) * 4 + 2: if ((np) <= ROW_PANELS(n)) fused_group(a, g, p, n, gates, np, 1, 0); break; \
+    case (np) * 4 + 3: if ((np) <= ROW_PANELS(n)) fused_group(a, g, p, n, gates, np, 1, 1); break;
+
+#define FUSED_CELL(name, n)                                                                  \
+    static void name##_group(const lrt_step_args *a, const row_group *g, const row_args *p)  \
+    {                                                                                        \
+        switch (g->panels * 4 + g->has8 * 2 + g->has4) {                                     \
+        FUSED_TAILS(name, n, 0)                                                              \
+        FUSED_TAILS(name, n, 1)                                                              \
+        FUSED_TAILS(name, n, 2)                                                              \
+        default: break;                                                                      \
+        }                                                                                    \
+    }
+FUSED_CELL(lstm_plain, 4)
+FUSED_CELL(gru_plain, 3)
+
+typedef void group_fn(const lrt_step_args *a, const row_group *g, const row_args *product);
+
+/* Gates of one row of a group, panel by panel. */
+static LRT_INLINE void narrow_group(const lrt_step_args *a, const row_group *g, const row_args *product,
+                                    const uint32_t pre_gates, gate_fn *gates)
+{
+    LRT_ALIGNED float z[TILE_ROW];
+    const uint32_t unit8 = g->unit + g->panels * LRT_PANEL, unit4 = unit8 + g->has8 * 8, end = unit4 + g->has4 * 4;
+    row_product(a->m.gates, g, product, z);
     for (uint32_t unit = g->unit; unit < end;) {
         uint32_t width = unit < unit8 ? LRT_PANEL : unit < unit4 ? 8 : 4;
-        panel_gates(a, 0, unit, width, buf + (size_t)(unit - g->unit) * n, pre_gates, gates);
+        panel_gates(a, a->row, 1, unit, width, z + (size_t)(unit - g->unit) * a->m.gates, 0, pre_gates, gates, 1);
         unit += width;
     }
 }
 
-/* One row. Walked backwards every other step, weights that just exceed a cache are read first where
- * they were read last, and are still there. */
-static LRT_INLINE void run_step_row(const lrt_step_args *a, const float *init, uint32_t pre_gates, gate_fn *gates)
+/* Where the sums of a step start: at the pre-activations, or (gru) at the recurrent bias. */
+static LRT_INLINE const float *init_of(const lrt_step_args *a, const int from_pre, uint32_t row)
 {
-    row_group groups[MAX_GROUPS];
-    uint32_t n, p = a->p0;
-    do {
-        for (n = 0; n < MAX_GROUPS && p < a->p1; n++)
-            p = next_row_group(&a->m, p, a->p1, &groups[n]);
-        for (uint32_t i = 0; i < n; i++)
-            run_group(a, &groups[a->backward ? n - 1 - i : i], init, pre_gates, gates);
-    } while (p < a->p1);
+    return from_pre ? a->pre + (ptrdiff_t)row * a->pre_row : a->bias_hh;
 }
 
-/* Product and gates of every row and panel of one step. The product of row r starts at
- * init + r * init_row; pre-activations have pre_gates gates per unit. */
-static LRT_INLINE void run_step(const lrt_step_args *a, const float *init, ptrdiff_t init_row, uint32_t pre_gates,
-                                gate_fn *gates)
+/* From one of several steps to the next. */
+static LRT_INLINE void next_step(lrt_step_args *a)
+{
+    float *h_prev = a->h_prev;
+    a->h_prev = a->h_next;
+    a->h_next = h_prev;
+    a->x = a->x ? a->x + a->x_step : NULL;
+    a->pre += a->pre_step;
+    a->out_at += a->out_step;
+    a->backward = !a->backward;
+}
+
+static LRT_INLINE void run_group(const lrt_step_args *a, const row_group *g, const int from_pre,
+                                 const uint32_t pre_gates, gate_fn *gates, group_fn *fused)
+{
+    const size_t first = (size_t)g->unit * a->m.gates;
+    row_args product;
+    product.n = 0;
+    if (from_pre && a->x) {
+        product.init = a->bias_in + first;
+        add_product(&product, &a->w_in, g->unit, a->x);
+    } else {
+        product.init = init_of(a, from_pre, a->row[0]) + first;
+    }
+    add_product(&product, &a->m, g->unit, a->h_prev + (ptrdiff_t)a->row[0] * a->h_prev_row);
+    if (fused)
+        fused(a, g, &product);
+    else
+        narrow_group(a, g, &product, pre_gates, gates);
+}
+
+#define MAX_GROUPS 64u /* of one row that are walked forth and back; weights beyond exceed any cache */
+
+/* One row. Walked backwards every other step, weights that just exceed a cache are read first where
+ * they were read last, and are still there. */
+static LRT_INLINE void run_row(lrt_step_args *a, const int from_pre, const uint32_t pre_gates, gate_fn *gates,
+                               group_fn *fused)
+{
+    row_group groups[MAX_GROUPS];
+    uint32_t n = 0, first = a->p0;
+    while (n < MAX_GROUPS && first < a->p1)
+        first = next_row_group(&a->m, first, a->p1, &groups[n++]);
+    for (uint32_t s = a->steps; s > 0; s--) {
+        for (uint32_t i = 0; i < n; i++)
+            run_group(a, &groups[a->backward ? n - 1 - i : i], from_pre, pre_gates, gates, fused);
+        for (uint32_t p = first; p < a->p1;) {
+            row_group g;
+            p = next_row_group(&a->m, p, a->p1, &g);
+            run_group(a, &g, from_pre, pre_gates, gates, fused);
+        }
+        next_step(a);
+    }
+}
+
+/* A block of rows of a group of panels. */
+static LRT_INLINE void run_block(const lrt_step_args *a, const panel_group *g, uint32_t r, unsigned nr,
+                                 const int from_pre, const uint32_t pre_gates, gate_fn *gates, const unsigned side)
 {
     LRT_ALIGNED float buf[LRT_BLOCK_R * TILE_ROW];
-    const lrt_matrix *m = &a->m;
-    panel_group g;
+    const uint32_t *row = a->row + r;
+    tile_args t;
+    for (unsigned i = 0; i < nr; i++) {
+        t.init[i] = init_of(a, from_pre, row[i]) + (size_t)g->unit * a->m.gates;
+        t.x[i] = a->h_prev + (ptrdiff_t)row[i] * a->h_prev_row;
+        t.y[i] = buf + i * TILE_ROW;
+    }
+    t.y_panel = (ptrdiff_t)g->vectors * VL;
+    group_product(&a->m, g, r, nr, &t);
+    for (unsigned q = 0; q < g->panels; q++)
+        panel_gates(a, row, nr, g->unit + q * LRT_PANEL, g->width, buf + (size_t)(q * g->vectors * VL), TILE_ROW,
+                    pre_gates, gates, side);
+}
 
-    if (a->rows == 1) {
-        run_step_row(a, init, pre_gates, gates);
-        return;
-    }
-    for (uint32_t p = a->p0; p < a->p1; p += g.panels) {
-        g = next_group(m, p, a->p1);
-        size_t tile_panel = (size_t)g.vectors * VL;
-        const float *start = init + (size_t)g.unit * m->gates;
-        for (uint32_t r = 0; r < a->rows;) {
-            unsigned nr = block_rows(a->rows - r);
-            group_product(m, &g, r, nr, start + (ptrdiff_t)r * init_row, init_row,
-                          a->h_prev + (ptrdiff_t)r * a->h_prev_row, a->h_prev_row, buf, TILE_ROW,
-                          (ptrdiff_t)tile_panel);
-            for (unsigned i = 0; i < nr; i++)
-                for (unsigned q = 0; q < g.panels; q++)
-                    panel_gates(a, r + i, g.unit + q * LRT_PANEL, g.width, buf + i * TILE_ROW + q * tile_panel,
-                                pre_gates, gates);
-            r += nr;
+static LRT_INLINE void run_rows(lrt_step_args *a, const int from_pre, const uint32_t pre_gates, gate_fn *gates,
+                                const unsigned side)
+{
+    for (uint32_t s = a->steps; s > 0; s--) {
+        panel_group g;
+        for (uint32_t p = a->p0; p < a->p1; p += g.panels) {
+            g = next_group(&a->m, p, a->p1);
+            for (uint32_t r = 0; r < a->rows;) {
+                unsigned nr = block_rows(a->rows - r);
+                run_block(a, &g, r, nr, from_pre, pre_gates, gates, side);
+                r += nr;
+            }
         }
+        next_step(a);
     }
+}
+
+/* Product and gates of every step, row and panel; pre-activations have pre_gates gates per unit. fused:
+ * one row of a whole group at once, or NULL to go panel by panel. */
+static LRT_INLINE void run_steps(const lrt_step_args *args, const int from_pre, const uint32_t pre_gates,
+                                 gate_fn *gates, group_fn *fused)
+{
+    lrt_step_args a = *args;
+    if (a.rows == 1)
+        run_row(&a, from_pre, pre_gates, gates, fused);
+    else
+        run_rows(&a, from_pre, pre_gates, gates, fused ? LRT_SIDE_ROWS : 1u);
 }
 
 static int is_plain(const lrt_step_args *a)
@@ -844,29 +1021,32 @@ static int is_plain(const lrt_step_args *a)
 static void lstm_step(const lrt_step_args *a)
 {
     if (is_plain(a) && a->act[2].kind == LRT_ACT_TANH && !a->peephole)
-        run_step(a, a->pre, a->pre_row, 4, lstm_plain);
+        run_steps(a, 1, 4, lstm_plain, LRT_SIDE > 1 ? lstm_plain_group : NULL);
     else
-        run_step(a, a->pre, a->pre_row, 4, lstm_any);
+        run_steps(a, 1, 4, lstm_any, NULL);
 }
 
 static void gru_step(const lrt_step_args *a)
 {
-    run_step(a, a->bias_hh, 0, 3, is_plain(a) ? gru_plain : gru_any);
+    if (is_plain(a))
+        run_steps(a, 0, 3, gru_plain, LRT_SIDE > 1 ? gru_plain_group : NULL);
+    else
+        run_steps(a, 0, 3, gru_any, NULL);
 }
 
 static void gru_reset_step(const lrt_step_args *a)
 {
-    run_step(a, a->bias_hh, 0, 3, gru_reset_gates);
+    run_steps(a, 0, 3, gru_reset_gates, NULL);
 }
 
 static void gru_candidate_step(const lrt_step_args *a)
 {
-    run_step(a, a->bias_hh, 0, 3, gru_candidate_gates);
+    run_steps(a, 0, 3, gru_candidate_gates, NULL);
 }
 
 static void rnn_step(const lrt_step_args *a)
 {
-    run_step(a, a->pre, a->pre_row, 1, rnn_gates);
+    run_steps(a, 1, 1, rnn_gates, NULL);
 }
 
 

@@ -330,6 +330,9 @@ typedef struct {
     uint32_t mask;          /* value or LRT_NONE */
     uint32_t seq;           /* value or LRT_NONE when nobody reads it */
     size_t pre_row;         /* floats of one row of pre-activations */
+    uint32_t *row, rows;    /* the batch rows that take the step under way */
+    int fuse_input;         /* the step makes the input product too */
+    float **out;            /* per batch row: where its output of the step goes */
     lrt_step_args first, second; /* of the phases of a step; what changes from step to step is set there */
 } part;
 
@@ -351,6 +354,30 @@ static float *pre_at(const part *j, uint32_t s, uint32_t n)
     return ses->pre + j->d * ses->pre_direction + ((size_t)s * ses->batch + n) * j->pre_row;
 }
 
+#define PAIRS 120 /* rows of a product that are gathered at a time */
+
+/* The product for steps s0 to s0 + count where each row has its own end: of what there is, gathered. */
+static void project_ragged(const part *j, uint32_t s0, uint32_t count, lrt_linear_args *a)
+{
+    const float *x[PAIRS];
+    float *y[PAIRS];
+    a->x_at = x;
+    a->y_at = y;
+    for (uint32_t n = j->n0; n < j->n1; n++) {
+        uint32_t valid = smaller(valid_steps(j->r, j->axis, n), s0 + count);
+        for (uint32_t s = s0; s < valid; s++) {
+            x[a->rows] = at_step(j->r, j->n->in[0], n, time_of(j, n, s));
+            y[a->rows] = pre_at(j, s - s0, n);
+            if (++a->rows == PAIRS) {
+                j->r->s->k->linear(a);
+                a->rows = 0;
+            }
+        }
+    }
+    if (a->rows)
+        j->r->s->k->linear(a);
+}
+
 /* pre = bias + W x for steps s0 to s0 + count of the part's rows and panels. */
 static void project(const part *j, uint32_t s0, uint32_t count)
 {
@@ -363,20 +390,12 @@ static void project(const part *j, uint32_t s0, uint32_t count)
     a.p0 = j->p0;
     a.p1 = j->p1;
     a.padded = 1;
-    a.x_row = j->dir->reverse ? -(ptrdiff_t)a.m.k : (ptrdiff_t)a.m.k;
-    a.y_row = (ptrdiff_t)(j->pre_row * ses->batch);
-    if (j->lengths) { /* each row has its own end */
-        for (uint32_t n = j->n0; n < j->n1; n++) {
-            uint32_t valid = valid_steps(j->r, j->axis, n);
-            if (valid <= s0)
-                continue;
-            a.x = at_step(j->r, j->n->in[0], n, time_of(j, n, s0));
-            a.y = pre_at(j, 0, n);
-            a.rows = smaller(count, valid - s0);
-            ses->k->linear(&a);
-        }
+    if (j->lengths) {
+        project_ragged(j, s0, count, &a);
         return;
     }
+    a.x_row = j->dir->reverse ? -(ptrdiff_t)a.m.k : (ptrdiff_t)a.m.k;
+    a.y_row = (ptrdiff_t)(j->pre_row * ses->batch);
     a.x = at_step(j->r, j->n->in[0], j->n0, time_of(j, j->n0, s0));
     a.y = pre_at(j, 0, j->n0);
     a.rows = count;
@@ -430,13 +449,33 @@ static void hold_row(const part *j, uint32_t n, uint32_t s, int masked)
     }
 }
 
-static int is_active(const part *j, uint32_t n, uint32_t s, int *masked)
+static int beyond_length(const part *j, uint32_t n, uint32_t s)
 {
-    *masked = 0;
-    if (j->lengths && s >= valid_steps(j->r, j->axis, n))
-        return 0;
-    *masked = j->mask != LRT_NONE && !mask_of(j->r, j->mask, n)[time_of(j, n, s)];
-    return !*masked;
+    return j->lengths && s >= valid_steps(j->r, j->axis, n);
+}
+
+static int is_masked(const part *j, uint32_t n, uint32_t s)
+{
+    return j->mask != LRT_NONE && !mask_of(j->r, j->mask, n)[time_of(j, n, s)];
+}
+
+/* Lists the rows that take step s, holds the others, and says where outputs go. A row beyond its end is
+ * held once: then both of its buffers have its state, and nothing is left to do. */
+static void choose_rows(part *j, uint32_t s)
+{
+    j->rows = 0;
+    for (uint32_t n = j->n0; n < j->n1; n++) {
+        if (beyond_length(j, n, s)) {
+            if (s == valid_steps(j->r, j->axis, n))
+                hold_row(j, n, s, 0);
+        } else if (is_masked(j, n, s)) {
+            hold_row(j, n, s, 1);
+        } else {
+            j->row[j->rows++] = n;
+            if (j->seq != LRT_NONE)
+                j->out[n] = seq_at(j, n, time_of(j, n, s));
+        }
+    }
 }
 
 /* What stays the same over the steps of a direction. */
@@ -450,6 +489,12 @@ static void fixed_args(part *j)
     a->pre_row = (ptrdiff_t)j->pre_row;
     a->h_prev_row = a->h_next_row = (ptrdiff_t)rec->h_stride;
     a->c_row = (ptrdiff_t)rec->c_stride;
+    a->pre_step = (ptrdiff_t)(j->pre_row * j->r->s->batch);
+    a->w_in = j->dir->w_ih;
+    a->bias_in = j->dir->bias;
+    a->x_step = j->dir->reverse ? -(ptrdiff_t)a->w_in.k : (ptrdiff_t)a->w_in.k;
+    if (j->seq != LRT_NONE)
+        a->out_step = (j->dir->reverse ? -1 : 1) * (ptrdiff_t)j->r->s->values[j->seq].size;
     a->peephole = j->dir->peephole;
     memcpy(a->act, rec->act, sizeof a->act);
     a->clip = rec->clip;
@@ -457,6 +502,7 @@ static void fixed_args(part *j)
     a->p1 = j->p1;
     if (!j->dir->w_extra.w)
         return;
+    a->steps = 1;
     j->second = *a; /* only the GRU's; the projection of an LSTM is a product of its own */
     j->second.m = j->dir->w_extra;
     j->second.bias_hh = j->dir->bias_extra;
@@ -464,54 +510,57 @@ static void fixed_args(part *j)
     j->second.h_prev_row = a->h_next_row = (ptrdiff_t)rec->c_stride;
 }
 
-static void aim(const part *j, lrt_step_args *a, uint32_t slot, uint32_t n0, uint32_t n1, float **out)
+static void aim(const part *j, lrt_step_args *a, uint32_t slot)
 {
-    const lrt_recurrent *rec = j->rec;
     const lrt_direction *dir = j->dir;
-    a->pre = pre_at(j, slot, n0);
-    a->h_prev = dir->h[dir->parity] + (size_t)n0 * rec->h_stride;
-    a->h_next = dir->h[!dir->parity] + (size_t)n0 * rec->h_stride;
-    if (dir->c)
-        a->c = dir->c + (size_t)n0 * rec->c_stride;
-    a->out = j->seq != LRT_NONE ? out + n0 : NULL;
-    a->rows = n1 - n0;
+    a->pre = pre_at(j, j->fuse_input ? 0 : slot, 0);
+    a->h_prev = dir->h[dir->parity];
+    a->h_next = dir->h[!dir->parity];
+    a->c = dir->c;
+    a->out = j->seq != LRT_NONE ? j->out : NULL;
+    a->row = j->row;
+    a->rows = j->rows;
     a->backward = (int)(slot & 1u);
 }
 
+static float *scratch(const part *j) { return j->r->s->extra + j->d * j->r->s->extra_direction; }
+
 /* h = W_hr m for the part's share of the projected units (Sak et al. 2014). */
-static void project_h(const part *j, const float *m, uint32_t n0, uint32_t n1, float **out)
+static void project_h(const part *j)
 {
     const lrt_recurrent *rec = j->rec;
+    const float *x[PAIRS];
+    float *y[PAIRS];
     lrt_linear_args a;
     uint32_t from, to;
     memset(&a, 0, sizeof a);
     a.m = j->dir->w_extra;
-    a.x = m;
-    a.x_row = (ptrdiff_t)rec->c_stride;
-    a.y = j->dir->h[!j->dir->parity] + (size_t)n0 * rec->h_stride;
-    a.y_row = (ptrdiff_t)rec->h_stride;
-    a.rows = n1 - n0;
+    a.x_at = x;
+    a.y_at = y;
     share(lrt_panel_count(a.m.units), j->part, j->parts, &a.p0, &a.p1);
-    j->r->s->k->linear(&a);
     unit_range(j, rec->h_size, &from, &to);
-    for (uint32_t n = n0; n < n1 && j->seq != LRT_NONE; n++)
-        memcpy(out[n] + from, a.y + (size_t)(n - n0) * rec->h_stride + from, (to - from) * sizeof(float));
+    for (uint32_t first = 0; first < j->rows; first += a.rows) {
+        a.rows = smaller(PAIRS, j->rows - first);
+        for (uint32_t i = 0; i < a.rows; i++) {
+            x[i] = scratch(j) + (size_t)j->row[first + i] * rec->c_stride;
+            y[i] = j->dir->h[!j->dir->parity] + (size_t)j->row[first + i] * rec->h_stride;
+        }
+        j->r->s->k->linear(&a);
+        for (uint32_t i = 0; i < a.rows && j->seq != LRT_NONE; i++)
+            memcpy(j->out[j->row[first + i]] + from, y[i] + from, (to - from) * sizeof(float));
+    }
 }
 
-static float *scratch_at(const part *j, uint32_t n)
-{
-    const lrt_session *ses = j->r->s;
-    return ses->extra + j->d * ses->extra_direction + (size_t)n * j->rec->c_stride;
-}
-
-/* The phases of one step of rows n0 to n1, all active. A phase's results are whole only after sync. */
-static void step_first(part *j, uint32_t slot, uint32_t n0, uint32_t n1, float **out)
+/* The phases of one step of the rows that take it. A phase's results are whole only after sync. */
+static void step_first(part *j, uint32_t s, uint32_t slot)
 {
     const lrt_kernels *k = j->r->s->k;
     lrt_step_args *a = &j->first;
-    aim(j, a, slot, n0, n1, out);
+    aim(j, a, slot);
+    if (j->fuse_input)
+        a->x = at_step(j->r, j->n->in[0], j->n0, time_of(j, j->n0, s));
     if (j->dir->w_extra.w) { /* to scratch; step_second makes h of it */
-        a->h_next = scratch_at(j, n0);
+        a->h_next = scratch(j);
         a->out = NULL;
     }
     if (j->rec->op == LRT_OP_LSTM)
@@ -524,67 +573,52 @@ static void step_first(part *j, uint32_t slot, uint32_t n0, uint32_t n1, float *
         k->gru_reset_step(a);
 }
 
-static void step_second(part *j, uint32_t slot, uint32_t n0, uint32_t n1, float **out)
+static void step_second(part *j, uint32_t slot)
 {
     lrt_step_args *a = &j->second;
     if (j->rec->op == LRT_OP_LSTM) {
-        project_h(j, scratch_at(j, n0), n0, n1, out);
+        project_h(j);
         return;
     }
-    aim(j, a, slot, n0, n1, out);
+    aim(j, a, slot);
     a->h_old = a->h_prev;
-    a->h_prev = scratch_at(j, n0);
+    a->h_prev = scratch(j);
     j->r->s->k->gru_candidate_step(a);
 }
 
-typedef void phase_fn(part *j, uint32_t slot, uint32_t n0, uint32_t n1, float **out);
-
-/* Calls the phase on each run of active rows. */
-static void for_active(part *j, uint32_t s, uint32_t slot, float **out, phase_fn *phase)
+/* Marks rows that have taken a step; the other lanes look after the barrier that ends it. */
+static void mark_started(const part *j)
 {
-    uint32_t first = j->n0;
-    int masked;
-    if (!j->lengths && j->mask == LRT_NONE) {
-        phase(j, slot, j->n0, j->n1, out);
-        return;
-    }
-    for (uint32_t n = j->n0; n < j->n1; n++) {
-        if (is_active(j, n, s, &masked))
-            continue;
-        if (n > first)
-            phase(j, slot, first, n, out);
-        first = n + 1;
-    }
-    if (j->n1 > first)
-        phase(j, slot, first, j->n1, out);
+    for (uint32_t i = 0; i < j->rows && j->part == 0 && j->mask != LRT_NONE; i++)
+        j->dir->started[j->row[i]] = 1;
 }
 
-static void hold_inactive(const part *j, uint32_t s)
+/* Every row takes every step, in one phase that no other lane shares: the kernel makes several in one go. */
+static int runs_through(const part *j)
 {
-    int masked;
-    if (!j->lengths && j->mask == LRT_NONE)
-        return;
-    for (uint32_t n = j->n0; n < j->n1; n++) {
-        if (!is_active(j, n, s, &masked))
-            hold_row(j, n, s, masked);
-        else if (j->part == 0) /* the other lanes look after the barrier that ends the step */
-            j->dir->started[n] = 1;
-    }
+    return !j->lengths && j->mask == LRT_NONE && j->parts == 1 && !j->dir->w_extra.w;
 }
 
-static void run_step(part *j, uint32_t s, uint32_t slot, float **out)
+#define FUSE_INPUTS 8u /* inputs so few that their product is cheaper in the step than in one of all steps */
+
+/* Does the step make the input product? Of one row, where that is little work or there is but one step. */
+static int fuses_input(const part *j, uint32_t steps)
 {
-    int two_phases = j->dir->w_extra.w != NULL;
-    if (j->seq != LRT_NONE)
-        for (uint32_t n = j->n0; n < j->n1; n++)
-            if (!j->lengths || s < valid_steps(j->r, j->axis, n))
-                out[n] = seq_at(j, n, time_of(j, n, s));
-    for_active(j, s, slot, out, step_first);
-    if (two_phases) {
+    int starts_at_pre = j->rec->op != LRT_OP_GRU;
+    return starts_at_pre && j->n1 - j->n0 == 1 && (j->dir->w_ih.k <= FUSE_INPUTS || steps == 1);
+}
+
+static void run_step(part *j, uint32_t s, uint32_t slot)
+{
+    choose_rows(j, s);
+    if (j->rows)
+        step_first(j, s, slot);
+    if (j->dir->w_extra.w) {
         sync(j);
-        for_active(j, s, slot, out, step_second);
+        if (j->rows)
+            step_second(j, slot);
     }
-    hold_inactive(j, s);
+    mark_started(j);
 }
 
 /* Sequence outputs beyond each row's length are zero. */
@@ -602,22 +636,43 @@ static uint32_t even_parts(uint32_t steps, uint32_t most)
     return times ? steps / times + (steps % times != 0) : most;
 }
 
+/* Steps until every row of the part has ended and been held. */
+static uint32_t steps_to_run(const part *j)
+{
+    uint32_t most = 0;
+    if (!j->lengths)
+        return j->r->steps[j->axis];
+    for (uint32_t n = j->n0; n < j->n1; n++) {
+        uint32_t valid = valid_steps(j->r, j->axis, n);
+        most = valid > most ? valid : most;
+    }
+    return smaller(most + 1, j->r->steps[j->axis]);
+}
+
 static void run_direction(part *j)
 {
     lrt_session *ses = j->r->s;
-    uint32_t steps = j->r->steps[j->axis];
+    uint32_t steps = steps_to_run(j);
     uint32_t at_once = even_parts(steps, lrt_project_steps(ses->batch, j->pre_row));
-    float **out = ses->out_rows + (size_t)(2 * j->r->lane + j->d) * ses->limits.batch;
+    const int through = runs_through(j);
+    size_t list = (size_t)(2 * j->r->lane + j->d) * ses->limits.batch;
     lrt_direction local = *j->dir; /* lanes count steps each for itself */
     j->dir = &local;
+    j->fuse_input = fuses_input(j, steps);
+    if (j->fuse_input)
+        at_once = steps;
+    j->row = ses->row_lists + list;
+    j->out = ses->out_rows + list;
     fixed_args(j);
     for (uint32_t s0 = 0; s0 < steps; s0 += at_once) {
         uint32_t count = smaller(at_once, steps - s0);
-        project(j, s0, count);
-        for (uint32_t i = 0; i < count; i++) {
-            run_step(j, s0 + i, i, out);
+        if (!j->fuse_input)
+            project(j, s0, count);
+        for (uint32_t i = 0; i < count; i += j->first.steps) {
+            j->first.steps = through ? count : 1;
+            run_step(j, s0 + i, i);
             sync(j);
-            local.parity = !local.parity;
+            local.parity ^= j->first.steps & 1u;
         }
     }
     clear_beyond(j);
@@ -668,6 +723,25 @@ static void lane_barrier(const run *r)
         r->barrier(r->context);
 }
 
+/* The lane's share of the batch rows: of equal work, where rows have their own ends. */
+static void share_rows(part *j)
+{
+    const run *r = j->r;
+    uint64_t total = 0, before = 0;
+    share(r->s->batch, r->lane, r->lanes, &j->n0, &j->n1);
+    for (uint32_t n = 0; n < r->s->batch && j->lengths; n++)
+        total += valid_steps(r, j->axis, n);
+    if (total == 0)
+        return;
+    j->n0 = j->n1 = r->s->batch;
+    for (uint32_t n = 0; n < r->s->batch; n++) {
+        uint32_t lane = (uint32_t)(before * r->lanes / total);
+        j->n0 = lane >= r->lane && n < j->n0 ? n : j->n0;
+        j->n1 = lane > r->lane && n < j->n1 ? n : j->n1;
+        before += valid_steps(r, j->axis, n);
+    }
+}
+
 static void run_recurrent(const run *r, const lrt_node *n, lrt_recurrent *rec)
 {
     enum mode mode = choose_mode(r->s, rec, r->lanes);
@@ -684,7 +758,7 @@ static void run_recurrent(const run *r, const lrt_node *n, lrt_recurrent *rec)
     j.n1 = r->s->batch;
     j.parts = 1;
     if (mode == BY_ROWS) {
-        share(r->s->batch, r->lane, r->lanes, &j.n0, &j.n1);
+        share_rows(&j);
     } else if (mode == BY_PANELS) {
         j.part = r->lane;
         j.parts = r->lanes;

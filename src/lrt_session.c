@@ -218,6 +218,7 @@ static void lay_out(arena *a, lrt_session *s, const lrt_model *m, const lrt_limi
     at->extra_direction = (size_t)need.extra;
     at->extra = take_floats(a, need.n_dir * need.extra, 1);
     at->out_rows = (float **)take(a, times(a, limits->lanes, limits->batch), 2 * sizeof(float *));
+    at->row_lists = (uint32_t *)take(a, times(a, limits->lanes, limits->batch), 2 * sizeof(uint32_t));
 }
 
 static int limits_ok(const lrt_limits *limits)

@@ -9,6 +9,8 @@
 #define LRT_ROW_V 8   /* accumulators of one row: one panel of four gates */
 #define LRT_BLOCK_V 2 /* accumulators per row in a block of rows */
 #define LRT_BLOCK_R 6 /* 12 accumulators + 2 weights + 1 input of 16 registers */
+#define LRT_SIDE 2 /* vectors of gates that go side by side in one row */
+#define LRT_SIDE_ROWS 2 /* ... and in a block of rows */
 
 typedef __m256 vf;
 typedef __m256 vm;

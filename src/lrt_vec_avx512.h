@@ -9,6 +9,8 @@
 #define LRT_ROW_V 8   /* accumulators of one row: two panels of four gates in flight */
 #define LRT_BLOCK_V 4 /* accumulators per row in a block of rows */
 #define LRT_BLOCK_R 6 /* 24 accumulators + 4 weights + 1 input of 32 registers */
+#define LRT_SIDE 4 /* vectors of gates that go side by side in one row */
+#define LRT_SIDE_ROWS 2 /* ... and in a block of rows */
 
 typedef __m512 vf;
 typedef __mmask16 vm;

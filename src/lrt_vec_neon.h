@@ -9,6 +9,8 @@
 #define LRT_ROW_V 16  /* accumulators of one row: one panel of four gates */
 #define LRT_BLOCK_V 4 /* accumulators per row in a block of rows */
 #define LRT_BLOCK_R 6 /* 24 accumulators + 4 weights + 1 input of 32 registers */
+#define LRT_SIDE 2 /* vectors of gates that go side by side in one row */
+#define LRT_SIDE_ROWS 2 /* ... and in a block of rows */
 
 typedef float32x4_t vf;
 typedef uint32x4_t vm;

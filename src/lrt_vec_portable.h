@@ -25,6 +25,8 @@
 #define LRT_ROW_V 4
 #define LRT_BLOCK_V 4
 #define LRT_BLOCK_R 3
+#define LRT_SIDE 1 /* vectors of gates that go side by side in one row */
+#define LRT_SIDE_ROWS 1 /* ... and in a block of rows */
 
 typedef struct {
     float f[VL];
