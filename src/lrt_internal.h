@@ -147,11 +147,14 @@ static inline uint32_t lrt_pass_steps(const lrt_session *s, uint32_t axis)
 }
 
 /* Rows of input projection computed at a time: enough for blocks of rows, and for batches so many
- * that reading the weights costs little, while the results (`per_row` floats each) stay in cache. */
-#define LRT_PROJECT_ROWS 24u
+ * that reading the weights costs little, while the results (`per_row` floats each) stay in cache:
+ * those of small layers beside the recurrent weights in the first one. */
+#define LRT_PROJECT_ROWS 60u
 static inline uint32_t lrt_project_rows(uint32_t batch, size_t per_row)
 {
     size_t fit = (1u << 18) / per_row;
+    if (per_row <= 256)
+        return LRT_PROJECT_ROWS * 2 / 5;
     if (batch < 8 || fit <= LRT_PROJECT_ROWS)
         return LRT_PROJECT_ROWS;
     return fit > 4 * LRT_PROJECT_ROWS ? 4 * LRT_PROJECT_ROWS : (uint32_t)fit;

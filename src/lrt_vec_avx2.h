@@ -25,13 +25,13 @@ static inline __m256i v_first_n(unsigned n)
 /* A constant n of 4 (narrow panels) is a plain move: loads can be forwarded from earlier stores. */
 static inline __attribute__((always_inline)) vf v_load_n(const float *p, unsigned n)
 {
-    if (__builtin_constant_p(n) && n == 4)
+    if (n == 4)
         return _mm256_zextps128_ps256(_mm_loadu_ps(p));
     return _mm256_maskload_ps(p, v_first_n(n));
 }
 static inline __attribute__((always_inline)) void v_store_n(float *p, vf a, unsigned n)
 {
-    if (__builtin_constant_p(n) && n == 4)
+    if (n == 4)
         _mm_storeu_ps(p, _mm256_castps256_ps128(a));
     else
         _mm256_maskstore_ps(p, v_first_n(n), a);

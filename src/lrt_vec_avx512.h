@@ -9,7 +9,7 @@
 #define LRT_ROW_V 8   /* accumulators of one row: two panels of four gates in flight */
 #define LRT_BLOCK_V 4 /* accumulators per row in a block of rows */
 #define LRT_BLOCK_R 6 /* 24 accumulators + 4 weights + 1 input of 32 registers */
-#define LRT_SIDE 4 /* vectors of gates that go side by side in one row */
+#define LRT_SIDE 2 /* vectors of gates that go side by side in one row */
 #define LRT_SIDE_ROWS 2 /* ... and in a block of rows */
 
 typedef __m512 vf;
@@ -23,17 +23,17 @@ static inline vm v_first_n(unsigned n) { return (vm)((1u << n) - 1u); }
  * forwarded from an earlier store, which masked ones cannot. */
 static inline __attribute__((always_inline)) vf v_load_n(const float *p, unsigned n)
 {
-    if (__builtin_constant_p(n) && n == 8)
+    if (n == 8)
         return _mm512_zextps256_ps512(_mm256_loadu_ps(p));
-    if (__builtin_constant_p(n) && n == 4)
+    if (n == 4)
         return _mm512_zextps128_ps512(_mm_loadu_ps(p));
     return _mm512_maskz_loadu_ps(v_first_n(n), p);
 }
 static inline __attribute__((always_inline)) void v_store_n(float *p, vf a, unsigned n)
 {
-    if (__builtin_constant_p(n) && n == 8)
+    if (n == 8)
         _mm256_storeu_ps(p, _mm512_castps512_ps256(a));
-    else if (__builtin_constant_p(n) && n == 4)
+    else if (n == 4)
         _mm_storeu_ps(p, _mm512_castps512_ps128(a));
     else
         _mm512_mask_storeu_ps(p, v_first_n(n), a);
