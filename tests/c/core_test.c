@@ -89,8 +89,8 @@ static void chunks_join(const test_case *want, const lrt_kernels *k, uint32_t si
     session_free(&t);
 }
 
-/* The state that rows of one session end with, put into another one, is where that one goes on. */
-static void copy_slots(const test_session *from, const test_session *to, uint32_t row, uint32_t rows)
+/* The state of rows of one session, put into rows of another or the same, is what is there then. */
+static void copy_slots(const test_session *from, uint32_t row, const test_session *to, uint32_t to_row, uint32_t rows)
 {
     CHECK(lrt_slot_count(from->s) == lrt_slot_count(to->s));
     for (uint32_t i = 0; i < lrt_slot_count(from->s); i++) {
@@ -100,8 +100,8 @@ static void copy_slots(const test_session *from, const test_session *to, uint32_
         a = walled_new((size_t)slot.directions * rows * slot.size * sizeof(float));
         b = walled_new(a.size);
         CHECK(lrt_slot_get(from->s, i, row, rows, (float *)(void *)a.data) == LRT_OK);
-        CHECK(lrt_slot_set(to->s, i, row, rows, (const float *)(const void *)a.data) == LRT_OK);
-        CHECK(lrt_slot_get(to->s, i, row, rows, (float *)(void *)b.data) == LRT_OK);
+        CHECK(lrt_slot_set(to->s, i, to_row, rows, (const float *)(const void *)a.data) == LRT_OK);
+        CHECK(lrt_slot_get(to->s, i, to_row, rows, (float *)(void *)b.data) == LRT_OK);
         CHECK(memcmp(a.data, b.data, a.size) == 0);
         walled_free(&a);
         walled_free(&b);
@@ -113,13 +113,14 @@ static void slots_carry_state(const test_case *c, const lrt_kernels *k)
     test_session first, second;
     test_case a, b;
     call_pointers p;
+    const uint32_t half = c->batch / 2;
     case_part(&a, c, 0, c->batch, 0, UINT32_MAX);
     case_part(&b, c, 0, c->batch, 0, UINT32_MAX);
     session_new(&first, c->m, k, c->batch, c->steps, 1);
     session_new(&second, c->m, k, 12, c->steps, 1);
     session_run(&first, &a);
-    copy_slots(&first, &second, c->batch / 2, c->batch - c->batch / 2);
-    copy_slots(&first, &second, 0, c->batch / 2);
+    copy_slots(&first, half, &second, half, c->batch - half);
+    copy_slots(&first, 0, &second, 0, half);
     CHECK(lrt_call(first.s, case_call(&a, &p, 1)) == LRT_OK);
     CHECK(lrt_call(second.s, case_call(&b, &p, 1)) == LRT_OK);
     CHECK(outputs_equal(&a, &b));
@@ -199,6 +200,38 @@ static void rows_are_streams(const test_case *want, const lrt_kernels *k)
     session_free(&g.t);
 }
 
+/* One step of one row of `want`, on row 0 of a session. */
+static void step_one(const test_session *t, const test_case *want, uint32_t stream, uint32_t step)
+{
+    test_case one;
+    call_pointers p;
+    case_part(&one, want, stream, 1, step, 1);
+    CHECK(lrt_call(t->s, case_call(&one, &p, 1)) == LRT_OK);
+    for (uint32_t i = 0; i < want->m->n_outputs; i++)
+        if (lrt_model_output(want->m, i).kind == LRT_SEQ)
+            CHECK(part_equal(&one, want, i, stream, step));
+    case_free(&one);
+}
+
+/* A stream waits on a row that no call has reached yet while another one takes its place. */
+static void rows_wait(const test_case *want, const lrt_kernels *k, int by_slots)
+{
+    test_session t;
+    session_new(&t, want->m, k, 5, want->steps, 1);
+    step_one(&t, want, 0, 0);
+    if (by_slots) {
+        copy_slots(&t, 0, &t, 3, 1);
+        CHECK(lrt_row_reset(t.s, 0) == LRT_OK);
+    } else {
+        CHECK(lrt_row_swap(t.s, 0, 3) == LRT_OK);
+    }
+    step_one(&t, want, want->batch - 1, 0);
+    CHECK(lrt_row_swap(t.s, 3, 0) == LRT_OK);
+    for (uint32_t step = 1; step < want->steps[0]; step++)
+        step_one(&t, want, 0, step);
+    session_free(&t);
+}
+
 /* All of the above with one table; `want` holds the outputs of it or of another fused one. */
 static void check_table(const test_case *want, const lrt_kernels *k, int streams)
 {
@@ -210,6 +243,8 @@ static void check_table(const test_case *want, const lrt_kernels *k, int streams
         chunks_join(want, k, 7);
         chunks_join(want, k, 31);
         rows_are_streams(want, k);
+        rows_wait(want, k, 0);
+        rows_wait(want, k, 1);
     }
 }
 
