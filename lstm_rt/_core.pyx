@@ -328,7 +328,8 @@ cdef class Model:
     cdef Py_buffer view
     cdef bint has_view
     cdef object owner
-    cdef list pool
+    cdef list pool  # idle sessions, then None: of fixed length, so that calls do not resize it
+    cdef int idle  # how many
     cdef lrt_io ins[MAX_IO]
     cdef lrt_io outs[MAX_IO]
     cdef readonly list inputs
@@ -358,7 +359,8 @@ cdef class Model:
         e = lrt_model_open(&self.m, self.view.buf, self.view.len)
         if e != LRT_OK:
             raise _format_error(e, self.view.buf, self.view.len)
-        self.pool = []
+        self.pool = [None] * POOL
+        self.idle = 0
         for i in range(self.m.n_inputs):
             self.ins[i] = lrt_model_input(&self.m, i)
         for i in range(self.m.n_outputs):
@@ -431,8 +433,9 @@ cdef class Model:
             if return_state:
                 final = self._get_state(session, 0, call.batch, batched)
         finally:
-            if len(self.pool) < POOL:
-                self.pool.append(session)
+            if self.idle < POOL:
+                self.pool[self.idle] = session
+                self.idle += 1
         result = results[0] if len(results) == 1 else tuple(results)
         return (result, final) if return_state else result
 
@@ -490,8 +493,8 @@ cdef class Model:
                 if steps[io.axis] < 0:
                     steps[io.axis] = t
                 elif steps[io.axis] != t:
-                    raise InputError(f"input {self.inputs[i].name!r} has {t} steps, an input before it on its time axis "
-                                     f"{steps[io.axis]}")
+                    raise InputError(f"input {self.inputs[i].name!r} has {t} steps, "
+                                     f"an input before it on its time axis {steps[io.axis]}")
         if batch < 1 or batch > MAX_BATCH:
             raise InputError(f"the batch is {batch}, expected 1 to {MAX_BATCH}")
         call.batch = <uint32_t>batch
@@ -503,9 +506,10 @@ cdef class Model:
         return batched
 
     cdef bint _has_batch(self, x) except -1:
+        """Has the first input a batch axis?"""
         cdef int full = _full_ndim(&self.ins[0]), ndim
         port = self.inputs[0]
-        if isinstance(x, np.ndarray):
+        if cnp.PyArray_Check(x):
             ndim = cnp.PyArray_NDIM(<cnp.ndarray>x)
         else:
             ndim = _as_array(f"input {port.name!r}", port.shape, port.dtype, x).ndim
@@ -614,8 +618,10 @@ cdef class Model:
         need.lanes = most
         for i in range(8):
             need.steps[i] = 0 if self.chunked else call.steps[i]
-        if self.pool:
-            session = self.pool.pop()
+        if self.idle:
+            self.idle -= 1
+            session = self.pool[self.idle]
+            self.pool[self.idle] = None
             if session.holds(&need, self.chunked):
                 return session
             # One that holds both shapes, unless it is much larger than either (few long rows, many short).
