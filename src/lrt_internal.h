@@ -134,7 +134,7 @@ struct lrt_session {
     size_t extra_direction;
     float **out_rows;  /* [lane][row] */
     uint32_t n_slots;
-    uint32_t used;     /* rows whose state may not be zero; of others, both halves of h are zero */
+    uint32_t moved;    /* rows that the last call stepped; those after them have their h in both halves */
     /* The call under way. */
     uint32_t batch, steps[LRT_MAX_AXES];
     const int32_t *lengths[LRT_MAX_AXES];

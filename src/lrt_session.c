@@ -255,7 +255,6 @@ int lrt_session_init(lrt_session **session, const lrt_model *model, const lrt_ke
     /* Scratch is read before it is written only in lanes that are thrown away; zero is the one
      * content that is cheap there whatever the CPU makes of denormals. */
     memset((*session)->pre, 0, (*session)->pre_floats * sizeof(float));
-    (*session)->used = limits->batch;
     lrt_session_reset(*session);
     return LRT_OK;
 }
@@ -279,8 +278,8 @@ void lrt_session_reset(lrt_session *s)
 {
     for (uint32_t i = 0; i < s->model->n_nodes; i++)
         if (s->nodes[i].rec)
-            clear_rows(s->nodes[i].rec, 0, s->used);
-    s->used = 0;
+            clear_rows(s->nodes[i].rec, 0, s->limits.batch);
+    s->moved = 0;
 }
 
 int lrt_row_reset(lrt_session *s, uint32_t row)
@@ -290,12 +289,8 @@ int lrt_row_reset(lrt_session *s, uint32_t row)
     for (uint32_t i = 0; i < s->model->n_nodes; i++)
         if (s->nodes[i].rec)
             clear_rows(s->nodes[i].rec, row, 1);
-    if (row + 1 == s->used)
-        s->used = row;
     return LRT_OK;
 }
-
-static void use_rows(lrt_session *s, uint32_t rows) { s->used = rows > s->used ? rows : s->used; }
 
 /* n: a multiple of LRT_PANEL. */
 static void swap_floats(float *a, float *b, size_t n)
@@ -308,6 +303,14 @@ static void swap_floats(float *a, float *b, size_t n)
     }
 }
 
+/* A call moves the current h of its rows from one half to the other. A row that it leaves out has
+ * its h in both, and keeps it without being touched. */
+static void settle_rows(const lrt_recurrent *rec, const lrt_direction *dir, uint32_t row, uint32_t rows)
+{
+    size_t at = (size_t)row * rec->h_stride;
+    memcpy(dir->h[!dir->parity] + at, dir->h[dir->parity] + at, (size_t)rows * rec->h_stride * sizeof(float));
+}
+
 static void swap_rows(lrt_recurrent *rec, uint32_t a, uint32_t b)
 {
     for (uint32_t d = 0; d < rec->n_dir; d++) {
@@ -315,6 +318,8 @@ static void swap_rows(lrt_recurrent *rec, uint32_t a, uint32_t b)
         float *h = dir->h[dir->parity];
         unsigned char started = dir->started[a];
         swap_floats(h + (size_t)a * rec->h_stride, h + (size_t)b * rec->h_stride, rec->h_stride);
+        settle_rows(rec, dir, a, 1);
+        settle_rows(rec, dir, b, 1);
         if (dir->c)
             swap_floats(dir->c + (size_t)a * rec->c_stride, dir->c + (size_t)b * rec->c_stride, rec->c_stride);
         dir->started[a] = dir->started[b];
@@ -331,21 +336,16 @@ int lrt_row_swap(lrt_session *s, uint32_t a, uint32_t b)
     for (uint32_t i = 0; i < s->model->n_nodes; i++)
         if (s->nodes[i].rec)
             swap_rows(s->nodes[i].rec, a, b);
-    use_rows(s, (a > b ? a : b) + 1);
     return LRT_OK;
 }
 
-/* A call moves the current h from one half to the other; rows that it leaves out have theirs in both. */
-static void hold_rows(lrt_session *s, uint32_t from)
+/* Before a call of `batch` rows that keeps state: the rows that the last call stepped and this one does not. */
+static void hold_rows(const lrt_session *s, uint32_t batch)
 {
-    for (uint32_t i = 0; i < s->model->n_nodes && from < s->used; i++) {
+    for (uint32_t i = 0; i < s->model->n_nodes && batch < s->moved; i++) {
         const lrt_recurrent *rec = s->nodes[i].rec;
-        for (uint32_t d = 0; rec && d < rec->n_dir; d++) {
-            const lrt_direction *dir = &rec->dir[d];
-            size_t at = (size_t)from * rec->h_stride;
-            memcpy(dir->h[!dir->parity] + at, dir->h[dir->parity] + at,
-                   (size_t)(s->used - from) * rec->h_stride * sizeof(float));
-        }
+        for (uint32_t d = 0; rec && d < rec->n_dir; d++)
+            settle_rows(rec, &rec->dir[d], batch, s->moved - batch);
     }
 }
 
@@ -413,7 +413,8 @@ int lrt_slot_set(lrt_session *s, uint32_t i, uint32_t row, uint32_t rows, const 
     for (uint32_t d = 0; d < slot.directions; d++)
         for (uint32_t n = 0; n < rows; n++, from += slot.size)
             memcpy(state_row(rec, &slot, d, row + n), from, slot.size * sizeof(float));
-    use_rows(s, row + rows);
+    for (uint32_t d = 0; d < slot.directions && !slot.is_cell; d++)
+        settle_rows(rec, &rec->dir[d], row, rows);
     return LRT_OK;
 }
 
@@ -526,7 +527,7 @@ int lrt_prepare(lrt_session *s, const lrt_call_args *call)
         hold_rows(s, call->batch);
     else
         lrt_session_reset(s);
-    use_rows(s, call->batch);
+    s->moved = call->batch;
     s->batch = call->batch;
     memcpy(s->steps, call->steps, sizeof s->steps);
     memcpy(s->lengths, lengths, sizeof lengths);

@@ -213,9 +213,10 @@ static void step_one(const test_session *t, const test_case *want, uint32_t stre
     case_free(&one);
 }
 
-/* A stream waits on a row that no call has reached yet while another one takes its place. */
+/* Two streams take turns on row 0; the one that waits does so on a row that no call has reached. */
 static void rows_wait(const test_case *want, const lrt_kernels *k, int by_slots)
 {
+    const uint32_t other = want->batch - 1;
     test_session t;
     session_new(&t, want->m, k, 5, want->steps, 1);
     step_one(&t, want, 0, 0);
@@ -225,10 +226,13 @@ static void rows_wait(const test_case *want, const lrt_kernels *k, int by_slots)
     } else {
         CHECK(lrt_row_swap(t.s, 0, 3) == LRT_OK);
     }
-    step_one(&t, want, want->batch - 1, 0);
+    step_one(&t, want, other, 0);
     CHECK(lrt_row_swap(t.s, 3, 0) == LRT_OK);
     for (uint32_t step = 1; step < want->steps[0]; step++)
         step_one(&t, want, 0, step);
+    CHECK(lrt_row_swap(t.s, 0, 3) == LRT_OK);
+    for (uint32_t step = 1; step < want->steps[0]; step++)
+        step_one(&t, want, other, step);
     session_free(&t);
 }
 
