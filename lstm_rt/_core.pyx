@@ -423,7 +423,6 @@ cdef class Model:
         session = self._borrow(&call, most)
         try:
             if state is not None:
-                lrt_session_reset(session.s)
                 self._set_state(session, state, 0, call.batch, batched)
                 call.keep_state = 1
             with nogil:

@@ -295,9 +295,10 @@ cdef class StreamGroup(_Running):
         return self.row_of[self._slot(key)]
 
     cdef uint32_t _slot(self, key) except? 0xffffffff:
-        slot = self.slots.get(key) if isinstance(key, int) or isinstance(key, np.integer) else None
+        number = isinstance(key, int) or isinstance(key, np.integer)
+        slot = self.slots.get(key) if number else None
         if slot is None:
-            left = isinstance(key, int) and 0 <= key < self.joined
+            left = number and 0 <= key < self.joined
             raise InputError(f"stream {key} has left this group" if left else f"{key!r} is not the key of a stream")
         return slot
 

@@ -233,6 +233,8 @@ def test_no_streams() -> None:
         ([-1], "-1 is not the key of a stream"),
         ([1], "stream 1 has left this group"),
         ([0, 1], "stream 1 has left this group"),
+        (np.array([0, 1]), "stream 1 has left this group"),
+        ([np.uint8(1)], "stream 1 has left this group"),
         (["0"], "'0' is not the key"),
         ([0.0], "0.0 is not the key"),
         ([None], "None is not the key"),
