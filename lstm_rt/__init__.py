@@ -10,7 +10,7 @@ Models are converted with the command ``lstm-rt convert`` or ``lstm_rt_tools``, 
 arrays with :func:`LSTM`, :func:`GRU` and :func:`RNN`.
 """
 
-from ._core import Model, Port, Stream, kernels, load
+from ._core import Model, Port, Stream, StreamGroup, kernels, load
 from ._version import __version__
 from .cells import GRU, LSTM, RNN
 from .errors import ConvertError, FormatError, GraphError, InputError, LstmRtError
@@ -40,6 +40,7 @@ __all__ = [
     "Model",
     "Port",
     "Stream",
+    "StreamGroup",
     "__version__",
     "build_info",
     "kernels",

@@ -13,6 +13,7 @@ import numpy as np
 cimport cython
 cimport numpy as cnp
 from cpython.buffer cimport PyBUF_SIMPLE, Py_buffer, PyBuffer_Release, PyObject_GetBuffer
+from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from cython.parallel cimport parallel
 from libc.stdint cimport int32_t, uint32_t
 from libc.string cimport memcpy, memset
@@ -26,6 +27,7 @@ cnp.import_array()
 cdef enum:
     MAX_IO = 64
     MAX_STEPS = 0x7fffffff
+    MAX_BATCH = 1 << 24
     POOL = 8  # idle sessions that a model keeps
 
 _KINDS = {LRT_SEQ: "seq", LRT_VEC: "vec", LRT_IDS: "ids", LRT_LENGTHS: "lengths"}
@@ -198,7 +200,7 @@ class Port:
         return f"<{self.name!r}: {self.dtype} ({dims}{',' if len(self.shape) == 1 else ''})>"
 
 
-cdef _describe(const lrt_model *m, lrt_io io):
+cdef _describe(const lrt_model *m, const lrt_io *io):
     name = (<const char *>io.name)[:io.name_size].decode("utf-8", "replace")
     return Port(name, _KINDS[io.kind], io.size, io.axis, m.n_axes)
 
@@ -206,6 +208,24 @@ cdef _describe(const lrt_model *m, lrt_io io):
 # -- checking arrays ----------------------------------------------------------------------------------
 
 cdef object _memmap = np.memmap
+
+
+cdef inline int _full_ndim(const lrt_io *io) noexcept:
+    """Axes of an array with a batch axis."""
+    return 3 if io.kind == LRT_SEQ else 1 if io.kind == LRT_LENGTHS else 2
+
+
+cdef inline int _shape_of(const lrt_io *io, const lrt_call_args *call, bint batched, cnp.npy_intp *shape) noexcept:
+    """The shape of an output of a call; returns its number of axes."""
+    cdef int ndim = 0
+    if batched:
+        shape[0] = call.batch
+        ndim = 1
+    if io.kind == LRT_SEQ:
+        shape[ndim] = call.steps[io.axis]
+        ndim += 1
+    shape[ndim] = io.size
+    return ndim + 1
 
 
 cdef str _shape_text(tuple shape):
@@ -238,11 +258,25 @@ cdef inline bint _is_plain(object x) noexcept:
     return cnp.PyArray_CheckExact(x) or type(x) is _memmap
 
 
-cdef inline bint _is_f32(object x, int ndim) noexcept:
+cdef inline bint _is_array(object x, int dtype, int ndim) noexcept:
     return (_is_plain(x)
-            and cnp.PyArray_TYPE(<cnp.ndarray>x) == cnp.NPY_FLOAT32
+            and cnp.PyArray_TYPE(<cnp.ndarray>x) == dtype
             and cnp.PyArray_NDIM(<cnp.ndarray>x) == ndim and cnp.PyArray_IS_C_CONTIGUOUS(<cnp.ndarray>x)
             and cnp.PyArray_ISALIGNED(<cnp.ndarray>x) and cnp.PyArray_ISNOTSWAPPED(<cnp.ndarray>x))
+
+
+cdef inline bint _is_f32(object x, int ndim, const cnp.npy_intp *shape) noexcept:
+    cdef int i
+    if not _is_array(x, cnp.NPY_FLOAT32, ndim):
+        return False
+    for i in range(ndim):
+        if cnp.PyArray_DIM(<cnp.ndarray>x, i) != shape[i]:
+            return False
+    return True
+
+
+cdef tuple _tuple(int ndim, const cnp.npy_intp *shape):
+    return tuple([shape[i] for i in range(ndim)])
 
 
 cdef _as_array(str what, tuple shape, str dtype, x):
@@ -268,9 +302,15 @@ cdef _int32(str what, tuple shape, x):
 cdef str _SHARED = "out shares memory with an input or another out; give it memory of its own"
 
 
-cdef inline bint _overlap(cnp.ndarray a, cnp.ndarray b) noexcept:
-    cdef size_t at_a = <size_t>cnp.PyArray_DATA(a), at_b = <size_t>cnp.PyArray_DATA(b)
-    return at_a < at_b + <size_t>cnp.PyArray_NBYTES(b) and at_b < at_a + <size_t>cnp.PyArray_NBYTES(a)
+cdef inline bint _overlap(const void *a, size_t a_size, const void *b, size_t b_size) noexcept:
+    return <size_t>a < <size_t>b + b_size and <size_t>b < <size_t>a + a_size
+
+
+cdef inline size_t _bytes_of(const lrt_io *io, const lrt_call_args *call) noexcept:
+    cdef size_t items = call.batch
+    if io.kind == LRT_SEQ or io.kind == LRT_IDS:
+        items *= call.steps[io.axis]
+    return 4 * items * (io.size if io.kind == LRT_SEQ or io.kind == LRT_VEC else 1)
 
 
 # -- models -------------------------------------------------------------------------------------------
@@ -288,7 +328,10 @@ cdef class Model:
     cdef Py_buffer view
     cdef bint has_view
     cdef object owner
-    cdef list pool
+    cdef list pool  # idle sessions, then None: of fixed length, so that calls do not resize it
+    cdef int idle  # how many
+    cdef lrt_io ins[MAX_IO]
+    cdef lrt_io outs[MAX_IO]
     cdef readonly list inputs
     cdef readonly list outputs
     cdef readonly object threads
@@ -316,9 +359,14 @@ cdef class Model:
         e = lrt_model_open(&self.m, self.view.buf, self.view.len)
         if e != LRT_OK:
             raise _format_error(e, self.view.buf, self.view.len)
-        self.pool = []
-        self.inputs = [_describe(&self.m, lrt_model_input(&self.m, i)) for i in range(self.m.n_inputs)]
-        self.outputs = [_describe(&self.m, lrt_model_output(&self.m, i)) for i in range(self.m.n_outputs)]
+        self.pool = [None] * POOL
+        self.idle = 0
+        for i in range(self.m.n_inputs):
+            self.ins[i] = lrt_model_input(&self.m, i)
+        for i in range(self.m.n_outputs):
+            self.outs[i] = lrt_model_output(&self.m, i)
+        self.inputs = [_describe(&self.m, &self.ins[i]) for i in range(self.m.n_inputs)]
+        self.outputs = [_describe(&self.m, &self.outs[i]) for i in range(self.m.n_outputs)]
         self.chunked = lrt_model_is_causal(&self.m)
         self.clashes = [p.name for p in self.inputs if p.name in ("lengths", "state", "out")]
         self.slots = None
@@ -361,34 +409,32 @@ cdef class Model:
         cdef _Session session
         cdef uint32_t most = self.most if threads is None else <uint32_t>_thread_count(threads)
         cdef int e
-        cdef tuple arrays
-        cdef list keep = []
+        cdef list arrays, results
         cdef bint batched
         if _forked:
             most = 1
         if self.clashes:
             lengths, state, out = self._take_clashes(named, lengths, state, out)
-        arrays = inputs if not named else self._by_name(inputs, named)
-        batched = self._take_inputs(arrays, &call, ins, keep)
-        self._take_lengths(lengths, &call, lens, keep, batched)
-        results = self._take_outputs(out, &call, outs, batched, keep)
-        call.inputs = ins
-        call.outputs = outs
-        call.lengths = lens
-        call.keep_state = state is not None
+        arrays = self._by_name(inputs, named) if named else list(inputs)
+        batched = self._take_inputs(arrays, &call, ins)
+        if lengths is not None:
+            self._take_lengths(lengths, &call, lens, arrays, batched)
+        results = self._take_outputs(out, &call, outs, batched)
         session = self._borrow(&call, most)
         try:
             if state is not None:
-                self._set_state(session, state, call.batch, batched)
+                self._set_state(session, state, 0, call.batch, batched)
+                call.keep_state = 1
             with nogil:
                 e = _execute(session.s, &call, most)
             if e != LRT_OK:
-                raise self._call_error(e, keep, &call)
+                raise self._call_error(e, arrays, &call)
             if return_state:
-                final = self._get_state(session, call.batch, batched)
+                final = self._get_state(session, 0, call.batch, batched)
         finally:
-            if len(self.pool) < POOL:
-                self.pool.append(session)
+            if self.idle < POOL:
+                self.pool[self.idle] = session
+                self.idle += 1
         result = results[0] if len(results) == 1 else tuple(results)
         return (result, final) if return_state else result
 
@@ -398,7 +444,7 @@ cdef class Model:
         named.update({n: given.pop(n) for n in self.clashes if given[n] is not None})
         return tuple([given.get(n) for n in ("lengths", "state", "out")])
 
-    cdef tuple _by_name(self, tuple inputs, dict named):
+    cdef list _by_name(self, tuple inputs, dict named):
         names = [p.name for p in self.inputs]
         arrays = dict(zip(names, inputs))
         for name, array in named.items():
@@ -410,60 +456,87 @@ cdef class Model:
         missing = [n for n in names if n not in arrays]
         if missing:
             raise TypeError(f"input {missing[0]!r} is missing; inputs of this model: {', '.join(names)}")
-        return inputs[:0] + tuple([arrays[n] for n in names]) + inputs[len(names):]
+        return [arrays[n] for n in names] + list(inputs[len(names):])
 
-    cdef bint _take_inputs(self, tuple arrays, lrt_call_args *call, const void **ins, list keep) except -1:
-        """Check the inputs, fill the call's batch and steps; returns whether they have a batch axis."""
-        cdef Py_ssize_t i, n, t, batch = -1, first_ndim
+    cdef _wrong_count(self, Py_ssize_t given):
+        names = ", ".join(p.name for p in self.inputs)
+        return TypeError(f"{given} inputs given, this model takes {len(self.inputs)}: {names}")
+
+    cdef bint _take_inputs(self, list arrays, lrt_call_args *call, const void **ins) except -1:
+        """Check the inputs, fill the call's inputs, batch and steps; returns whether they have a batch axis.
+
+        ``arrays`` then has ids and lengths as int32. Texts are made only for errors: they would
+        take most of the time of a small call.
+        """
+        cdef Py_ssize_t i, n, t, batch = -1
         cdef Py_ssize_t steps[8]
-        cdef bint batched = True
-        if len(arrays) != len(self.inputs):
-            names = ", ".join(p.name for p in self.inputs)
-            raise TypeError(f"{len(arrays)} inputs given, this model takes {len(self.inputs)}: {names}")
+        cdef const lrt_io *io
+        cdef bint batched
+        if len(arrays) != <Py_ssize_t>self.m.n_inputs:
+            raise self._wrong_count(len(arrays))
         memset(call, 0, sizeof(call[0]))
-        for i in range(8):
-            steps[i] = -1
+        memset(steps, 0xff, sizeof(steps))
+        batched = self._has_batch(arrays[0])
         for i in range(len(arrays)):
-            port = self.inputs[i]
-            x = arrays[i]
-            if i == 0:
-                batched = _has_batch(port, x)
-            shape = port.shape if batched else port.shape[1:]
-            what = f"input {port.name!r}"
-            if port.kind == "lengths" and not batched:
-                x = _int32(what, ("N",), np.atleast_1d(_as_array(what, ("N",), "int32", x)))
-            elif port.dtype == "int32":
-                x = _int32(what, shape, x)
-            elif not _is_f32(x, len(shape)) or x.shape[x.ndim - 1] != port.size:
-                raise _bad_array(what, shape, "float32", x)
-            keep.append(x)
+            io = &self.ins[i]
+            x = self._input_array(i, arrays[i], batched)
+            arrays[i] = x
             ins[i] = cnp.PyArray_DATA(<cnp.ndarray>x)
-            n = cnp.PyArray_DIM(<cnp.ndarray>x, 0) if batched or port.kind == "lengths" else 1
+            n = cnp.PyArray_DIM(<cnp.ndarray>x, 0) if batched or io.kind == LRT_LENGTHS else 1
             if batch < 0:
                 batch = n
             if n != batch:
-                raise InputError(f"{what} has a batch of {n}, the inputs before it {batch}")
-            if port.kind == "seq" or port.kind == "ids":
+                raise InputError(f"input {self.inputs[i].name!r} has a batch of {n}, the inputs before it {batch}")
+            if io.kind == LRT_SEQ or io.kind == LRT_IDS:
                 t = cnp.PyArray_DIM(<cnp.ndarray>x, 1 if batched else 0)
-                if steps[port.axis] < 0:
-                    steps[port.axis] = t
-                elif steps[port.axis] != t:
-                    raise InputError(f"{what} has {t} steps, an input before it on its time axis {steps[port.axis]}")
-        if batch < 1 or batch > 1 << 24:
-            raise InputError(f"the batch is {batch}, expected 1 to {1 << 24}")
+                if steps[io.axis] < 0:
+                    steps[io.axis] = t
+                elif steps[io.axis] != t:
+                    raise InputError(f"input {self.inputs[i].name!r} has {t} steps, "
+                                     f"an input before it on its time axis {steps[io.axis]}")
+        if batch < 1 or batch > MAX_BATCH:
+            raise InputError(f"the batch is {batch}, expected 1 to {MAX_BATCH}")
         call.batch = <uint32_t>batch
-        for i in range(self.m.n_axes):
+        for i in range(<Py_ssize_t>self.m.n_axes):
             if steps[i] > MAX_STEPS:
                 raise InputError(f"{steps[i]} steps are more than {MAX_STEPS}")
             call.steps[i] = <uint32_t>max(steps[i], 0)
+        call.inputs = ins
         return batched
 
+    cdef bint _has_batch(self, x) except -1:
+        """Has the first input a batch axis?"""
+        cdef int full = _full_ndim(&self.ins[0]), ndim
+        port = self.inputs[0]
+        if cnp.PyArray_Check(x):
+            ndim = cnp.PyArray_NDIM(<cnp.ndarray>x)
+        else:
+            ndim = _as_array(f"input {port.name!r}", port.shape, port.dtype, x).ndim
+        if ndim != full and ndim != full - 1:
+            raise _bad_array(f"input {port.name!r}", port.shape, port.dtype, x)
+        return ndim == full
+
+    cdef _input_array(self, Py_ssize_t i, x, bint batched):
+        """Input i, checked but for its batch and steps; ids and lengths as int32."""
+        cdef const lrt_io *io = &self.ins[i]
+        cdef int ndim = _full_ndim(io) - (not batched)
+        if ((io.kind == LRT_SEQ or io.kind == LRT_VEC) and _is_array(x, cnp.NPY_FLOAT32, ndim)
+                and cnp.PyArray_DIM(<cnp.ndarray>x, ndim - 1) == <cnp.npy_intp>io.size):
+            return x
+        port = self.inputs[i]
+        shape = port.shape if batched else port.shape[1:]
+        what = f"input {port.name!r}"
+        if io.kind == LRT_SEQ or io.kind == LRT_VEC:
+            raise _bad_array(what, shape, "float32", x)
+        if io.kind == LRT_LENGTHS and not batched:
+            return _int32(what, ("N",), np.atleast_1d(_as_array(what, ("N",), "int32", x)))
+        return _int32(what, shape, x)
+
     cdef int _take_lengths(self, lengths, lrt_call_args *call, const int32_t **lens, list keep, bint batched) except -1:
+        """Check the lengths; fill the call's."""
         cdef int axis
-        for axis in range(8):
-            lens[axis] = NULL
-        if lengths is None:
-            return 0
+        memset(lens, 0, LRT_MAX_AXES * sizeof(lens[0]))
+        call.lengths = lens
         if not isinstance(lengths, dict):
             names = [p.name for p in self.inputs if p.kind in ("seq", "ids")]
             if not names:
@@ -489,30 +562,50 @@ cdef class Model:
             lens[axis] = <const int32_t *>cnp.PyArray_DATA(<cnp.ndarray>a)
         return 0
 
-    cdef list _take_outputs(self, out, const lrt_call_args *call, float **outs, bint batched, list inputs):
+    cdef list _take_outputs(self, out, lrt_call_args *call, float **outs, bint batched):
+        """The arrays of ``out``, checked, or new ones; fill the call's outputs."""
         cdef Py_ssize_t i
+        cdef int ndim
+        cdef cnp.npy_intp shape[3]
         cdef list results = []
+        given = self._given_outputs(out)
+        for i in range(<Py_ssize_t>self.m.n_outputs):
+            ndim = _shape_of(&self.outs[i], call, batched, shape)
+            y = given[i]
+            if y is None:
+                y = cnp.PyArray_EMPTY(ndim, shape, cnp.NPY_FLOAT32, 0)
+            elif not _is_f32(y, ndim, shape) or not cnp.PyArray_ISWRITEABLE(<cnp.ndarray>y):
+                raise _bad_array(f"out for {self.outputs[i].name!r}", _tuple(ndim, shape), "writeable float32", y)
+            results.append(y)
+            outs[i] = <float *>cnp.PyArray_DATA(<cnp.ndarray>y)
+        call.outputs = outs
+        if out is not None and self._share_memory(call):
+            raise InputError(_SHARED)
+        return results
+
+    cdef _given_outputs(self, out):
+        """One entry per output: an array, or None for one that is to be made."""
         given = out if isinstance(out, (tuple, list)) else (out,) * (1 if out is not None else len(self.outputs))
         if len(given) != len(self.outputs):
             raise InputError(f"out holds {len(given)} arrays, this model has {len(self.outputs)} outputs")
-        for i in range(len(self.outputs)):
-            port = self.outputs[i]
-            shape = (call.batch,) if batched else ()
-            if port.kind == "seq":
-                shape += (call.steps[port.axis],)
-            shape += (port.size,)
-            y = given[i]
-            if y is None:
-                y = np.empty(shape, np.float32)
-            elif not _is_f32(y, len(shape)) or y.shape != shape or not y.flags.writeable:
-                raise _bad_array(f"out for {port.name!r}", shape, "writeable float32", y)
-            results.append(y)
-            outs[i] = <float *>cnp.PyArray_DATA(<cnp.ndarray>y)
-        if out is not None:
-            for i, y in enumerate(results):
-                if any([_overlap(y, x) for x in inputs + results[:i]]):
-                    raise InputError(_SHARED)
-        return results
+        return given
+
+    cdef bint _share_memory(self, const lrt_call_args *call) noexcept:
+        """Does an output of the call share memory with an input, with lengths or with another output?"""
+        cdef uint32_t i, o
+        cdef size_t size
+        for o in range(self.m.n_outputs):
+            size = _bytes_of(&self.outs[o], call)
+            for i in range(self.m.n_inputs):
+                if _overlap(call.outputs[o], size, call.inputs[i], _bytes_of(&self.ins[i], call)):
+                    return True
+            for i in range(o):
+                if _overlap(call.outputs[o], size, call.outputs[i], _bytes_of(&self.outs[i], call)):
+                    return True
+            for i in range(self.m.n_axes if call.lengths != NULL else 0):
+                if call.lengths[i] != NULL and _overlap(call.outputs[o], size, call.lengths[i], 4 * call.batch):
+                    return True
+        return False
 
     cdef _Session _borrow(self, const lrt_call_args *call, uint32_t most):
         """An idle session that is large enough, or a new one in place of one that is not."""
@@ -524,8 +617,10 @@ cdef class Model:
         need.lanes = most
         for i in range(8):
             need.steps[i] = 0 if self.chunked else call.steps[i]
-        if self.pool:
-            session = self.pool.pop()
+        if self.idle:
+            self.idle -= 1
+            session = self.pool[self.idle]
+            self.pool[self.idle] = None
             if session.holds(&need, self.chunked):
                 return session
             # One that holds both shapes, unless it is much larger than either (few long rows, many short).
@@ -588,21 +683,20 @@ cdef class Model:
             self.slots = found
         return self.slots
 
-    cdef _get_state(self, _Session session, uint32_t batch, bint batched):
+    cdef _get_state(self, _Session session, uint32_t row, uint32_t rows, bint batched):
         cdef list arrays = []
         cdef uint32_t i
         for i, (_, _, directions, size) in enumerate(self._slots(session)):
-            a = np.empty((directions, batch, size), np.float32)
-            lrt_slot_get(session.s, i, batch, <float *>cnp.PyArray_DATA(<cnp.ndarray>a))
+            a = np.empty((directions, rows, size), np.float32)
+            lrt_slot_get(session.s, i, row, rows, <float *>cnp.PyArray_DATA(<cnp.ndarray>a))
             arrays.append(a if batched else a[:, 0])
         return _join_state(self.slots, arrays)
 
-    cdef int _set_state(self, _Session session, state, uint32_t batch, bint batched) except -1:
+    cdef int _set_state(self, _Session session, state, uint32_t row, uint32_t rows, bint batched) except -1:
         cdef uint32_t i
-        cdef list arrays = _split_state(self._slots(session), state, (batch,) if batched else ())
-        lrt_session_reset(session.s)
+        cdef list arrays = _split_state(self._slots(session), state, (rows,) if batched else ())
         for i, a in enumerate(arrays):
-            lrt_slot_set(session.s, i, batch, <const float *>cnp.PyArray_DATA(<cnp.ndarray>a))
+            lrt_slot_set(session.s, i, row, rows, <const float *>cnp.PyArray_DATA(<cnp.ndarray>a))
         return 0
 
     # -- streams
@@ -619,6 +713,18 @@ cdef class Model:
                 on different time axes, the first step), so it cannot stream.
         """
         return Stream(self, batch, threads)
+
+    def streams(self, capacity, threads=None):
+        """A :class:`StreamGroup`: many streams that step together, each with a state of its own.
+
+        Args:
+            capacity: most streams that live at the same time.
+            threads: at most this many threads per step; by default the model's.
+
+        Raises:
+            InputError: the model cannot stream, see :meth:`stream`.
+        """
+        return StreamGroup(self, capacity, threads)
 
     # -- inspection
 
@@ -641,7 +747,7 @@ cdef class Model:
         return lrt_kernels_name(self.k).decode()
 
     @property
-    def streams(self):
+    def can_stream(self):
         """Can the model run step by step?"""
         return bool(lrt_model_streams(&self.m))
 
@@ -719,14 +825,6 @@ def validate(blob):
     Model(blob, 1)
 
 
-cdef bint _has_batch(port, x) except -1:
-    ndim = x.ndim if isinstance(x, np.ndarray) else _as_array(f"input {port.name!r}", port.shape, port.dtype, x).ndim
-    full = len(port.shape)
-    if ndim != full and ndim != full - 1:
-        raise _bad_array(f"input {port.name!r}", port.shape, port.dtype, x)
-    return ndim == full
-
-
 cdef bint _is_uniform(list slots):
     """All layers of one kind and size: states can be stacked as PyTorch does."""
     per_layer = {}
@@ -786,185 +884,14 @@ cdef tuple _parts(state, Py_ssize_t count, str what):
 cdef _state_array(a, bint is_cell, str where, tuple shape):
     if isinstance(a, np.ndarray) and a.dtype == np.float32:
         a = np.require(a, requirements="CA")
-    if not _is_f32(a, len(shape)) or a.shape != shape:
+    if not _is_array(a, cnp.NPY_FLOAT32, len(shape)) or a.shape != shape:
         raise _bad_array(f"state {'c' if is_cell else 'h'}{where}", shape, "float32", a)
     return a
 
 
 # -- streams ------------------------------------------------------------------------------------------
 
-
-@cython.final
-cdef class Stream:
-    """A model with its own running state. Not for use by several threads at once.
-
-    ``step`` takes one time step and ``feed`` a chunk of them; however a sequence is cut, the
-    results are the same bits. After the first call nothing is allocated when ``out`` is given.
-    """
-
-    cdef Model model
-    cdef _Session session
-    cdef readonly int batch
-    cdef uint32_t most
-    cdef bint simple  # one float input, one output
-    cdef bint busy  # a step runs, the GIL is released
-    cdef Py_ssize_t in_size, out_size
-
-    def __cinit__(self, Model model not None, batch=1, threads=None):
-        cdef lrt_limits limits
-        cdef int i
-        if not lrt_model_streams(&model.m):
-            raise InputError(f"this model cannot stream: {lrt_error_text(39).decode()}")
-        if isinstance(batch, bool) or not isinstance(batch, int) or not 1 <= batch <= 1 << 24:
-            raise InputError(f"batch is {batch!r}, expected an integer from 1 to {1 << 24}")
-        if any([p.kind == "lengths" for p in model.inputs]):
-            raise InputError("a model with lengths as an input cannot stream")
-        self.most = model.most if threads is None else _thread_count(threads)
-        limits.batch = batch
-        limits.lanes = self.most
-        for i in range(8):
-            limits.steps[i] = 0
-        self.model = model
-        self.batch = batch
-        self.session = _new_session(model, &limits)
-        self.busy = False
-        self.simple = len(model.inputs) == 1 and model.inputs[0].kind == "seq" and len(model.outputs) == 1
-        self.in_size = model.inputs[0].size
-        self.out_size = model.outputs[0].size
-
-    def step(self, x, *more, out=None):
-        """One time step: float32 ``(F,)`` for a batch of 1 or ``(N, F)``; ids ``(N,)`` or one integer.
-
-        Returns the output(s) of this step, ``(F,)`` or ``(N, F)`` like the input, in ``out`` if given.
-        """
-        cdef lrt_call_args call
-        cdef const void *ins
-        cdef float *y_data
-        cdef int e
-        if self.simple and not more and self._fits(x, self.in_size):
-            if out is None:
-                y = np.empty(x.shape[:x.ndim - 1] + (self.out_size,), np.float32)
-            elif (self._fits(out, self.out_size) and cnp.PyArray_ISWRITEABLE(<cnp.ndarray>out)
-                  and cnp.PyArray_NDIM(<cnp.ndarray>out) == cnp.PyArray_NDIM(<cnp.ndarray>x)):
-                y = out
-            else:
-                raise self._bad_step(out, self.model.outputs[0], "out for")
-            if out is not None and _overlap(<cnp.ndarray>y, <cnp.ndarray>x):
-                raise InputError(_SHARED)
-            memset(&call, 0, sizeof(call))
-            ins = cnp.PyArray_DATA(<cnp.ndarray>x)
-            y_data = <float *>cnp.PyArray_DATA(<cnp.ndarray>y)
-            call.batch = self.batch
-            call.steps[0] = 1
-            call.inputs = &ins
-            call.outputs = &y_data
-            e = self._run(&call)
-            if e != LRT_OK:
-                raise self.model._call_error(e, [x], &call)
-            return y
-        return self._general((x, *more), out, True)
-
-    def feed(self, x, *more, out=None):
-        """A chunk of steps: ``(T, F)`` for a batch of 1 or ``(N, T, F)``; returns outputs alike."""
-        return self._general((x, *more), out, False)
-
-    def reset(self):
-        """Back to zero state."""
-        self._check_idle()
-        lrt_session_reset(self.session.s)
-
-    @property
-    def state(self):
-        """The state, in the form of ``Model.__call__``'s; a copy. May be set, to resume from it."""
-        self._check_idle()
-        return self.model._get_state(self.session, self.batch, True)
-
-    @state.setter
-    def state(self, value):
-        self._check_idle()
-        self.model._set_state(self.session, value, self.batch, True)
-
-    cdef bint _fits(self, x, Py_ssize_t size) noexcept:
-        """float32 (size,) when the batch is 1, or (batch, size)."""
-        if _is_f32(x, 1):
-            return self.batch == 1 and cnp.PyArray_DIM(<cnp.ndarray>x, 0) == size
-        return (_is_f32(x, 2) and cnp.PyArray_DIM(<cnp.ndarray>x, 0) == self.batch
-                and cnp.PyArray_DIM(<cnp.ndarray>x, 1) == size)
-
-    cdef _bad_step(self, x, port, str what):
-        shape = (self.batch,) if port.kind == "ids" else (self.batch, port.size)
-        shape = shape[1:] if self.batch == 1 and getattr(x, "ndim", 1) < 2 and port.kind != "ids" else shape
-        return _bad_array(f"{what} {port.name!r}", shape, "writeable float32" if what == "out for" else port.dtype, x)
-
-    cdef int _check_idle(self) except -1:
-        if self.busy:
-            raise InputError("the stream is in use by another thread; give each thread a stream of its own")
-        return 0
-
-    cdef int _run(self, lrt_call_args *call) except -1:
-        """Run one call on the stream's state; returns the core's error code."""
-        cdef int e
-        cdef uint32_t most = 1 if _forked else self.most
-        self._check_idle()
-        call.keep_state = 1
-        self.busy = True
-        with nogil:
-            e = _execute(self.session.s, call, most)
-        self.busy = False
-        return e
-
-    cdef _general(self, tuple arrays, out, bint one_step):
-        """Any inputs and outputs: steps become chunks of one."""
-        cdef Model model = self.model
-        cdef lrt_call_args call
-        cdef const void *ins[MAX_IO]
-        cdef float *outs[MAX_IO]
-        cdef list keep = []
-        cdef bint batched
-        given = arrays
-        if one_step:
-            arrays = tuple([self._with_time(p, x) for p, x in zip(model.inputs, arrays)]) + arrays[len(model.inputs):]
-        batched = model._take_inputs(arrays, &call, ins, keep)
-        if call.batch != <uint32_t>self.batch:
-            raise InputError(f"the stream has a batch of {self.batch}, the input {call.batch}")
-        target = None
-        if out is not None:
-            target = out if isinstance(out, (tuple, list)) else (out,)
-            if one_step and len(target) == len(model.outputs):
-                target = [self._out_with_time(p, y) for p, y in zip(model.outputs, target)]
-        results = model._take_outputs(target, &call, outs, batched, keep)
-        call.inputs = ins
-        call.outputs = outs
-        e = self._run(&call)
-        if e != LRT_OK:
-            raise model._call_error(e, keep, &call)
-        if one_step:
-            squeeze = np.ndim(given[0]) < (1 if model.inputs[0].kind == "ids" else 2)
-            results = [y[:, 0] if p.kind == "seq" else y for p, y in zip(model.outputs, results)]
-            results = [y[0] for y in results] if squeeze else results
-        if out is not None:  # the very arrays, where they were given
-            outs_given = out if isinstance(out, (tuple, list)) else (out,)
-            results = [r if y is None else y for r, y in zip(results, outs_given)]
-        return results[0] if len(results) == 1 else tuple(results)
-
-    cdef _with_time(self, port, x):
-        """A step's array with a batch and a time axis."""
-        if port.kind == "ids":
-            a = _as_array(f"input {port.name!r}", (self.batch,), "int32", x)
-            if a.dtype.kind not in "iu" or a.ndim > 1 or a.size != self.batch:
-                raise self._bad_step(x, port, "input")
-            return a.reshape(self.batch, 1)
-        if not self._fits(x, port.size):
-            raise self._bad_step(x, port, "input")
-        return x.reshape(self.batch, 1, port.size) if port.kind == "seq" else x.reshape(self.batch, port.size)
-
-    cdef _out_with_time(self, port, y):
-        if y is None:
-            return None
-        if not self._fits(y, port.size) or not y.flags.writeable:
-            raise self._bad_step(y, port, "out for")
-        return y.reshape(self.batch, 1, port.size) if port.kind == "seq" else y.reshape(self.batch, port.size)
-
+include "_streams.pxi"
 
 # -- loading ------------------------------------------------------------------------------------------
 

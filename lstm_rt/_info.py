@@ -21,7 +21,7 @@ def describe(model: Model) -> dict[str, Any]:
         "file_bytes": model.nbytes,
         "parameters": graph.parameters(),
         "session_bytes": model.session_nbytes(),
-        "streams": model.streams,
+        "streams": model.can_stream,
         "kernels": model.kernels,
         "inputs": [_port(p) for p in model.inputs],
         "outputs": [_port(p) for p in model.outputs],

@@ -67,9 +67,11 @@ cdef extern from "lstm_rt.h" nogil:
     void lrt_run(lrt_session *session, uint32_t lane, uint32_t lanes, void *barrier, void *context)
     uint32_t lrt_slot_count(const lrt_session *session)
     int lrt_slot_info(const lrt_session *session, uint32_t i, lrt_slot *slot)
-    int lrt_slot_get(const lrt_session *session, uint32_t i, uint32_t batch, float *to)
-    int lrt_slot_set(lrt_session *session, uint32_t i, uint32_t batch, const float *from_)
+    int lrt_slot_get(const lrt_session *session, uint32_t i, uint32_t row, uint32_t rows, float *to)
+    int lrt_slot_set(lrt_session *session, uint32_t i, uint32_t row, uint32_t rows, const float *from_)
     void lrt_session_reset(lrt_session *session)
+    int lrt_row_reset(lrt_session *session, uint32_t row)
+    int lrt_row_swap(lrt_session *session, uint32_t a, uint32_t b)
 
 
 cdef extern from "_team.h" nogil:

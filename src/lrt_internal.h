@@ -135,6 +135,7 @@ struct lrt_session {
     float **out_rows;  /* [lane][direction][row] */
     uint32_t *row_lists; /* likewise */
     uint32_t n_slots;
+    uint32_t moved;    /* rows that the last call stepped; those after them have their h in both halves */
     /* The call under way. */
     uint32_t batch, steps[LRT_MAX_AXES];
     const int32_t *lengths[LRT_MAX_AXES];

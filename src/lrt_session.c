@@ -262,17 +262,16 @@ int lrt_session_init(lrt_session **session, const lrt_model *model, const lrt_ke
 
 /* ---- state ------------------------------------------------------------------------------------------ */
 
-static void reset_recurrent(const lrt_session *s, lrt_recurrent *rec)
+static void clear_rows(lrt_recurrent *rec, uint32_t row, uint32_t rows)
 {
-    size_t rows = s->limits.batch;
+    size_t h = (size_t)row * rec->h_stride, c = (size_t)row * rec->c_stride;
     for (uint32_t d = 0; d < rec->n_dir; d++) {
         lrt_direction *dir = &rec->dir[d];
-        memset(dir->h[0], 0, rows * rec->h_stride * sizeof(float));
-        memset(dir->h[1], 0, rows * rec->h_stride * sizeof(float));
+        memset(dir->h[0] + h, 0, (size_t)rows * rec->h_stride * sizeof(float));
+        memset(dir->h[1] + h, 0, (size_t)rows * rec->h_stride * sizeof(float));
         if (dir->c)
-            memset(dir->c, 0, rows * rec->c_stride * sizeof(float));
-        memset(dir->started, 0, rows);
-        dir->parity = 0;
+            memset(dir->c + c, 0, (size_t)rows * rec->c_stride * sizeof(float));
+        memset(dir->started + row, 0, rows);
     }
 }
 
@@ -280,7 +279,75 @@ void lrt_session_reset(lrt_session *s)
 {
     for (uint32_t i = 0; i < s->model->n_nodes; i++)
         if (s->nodes[i].rec)
-            reset_recurrent(s, s->nodes[i].rec);
+            clear_rows(s->nodes[i].rec, 0, s->limits.batch);
+    s->moved = 0;
+}
+
+int lrt_row_reset(lrt_session *s, uint32_t row)
+{
+    if (!s || row >= s->limits.batch)
+        return LRT_E_ARGUMENT;
+    for (uint32_t i = 0; i < s->model->n_nodes; i++)
+        if (s->nodes[i].rec)
+            clear_rows(s->nodes[i].rec, row, 1);
+    return LRT_OK;
+}
+
+/* n: a multiple of LRT_PANEL. */
+static void swap_floats(float *a, float *b, size_t n)
+{
+    float t[LRT_PANEL];
+    for (size_t i = 0; i < n; i += LRT_PANEL) {
+        memcpy(t, a + i, sizeof t);
+        memcpy(a + i, b + i, sizeof t);
+        memcpy(b + i, t, sizeof t);
+    }
+}
+
+/* A call moves the current h of its rows from one half to the other. A row that it leaves out has
+ * its h in both, and keeps it without being touched. */
+static void settle_rows(const lrt_recurrent *rec, const lrt_direction *dir, uint32_t row, uint32_t rows)
+{
+    size_t at = (size_t)row * rec->h_stride;
+    memcpy(dir->h[!dir->parity] + at, dir->h[dir->parity] + at, (size_t)rows * rec->h_stride * sizeof(float));
+}
+
+static void swap_rows(lrt_recurrent *rec, uint32_t a, uint32_t b)
+{
+    for (uint32_t d = 0; d < rec->n_dir; d++) {
+        lrt_direction *dir = &rec->dir[d];
+        float *h = dir->h[dir->parity];
+        unsigned char started = dir->started[a];
+        swap_floats(h + (size_t)a * rec->h_stride, h + (size_t)b * rec->h_stride, rec->h_stride);
+        settle_rows(rec, dir, a, 1);
+        settle_rows(rec, dir, b, 1);
+        if (dir->c)
+            swap_floats(dir->c + (size_t)a * rec->c_stride, dir->c + (size_t)b * rec->c_stride, rec->c_stride);
+        dir->started[a] = dir->started[b];
+        dir->started[b] = started;
+    }
+}
+
+int lrt_row_swap(lrt_session *s, uint32_t a, uint32_t b)
+{
+    if (!s || a >= s->limits.batch || b >= s->limits.batch)
+        return LRT_E_ARGUMENT;
+    if (a == b)
+        return LRT_OK;
+    for (uint32_t i = 0; i < s->model->n_nodes; i++)
+        if (s->nodes[i].rec)
+            swap_rows(s->nodes[i].rec, a, b);
+    return LRT_OK;
+}
+
+/* Before a call of `batch` rows that keeps state: the rows that the last call stepped and this one does not. */
+static void hold_rows(const lrt_session *s, uint32_t batch)
+{
+    for (uint32_t i = 0; i < s->model->n_nodes && batch < s->moved; i++) {
+        const lrt_recurrent *rec = s->nodes[i].rec;
+        for (uint32_t d = 0; rec && d < rec->n_dir; d++)
+            settle_rows(rec, &rec->dir[d], batch, s->moved - batch);
+    }
 }
 
 uint32_t lrt_slot_count(const lrt_session *s) { return s->n_slots; }
@@ -320,27 +387,35 @@ static float *state_row(lrt_recurrent *rec, const lrt_slot *slot, uint32_t d, ui
                          : dir->h[dir->parity] + (size_t)row * rec->h_stride;
 }
 
-int lrt_slot_get(const lrt_session *s, uint32_t i, uint32_t batch, float *to)
+/* The same for rows row to row + rows, which must be there. */
+static lrt_recurrent *find_rows(const lrt_session *s, uint32_t i, uint32_t row, uint32_t rows, lrt_slot *slot)
+{
+    return rows <= s->limits.batch && row <= s->limits.batch - rows ? find_slot(s, i, slot) : NULL;
+}
+
+int lrt_slot_get(const lrt_session *s, uint32_t i, uint32_t row, uint32_t rows, float *to)
 {
     lrt_slot slot;
-    lrt_recurrent *rec = s && to ? find_slot(s, i, &slot) : NULL;
-    if (!rec || batch > s->limits.batch)
+    lrt_recurrent *rec = s && to ? find_rows(s, i, row, rows, &slot) : NULL;
+    if (!rec)
         return LRT_E_ARGUMENT;
     for (uint32_t d = 0; d < slot.directions; d++)
-        for (uint32_t n = 0; n < batch; n++, to += slot.size)
-            memcpy(to, state_row(rec, &slot, d, n), slot.size * sizeof(float));
+        for (uint32_t n = 0; n < rows; n++, to += slot.size)
+            memcpy(to, state_row(rec, &slot, d, row + n), slot.size * sizeof(float));
     return LRT_OK;
 }
 
-int lrt_slot_set(lrt_session *s, uint32_t i, uint32_t batch, const float *from)
+int lrt_slot_set(lrt_session *s, uint32_t i, uint32_t row, uint32_t rows, const float *from)
 {
     lrt_slot slot;
-    lrt_recurrent *rec = s && from ? find_slot(s, i, &slot) : NULL;
-    if (!rec || batch > s->limits.batch)
+    lrt_recurrent *rec = s && from ? find_rows(s, i, row, rows, &slot) : NULL;
+    if (!rec)
         return LRT_E_ARGUMENT;
     for (uint32_t d = 0; d < slot.directions; d++)
-        for (uint32_t n = 0; n < batch; n++, from += slot.size)
-            memcpy(state_row(rec, &slot, d, n), from, slot.size * sizeof(float));
+        for (uint32_t n = 0; n < rows; n++, from += slot.size)
+            memcpy(state_row(rec, &slot, d, row + n), from, slot.size * sizeof(float));
+    for (uint32_t d = 0; d < slot.directions && !slot.is_cell; d++)
+        settle_rows(rec, &rec->dir[d], row, rows);
     return LRT_OK;
 }
 
@@ -449,8 +524,11 @@ int lrt_prepare(lrt_session *s, const lrt_call_args *call)
             return e;
     if ((e = check_tokens(s, call)) != LRT_OK)
         return e;
-    if (!call->keep_state)
+    if (call->keep_state)
+        hold_rows(s, call->batch);
+    else
         lrt_session_reset(s);
+    s->moved = call->batch;
     s->batch = call->batch;
     memcpy(s->steps, call->steps, sizeof s->steps);
     memcpy(s->lengths, lengths, sizeof lengths);

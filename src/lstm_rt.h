@@ -144,7 +144,8 @@ typedef struct {
     float *const *outputs;      /* n_outputs pointers; they must not overlap the inputs */
     const int32_t *const *lengths; /* per axis: `batch` lengths or NULL; NULL for none. An input of
                                       kind LRT_LENGTHS takes precedence on its axis. */
-    int keep_state;             /* 0: start from zero; 1: from the session's state */
+    int keep_state;             /* 0: all state starts from zero; 1: rows 0 to `batch` go on from theirs,
+                                   and the session's other rows keep theirs */
 } lrt_call_args;
 
 /* Runs on the calling thread. */
@@ -159,7 +160,7 @@ uint32_t lrt_worthwhile_lanes(const lrt_session *session, const lrt_call_args *c
 void lrt_run(lrt_session *session, uint32_t lane, uint32_t lanes, lrt_barrier *barrier, void *context);
 
 /* State: one slot per h or c of a recurrent layer without explicit initial states, in the order of
- * the layers, h before c. Arrays are (directions, batch, size). */
+ * the layers, h before c. Arrays are (directions, rows, size): those of `rows` rows from `row` on. */
 typedef struct {
     uint32_t layer;      /* counts recurrent layers that have slots */
     int is_cell;         /* 0: h, 1: c */
@@ -168,9 +169,14 @@ typedef struct {
 } lrt_slot;
 uint32_t lrt_slot_count(const lrt_session *session);
 int lrt_slot_info(const lrt_session *session, uint32_t i, lrt_slot *slot);
-int lrt_slot_get(const lrt_session *session, uint32_t i, uint32_t batch, float *to);
-int lrt_slot_set(lrt_session *session, uint32_t i, uint32_t batch, const float *from);
+int lrt_slot_get(const lrt_session *session, uint32_t i, uint32_t row, uint32_t rows, float *to);
+int lrt_slot_set(lrt_session *session, uint32_t i, uint32_t row, uint32_t rows, const float *from);
 void lrt_session_reset(lrt_session *session); /* all state to zero */
+
+/* Rows as streams of their own, of which a call steps the first `batch`: the state of one to zero;
+ * the states of two exchanged. LRT_E_ARGUMENT for a row that the session does not have. */
+int lrt_row_reset(lrt_session *session, uint32_t row);
+int lrt_row_swap(lrt_session *session, uint32_t a, uint32_t b);
 
 #ifdef __cplusplus
 }

@@ -393,6 +393,9 @@ def test_models_and_streams_are_freed() -> None:
         model = Model(blob)
         model(x)
         model.stream(4).feed(x)
+        group = model.streams(50)
+        group.join()
+        group.step(x[:1, 0], keys=[group.join()])
         with pytest.raises(InputError):
             model(x, lengths=[99] * 4)
 

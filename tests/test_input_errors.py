@@ -357,7 +357,7 @@ def test_a_writable_buffer_is_copied() -> None:
 @pytest.mark.parametrize("make", [both_ways, own_lengths, two_axes])
 def test_models_that_cannot_stream(make: Callable[[Graph], None]) -> None:
     model = build(make)
-    assert not model.streams
+    assert not model.can_stream
     with pytest.raises(InputError, match="cannot stream"):
         model.stream()
 

@@ -1,4 +1,4 @@
-"""``Stream.step(x, out=out)`` allocates nothing.
+"""``Stream.step(x, out=out)`` allocates nothing, nor does ``StreamGroup.step``.
 
 Three views, each with its own blind spot, each first shown to see an allocation when there is one:
 
@@ -20,6 +20,7 @@ import shutil
 import subprocess
 import sys
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ void free(void *p) { calls += p != NULL; __libc_free(p); }
 """
 
 # Runs with the counter preloaded. Prints the calls seen in: nothing, a large array made and freed,
-# the steps with out, one feed without.
+# the steps of a stream with out, those of a group, one feed without.
 CHILD = r"""
 import ctypes, gc, itertools, sys
 import numpy as np
@@ -72,6 +73,11 @@ model = lstm_rt.load(sys.argv[1], threads=1)
 stream = model.stream()
 x = np.ones(model.inputs[0].size, np.float32)
 out = np.empty(model.outputs[0].size, np.float32)
+group = model.streams(300)  # more keys than Python has small integers ready
+all_keys = [group.join() for _ in range(300)]
+some = all_keys[::-2]
+many, few = np.ones((300, x.size), np.float32), np.ones((150, x.size), np.float32)
+many_out, few_out = np.empty((300, out.size), np.float32), np.empty((150, out.size), np.float32)
 steps = int(sys.argv[2])
 
 def run(n):
@@ -79,17 +85,25 @@ def run(n):
     for _ in itertools.repeat(None, n):
         step(x, out=out)
 
+def run_group(n):
+    step = group.step
+    for _ in itertools.repeat(None, n):
+        step(many, out=many_out)
+        step(few, keys=some, out=few_out)
+
 def difference(f, *args):
     before = counted()
     f(*args)
     return counted() - before
 
 run(10)
+run_group(10)
 gc.collect()
 gc.disable()
 difference(run, 10)  # the first use of counted() itself
 xs = np.ones((5000, x.size), np.float32)
-print(difference(run, 0), difference(np.empty, 1 << 22), difference(run, steps), difference(stream.feed, xs))
+print(difference(run, 0), difference(np.empty, 1 << 22), difference(run, steps), difference(run_group, steps),
+      difference(stream.feed, xs))
 """
 
 
@@ -104,19 +118,38 @@ def model_file(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return path
 
 
-def prepared(path: Path) -> tuple[Any, Any, Any]:
-    model = lstm_rt.load(path, threads=1)
-    stream = model.stream()
+def stream_steps(model: lstm_rt.Model) -> Callable[..., None]:
+    step = model.stream().step
     x, out = np.ones(3, np.float32), np.empty(20, np.float32)
-    for _ in range(10):
-        stream.step(x, out=out)
-    return stream, x, out
+
+    def run(n: int = STEPS) -> None:
+        for _ in itertools.repeat(None, n):
+            step(x, out=out)
+
+    return run
 
 
-def run_steps(stream: Any, x: Any, out: Any, n: int = STEPS) -> None:
-    step = stream.step
-    for _ in itertools.repeat(None, n):
-        step(x, out=out)
+def group_steps(model: lstm_rt.Model) -> Callable[..., None]:
+    """All streams and half of them in turn."""
+    group = model.streams(300)
+    keys = [group.join() for _ in range(300)][::-2]
+    x, out = np.ones((300, 3), np.float32), np.empty((300, 20), np.float32)
+    some, some_out = np.ones((150, 3), np.float32), np.empty((150, 20), np.float32)
+
+    def run(n: int = STEPS // 2) -> None:
+        for _ in itertools.repeat(None, n):
+            group.step(x, out=out)
+            group.step(some, keys=keys, out=some_out)
+
+    return run
+
+
+@pytest.fixture(params=[stream_steps, group_steps])
+def run_steps(request: pytest.FixtureRequest, model_file: Path) -> Callable[..., None]:
+    """Takes 1000 steps, or as many as it is told to."""
+    run: Callable[..., None] = request.param(lstm_rt.load(model_file, threads=1))
+    run(10)
+    return run
 
 
 def test_steps_call_no_malloc(model_file: Path, tmp_path: Path) -> None:
@@ -134,16 +167,16 @@ def test_steps_call_no_malloc(model_file: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-c", CHILD, str(model_file), str(STEPS)]
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    idle, large, steps, feed = map(int, done.stdout.split())
+    idle, large, steps, group_steps, feed = map(int, done.stdout.split())
     assert large >= 1  # the counter counts: an array of 32 MB is made
     assert feed >= 1  # and the result of a feed without out
     assert idle == 0
     assert steps == 0
+    assert group_steps == 0
 
 
-def test_tracemalloc_sees_no_growth(model_file: Path) -> None:
+def test_tracemalloc_sees_no_growth(run_steps: Callable[..., None]) -> None:
     """Nothing that Python or NumPy allocates for 1000 steps is left afterwards."""
-    stream, x, out = prepared(model_file)
 
     def growth(f: Any) -> int:
         gc.collect()
@@ -154,10 +187,10 @@ def test_tracemalloc_sees_no_growth(model_file: Path) -> None:
     kept: list[Any] = []
     tracemalloc.start()
     try:
-        growth(lambda: run_steps(stream, x, out))
+        growth(run_steps)
         assert growth(lambda: kept.append(np.empty(100_000, np.float32))) >= 400_000
-        idle = growth(lambda: run_steps(stream, x, out, 0))  # the measuring's own numbers and frames
-        assert growth(lambda: run_steps(stream, x, out)) == idle
+        idle = growth(lambda: run_steps(0))  # the measuring's own numbers and frames
+        assert growth(run_steps) == idle
         assert idle < 1000
     finally:
         tracemalloc.stop()
@@ -176,13 +209,12 @@ def heap_in_use() -> int:
     return int(info.field4 + info.field7)
 
 
-def test_the_c_heap_does_not_grow(model_file: Path) -> None:
+def test_the_c_heap_does_not_grow(run_steps: Callable[..., None]) -> None:
     """What is in use in glibc's heap is the same before and after 1000 steps."""
     try:
         heap_in_use()
     except (AttributeError, OSError):
         pytest.skip("needs glibc 2.33 or newer")
-    stream, x, out = prepared(model_file)
 
     def growth(f: Any) -> int:
         gc.collect()
@@ -191,7 +223,7 @@ def test_the_c_heap_does_not_grow(model_file: Path) -> None:
         return heap_in_use() - before
 
     kept: list[Any] = []
-    growth(lambda: run_steps(stream, x, out))
+    growth(run_steps)
     assert growth(lambda: kept.append(np.empty(1_000_000, np.float32))) >= 4_000_000
     # Another thread of the test process may allocate meanwhile, so any quiet round of a few counts.
-    assert min(abs(growth(lambda: run_steps(stream, x, out))) for _ in range(5)) == 0
+    assert min(abs(growth(run_steps)) for _ in range(5)) == 0

@@ -180,7 +180,7 @@ static void touch_slots(lrt_session *s, uint32_t batch)
         if (lrt_slot_info(s, i, &slot) != LRT_OK)
             abort();
         p = (float *)allocate((size_t)slot.directions * batch * slot.size * sizeof(float));
-        if (lrt_slot_get(s, i, batch, p) != LRT_OK || lrt_slot_set(s, i, batch, p) != LRT_OK)
+        if (lrt_slot_get(s, i, 0, batch, p) != LRT_OK || lrt_slot_set(s, i, 0, batch, p) != LRT_OK)
             abort();
         free(p);
     }
