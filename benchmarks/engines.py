@@ -1,10 +1,9 @@
 """The engines: each turns a workload into a :class:`Runner`, with the best settings known for it.
 
-An engine is a function ``(workload, threads) -> Runner`` in :data:`ENGINES`. To add one (LiteRT, for
-example, with model files of its own beside this module), write that function: import the package
-inside it, so that an ImportError reports the engine as missing, and raise :class:`Unavailable` when
-something else that it needs is not there. Everything else (processes, checks, rounds, tables)
-follows from the name.
+An engine is a function ``(workload, threads) -> Runner`` in :data:`ENGINES`. To add one, write that
+function: import the package inside it, so that an ImportError reports the engine as missing, and
+raise :class:`Unavailable` when something else that it needs is not there (:func:`only` does so for
+types of weights). Everything else (processes, checks, rounds, tables) follows from the name.
 
 Every engine reads its input from one NumPy buffer that the caller writes into, and gives its
 output as a NumPy array: whatever binds, shares or reuses memory is set up before the clock runs.
@@ -64,6 +63,16 @@ def build(name: str, workload: Workload, threads: int) -> Runner:
     return ENGINES[engine](workload, threads)
 
 
+def only(w: Workload, *dtypes: str) -> None:
+    """For engines: what they can do.
+
+    Raises:
+        Unavailable: the workload's weights are of another type.
+    """
+    if w.dtype not in dtypes:
+        raise Unavailable(f"no {w.dtype} weights, only {', '.join(dtypes)}")
+
+
 def _nothing() -> None:
     pass
 
@@ -75,6 +84,7 @@ def lstm_rt_engine(w: Workload, threads: int) -> Runner:
     """``model(x, out=out)``, or ``stream.step(x, out=out)``."""
     import lstm_rt
 
+    only(w, "float32")
     given = w.weights()
     kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
     lists = [[given[f"{kind}_l{at}{s}"] for at, s in w.parts()] for kind in kinds]
@@ -181,6 +191,7 @@ def onnxruntime_engine(w: Workload, threads: int) -> Runner:
     """Inputs and outputs bound once: for one small step that halves the time of ``session.run``."""
     import onnxruntime as ort
 
+    only(w, "float32")
     arrays = _OnnxArrays(w)
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
@@ -208,6 +219,7 @@ def openvino_engine(w: Workload, threads: int) -> Runner:
     """
     import openvino as ov
 
+    only(w, "float32")
     arrays = _OnnxArrays(w)
     core = ov.Core()
     config = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"}
@@ -230,6 +242,7 @@ def torch_engine(w: Workload, threads: int) -> Runner:
     """``nn.LSTM`` or ``nn.GRU``; for single steps ``nn.LSTMCell``, which is several times faster there."""
     import torch
 
+    only(w, "float32")
     torch.set_num_threads(threads)
     torch.set_num_interop_threads(1)
     runner = _torch_cells(w, threads) if w.stateful else _torch_layers(w, threads)

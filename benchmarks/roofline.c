@@ -24,7 +24,8 @@
 #include <sys/mman.h>
 #endif
 
-enum { MAX_THREADS = 64, PAGE = 4096, HUGE_PAGE = 2 << 20 };
+#define WARM_UP_SECONDS 0.01
+enum { MAX_THREADS = 64, HUGE_PAGE = 2 << 20 };
 
 struct isa {
     const char *name;
@@ -35,7 +36,7 @@ struct isa {
 
 /* Read at run time, so that nothing is computed by the compiler. Sums converge to 1: no denormals, no infinities. */
 static volatile float factor_and_term[2] = {0.5F, 0.5F};
-static volatile double sink; /* results go here, so that nobody can leave the work out */
+static volatile double sink[MAX_THREADS]; /* results go here, so that nobody can leave the work out */
 
 /* Sums live in registers only if their loops are unrolled. */
 #ifdef __clang__
@@ -145,7 +146,7 @@ static void work(int thread)
     if (job->bytes)
         job->isa->read_all(job->memory + job->bytes * (size_t)thread, job->bytes, job->times);
     else
-        sink = job->isa->multiply_add(job->times);
+        sink[thread] = job->isa->multiply_add(job->times);
     team.end[thread] = seconds();
 }
 
@@ -222,6 +223,7 @@ static void measure_isa(const struct isa *isa, const unsigned char *memory, cons
     const int repeats = (int)numbers[1];
     const double target = numbers[2] * 1e-6, smallest = numbers[3], largest = numbers[4], step = numbers[5];
     const struct job peak = {isa, memory, 0, 0};
+    (void)times_for(peak, WARM_UP_SECONDS); /* the clock takes its time to recover from waiting for memory */
     printf("peak %s", isa->name);
     measure(peak, isa->flop_per_time * team.threads, repeats, target);
     for (double size = smallest; size <= largest * 1.001; size *= step) {

@@ -31,6 +31,7 @@ class Workload:
     steps: int = 1
     bidirectional: bool = False
     stateful: bool = False
+    dtype: str = "float32"  #: of the weights; an engine that cannot run it says so
 
     @property
     def directions(self) -> int:
@@ -83,22 +84,6 @@ class Workload:
 def _uniform(rng: np.random.Generator, rows: int, columns: int) -> Array:
     scale = np.sqrt(3.0 / columns)
     return rng.uniform(-scale, scale, (rows, columns)).astype(np.float32)
-
-
-@dataclass(frozen=True)
-class Bound:
-    """What one call cannot avoid: weights to read (once at least) and arithmetic to do."""
-
-    weight_bytes: int
-    flop: int
-
-
-def bound(w: Workload) -> Bound:
-    """Bytes of float32 weights, and FLOP per call: matrix products only, a multiply-add counts two."""
-    rows = GATES[w.cell] * w.hidden
-    entries = sum(rows * (w.layer_inputs(layer) + w.hidden) for layer, _ in w.parts())
-    biases = 2 * rows * len(w.parts())
-    return Bound(4 * (entries + biases), 2 * entries * w.batch * w.steps)
 
 
 WORKLOADS = {
