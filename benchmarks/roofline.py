@@ -94,7 +94,7 @@ class Meter:
     """The program, built for as long as the context is open; a measurement takes about a second."""
 
     def __init__(self, quick: bool = False) -> None:
-        self._step, self._repeats, self._microseconds = (4.0, 3, 200) if quick else (2**0.5, 7, 500)
+        self._step, self._repeats, self._microseconds = (2.0, 3, 200) if quick else (2**0.5, 7, 500)
 
     def __enter__(self) -> Meter:
         self._folder = tempfile.TemporaryDirectory()

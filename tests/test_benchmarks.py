@@ -296,6 +296,38 @@ def test_json_round_trip(limits):
     assert (data["results"][0]["engines"][0]["derived"]["share_of_bound"] is not None) == limits
 
 
+def test_render_links_the_chart(tmp_path):
+    (tmp_path / "results.json").write_text(json.dumps(as_json(a_report())))
+    done = run_script(
+        "render.py", tmp_path / "results.json", "-o", tmp_path / "page.md", "--chart", tmp_path / "pictures" / "a.svg"
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "page.md").read_text() == report.markdown(a_report(), "pictures/a.svg")
+    assert "(pictures/a.svg)" in report.markdown(a_report(), "pictures/a.svg")
+
+
+@pytest.mark.parametrize("limits", [True, False])
+def test_plot(tmp_path, limits):
+    pytest.importorskip("matplotlib", reason="charts need matplotlib")
+    (tmp_path / "results.json").write_text(json.dumps(as_json(a_report(limits))))
+    pictures = []
+    for name in ("a.svg", "b.svg"):
+        done = run_script("plot.py", tmp_path / "results.json", "-o", tmp_path / name)
+        assert done.returncode == 0, done.stderr
+        pictures.append((tmp_path / name).read_text())
+    assert pictures[0] == pictures[1]
+    assert all(text in pictures[0] for text in ("<svg", "amp", "lstm_rt:avx2", "torch", "100 µs"))
+    assert ("bound of this machine" in pictures[0]) == limits
+
+
+def test_plot_without_results(tmp_path):
+    pytest.importorskip("matplotlib", reason="charts need matplotlib")
+    (tmp_path / "results.json").write_text(json.dumps(as_json(a_report())))
+    done = run_script("plot.py", tmp_path / "results.json", "-o", tmp_path / "a.svg", "--threads", 3)
+    assert done.returncode == 1
+    assert "no results of lstm_rt with 3 threads, expected one of [1, 2]" in done.stderr
+
+
 # -- scripts --------------------------------------------------------------------------------------
 
 
