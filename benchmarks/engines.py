@@ -11,10 +11,12 @@ output as a NumPy array: whatever binds, shares or reuses memory is set up befor
 
 from __future__ import annotations
 
+import importlib.metadata
 import itertools
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from workloads import Array, Workload
@@ -303,11 +305,53 @@ def _torch_cells(w: Workload, threads: int) -> Runner:
     )
 
 
+# -- LiteRT ---------------------------------------------------------------------------------------
+
+
+def litert_engine(w: Workload, threads: int) -> Runner:
+    """A file of make_litert.py. What XNNPACK knows it runs: single steps, but no sequences."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    only(w, "float32")
+    path = Path(__file__).parent / "litert" / f"{w.name}.tflite"
+    if not path.exists():
+        raise Unavailable(f"no {path.parent.name}/{path.name}; make_litert.py writes it, which needs TensorFlow")
+    interpreter = Interpreter(str(path), num_threads=threads)
+    interpreter.allocate_tensors()
+    signature = interpreter.get_signature_runner()
+    inputs = {name: int(d["index"]) for name, d in signature.get_input_details().items()}
+    outputs = {name: int(d["index"]) for name, d in signature.get_output_details().items()}
+    states = [(inputs[name], outputs[name + "_out"]) for name in inputs if name != "x"]
+    set_tensor, get_tensor, invoke = interpreter.set_tensor, interpreter.get_tensor, interpreter.invoke
+    x = np.zeros((w.batch, w.steps, w.inputs), np.float32)
+    x_index, y_index = inputs["x"], outputs["y"]
+
+    def call() -> Array:
+        set_tensor(x_index, x)
+        invoke()
+        return get_tensor(y_index)  # type: ignore[no-any-return]
+
+    def step() -> Array:
+        y = call()
+        for given, result in states:
+            set_tensor(given, get_tensor(result))
+        return y
+
+    def reset() -> None:
+        for given, _ in states:
+            set_tensor(given, np.zeros((w.batch, w.hidden), np.float32))
+
+    settings = f"num_threads={threads}, default resolver (XNNPACK where it can), batch-first"
+    version = importlib.metadata.version("ai-edge-litert")
+    return Runner(x, step if states else call, reset, np.asarray, np.asarray, version, settings)
+
+
 ENGINES: dict[str, Callable[[Workload, int], Runner]] = {
     "lstm_rt": lstm_rt_engine,
     "torch": torch_engine,
     "onnxruntime": onnxruntime_engine,
     "openvino": openvino_engine,
+    "litert": litert_engine,
 }
 #: What ``compare.py`` runs unless told otherwise. The first is what the others are compared with.
-DEFAULT_ENGINES = ("lstm_rt", "lstm_rt:avx2", "torch", "onnxruntime", "openvino")
+DEFAULT_ENGINES = ("lstm_rt", "lstm_rt:avx2", "torch", "onnxruntime", "openvino", "litert")

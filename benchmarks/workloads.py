@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,6 +80,12 @@ class Workload:
         count = CHECK_STEPS if self.stateful else 1
         shape = (self.batch, self.steps, self.inputs)
         return [rng.uniform(-1, 1, shape).astype(np.float32) for _ in range(count)]
+
+
+def reorder_gates(w: Array, order: Sequence[int]) -> Array:
+    """Rows of a weight or bias with its gates in another order: ``order[i]`` is PyTorch's place of gate ``i``."""
+    blocks = np.split(w, len(order))
+    return np.concatenate([blocks[i] for i in order])
 
 
 def _uniform(rng: np.random.Generator, rows: int, columns: int) -> Array:
