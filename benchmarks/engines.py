@@ -17,9 +17,13 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from workloads import Array, Workload
+
+if TYPE_CHECKING:
+    import lstm_rt
 
 
 class Unavailable(Exception):
@@ -82,8 +86,8 @@ def _nothing() -> None:
 # -- lstm_rt --------------------------------------------------------------------------------------
 
 
-def lstm_rt_engine(w: Workload, threads: int) -> Runner:
-    """``model(x, out=out)``, or ``stream.step(x, out=out)``."""
+def lstm_rt_model(w: Workload, threads: int) -> lstm_rt.LSTM | lstm_rt.GRU:
+    """The workload's model, with the kernel table that ``LSTM_RT_KERNELS`` forces."""
     import lstm_rt
 
     only(w, "float32")
@@ -94,7 +98,14 @@ def lstm_rt_engine(w: Workload, threads: int) -> Runner:
     if table and table not in lstm_rt.kernels():
         raise Unavailable(f"no kernel table {table!r} here; available: {', '.join(lstm_rt.kernels())}")
     cell = lstm_rt.LSTM if w.cell == "lstm" else lstm_rt.GRU
-    model = cell(*lists, bidirectional=w.bidirectional, threads=threads)
+    return cell(*lists, bidirectional=w.bidirectional, threads=threads)
+
+
+def lstm_rt_engine(w: Workload, threads: int) -> Runner:
+    """``model(x, out=out)``, or ``stream.step(x, out=out)``."""
+    import lstm_rt
+
+    model = lstm_rt_model(w, threads)
     version = f"{lstm_rt.__version__}, kernels {model.kernels}"
     if w.stateful:
         return _lstm_rt_stream(w, model.stream(batch=w.batch), version)
