@@ -147,6 +147,7 @@ class Ruler:
     def __init__(self, stack: ExitStack, quick: bool) -> None:
         self.why_not = ""
         self._meter: Meter | None = None
+        self._isas: list[str] = []  # all, until it is known which of them engines are held against
         try:
             self._meter = stack.enter_context(Meter(quick))
         except RooflineError as e:
@@ -161,12 +162,13 @@ class Ruler:
         if not self._meter:
             return []
         try:
-            found = self._meter.measure(threads)
+            found = self._meter.measure(threads, self._isas)
         except RooflineError as e:
             self.why_not = str(e)
             return []
         used = {r.isa for e in engines if (r := roofline_for(e, found))}
-        return [{isa: r for isa, r in found.items() if isa in used}]
+        self._isas = [isa for isa in found if isa in used]
+        return [{isa: found[isa] for isa in self._isas}]
 
 
 # -- command line ---------------------------------------------------------------------------------
