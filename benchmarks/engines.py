@@ -86,7 +86,7 @@ def _nothing() -> None:
 # -- lstm_rt --------------------------------------------------------------------------------------
 
 
-def lstm_rt_model(w: Workload, threads: int) -> lstm_rt.LSTM | lstm_rt.GRU:
+def lstm_rt_model(w: Workload, threads: int) -> lstm_rt.Model:
     """The workload's model, with the kernel table that ``LSTM_RT_KERNELS`` forces."""
     import lstm_rt
 
