@@ -11,31 +11,32 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from bounds import roofline_for
 from engines import DEFAULT_ENGINES
-from report import (
-    OURS,
-    Entry,
-    Result,
-    as_json,
-    as_text,
-    environment,
-    machine_line,
-    markdown,
-    notes,
-    ratios_table,
-    times_table,
-)
+from report import environment, markdown, text
+from results import OURS, Entry, Limits, Report, Result, Timing, as_json
+from roofline import Meter, RooflineError
 from worker import Worker, WorkerError, choose_cpus
 from workloads import WORKLOADS, Array, Workload
 
-Live = tuple[Entry, Worker]  # an engine in the run
-
-TOLERANCE = 1e-4  #: largest difference between two engines' outputs, which are on unit scale
+#: Largest difference between two engines' outputs, which are on unit scale.
+TOLERANCES = {"float32": 1e-4}
 _MAX_CALLS = 20000
 _REST_SECONDS = 0.01  # between engines with several threads: until thread pools have stopped spinning
+
+
+@dataclass
+class Live:
+    """An engine in the run, and the nanoseconds of its calls in each round."""
+
+    entry: Entry
+    worker: Worker
+    rounds: list[list[int]] = field(default_factory=list)
 
 
 def say(text: str) -> None:
@@ -46,8 +47,9 @@ def say(text: str) -> None:
 # -- one workload ---------------------------------------------------------------------------------
 
 
-def start(entry: Entry, worker: Worker) -> bool:
+def start(live: Live) -> bool:
     """Wait for a worker; its entry learns what runs there. Is it ready?"""
+    entry, worker = live.entry, live.worker
     try:
         worker.wait_ready()
     except WorkerError as e:
@@ -69,22 +71,23 @@ def difference(result: Array, reference: Array) -> float:
     return float(np.abs(result - reference).max())
 
 
-def check_all(live: Sequence[Live]) -> list[Live]:
+def check_all(ready: Sequence[Live], tolerance: float) -> list[Live]:
     """Those whose outputs agree with the first one's; the entries of the others say by how much they differ."""
     reference: Array | None = None
     agreeing = []
-    for entry, worker in live:
+    for live in ready:
+        entry = live.entry
         try:
-            result = worker.check()
+            result = live.worker.check()
             reference = result if reference is None else reference
             entry.max_abs_diff = difference(result, reference)
         except WorkerError as e:
             entry.failed = str(e)
             continue
-        if entry.max_abs_diff <= TOLERANCE:
-            agreeing.append((entry, worker))
+        if entry.max_abs_diff <= tolerance:
+            agreeing.append(live)
         else:  # also if it is not a number
-            entry.failed = f"outputs differ by {entry.max_abs_diff:.1e}, expected at most {TOLERANCE:.0e}"
+            entry.failed = f"outputs differ by {entry.max_abs_diff:.1e}, expected at most {tolerance:.0e}"
     return agreeing
 
 
@@ -98,24 +101,27 @@ def calibrate(worker: Worker, round_seconds: float) -> int:
         calls *= 2
 
 
-def take_turn(entry: Entry, worker: Worker, round_seconds: float) -> None:
+def take_turn(live: Live, round_seconds: float) -> None:
     """One engine's part of a round; before its first one it finds out how many calls that is."""
+    entry, worker = live.entry, live.worker
     try:
         entry.calls = entry.calls or calibrate(worker, round_seconds)
-        entry.rounds.append(worker.run(max(1, entry.calls // 10), entry.calls))
+        live.rounds.append(worker.run(max(1, entry.calls // 10), entry.calls))
     except WorkerError as e:
         entry.failed = str(e)
-        entry.rounds.clear()
 
 
-def run_rounds(live: Sequence[Live], rounds: int, round_seconds: float, rest: float) -> None:
+def run_rounds(engines: Sequence[Live], rounds: int, round_seconds: float, rest: float) -> None:
     """Rounds in which the engines take turns; each round starts with another one."""
     for i in range(rounds):
-        first = i % max(len(live), 1)
-        for entry, worker in [*live[first:], *live[:first]]:
-            if not entry.failed:
+        first = i % max(len(engines), 1)
+        for live in [*engines[first:], *engines[:first]]:
+            if not live.entry.failed:
                 time.sleep(rest)
-                take_turn(entry, worker, round_seconds)
+                take_turn(live, round_seconds)
+    for live in engines:
+        if not live.entry.failed:
+            live.entry.timing = Timing.of(live.rounds)
 
 
 def compare(w: Workload, threads: int, engines: Sequence[str], rounds: int, round_seconds: float) -> Result:
@@ -123,11 +129,46 @@ def compare(w: Workload, threads: int, engines: Sequence[str], rounds: int, roun
     entries = [Entry(name) for name in engines]
     cpus = choose_cpus(threads)
     with ExitStack() as stack:
-        workers = [stack.enter_context(Worker(e.engine, w, threads, cpus)) for e in entries]
-        ready = [(e, k) for e, k in zip(entries, workers, strict=True) if start(e, k)]
-        live = check_all(sorted(ready, key=lambda pair: pair[0].engine != OURS))
-        run_rounds(live, rounds, round_seconds, _REST_SECONDS if threads > 1 else 0.0)
+        started = [Live(e, stack.enter_context(Worker(e.engine, w, threads, cpus))) for e in entries]
+        ready = [live for live in started if start(live)]
+        ready.sort(key=lambda live: live.entry.engine != OURS)
+        run_rounds(
+            check_all(ready, TOLERANCES[w.dtype]), rounds, round_seconds, _REST_SECONDS if threads > 1 else 0.0
+        )
     return Result(w, threads, entries)
+
+
+# -- the machine's limits -------------------------------------------------------------------------
+
+
+class Ruler:
+    """Measures the machine beside the workloads; without a compiler nothing, and ``why_not`` has the reason."""
+
+    def __init__(self, stack: ExitStack, quick: bool) -> None:
+        self.why_not = ""
+        self._meter: Meter | None = None
+        self._isas: list[str] = []  # all, until it is known which of them engines are held against
+        try:
+            self._meter = stack.enter_context(Meter(quick))
+        except RooflineError as e:
+            self.why_not = str(e)
+
+    def limits(self, threads: int, engines: Sequence[str]) -> list[Limits]:
+        """One measurement of the instruction sets that the engines are held against, or none at all.
+
+        Raises:
+            ValueError: this process may not use so many cores.
+        """
+        if not self._meter:
+            return []
+        try:
+            found = self._meter.measure(threads, self._isas)
+        except RooflineError as e:
+            self.why_not = str(e)
+            return []
+        used = {r.isa for e in engines if (r := roofline_for(e, found))}
+        self._isas = [isa for isa in found if isa in used]
+        return [{isa: found[isa] for isa in self._isas}]
 
 
 # -- command line ---------------------------------------------------------------------------------
@@ -175,33 +216,48 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def measure(options: argparse.Namespace) -> list[Result]:
-    """Every workload with every number of threads that this machine has cores for."""
+def measure_workloads(options: argparse.Namespace, threads: int, ruler: Ruler) -> list[Result]:
+    """Every workload with so many threads; the machine's limits before and after each.
+
+    Raises:
+        ValueError: this process may not use so many cores.
+    """
     results = []
-    for threads in options.threads:
-        for w in options.workloads:
-            say(f"{w.name} ({w.describe()}), {threads} thread{'s' * (threads > 1)}")
+    before = ruler.limits(threads, options.engines)
+    for w in options.workloads:
+        say(f"{w.name} ({w.describe()}), {threads} thread{'s' * (threads > 1)}")
+        result = compare(w, threads, options.engines, options.rounds, options.round_ms / 1e3)
+        after = ruler.limits(threads, options.engines)
+        result.limits, before = before + after, after
+        results.append(result)
+    return results
+
+
+def measure(options: argparse.Namespace, env: dict[str, Any]) -> Report:
+    """Every workload with every number of threads that this machine has cores for."""
+    results: list[Result] = []
+    with ExitStack() as stack:
+        ruler = Ruler(stack, options.quick)
+        for threads in options.threads:
             try:
-                results.append(compare(w, threads, options.engines, options.rounds, options.round_ms / 1e3))
+                results += measure_workloads(options, threads, ruler)
             except ValueError as e:
                 say(f"left out: {e}")
-                break
-    return results
+        env["no_bounds"] = ruler.why_not
+    return Report(env, results)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run, print and write; 1 if an engine failed or gave other results."""
     options = parse(argv)
-    env = environment()
-    results = measure(options)
-    env["rounds"], env["round_ms"] = options.rounds, options.round_ms
-    print(machine_line(env), as_text(times_table(results)), as_text(ratios_table(results)), sep="\n\n", end="\n\n")
-    print("\n".join(notes(results)))
+    env = environment() | {"rounds": options.rounds, "round_ms": options.round_ms}
+    report = measure(options, env)
+    print(text(report))
     if options.json:
-        options.json.write_text(json.dumps(as_json(env, results), indent=1) + "\n")
+        options.json.write_text(json.dumps(as_json(report), indent=1) + "\n")
     if options.markdown:
-        options.markdown.write_text(markdown(env, results))
-    return int(any(e.failed for r in results for e in r.entries))
+        options.markdown.write_text(markdown(report))
+    return int(any(e.failed for r in report.results for e in r.entries))
 
 
 if __name__ == "__main__":

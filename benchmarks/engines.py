@@ -1,10 +1,9 @@
 """The engines: each turns a workload into a :class:`Runner`, with the best settings known for it.
 
-An engine is a function ``(workload, threads) -> Runner`` in :data:`ENGINES`. To add one (LiteRT, for
-example, with model files of its own beside this module), write that function: import the package
-inside it, so that an ImportError reports the engine as missing, and raise :class:`Unavailable` when
-something else that it needs is not there. Everything else (processes, checks, rounds, tables)
-follows from the name.
+An engine is a function ``(workload, threads) -> Runner`` in :data:`ENGINES`. To add one, write that
+function: import the package inside it, so that an ImportError reports the engine as missing, and
+raise :class:`Unavailable` when something else that it needs is not there (:func:`only` does so for
+types of weights). Everything else (processes, checks, rounds, tables) follows from the name.
 
 Every engine reads its input from one NumPy buffer that the caller writes into, and gives its
 output as a NumPy array: whatever binds, shares or reuses memory is set up before the clock runs.
@@ -12,13 +11,19 @@ output as a NumPy array: whatever binds, shares or reuses memory is set up befor
 
 from __future__ import annotations
 
+import importlib.metadata
 import itertools
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from workloads import Array, Workload
+
+if TYPE_CHECKING:
+    import lstm_rt
 
 
 class Unavailable(Exception):
@@ -64,6 +69,16 @@ def build(name: str, workload: Workload, threads: int) -> Runner:
     return ENGINES[engine](workload, threads)
 
 
+def only(w: Workload, *dtypes: str) -> None:
+    """For engines: what they can do.
+
+    Raises:
+        Unavailable: the workload's weights are of another type.
+    """
+    if w.dtype not in dtypes:
+        raise Unavailable(f"no {w.dtype} weights, only {', '.join(dtypes)}")
+
+
 def _nothing() -> None:
     pass
 
@@ -71,10 +86,11 @@ def _nothing() -> None:
 # -- lstm_rt --------------------------------------------------------------------------------------
 
 
-def lstm_rt_engine(w: Workload, threads: int) -> Runner:
-    """``model(x, out=out)``, or ``stream.step(x, out=out)``."""
+def lstm_rt_model(w: Workload, threads: int) -> lstm_rt.Model:
+    """The workload's model, with the kernel table that ``LSTM_RT_KERNELS`` forces."""
     import lstm_rt
 
+    only(w, "float32")
     given = w.weights()
     kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
     lists = [[given[f"{kind}_l{at}{s}"] for at, s in w.parts()] for kind in kinds]
@@ -82,7 +98,14 @@ def lstm_rt_engine(w: Workload, threads: int) -> Runner:
     if table and table not in lstm_rt.kernels():
         raise Unavailable(f"no kernel table {table!r} here; available: {', '.join(lstm_rt.kernels())}")
     cell = lstm_rt.LSTM if w.cell == "lstm" else lstm_rt.GRU
-    model = cell(*lists, bidirectional=w.bidirectional, threads=threads)
+    return cell(*lists, bidirectional=w.bidirectional, threads=threads)
+
+
+def lstm_rt_engine(w: Workload, threads: int) -> Runner:
+    """``model(x, out=out)``, or ``stream.step(x, out=out)``."""
+    import lstm_rt
+
+    model = lstm_rt_model(w, threads)
     version = f"{lstm_rt.__version__}, kernels {model.kernels}"
     if w.stateful:
         return _lstm_rt_stream(w, model.stream(batch=w.batch), version)
@@ -181,6 +204,7 @@ def onnxruntime_engine(w: Workload, threads: int) -> Runner:
     """Inputs and outputs bound once: for one small step that halves the time of ``session.run``."""
     import onnxruntime as ort
 
+    only(w, "float32")
     arrays = _OnnxArrays(w)
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
@@ -208,6 +232,7 @@ def openvino_engine(w: Workload, threads: int) -> Runner:
     """
     import openvino as ov
 
+    only(w, "float32")
     arrays = _OnnxArrays(w)
     core = ov.Core()
     config = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"}
@@ -230,6 +255,7 @@ def torch_engine(w: Workload, threads: int) -> Runner:
     """``nn.LSTM`` or ``nn.GRU``; for single steps ``nn.LSTMCell``, which is several times faster there."""
     import torch
 
+    only(w, "float32")
     torch.set_num_threads(threads)
     torch.set_num_interop_threads(1)
     runner = _torch_cells(w, threads) if w.stateful else _torch_layers(w, threads)
@@ -290,11 +316,53 @@ def _torch_cells(w: Workload, threads: int) -> Runner:
     )
 
 
+# -- LiteRT ---------------------------------------------------------------------------------------
+
+
+def litert_engine(w: Workload, threads: int) -> Runner:
+    """A file of make_litert.py. What XNNPACK knows it runs: single steps, but no sequences."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    only(w, "float32")
+    path = Path(__file__).parent / "litert" / f"{w.name}.tflite"
+    if not path.exists():
+        raise Unavailable(f"no {path.parent.name}/{path.name}; make_litert.py writes it, which needs TensorFlow")
+    interpreter = Interpreter(str(path), num_threads=threads)
+    interpreter.allocate_tensors()
+    signature = interpreter.get_signature_runner()
+    inputs = {name: int(d["index"]) for name, d in signature.get_input_details().items()}
+    outputs = {name: int(d["index"]) for name, d in signature.get_output_details().items()}
+    states = [(inputs[name], outputs[name + "_out"]) for name in inputs if name != "x"]
+    set_tensor, get_tensor, invoke = interpreter.set_tensor, interpreter.get_tensor, interpreter.invoke
+    x = np.zeros((w.batch, w.steps, w.inputs), np.float32)
+    x_index, y_index = inputs["x"], outputs["y"]
+
+    def call() -> Array:
+        set_tensor(x_index, x)
+        invoke()
+        return get_tensor(y_index)  # type: ignore[no-any-return]
+
+    def step() -> Array:
+        y = call()
+        for given, result in states:
+            set_tensor(given, get_tensor(result))
+        return y
+
+    def reset() -> None:
+        for given, _ in states:
+            set_tensor(given, np.zeros((w.batch, w.hidden), np.float32))
+
+    settings = f"num_threads={threads}, default resolver (XNNPACK where it can), batch-first"
+    version = importlib.metadata.version("ai-edge-litert")
+    return Runner(x, step if states else call, reset, np.asarray, np.asarray, version, settings)
+
+
 ENGINES: dict[str, Callable[[Workload, int], Runner]] = {
     "lstm_rt": lstm_rt_engine,
     "torch": torch_engine,
     "onnxruntime": onnxruntime_engine,
     "openvino": openvino_engine,
+    "litert": litert_engine,
 }
 #: What ``compare.py`` runs unless told otherwise. The first is what the others are compared with.
-DEFAULT_ENGINES = ("lstm_rt", "lstm_rt:avx2", "torch", "onnxruntime", "openvino")
+DEFAULT_ENGINES = ("lstm_rt", "lstm_rt:avx2", "torch", "onnxruntime", "openvino", "litert")

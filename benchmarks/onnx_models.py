@@ -6,18 +6,12 @@ from typing import Any
 
 import numpy as np
 from onnx import TensorProto, checker, helper, numpy_helper
-from workloads import Array, Workload
+from workloads import Array, Workload, reorder_gates
 
 #: Blocks of PyTorch's rows (i f g o, r z n) in the order of ONNX (i o f c, z r h).
 GATE_ORDER = {"lstm": (0, 3, 1, 2), "gru": (1, 0, 2)}
 STATES = {"lstm": ("h", "c"), "gru": ("h",)}
 _OPSET, _IR_VERSION = 17, 8
-
-
-def reorder_gates(cell: str, w: Array) -> Array:
-    """Rows of a PyTorch weight or bias in ONNX's gate order."""
-    blocks = np.split(w, len(GATE_ORDER[cell]))
-    return np.concatenate([blocks[i] for i in GATE_ORDER[cell]])
 
 
 def state_names(w: Workload) -> list[str]:
@@ -101,7 +95,7 @@ def _weights(w: Workload, layer: int) -> list[Any]:
     suffixes = [suffix for at, suffix in w.parts() if at == layer]
 
     def stack(kind: str) -> Array:
-        return np.stack([reorder_gates(w.cell, given[f"{kind}_l{layer}{s}"]) for s in suffixes])
+        return np.stack([reorder_gates(given[f"{kind}_l{layer}{s}"], GATE_ORDER[w.cell]) for s in suffixes])
 
     biases = np.concatenate([stack("bias_ih"), stack("bias_hh")], axis=1)
     arrays = {"w": stack("weight_ih"), "r": stack("weight_hh"), "b": biases}

@@ -1,90 +1,20 @@
-"""Statistics over rounds, and tables of them for the terminal and for Markdown."""
+"""The machine, and tables of results for the terminal and for Markdown."""
 
 from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from workloads import Workload, bound
+from bounds import flop, weight_bytes
+from results import OURS, Entry, Report, Result, Spread, ratio, times_longer
+from roofline import Roofline
 
-OURS = "lstm_rt"
-PACKAGES = ("numpy", "torch", "onnxruntime", "openvino", "onnx")
-
-
-@dataclass(frozen=True)
-class Spread:
-    """A median between the 10th and the 90th percentile."""
-
-    median: float
-    p10: float
-    p90: float
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> Spread:
-        p10, median, p90 = (float(v) for v in np.percentile(values, (10, 50, 90)))
-        return cls(median, p10, p90)
-
-
-@dataclass
-class Entry:
-    """One engine on one workload: times in nanoseconds, call by call, in rounds; or why there are none."""
-
-    engine: str
-    version: str = ""
-    settings: str = ""
-    max_abs_diff: float | None = None
-    missing: str = ""
-    failed: str = ""
-    calls: int = 0  #: per round
-    rounds: list[list[int]] = field(default_factory=list)
-
-    @property
-    def us_per_call(self) -> Spread | None:
-        """Microseconds, over all calls of all rounds."""
-        return Spread.of([t / 1e3 for r in self.rounds for t in r]) if self.rounds else None
-
-    @property
-    def round_medians_us(self) -> list[float]:
-        return [float(np.median(r)) / 1e3 for r in self.rounds]
-
-    def is_ours(self) -> bool:
-        return self.engine.partition(":")[0] == OURS
-
-
-@dataclass
-class Result:
-    """All engines on one workload with one number of threads."""
-
-    workload: Workload
-    threads: int
-    entries: list[Entry]
-
-    def timed(self) -> list[Entry]:
-        return [e for e in self.entries if e.rounds]
-
-    def ours(self) -> Entry | None:
-        """lstm_rt with its best kernels, or else its first other table."""
-        mine = sorted((e for e in self.timed() if e.is_ours()), key=lambda e: e.engine != OURS)
-        return mine[0] if mine else None
-
-    def best_rival(self) -> Entry | None:
-        """The rival with the smallest median."""
-        rivals = [(e.us_per_call.median, e) for e in self.timed() if not e.is_ours() and e.us_per_call]
-        return min(rivals, key=lambda pair: pair[0])[1] if rivals else None
-
-
-def ratio(entry: Entry | None, ours: Entry | None) -> Spread | None:
-    """How many times longer ``entry`` takes than ``ours``: over rounds, each compared with itself."""
-    if not (entry and ours and entry.rounds and ours.rounds):
-        return None
-    pairs = zip(entry.round_medians_us, ours.round_medians_us, strict=True)
-    return Spread.of([theirs / mine for theirs, mine in pairs])
+PACKAGES = ("numpy", "torch", "onnxruntime", "openvino", "ai-edge-litert", "onnx")
 
 
 # -- environment ----------------------------------------------------------------------------------
@@ -145,8 +75,17 @@ def environment() -> dict[str, Any]:
 
 Table = tuple[list[str], list[list[str]]]
 
-TIMES = ["workload", "threads", "engine", "us per call", "p10..p90", "/ ours", "GFLOP/s", "max diff"]
-RATIOS = ["workload", "shape", "threads", "MB", "MFLOP", "ours us", "best rival", "us", "rival / ours", "p10..p90"]
+TIMES = [
+    "workload", "dtype", "threads", "engine", "us per call", "p10..p90", "/ ours", "of bound", "GFLOP/s", "max diff",
+]  # fmt: skip
+RATIOS = [
+    "workload", "shape", "dtype", "threads", "MB", "MFLOP", "bound us", "ours us", "of bound",
+    "best rival", "us", "rival / ours", "p10..p90",
+]  # fmt: skip
+THREADS = [
+    "workload", "dtype", "threads", "ours us", "speed-up", "best rival", "its threads", "us", "rival / ours",
+]  # fmt: skip
+LIMITS = {"32 KiB": 32 << 10, "512 KiB": 512 << 10, "8 MiB": 8 << 20, "64 MiB": 64 << 20}
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -157,6 +96,10 @@ def number(value: float | None, digits: int = 3) -> str:
     return f"{value:.{max(digits - whole, 0)}f}"
 
 
+def percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.0f}%"
+
+
 def _between(spread: Spread | None) -> str:
     return f"{number(spread.p10)}..{number(spread.p90)}" if spread else "-"
 
@@ -165,35 +108,79 @@ def _median(spread: Spread | None) -> str:
     return number(spread.median) if spread else "-"
 
 
+def _us(entry: Entry | None) -> str:
+    return number(entry.us if entry else None)
+
+
+def _row_head(result: Result) -> list[str]:
+    return [result.workload.name, result.workload.dtype, str(result.threads)]
+
+
 def _time_row(result: Result, entry: Entry) -> list[str]:
-    us = entry.us_per_call
-    head = [result.workload.name, str(result.threads), entry.engine]
+    head = [*_row_head(result), entry.engine]
     diff = "-" if entry.max_abs_diff is None else f"{entry.max_abs_diff:.1e}"
-    if us is None:
-        return [*head, "missing" if entry.missing else "FAILED", "-", "-", "-", diff]
-    gflops = bound(result.workload).flop / us.median / 1e3
-    return [*head, number(us.median), _between(us), _median(ratio(entry, result.ours())), number(gflops), diff]
+    if not entry.timing:
+        return [*head, "missing" if entry.missing else "FAILED", "-", "-", "-", "-", diff]
+    us = entry.timing.us_per_call
+    gflops = flop(result.workload) / us.median / 1e3
+    times = _median(ratio(entry, result.ours()))
+    return [*head, number(us.median), _between(us), times, percent(result.share(entry)), number(gflops), diff]
 
 
-def times_table(results: Sequence[Result]) -> Table:
+def times_table(report: Report) -> Table:
     """A row for each engine on each workload."""
-    return TIMES, [_time_row(r, e) for r in results for e in r.entries]
+    return TIMES, [_time_row(r, e) for r in report.results for e in r.entries]
 
 
-def ratios_table(results: Sequence[Result]) -> Table:
-    """A row for each workload: lstm_rt beside the fastest of the others."""
-    rows = []
-    for r in results:
-        ours, rival, least = r.ours(), r.best_rival(), bound(r.workload)
-        times = ratio(rival, ours)
-        rows.append([
-            r.workload.name, r.workload.describe(), str(r.threads),
-            number(least.weight_bytes / 1e6), number(least.flop / 1e6),
-            _median(ours.us_per_call if ours else None),
-            rival.engine if rival else "-", _median(rival.us_per_call if rival else None),
-            _median(times), _between(times),
-        ])  # fmt: skip
-    return RATIOS, rows
+def _ratio_row(result: Result, engine: str) -> list[str]:
+    w, ours, rival = result.workload, result.entry(engine), result.best_rival()
+    times = ratio(rival, ours)
+    return [
+        w.name, w.describe(), w.dtype, str(result.threads), number(weight_bytes(w) / 1e6), number(flop(w) / 1e6),
+        number(result.bound_us(engine)), _us(ours), percent(result.share(ours)),
+        rival.engine if rival else "-", _us(rival), _median(times), _between(times),
+    ]  # fmt: skip
+
+
+def ratios_table(report: Report, engine: str) -> Table:
+    """A row for each workload: one of our engines beside the bound and the fastest of the others."""
+    return RATIOS, [_ratio_row(r, engine) for r in report.results]
+
+
+def _threads_row(report: Report, result: Result) -> list[str]:
+    ours = result.ours()
+    rival, threads = report.best_rival(result) or (None, 0)
+    speed_up = "-" if result.threads == 1 else number(report.speed_up(result))
+    return [
+        *_row_head(result), _us(ours), speed_up,
+        rival.engine if rival else "-", str(threads) if rival else "-", _us(rival), number(times_longer(rival, ours)),
+    ]  # fmt: skip
+
+
+def threads_table(report: Report) -> Table:
+    """A row for each workload and number of threads: ours beside the best rival with whichever number."""
+    order = sorted(report.results, key=lambda r: (report.results.index(report.same_workload(r)[0]), r.threads))
+    return THREADS, [_threads_row(report, r) for r in order]
+
+
+def _limits_row(rooflines: Sequence[Roofline]) -> list[str]:
+    def spread(figure: Callable[[Roofline], float]) -> str:
+        values = [figure(r) for r in rooflines]
+        return f"{number(float(np.median(values)))} ({number(min(values))}..{number(max(values))})"
+
+    reads = [spread(lambda r, size=size: r.bandwidth(size)) for size in LIMITS.values()]  # type: ignore[misc]
+    return [str(rooflines[0].threads), rooflines[0].isa, spread(lambda r: r.peak), *reads]
+
+
+def limits_table(report: Report) -> Table:
+    """A row for each number of threads and instruction set: median, least and most of all measurements."""
+    found: dict[tuple[int, str], dict[Roofline, None]] = {}  # one may stand after a result and before the next
+    for result in report.results:
+        for measured in result.limits:
+            for isa, r in measured.items():
+                found.setdefault((result.threads, isa), {})[r] = None
+    head = ["threads", "instruction set", "float32 GFLOP/s", *(f"GB/s from {size}" for size in LIMITS)]
+    return head, [_limits_row(list(rs)) for rs in found.values()]
 
 
 def as_text(table: Table) -> str:
@@ -212,10 +199,27 @@ def as_markdown(table: Table) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def notes(results: Sequence[Result]) -> list[str]:
+def tables(report: Report) -> dict[str, Table]:
+    """All tables by their titles, those left out that have nothing to tell."""
+    out = {}
+    for engine in report.our_engines():
+        forced = engine.partition(":")[2]
+        title = f"{OURS}, forced to its {forced} kernels" if forced else OURS
+        out[f"{title}, beside the fastest of the others"] = ratios_table(report, engine)
+    if len(report.thread_counts()) > 1:
+        out["Beside the fastest of the others with whichever number of threads"] = threads_table(report)
+    out["All times"] = times_table(report)
+    if any(r.limits for r in report.results):
+        out["What the machine can do: median (least..most) of all measurements"] = limits_table(report)
+    return out
+
+
+def notes(report: Report) -> list[str]:
     """Versions and settings of each engine, and what is missing or failed."""
     out: dict[str, None] = {}
-    for r in results:
+    if report.environment.get("no_bounds"):
+        out.setdefault(f"bounds are not known: {report.environment['no_bounds']}")
+    for r in report.results:
         for e in r.entries:
             if e.version:
                 out.setdefault(f"{e.engine} {e.version}: {e.settings}")
@@ -232,56 +236,29 @@ def machine_line(env: dict[str, Any]) -> str:
     packages = ", ".join(f"{k} {v}" for k, v in env["packages"].items())
     load = "?" if env["load_before"] is None else f"{env['load_before']:.2f}"
     machine = f"{env['cpu']} ({env['cpus']} CPUs; {caches}), {env['system']}"
-    return f"{machine}, Python {env['python']}, {packages}; load before the run {load}"
+    rounds = f"{env['rounds']} rounds of {env['round_ms']} ms"
+    return f"{machine}, Python {env['python']}, {packages}; load before the run {load}; {rounds}"
 
 
-def markdown(env: dict[str, Any], results: Sequence[Result]) -> str:
-    """The whole report."""
-    parts = [
-        "# lstm_rt beside other engines",
-        machine_line(env),
-        as_markdown(ratios_table(results)),
-        as_markdown(times_table(results)),
-        "\n".join(f"- {note}" for note in notes(results)),
-    ]
+def text(report: Report) -> str:
+    """The report for the terminal."""
+    blocks = [f"{title}\n\n{as_text(table)}" for title, table in tables(report).items()]
+    return "\n\n".join([machine_line(report.environment), *blocks, "\n".join(notes(report))])
+
+
+HOW_TO_READ = """\
+Made by `benchmarks/compare.py`; `benchmarks/README.md` says how and defines everything in the tables. Times are
+medians; above 1, `rival / ours` means that lstm_rt is faster. `bound` is the least time in which this machine can
+read the weights and do the multiply-adds that a call cannot avoid, measured in the same run; `of bound` is how much
+of a call's time that is."""
+
+
+def markdown(report: Report, chart: str = "") -> str:
+    """The whole report; ``chart`` is a link to its picture."""
+    parts = ["# lstm_rt beside other engines", machine_line(report.environment), HOW_TO_READ]
+    if chart:
+        parts.append(f"![Speed of each engine relative to lstm_rt]({chart})")
+    for title, table in tables(report).items():
+        parts += [f"## {title}", as_markdown(table)]
+    parts += ["## Versions and settings", "\n".join(f"- {note}" for note in notes(report))]
     return "\n\n".join(parts) + "\n"
-
-
-# -- JSON -----------------------------------------------------------------------------------------
-
-
-def _spread_json(spread: Spread | None) -> dict[str, float] | None:
-    return vars(spread).copy() if spread else None
-
-
-def _entry_json(result: Result, entry: Entry) -> dict[str, Any]:
-    return {
-        "engine": entry.engine,
-        "version": entry.version,
-        "settings": entry.settings,
-        "missing": entry.missing,
-        "failed": entry.failed,
-        "max_abs_diff": entry.max_abs_diff,
-        "us_per_call": _spread_json(entry.us_per_call),
-        "ratio_to_ours": _spread_json(ratio(entry, result.ours())),
-        "calls_per_round": entry.calls,
-        "round_medians_us": entry.round_medians_us,
-    }
-
-
-def as_json(env: dict[str, Any], results: Sequence[Result]) -> dict[str, Any]:
-    """Everything but the single calls, which are too many to keep."""
-    out = []
-    for r in results:
-        rival = r.best_rival()
-        out.append(
-            {
-                "workload": r.workload.name,
-                "shape": r.workload.describe(),
-                "threads": r.threads,
-                "bound": vars(bound(r.workload)).copy(),
-                "best_rival": rival.engine if rival else None,
-                "engines": [_entry_json(r, e) for e in r.entries],
-            }
-        )
-    return {"environment": env, "results": out}

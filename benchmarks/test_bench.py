@@ -1,24 +1,34 @@
 """Benchmarks of calls and kernels, to compare one commit with the next: ``pytest benchmarks/test_bench.py``.
 
-One thread, every kernel table of this CPU; see README.md in this folder.
+Every kernel table of this CPU, one thread or as the test's name says; see README.md in this folder.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import numpy as np
 import pytest
-from engines import build
-from workloads import WORKLOADS, Array
+from engines import build, lstm_rt_model
+from workloads import WORKLOADS, Array, Workload
 
 import lstm_rt
 from lstm_rt.format import dumps
 from lstm_rt.graph import ACTIVATIONS, Graph
 
 TABLES = lstm_rt.kernels()
-SEQUENCES = ["amp", "sensor", "gru", "server_b32"]
+SEQUENCES = ["amp", "sensor", "gru"]
 STEPS = ["vad_step", "decoder_step"]
+LARGE = {
+    w.name: w
+    for w in (
+        WORKLOADS["tagger"],  # two directions, which two threads can share
+        WORKLOADS["server_b32"],  # rows to share
+        Workload("lm_layer", "lstm", 1024, 1024, steps=35),  # nothing but hidden units to share, each step anew
+    )
+}
+THREADS = {"1": 1, "auto": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1}
 ROWS, FEATURES = 64, 256
 
 
@@ -33,14 +43,39 @@ def table(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> st
     return str(request.param)
 
 
+@pytest.fixture
+def quick_table(table: str) -> str:
+    """Without the tables that take too long for a large model."""
+    if table in ("portable", "nofma"):
+        pytest.skip("takes too long per call")
+    return table
+
+
 @pytest.mark.parametrize("name", SEQUENCES)
 def test_call(benchmark: Callable[..., object], table: str, name: str) -> None:
     """A whole sequence, with out=."""
-    if table == "portable" and name == "server_b32":
-        pytest.skip("takes seconds per call")
     runner = build(f"lstm_rt:{table}", WORKLOADS[name], threads=1)
     runner.x[...] = WORKLOADS[name].calls()[0]
     benchmark(runner.call)
+
+
+@pytest.mark.parametrize("threads", THREADS)
+@pytest.mark.parametrize("name", LARGE)
+def test_large_call(benchmark: Callable[..., object], quick_table: str, name: str, threads: str) -> None:
+    """A whole sequence of a model that is worth more than one thread, with out=."""
+    runner = build(f"lstm_rt:{quick_table}", LARGE[name], THREADS[threads])
+    runner.x[...] = LARGE[name].calls()[0]
+    benchmark(runner.call)
+
+
+@pytest.mark.parametrize("threads", THREADS)
+def test_ragged_call(benchmark: Callable[..., object], quick_table: str, threads: str) -> None:
+    """A batch of sequences of different lengths, uniform from one step to all, with out=."""
+    w = WORKLOADS["server_b32"]
+    model = lstm_rt_model(w, THREADS[threads])
+    x, out = w.calls()[0], np.empty((w.batch, w.steps, w.outputs), np.float32)
+    lengths = np.random.default_rng(0).integers(1, w.steps, w.batch, endpoint=True)
+    benchmark(lambda: model(x, lengths=lengths, out=out))
 
 
 @pytest.mark.parametrize("name", STEPS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +32,7 @@ class Workload:
     steps: int = 1
     bidirectional: bool = False
     stateful: bool = False
+    dtype: str = "float32"  #: of the weights; an engine that cannot run it says so
 
     @property
     def directions(self) -> int:
@@ -80,25 +82,15 @@ class Workload:
         return [rng.uniform(-1, 1, shape).astype(np.float32) for _ in range(count)]
 
 
+def reorder_gates(w: Array, order: Sequence[int]) -> Array:
+    """Rows of a weight or bias with its gates in another order: ``order[i]`` is PyTorch's place of gate ``i``."""
+    blocks = np.split(w, len(order))
+    return np.concatenate([blocks[i] for i in order])
+
+
 def _uniform(rng: np.random.Generator, rows: int, columns: int) -> Array:
     scale = np.sqrt(3.0 / columns)
     return rng.uniform(-scale, scale, (rows, columns)).astype(np.float32)
-
-
-@dataclass(frozen=True)
-class Bound:
-    """What one call cannot avoid: weights to read (once at least) and arithmetic to do."""
-
-    weight_bytes: int
-    flop: int
-
-
-def bound(w: Workload) -> Bound:
-    """Bytes of float32 weights, and FLOP per call: matrix products only, a multiply-add counts two."""
-    rows = GATES[w.cell] * w.hidden
-    entries = sum(rows * (w.layer_inputs(layer) + w.hidden) for layer, _ in w.parts())
-    biases = 2 * rows * len(w.parts())
-    return Bound(4 * (entries + biases), 2 * entries * w.batch * w.steps)
 
 
 WORKLOADS = {
