@@ -120,15 +120,16 @@ cdef void _run_team(lrt_session *s, int lanes) noexcept nogil:
 
 cdef int _execute(lrt_session *s, const lrt_call_args *call, uint32_t most) noexcept nogil:
     cdef int e = lrt_prepare(s, call)
-    cdef uint32_t lanes = 1
+    cdef int lanes
     if e != LRT_OK:
         return e
-    if most > 1:
-        lanes = lrt_worthwhile_lanes(s, call, most)
+    lanes = lrt_team_lanes(s, call, most) if most > 1 else 1
     if lanes > 1:
-        _run_team(s, <int>lanes)
+        _run_team(s, lanes)
     else:
         lrt_run(s, 0, 1, NULL, NULL)
+    if most > 1:
+        lrt_team_done(lanes)
     return LRT_OK
 
 

@@ -63,7 +63,6 @@ cdef extern from "lstm_rt.h" nogil:
     int lrt_session_init(lrt_session **session, const lrt_model *model, const lrt_kernels *kernels,
                          const lrt_limits *limits, void *memory, size_t size)
     int lrt_prepare(lrt_session *session, const lrt_call_args *call)
-    uint32_t lrt_worthwhile_lanes(const lrt_session *session, const lrt_call_args *call, uint32_t most)
     void lrt_run(lrt_session *session, uint32_t lane, uint32_t lanes, void *barrier, void *context)
     uint32_t lrt_slot_count(const lrt_session *session)
     int lrt_slot_info(const lrt_session *session, uint32_t i, lrt_slot *slot)
@@ -81,4 +80,6 @@ cdef extern from "_team.h" nogil:
         int generation
     void *lrt_aligned_alloc(size_t size)
     void lrt_aligned_free(void *p)
+    int lrt_team_lanes(const lrt_session *session, const lrt_call_args *call, uint32_t most)
+    void lrt_team_done(int lanes)
     void lrt_team_run(lrt_session *session, lrt_team *team)

@@ -4,6 +4,7 @@
 #define LRT_TEAM_H
 
 #include <stdlib.h>
+#include <time.h>
 
 #include "lstm_rt.h"
 
@@ -65,6 +66,57 @@ static void lrt_team_wait(void *context)
     }
     for (int spins = 0; __atomic_load_n(&m->team->generation, __ATOMIC_ACQUIRE) == generation; spins++)
         lrt_relax(spins);
+}
+
+/* -- how many threads ----------------------------------------------------------------------------------
+ *
+ * After a call its threads spin for about a tenth of a millisecond (_openmp.py), then they sleep, and
+ * waking them takes tens of microseconds. So that more threads never make it slower, a call that is
+ * not long goes on one thread, unless threads are still awake or calls follow each other so closely,
+ * and have done so for so long, that waking them once will have paid. */
+
+#define LRT_AWAKE_NS 50000     /* this soon after a call, its threads still spin */
+#define LRT_CREDIT_NS 1000000  /* work in calls close to each other, to pay for waking */
+
+typedef struct {
+    int64_t begun, ended, busy; /* nanoseconds; begun 0: the call under way does not count */
+} lrt_burst;
+
+#if defined(_MSC_VER)
+static __declspec(thread) lrt_burst lrt_recent;
+#else
+static __thread lrt_burst lrt_recent; /* threads sleep and wake per calling thread */
+#endif
+
+static int64_t lrt_now(void)
+{
+    struct timespec t;
+    timespec_get(&t, TIME_UTC);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+/* Threads for a call that may have `most`. */
+static int lrt_team_lanes(const lrt_session *session, const lrt_call_args *call, uint32_t most)
+{
+    lrt_burst *b = &lrt_recent;
+    uint32_t lanes = lrt_worthwhile_lanes(session, call, most, 1);
+    b->begun = 0;
+    if (lanes == 1)
+        return 1;
+    b->begun = lrt_now();
+    if (b->begun < b->ended || b->begun - b->ended > LRT_AWAKE_NS)
+        b->busy = 0;
+    return (int)(b->busy >= LRT_CREDIT_NS ? lanes : lrt_worthwhile_lanes(session, call, most, 0));
+}
+
+/* The call is over. Where it ran on several threads, they are awake now. */
+static void lrt_team_done(int lanes)
+{
+    lrt_burst *b = &lrt_recent;
+    if (b->begun == 0)
+        return;
+    b->ended = lrt_now();
+    b->busy += lanes > 1 ? LRT_CREDIT_NS : b->ended - b->begun;
 }
 
 /* Called by each thread of an open OpenMP team, whose size may be less than was asked for. */

@@ -45,7 +45,7 @@ static LRT_INLINE vf clamp(vf a, float lo, float hi) { return v_min(v_set1(hi), 
 #define EACH(j) LRT_UNROLL for (unsigned j = 0; j < n; j++)
 #define MAX_SIDE 12
 
-/* exp(x) = s * (1 + p) with s = 2^m and p = expm1(x - m ln 2), for |x| <= EXP_LIMIT; the first `single`
+/* exp(x) = s * (1 + p) with s = 2^m and p = expm1(x - m ln 2), for |x| <= EXP_LIMIT: the first `single`
  * of n vectors so, the others exp(2 x). Adding 0x1.8p23 rounds to an integer in the low bits. The
  * polynomial is a minimax fit on [-0.347, 0.347] (relative error 1.4e-8), evaluated in Estrin's order
  * for its short chain. One float for ln 2 is enough: it is 1.9e-9 off, so the result is at most
@@ -90,15 +90,16 @@ static LRT_INLINE vf expm1_nonpositive(vf y)
 
 /* sigmoid(x) = e / (e + 1) with e = exp(x), of the first `sigmoids` of n vectors; of the others
  * tanh(x) = e / (e + 2) with e = expm1(2x), which does not cancel near 0. Numerator and denominator
- * apart, so that a product needs one division. */
+ * apart, so that a product needs one division. The one is made from the other: their errors cancel. */
 static LRT_INLINE void squash_parts(const unsigned n, const unsigned sigmoids, const vf *x, vf *num, vf *den)
 {
+    const vf one = v_set1(1.0f);
     vf y[MAX_SIDE], s[MAX_SIDE], p[MAX_SIDE];
     EACH(j) y[j] = v_max(v_set1(j < sigmoids ? -EXP_LIMIT : -TANH_LIMIT), x[j]);
     EACH(j) y[j] = v_min(v_set1(j < sigmoids ? SIGMOID_LIMIT : TANH_LIMIT), y[j]);
     exp_parts(n, sigmoids, y, s, p);
-    EACH(j) num[j] = v_fma(s[j], p[j], j < sigmoids ? s[j] : v_sub(s[j], v_set1(1.0f)));
-    EACH(j) den[j] = v_fma(s[j], p[j], v_add(s[j], v_set1(1.0f))); /* num + 1 or 2, without waiting for it */
+    EACH(j) num[j] = v_fma(s[j], p[j], j < sigmoids ? s[j] : v_sub(s[j], one));
+    EACH(j) den[j] = v_add(num[j], j < sigmoids ? one : v_set1(2.0f));
 }
 
 static LRT_INLINE vf act_sigmoid(vf x)

@@ -357,25 +357,25 @@ static float *pre_at(const part *j, uint32_t s, uint32_t n)
 #define PAIRS 120 /* rows of a product that are gathered at a time */
 
 /* The product for steps s0 to s0 + count where each row has its own end: of what there is, gathered. */
-static void project_ragged(const part *j, uint32_t s0, uint32_t count, lrt_linear_args *a)
+static void project_ragged(const part *j, uint32_t s0, uint32_t count, lrt_linear_args a)
 {
     const float *x[PAIRS];
     float *y[PAIRS];
-    a->x_at = x;
-    a->y_at = y;
+    a.x_at = x;
+    a.y_at = y;
     for (uint32_t n = j->n0; n < j->n1; n++) {
         uint32_t valid = smaller(valid_steps(j->r, j->axis, n), s0 + count);
         for (uint32_t s = s0; s < valid; s++) {
-            x[a->rows] = at_step(j->r, j->n->in[0], n, time_of(j, n, s));
-            y[a->rows] = pre_at(j, s - s0, n);
-            if (++a->rows == PAIRS) {
-                j->r->s->k->linear(a);
-                a->rows = 0;
+            x[a.rows] = at_step(j->r, j->n->in[0], n, time_of(j, n, s));
+            y[a.rows] = pre_at(j, s - s0, n);
+            if (++a.rows == PAIRS) {
+                j->r->s->k->linear(&a);
+                a.rows = 0;
             }
         }
     }
-    if (a->rows)
-        j->r->s->k->linear(a);
+    if (a.rows)
+        j->r->s->k->linear(&a);
 }
 
 /* pre = bias + W x for steps s0 to s0 + count of the part's rows and panels. */
@@ -391,7 +391,7 @@ static void project(const part *j, uint32_t s0, uint32_t count)
     a.p1 = j->p1;
     a.padded = 1;
     if (j->lengths) {
-        project_ragged(j, s0, count, &a);
+        project_ragged(j, s0, count, a);
         return;
     }
     a.x_row = j->dir->reverse ? -(ptrdiff_t)a.m.k : (ptrdiff_t)a.m.k;
@@ -735,7 +735,7 @@ static void share_rows(part *j)
         return;
     j->n0 = j->n1 = r->s->batch;
     for (uint32_t n = 0; n < r->s->batch; n++) {
-        uint32_t lane = (uint32_t)(before * r->lanes / total);
+        uint32_t lane = smaller((uint32_t)(before * r->lanes / total), r->lanes - 1); /* also without steps */
         j->n0 = lane >= r->lane && n < j->n0 ? n : j->n0;
         j->n1 = lane > r->lane && n < j->n1 ? n : j->n1;
         before += valid_steps(r, j->axis, n);
@@ -785,7 +785,9 @@ static void run_recurrent(const run *r, const lrt_node *n, lrt_recurrent *rec)
 
 /* ---- sharing -------------------------------------------------------------------------------------------- */
 
-#define LANE_WORK 65536u  /* multiply-adds that make a second thread worth waking */
+/* Multiply-adds of a call that make a second thread worth it: one that spins, and one that sleeps. */
+#define AWAKE_WORK 131072u
+#define ASLEEP_WORK (1u << 24)
 #define STEP_WORK 98304u  /* multiply-adds per step that make a barrier per step worth it */
 
 static uint64_t step_work(const lrt_recurrent *rec)
@@ -806,8 +808,9 @@ static enum mode choose_mode(const lrt_session *s, const lrt_recurrent *rec, uin
     return ALONE;
 }
 
-uint32_t lrt_worthwhile_lanes(const lrt_session *s, const lrt_call_args *call, uint32_t most)
+uint32_t lrt_worthwhile_lanes(const lrt_session *s, const lrt_call_args *call, uint32_t most, int awake)
 {
+    const uint64_t enough = awake ? AWAKE_WORK : ASLEEP_WORK;
     uint32_t lanes = smaller(most, s->limits.lanes);
     for (; lanes > 1; lanes--) {
         uint64_t shared = 0;
@@ -819,7 +822,7 @@ uint32_t lrt_worthwhile_lanes(const lrt_session *s, const lrt_call_args *call, u
             axis = s->values[s->nodes[i].node.in[0]].axis;
             shared += step_work(rec) * rec->n_dir * call->batch * call->steps[axis];
         }
-        if (shared >= (uint64_t)LANE_WORK * lanes)
+        if (shared >= enough / 2 * lanes)
             return lanes;
     }
     return 1;

@@ -22,7 +22,7 @@ static inline __m256i v_first_n(unsigned n)
 {
     return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
 }
-/* A constant n of 4 (narrow panels) is a plain move: loads can be forwarded from earlier stores. */
+/* n of 4 (narrow panels) is a plain move: loads can be forwarded from earlier stores. */
 static inline __attribute__((always_inline)) vf v_load_n(const float *p, unsigned n)
 {
     if (n == 4)

@@ -19,7 +19,7 @@ static inline vf v_set1(float a) { return _mm512_set1_ps(a); }
 static inline vf v_load(const float *p) { return _mm512_loadu_ps(p); }
 static inline void v_store(float *p, vf a) { _mm512_storeu_ps(p, a); }
 static inline vm v_first_n(unsigned n) { return (vm)((1u << n) - 1u); }
-/* Where n is a constant 4 or 8 (narrow panels) these are plain narrower moves: a load can then be
+/* Where n is 4 or 8 (narrow panels) these are plain narrower moves: a load can then be
  * forwarded from an earlier store, which masked ones cannot. */
 static inline __attribute__((always_inline)) vf v_load_n(const float *p, unsigned n)
 {
