@@ -113,7 +113,7 @@ def _thread_count(threads):
 
 cdef void _run_team(lrt_session *s, int lanes) noexcept nogil:
     cdef lrt_team team
-    memset(&team, 0, sizeof(team))
+    lrt_team_init(&team)
     with parallel(num_threads=lanes):
         lrt_team_run(s, &team)
 
@@ -408,7 +408,7 @@ cdef class Model:
         cdef float *outs[MAX_IO]
         cdef const int32_t *lens[8]
         cdef _Session session
-        cdef uint32_t most = self.most if threads is None else <uint32_t>_thread_count(threads)
+        cdef uint32_t most = self.most if threads is None or threads is self.threads else _thread_count(threads)
         cdef int e
         cdef list arrays, results
         cdef bint batched

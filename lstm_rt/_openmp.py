@@ -9,7 +9,7 @@ package has loaded before.
 import os
 import platform
 
-# Of GNU's in turns of its loop, which last about 10 ns with x86's pause, and 1 ns elsewhere.
+# Of GNU's in turns of its loop, which last 10 to 50 ns with x86's pause, and some ns elsewhere.
 _TURNS = 10_000 if platform.machine().lower() in ("x86_64", "amd64", "i686") else 100_000
 _POLICY = {"GOMP_SPINCOUNT": str(_TURNS), "KMP_BLOCKTIME": "0"}
 

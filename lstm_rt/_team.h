@@ -1,7 +1,10 @@
-/* What Cython needs beside the core: aligned memory, and a team of threads for one call.
+/* What Cython needs beside the core: aligned memory, and a team of threads for one call. On Linux,
+ * _GNU_SOURCE must be defined, as Python.h does.
+ *
  * The only place that knows OpenMP, so that a build without it still works. */
 #ifndef LRT_TEAM_H
 #define LRT_TEAM_H
+
 
 #include <stdlib.h>
 #include <time.h>
@@ -33,6 +36,7 @@ static void lrt_aligned_free(void *p) { free(p); }
  * offers the processor to others, for the case that a lane has lost its own. */
 typedef struct {
     int arrived, generation;
+    int cpu; /* where the caller runs, or -1 */
 } lrt_team;
 
 typedef struct {
@@ -70,12 +74,12 @@ static void lrt_team_wait(void *context)
 
 /* -- how many threads ----------------------------------------------------------------------------------
  *
- * After a call its threads spin for about a tenth of a millisecond (_openmp.py), then they sleep, and
+ * After a call its threads spin for some tenths of a millisecond (_openmp.py), then they sleep, and
  * waking them takes tens of microseconds. So that more threads never make it slower, a call that is
  * not long goes on one thread, unless threads are still awake or calls follow each other so closely,
  * and have done so for so long, that waking them once will have paid. */
 
-#define LRT_AWAKE_NS 50000     /* this soon after a call, its threads still spin */
+#define LRT_AWAKE_NS 200000    /* this soon after a call, its threads still spin */
 #define LRT_CREDIT_NS 1000000  /* work in calls close to each other, to pay for waking */
 
 typedef struct {
@@ -119,7 +123,35 @@ static void lrt_team_done(int lanes)
     b->busy += lanes > 1 ? LRT_CREDIT_NS : b->ended - b->begun;
 }
 
-/* Called by each thread of an open OpenMP team, whose size may be less than was asked for. */
+static void lrt_team_init(lrt_team *team)
+{
+    team->arrived = team->generation = 0;
+#if defined(__linux__)
+    team->cpu = sched_getcpu();
+#else
+    team->cpu = -1;
+#endif
+}
+
+/* A thread that wakes up on its caller's processor would share it for as long as the system's balancing
+ * takes, which is longer than most calls. It leaves, and may then run anywhere again. */
+static void lrt_leave_cpu(int cpu)
+{
+#if defined(__linux__)
+    cpu_set_t allowed, others;
+    if (cpu < 0 || sched_getcpu() != cpu || sched_getaffinity(0, sizeof allowed, &allowed) != 0)
+        return;
+    others = allowed;
+    CPU_CLR(cpu, &others);
+    if (CPU_COUNT(&others) > 0 && sched_setaffinity(0, sizeof others, &others) == 0)
+        sched_setaffinity(0, sizeof allowed, &allowed);
+#else
+    (void)cpu;
+#endif
+}
+
+/* Called by each thread of an open OpenMP team, whose size may be less than was asked for. All are there
+ * before the work begins: a caller that waits lets a thread run that woke up behind it. */
 static void lrt_team_run(lrt_session *session, lrt_team *team)
 {
     lrt_member me;
@@ -130,6 +162,9 @@ static void lrt_team_run(lrt_session *session, lrt_team *team)
     me.lanes = omp_get_num_threads();
     lane = omp_get_thread_num();
 #endif
+    if (lane > 0)
+        lrt_leave_cpu(team->cpu);
+    lrt_team_wait(&me);
     lrt_run(session, (uint32_t)lane, (uint32_t)me.lanes, lrt_team_wait, &me);
 }
 

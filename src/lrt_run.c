@@ -786,9 +786,10 @@ static void run_recurrent(const run *r, const lrt_node *n, lrt_recurrent *rec)
 /* ---- sharing -------------------------------------------------------------------------------------------- */
 
 /* Multiply-adds of a call that make a second thread worth it: one that spins, and one that sleeps. */
-#define AWAKE_WORK 131072u
+#define AWAKE_WORK 196608u
 #define ASLEEP_WORK (1u << 24)
 #define STEP_WORK 98304u  /* multiply-adds per step that make a barrier per step worth it */
+#define LANE_ROWS 4u      /* rows of a lane that make reading all weights worth it */
 
 static uint64_t step_work(const lrt_recurrent *rec)
 {
@@ -799,13 +800,13 @@ static enum mode choose_mode(const lrt_session *s, const lrt_recurrent *rec, uin
 {
     if (lanes == 1)
         return ALONE;
-    if (s->batch >= 2 * lanes)
+    if (s->batch >= LANE_ROWS * lanes)
         return BY_ROWS;
     if (rec->n_dir == 2 && lanes == 2)
         return BY_DIRECTIONS;
     if (step_work(rec) * s->batch >= STEP_WORK && lrt_panel_count(rec->hidden) >= 2 * lanes)
         return BY_PANELS;
-    return ALONE;
+    return s->batch >= 2 * lanes ? BY_ROWS : ALONE;
 }
 
 uint32_t lrt_worthwhile_lanes(const lrt_session *s, const lrt_call_args *call, uint32_t most, int awake)
