@@ -111,6 +111,12 @@ def _thread_count(threads):
     return threads
 
 
+def force_lanes(int lanes):
+    """Run every call that may use so many threads on exactly so many, however small it is; 0: as usual. For tests."""
+    global lrt_forced_lanes
+    lrt_forced_lanes = lanes
+
+
 cdef void _run_team(lrt_session *s, int lanes) noexcept nogil:
     cdef lrt_team team
     lrt_team_init(&team)

@@ -75,6 +75,7 @@ cdef extern from "lstm_rt.h" nogil:
 
 cdef extern from "_team.h" nogil:
     int LRT_OPENMP
+    int lrt_forced_lanes
     ctypedef struct lrt_team:
         int arrived
         int generation

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import lstm_rt
 from lstm_rt import Model
-from lstm_rt._core import _all_kernels
+from lstm_rt._core import _all_kernels, force_lanes
 from lstm_rt.format import dumps
 from lstm_rt.graph import Graph
 
@@ -92,13 +92,53 @@ def test_ragged_batch(graph):
         assert not y[row, n:].any()
 
 
-@pytest.mark.parametrize("batch", [1, 3, 8, 32])
+def on_lanes(lanes, call):
+    """The call on so many threads, however little work it is."""
+    force_lanes(lanes)
+    try:
+        return call()
+    finally:
+        force_lanes(0)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3, 8, 32])
 def test_threads(graph, batch):
     blob = dumps(graph)
     x = inputs_for(np.random.default_rng(1), graph, batch, 60)
-    one, two = Model(blob, threads=1)(*x), Model(blob, threads=2)(*x)
-    same(one, two)
-    same(one, Model(blob, threads=3)(*x))
+    one = Model(blob, threads=1)(*x)
+    for lanes in (2, 3):
+        same(one, on_lanes(lanes, lambda n=lanes: Model(blob, threads=n)(*x)))
+
+
+@given(
+    lengths=st.lists(st.integers(0, 25), min_size=1, max_size=20),
+    lanes=st.sampled_from([2, 3, 5]),
+    hidden=st.sampled_from([3, 16, 61, 130]),
+)
+@settings(max_examples=40, deadline=None)
+def test_ragged_batches_on_threads(lengths, lanes, hidden):
+    """Also rows without steps, at any place, and lanes without rows."""
+    g = every_op_graph(np.random.default_rng(4)) if hidden == 3 else streaming_graph(np.random.default_rng(0), hidden)
+    x = inputs_for(np.random.default_rng(1), g, len(lengths), 25)
+    of = {p.name: lengths for p in Model(dumps(g)).inputs[:1]}
+    one = Model(dumps(g), threads=1)(*x, lengths=of)
+    same(one, on_lanes(lanes, lambda: Model(dumps(g), threads=lanes)(*x, lengths=of)))
+
+
+@pytest.mark.parametrize("order", ["sorted", "reversed", "mixed"])
+def test_ragged_batch_of_one_axis(order):
+    """Each row as if it were alone, whatever the others still do."""
+    rng = np.random.default_rng(0)
+    model = Model(dumps(streaming_graph(rng)))
+    lengths = {"sorted": np.arange(40, 0, -1), "reversed": np.arange(1, 41), "mixed": rng.integers(0, 41, 40)}[order]
+    x = rng.uniform(-1, 1, (40, 40, 6)).astype(np.float32)
+    (y, h, _), state = model(x, lengths=lengths, return_state=True)
+    for row, n in enumerate(lengths):
+        (y1, h1, _), state1 = model(np.ascontiguousarray(x[row, :n]), return_state=True)
+        same(np.ascontiguousarray(y[row, :n]), y1)
+        same(h[row], h1)
+        for a, b in zip(itertools.chain(*state[:1], state[1:]), itertools.chain(*state1[:1], state1[1:]), strict=True):
+            same(np.ascontiguousarray(a[:, row]), b)
 
 
 @pytest.mark.parametrize(("op", "options"), VARIANTS, ids=lambda v: str(v))
@@ -109,15 +149,15 @@ def test_threads_sharing_panels(op, options, direction):
     g = recurrent_graph(rng, op, 5, 330, direction=direction, **options)
     x = inputs_for(rng, g, 1, 30)
     one = Model(dumps(g), threads=1)(*x)
-    for threads in (2, 3):
-        same(one, Model(dumps(g), threads=threads)(*x))
+    for lanes in (2, 3):
+        same(one, on_lanes(lanes, lambda n=lanes: Model(dumps(g), threads=n)(*x)))
 
 
-def streaming_graph(rng):
+def streaming_graph(rng, hidden=21):
     g = Graph()
     x = g.input("x", "seq", 6)
-    v, _, _ = g.recurrent("lstm", x, cell_weights(rng, "lstm", 6, 21), hidden_size=21)
-    v, h, _ = g.recurrent("gru", v, cell_weights(rng, "gru", 21, 10), hidden_size=10)
+    v, _, _ = g.recurrent("lstm", x, cell_weights(rng, "lstm", 6, hidden), hidden_size=hidden)
+    v, h, _ = g.recurrent("gru", v, cell_weights(rng, "gru", hidden, 10), hidden_size=10)
     v = g.binary("add", g.dense(v, cell_weights(rng, "rnn", 10, 6)["w_ih"], None, "tanh"), x)
     g.output(v, "y")
     g.output(h, "h")
