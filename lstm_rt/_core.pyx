@@ -129,7 +129,7 @@ cdef int _execute(lrt_session *s, const lrt_call_args *call, uint32_t most) noex
     cdef int lanes
     if e != LRT_OK:
         return e
-    lanes = lrt_team_lanes(s, call, most) if most > 1 else 1
+    lanes = lrt_team_lanes(s, most) if most > 1 else 1
     if lanes > 1:
         _run_team(s, lanes)
     else:

@@ -81,7 +81,7 @@ cdef extern from "_team.h" nogil:
         int generation
     void *lrt_aligned_alloc(size_t size)
     void lrt_aligned_free(void *p)
-    int lrt_team_lanes(const lrt_session *session, const lrt_call_args *call, uint32_t most)
+    int lrt_team_lanes(const lrt_session *session, uint32_t most)
     void lrt_team_done(int lanes)
     void lrt_team_init(lrt_team *team)
     void lrt_team_run(lrt_session *session, lrt_team *team)

@@ -101,11 +101,11 @@ static int64_t lrt_now(void)
 
 static int lrt_forced_lanes; /* for tests: not 0: so many, whatever the call */
 
-/* Threads for a call that may have `most`. */
-static int lrt_team_lanes(const lrt_session *session, const lrt_call_args *call, uint32_t most)
+/* Threads for a call, prepared, that may have `most`. */
+static int lrt_team_lanes(const lrt_session *session, uint32_t most)
 {
     lrt_burst *b = &lrt_recent;
-    uint32_t lanes = lrt_worthwhile_lanes(session, call, most, 1);
+    uint32_t lanes = lrt_worthwhile_lanes(session, most, 1);
     b->begun = 0;
     if (lrt_forced_lanes > 0)
         return (uint32_t)lrt_forced_lanes < most ? lrt_forced_lanes : (int)most;
@@ -114,7 +114,7 @@ static int lrt_team_lanes(const lrt_session *session, const lrt_call_args *call,
     b->begun = lrt_now();
     if (b->begun < b->ended || b->begun - b->ended > LRT_AWAKE_NS)
         b->busy = 0;
-    return (int)(b->busy >= LRT_CREDIT_NS ? lanes : lrt_worthwhile_lanes(session, call, most, 0));
+    return (int)(b->busy >= LRT_CREDIT_NS ? lanes : lrt_worthwhile_lanes(session, most, 0));
 }
 
 /* The call is over. Where it ran on several threads, they are awake now. */

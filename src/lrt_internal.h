@@ -128,9 +128,10 @@ struct lrt_session {
     lrt_value *values;
     void **buffers;    /* per value: storage inside the session, or NULL */
     lrt_view *views;   /* per value, set for each call; no data: nobody reads it */
-    float *pre;        /* input projections: [direction][step][row][panel order] */
+    uint32_t stages;   /* lanes that may each run a part of the layers, a pass apart: buffers hold so many passes */
+    float *pre;        /* input projections: [direction or stage][step][row][panel order] */
     size_t pre_direction, pre_floats;
-    float *extra;      /* r * h or unprojected h: [direction][row][stride] */
+    float *extra;      /* r * h or unprojected h: [direction or stage][row][stride] */
     size_t extra_direction;
     float **out_rows;  /* [lane][direction][row] */
     uint32_t *row_lists; /* likewise */

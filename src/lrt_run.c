@@ -16,6 +16,9 @@ typedef struct {
     uint32_t t0;                  /* first step of the pass */
     uint32_t steps[LRT_MAX_AXES]; /* steps of the pass */
     int last;                     /* the last pass */
+    int piped;                    /* runs a part of the layers alone, while other lanes run the others */
+    uint32_t place;               /* number among all lanes, for scratch of its own */
+    uint32_t slot;                /* which of several passes that buffers hold */
 } run;
 
 static uint32_t smaller(uint32_t a, uint32_t b) { return a < b ? a : b; }
@@ -34,14 +37,18 @@ static uint32_t value_steps(const run *r, uint32_t value)
     return v->kind == LRT_VEC ? 1 : r->steps[v->axis];
 }
 
+/* Steps of all rows that a buffer holds before those of this pass. */
+static size_t slot_of(const run *r) { return (size_t)r->slot * r->s->limits.batch * r->s->chunk; }
+
 /* Row n of a float value at the first step of the pass. */
 static float *row_of(const run *r, uint32_t value, uint32_t n)
 {
     const lrt_view *view = &r->s->views[value];
     const lrt_value *v = &r->s->values[value];
     float *row = (float *)view->data + (ptrdiff_t)n * view->row;
-    int internal = r->s->buffers[value] != NULL; /* holds one pass only */
-    return v->kind == LRT_VEC || internal ? row : row + (size_t)r->t0 * v->size;
+    if (v->kind == LRT_VEC)
+        return row;
+    return r->s->buffers[value] ? row + slot_of(r) * v->size : row + (size_t)r->t0 * v->size;
 }
 
 /* The same for ids, which are always inputs, and masks, which never are. */
@@ -53,7 +60,7 @@ static const int32_t *ids_of(const run *r, uint32_t value, uint32_t n)
 static unsigned char *mask_of(const run *r, uint32_t value, uint32_t n)
 {
     const lrt_view *view = &r->s->views[value];
-    return (unsigned char *)view->data + (ptrdiff_t)n * view->row;
+    return (unsigned char *)view->data + (ptrdiff_t)n * view->row + slot_of(r);
 }
 
 /* Steps of row n that lie in this pass, given the lengths of the axis. */
@@ -321,7 +328,7 @@ typedef struct {
     const lrt_node *n;
     lrt_recurrent *rec;
     lrt_direction *dir;
-    uint32_t d;
+    uint32_t d, place;    /* place: of scratch, by direction or stage */
     uint32_t n0, n1;      /* batch rows */
     uint32_t part, parts; /* of the panels; parts > 1: a barrier ends each phase of a step */
     uint32_t p0, p1;      /* panels of hidden units */
@@ -351,7 +358,7 @@ static uint32_t time_of(const part *j, uint32_t n, uint32_t s)
 static float *pre_at(const part *j, uint32_t s, uint32_t n)
 {
     const lrt_session *ses = j->r->s;
-    return ses->pre + j->d * ses->pre_direction + ((size_t)s * ses->batch + n) * j->pre_row;
+    return ses->pre + j->place * ses->pre_direction + ((size_t)s * ses->batch + n) * j->pre_row;
 }
 
 #define PAIRS 120 /* rows of a product that are gathered at a time */
@@ -523,7 +530,7 @@ static void aim(const part *j, lrt_step_args *a, uint32_t slot)
     a->backward = (int)(slot & 1u);
 }
 
-static float *scratch(const part *j) { return j->r->s->extra + j->d * j->r->s->extra_direction; }
+static float *scratch(const part *j) { return j->r->s->extra + j->place * j->r->s->extra_direction; }
 
 /* h = W_hr m for the part's share of the projected units (Sak et al. 2014). */
 static void project_h(const part *j)
@@ -655,7 +662,7 @@ static void run_direction(part *j)
     uint32_t steps = steps_to_run(j);
     uint32_t at_once = even_parts(steps, lrt_project_steps(ses->batch, j->pre_row));
     const int through = runs_through(j);
-    size_t list = (size_t)(2 * j->r->lane + j->d) * ses->limits.batch;
+    size_t list = (size_t)(2 * j->r->place + j->d) * ses->limits.batch;
     lrt_direction local = *j->dir; /* lanes count steps each for itself */
     j->dir = &local;
     j->fuse_input = fuses_input(j, steps);
@@ -772,6 +779,7 @@ static void run_recurrent(const run *r, const lrt_node *n, lrt_recurrent *rec)
     for (j.d = 0; j.d < rec->n_dir; j.d++) {
         int mine = mode == ALONE ? r->lane == 0 : mode == BY_DIRECTIONS ? r->lane == j.d : 1;
         j.dir = &rec->dir[j.d];
+        j.place = r->piped ? r->place : j.d;
         if (mine && j.n0 < j.n1)
             run_direction(&j);
     }
@@ -809,21 +817,78 @@ static enum mode choose_mode(const lrt_session *s, const lrt_recurrent *rec, uin
     return s->batch >= 2 * lanes ? BY_ROWS : ALONE;
 }
 
-uint32_t lrt_worthwhile_lanes(const lrt_session *s, const lrt_call_args *call, uint32_t most, int awake)
+/* Multiply-adds of a node for one step of one row. */
+static uint64_t node_work(const lrt_session *s, uint32_t i)
+{
+    const lrt_plan_node *p = &s->nodes[i];
+    uint64_t units;
+    if (p->rec)
+        return step_work(p->rec) + (uint64_t)lrt_gates(p->rec->op) * p->rec->hidden * p->rec->dir[0].w_ih.k;
+    units = s->values[p->node.out[0]].size;
+    return p->node.op == LRT_OP_DENSE ? units * s->values[p->node.in[0]].size : units;
+}
+
+/* A stage's share [*from, *to) of the nodes, of about equal work; returns its work, and all nodes' in *total. */
+static uint64_t stage_nodes(const lrt_session *s, uint32_t stage, uint32_t stages, uint32_t *from, uint32_t *to,
+                            uint64_t *total)
+{
+    const uint32_t n = s->model->n_nodes;
+    uint64_t before = 0, mine = 0;
+    *total = 0;
+    for (uint32_t i = 0; i < n; i++)
+        *total += node_work(s, i);
+    *from = *to = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        uint64_t work = node_work(s, i), at = (2 * before + work) * stages / (2 * *total + 1);
+        *from += at < stage;
+        *to += at <= stage;
+        mine += at == stage ? work : 0;
+        before += work;
+    }
+    return mine;
+}
+
+#define PIPE_PASSES 8u /* so few that they do not wait for each other often, so many that the ends cost little */
+#define PIPE_STEPS 12u /* of a pass, at least */
+
+/* Steps of a pass if the lanes run layers side by side, each a pass behind the one before; 0 if not. That
+ * is for layers too small to be shared. */
+static uint32_t pipe_pass(const lrt_session *s, uint32_t lanes)
+{
+    const uint32_t steps = s->steps[0], pass = (steps + PIPE_PASSES - 1) / PIPE_PASSES;
+    if (lanes == 1 || s->stages < lanes || steps < 4 * PIPE_STEPS)
+        return 0;
+    for (uint32_t i = 0; i < s->model->n_nodes; i++)
+        if (s->nodes[i].rec && choose_mode(s, s->nodes[i].rec, lanes) != ALONE)
+            return 0;
+    for (uint32_t stage = 0; stage < lanes; stage++) {
+        uint32_t from, to;
+        uint64_t total, work = stage_nodes(s, stage, lanes, &from, &to, &total);
+        if (work * 4 > total * 3)
+            return 0;
+    }
+    return smaller(pass > PIPE_STEPS ? pass : PIPE_STEPS, s->chunk);
+}
+
+/* Multiply-adds of the call that so many lanes share. */
+static uint64_t shared_work(const lrt_session *s, uint32_t lanes)
+{
+    const int piped = pipe_pass(s, lanes) != 0;
+    uint64_t shared = 0;
+    for (uint32_t i = 0; i < s->model->n_nodes; i++) {
+        const lrt_recurrent *rec = s->nodes[i].rec;
+        if (rec && (piped || choose_mode(s, rec, lanes) != ALONE))
+            shared += step_work(rec) * rec->n_dir * s->batch * s->steps[s->values[s->nodes[i].node.in[0]].axis];
+    }
+    return shared;
+}
+
+uint32_t lrt_worthwhile_lanes(const lrt_session *s, uint32_t most, int awake)
 {
     const uint64_t enough = awake ? AWAKE_WORK : ASLEEP_WORK;
     uint32_t lanes = smaller(most, s->limits.lanes);
     for (; lanes > 1; lanes--) {
-        uint64_t shared = 0;
-        for (uint32_t i = 0; i < s->model->n_nodes; i++) {
-            const lrt_recurrent *rec = s->nodes[i].rec;
-            uint32_t axis;
-            if (!rec || choose_mode(s, rec, lanes) == ALONE)
-                continue;
-            axis = s->values[s->nodes[i].node.in[0]].axis;
-            shared += step_work(rec) * rec->n_dir * call->batch * call->steps[axis];
-        }
-        if (shared >= enough / 2 * lanes)
+        if (shared_work(s, lanes) >= enough / 2 * lanes)
             return lanes;
     }
     return 1;
@@ -870,15 +935,44 @@ static void run_pass(run *r)
     }
 }
 
+/* Each lane runs its stage of the nodes, on the pass that the stage before it has just done. */
+static void run_pipe(const run *r, uint32_t pass)
+{
+    const uint32_t steps = r->s->steps[0], passes = (steps + pass - 1) / pass;
+    run mine = *r;
+    uint32_t from, to;
+    uint64_t total;
+    stage_nodes(r->s, r->lane, r->lanes, &from, &to, &total);
+    mine.piped = 1;
+    mine.lane = 0;
+    mine.lanes = 1;
+    for (uint32_t wave = 0; wave < passes + r->lanes - 1; wave++) {
+        uint32_t p = wave - r->lane;
+        if (wave >= r->lane && p < passes) {
+            mine.t0 = p * pass;
+            mine.steps[0] = smaller(pass, steps - mine.t0);
+            mine.last = p == passes - 1;
+            mine.slot = p % r->s->stages;
+            for (uint32_t i = from; i < to; i++)
+                run_node(&mine, &r->s->nodes[i]);
+        }
+        lane_barrier(r);
+    }
+}
+
 void lrt_run(lrt_session *s, uint32_t lane, uint32_t lanes, lrt_barrier *barrier, void *context)
 {
     run r;
     memset(&r, 0, sizeof r);
     r.s = s;
-    r.lane = lane;
+    r.lane = r.place = lane;
     r.lanes = lanes;
     r.barrier = barrier;
     r.context = context;
+    if (pipe_pass(s, lanes)) {
+        run_pipe(&r, pipe_pass(s, lanes));
+        return;
+    }
     do {
         r.last = 1;
         for (uint32_t a = 0; a < s->model->n_axes; a++) {

@@ -76,12 +76,25 @@ static int is_read(const lrt_model *m, uint32_t value)
     return 0;
 }
 
-static uint64_t value_rows(const lrt_model *m, const lrt_limits *limits, const lrt_value *v)
+/* Lanes that can each run a part of the layers: of models that run in passes, one for each recurrent layer. */
+static uint32_t stages_of(const lrt_model *m, const lrt_limits *limits)
+{
+    uint32_t layers = 0;
+    lrt_node n;
+    for (uint32_t i = 0; i < m->n_nodes && chunk_of(m, limits); i++) {
+        lrt_read_node(m, i, &n);
+        layers += lrt_is_recurrent(n.op) ? 1 : 0;
+    }
+    layers = layers < limits->lanes ? layers : limits->lanes;
+    return layers ? layers : 1;
+}
+
+static uint64_t value_rows(arena *a, const lrt_model *m, const lrt_limits *limits, const lrt_value *v)
 {
     uint32_t chunk = chunk_of(m, limits);
     if (v->kind == LRT_VEC)
         return limits->batch;
-    return (uint64_t)limits->batch * (chunk ? chunk : limits->steps[v->axis]);
+    return times(a, (uint64_t)limits->batch * (chunk ? chunk : limits->steps[v->axis]), stages_of(m, limits));
 }
 
 static void *value_buffer(arena *a, const lrt_model *m, const lrt_limits *limits, uint32_t i, const lrt_value *v)
@@ -89,8 +102,8 @@ static void *value_buffer(arena *a, const lrt_model *m, const lrt_limits *limits
     if (i < m->n_inputs || is_output(m, i) || !is_read(m, i))
         return NULL;
     if (v->kind == LRT_MASK)
-        return take(a, value_rows(m, limits, v), 1);
-    return take_floats(a, value_rows(m, limits, v), v->size);
+        return take(a, value_rows(a, m, limits, v), 1);
+    return take_floats(a, value_rows(a, m, limits, v), v->size);
 }
 
 static lrt_matrix matrix(const lrt_model *m, uint32_t tensor, uint32_t gates, uint32_t units, uint32_t k)
@@ -212,6 +225,8 @@ static void lay_out(arena *a, lrt_session *s, const lrt_model *m, const lrt_limi
             s->nodes[i].rec = place;
         }
     }
+    at->stages = stages_of(m, limits);
+    need.n_dir = need.n_dir < at->stages ? at->stages : need.n_dir;
     at->pre_direction = (size_t)((need.pre + LRT_PANEL - 1) / LRT_PANEL * LRT_PANEL);
     at->pre_floats = need.n_dir * at->pre_direction + LRT_OVERREAD;
     at->pre = take_floats(a, at->pre_floats, 1);

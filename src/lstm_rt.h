@@ -157,8 +157,7 @@ int lrt_call(lrt_session *session, const lrt_call_args *call);
  * are awake, that is, spinning for work, or if they have to be woken, which takes tens of microseconds. */
 typedef void lrt_barrier(void *context);
 int lrt_prepare(lrt_session *session, const lrt_call_args *call);
-uint32_t lrt_worthwhile_lanes(const lrt_session *session, const lrt_call_args *call, uint32_t most,
-                              int awake);
+uint32_t lrt_worthwhile_lanes(const lrt_session *session, uint32_t most, int awake);
 void lrt_run(lrt_session *session, uint32_t lane, uint32_t lanes, lrt_barrier *barrier, void *context);
 
 /* State: one slot per h or c of a recurrent layer without explicit initial states, in the order of

@@ -125,6 +125,37 @@ def test_ragged_batches_on_threads(lengths, lanes, hidden):
     same(one, on_lanes(lanes, lambda: Model(dumps(g), threads=lanes)(*x, lengths=of)))
 
 
+def stacked_graph(rng):
+    """Layers that lanes can run a pass apart: a mask, a skip over several layers, vectors at the end."""
+    g = Graph()
+    x = g.input("x", "seq", 6)
+    mask = g.mask_values(x, 0.0)
+    a, _, _ = g.recurrent("lstm", x, cell_weights(rng, "lstm", 6, 9, proj=5), hidden_size=9, mask=mask)
+    b, h, _ = g.recurrent("gru", a, cell_weights(rng, "gru", 5, 7), hidden_size=7, reset_after=False)
+    c, _, cell = g.recurrent("lstm", g.concat(b, x), cell_weights(rng, "lstm", 13, 6), hidden_size=6, mask=mask)
+    y = g.dense(g.concat(c, a, x), cell_weights(rng, "rnn", 17, 4)["w_ih"], None, "tanh")
+    g.output(y, "y")
+    g.output(g.dense(g.concat(h, cell, g.select(y)), cell_weights(rng, "rnn", 17, 3)["w_ih"], None), "z")
+    return g
+
+
+@pytest.mark.parametrize("steps", [47, 48, 97, 500, 1700])
+@pytest.mark.parametrize("lanes", [2, 3, 4])
+@pytest.mark.parametrize("batch", [1, 2, 5])
+def test_layers_side_by_side(steps, lanes, batch):
+    """Stages a pass apart, with lengths, as a stream and in one call."""
+    g = stacked_graph(np.random.default_rng(0))
+    x = inputs_for(np.random.default_rng(1), g, batch, steps)
+    lengths = np.random.default_rng(2).integers(0, steps + 1, batch)
+    model, one = Model(dumps(g), threads=lanes), Model(dumps(g), threads=1)
+    same(one(*x), on_lanes(lanes, lambda: model(*x)))
+    same(one(*x, lengths=lengths), on_lanes(lanes, lambda: model(*x, lengths=lengths)))
+    stream, alone = model.stream(batch), one.stream(batch)
+    for part in np.array_split(x[0], 2, axis=1):
+        part = np.ascontiguousarray(part)
+        same(alone.feed(part), on_lanes(lanes, lambda p=part: stream.feed(p)))
+
+
 @pytest.mark.parametrize("order", ["sorted", "reversed", "mixed"])
 def test_ragged_batch_of_one_axis(order):
     """Each row as if it were alone, whatever the others still do."""
