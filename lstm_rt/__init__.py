@@ -10,10 +10,7 @@ Models are converted with the command ``lstm-rt convert`` or ``lstm_rt_tools``, 
 arrays with :func:`LSTM`, :func:`GRU` and :func:`RNN`.
 """
 
-from ._openmp import load_quietly
-
-load_quietly()
-
+from . import _openmp as _openmp  # before all that needs the extension
 from ._core import Model, Port, Stream, StreamGroup, kernels, load
 from ._version import __version__
 from .cells import GRU, LSTM, RNN

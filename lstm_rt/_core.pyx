@@ -756,7 +756,7 @@ cdef class Model:
     @property
     def can_stream(self):
         """Can the model run step by step?"""
-        return bool(lrt_model_streams(&self.m))
+        return bool(lrt_model_streams(&self.m)) and not any([p.kind == "lengths" for p in self.inputs])
 
     @property
     def nbytes(self):

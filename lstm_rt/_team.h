@@ -1,7 +1,7 @@
 /* What Cython needs beside the core: aligned memory, and a team of threads for one call. On Linux,
  * _GNU_SOURCE must be defined, as Python.h does.
  *
- * The only place that knows OpenMP, so that a build without it still works. */
+ * With _openmp.py, which loads its runtime, the only place that knows OpenMP: a build without it works. */
 #ifndef LRT_TEAM_H
 #define LRT_TEAM_H
 

@@ -24,7 +24,9 @@
 #else
 #define LRT_UNROLL_K
 #endif
-#if defined(__clang__)
+#if defined(LRT_NO_UNROLL)
+#define LRT_UNROLL
+#elif defined(__clang__)
 #define LRT_UNROLL _Pragma("clang loop unroll(full)")
 #elif defined(__GNUC__)
 #define LRT_UNROLL _Pragma("GCC unroll 16")
@@ -887,6 +889,7 @@ static LRT_INLINE void fused_group(const lrt_step_args *a, const row_group *g, c
         default: break;                                                                      \
         }                                                                                    \
     }
+typedef char all_groups_are_cases[(ROW_PANELS(3) <= 2 && ROW_PANELS(4) <= 2) || LRT_SIDE == 1 ? 1 : -1];
 FUSED_CELL(lstm_plain, 4)
 FUSED_CELL(gru_plain, 3)
 
