@@ -795,21 +795,18 @@ static LRT_INLINE void rnn_gates(const lrt_step_args *a, const gate_at *at, cons
 
 /* -- one step ------------------------------------------------------------------------------------- */
 
-/* Appends the vectors of one panel of one row to n others. */
-static LRT_INLINE unsigned add_panel(gate_at *at, const unsigned n, uint32_t row, uint32_t unit, const unsigned width,
-                                     const float *z, const uint32_t pre_gates)
+/* Vector v of one panel of one row. */
+static LRT_INLINE gate_at vector_at(uint32_t row, uint32_t unit, uint32_t width, unsigned v, const float *z,
+                                    const uint32_t pre_gates)
 {
-    const unsigned vectors = (width + VL - 1) / VL;
-    LRT_UNROLL for (unsigned v = 0; v < vectors; v++) {
-        gate_at *to = &at[n + v];
-        to->row = row;
-        to->unit = unit + v * VL;
-        to->lanes = width >= VL ? VL : width;
-        to->width = width;
-        to->z = z + v * VL;
-        to->pre = (size_t)unit * pre_gates + v * VL;
-    }
-    return n + vectors;
+    gate_at at;
+    at.row = row;
+    at.unit = unit + v * VL;
+    at.lanes = VL <= 4 || width >= VL ? VL : width;
+    at.width = width;
+    at.z = z + v * VL;
+    at.pre = (size_t)unit * pre_gates + v * VL;
+    return at;
 }
 
 /* The gates of `all` vectors, as many side by side as there are registers for. */
@@ -820,31 +817,44 @@ static LRT_INLINE void gates_side_by_side(const lrt_step_args *a, const gate_at 
         gates(a, at + j, all - j < side ? all - j : side);
 }
 
-/* One panel of nr rows whose products are z_row floats apart. */
+/* One panel of nr rows whose products are z_row floats apart: a vector at a time, or vectors of several
+ * rows side by side. */
 static LRT_INLINE void rows_of_width(const lrt_step_args *a, const uint32_t *row, unsigned nr, uint32_t unit,
-                                     const unsigned width, const float *z, size_t z_row, const uint32_t pre_gates,
+                                     const uint32_t width, const float *z, size_t z_row, const uint32_t pre_gates,
                                      gate_fn *gates, const unsigned side)
 {
     const unsigned vectors = (width + VL - 1) / VL, together = side > vectors ? side / vectors : 1;
     gate_at at[MAX_SIDE];
     unsigned r = 0;
+    if (side == 1) {
+        for (; r < nr; r++)
+            for (unsigned v = 0; v < vectors; v++) {
+                at[0] = vector_at(row[r], unit, width, v, z + r * z_row, pre_gates);
+                gates(a, at, 1);
+            }
+        return;
+    }
     for (; r + together <= nr; r += together) {
-        LRT_UNROLL for (unsigned i = 0; i < together; i++)
-            add_panel(at, i * vectors, row[r + i], unit, width, z + (r + i) * z_row, pre_gates);
+        LRT_UNROLL for (unsigned i = 0; i < together * vectors; i++)
+            at[i] = vector_at(row[r + i / vectors], unit, width, i % vectors, z + (r + i / vectors) * z_row, pre_gates);
         gates_side_by_side(a, at, together * vectors, side, gates);
     }
     for (; together > 1 && r < nr; r++) {
-        add_panel(at, 0, row[r], unit, width, z + r * z_row, pre_gates);
+        LRT_UNROLL for (unsigned v = 0; v < vectors; v++)
+            at[v] = vector_at(row[r], unit, width, v, z + r * z_row, pre_gates);
         gates_side_by_side(a, at, vectors, side, gates);
     }
 }
 
-/* Panels have three widths: as constants, each case is free of branches. */
+/* Panels have three widths, at least 4: with wider vectors than that, constants make each case free of
+ * branches. */
 static LRT_INLINE void panel_gates(const lrt_step_args *a, const uint32_t *row, unsigned nr, uint32_t unit,
                                    uint32_t width, const float *z, size_t z_row, const uint32_t pre_gates,
                                    gate_fn *gates, const unsigned side)
 {
-    if (width == LRT_PANEL)
+    if (side == 1 && VL <= 4)
+        rows_of_width(a, row, nr, unit, width, z, z_row, pre_gates, gates, 1);
+    else if (width == LRT_PANEL)
         rows_of_width(a, row, nr, unit, LRT_PANEL, z, z_row, pre_gates, gates, side);
     else if (width == 8)
         rows_of_width(a, row, nr, unit, 8, z, z_row, pre_gates, gates, side);
@@ -866,7 +876,8 @@ static LRT_INLINE void fused_group(const lrt_step_args *a, const row_group *g, c
     LRT_UNROLL for (unsigned i = 0; i < 4; i++) {
         if (!panels[i])
             continue;
-        n = add_panel(at, n, a->row[0], g->unit + unit, width[i], z + unit * n_gates, n_gates);
+        LRT_UNROLL for (unsigned v = 0; v < (width[i] + VL - 1) / VL; v++)
+            at[n++] = vector_at(a->row[0], g->unit + unit, width[i], v, z + unit * n_gates, n_gates);
         unit += width[i];
     }
     gates_side_by_side(a, at, n, LRT_SIDE, gates);
