@@ -666,11 +666,13 @@ static void run_direction(part *j)
     lrt_direction local = *j->dir; /* lanes count steps each for itself */
     j->dir = &local;
     j->fuse_input = fuses_input(j, steps);
-    if (j->fuse_input)
-        at_once = steps;
     j->row = ses->row_lists + list;
     j->out = ses->out_rows + list;
     fixed_args(j);
+    if (j->fuse_input) { /* nothing is computed ahead */
+        at_once = steps;
+        j->first.pre_step = 0;
+    }
     for (uint32_t s0 = 0; s0 < steps; s0 += at_once) {
         uint32_t count = smaller(at_once, steps - s0);
         if (!j->fuse_input)
@@ -855,7 +857,7 @@ static uint64_t stage_nodes(const lrt_session *s, uint32_t stage, uint32_t stage
  * is for layers too small to be shared. */
 static uint32_t pipe_pass(const lrt_session *s, uint32_t lanes)
 {
-    const uint32_t steps = s->steps[0], pass = (steps + PIPE_PASSES - 1) / PIPE_PASSES;
+    const uint32_t steps = s->steps[0], pass = steps / PIPE_PASSES + (steps % PIPE_PASSES != 0);
     if (lanes == 1 || s->stages < lanes || steps < 4 * PIPE_STEPS)
         return 0;
     for (uint32_t i = 0; i < s->model->n_nodes; i++)
@@ -938,7 +940,7 @@ static void run_pass(run *r)
 /* Each lane runs its stage of the nodes, on the pass that the stage before it has just done. */
 static void run_pipe(const run *r, uint32_t pass)
 {
-    const uint32_t steps = r->s->steps[0], passes = (steps + pass - 1) / pass;
+    const uint32_t steps = r->s->steps[0], passes = steps / pass + (steps % pass != 0);
     run mine = *r;
     uint32_t from, to;
     uint64_t total;
