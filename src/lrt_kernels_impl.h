@@ -577,8 +577,8 @@ static void linear_row(const lrt_linear_args *a)
     }
 }
 
-/* The rows of one group of panels, from x and y on where they follow each other. */
-static void linear_group(const lrt_linear_args *a, const panel_group *g, const float *x, float *y)
+/* One group of panels of the rows, those of an outer round where they are not listed. */
+static void linear_group(const lrt_linear_args *a, const panel_group *g, ptrdiff_t outer)
 {
     LRT_ALIGNED float buf[LRT_BLOCK_R * TILE_ROW];
     const lrt_matrix *m = &a->m;
@@ -594,8 +594,8 @@ static void linear_group(const lrt_linear_args *a, const panel_group *g, const f
         unsigned nr = block_rows(a->rows - r);
         float *to[LRT_BLOCK_R];
         for (unsigned i = 0; i < nr; i++) {
-            t.x[i] = a->x_at ? a->x_at[r + i] : x + (ptrdiff_t)(r + i) * a->x_row;
-            to[i] = (a->y_at ? a->y_at[r + i] : y + (ptrdiff_t)(r + i) * a->y_row) + first;
+            t.x[i] = a->x_at ? a->x_at[r + i] : a->x + outer * a->x_outer + (ptrdiff_t)(r + i) * a->x_row;
+            to[i] = (a->y_at ? a->y_at[r + i] : a->y + outer * a->y_outer + (ptrdiff_t)(r + i) * a->y_row) + first;
             t.y[i] = direct ? to[i] : buf + i * TILE_ROW;
             t.init[i] = bias;
         }
@@ -616,7 +616,7 @@ static void linear(const lrt_linear_args *a)
     for (uint32_t p = a->p0; p < a->p1; p += g.panels) {
         g = next_group(&a->m, p, a->p1);
         for (ptrdiff_t o = 0; o <= (ptrdiff_t)a->outer; o++)
-            linear_group(a, &g, a->x + o * a->x_outer, a->y + o * a->y_outer);
+            linear_group(a, &g, o);
     }
 }
 
@@ -945,7 +945,7 @@ static LRT_INLINE void run_group(const lrt_step_args *a, const row_group *g, con
     row_args product;
     product.n = 0;
     if (from_pre && a->x) {
-        product.init = a->bias_in + first;
+        product.init = a->bias_in ? a->bias_in + first : zeros;
         add_product(&product, &a->w_in, g->unit, a->x);
     } else {
         product.init = init_of(a, from_pre, a->row[0]) + first;

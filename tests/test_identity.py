@@ -80,6 +80,22 @@ def test_batch(graph):
             same(part, tuple(np.ascontiguousarray(y[start : start + size]) for y in whole))
 
 
+@pytest.mark.parametrize("op", ["lstm", "rnn"])
+@pytest.mark.parametrize("kernels", FUSED)
+@pytest.mark.parametrize("inputs", [1, 9])
+def test_without_bias(op, kernels, inputs):
+    """A file may leave the bias out, which this writer never does; also in steps that make the input product."""
+    g = recurrent_graph(np.random.default_rng(0), op, inputs, 45, bias=False)
+    none = 0xFFFFFFFF
+    with_zeros, without = (np.array([0, bias, 2, none, none, none], "<u4").tobytes() for bias in (1, none))
+    blob = dumps(g)
+    assert blob.count(with_zeros) == 1
+    model, bare = Model(blob, kernels=kernels), Model(blob.replace(with_zeros, without), kernels=kernels)
+    (x,) = inputs_for(np.random.default_rng(1), g, 3, 20)
+    for part in (x, x[:1], x[:1, :1], x[:, :1]):
+        same(bare(part.copy()), model(part.copy()))
+
+
 def test_ragged_batch(graph):
     model = Model(dumps(graph))
     (x,) = inputs_for(np.random.default_rng(1), graph, 9, 20)
