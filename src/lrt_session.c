@@ -81,7 +81,7 @@ static uint32_t stages_of(const lrt_model *m, const lrt_limits *limits)
 {
     uint32_t layers = 0;
     lrt_node n;
-    for (uint32_t i = 0; i < m->n_nodes && chunk_of(m, limits); i++) {
+    for (uint32_t i = 0; i < m->n_nodes && (m->flags & LRT_FLAG_CAUSAL); i++) {
         lrt_read_node(m, i, &n);
         layers += lrt_is_recurrent(n.op) ? 1 : 0;
     }
@@ -89,21 +89,22 @@ static uint32_t stages_of(const lrt_model *m, const lrt_limits *limits)
     return layers ? layers : 1;
 }
 
-static uint64_t value_rows(arena *a, const lrt_model *m, const lrt_limits *limits, const lrt_value *v)
+static uint64_t value_rows(arena *a, const lrt_model *m, const lrt_limits *limits, uint32_t stages, const lrt_value *v)
 {
     uint32_t chunk = chunk_of(m, limits);
     if (v->kind == LRT_VEC)
         return limits->batch;
-    return times(a, (uint64_t)limits->batch * (chunk ? chunk : limits->steps[v->axis]), stages_of(m, limits));
+    return times(a, (uint64_t)limits->batch * (chunk ? chunk : limits->steps[v->axis]), stages);
 }
 
-static void *value_buffer(arena *a, const lrt_model *m, const lrt_limits *limits, uint32_t i, const lrt_value *v)
+static void *value_buffer(arena *a, const lrt_model *m, const lrt_limits *limits, uint32_t stages, uint32_t i,
+                          const lrt_value *v)
 {
     if (i < m->n_inputs || is_output(m, i) || !is_read(m, i))
         return NULL;
     if (v->kind == LRT_MASK)
-        return take(a, value_rows(a, m, limits, v), 1);
-    return take_floats(a, value_rows(a, m, limits, v), v->size);
+        return take(a, value_rows(a, m, limits, stages, v), 1);
+    return take_floats(a, value_rows(a, m, limits, stages, v), v->size);
 }
 
 static lrt_matrix matrix(const lrt_model *m, uint32_t tensor, uint32_t gates, uint32_t units, uint32_t k)
@@ -197,13 +198,14 @@ static void lay_out(arena *a, lrt_session *s, const lrt_model *m, const lrt_limi
     if (!s)
         at = &dummy;
     memset(at, 0, sizeof *at);
+    at->stages = stages_of(m, limits);
     at->nodes = (lrt_plan_node *)take(a, m->n_nodes, sizeof *at->nodes);
     at->values = (lrt_value *)take(a, m->n_values, sizeof *at->values);
     at->buffers = (void **)take(a, m->n_values, sizeof *at->buffers);
     at->views = (lrt_view *)take(a, m->n_values, sizeof *at->views);
     for (uint32_t i = 0; i < m->n_values; i++) {
         lrt_value v = lrt_read_value(m, i);
-        void *buffer = value_buffer(a, m, limits, i, &v);
+        void *buffer = value_buffer(a, m, limits, at->stages, i, &v);
         if (s) {
             s->values[i] = v;
             s->buffers[i] = buffer;
@@ -225,7 +227,6 @@ static void lay_out(arena *a, lrt_session *s, const lrt_model *m, const lrt_limi
             s->nodes[i].rec = place;
         }
     }
-    at->stages = stages_of(m, limits);
     need.n_dir = need.n_dir < at->stages ? at->stages : need.n_dir;
     at->pre_direction = (size_t)((need.pre + LRT_PANEL - 1) / LRT_PANEL * LRT_PANEL);
     at->pre_floats = need.n_dir * at->pre_direction + LRT_OVERREAD;
