@@ -1,12 +1,11 @@
 """Builds one extension that holds the kernels of every instruction set of its architecture.
 
-Each table is compiled into an archive of its own with its own flags; the extension links them all
-and chooses at run time. Environment: LSTM_RT_NO_OPENMP=1 builds without OpenMP, LSTM_RT_SANITIZE=1
-with ASan and UBSan, LSTM_RT_WERROR=1 makes warnings errors.
+The core is compiled into an archive with the flags of src/cflags.txt; what an instruction set needs beside stands in
+its source. The extension links it and chooses a table at run time. Environment: LSTM_RT_NO_OPENMP=1 builds without
+OpenMP, LSTM_RT_SANITIZE=1 with ASan and UBSan, LSTM_RT_WERROR=1 makes warnings errors.
 """
 
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -18,29 +17,14 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow"]
-# Contraction would change results from one compiler to the next. Errno and traps are not used.
-CFLAGS = ["-std=gnu99", "-O2", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-g0", *WARNINGS]
-HEADERS = sorted(map(str, Path("src").glob("*.h")))
-SOURCES = [*HEADERS, *sorted(map(str, Path("src").glob("*.c")))]
+CFLAGS = [*Path("src/cflags.txt").read_text().split(), "-g0", *WARNINGS]
+FOLDERS = [Path("src"), Path("src/ops"), Path("src/kernels")]
+HEADERS = ["src/cflags.txt", *sorted(str(p) for folder in FOLDERS for p in folder.glob("*.h"))]
+SOURCES = sorted(str(p) for folder in FOLDERS for p in folder.glob("*.c"))
 
 
 def flag(name):
     return os.environ.get(name, "") not in ("", "0")
-
-
-def architecture():
-    """Kernel sources and flags beside the portable ones, and the macro that announces them."""
-    machine = platform.machine().lower()
-    if machine in ("x86_64", "amd64"):
-        kernels = {
-            "avx512": ["-O3", "-mavx512f", "-mfma", "-mprefer-vector-width=512"],
-            "avx2": ["-O3", "-mavx2", "-mfma"],
-            "nofma": [],
-        }
-        return kernels, [("LRT_HAVE_X86_KERNELS", "1")]
-    if machine in ("aarch64", "arm64"):
-        return {"neon": ["-O3"]}, [("LRT_HAVE_NEON_KERNELS", "1")]
-    return {}, []
 
 
 def works(compiler, source, flags):
@@ -73,37 +57,26 @@ class BuildExt(build_ext):
 
 
 def main():
-    kernels, macros = architecture()
     extra = ["-Werror"] if flag("LSTM_RT_WERROR") else []
     link = []
     if flag("LSTM_RT_SANITIZE"):
-        sanitize = ["-DLRT_NO_UNROLL", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-g"]
+        sanitize = ["-DLRT_INSTRUMENTED", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-g"]
         extra += sanitize
         link += sanitize
     strip = ["-Wl,--strip-all"] if sys.platform.startswith("linux") else []
-    common = ["src/lrt_model.c", "src/lrt_session.c", "src/lrt_run.c", "src/lrt_cpu.c", "src/lrt_dispatch.c"]
-
-    def archive(sources, flags):
-        return {"sources": sources, "cflags": [*CFLAGS, *flags, *extra], "obj_deps": {"": HEADERS},
-                "include_dirs": ["src"], "macros": macros}
-
-    # The linker resolves from left to right: what needs others comes first.
-    libraries = [("lrt_core", archive(common, []))]
-    for name, flags in kernels.items():
-        libraries.append((f"lrt_{name}", archive([f"src/lrt_kernels_{name}.c"], flags)))
-    libraries.append(("lrt_portable", archive(["src/lrt_kernels_portable.c"], [])))
+    core = {"sources": SOURCES, "cflags": [*CFLAGS, *extra], "obj_deps": {"": HEADERS}, "include_dirs": ["src"]}
     extension = Extension(
         "lstm_rt._core",
         ["lstm_rt/_core.pyx"],
         include_dirs=["src", "lstm_rt", numpy.get_include()],
-        libraries=[name for name, _ in libraries] + ["lrt_core", "m"],
+        libraries=["lrt_core", "m"],
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
         extra_compile_args=["-O2", "-g0", *extra],
         extra_link_args=link or strip,
-        depends=["lstm_rt/_streams.pxi", "lstm_rt/_team.h", *SOURCES],
+        depends=["lstm_rt/_streams.pxi", "lstm_rt/_team.h", *HEADERS, *SOURCES],
     )
     modules = cythonize([extension], compiler_directives={"language_level": 3})
-    setup(libraries=libraries, ext_modules=modules, cmdclass={"build_ext": BuildExt})
+    setup(libraries=[("lrt_core", core)], ext_modules=modules, cmdclass={"build_ext": BuildExt})
 
 
 main()

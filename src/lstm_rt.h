@@ -21,7 +21,8 @@
 extern "C" {
 #endif
 
-#define LRT_FORMAT_VERSION 1u
+#define LRT_FIRST_VERSION 1u  /* format versions that this runtime reads: from here */
+#define LRT_FORMAT_VERSION 1u /* to here */
 #define LRT_MAX_AXES 8   /* time axes of a model */
 #define LRT_ALIGN 64     /* of blobs and session memory; 16 is enough on CPUs without 64-byte lines */
 
@@ -49,6 +50,7 @@ typedef enum {
     LRT_E_STRING = 17,      /* a name lies outside the table of names */
     LRT_E_SELFTEST = 18,    /* the self-test record is wrong */
     LRT_E_CHECKSUM = 19,    /* the checksum does not match (lrt_model_check only) */
+    LRT_E_OP_LEFT_OUT = 20, /* an op that this build leaves out (LRT_WITH_...): lrt_refused_op names it */
     /* A call is wrong. */
     LRT_E_ARGUMENT = 32,  /* a NULL or out-of-range argument */
     LRT_E_MEMORY = 33,    /* session memory is too small or not aligned to LRT_ALIGN */
@@ -95,6 +97,9 @@ typedef struct {
 /* Validates `size` bytes at `blob`, all of them but weights and checksum, and opens them in place.
  * The blob must stay valid and unchanged while the model is used, and be aligned to LRT_ALIGN. */
 int lrt_model_open(lrt_model *model, const void *blob, size_t size);
+
+/* After LRT_E_OP_LEFT_OUT: the name of the first op of the blob that this build does not have. Else NULL. */
+const char *lrt_refused_op(const void *blob, size_t size);
 
 /* LRT_OK or LRT_E_CHECKSUM: reads the whole blob. */
 int lrt_model_check(const lrt_model *model);

@@ -1,15 +1,8 @@
 # What the builds of the core for its tests (c/) and the fuzzer (fuzz/) share.
 
-STRICT := -std=gnu99 -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror
-NUMERIC := -ffp-contract=off -fno-math-errno -fno-trapping-math
+STRICT := -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror
+CORE_FLAGS := $(shell cat $(SRC)/cflags.txt) -I$(SRC)
+CORE := $(notdir $(basename $(wildcard $(SRC)/*.c $(SRC)/ops/*.c $(SRC)/kernels/*.c)))
+HEADERS := $(wildcard $(SRC)/*.h $(SRC)/ops/*.h $(SRC)/kernels/*.h) $(SRC)/cflags.txt
 
-MACHINE := $(shell uname -m)
-ifneq ($(filter x86_64 amd64,$(MACHINE)),)
-ISAS := avx2 avx512 nofma
-MACROS := -DLRT_HAVE_X86_KERNELS=1
-else ifneq ($(filter aarch64 arm64,$(MACHINE)),)
-ISAS := neon
-MACROS := -DLRT_HAVE_NEON_KERNELS=1
-endif
-
-CORE := lrt_model lrt_session lrt_run lrt_cpu lrt_dispatch
+vpath lrt_%.c $(SRC) $(SRC)/ops $(SRC)/kernels

@@ -2,7 +2,7 @@
 #include "blobs.h"
 
 #include "check.h"
-#include "lrt_internal.h"
+#include "ops/lrt_recurrent.h"
 
 typedef struct {
     const layer_spec *spec;
@@ -38,7 +38,7 @@ typedef struct {
 /* The tensors of one direction, in the order of the format; absent ones have no gates. */
 static void direction_shapes(const layer_spec *s, shape *t)
 {
-    uint32_t gates = lrt_gates((enum lrt_op)s->op), h = s->proj ? s->proj : s->hidden;
+    uint32_t gates = lrt_gates(s->op), h = s->proj ? s->proj : s->hidden;
     uint32_t hh = s->op == LRT_OP_GRU && !(s->flags & LRT_RESET_AFTER) ? 2 : gates;
     const shape absent = {LRT_PLAIN, 0, 0, 0};
     for (unsigned i = 0; i < LRT_W_COUNT; i++)
@@ -49,11 +49,11 @@ static void direction_shapes(const layer_spec *s, shape *t)
     if (s->op == LRT_OP_GRU)
         t[LRT_W_BIAS_HH] = (shape){LRT_PANELS, hh, s->hidden, 1};
     if (hh == 2) {
-        t[LRT_W_EXTRA] = (shape){LRT_PANELS, 1, s->hidden, s->hidden};
-        t[LRT_W_EXTRA2] = (shape){LRT_PANELS, 1, s->hidden, 1};
+        t[LRT_W_SECOND] = (shape){LRT_PANELS, 1, s->hidden, s->hidden};
+        t[LRT_W_BIAS_SECOND] = (shape){LRT_PANELS, 1, s->hidden, 1};
     }
     if (s->proj)
-        t[LRT_W_EXTRA] = (shape){LRT_PANELS, 1, s->proj, s->hidden};
+        t[LRT_W_SECOND] = (shape){LRT_PANELS, 1, s->proj, s->hidden};
 }
 
 static void put_node(writer *w, uint32_t op, const uint32_t *in, uint32_t n_in, uint32_t n_out, uint32_t first_out,

@@ -3,7 +3,7 @@
 #define CASES_H
 
 #include "check.h"
-#include "lrt_internal.h"
+#include "ops/lrt_recurrent.h"
 #include "lstm_rt.h"
 
 typedef struct {

@@ -1,4 +1,11 @@
-#include "lrt_vec_avx2.h"
+#include "kernels/lrt_isa.h"
+
+#ifdef LRT_X86_TABLES
+LRT_ISA("avx2,fma")
+#include "kernels/lrt_vec_avx2.h"
 
 #define VEC_SUITE vec_avx2
 #include "vec_suite.h"
+
+LRT_ISA_END
+#endif

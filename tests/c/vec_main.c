@@ -1,6 +1,7 @@
 /* Every vector operation of every vocabulary that this machine can run. */
 #include "check.h"
-#include "lrt_cpu.h"
+#include "kernels/lrt_cpu.h"
+#include "kernels/lrt_isa.h"
 #include "vec_test.h"
 
 typedef struct {
@@ -12,11 +13,11 @@ typedef struct {
 static const vocabulary VOCABULARIES[] = {
     {"portable", lrt_cpu_any, vec_portable},
     {"portable without fma", lrt_cpu_any, vec_nofma},
-#if defined(LRT_HAVE_X86_KERNELS)
+#ifdef LRT_X86_TABLES
     {"avx2", lrt_cpu_has_avx2, vec_avx2},
     {"avx512", lrt_cpu_has_avx512, vec_avx512},
 #endif
-#if defined(LRT_HAVE_NEON_KERNELS)
+#ifdef LRT_NEON_TABLES
     {"neon", lrt_cpu_any, vec_neon},
 #endif
 };

@@ -1,6 +1,6 @@
 /* The portable vocabulary for CPUs without fused multiply-add. */
 #define LRT_NO_FMA 1
-#include "lrt_vec_portable.h"
+#include "kernels/lrt_vec_portable.h"
 
 #define VEC_SUITE vec_nofma
 #define VEC_TWICE 1

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lrt_internal.h"
+#include "ops/lrt_recurrent.h"
 #include "lstm_rt.h"
 
 #define CONTROL 8u

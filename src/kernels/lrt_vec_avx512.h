@@ -1,4 +1,4 @@
-/* The vector vocabulary for AVX-512F: 16 lanes, fused multiply-add, masked tails.
+/* The vector vocabulary for AVX-512F: 16 elements, fused multiply-add, masked tails.
  * Contracts of every operation: lrt_vec_portable.h. */
 #ifndef LRT_VEC_AVX512_H
 #define LRT_VEC_AVX512_H

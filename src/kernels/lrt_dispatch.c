@@ -1,15 +1,16 @@
 /* The kernel tables of this build, best first. */
 #include <string.h>
 
-#include "lrt_kernels.h"
+#include "kernels/lrt_isa.h"
+#include "kernels/lrt_kernels.h"
 
 extern const lrt_kernels lrt_kernels_avx512, lrt_kernels_avx2, lrt_kernels_neon, lrt_kernels_nofma, lrt_kernels_portable;
 
 static const lrt_kernels *const TABLES[] = {
-#if defined(LRT_HAVE_X86_KERNELS)
+#ifdef LRT_X86_TABLES
     &lrt_kernels_avx512, &lrt_kernels_avx2, &lrt_kernels_nofma,
 #endif
-#if defined(LRT_HAVE_NEON_KERNELS)
+#ifdef LRT_NEON_TABLES
     &lrt_kernels_neon,
 #endif
     &lrt_kernels_portable};

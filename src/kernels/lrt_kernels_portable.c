@@ -1,8 +1,11 @@
 /* The kernels in plain C99, for every CPU. */
-#include "lrt_cpu.h"
-#include "lrt_vec_portable.h"
+#include "kernels/lrt_isa.h"
 
-#include "lrt_kernels_impl.h"
+LRT_STRUCTS
+#include "kernels/lrt_cpu.h"
+#include "kernels/lrt_vec_portable.h"
+
+#include "kernels/lrt_template.h"
 
 #ifdef LRT_NO_FMA
 #define FUSED 0

@@ -1,4 +1,4 @@
-/* The vector vocabulary for AVX2 with FMA3: 8 lanes.
+/* The vector vocabulary for AVX2 with FMA3: 8 elements.
  * Contracts of every operation: lrt_vec_portable.h. */
 #ifndef LRT_VEC_AVX2_H
 #define LRT_VEC_AVX2_H

@@ -1,11 +1,11 @@
 /* The vector vocabulary in plain C99, and the contract of every operation.
  *
- * A vector is VL floats. All arithmetic is IEEE-754 binary32, round to nearest even, lane by
- * lane; nothing is reordered or contracted, so every ISA gives the same bits.
+ * A vector is VL floats. All arithmetic is IEEE-754 binary32, round to nearest even, element
+ * by element; nothing is reordered or contracted, so every ISA gives the same bits.
  *
- *   v_set1(a)            a in all lanes
+ *   v_set1(a)            a in all elements
  *   v_load, v_store      VL floats, any alignment
- *   v_load_n, v_store_n  the first n lanes, 0 <= n < VL + 1; other memory is not touched, other lanes load 0
+ *   v_load_n, v_store_n  the first n elements, 0 <= n < VL + 1; other memory is not touched, other elements load 0
  *   v_fma(a,b,c)         a*b + c, rounded once;   v_fnma(a,b,c)  c - a*b, rounded once
  *   v_max(lo,a)          lo where a < lo, else a; so a NaN in a stays.  v_min(hi,a) likewise
  *   v_lt, v_select       v_select(m,a,b): a where m, else b
@@ -53,79 +53,79 @@ static inline float s_float(uint32_t u)
     return a;
 }
 
-#define EACH_LANE for (unsigned l = 0; l < VL; l++)
+#define EACH_ELEMENT for (unsigned e = 0; e < VL; e++)
 
 static inline vf v_set1(float a)
 {
     vf r;
-    EACH_LANE r.f[l] = a;
+    EACH_ELEMENT r.f[e] = a;
     return r;
 }
 static inline vf v_load_n(const float *p, unsigned n)
 {
     vf r = {{0}};
-    for (unsigned l = 0; l < n; l++)
-        r.f[l] = p[l];
+    for (unsigned e = 0; e < n; e++)
+        r.f[e] = p[e];
     return r;
 }
 static inline vf v_load(const float *p)
 {
     vf r;
-    EACH_LANE r.f[l] = p[l];
+    EACH_ELEMENT r.f[e] = p[e];
     return r;
 }
 static inline void v_store_n(float *p, vf a, unsigned n)
 {
-    for (unsigned l = 0; l < n; l++)
-        p[l] = a.f[l];
+    for (unsigned e = 0; e < n; e++)
+        p[e] = a.f[e];
 }
-static inline void v_store(float *p, vf a) { EACH_LANE p[l] = a.f[l]; }
+static inline void v_store(float *p, vf a) { EACH_ELEMENT p[e] = a.f[e]; }
 
-#define LANEWISE_1(name, expr)        \
+#define ELEMENTWISE_1(name, expr)        \
     static inline vf name(vf a)       \
     {                                 \
         vf r;                         \
-        EACH_LANE r.f[l] = (expr);    \
+        EACH_ELEMENT r.f[e] = (expr);    \
         return r;                     \
     }
-#define LANEWISE_2(name, a, b, expr)  \
+#define ELEMENTWISE_2(name, a, b, expr)  \
     static inline vf name(vf a, vf b) \
     {                                 \
         vf r;                         \
-        EACH_LANE r.f[l] = (expr);    \
+        EACH_ELEMENT r.f[e] = (expr);    \
         return r;                     \
     }
-#define LANEWISE_3(name, expr)              \
+#define ELEMENTWISE_3(name, expr)              \
     static inline vf name(vf a, vf b, vf c) \
     {                                       \
         vf r;                               \
-        EACH_LANE r.f[l] = (expr);          \
+        EACH_ELEMENT r.f[e] = (expr);          \
         return r;                           \
     }
-LANEWISE_2(v_add, a, b, a.f[l] + b.f[l])
-LANEWISE_2(v_sub, a, b, a.f[l] - b.f[l])
-LANEWISE_2(v_mul, a, b, a.f[l] * b.f[l])
-LANEWISE_2(v_div, a, b, a.f[l] / b.f[l])
-LANEWISE_2(v_max, lo, a, a.f[l] < lo.f[l] ? lo.f[l] : a.f[l])
-LANEWISE_2(v_min, hi, a, hi.f[l] < a.f[l] ? hi.f[l] : a.f[l])
-LANEWISE_3(v_fma, s_fma(a.f[l], b.f[l], c.f[l]))
-LANEWISE_3(v_fnma, s_fma(-a.f[l], b.f[l], c.f[l]))
-LANEWISE_1(v_sqrt, sqrtf(a.f[l]))
-LANEWISE_1(v_abs, fabsf(a.f[l]))
-LANEWISE_1(v_pow2, s_float((s_bits(a.f[l]) + 127u) << 23))
-LANEWISE_1(v_exponent, (float)((int)(s_bits(a.f[l]) >> 23) - 127))
-LANEWISE_1(v_mantissa, s_float((s_bits(a.f[l]) & 0x007fffffu) | 0x3f800000u))
+ELEMENTWISE_2(v_add, a, b, a.f[e] + b.f[e])
+ELEMENTWISE_2(v_sub, a, b, a.f[e] - b.f[e])
+ELEMENTWISE_2(v_mul, a, b, a.f[e] * b.f[e])
+ELEMENTWISE_2(v_div, a, b, a.f[e] / b.f[e])
+ELEMENTWISE_2(v_max, lo, a, a.f[e] < lo.f[e] ? lo.f[e] : a.f[e])
+ELEMENTWISE_2(v_min, hi, a, hi.f[e] < a.f[e] ? hi.f[e] : a.f[e])
+ELEMENTWISE_3(v_fma, s_fma(a.f[e], b.f[e], c.f[e]))
+ELEMENTWISE_3(v_fnma, s_fma(-a.f[e], b.f[e], c.f[e]))
+ELEMENTWISE_1(v_sqrt, sqrtf(a.f[e]))
+ELEMENTWISE_1(v_abs, fabsf(a.f[e]))
+ELEMENTWISE_1(v_pow2, s_float((s_bits(a.f[e]) + 127u) << 23))
+ELEMENTWISE_1(v_exponent, (float)((int)(s_bits(a.f[e]) >> 23) - 127))
+ELEMENTWISE_1(v_mantissa, s_float((s_bits(a.f[e]) & 0x007fffffu) | 0x3f800000u))
 
 static inline vm v_lt(vf a, vf b)
 {
     vm r;
-    EACH_LANE r.m[l] = a.f[l] < b.f[l];
+    EACH_ELEMENT r.m[e] = a.f[e] < b.f[e];
     return r;
 }
 static inline vf v_select(vm m, vf a, vf b)
 {
     vf r;
-    EACH_LANE r.f[l] = m.m[l] ? a.f[l] : b.f[l];
+    EACH_ELEMENT r.f[e] = m.m[e] ? a.f[e] : b.f[e];
     return r;
 }
 

@@ -1,11 +1,5 @@
 /* What one instruction set provides: a table of functions over float32 rows.
  *
- * Layout of a weight matrix ("panels"): the units of a layer are cut into panels of 16, and the
- * remainder into at most one panel of 8 and one of 4 (a remainder of 13 to 15 into one of 16).
- * A panel of W units holds, for each input k in turn, W weights of the first gate, W of the
- * second, ...: [panel][k][gate][unit]. One such line of gates * W floats is called a row of the
- * panel. Biases and pre-activations use the same order with a single k.
- *
  * Every output is one sum that starts at the bias (or at a given value) and adds its products in
  * the order of k with fused multiply-adds, whatever the ISA, block of rows or range of panels:
  * that is what makes results bit-identical. */
@@ -15,11 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kernels/lrt_panels.h"
 #include "lstm_rt.h"
-
-#define LRT_PANEL 16        /* units of a full panel */
-#define LRT_OVERREAD 16     /* floats that a kernel may read past the end of a panel's row */
-#define LRT_MAX_GATES 4
 
 /* Numbers are part of the file format. */
 enum lrt_act_kind {
@@ -55,7 +46,7 @@ typedef struct {
 
 /* y[r] = bias + x[r] * W for rows r and panels p0 <= p < p1, and the same for `outer` more groups of
  * rows (0 for none), each x_outer and y_outer after the one before: so that weights are read once for
- * all steps of all rows of a batch. With padded, y rows are rows of panels (all lanes written); else,
+ * all steps of all rows of a batch. With padded, y rows are in panel order, padding included; else,
  * gates being 1, only the units that exist are written. With x_at and y_at the rows are wherever these
  * say, and x, y, their strides and outer play no part. */
 typedef struct {
@@ -111,7 +102,7 @@ enum lrt_binary { LRT_ADD = 0, LRT_MUL = 1, LRT_AVERAGE = 2 };
 
 struct lrt_kernels {
     const char *name;
-    unsigned lanes;    /* floats per vector */
+    unsigned width;    /* floats per vector */
     int fused;         /* multiply-adds round once: bit-identical to every other such table */
     int (*usable)(void); /* does this CPU run it? */
 
@@ -128,37 +119,5 @@ struct lrt_kernels {
     void (*layernorm)(const float *x, const float *gamma, const float *beta, float eps, float *y, size_t n);
     void (*batchnorm)(const float *x, const float *mean, const float *scale, const float *beta, float *y, size_t n);
 };
-
-/* Width of panel p of `units` units, and where it starts. */
-static inline uint32_t lrt_tail_units(uint32_t units)
-{
-    uint32_t rest = units % LRT_PANEL;
-    return rest > 12 ? 0 : rest; /* 13 to 15 fill a whole panel */
-}
-static inline uint32_t lrt_full_panels(uint32_t units)
-{
-    return (units - lrt_tail_units(units) + LRT_PANEL - 1) / LRT_PANEL;
-}
-static inline uint32_t lrt_panel_count(uint32_t units)
-{
-    uint32_t tail = lrt_tail_units(units);
-    return lrt_full_panels(units) + (tail > 4) + (tail > 8 || (tail > 0 && tail <= 4));
-}
-static inline uint32_t lrt_padded_units(uint32_t units)
-{
-    uint32_t tail = lrt_tail_units(units);
-    return lrt_full_panels(units) * LRT_PANEL + (tail + 3) / 4 * 4;
-}
-static inline uint32_t lrt_panel_start(uint32_t units, uint32_t p)
-{
-    uint32_t full = lrt_full_panels(units);
-    if (p <= full)
-        return p * LRT_PANEL;
-    return p == full + 1 && lrt_tail_units(units) > 4 ? full * LRT_PANEL + 8 : lrt_padded_units(units);
-}
-static inline uint32_t lrt_panel_width(uint32_t units, uint32_t p)
-{
-    return lrt_panel_start(units, p + 1) - lrt_panel_start(units, p);
-}
 
 #endif

@@ -1,4 +1,4 @@
-/* The vector vocabulary for AArch64 Advanced SIMD: 4 lanes, 32 registers.
+/* The vector vocabulary for AArch64 Advanced SIMD: 4 elements, 32 registers.
  * Contracts of every operation: lrt_vec_portable.h. */
 #ifndef LRT_VEC_NEON_H
 #define LRT_VEC_NEON_H

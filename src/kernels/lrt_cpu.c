@@ -1,5 +1,5 @@
 /* Asks cpuid and xgetbv; nothing else. */
-#include "lrt_cpu.h"
+#include "kernels/lrt_cpu.h"
 
 int lrt_cpu_any(void) { return 1; }
 

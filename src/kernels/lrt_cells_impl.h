@@ -1,0 +1,451 @@
+/* THE gate equations, written once over the vector vocabulary, and the steps that bring sums to them. */
+#ifndef LRT_CELLS_IMPL_H
+#define LRT_CELLS_IMPL_H
+
+#include "kernels/lrt_product_f32_impl.h"
+
+/* ---- cells ---------------------------------------------------------------------------------- */
+
+/* Where one vector of units of one row stands. */
+typedef struct {
+    uint32_t row, unit; /* unit: of the first element, in the layer */
+    unsigned units;     /* those of this vector that exist in the panel */
+    uint32_t width;     /* of the panel: distance of the gates in `z` */
+    const float *z;     /* product, first gate */
+    size_t pre;         /* offset of the first gate in pre-activations and biases */
+} gate_at;
+
+/* The gates of n vectors, n being a constant. */
+typedef void gate_fn(const lrt_step_args *a, const gate_at *at, const unsigned n);
+
+/* State rows and panel lines have room for every element of a panel; what is beyond is not touched,
+ * and load as 0 so that stray bits never cost a denormal. */
+static LRT_INLINE vf load_units(const float *p, const gate_at *at)
+{
+    return at->units == VL ? v_load(p) : v_load_n(p, at->units);
+}
+
+static LRT_INLINE void store_units(float *p, vf a, const gate_at *at)
+{
+    if (at->units == VL)
+        v_store(p, a);
+    else
+        v_store_n(p, a, at->units);
+}
+
+/* Gate number `gate` of the product, of the pre-activations. */
+static LRT_INLINE vf load_z(const gate_at *at, const unsigned gate)
+{
+    return load_units(at->z + gate * at->width, at);
+}
+static LRT_INLINE float *pre_at(const lrt_step_args *a, const gate_at *at, const unsigned gate)
+{
+    return a->pre + (ptrdiff_t)at->row * a->pre_row + at->pre + gate * at->width;
+}
+static LRT_INLINE vf load_pre(const lrt_step_args *a, const gate_at *at, const unsigned gate)
+{
+    return load_units(pre_at(a, at, gate), at);
+}
+
+static LRT_INLINE void store_h(const lrt_step_args *a, const gate_at *at, vf h)
+{
+    float *out = a->out ? a->out[at->row] + a->out_at : NULL;
+    store_units(a->h_next + (ptrdiff_t)at->row * a->h_next_row + at->unit, h, at);
+    if (out) {
+        uint32_t exist = a->m.units - at->unit; /* out has no padding */
+        if (exist >= VL && at->units == VL)
+            v_store(out + at->unit, h);
+        else
+            v_store_n(out + at->unit, h, exist < at->units ? exist : at->units);
+    }
+}
+
+static LRT_INLINE vf clip(const lrt_step_args *a, vf x)
+{
+    return a->clip > 0.0f ? clamp(x, -a->clip, a->clip) : x;
+}
+
+/* LSTM (Hochreiter & Schmidhuber 1997; forget gate Gers et al. 2000; peepholes Gers & Schmidhuber 2000):
+ *   i = s(z_i + p_i c)  f = s(z_f + p_f c)  g = t(z_g)  c' = f c + i g  o = s(z_o + p_o c')  h = o t'(c')
+ * usual: sigmoid and tanh, no clip, no peepholes. */
+static LRT_INLINE void lstm_gates(const lrt_step_args *a, const gate_at *at, const unsigned n, const int usual)
+{
+    const uint32_t padded = lrt_padded_units(a->m.units);
+    vf z[MAX_SIDE], num[MAX_SIDE], den[MAX_SIDE], c[MAX_SIDE]; /* i, f and g of n vectors, then o and c' */
+    float *c_at[MAX_SIDE];
+
+    EACH(j, n) c_at[j] = a->c + (ptrdiff_t)at[j].row * a->c_row + at[j].unit;
+    EACH(j, n) c[j] = load_units(c_at[j], &at[j]);
+    EACH(j, n) z[j] = load_z(&at[j], 0);
+    EACH(j, n) z[n + j] = load_z(&at[j], 1);
+    EACH(j, n) z[2 * n + j] = load_z(&at[j], 2);
+    if (!usual) {
+        EACH(j, n) if (a->peephole) {
+            const float *peep = a->peephole + at[j].unit;
+            z[j] = v_fma(load_units(peep, &at[j]), c[j], z[j]);
+            z[n + j] = v_fma(load_units(peep + padded, &at[j]), c[j], z[n + j]);
+        }
+        LRT_UNROLL for (unsigned j = 0; j < 3 * n; j++)
+            z[j] = clip(a, z[j]);
+    }
+    gate_parts(usual, 3 * n, 2 * n, &a->act[0], &a->act[1], z, num, den);
+    EACH(j, n) {
+        vf ig = v_div(v_mul(num[j], num[2 * n + j]), v_mul(den[j], den[2 * n + j]));
+        z[n + j] = c[j] = v_fma(v_div(num[n + j], den[n + j]), c[j], ig);
+    }
+    EACH(j, n) store_units(c_at[j], c[j], &at[j]);
+    EACH(j, n) z[j] = load_z(&at[j], 3);
+    if (!usual) {
+        EACH(j, n) if (a->peephole)
+            z[j] = v_fma(load_units(a->peephole + 2 * padded + at[j].unit, &at[j]), c[j], z[j]);
+        EACH(j, n) z[j] = clip(a, z[j]);
+    }
+    gate_parts(usual, 2 * n, n, &a->act[0], &a->act[2], z, num, den);
+    EACH(j, n) store_h(a, &at[j], v_div(v_mul(num[j], num[n + j]), v_mul(den[j], den[n + j])));
+}
+
+static LRT_INLINE void lstm_usual(const lrt_step_args *a, const gate_at *at, const unsigned n)
+{
+    lstm_gates(a, at, n, 1);
+}
+static LRT_INLINE void lstm_any(const lrt_step_args *a, const gate_at *at, const unsigned n)
+{
+    lstm_gates(a, at, n, 0);
+}
+
+/* The blend that ends both forms of the GRU: h' = (1 - z) n + z h = n + z (h - n). */
+static LRT_INLINE void gru_blend(const lrt_step_args *a, const gate_at *at, vf z, vf n, vf h)
+{
+    store_h(a, at, v_fma(z, v_sub(h, n), n));
+}
+
+/* GRU, reset after the product (cuDNN, PyTorch, Keras reset_after):
+ *   r = s(x_r + h_r)  z = s(x_z + h_z)  n = t(x_n + r h_n)
+ * x: pre, h: the recurrent product with its own bias. */
+static LRT_INLINE void gru_gates(const lrt_step_args *a, const gate_at *at, const unsigned n, const int usual)
+{
+    vf z[MAX_SIDE], num[MAX_SIDE], den[MAX_SIDE], update[MAX_SIDE]; /* r and z of n vectors, then n */
+
+    EACH(j, n) z[j] = v_add(load_pre(a, &at[j], 0), load_z(&at[j], 0));
+    EACH(j, n) z[n + j] = v_add(load_pre(a, &at[j], 1), load_z(&at[j], 1));
+    LRT_UNROLL for (unsigned j = 0; j < 2 * n; j++)
+        z[j] = usual ? z[j] : clip(a, z[j]);
+    gate_parts(usual, 2 * n, 2 * n, &a->act[0], NULL, z, num, den);
+    EACH(j, n) z[j] = v_fma(v_div(num[j], den[j]), load_z(&at[j], 2), load_pre(a, &at[j], 2));
+    EACH(j, n) update[j] = v_div(num[n + j], den[n + j]);
+    EACH(j, n) z[j] = usual ? z[j] : clip(a, z[j]);
+    gate_parts(usual, n, 0, NULL, &a->act[1], z, num, den);
+    EACH(j, n) {
+        const float *h = a->h_prev + (ptrdiff_t)at[j].row * a->h_prev_row + at[j].unit;
+        gru_blend(a, &at[j], update[j], v_div(num[j], den[j]), load_units(h, &at[j]));
+    }
+}
+
+static LRT_INLINE void gru_usual(const lrt_step_args *a, const gate_at *at, const unsigned n)
+{
+    gru_gates(a, at, n, 1);
+}
+static LRT_INLINE void gru_any(const lrt_step_args *a, const gate_at *at, const unsigned n) { gru_gates(a, at, n, 0); }
+
+/* GRU, reset before the product (Cho et al. 2014), first half: r and z from the product over h;
+ * h_next = r * h feeds the second half, z waits in the place of its pre-activation. */
+static LRT_INLINE void gru_reset_gates(const lrt_step_args *a, const gate_at *at, const unsigned n)
+{
+    EACH(j, n) {
+        vf r = activation(&a->act[0], clip(a, v_add(load_pre(a, &at[j], 0), load_z(&at[j], 0))));
+        vf z = activation(&a->act[0], clip(a, v_add(load_pre(a, &at[j], 1), load_z(&at[j], 1))));
+        vf h = load_units(a->h_prev + (ptrdiff_t)at[j].row * a->h_prev_row + at[j].unit, &at[j]);
+        store_units(pre_at(a, &at[j], 1), z, &at[j]);
+        store_h(a, &at[j], v_mul(r, h));
+    }
+}
+
+/* Second half: n = t(x_n + U (r h)). */
+static LRT_INLINE void gru_candidate_gates(const lrt_step_args *a, const gate_at *at, const unsigned n)
+{
+    EACH(j, n) {
+        vf z = load_pre(a, &at[j], 1);
+        vf new = activation(&a->act[1], clip(a, v_add(load_pre(a, &at[j], 2), load_z(&at[j], 0))));
+        const float *h = a->h_old + (ptrdiff_t)at[j].row * a->h_old_row + at[j].unit;
+        gru_blend(a, &at[j], z, new, load_units(h, &at[j]));
+    }
+}
+
+/* Simple RNN (Elman 1990): h' = t(x + U h). */
+static LRT_INLINE void rnn_gates(const lrt_step_args *a, const gate_at *at, const unsigned n)
+{
+    EACH(j, n) store_h(a, &at[j], activation(&a->act[0], clip(a, load_z(&at[j], 0))));
+}
+
+/* -- one step ------------------------------------------------------------------------------------- */
+
+/* Vector v of one panel of one row. */
+static LRT_INLINE gate_at vector_at(uint32_t row, uint32_t unit, uint32_t width, unsigned v, const float *z,
+                                    const uint32_t pre_gates)
+{
+    gate_at at;
+    at.row = row;
+    at.unit = unit + v * VL;
+    at.units = VL <= 4 || width >= VL ? VL : width;
+    at.width = width;
+    at.z = z + v * VL;
+    at.pre = (size_t)unit * pre_gates + v * VL;
+    return at;
+}
+
+/* The gates of `all` vectors, as many side by side as there are registers for. */
+static LRT_INLINE void gates_side_by_side(const lrt_step_args *a, const gate_at *at, const unsigned all,
+                                          const unsigned side, gate_fn *gates)
+{
+    LRT_UNROLL for (unsigned j = 0; j < all; j += side)
+        gates(a, at + j, all - j < side ? all - j : side);
+}
+
+/* One panel of nr rows whose products are z_row floats apart: a vector at a time, or vectors of several
+ * rows side by side. */
+static LRT_INLINE void rows_of_width(const lrt_step_args *a, const uint32_t *row, unsigned nr, uint32_t unit,
+                                     const uint32_t width, const float *z, size_t z_row, const uint32_t pre_gates,
+                                     gate_fn *gates, const unsigned side)
+{
+    const unsigned vectors = (width + VL - 1) / VL, together = side > vectors ? side / vectors : 1;
+    gate_at at[MAX_SIDE];
+    unsigned r = 0;
+    if (side == 1) {
+        for (; r < nr; r++)
+            for (unsigned v = 0; v < vectors; v++) {
+                at[0] = vector_at(row[r], unit, width, v, z + r * z_row, pre_gates);
+                gates(a, at, 1);
+            }
+        return;
+    }
+    for (; r + together <= nr; r += together) {
+        LRT_UNROLL for (unsigned i = 0; i < together * vectors; i++)
+            at[i] = vector_at(row[r + i / vectors], unit, width, i % vectors, z + (r + i / vectors) * z_row, pre_gates);
+        gates_side_by_side(a, at, together * vectors, side, gates);
+    }
+    for (; together > 1 && r < nr; r++) {
+        LRT_UNROLL for (unsigned v = 0; v < vectors; v++)
+            at[v] = vector_at(row[r], unit, width, v, z + r * z_row, pre_gates);
+        gates_side_by_side(a, at, vectors, side, gates);
+    }
+}
+
+/* Panels have three widths, at least 4: with wider vectors than that, constants make each case free of
+ * branches. */
+static LRT_INLINE void panel_gates(const lrt_step_args *a, const uint32_t *row, unsigned nr, uint32_t unit,
+                                   uint32_t width, const float *z, size_t z_row, const uint32_t pre_gates,
+                                   gate_fn *gates, const unsigned side)
+{
+    if (side == 1 && VL <= 4)
+        rows_of_width(a, row, nr, unit, width, z, z_row, pre_gates, gates, 1);
+    else if (width == LRT_PANEL)
+        rows_of_width(a, row, nr, unit, LRT_PANEL, z, z_row, pre_gates, gates, side);
+    else if (width == 8)
+        rows_of_width(a, row, nr, unit, 8, z, z_row, pre_gates, gates, side);
+    else
+        rows_of_width(a, row, nr, unit, 4, z, z_row, pre_gates, gates, side);
+}
+
+/* Product and gates of one row of a group: where vectors fill panels, sums stay in registers on the way. */
+static LRT_INLINE void group_in_registers(const lrt_step_args *a, const row_group *g, const row_args *product,
+                                   const unsigned n_gates, gate_fn *gates, const unsigned np, const unsigned has8,
+                                   const unsigned has4)
+{
+    LRT_ALIGNED float z[TILE_FLOATS];
+    const unsigned width[] = {LRT_PANEL, LRT_PANEL, 8, 4};
+    const unsigned panels[] = {np > 0, np > 1, has8, has4};
+    gate_at at[MAX_SIDE];
+    unsigned n = 0, unit = 0;
+    row_tile(product, z, n_gates, np, has8, has4);
+    LRT_UNROLL for (unsigned i = 0; i < 4; i++) {
+        if (!panels[i])
+            continue;
+        LRT_UNROLL for (unsigned v = 0; v < (width[i] + VL - 1) / VL; v++)
+            at[n++] = vector_at(a->row[0], g->unit + unit, width[i], v, z + unit * n_gates, n_gates);
+        unit += width[i];
+    }
+    gates_side_by_side(a, at, n, LRT_SIDE, gates);
+}
+
+/* A cell whose steps of one row are worth much code: a case for each group of panels. */
+#define REGISTER_TAILS(a, g, p, gates, n, np)                                                         \
+    case (np) * 4 + 0: if ((np) <= ROW_PANELS(n)) group_in_registers(a, g, p, n, gates, np, 0, 0); break; \
+    case (np) * 4 + 1: if ((np) <= ROW_PANELS(n)) group_in_registers(a, g, p, n, gates, np, 0, 1); break; \
+    case (np) * 4 + 2: if ((np) <= ROW_PANELS(n)) group_in_registers(a, g, p, n, gates, np, 1, 0); break; \
+    case (np) * 4 + 3: if ((np) <= ROW_PANELS(n)) group_in_registers(a, g, p, n, gates, np, 1, 1); break;
+
+#define REGISTER_CELL(name, n)                                                                  \
+    static void name##_group(const lrt_step_args *a, const row_group *g, const row_args *p)  \
+    {                                                                                        \
+        switch (g->panels * 4 + g->has8 * 2 + g->has4) {                                     \
+        REGISTER_TAILS(a, g, p, name, n, 0)                                                              \
+        REGISTER_TAILS(a, g, p, name, n, 1)                                                              \
+        REGISTER_TAILS(a, g, p, name, n, 2)                                                              \
+        default: break;                                                                      \
+        }                                                                                    \
+    }
+typedef char all_groups_are_cases[(ROW_PANELS(3) <= 2 && ROW_PANELS(4) <= 2) || LRT_SIDE == 1 ? 1 : -1];
+REGISTER_CELL(lstm_usual, 4)
+REGISTER_CELL(gru_usual, 3)
+
+typedef void group_fn(const lrt_step_args *a, const row_group *g, const row_args *product);
+
+/* Gates of one row of a group, panel by panel. */
+static LRT_INLINE void narrow_group(const lrt_step_args *a, const row_group *g, const row_args *product,
+                                    const uint32_t pre_gates, gate_fn *gates)
+{
+    LRT_ALIGNED float z[TILE_FLOATS];
+    const uint32_t unit8 = g->unit + g->panels * LRT_PANEL, unit4 = unit8 + g->has8 * 8, end = unit4 + g->has4 * 4;
+    row_product(a->m.gates, g, product, z);
+    for (uint32_t unit = g->unit; unit < end;) {
+        uint32_t width = unit < unit8 ? LRT_PANEL : unit < unit4 ? 8 : 4;
+        panel_gates(a, a->row, 1, unit, width, z + (size_t)(unit - g->unit) * a->m.gates, 0, pre_gates, gates, 1);
+        unit += width;
+    }
+}
+
+/* Where the sums of a step start: at the pre-activations, or (gru) at the recurrent bias. */
+static LRT_INLINE const float *init_of(const lrt_step_args *a, const int from_pre, uint32_t row)
+{
+    return from_pre ? a->pre + (ptrdiff_t)row * a->pre_row : a->bias_hh;
+}
+
+/* From one of several steps to the next. */
+static LRT_INLINE void next_step(lrt_step_args *a)
+{
+    float *h_prev = a->h_prev;
+    a->h_prev = a->h_next;
+    a->h_next = h_prev;
+    a->x = a->x ? a->x + a->x_step : NULL;
+    a->pre += a->pre_step;
+    a->out_at += a->out_step;
+    a->backward = !a->backward;
+}
+
+static LRT_INLINE void run_group(const lrt_step_args *a, const row_group *g, const int from_pre,
+                                 const uint32_t pre_gates, gate_fn *gates, group_fn *in_registers)
+{
+    const size_t first = (size_t)g->unit * a->m.gates;
+    row_args product;
+    product.n = 0;
+    if (from_pre && a->x) {
+        product.init = a->bias_in ? a->bias_in + first : zeros;
+        add_product(&product, &a->w_in, g->unit, a->x);
+    } else {
+        product.init = init_of(a, from_pre, a->row[0]) + first;
+    }
+    add_product(&product, &a->m, g->unit, a->h_prev + (ptrdiff_t)a->row[0] * a->h_prev_row);
+    if (in_registers)
+        in_registers(a, g, &product);
+    else
+        narrow_group(a, g, &product, pre_gates, gates);
+}
+
+#define MAX_GROUPS 64u /* of one row that are walked forth and back; weights beyond exceed any cache */
+
+/* One row. Walked backwards every other step, weights that just exceed a cache are read first where
+ * they were read last, and are still there. */
+static LRT_INLINE void run_row(lrt_step_args *a, const int from_pre, const uint32_t pre_gates, gate_fn *gates,
+                               group_fn *in_registers)
+{
+    row_group groups[MAX_GROUPS];
+    uint32_t n = 0, first = a->p0;
+    while (n < MAX_GROUPS && first < a->p1)
+        first = next_row_group(&a->m, first, a->p1, &groups[n++]);
+    for (uint32_t s = a->steps; s > 0; s--) {
+        for (uint32_t i = 0; i < n; i++)
+            run_group(a, &groups[a->backward ? n - 1 - i : i], from_pre, pre_gates, gates, in_registers);
+        for (uint32_t p = first; p < a->p1;) {
+            row_group g;
+            p = next_row_group(&a->m, p, a->p1, &g);
+            run_group(a, &g, from_pre, pre_gates, gates, in_registers);
+        }
+        next_step(a);
+    }
+}
+
+/* A block of rows of a group of panels. */
+static LRT_INLINE void run_block(const lrt_step_args *a, const panel_group *g, uint32_t r, unsigned nr,
+                                 const int from_pre, const uint32_t pre_gates, gate_fn *gates, const unsigned side)
+{
+    LRT_ALIGNED float buf[LRT_BLOCK_R * TILE_FLOATS];
+    const uint32_t *row = a->row + r;
+    tile_args t;
+    for (unsigned i = 0; i < nr; i++) {
+        t.init[i] = init_of(a, from_pre, row[i]) + (size_t)g->unit * a->m.gates;
+        t.x[i] = a->h_prev + (ptrdiff_t)row[i] * a->h_prev_row;
+        t.y[i] = buf + i * TILE_FLOATS;
+    }
+    t.y_panel = (ptrdiff_t)g->vectors * VL;
+    group_product(&a->m, g, r, nr, &t);
+    for (unsigned q = 0; q < g->panels; q++)
+        panel_gates(a, row, nr, g->unit + q * LRT_PANEL, g->width, buf + (size_t)(q * g->vectors * VL), TILE_FLOATS,
+                    pre_gates, gates, side);
+}
+
+static LRT_INLINE void run_rows(lrt_step_args *a, const int from_pre, const uint32_t pre_gates, gate_fn *gates,
+                                const unsigned side)
+{
+    for (uint32_t s = a->steps; s > 0; s--) {
+        panel_group g;
+        for (uint32_t p = a->p0; p < a->p1; p += g.panels) {
+            g = next_group(&a->m, p, a->p1);
+            for (uint32_t r = 0; r < a->rows;) {
+                unsigned nr = block_rows(a->rows - r);
+                run_block(a, &g, r, nr, from_pre, pre_gates, gates, side);
+                r += nr;
+            }
+        }
+        next_step(a);
+    }
+}
+
+/* Product and gates of every step, row and panel; pre-activations have pre_gates gates per unit. in_registers:
+ * one row of a whole group at once, or NULL to go panel by panel. */
+static LRT_INLINE void run_steps(const lrt_step_args *args, const int from_pre, const uint32_t pre_gates,
+                                 gate_fn *gates, group_fn *in_registers)
+{
+    lrt_step_args a = *args;
+    if (a.rows == 1)
+        run_row(&a, from_pre, pre_gates, gates, in_registers);
+    else
+        run_rows(&a, from_pre, pre_gates, gates, in_registers ? LRT_SIDE_ROWS : 1u);
+}
+
+static int is_usual(const lrt_step_args *a)
+{
+    return a->act[0].kind == LRT_ACT_SIGMOID && a->act[1].kind == LRT_ACT_TANH && !(a->clip > 0.0f);
+}
+
+static void lstm_step(const lrt_step_args *a)
+{
+    if (is_usual(a) && a->act[2].kind == LRT_ACT_TANH && !a->peephole)
+        run_steps(a, 1, 4, lstm_usual, LRT_SIDE > 1 ? lstm_usual_group : NULL);
+    else
+        run_steps(a, 1, 4, lstm_any, NULL);
+}
+
+static void gru_step(const lrt_step_args *a)
+{
+    if (is_usual(a))
+        run_steps(a, 0, 3, gru_usual, LRT_SIDE > 1 ? gru_usual_group : NULL);
+    else
+        run_steps(a, 0, 3, gru_any, NULL);
+}
+
+static void gru_reset_step(const lrt_step_args *a)
+{
+    run_steps(a, 0, 3, gru_reset_gates, NULL);
+}
+
+static void gru_candidate_step(const lrt_step_args *a)
+{
+    run_steps(a, 0, 3, gru_candidate_gates, NULL);
+}
+
+static void rnn_step(const lrt_step_args *a)
+{
+    run_steps(a, 1, 1, rnn_gates, NULL);
+}
+
+#endif

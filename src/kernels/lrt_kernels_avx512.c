@@ -1,0 +1,21 @@
+/* The kernels for x86-64 with AVX-512F. */
+#include "kernels/lrt_isa.h"
+
+#ifdef LRT_X86_TABLES
+LRT_WIDE
+#ifdef __clang__
+LRT_ISA("avx512f,fma")
+#else
+LRT_ISA("avx512f,fma,prefer-vector-width=512")
+#endif
+
+#include "kernels/lrt_cpu.h"
+#include "kernels/lrt_vec_avx512.h"
+
+#include "kernels/lrt_template.h"
+
+extern const lrt_kernels lrt_kernels_avx512;
+LRT_KERNEL_TABLE(lrt_kernels_avx512, "avx512", 1, lrt_cpu_has_avx512);
+
+LRT_ISA_END
+#endif

@@ -1,0 +1,229 @@
+/* THE activations, written once over the vector vocabulary: a kernel file includes one lrt_vec_<isa>.h, then this
+ * and the other parts of the template (lrt_template.h). */
+#ifndef LRT_MATH_IMPL_H
+#define LRT_MATH_IMPL_H
+
+#include "kernels/lrt_kernels.h"
+
+#if defined(__GNUC__)
+#define LRT_INLINE inline __attribute__((always_inline))
+#define LRT_ALIGNED __attribute__((aligned(64))) /* vectors that cross a cache line do not forward */
+#else
+#define LRT_INLINE inline
+#define LRT_ALIGNED
+#endif
+#if VL <= 4 || defined(LRT_INSTRUMENTED) /* narrow vectors: only larger code; sanitizers: minutes of compiling */
+#define LRT_UNROLL_K
+#elif defined(__clang__)
+#define LRT_UNROLL_K _Pragma("clang loop unroll_count(4)")
+#elif defined(__GNUC__)
+#define LRT_UNROLL_K _Pragma("GCC unroll 4")
+#else
+#define LRT_UNROLL_K
+#endif
+#if defined(LRT_INSTRUMENTED)
+#define LRT_UNROLL
+#elif defined(__clang__)
+#define LRT_UNROLL _Pragma("clang loop unroll(full)")
+#elif defined(__GNUC__)
+#define LRT_UNROLL _Pragma("GCC unroll 16")
+#else
+#define LRT_UNROLL
+#endif
+
+/* ---- activations --------------------------------------------------------------------------- */
+
+#define EXP_LIMIT 87.0f     /* |y| up to here keeps 2^n normal */
+#define SIGMOID_LIMIT 40.0f /* from here on sigmoid is 1, and products of two such terms stay finite */
+#define TANH_LIMIT 10.0f    /* from here on tanh is 1 */
+
+static LRT_INLINE vf clamp(vf a, float lo, float hi) { return v_min(v_set1(hi), v_max(v_set1(lo), a)); }
+
+/* Chains of dependent operations overlap only as far as the CPU looks ahead, so vectors go through
+ * them side by side: n of them, n and everything about them but the numbers being constants. */
+#define EACH(j, n) LRT_UNROLL for (unsigned j = 0; j < n; j++)
+#define MAX_SIDE 12
+
+/* exp(x) = s * (1 + p) with s = 2^m and p = expm1(x - m ln 2), for |x| <= EXP_LIMIT: the first `single`
+ * of n vectors so, the others exp(2 x). Adding 0x1.8p23 rounds to an integer in the low bits. The
+ * polynomial is a minimax fit on [-0.347, 0.347] (relative error 1.4e-8), evaluated in Estrin's order
+ * for its short chain. One float for ln 2 is enough: it is 1.9e-9 off, so the result is at most
+ * m * 1.9e-9 off. */
+static LRT_INLINE void exp_parts(const unsigned n, const unsigned single, const vf *x, vf *s, vf *p)
+{
+    const vf magic = v_set1(0x1.8p23f);
+    vf r[MAX_SIDE], r2[MAX_SIDE], lo[MAX_SIDE], hi[MAX_SIDE];
+    EACH(j, n) s[j] = v_fma(x[j], v_set1(j < single ? 0x1.715476p0f : 0x1.715476p1f), magic);
+    EACH(j, n) r[j] = v_sub(s[j], magic);
+    EACH(j, n) r[j] = v_fnma(r[j], v_set1(0x1.62e43p-1f), j < single ? x[j] : v_add(x[j], x[j]));
+    EACH(j, n) s[j] = v_pow2(s[j]);
+    EACH(j, n) r2[j] = v_mul(r[j], r[j]);
+    EACH(j, n) hi[j] = v_fma(v_set1(0.008366596f), r[j], v_set1(0.0416672f));
+    EACH(j, n) lo[j] = v_fma(v_set1(0.16666543f), r[j], v_set1(0.49999997f));
+    EACH(j, n) hi[j] = v_fma(v_set1(0.0013882507f), r2[j], hi[j]);
+    EACH(j, n) hi[j] = v_fma(hi[j], r2[j], lo[j]);
+    EACH(j, n) p[j] = v_fma(hi[j], r2[j], r[j]);
+}
+
+static LRT_INLINE vf exp_between(vf y, float lo, float hi)
+{
+    vf s, p;
+    y = clamp(y, lo, hi);
+    exp_parts(1, 1, &y, &s, &p);
+    return v_fma(s, p, s);
+}
+
+/* exp(y) for y <= 0, exactly 0 below -EXP_LIMIT. */
+static LRT_INLINE vf exp_nonpositive(vf y)
+{
+    return v_select(v_lt(y, v_set1(-EXP_LIMIT)), v_set1(0.0f), exp_between(y, -EXP_LIMIT, 0.0f));
+}
+
+static LRT_INLINE vf expm1_nonpositive(vf y)
+{
+    vf s, p;
+    y = clamp(y, -EXP_LIMIT, 0.0f);
+    exp_parts(1, 1, &y, &s, &p);
+    return v_fma(s, p, v_sub(s, v_set1(1.0f)));
+}
+
+/* sigmoid(x) = e / (e + 1) with e = exp(x), of the first `sigmoids` of n vectors; of the others
+ * tanh(x) = e / (e + 2) with e = expm1(2x), which does not cancel near 0. Numerator and denominator
+ * apart, so that a product needs one division. The one is made from the other: their errors cancel. */
+static LRT_INLINE void squash_parts(const unsigned n, const unsigned sigmoids, const vf *x, vf *num, vf *den)
+{
+    const vf one = v_set1(1.0f);
+    vf y[MAX_SIDE], s[MAX_SIDE], p[MAX_SIDE];
+    EACH(j, n) y[j] = v_max(v_set1(j < sigmoids ? -EXP_LIMIT : -TANH_LIMIT), x[j]);
+    EACH(j, n) y[j] = v_min(v_set1(j < sigmoids ? SIGMOID_LIMIT : TANH_LIMIT), y[j]);
+    exp_parts(n, sigmoids, y, s, p);
+    EACH(j, n) num[j] = v_fma(s[j], p[j], j < sigmoids ? s[j] : v_sub(s[j], one));
+    EACH(j, n) den[j] = v_add(num[j], j < sigmoids ? one : v_set1(2.0f));
+}
+
+static LRT_INLINE vf act_sigmoid(vf x)
+{
+    vf num, den;
+    squash_parts(1, 1, &x, &num, &den);
+    return v_div(num, den);
+}
+
+static LRT_INLINE vf act_tanh(vf x)
+{
+    vf num, den;
+    squash_parts(1, 0, &x, &num, &den);
+    return v_div(num, den);
+}
+
+/* log(a) for normal a > 0: a = 2^e m with m in [sqrt(1/2), sqrt(2)), minimax fit in m - 1.
+ * NaN for what is not finite. */
+static LRT_INLINE vf log_positive(vf a)
+{
+    vf e = v_exponent(a), m = v_mantissa(a);
+    vm high = v_lt(v_set1(0x1.6a09e6p0f), m);
+    e = v_select(high, v_add(e, v_set1(1.0f)), e);
+    m = v_select(high, v_mul(m, v_set1(0.5f)), m);
+    vf t = v_sub(m, v_set1(1.0f)), t2 = v_mul(t, t);
+    vf q = v_fma(v_set1(0.0674459f), t, v_set1(-0.1167482f));
+    q = v_fma(q, t, v_set1(0.11888588f));
+    q = v_fma(q, t, v_set1(-0.12405753f));
+    q = v_fma(q, t, v_set1(0.14219521f));
+    q = v_fma(q, t, v_set1(-0.16667986f));
+    q = v_fma(q, t, v_set1(0.20002119f));
+    q = v_fma(q, t, v_set1(-0.2500001f));
+    q = v_fma(q, t, v_set1(0.33333313f));
+    vf tail = v_fma(v_mul(t2, t), q, v_mul(e, v_set1(0x1.7f7d1cp-20f)));
+    tail = v_fma(v_set1(-0.5f), t2, tail);
+    return v_add(v_fma(e, v_set1(0x1.62e4p-1f), v_add(t, tail)), v_sub(a, a));
+}
+
+/* log(1 + exp(x)) = max(x, 0) + log1p(u) with u = exp(-|x|); the quotient restores what 1 + u lost. */
+static LRT_INLINE vf act_softplus(vf x)
+{
+    vf one = v_set1(1.0f);
+    vf u = exp_nonpositive(v_sub(v_set1(0.0f), v_abs(x)));
+    vf w = v_add(one, u);
+    vf lost = v_div(v_sub(u, v_sub(w, one)), w);
+    return v_add(v_max(v_set1(0.0f), x), v_add(log_positive(w), lost));
+}
+
+/* erf: odd minimax polynomial on [0, 1]; above, 1 - exp(P(|x|)) with P fitted to log(erfc). */
+static LRT_INLINE vf erf_vec(vf x)
+{
+    vf a = v_min(v_set1(4.0f), v_abs(x));
+    vf z = v_mul(x, x);
+    vf lo = v_fma(v_set1(7.8538615e-05f), z, v_set1(-0.00080101937f));
+    lo = v_fma(lo, z, v_set1(0.0051883277f));
+    lo = v_fma(lo, z, v_set1(-0.026853813f));
+    lo = v_fma(lo, z, v_set1(0.112835854f));
+    lo = v_fma(lo, z, v_set1(-0.37612626f));
+    lo = v_fma(lo, z, v_set1(1.1283791f));
+    lo = v_mul(lo, x);
+    vf hi = v_fma(v_set1(0.00018557401f), a, v_set1(-0.0029396072f));
+    hi = v_fma(hi, a, v_set1(0.021805318f));
+    hi = v_fma(hi, a, v_set1(-0.10303737f));
+    hi = v_fma(hi, a, v_set1(-0.6382257f));
+    hi = v_fma(hi, a, v_set1(-1.12704f));
+    hi = v_fma(hi, a, v_set1(-0.00035371952f));
+    hi = v_sub(v_set1(0.0f), expm1_nonpositive(hi));
+    hi = v_select(v_lt(x, v_set1(0.0f)), v_sub(v_set1(0.0f), hi), hi);
+    return v_select(v_lt(v_set1(1.0f), a), hi, lo);
+}
+
+static LRT_INLINE vf act_gelu(vf x)
+{
+    vf half = v_mul(v_set1(0.5f), x);
+    return v_fma(half, erf_vec(v_mul(x, v_set1(0x1.6a09e6p-1f))), half);
+}
+
+static LRT_INLINE vf act_gelu_tanh(vf x)
+{
+    vf half = v_mul(v_set1(0.5f), x);
+    vf inner = v_mul(v_set1(0.7978845608f), v_fma(v_mul(v_mul(x, x), x), v_set1(0.044715f), x));
+    return v_fma(half, act_tanh(inner), half);
+}
+
+#define SELU_ALPHA 1.6732632423543772f
+#define SELU_SCALE 1.0507009873554805f
+
+static LRT_INLINE vf where_negative(vf x, vf negative, vf positive)
+{
+    return v_select(v_lt(x, v_set1(0.0f)), negative, positive);
+}
+
+/* Any elementwise activation. */
+static vf activation(const lrt_act *act, vf x)
+{
+    switch (act->kind) {
+    case LRT_ACT_SIGMOID: return act_sigmoid(x);
+    case LRT_ACT_TANH: return act_tanh(x);
+    case LRT_ACT_RELU: return v_max(v_set1(0.0f), x);
+    case LRT_ACT_HARD_SIGMOID: return clamp(v_fma(x, v_set1(act->alpha), v_set1(act->beta)), 0.0f, 1.0f);
+    case LRT_ACT_LEAKY_RELU: return where_negative(x, v_mul(x, v_set1(act->alpha)), x);
+    case LRT_ACT_ELU: return where_negative(x, v_mul(v_set1(act->alpha), expm1_nonpositive(x)), x);
+    case LRT_ACT_SELU:
+        return v_mul(v_set1(SELU_SCALE), where_negative(x, v_mul(v_set1(SELU_ALPHA), expm1_nonpositive(x)), x));
+    case LRT_ACT_SOFTPLUS: return act_softplus(x);
+    case LRT_ACT_SOFTSIGN: return v_div(x, v_add(v_set1(1.0f), v_abs(x)));
+    case LRT_ACT_SWISH: /* sigmoid never reaches 0, which large negative x would show */
+        return v_select(v_lt(x, v_set1(-EXP_LIMIT)), v_set1(0.0f), v_mul(x, act_sigmoid(x)));
+    case LRT_ACT_GELU: return act_gelu(x);
+    case LRT_ACT_GELU_TANH: return act_gelu_tanh(x);
+    default: return x;
+    }
+}
+
+/* Inside gates: the first `firsts` of n vectors go through act s, the others through t, as quotients.
+ * usual: these are sigmoid and tanh. */
+static LRT_INLINE void gate_parts(const int usual, const unsigned n, const unsigned firsts, const lrt_act *s,
+                                  const lrt_act *t, const vf *x, vf *num, vf *den)
+{
+    if (usual) {
+        squash_parts(n, firsts, x, num, den);
+        return;
+    }
+    EACH(j, n) num[j] = activation(j < firsts ? s : t, x[j]);
+    EACH(j, n) den[j] = v_set1(1.0f);
+}
+
+#endif

@@ -1,0 +1,116 @@
+/* Reads a blob's records, and its checksum. */
+#include "lrt_blob.h"
+
+#include <string.h>
+
+static const unsigned char *strings_at(const lrt_model *m)
+{
+    return m->blob + m->selftest + (lrt_u32(m->blob + 48) ? 16u + 4u * (m->n_axes + m->n_inputs + m->n_outputs) : 0u);
+}
+
+lrt_value lrt_read_value(const lrt_model *m, uint32_t i)
+{
+    const unsigned char *p = m->blob + m->values + (size_t)i * LRT_VALUE_SIZE;
+    lrt_value v;
+    v.kind = (lrt_kind)p[0];
+    v.axis = p[1] == 255 ? LRT_MAX_AXES : p[1];
+    v.size = lrt_u32(p + 4);
+    v.name = lrt_u32(p + 8);
+    v.name_size = lrt_u32(p + 12);
+    return v;
+}
+
+uint32_t lrt_output_value(const lrt_model *m, uint32_t i) { return lrt_u32(m->blob + m->outputs + 4 * (size_t)i); }
+
+void lrt_read_node(const lrt_model *m, uint32_t i, lrt_node *n)
+{
+    const unsigned char *p = m->blob + m->nodes + (size_t)i * LRT_NODE_SIZE;
+    n->op = lrt_u16(p);
+    n->n_in = lrt_u16(p + 2);
+    n->n_out = lrt_u16(p + 4);
+    n->n_tensors = lrt_u16(p + 6);
+    p += 8;
+    for (unsigned j = 0; j < LRT_NODE_INPUTS; j++, p += 4)
+        n->in[j] = lrt_u32(p);
+    for (unsigned j = 0; j < LRT_NODE_OUTPUTS; j++, p += 4)
+        n->out[j] = lrt_u32(p);
+    for (unsigned j = 0; j < LRT_NODE_TENSORS; j++, p += 4)
+        n->tensor[j] = lrt_u32(p);
+    for (unsigned j = 0; j < LRT_NODE_ATTRS; j++, p += 4)
+        n->attr[j] = lrt_u32(p);
+}
+
+float lrt_attr_float(const lrt_node *n, uint32_t i)
+{
+    float f;
+    memcpy(&f, &n->attr[i], sizeof f);
+    return f;
+}
+
+lrt_act lrt_attr_act(const lrt_node *n, uint32_t i)
+{
+    lrt_act a;
+    a.kind = n->attr[i];
+    a.alpha = lrt_attr_float(n, i + 1);
+    a.beta = lrt_attr_float(n, i + 2);
+    return a;
+}
+
+lrt_tensor lrt_read_tensor(const lrt_model *m, uint32_t i)
+{
+    const unsigned char *p = m->blob + m->tensors + (size_t)i * LRT_TENSOR_SIZE;
+    lrt_tensor t;
+    t.offset = lrt_u64(p);
+    t.size = lrt_u64(p + 8);
+    t.dtype = p[16];
+    t.layout = p[17];
+    t.gates = lrt_u16(p + 18);
+    t.units = lrt_u32(p + 20);
+    t.k = lrt_u32(p + 24);
+    return t;
+}
+
+const float *lrt_tensor_data(const lrt_model *m, uint32_t i)
+{
+    if (i == LRT_NONE)
+        return NULL;
+    /* Alignment was validated: offset and blob are multiples of 64. */
+    return (const float *)(const void *)(m->blob + (size_t)lrt_read_tensor(m, i).offset);
+}
+
+static lrt_io describe(const lrt_model *m, uint32_t value)
+{
+    lrt_value v = lrt_read_value(m, value);
+    lrt_io io;
+    io.name = (const char *)(strings_at(m) + v.name);
+    io.name_size = v.name_size;
+    io.kind = v.kind;
+    io.size = v.size;
+    io.axis = v.axis;
+    return io;
+}
+
+lrt_io lrt_model_input(const lrt_model *m, uint32_t i) { return describe(m, i); }
+lrt_io lrt_model_output(const lrt_model *m, uint32_t i) { return describe(m, lrt_output_value(m, i)); }
+int lrt_model_is_causal(const lrt_model *m) { return (m->flags & LRT_FLAG_CAUSAL) != 0; }
+int lrt_model_streams(const lrt_model *m) { return (m->flags & LRT_FLAG_STREAMS) != 0; }
+
+/* CRC-32 as in zlib and PNG (ISO 3309), the checksum field itself counted as zero. */
+int lrt_model_check(const lrt_model *m)
+{
+    uint32_t crc = 0xffffffffu, table[16];
+    if (!m || !m->blob)
+        return LRT_E_ARGUMENT;
+    for (uint32_t i = 0; i < 16; i++) {
+        uint32_t r = i;
+        for (int j = 0; j < 4; j++)
+            r = r & 1 ? r >> 1 ^ 0xedb88320u : r >> 1;
+        table[i] = r;
+    }
+    for (size_t i = 0; i < m->size; i++) {
+        crc ^= i >= 12 && i < 16 ? 0 : m->blob[i];
+        crc = crc >> 4 ^ table[crc & 15];
+        crc = crc >> 4 ^ table[crc & 15];
+    }
+    return (crc ^ 0xffffffffu) == lrt_u32(m->blob + 12) ? LRT_OK : LRT_E_CHECKSUM;
+}

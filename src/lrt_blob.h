@@ -1,0 +1,57 @@
+/* A blob's records, read byte by byte: the only place that knows where in a file a thing stands.
+ * docs/format.md is the text that this follows. */
+#ifndef LRT_BLOB_H
+#define LRT_BLOB_H
+
+#include "kernels/lrt_kernels.h"
+#include "lstm_rt.h"
+
+#define LRT_HEADER_SIZE 128u
+#define LRT_VALUE_SIZE 32u
+#define LRT_NODE_SIZE 160u
+#define LRT_TENSOR_SIZE 32u
+#define LRT_NONE 0xffffffffu
+#define LRT_NODE_INPUTS 6u
+#define LRT_NODE_OUTPUTS 3u
+#define LRT_NODE_TENSORS 12u
+#define LRT_NODE_ATTRS 17u
+
+#define LRT_MAX_COUNT 4096u      /* values, nodes, tensors */
+#define LRT_MAX_IO 64u
+#define LRT_MAX_SIZE (1u << 20)  /* features */
+
+enum lrt_dtype { LRT_F32 = 1, LRT_I32 = 2 };
+enum lrt_layout { LRT_PLAIN = 0, LRT_PANELS = 1, LRT_PADDED = 2 };
+
+static inline uint32_t lrt_u16(const unsigned char *p) { return (uint32_t)p[0] | (uint32_t)p[1] << 8; }
+static inline uint32_t lrt_u32(const unsigned char *p) { return lrt_u16(p) | lrt_u16(p + 2) << 16; }
+static inline uint64_t lrt_u64(const unsigned char *p) { return lrt_u32(p) | (uint64_t)lrt_u32(p + 4) << 32; }
+
+typedef struct {
+    lrt_kind kind;
+    uint32_t size, axis, name, name_size;
+} lrt_value;
+lrt_value lrt_read_value(const lrt_model *m, uint32_t i);
+uint32_t lrt_output_value(const lrt_model *m, uint32_t i); /* the value that is output i of the model */
+
+typedef struct {
+    uint32_t op;
+    uint32_t n_in, n_out, n_tensors;
+    uint32_t in[LRT_NODE_INPUTS], out[LRT_NODE_OUTPUTS], tensor[LRT_NODE_TENSORS];
+    uint32_t attr[LRT_NODE_ATTRS];
+} lrt_node;
+void lrt_read_node(const lrt_model *m, uint32_t i, lrt_node *node);
+float lrt_attr_float(const lrt_node *node, uint32_t i);
+lrt_act lrt_attr_act(const lrt_node *node, uint32_t i); /* three attributes: kind, alpha, beta */
+
+typedef struct {
+    uint64_t offset, size;
+    uint32_t dtype, layout, gates, units, k;
+} lrt_tensor;
+lrt_tensor lrt_read_tensor(const lrt_model *m, uint32_t i);
+const float *lrt_tensor_data(const lrt_model *m, uint32_t i); /* NULL for LRT_NONE */
+
+#define LRT_FLAG_CAUSAL 1u  /* no node looks at later steps, one time axis: runs in chunks */
+#define LRT_FLAG_STREAMS 2u /* ... and nothing asks for the first step either */
+
+#endif

@@ -1,0 +1,81 @@
+/* Private to the core: one lane's view of the pass under way, and where the rows of a value are in it. */
+#ifndef LRT_PASS_H
+#define LRT_PASS_H
+
+#include "lrt_session.h"
+
+/* A call goes over the nodes in passes, each over the next steps of time: one, or of a model that runs in
+ * chunks several. Several threads may walk a pass together; each is a lane. */
+typedef struct {
+    lrt_session *s;
+    uint32_t lane, lanes;
+    lrt_barrier *barrier;
+    void *context;
+    uint32_t t0;                  /* first step of the pass */
+    uint32_t steps[LRT_MAX_AXES]; /* steps of the pass */
+    int last;                     /* the last pass */
+    int piped;                    /* runs a part of the nodes alone, while other lanes run the others */
+    uint32_t own_lane;            /* number among all lanes, also where it is piped: for scratch of its own */
+    uint32_t buffer;              /* which of the passes that buffers hold */
+} lrt_pass;
+
+static inline uint32_t lrt_smaller(uint32_t a, uint32_t b) { return a < b ? a : b; }
+
+static inline void lrt_meet(const lrt_pass *pass)
+{
+    if (pass->lanes > 1)
+        pass->barrier(pass->context);
+}
+
+/* Time steps of a value in this pass: 1 for vectors. */
+static inline uint32_t lrt_value_steps(const lrt_pass *pass, uint32_t value)
+{
+    const lrt_value *v = &pass->s->values[value];
+    return v->kind == LRT_VEC ? 1 : pass->steps[v->axis];
+}
+
+/* Steps of all rows that a buffer holds before those of this pass. */
+static inline size_t lrt_buffer_start(const lrt_pass *pass)
+{
+    return (size_t)pass->buffer * pass->s->limits.batch * pass->s->chunk;
+}
+
+/* Row n of a float value at a step of the pass. */
+static inline float *lrt_row(const lrt_pass *pass, uint32_t value, uint32_t n)
+{
+    const lrt_view *view = &pass->s->views[value];
+    const lrt_value *v = &pass->s->values[value];
+    float *row = (float *)view->data + (ptrdiff_t)n * view->row;
+    if (v->kind == LRT_VEC)
+        return row;
+    return row + (pass->s->buffers[value] ? lrt_buffer_start(pass) : pass->t0) * v->size;
+}
+static inline float *lrt_row_at(const lrt_pass *pass, uint32_t value, uint32_t n, uint32_t step)
+{
+    return lrt_row(pass, value, n) + (size_t)step * pass->s->values[value].size;
+}
+
+/* The same for ids, which are always inputs, and masks, which never are. */
+static inline const int32_t *lrt_ids_at(const lrt_pass *pass, uint32_t value, uint32_t n, uint32_t step)
+{
+    const lrt_view *view = &pass->s->views[value];
+    return (const int32_t *)view->data + (ptrdiff_t)n * view->row + pass->t0 + step;
+}
+static inline unsigned char *lrt_mask_at(const lrt_pass *pass, uint32_t value, uint32_t n, uint32_t step)
+{
+    const lrt_view *view = &pass->s->views[value];
+    return (unsigned char *)view->data + (ptrdiff_t)n * view->row + lrt_buffer_start(pass) + step;
+}
+
+/* Steps of row n that lie in this pass, given the lengths of the axis. */
+static inline uint32_t lrt_valid_steps(const lrt_pass *pass, uint32_t axis, uint32_t n)
+{
+    const int32_t *lengths = pass->s->lengths[axis];
+    uint32_t left;
+    if (!lengths)
+        return pass->steps[axis];
+    left = (uint32_t)lengths[n] > pass->t0 ? (uint32_t)lengths[n] - pass->t0 : 0;
+    return lrt_smaller(left, pass->steps[axis]);
+}
+
+#endif

@@ -1,0 +1,88 @@
+/* Private to the core: a session, and how its memory is planned. */
+#ifndef LRT_SESSION_H
+#define LRT_SESSION_H
+
+#include "lrt_blob.h"
+#include "lrt_state.h"
+
+typedef struct lrt_op lrt_op;
+
+/* Where a value's rows are during a run. */
+typedef struct {
+    void *data;
+    ptrdiff_t row; /* elements from one batch row to the next */
+} lrt_view;
+
+/* A node of the session. */
+typedef struct {
+    lrt_node node;
+    const lrt_op *op;
+    void *own; /* what the op's plan has taken, or NULL */
+} lrt_plan_node;
+
+struct lrt_session {
+    const lrt_model *model;
+    const lrt_kernels *kernels;
+    lrt_limits limits;
+    uint32_t chunk; /* steps per pass of a causal model; 0: one pass takes all */
+    lrt_plan_node *nodes;
+    lrt_value *values;
+    void **buffers;    /* per value: storage inside the session, or NULL */
+    lrt_view *views;   /* per value, set for each call; no data: nobody reads it */
+    uint32_t stages;   /* lanes that may each run a part of the nodes, a pass apart: buffers hold so many passes */
+    /* Scratch that nodes with steps share, as much as the largest needs; parts of it for each direction or stage. */
+    float *pre;        /* input products: [part][step][row][panel order] */
+    size_t pre_part, pre_floats;
+    float *between;    /* what stands between the two phases of a step: [part][row][stride] */
+    size_t between_part;
+    float **out_rows;  /* [lane][direction][row] */
+    uint32_t *row_lists; /* likewise */
+    lrt_state *states; /* every node's */
+    uint32_t n_slots;
+    uint32_t stepped;  /* rows that the last call stepped; those after them are settled */
+    /* The call under way. */
+    uint32_t batch, steps[LRT_MAX_AXES];
+    const int32_t *lengths[LRT_MAX_AXES];
+};
+
+/* Rows of input products that are made at a time, and half of the rows of a pass: enough for blocks of rows. */
+#define LRT_PROJECT_ROWS 60u
+
+/* Steps of one pass over the nodes: all, or a chunk where the model allows it. */
+static inline uint32_t lrt_pass_steps(const lrt_session *s, uint32_t axis)
+{
+    return s->chunk && s->steps[axis] > s->chunk ? s->chunk : s->steps[axis];
+}
+
+/* ---- planning: one walk both measures and lays out ------------------------------------------------ */
+
+typedef struct {
+    unsigned char *base; /* NULL: only counts */
+    uint64_t used;
+    int overflow;
+    const lrt_model *m;
+    const lrt_limits *limits;
+    uint32_t chunk;
+    /* Of the scratch that nodes share: floats of a part, and parts. */
+    uint64_t pre, between;
+    uint32_t parts;
+    lrt_state **last; /* where the next state is to be linked */
+    uint32_t n_slots, n_layers; /* so far; layers that have slots */
+} lrt_planner;
+
+/* x * y, or 0 and overflow. */
+uint64_t lrt_times(lrt_planner *p, uint64_t x, uint64_t y);
+
+/* An aligned piece of the session's memory; NULL if the planner only counts. */
+void *lrt_take(lrt_planner *p, uint64_t count, uint64_t size);
+float *lrt_take_floats(lrt_planner *p, uint64_t rows, uint64_t per_row);
+
+/* State of the node: rows in halves of `size` floats that callers see in slot `number` (LRT_NONE: in none),
+ * or rows in one place. Of a slot, every direction comes in turn. */
+void lrt_take_halves(lrt_planner *p, lrt_halves *h, uint32_t size, uint32_t number, const lrt_slot *slot);
+unsigned char *lrt_take_rows(lrt_planner *p, size_t stride, uint32_t number, const lrt_slot *slot);
+
+/* Steps of a pass over this axis, at most. */
+uint32_t lrt_planned_steps(const lrt_planner *p, uint32_t axis);
+
+#endif

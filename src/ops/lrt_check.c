@@ -1,0 +1,87 @@
+/* What the checks of ops are made of. */
+#include "ops/lrt_check.h"
+
+int lrt_want_counts(const lrt_checker *c, uint32_t n_in, uint32_t n_out, uint32_t n_tensors)
+{
+    if (c->n.n_in != n_in)
+        return LRT_E_NODE_INPUT;
+    if (c->n.n_out != n_out)
+        return LRT_E_NODE_OUTPUT;
+    return c->n.n_tensors == n_tensors ? LRT_OK : LRT_E_NODE_TENSOR;
+}
+
+int lrt_want_input(const lrt_checker *c, uint32_t i, unsigned kinds, lrt_value *v)
+{
+    if (i >= c->n.n_in || c->n.in[i] >= c->next)
+        return LRT_E_NODE_INPUT;
+    *v = lrt_read_value(c->m, c->n.in[i]);
+    return kinds & LRT_KIND(v->kind) ? LRT_OK : LRT_E_NODE_INPUT;
+}
+
+int lrt_want_input_like(const lrt_checker *c, uint32_t i, unsigned kinds, uint32_t size, uint32_t axis)
+{
+    lrt_value v;
+    int e = lrt_want_input(c, i, kinds, &v);
+    return e ? e : v.size == size && v.axis == axis ? LRT_OK : LRT_E_NODE_INPUT;
+}
+
+int lrt_is_absent(const lrt_checker *c, uint32_t i) { return i >= c->n.n_in || c->n.in[i] == LRT_NONE; }
+
+int lrt_want_output(lrt_checker *c, uint32_t i, lrt_kind kind, uint32_t size, uint32_t axis)
+{
+    lrt_value v;
+    if (i >= c->n.n_out || c->n.out[i] != c->next || c->next >= c->m->n_values)
+        return LRT_E_NODE_OUTPUT;
+    v = lrt_read_value(c->m, c->next);
+    if (v.kind != kind || v.size != size || v.axis != axis)
+        return LRT_E_NODE_OUTPUT;
+    c->next++;
+    return LRT_OK;
+}
+
+int lrt_want_tensor(const lrt_checker *c, uint32_t i, lrt_tensor *t)
+{
+    if (c->n.tensor[i] >= c->m->n_tensors)
+        return LRT_E_NODE_TENSOR;
+    *t = lrt_read_tensor(c->m, c->n.tensor[i]);
+    return LRT_OK;
+}
+
+int lrt_want_weight(const lrt_checker *c, uint32_t i, uint32_t layout, uint32_t gates, uint32_t units, uint32_t k)
+{
+    lrt_tensor t;
+    LRT_TRY(lrt_want_tensor(c, i, &t));
+    return t.dtype == LRT_F32 && t.layout == layout && t.gates == gates && t.units == units && t.k == k
+               ? LRT_OK
+               : LRT_E_NODE_TENSOR;
+}
+
+int lrt_want_optional_weight(const lrt_checker *c, uint32_t i, uint32_t layout, uint32_t gates, uint32_t units,
+                             uint32_t k)
+{
+    return c->n.tensor[i] == LRT_NONE ? LRT_OK : lrt_want_weight(c, i, layout, gates, units, k);
+}
+
+int lrt_want_no_weight(const lrt_checker *c, uint32_t i)
+{
+    return c->n.tensor[i] == LRT_NONE ? LRT_OK : LRT_E_NODE_TENSOR;
+}
+
+int lrt_want_finite(const lrt_checker *c, uint32_t i)
+{
+    return (c->n.attr[i] & 0x7f800000u) != 0x7f800000u ? LRT_OK : LRT_E_NODE_ATTR;
+}
+
+int lrt_want_not_negative(const lrt_checker *c, uint32_t i)
+{
+    LRT_TRY(lrt_want_finite(c, i));
+    return lrt_attr_float(&c->n, i) < 0.0f ? LRT_E_NODE_ATTR : LRT_OK;
+}
+
+int lrt_want_act(const lrt_checker *c, uint32_t i, uint32_t limit)
+{
+    if (c->n.attr[i] >= limit)
+        return LRT_E_NODE_ATTR;
+    LRT_TRY(lrt_want_finite(c, i + 1));
+    return lrt_want_finite(c, i + 2);
+}

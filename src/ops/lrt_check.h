@@ -1,0 +1,50 @@
+/* What the checks of ops are made of. Each returns LRT_OK or the code of the rule that is broken.
+ *
+ * Values are numbered in the order in which they come to be: the inputs first, then the outputs
+ * of the nodes. So «is this value there yet» is one comparison. */
+#ifndef LRT_CHECK_H
+#define LRT_CHECK_H
+
+#include "lrt_blob.h"
+
+#define LRT_KIND(k) (1u << (k))
+#define LRT_FEATURES (LRT_KIND(LRT_SEQ) | LRT_KIND(LRT_VEC))
+
+typedef struct {
+    const lrt_model *m;
+    lrt_node n;
+    uint32_t next; /* the next value to come to be */
+} lrt_checker;
+
+/* Runs checks in turn, stopping at the first error. */
+#define LRT_TRY(check)      \
+    do {                    \
+        int e_ = (check);   \
+        if (e_ != LRT_OK)   \
+            return e_;      \
+    } while (0)
+
+/* The node has just so many inputs, outputs and tensors. */
+int lrt_want_counts(const lrt_checker *c, uint32_t n_in, uint32_t n_out, uint32_t n_tensors);
+
+/* Input i is present and of one of `kinds`; fills v. The same, with a given size and time axis. */
+int lrt_want_input(const lrt_checker *c, uint32_t i, unsigned kinds, lrt_value *v);
+int lrt_want_input_like(const lrt_checker *c, uint32_t i, unsigned kinds, uint32_t size, uint32_t axis);
+int lrt_is_absent(const lrt_checker *c, uint32_t i);
+
+/* Output i is the next value and has this kind, size and axis. */
+int lrt_want_output(lrt_checker *c, uint32_t i, lrt_kind kind, uint32_t size, uint32_t axis);
+
+/* Tensor i has this layout and shape; or may be absent; or must be. A vector of so many features. */
+int lrt_want_weight(const lrt_checker *c, uint32_t i, uint32_t layout, uint32_t gates, uint32_t units, uint32_t k);
+int lrt_want_optional_weight(const lrt_checker *c, uint32_t i, uint32_t layout, uint32_t gates, uint32_t units,
+                             uint32_t k);
+int lrt_want_no_weight(const lrt_checker *c, uint32_t i);
+int lrt_want_tensor(const lrt_checker *c, uint32_t i, lrt_tensor *t); /* present; fills t */
+
+/* Attribute i is a finite float; or one that is not negative; or i to i + 2 are an activation below `limit`. */
+int lrt_want_finite(const lrt_checker *c, uint32_t i);
+int lrt_want_not_negative(const lrt_checker *c, uint32_t i);
+int lrt_want_act(const lrt_checker *c, uint32_t i, uint32_t limit);
+
+#endif

@@ -1,0 +1,105 @@
+/* Token ids and masks: which steps count. */
+#include <string.h>
+
+#include "ops/lrt_ops.h"
+
+/* ---- embedding --------------------------------------------------------------------------------------- */
+
+static int check_embedding(lrt_checker *c)
+{
+    lrt_value v;
+    lrt_tensor t;
+    LRT_TRY(lrt_want_counts(c, 1, 1, 1));
+    LRT_TRY(lrt_want_input(c, 0, LRT_KIND(LRT_IDS), &v));
+    LRT_TRY(lrt_want_tensor(c, 0, &t));
+    if (t.dtype != LRT_F32 || t.layout != LRT_PLAIN || t.units > 0x7fffffffu || t.k > LRT_MAX_SIZE)
+        return LRT_E_NODE_TENSOR;
+    return lrt_want_output(c, 0, LRT_SEQ, t.k, v.axis);
+}
+
+static int accepts_ids(const lrt_session *s, const lrt_plan_node *at, const lrt_call_args *call)
+{
+    const uint32_t value = at->node.in[0]; /* ids are always inputs of the model */
+    const int32_t *ids = (const int32_t *)call->inputs[value];
+    const size_t n = (size_t)call->batch * call->steps[s->values[value].axis];
+    uint32_t worst = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t id = (uint32_t)ids[i]; /* negative ids become huge */
+        worst = id > worst ? id : worst;
+    }
+    return n == 0 || worst < lrt_read_tensor(s->model, at->node.tensor[0]).units ? LRT_OK : LRT_E_TOKEN;
+}
+
+static void each_embedding(const lrt_pass *pass, const lrt_node *n, uint32_t row, uint32_t step, uint32_t count)
+{
+    uint32_t size = pass->s->values[n->out[0]].size;
+    const float *table = lrt_tensor_data(pass->s->model, n->tensor[0]);
+    const int32_t *ids = lrt_ids_at(pass, n->in[0], row, step);
+    float *y = lrt_row_at(pass, n->out[0], row, step);
+    for (uint32_t t = 0; t < count; t++, y += size)
+        memcpy(y, table + (size_t)ids[t] * size, size * sizeof(float));
+}
+
+/* ---- masks ------------------------------------------------------------------------------------------- */
+
+static int check_mask(lrt_checker *c)
+{
+    lrt_value v;
+    LRT_TRY(lrt_want_counts(c, 1, 1, 0));
+    LRT_TRY(lrt_want_input(c, 0, c->n.op == LRT_OP_MASK_IDS ? LRT_KIND(LRT_IDS) : LRT_KIND(LRT_SEQ), &v));
+    return lrt_want_output(c, 0, LRT_MASK, 0, v.axis);
+}
+
+static void each_mask_ids(const lrt_pass *pass, const lrt_node *n, uint32_t row, uint32_t step, uint32_t count)
+{
+    const int32_t *ids = lrt_ids_at(pass, n->in[0], row, step);
+    unsigned char *y = lrt_mask_at(pass, n->out[0], row, step);
+    int32_t skip;
+    memcpy(&skip, &n->attr[0], sizeof skip);
+    for (uint32_t t = 0; t < count; t++)
+        y[t] = ids[t] != skip;
+}
+
+static void each_mask_values(const lrt_pass *pass, const lrt_node *n, uint32_t row, uint32_t step, uint32_t count)
+{
+    uint32_t size = pass->s->values[n->in[0]].size;
+    const float *x = lrt_row_at(pass, n->in[0], row, step);
+    unsigned char *y = lrt_mask_at(pass, n->out[0], row, step);
+    float skip = lrt_attr_float(n, 0);
+    for (uint32_t t = 0; t < count; t++, x += size) {
+        y[t] = 0;
+        for (uint32_t i = 0; i < size && !y[t]; i++)
+            y[t] = !(x[i] == skip);
+    }
+}
+
+static int check_apply_mask(lrt_checker *c)
+{
+    lrt_value v;
+    LRT_TRY(lrt_want_counts(c, 2, 1, 0));
+    LRT_TRY(lrt_want_input(c, 0, LRT_KIND(LRT_SEQ), &v));
+    LRT_TRY(lrt_want_input_like(c, 1, LRT_KIND(LRT_MASK), 0, v.axis));
+    return lrt_want_output(c, 0, LRT_SEQ, v.size, v.axis);
+}
+
+static void each_apply_mask(const lrt_pass *pass, const lrt_node *n, uint32_t row, uint32_t step, uint32_t count)
+{
+    uint32_t size = pass->s->values[n->out[0]].size;
+    const float *x = lrt_row_at(pass, n->in[0], row, step);
+    const unsigned char *mask = lrt_mask_at(pass, n->in[1], row, step);
+    float *y = lrt_row_at(pass, n->out[0], row, step);
+    for (uint32_t t = 0; t < count; t++, x += size, y += size) {
+        if (mask[t])
+            memcpy(y, x, size * sizeof(float));
+        else
+            memset(y, 0, size * sizeof(float));
+    }
+}
+
+const lrt_op lrt_ops_masks[] = {
+    {.code = LRT_OP_EMBEDDING, .check = check_embedding, .accepts = accepts_ids, .each = each_embedding},
+    {.code = LRT_OP_MASK_IDS, .check = check_mask, .each = each_mask_ids},
+    {.code = LRT_OP_MASK_VALUES, .check = check_mask, .each = each_mask_values},
+    {.code = LRT_OP_APPLY_MASK, .check = check_apply_mask, .each = each_apply_mask},
+    {.code = LRT_OP_NONE},
+};

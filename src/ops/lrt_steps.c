@@ -1,0 +1,365 @@
+/* A lane's steps through one direction of a recurrent layer: the input product ahead of them, and each step's
+ * phases, rows and barriers. Knows no gate equation and no ISA. */
+#include <string.h>
+
+#include "lrt_share.h"
+#include "ops/lrt_ops.h"
+#include "ops/lrt_recurrent.h"
+
+static void meet(const lrt_steps *me)
+{
+    if (me->shares > 1)
+        me->pass->barrier(me->pass->context);
+}
+
+/* Where in the pass row n is at step s of its own order. */
+static uint32_t time_of(const lrt_steps *me, uint32_t n, uint32_t s)
+{
+    return me->dir->reverse ? lrt_valid_steps(me->pass, me->axis, n) - 1 - s : s;
+}
+
+static const float *input_at(const lrt_steps *me, uint32_t n, uint32_t s)
+{
+    return lrt_row_at(me->pass, me->n->in[0], n, time_of(me, n, s));
+}
+
+/* ---- input products, ahead of the steps ----------------------------------------------------------------- */
+
+/* Pre-activations of row n, `ahead` steps after the first that has been computed ahead. */
+static float *pre_at(const lrt_steps *me, uint32_t ahead, uint32_t n)
+{
+    const lrt_session *s = me->pass->s;
+    return s->pre + me->scratch * s->pre_part + ((size_t)ahead * s->batch + n) * me->pre_row;
+}
+
+#define PAIRS 120 /* rows of a product that are gathered at a time */
+
+/* The product for steps s0 to s0 + count where each row has its own end: of what there is, gathered. */
+static void project_ragged(const lrt_steps *me, uint32_t s0, uint32_t count, lrt_linear_args a)
+{
+    const float *x[PAIRS];
+    float *y[PAIRS];
+    a.x_at = x;
+    a.y_at = y;
+    for (uint32_t n = me->n0; n < me->n1; n++) {
+        uint32_t valid = lrt_smaller(lrt_valid_steps(me->pass, me->axis, n), s0 + count);
+        for (uint32_t s = s0; s < valid; s++) {
+            x[a.rows] = input_at(me, n, s);
+            y[a.rows] = pre_at(me, s - s0, n);
+            if (++a.rows == PAIRS) {
+                me->pass->s->kernels->linear(&a);
+                a.rows = 0;
+            }
+        }
+    }
+    if (a.rows)
+        me->pass->s->kernels->linear(&a);
+}
+
+/* pre = bias + W x for steps s0 to s0 + count of the lane's rows and panels. */
+static void project(const lrt_steps *me, uint32_t s0, uint32_t count)
+{
+    const lrt_session *s = me->pass->s;
+    const uint32_t rows = me->n1 - me->n0;
+    lrt_linear_args a;
+    memset(&a, 0, sizeof a);
+    a.m = me->dir->w_ih;
+    a.bias = me->dir->bias;
+    a.p0 = me->p0;
+    a.p1 = me->p1;
+    a.padded = 1;
+    if (me->lengths) {
+        project_ragged(me, s0, count, a);
+        return;
+    }
+    a.x_row = me->dir->reverse ? -(ptrdiff_t)a.m.k : (ptrdiff_t)a.m.k;
+    a.y_row = (ptrdiff_t)(me->pre_row * s->batch);
+    a.x = input_at(me, me->n0, s0);
+    a.y = pre_at(me, 0, me->n0);
+    a.rows = count;
+    a.outer = rows - 1;
+    a.x_outer = s->views[me->n->in[0]].row;
+    a.y_outer = (ptrdiff_t)me->pre_row;
+    if (rows > count) { /* the longer side makes the blocks */
+        lrt_linear_args b = a;
+        b.x_row = a.x_outer;
+        b.y_row = a.y_outer;
+        b.rows = rows;
+        b.outer = count - 1;
+        b.x_outer = a.x_row;
+        b.y_outer = a.y_row;
+        a = b;
+    }
+    s->kernels->linear(&a);
+}
+
+/* ---- the rows of a step ----------------------------------------------------------------------------------- */
+
+/* Units that belong to a lane's share of a state of `units` values. */
+static void unit_range(const lrt_steps *me, uint32_t units, uint32_t *from, uint32_t *to)
+{
+    uint32_t p0, p1;
+    lrt_share(lrt_panel_count(units), me->share, me->shares, &p0, &p1);
+    *from = lrt_smaller(lrt_panel_start(units, p0), units);
+    *to = lrt_smaller(lrt_panel_start(units, p1), units);
+}
+
+static float *seq_at(const lrt_steps *me, uint32_t n, uint32_t t)
+{
+    return lrt_row_at(me->pass, me->seq, n, t) + (size_t)me->d * me->rec->h_size;
+}
+
+/* Row n does nothing at step s: its state stays, and if the step is masked rather than beyond the
+ * row's length, the output repeats the state or is zero. */
+static void hold_row(const lrt_steps *me, uint32_t n, uint32_t s, int masked)
+{
+    const lrt_recurrent *rec = me->rec;
+    const lrt_direction *dir = me->dir;
+    const float *h = lrt_now(&dir->h, n);
+    uint32_t from, to;
+    unit_range(me, rec->h_size, &from, &to);
+    memcpy(lrt_next(&dir->h, n) + from, h + from, (to - from) * sizeof(float));
+    if (masked && me->seq != LRT_NONE) {
+        float *out = seq_at(me, n, time_of(me, n, s));
+        int zero = rec->flags & LRT_ZERO_MASKED || (rec->explicit_state && !dir->started[n]);
+        if (zero)
+            memset(out + from, 0, (to - from) * sizeof(float));
+        else
+            memcpy(out + from, h + from, (to - from) * sizeof(float));
+    }
+}
+
+static int beyond_length(const lrt_steps *me, uint32_t n, uint32_t s)
+{
+    return me->lengths && s >= lrt_valid_steps(me->pass, me->axis, n);
+}
+
+static int is_masked(const lrt_steps *me, uint32_t n, uint32_t s)
+{
+    return me->mask != LRT_NONE && !*lrt_mask_at(me->pass, me->mask, n, time_of(me, n, s));
+}
+
+/* Lists the rows that take step s, holds the others, and says where outputs go. A row beyond its end is
+ * held once: then both of its halves have its state, and nothing is left to do. */
+static void choose_rows(lrt_steps *me, uint32_t s)
+{
+    me->rows = 0;
+    for (uint32_t n = me->n0; n < me->n1; n++) {
+        if (beyond_length(me, n, s)) {
+            if (s == lrt_valid_steps(me->pass, me->axis, n))
+                hold_row(me, n, s, 0);
+        } else if (is_masked(me, n, s)) {
+            hold_row(me, n, s, 1);
+        } else {
+            me->row[me->rows++] = n;
+            if (me->seq != LRT_NONE)
+                me->out[n] = seq_at(me, n, time_of(me, n, s));
+        }
+    }
+}
+
+/* ---- the phases of a step ----------------------------------------------------------------------------------- */
+
+/* What stays the same over the steps. */
+static void set_fixed_args(lrt_steps *me)
+{
+    const lrt_recurrent *rec = me->rec;
+    lrt_step_args *a = &me->first;
+    memset(a, 0, sizeof *a);
+    a->m = me->dir->w_hh;
+    a->bias_hh = me->dir->bias_hh;
+    a->pre_row = (ptrdiff_t)me->pre_row;
+    a->h_prev_row = a->h_next_row = (ptrdiff_t)me->dir->h.stride;
+    a->c_row = (ptrdiff_t)rec->c_stride;
+    a->pre_step = me->input_in_step ? 0 : (ptrdiff_t)(me->pre_row * me->pass->s->batch);
+    a->w_in = me->dir->w_ih;
+    a->bias_in = me->dir->bias;
+    a->x_step = me->dir->reverse ? -(ptrdiff_t)a->w_in.k : (ptrdiff_t)a->w_in.k;
+    if (me->seq != LRT_NONE)
+        a->out_step = (me->dir->reverse ? -1 : 1) * (ptrdiff_t)me->pass->s->values[me->seq].size;
+    a->peephole = me->dir->peephole;
+    memcpy(a->act, rec->act, sizeof a->act);
+    a->clip = rec->clip;
+    a->p0 = me->p0;
+    a->p1 = me->p1;
+    if (!me->dir->w_second.w)
+        return;
+    a->steps = 1;
+    me->second = *a; /* only the GRU's; the projection of an LSTM is a product of its own */
+    me->second.m = me->dir->w_second;
+    me->second.bias_hh = me->dir->bias_second;
+    me->second.h_old_row = a->h_prev_row;
+    me->second.h_prev_row = a->h_next_row = (ptrdiff_t)rec->c_stride;
+}
+
+/* What changes from step to step. */
+static void set_step_args(const lrt_steps *me, lrt_step_args *a, uint32_t ahead)
+{
+    const lrt_direction *dir = me->dir;
+    a->pre = pre_at(me, me->input_in_step ? 0 : ahead, 0);
+    a->h_prev = lrt_now(&dir->h, 0);
+    a->h_next = lrt_next(&dir->h, 0);
+    a->c = dir->c;
+    a->out = me->seq != LRT_NONE ? me->out : NULL;
+    a->row = me->row;
+    a->rows = me->rows;
+    a->backward = (int)(ahead & 1u);
+}
+
+/* Rows that stand between the phases: r * h, or the h that is yet to be projected. */
+static float *between(const lrt_steps *me)
+{
+    return me->pass->s->between + me->scratch * me->pass->s->between_part;
+}
+
+/* h = W_hr m for the lane's share of the projected units (Sak et al. 2014). */
+static void project_h(const lrt_steps *me)
+{
+    const lrt_recurrent *rec = me->rec;
+    const float *x[PAIRS];
+    float *y[PAIRS];
+    lrt_linear_args a;
+    uint32_t from, to;
+    memset(&a, 0, sizeof a);
+    a.m = me->dir->w_second;
+    a.x_at = x;
+    a.y_at = y;
+    lrt_share(lrt_panel_count(a.m.units), me->share, me->shares, &a.p0, &a.p1);
+    unit_range(me, rec->h_size, &from, &to);
+    for (uint32_t first = 0; first < me->rows; first += a.rows) {
+        a.rows = lrt_smaller(PAIRS, me->rows - first);
+        for (uint32_t i = 0; i < a.rows; i++) {
+            x[i] = between(me) + (size_t)me->row[first + i] * rec->c_stride;
+            y[i] = lrt_next(&me->dir->h, me->row[first + i]);
+        }
+        me->pass->s->kernels->linear(&a);
+        for (uint32_t i = 0; i < a.rows && me->seq != LRT_NONE; i++)
+            memcpy(me->out[me->row[first + i]] + from, y[i] + from, (to - from) * sizeof(float));
+    }
+}
+
+/* The first phase of the rows that take the step. A phase's results are whole only when the lanes have met. */
+static void first_phase(lrt_steps *me, uint32_t s, uint32_t ahead)
+{
+    const lrt_kernels *kernels = me->pass->s->kernels;
+    lrt_step_args *a = &me->first;
+    set_step_args(me, a, ahead);
+    if (me->input_in_step)
+        a->x = input_at(me, me->n0, s);
+    if (me->dir->w_second.w) { /* the second phase makes h of it */
+        a->h_next = between(me);
+        a->out = NULL;
+    }
+    if (me->rec->op == LRT_OP_LSTM)
+        kernels->lstm_step(a);
+    else if (me->rec->op == LRT_OP_RNN)
+        kernels->rnn_step(a);
+    else if (me->rec->flags & LRT_RESET_AFTER)
+        kernels->gru_step(a);
+    else
+        kernels->gru_reset_step(a);
+}
+
+static void second_phase(lrt_steps *me, uint32_t ahead)
+{
+    lrt_step_args *a = &me->second;
+    if (me->rec->op == LRT_OP_LSTM) {
+        project_h(me);
+        return;
+    }
+    set_step_args(me, a, ahead);
+    a->h_old = a->h_prev;
+    a->h_prev = between(me);
+    me->pass->s->kernels->gru_candidate_step(a);
+}
+
+/* Marks rows that have taken a step; the other lanes look after the barrier that ends it. */
+static void mark_started(const lrt_steps *me)
+{
+    for (uint32_t i = 0; i < me->rows && me->share == 0 && me->mask != LRT_NONE; i++)
+        me->dir->started[me->row[i]] = 1;
+}
+
+static void run_step(lrt_steps *me, uint32_t s, uint32_t ahead)
+{
+    choose_rows(me, s);
+    if (me->rows)
+        first_phase(me, s, ahead);
+    if (me->dir->w_second.w) {
+        meet(me);
+        if (me->rows)
+            second_phase(me, ahead);
+    }
+    mark_started(me);
+}
+
+/* ---- all steps --------------------------------------------------------------------------------------------- */
+
+/* Every row takes every step, in one phase that no other lane shares: the kernel makes several in one go. */
+static int runs_through(const lrt_steps *me)
+{
+    return !me->lengths && me->mask == LRT_NONE && me->shares == 1 && !me->dir->w_second.w;
+}
+
+#define FEW_INPUTS 8u /* inputs so few that their product is cheaper in the step than in one of all steps */
+
+/* Does the step make the input product? Of one row, where that is little work or there is but one step. */
+static int has_input_in_step(const lrt_steps *me, uint32_t steps)
+{
+    int starts_at_pre = me->rec->op != LRT_OP_GRU;
+    return starts_at_pre && me->n1 - me->n0 == 1 && (me->dir->w_ih.k <= FEW_INPUTS || steps == 1);
+}
+
+/* Sequence outputs beyond each row's length are zero. */
+static void clear_beyond(const lrt_steps *me)
+{
+    for (uint32_t n = me->n0; n < me->n1 && me->lengths && me->seq != LRT_NONE && me->share == 0; n++)
+        for (uint32_t t = lrt_valid_steps(me->pass, me->axis, n); t < me->pass->steps[me->axis]; t++)
+            memset(seq_at(me, n, t), 0, me->rec->h_size * sizeof(float));
+}
+
+/* Steps until every row of the lane has ended and been held. */
+static uint32_t steps_to_run(const lrt_steps *me)
+{
+    uint32_t most = 0;
+    if (!me->lengths)
+        return me->pass->steps[me->axis];
+    for (uint32_t n = me->n0; n < me->n1; n++) {
+        uint32_t valid = lrt_valid_steps(me->pass, me->axis, n);
+        most = valid > most ? valid : most;
+    }
+    return lrt_smaller(most + 1, me->pass->steps[me->axis]);
+}
+
+/* Goes through the steps in stretches. For each stretch, the input product of all its steps is made ahead, as one
+ * product of many rows; then its steps follow one by one, or, where nothing has to be looked at in between, as
+ * one kernel call. Lanes that share the panels meet after every phase. Each lane counts turns of h for itself, in
+ * a copy of the direction; when all are through, the layer counts them once (run_recurrent). */
+void lrt_run_steps(lrt_steps *me)
+{
+    lrt_session *ses = me->pass->s;
+    const uint32_t steps = steps_to_run(me);
+    const size_t list = (size_t)(2 * me->pass->own_lane + me->d) * ses->limits.batch;
+    const int through = runs_through(me);
+    lrt_direction local = *me->dir;
+    uint32_t stretch = lrt_even_parts(steps, lrt_project_steps(ses->batch, me->pre_row));
+    me->dir = &local;
+    me->input_in_step = has_input_in_step(me, steps);
+    me->row = ses->row_lists + list;
+    me->out = ses->out_rows + list;
+    set_fixed_args(me);
+    if (me->input_in_step) /* nothing is computed ahead */
+        stretch = steps;
+    for (uint32_t s0 = 0; s0 < steps; s0 += stretch) {
+        uint32_t count = lrt_smaller(stretch, steps - s0);
+        if (!me->input_in_step)
+            project(me, s0, count);
+        for (uint32_t ahead = 0; ahead < count; ahead += me->first.steps) {
+            me->first.steps = through ? count : 1;
+            run_step(me, s0 + ahead, ahead);
+            meet(me);
+            local.h.turn ^= me->first.steps & 1u;
+        }
+    }
+    clear_beyond(me);
+}
