@@ -17,10 +17,40 @@ lrt_value lrt_read_value(const lrt_model *m, uint32_t i)
     v.size = lrt_u32(p + 4);
     v.name = lrt_u32(p + 8);
     v.name_size = lrt_u32(p + 12);
+    v.order = (lrt_order)p[16]; /* reserved, so 0, in version 1 */
+    v.groups = v.order == LRT_GROUPS_FIRST ? lrt_u32(p + 20) : 1;
     return v;
 }
 
 uint32_t lrt_output_value(const lrt_model *m, uint32_t i) { return lrt_u32(m->blob + m->outputs + 4 * (size_t)i); }
+
+lrt_axis lrt_read_axis(const lrt_model *m, uint32_t i)
+{
+    const unsigned char *p = m->blob + m->axes + (size_t)i * LRT_AXIS_SIZE;
+    const uint32_t bits = m->axes ? lrt_u32(p + 8) : 0;
+    lrt_axis a = {LRT_NONE, 1, 1, 0x7fffffffu, 0};
+    if (!m->axes)
+        return a;
+    a.parent = lrt_u32(p);
+    a.mul = lrt_u32(p + 4);
+    memcpy(&a.add, &bits, sizeof a.add);
+    a.div = lrt_u32(p + 12);
+    a.cap = lrt_u32(p + 16);
+    return a;
+}
+
+int lrt_model_steps(const lrt_model *m, uint32_t steps[LRT_MAX_AXES])
+{
+    for (uint32_t i = 0; i < m->n_axes; i++) {
+        const lrt_axis a = lrt_read_axis(m, i);
+        if (a.parent == LRT_NONE)
+            continue;
+        if (steps[a.parent] > 0x7fffffffu || ((int64_t)steps[a.parent] * a.mul + a.add) / a.div > 0x7fffffff)
+            return 0;
+        steps[i] = lrt_derived_steps(&a, steps[a.parent]);
+    }
+    return 1;
+}
 
 void lrt_read_node(const lrt_model *m, uint32_t i, lrt_node *n)
 {
@@ -87,6 +117,8 @@ static lrt_io describe(const lrt_model *m, uint32_t value)
     io.kind = v.kind;
     io.size = v.size;
     io.axis = v.axis;
+    io.order = v.order;
+    io.groups = v.groups;
     return io;
 }
 

@@ -10,6 +10,9 @@
 #define LRT_VALUE_SIZE 32u
 #define LRT_NODE_SIZE 160u
 #define LRT_TENSOR_SIZE 32u
+#define LRT_AXIS_SIZE 20u
+#define LRT_VERSION_AXES 2u   /* the first with rules of time axes, */
+#define LRT_VERSION_ORDERS 2u /* and in which ports say the order of their axes */
 #define LRT_NONE 0xffffffffu
 #define LRT_NODE_INPUTS 6u
 #define LRT_NODE_OUTPUTS 3u
@@ -30,7 +33,14 @@ static inline uint64_t lrt_u64(const unsigned char *p) { return lrt_u32(p) | (ui
 typedef struct {
     lrt_kind kind;
     uint32_t size, axis, name, name_size;
+    lrt_order order; /* of a port; internal values are batch first */
+    uint32_t groups;
 } lrt_value;
+/* Elements of one step of one row. */
+static inline uint32_t lrt_per_step(const lrt_value *v)
+{
+    return v->kind == LRT_SEQ || v->kind == LRT_VEC ? v->size : 1;
+}
 lrt_value lrt_read_value(const lrt_model *m, uint32_t i);
 uint32_t lrt_output_value(const lrt_model *m, uint32_t i); /* the value that is output i of the model */
 
@@ -51,7 +61,22 @@ typedef struct {
 lrt_tensor lrt_read_tensor(const lrt_model *m, uint32_t i);
 const float *lrt_tensor_data(const lrt_model *m, uint32_t i); /* NULL for LRT_NONE */
 
-#define LRT_FLAG_CAUSAL 1u  /* no node looks at later steps, one time axis: runs in chunks */
+/* A time axis that inputs bring, or one that is derived from an earlier axis (parent): of n steps there it has
+ * (n * mul + add) / div, rounded down, at least 0 and at most cap. */
+typedef struct {
+    uint32_t parent; /* LRT_NONE: inputs bring it */
+    uint32_t mul, div, cap;
+    int32_t add;
+} lrt_axis;
+lrt_axis lrt_read_axis(const lrt_model *m, uint32_t i);
+static inline uint32_t lrt_derived_steps(const lrt_axis *a, uint32_t n)
+{
+    const int64_t steps = (int64_t)n * a->mul + a->add; /* < 2^31 * 2^31 */
+    const int64_t whole = steps < 0 ? 0 : steps / a->div;
+    return whole > a->cap ? a->cap : (uint32_t)whole;
+}
+
+#define LRT_FLAG_CAUSAL 1u  /* no node looks at later steps, one time axis of inputs: runs in chunks */
 #define LRT_FLAG_STREAMS 2u /* ... and nothing asks for the first step either */
 
 #endif

@@ -25,6 +25,7 @@ const char *lrt_error_text(int error)
     case LRT_E_SELFTEST: return "its self-test record is wrong";
     case LRT_E_CHECKSUM: return "the checksum does not match: the file is damaged";
     case LRT_E_OP_LEFT_OUT: return "it uses an op that this build of the runtime leaves out";
+    case LRT_E_AXIS: return "the rule of a time axis is out of range";
     case LRT_E_ARGUMENT: return "a NULL or out-of-range argument";
     case LRT_E_MEMORY: return "session memory is too small or not aligned to 64 bytes";
     case LRT_E_TOO_LARGE: return "the session needs more memory than can be addressed";

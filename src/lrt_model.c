@@ -46,6 +46,8 @@ static int find_tables(lrt_model *m, uint64_t *data)
     at += (uint64_t)m->n_tensors * LRT_TENSOR_SIZE;
     m->outputs = (uint32_t)at;
     at += 4u * (uint64_t)m->n_outputs;
+    m->axes = lrt_u32(m->blob + 8) >= LRT_VERSION_AXES ? (uint32_t)at : 0;
+    at += m->axes ? (uint64_t)m->n_axes * LRT_AXIS_SIZE : 0;
     m->selftest = (uint32_t)at;
     at += n_tests ? 16u + 4u * (uint64_t)(m->n_axes + m->n_inputs + m->n_outputs) : 0u;
     at += (uint64_t)strings + meta;
@@ -53,13 +55,37 @@ static int find_tables(lrt_model *m, uint64_t *data)
     return at <= m->size && all_zero(m->blob + 60, LRT_HEADER_SIZE - 60) ? LRT_OK : LRT_E_TABLES;
 }
 
+/* A rule multiplies or divides by what fits into 31 bits, and follows an axis before it. */
+static int check_axis(const lrt_model *m, uint32_t i)
+{
+    const lrt_axis a = lrt_read_axis(m, i);
+    if (a.parent == LRT_NONE)
+        return a.mul == 1 && a.add == 0 && a.div == 1 && a.cap == 0x7fffffffu ? LRT_OK : LRT_E_AXIS;
+    return a.parent < i && a.mul <= 0x7fffffffu && a.div >= 1 && a.div <= 0x7fffffffu && a.cap <= 0x7fffffffu ? LRT_OK
+                                                                                                         : LRT_E_AXIS;
+}
+
+/* The order of the axes, and the groups where there are such. */
+static int check_order(const unsigned char *p, const lrt_value *v)
+{
+    const int timed = v->kind == LRT_SEQ || v->kind == LRT_IDS;
+    if (p[16] > LRT_GROUPS_FIRST || p[17] || lrt_u16(p + 18) || (v->order == LRT_TIME_FIRST && !timed))
+        return LRT_E_VALUE;
+    if (v->order != LRT_GROUPS_FIRST)
+        return lrt_u32(p + 20) ? LRT_E_VALUE : LRT_OK;
+    return v->kind == LRT_VEC && v->groups >= 1 && v->size % v->groups == 0 ? LRT_OK : LRT_E_VALUE;
+}
+
 static int check_value(const lrt_model *m, uint32_t i)
 {
     const unsigned char *p = m->blob + m->values + (size_t)i * LRT_VALUE_SIZE;
     lrt_value v = lrt_read_value(m, i);
     int features = v.kind == LRT_SEQ || v.kind == LRT_VEC;
-    if (p[0] < LRT_SEQ || p[0] > LRT_LENGTHS || lrt_u16(p + 2) || !all_zero(p + 16, 16))
+    const int has_orders = lrt_u32(m->blob + 8) >= LRT_VERSION_ORDERS;
+    if (p[0] < LRT_SEQ || p[0] > LRT_LENGTHS || lrt_u16(p + 2) || !all_zero(p + (has_orders ? 24 : 16), has_orders ? 8 : 16))
         return LRT_E_VALUE;
+    if (has_orders)
+        LRT_TRY(check_order(p, &v));
     if (v.kind == LRT_VEC ? p[1] != 255 : v.axis >= m->n_axes)
         return LRT_E_VALUE;
     if (features ? v.size < 1 || v.size > LRT_MAX_SIZE : v.size != 0)
@@ -96,12 +122,27 @@ static int check_tensor(const lrt_model *m, uint32_t i, uint64_t data)
     return LRT_OK;
 }
 
+/* Values that are no ports are batch first; of ports, either all are without a batch, or none. */
+static int check_orders(const lrt_model *m)
+{
+    const int unbatched = lrt_read_value(m, 0).order == LRT_UNBATCHED;
+    for (uint32_t i = 0; i < m->n_values; i++) {
+        const lrt_order order = lrt_read_value(m, i).order;
+        int is_port = i < m->n_inputs;
+        for (uint32_t o = 0; o < m->n_outputs && !is_port; o++)
+            is_port = lrt_output_value(m, o) == i;
+        if (is_port ? (order == LRT_UNBATCHED) != unbatched : order != LRT_BATCH_FIRST)
+            return LRT_E_INTERFACE;
+    }
+    return LRT_OK;
+}
+
 static int check_inputs(const lrt_model *m)
 {
     uint32_t axes_with_lengths = 0;
     for (uint32_t i = 0; i < m->n_inputs; i++) {
         lrt_value v = lrt_read_value(m, i);
-        if (v.kind == LRT_MASK)
+        if (v.kind == LRT_MASK || (v.kind != LRT_VEC && lrt_read_axis(m, v.axis).parent != LRT_NONE))
             return LRT_E_INTERFACE;
         if (v.kind == LRT_LENGTHS) {
             if (axes_with_lengths >> v.axis & 1u)
@@ -181,12 +222,26 @@ static int check_node(lrt_checker *c, uint32_t *flags)
     return LRT_OK;
 }
 
+/* A model can only run in chunks if one axis of inputs says what all others have in a chunk; and be an endless
+ * stream only if no derived axis depends on the steps that were before. */
+static uint32_t flags_of_axes(const lrt_model *m)
+{
+    uint32_t roots = 0, flags = LRT_FLAG_CAUSAL | LRT_FLAG_STREAMS;
+    for (uint32_t i = 0; i < m->n_axes; i++) {
+        const lrt_axis a = lrt_read_axis(m, i);
+        roots += a.parent == LRT_NONE;
+        if (a.parent != LRT_NONE && (a.add != 0 || a.div != 1 || a.cap != 0x7fffffffu))
+            flags &= ~LRT_FLAG_STREAMS;
+    }
+    return roots == 1 ? flags : 0;
+}
+
 static int check_nodes(lrt_model *m)
 {
     lrt_checker c;
     c.m = m;
     c.next = m->n_inputs;
-    m->flags = m->n_axes == 1 ? LRT_FLAG_CAUSAL | LRT_FLAG_STREAMS : 0;
+    m->flags = flags_of_axes(m);
     for (uint32_t i = 0; i < m->n_nodes; i++) {
         lrt_read_node(m, i, &c.n);
         LRT_TRY(check_node(&c, &m->flags));
@@ -199,12 +254,15 @@ static int check_all(lrt_model *m)
     uint64_t data;
     LRT_TRY(check_counts(m));
     LRT_TRY(find_tables(m, &data));
+    for (uint32_t i = 0; i < m->n_axes; i++)
+        LRT_TRY(check_axis(m, i));
     for (uint32_t i = 0; i < m->n_values; i++)
         LRT_TRY(check_value(m, i));
     for (uint32_t i = 0; i < m->n_tensors; i++)
         LRT_TRY(check_tensor(m, i, data));
     LRT_TRY(check_inputs(m));
     LRT_TRY(check_outputs(m));
+    LRT_TRY(check_orders(m));
     LRT_TRY(check_nodes(m));
     return check_selftest(m);
 }

@@ -11,9 +11,9 @@ typedef struct {
     uint32_t lane, lanes;
     lrt_barrier *barrier;
     void *context;
-    uint32_t t0;                  /* first step of the pass */
-    uint32_t steps[LRT_MAX_AXES]; /* steps of the pass */
-    int last;                     /* the last pass */
+    uint32_t t0[LRT_MAX_AXES];    /* first step of the pass, by axis */
+    uint32_t steps[LRT_MAX_AXES]; /* and its steps */
+    int first, last;              /* is it the first pass, the last? */
     int piped;                    /* runs a part of the nodes alone, while other lanes run the others */
     uint32_t own_lane;            /* number among all lanes, also where it is piped: for scratch of its own */
     uint32_t buffer;              /* which of the passes that buffers hold */
@@ -35,9 +35,9 @@ static inline uint32_t lrt_value_steps(const lrt_pass *pass, uint32_t value)
 }
 
 /* Steps of all rows that a buffer holds before those of this pass. */
-static inline size_t lrt_buffer_start(const lrt_pass *pass)
+static inline size_t lrt_buffer_start(const lrt_pass *pass, uint32_t axis)
 {
-    return (size_t)pass->buffer * pass->s->limits.batch * pass->s->chunk;
+    return (size_t)pass->buffer * pass->s->limits.batch * pass->s->planned[axis];
 }
 
 /* Row n of a float value at a step of the pass. */
@@ -48,23 +48,24 @@ static inline float *lrt_row(const lrt_pass *pass, uint32_t value, uint32_t n)
     float *row = (float *)view->data + (ptrdiff_t)n * view->row;
     if (v->kind == LRT_VEC)
         return row;
-    return row + (pass->s->buffers[value] ? lrt_buffer_start(pass) : pass->t0) * v->size;
+    return pass->s->buffers[value] ? row + lrt_buffer_start(pass, v->axis) * v->size : row + (ptrdiff_t)pass->t0[v->axis] * view->step;
 }
 static inline float *lrt_row_at(const lrt_pass *pass, uint32_t value, uint32_t n, uint32_t step)
 {
-    return lrt_row(pass, value, n) + (size_t)step * pass->s->values[value].size;
+    return lrt_row(pass, value, n) + (ptrdiff_t)step * pass->s->views[value].step;
 }
 
 /* The same for ids, which are always inputs, and masks, which never are. */
 static inline const int32_t *lrt_ids_at(const lrt_pass *pass, uint32_t value, uint32_t n, uint32_t step)
 {
     const lrt_view *view = &pass->s->views[value];
-    return (const int32_t *)view->data + (ptrdiff_t)n * view->row + pass->t0 + step;
+    return (const int32_t *)view->data + (ptrdiff_t)n * view->row + ((ptrdiff_t)pass->t0[pass->s->values[value].axis] + step) * view->step;
 }
 static inline unsigned char *lrt_mask_at(const lrt_pass *pass, uint32_t value, uint32_t n, uint32_t step)
 {
     const lrt_view *view = &pass->s->views[value];
-    return (unsigned char *)view->data + (ptrdiff_t)n * view->row + lrt_buffer_start(pass) + step;
+    const size_t start = lrt_buffer_start(pass, pass->s->values[value].axis);
+    return (unsigned char *)view->data + (ptrdiff_t)n * view->row + start + step;
 }
 
 /* Steps of row n that lie in this pass, given the lengths of the axis. */
@@ -74,7 +75,7 @@ static inline uint32_t lrt_valid_steps(const lrt_pass *pass, uint32_t axis, uint
     uint32_t left;
     if (!lengths)
         return pass->steps[axis];
-    left = (uint32_t)lengths[n] > pass->t0 ? (uint32_t)lengths[n] - pass->t0 : 0;
+    left = (uint32_t)lengths[n] > pass->t0[axis] ? (uint32_t)lengths[n] - pass->t0[axis] : 0;
     return lrt_smaller(left, pass->steps[axis]);
 }
 

@@ -5,6 +5,28 @@
 #include "lrt_share.h"
 #include "ops/lrt_ops.h"
 
+/* Do the steps of all values of the node follow each other? */
+static int has_no_gaps(const lrt_session *s, const lrt_node *n)
+{
+    const uint32_t *lists[2] = {n->in, n->out}, counts[2] = {n->n_in, n->n_out};
+    for (unsigned l = 0; l < 2 && s->gaps; l++)
+        for (uint32_t i = 0; i < counts[l]; i++) {
+            const uint32_t v = lists[l][i];
+            if (v != LRT_NONE && s->values[v].kind != LRT_VEC && s->views[v].step != (ptrdiff_t)lrt_per_step(&s->values[v]))
+                return 0;
+        }
+    return 1;
+}
+
+/* Steps from `from` to `to` of one row: in one go where they follow each other. */
+static void each_row(const lrt_pass *pass, const lrt_node *n, lrt_each_fn *each, uint32_t row, uint32_t from,
+                     uint32_t to)
+{
+    const uint32_t count = has_no_gaps(pass->s, n) ? to - from : 1;
+    for (uint32_t step = from; step < to; step += count)
+        each(pass, n, row, step, count);
+}
+
 void lrt_for_steps(const lrt_pass *pass, const lrt_node *n, lrt_each_fn *each)
 {
     const uint32_t batch = pass->s->batch, steps = lrt_value_steps(pass, n->out[0]);
@@ -15,11 +37,11 @@ void lrt_for_steps(const lrt_pass *pass, const lrt_node *n, lrt_each_fn *each)
     if (batch >= pass->lanes) {
         lrt_share(batch, pass->lane, pass->lanes, &from, &to);
         for (uint32_t row = from; row < to; row++)
-            each(pass, n, row, 0, steps);
+            each_row(pass, n, each, row, 0, steps);
     } else {
         lrt_share(steps, pass->lane, pass->lanes, &from, &to);
         for (uint32_t row = 0; row < batch && from < to; row++)
-            each(pass, n, row, from, to - from);
+            each_row(pass, n, each, row, from, to);
     }
 }
 
@@ -52,6 +74,26 @@ static void run_pass(const lrt_pass *pass)
     }
 }
 
+/* Which steps a pass takes: all, on every axis, where the model does not run in chunks; else steps `from` to
+ * from + count of axis 0, which all others are derived from, and what these have given rise to by then. */
+static void set_stretch(lrt_pass *pass, uint32_t from, uint32_t count)
+{
+    const lrt_session *s = pass->s;
+    pass->first = !s->chunk || from == 0;
+    pass->last = !s->chunk || from + count == s->steps[0];
+    for (uint32_t i = 0; i < s->model->n_axes; i++) {
+        const lrt_axis a = lrt_read_axis(s->model, i);
+        const int derived = s->chunk && a.parent != LRT_NONE;
+        uint32_t end = s->chunk ? from + count : s->steps[i];
+        pass->t0[i] = s->chunk ? from : 0;
+        if (derived) {
+            pass->t0[i] = pass->first ? 0 : lrt_derived_steps(&a, pass->t0[a.parent]);
+            end = pass->last ? s->steps[i] : lrt_derived_steps(&a, pass->t0[a.parent] + pass->steps[a.parent]);
+        }
+        pass->steps[i] = end - pass->t0[i];
+    }
+}
+
 /* Each lane runs its stage of the nodes, on the pass that the stage before it has just done. */
 static void run_pipe(const lrt_pass *pass, uint32_t pass_steps)
 {
@@ -67,9 +109,7 @@ static void run_pipe(const lrt_pass *pass, uint32_t pass_steps)
     for (uint32_t wave = 0; wave < passes + pass->lanes - 1; wave++) {
         uint32_t p = wave - pass->lane;
         if (wave >= pass->lane && p < passes) {
-            mine.t0 = p * pass_steps;
-            mine.steps[0] = lrt_smaller(pass_steps, steps - mine.t0);
-            mine.last = p == passes - 1;
+            set_stretch(&mine, p * pass_steps, lrt_smaller(pass_steps, steps - p * pass_steps));
             mine.buffer = p % s->stages;
             for (uint32_t i = from; i < to; i++)
                 run_node(&mine, &s->nodes[i]);
@@ -81,6 +121,7 @@ static void run_pipe(const lrt_pass *pass, uint32_t pass_steps)
 void lrt_run(lrt_session *s, uint32_t lane, uint32_t lanes, lrt_barrier *barrier, void *context)
 {
     const uint32_t pipe = lrt_pipe_pass(s, lanes);
+    uint32_t from = 0;
     lrt_pass pass;
     memset(&pass, 0, sizeof pass);
     pass.s = s;
@@ -88,17 +129,13 @@ void lrt_run(lrt_session *s, uint32_t lane, uint32_t lanes, lrt_barrier *barrier
     pass.lanes = lanes;
     pass.barrier = barrier;
     pass.context = context;
-    if (pipe) {
+    pass.last = pipe != 0;
+    if (pipe)
         run_pipe(&pass, pipe);
-        return;
-    }
-    do {
-        pass.last = 1;
-        for (uint32_t a = 0; a < s->model->n_axes; a++) {
-            pass.steps[a] = lrt_smaller(lrt_pass_steps(s, a), s->steps[a] - pass.t0);
-            pass.last = !s->chunk || pass.t0 + pass.steps[a] == s->steps[a]; /* more than one pass: a single axis */
-        }
+    for (; !pass.last; from += pass.steps[0]) {
+        set_stretch(&pass, from, lrt_smaller(lrt_pass_steps(s, 0), s->steps[0] - from));
         run_pass(&pass);
-        pass.t0 += pass.steps[0];
-    } while (!pass.last);
+    }
+    if (lane == 0)
+        lrt_finish_call(s);
 }

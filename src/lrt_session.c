@@ -67,7 +67,22 @@ unsigned char *lrt_take_rows(lrt_planner *p, size_t stride, uint32_t number, con
     return rows;
 }
 
-uint32_t lrt_planned_steps(const lrt_planner *p, uint32_t axis) { return p->chunk ? p->chunk : p->limits->steps[axis]; }
+/* Most steps of an axis while the axis that it comes from has `steps` more: as many as from the start, or as from
+ * where rounding is at its best. */
+static uint32_t most_steps(const lrt_axis *a, uint32_t steps)
+{
+    const uint64_t more = ((uint64_t)steps * a->mul + a->div - 1) / a->div;
+    const uint32_t first = lrt_derived_steps(a, steps), capped = more < a->cap ? (uint32_t)more : a->cap;
+    return first > capped ? first : capped;
+}
+
+uint32_t lrt_planned_steps(const lrt_planner *p, uint32_t axis)
+{
+    const lrt_axis a = lrt_read_axis(p->m, axis);
+    if (a.parent != LRT_NONE)
+        return most_steps(&a, lrt_planned_steps(p, a.parent));
+    return p->chunk ? p->chunk : p->limits->steps[axis];
+}
 
 /* ---- the plan --------------------------------------------------------------------------------------- */
 
@@ -120,11 +135,21 @@ static uint32_t stages_of(const lrt_model *m, const lrt_limits *limits)
     return layers ? layers : 1;
 }
 
+/* How many of the first axes need lengths of their own: up to the last derived one. */
+static uint32_t derived_axes(const lrt_model *m)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < m->n_axes; i++)
+        n = lrt_read_axis(m, i).parent != LRT_NONE ? i + 1 : n;
+    return n;
+}
+
 static void *value_buffer(lrt_planner *p, uint32_t stages, uint32_t i, const lrt_value *v)
 {
     const lrt_model *m = p->m;
+    const int is_port = i < m->n_inputs || is_output(m, i);
     uint64_t rows = p->limits->batch;
-    if (i < m->n_inputs || is_output(m, i) || !is_read(m, i))
+    if (is_port ? v->groups == 1 : !is_read(m, i))
         return NULL;
     if (v->kind != LRT_VEC)
         rows = lrt_times(p, rows * lrt_planned_steps(p, v->axis), stages);
@@ -143,10 +168,13 @@ static void lay_out(lrt_planner *p, lrt_session *s)
     memset(at, 0, sizeof *at);
     p->last = &at->states;
     at->stages = stages_of(m, p->limits);
+    for (uint32_t i = 0; i < m->n_axes; i++)
+        at->planned[i] = lrt_planned_steps(p, i);
     at->nodes = (lrt_plan_node *)lrt_take(p, m->n_nodes, sizeof *at->nodes);
     at->values = (lrt_value *)lrt_take(p, m->n_values, sizeof *at->values);
     at->buffers = (void **)lrt_take(p, m->n_values, sizeof *at->buffers);
     at->views = (lrt_view *)lrt_take(p, m->n_values, sizeof *at->views);
+    at->grouped = (float **)lrt_take(p, m->n_outputs, sizeof *at->grouped);
     for (uint32_t i = 0; i < m->n_values; i++) {
         lrt_value v = lrt_read_value(m, i);
         void *buffer = value_buffer(p, at->stages, i, &v);
@@ -173,6 +201,7 @@ static void lay_out(lrt_planner *p, lrt_session *s)
     at->between_part = (size_t)p->between;
     at->between = lrt_take_floats(p, p->parts * p->between, 1);
     at->out_rows = (float **)lrt_take(p, lrt_times(p, p->limits->lanes, p->limits->batch), 2 * sizeof(float *));
+    at->derived = (int32_t *)lrt_take(p, lrt_times(p, derived_axes(m), p->limits->batch), sizeof *at->derived);
     at->row_lists = (uint32_t *)lrt_take(p, lrt_times(p, p->limits->lanes, p->limits->batch), 2 * sizeof(uint32_t));
 }
 

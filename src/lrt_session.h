@@ -10,7 +10,8 @@ typedef struct lrt_op lrt_op;
 /* Where a value's rows are during a run. */
 typedef struct {
     void *data;
-    ptrdiff_t row; /* elements from one batch row to the next */
+    ptrdiff_t row;  /* elements from one batch row to the next */
+    ptrdiff_t step; /* and from one step to the next */
 } lrt_view;
 
 /* A node of the session. */
@@ -25,6 +26,7 @@ struct lrt_session {
     const lrt_kernels *kernels;
     lrt_limits limits;
     uint32_t chunk; /* steps per pass of a causal model; 0: one pass takes all */
+    uint32_t planned[LRT_MAX_AXES]; /* most steps of a pass, by axis: what buffers have room for */
     lrt_plan_node *nodes;
     lrt_value *values;
     void **buffers;    /* per value: storage inside the session, or NULL */
@@ -41,18 +43,24 @@ struct lrt_session {
     uint32_t n_slots;
     uint32_t stepped;  /* rows that the last call stepped; those after them are settled */
     /* The call under way. */
+    float **grouped; /* per output: the caller's array, where it is in groups */
+    int gaps; /* do the steps of some port not follow each other? */
     uint32_t batch, steps[LRT_MAX_AXES];
     const int32_t *lengths[LRT_MAX_AXES];
+    int32_t *derived; /* lengths on derived axes: [axis][row] */
 };
 
 /* Rows of input products that are made at a time, and half of the rows of a pass: enough for blocks of rows. */
 #define LRT_PROJECT_ROWS 60u
 
-/* Steps of one pass over the nodes: all, or a chunk where the model allows it. */
+/* Most steps of one pass over the nodes: all, or those of a chunk. */
 static inline uint32_t lrt_pass_steps(const lrt_session *s, uint32_t axis)
 {
-    return s->chunk && s->steps[axis] > s->chunk ? s->chunk : s->steps[axis];
+    return s->chunk && s->steps[0] > s->chunk ? s->planned[axis] : s->steps[axis];
 }
+
+/* After the last pass: what callers want in an order of its own goes there. */
+void lrt_finish_call(const lrt_session *s);
 
 /* ---- planning: one walk both measures and lays out ------------------------------------------------ */
 

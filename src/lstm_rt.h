@@ -22,7 +22,7 @@ extern "C" {
 #endif
 
 #define LRT_FIRST_VERSION 1u  /* format versions that this runtime reads: from here */
-#define LRT_FORMAT_VERSION 1u /* to here */
+#define LRT_FORMAT_VERSION 2u /* to here */
 #define LRT_MAX_AXES 8   /* time axes of a model */
 #define LRT_ALIGN 64     /* of blobs and session memory; 16 is enough on CPUs without 64-byte lines */
 
@@ -51,6 +51,7 @@ typedef enum {
     LRT_E_SELFTEST = 18,    /* the self-test record is wrong */
     LRT_E_CHECKSUM = 19,    /* the checksum does not match (lrt_model_check only) */
     LRT_E_OP_LEFT_OUT = 20, /* an op that this build leaves out (LRT_WITH_...): lrt_refused_op names it */
+    LRT_E_AXIS = 21,        /* the rule of a time axis is out of range */
     /* A call is wrong. */
     LRT_E_ARGUMENT = 32,  /* a NULL or out-of-range argument */
     LRT_E_MEMORY = 33,    /* session memory is too small or not aligned to LRT_ALIGN */
@@ -90,7 +91,7 @@ typedef struct {
     const unsigned char *blob;
     size_t size;
     uint32_t n_axes, n_values, n_nodes, n_tensors, n_inputs, n_outputs;
-    uint32_t values, nodes, tensors, outputs, selftest; /* offsets of the tables */
+    uint32_t values, nodes, tensors, outputs, axes, selftest; /* offsets of the tables */
     uint32_t flags;
 } lrt_model;
 
@@ -104,7 +105,11 @@ const char *lrt_refused_op(const void *blob, size_t size);
 /* LRT_OK or LRT_E_CHECKSUM: reads the whole blob. */
 int lrt_model_check(const lrt_model *model);
 
-/* An input or output. Shapes: LRT_SEQ (N, T, size), LRT_VEC (N, size), LRT_IDS (N, T) of int32,
+/* The order of a port's axes, as its model has it: batch first; time first, (T, N, size); without a batch, (T, size),
+ * of which a call has one row; or, for LRT_VEC, in groups: (groups, N, size / groups), as PyTorch gives states. */
+typedef enum { LRT_BATCH_FIRST = 0, LRT_TIME_FIRST = 1, LRT_UNBATCHED = 2, LRT_GROUPS_FIRST = 3 } lrt_order;
+
+/* An input or output. Shapes, batch first: LRT_SEQ (N, T, size), LRT_VEC (N, size), LRT_IDS (N, T) of int32,
  * LRT_LENGTHS (N,) of int32. `name` is not zero-terminated. */
 typedef struct {
     const char *name;
@@ -112,9 +117,15 @@ typedef struct {
     lrt_kind kind;
     uint32_t size;
     uint32_t axis; /* time axis, or LRT_MAX_AXES for LRT_VEC */
+    lrt_order order;
+    uint32_t groups; /* LRT_GROUPS_FIRST: how many; else 1 */
 } lrt_io;
 lrt_io lrt_model_input(const lrt_model *model, uint32_t i);   /* i < model->n_inputs */
 lrt_io lrt_model_output(const lrt_model *model, uint32_t i);  /* i < model->n_outputs */
+
+/* Time axes may be derived from others by a rule (every second step, each step three times). Fills in the steps of
+ * those, given the steps of the axes that inputs bring. 0 if one of them would have more than 2^31 - 1. */
+int lrt_model_steps(const lrt_model *model, uint32_t steps[LRT_MAX_AXES]);
 
 /* Does no node look at later steps? Then long calls go through in chunks of time, and the memory of
  * a session does not grow with the number of steps. And can it run step by step as well? */
@@ -144,11 +155,11 @@ int lrt_session_init(lrt_session **session, const lrt_model *model, const lrt_ke
 /* One run of a model: rows are contiguous arrays in the shapes of lrt_model_input/output. */
 typedef struct {
     uint32_t batch;
-    uint32_t steps[LRT_MAX_AXES];
+    uint32_t steps[LRT_MAX_AXES]; /* of axes that inputs bring; those of derived axes follow */
     const void *const *inputs;  /* n_inputs pointers */
     float *const *outputs;      /* n_outputs pointers; they must not overlap the inputs */
     const int32_t *const *lengths; /* per axis: `batch` lengths or NULL; NULL for none. An input of
-                                      kind LRT_LENGTHS takes precedence on its axis. */
+                                      kind LRT_LENGTHS takes precedence on its axis; derived axes follow theirs. */
     int keep_state;             /* 0: all state starts from zero; 1: rows 0 to `batch` go on from theirs,
                                    and the session's other rows keep theirs */
 } lrt_call_args;

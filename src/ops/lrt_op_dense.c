@@ -24,71 +24,80 @@ static void work_of_dense(const lrt_session *s, const lrt_plan_node *at, lrt_wor
     work->recurrent = 0;
 }
 
-static void dense_rows(const lrt_pass *pass, const lrt_linear_args *args, const lrt_act *act)
+static lrt_linear_args linear_of(const lrt_pass *pass, const lrt_node *n)
 {
-    const lrt_kernels *k = pass->s->kernels;
-    k->linear(args);
-    if (act->kind != LRT_ACT_LINEAR)
-        lrt_activate_rows(k, act, args->y, args->y, args->rows, args->m.units);
+    lrt_linear_args a;
+    memset(&a, 0, sizeof a);
+    a.m.w = lrt_tensor_data(pass->s->model, n->tensor[0]);
+    a.m.gates = 1;
+    a.m.units = pass->s->values[n->out[0]].size;
+    a.m.k = pass->s->values[n->in[0]].size;
+    a.bias = lrt_tensor_data(pass->s->model, n->tensor[1]);
+    a.p1 = lrt_panel_count(a.m.units);
+    return a;
 }
 
-static void linear_of(const lrt_pass *pass, const lrt_node *n, lrt_linear_args *a)
+static void dense_rows(const lrt_pass *pass, const lrt_node *n, const lrt_linear_args *a)
 {
-    memset(a, 0, sizeof *a);
-    a->m.w = lrt_tensor_data(pass->s->model, n->tensor[0]);
-    a->m.gates = 1;
-    a->m.units = pass->s->values[n->out[0]].size;
-    a->m.k = pass->s->values[n->in[0]].size;
-    a->bias = lrt_tensor_data(pass->s->model, n->tensor[1]);
-    a->x_row = (ptrdiff_t)a->m.k;
-    a->y_row = (ptrdiff_t)a->m.units;
-    a->p1 = lrt_panel_count(a->m.units);
+    const lrt_kernels *kernels = pass->s->kernels;
+    const lrt_act act = lrt_attr_act(n, 0);
+    float *y = a->y;
+    kernels->linear(a);
+    if (act.kind == LRT_ACT_LINEAR)
+        return;
+    if (a->y_row == (ptrdiff_t)a->m.units) {
+        lrt_activate_rows(kernels, &act, y, y, a->rows, a->m.units);
+        return;
+    }
+    for (uint32_t i = 0; i < a->rows; i++, y += a->y_row)
+        lrt_activate_rows(kernels, &act, y, y, 1, a->m.units);
 }
 
 static void each_dense(const lrt_pass *pass, const lrt_node *n, uint32_t row, uint32_t step, uint32_t count)
 {
-    lrt_linear_args a;
-    lrt_act act = lrt_attr_act(n, 0);
-    linear_of(pass, n, &a);
+    lrt_linear_args a = linear_of(pass, n);
     a.x = lrt_row_at(pass, n->in[0], row, step);
+    a.x_row = pass->s->views[n->in[0]].step;
     a.y = lrt_row_at(pass, n->out[0], row, step);
+    a.y_row = pass->s->views[n->out[0]].step;
     a.rows = count;
-    dense_rows(pass, &a, &act);
+    dense_rows(pass, n, &a);
 }
 
-/* Where the rows of all steps, or of the whole batch, follow each other without a gap: one product. */
+/* Are all rows of all steps equally far apart, taken row after row (or step after step, by_step)? Sets how far. */
+static int is_even(const lrt_view *v, uint32_t batch, uint32_t steps, int by_step, ptrdiff_t *apart)
+{
+    if (steps == 1 || batch == 1) {
+        *apart = steps == 1 ? v->row : v->step;
+        return 1;
+    }
+    *apart = by_step ? v->row : v->step;
+    return by_step ? v->step == (ptrdiff_t)batch * v->row : v->row == (ptrdiff_t)steps * v->step;
+}
+
+/* One product of all rows of all steps, where they are equally far apart in input and output; else one of each row. */
 static void run_dense(const lrt_pass *pass, const lrt_plan_node *at)
 {
     const lrt_node *n = &at->node;
     const lrt_session *s = pass->s;
     const lrt_view *x = &s->views[n->in[0]], *y = &s->views[n->out[0]];
-    uint32_t steps = lrt_value_steps(pass, n->out[0]), from, to;
-    lrt_linear_args a;
-    lrt_act act = lrt_attr_act(n, 0);
-    linear_of(pass, n, &a);
-    if ((uint64_t)s->batch * steps > UINT32_MAX ||
-        (steps != 1 && (x->row != (ptrdiff_t)steps * a.x_row || y->row != (ptrdiff_t)steps * a.y_row))) {
+    const uint32_t batch = s->batch, steps = lrt_value_steps(pass, n->out[0]);
+    lrt_linear_args a = linear_of(pass, n);
+    uint32_t from, to;
+    int even = 0;
+    for (int by_step = 0; by_step < 2 && !even; by_step++)
+        even = is_even(x, batch, steps, by_step, &a.x_row) && is_even(y, batch, steps, by_step, &a.y_row);
+    if (!even || (uint64_t)batch * steps > UINT32_MAX) {
         lrt_for_steps(pass, n, each_dense);
         return;
     }
-    if (steps == 1) {
-        a.x_row = x->row;
-        a.y_row = y->row;
-    }
-    lrt_share(s->batch * steps, pass->lane, pass->lanes, &from, &to);
+    lrt_share(batch * steps, pass->lane, pass->lanes, &from, &to);
     if (from == to)
         return;
     a.x = lrt_row(pass, n->in[0], 0) + (ptrdiff_t)from * a.x_row;
     a.y = lrt_row(pass, n->out[0], 0) + (ptrdiff_t)from * a.y_row;
     a.rows = to - from;
-    if (steps == 1 && a.y_row != (ptrdiff_t)a.m.units) { /* one step of a longer output: row by row */
-        for (; a.rows > 0; a.x += a.x_row, a.y += a.y_row, from++, a.rows = to - from) {
-            a.rows = 1;
-            dense_rows(pass, &a, &act);
-        }
-        return;
-    }
-    dense_rows(pass, &a, &act);
+    dense_rows(pass, n, &a);
 }
 
 const lrt_op lrt_ops_dense[] = {

@@ -307,7 +307,7 @@ static void run_recurrent(const lrt_pass *pass, const lrt_plan_node *at)
         me.shares = pass->lanes;
     }
     lrt_share(lrt_panel_count(rec->hidden), me.share, me.shares, &me.p0, &me.p1);
-    if (rec->explicit_state && pass->t0 == 0) {
+    if (rec->explicit_state && pass->first) {
         if (pass->lane == 0)
             load_state(pass, n, rec);
         lrt_meet(pass);

@@ -23,16 +23,17 @@ static void run_select(const lrt_pass *pass, const lrt_plan_node *at)
 {
     const lrt_node *n = &at->node;
     uint32_t axis = pass->s->values[n->in[0]].axis, size = pass->s->values[n->in[0]].size, from, to;
+    const uint32_t t0 = pass->t0[axis];
     const int32_t *lengths = pass->s->lengths[axis];
     lrt_share(pass->s->batch, pass->lane, pass->lanes, &from, &to);
     for (uint32_t row = from; row < to; row++) {
         uint32_t length = lengths ? (uint32_t)lengths[row] : pass->s->steps[axis];
         uint32_t wanted = n->attr[0] == 0 ? 0 : length - 1;
         float *y = lrt_row(pass, n->out[0], row);
-        if (length == 0 && pass->t0 == 0)
+        if (length == 0 && pass->first)
             memset(y, 0, size * sizeof(float));
-        else if (length > 0 && wanted >= pass->t0 && wanted - pass->t0 < pass->steps[axis])
-            memcpy(y, lrt_row_at(pass, n->in[0], row, wanted - pass->t0), size * sizeof(float));
+        else if (length > 0 && wanted >= t0 && wanted - t0 < pass->steps[axis])
+            memcpy(y, lrt_row_at(pass, n->in[0], row, wanted - t0), size * sizeof(float));
     }
 }
 
@@ -55,10 +56,11 @@ static void each_reverse(const lrt_pass *pass, const lrt_node *n, uint32_t row, 
     uint32_t size = pass->s->values[n->out[0]].size;
     uint32_t valid = lrt_valid_steps(pass, pass->s->values[n->in[0]].axis, row);
     const float *x = lrt_row(pass, n->in[0], row);
+    const ptrdiff_t x_step = pass->s->views[n->in[0]].step;
     float *y = lrt_row_at(pass, n->out[0], row, step);
     for (uint32_t t = step; t < step + count; t++, y += size) {
         if (t < valid)
-            memcpy(y, x + (size_t)(valid - 1 - t) * size, size * sizeof(float));
+            memcpy(y, x + (ptrdiff_t)(valid - 1 - t) * x_step, size * sizeof(float));
         else
             memset(y, 0, size * sizeof(float));
     }

@@ -23,6 +23,13 @@ static const float *input_at(const lrt_steps *me, uint32_t n, uint32_t s)
     return lrt_row_at(me->pass, me->n->in[0], n, time_of(me, n, s));
 }
 
+/* From one step of a value to the next in the direction's order. */
+static ptrdiff_t forth(const lrt_steps *me, uint32_t value)
+{
+    const ptrdiff_t step = me->pass->s->views[value].step;
+    return me->dir->reverse ? -step : step;
+}
+
 /* ---- input products, ahead of the steps ----------------------------------------------------------------- */
 
 /* Pre-activations of row n, `ahead` steps after the first that has been computed ahead. */
@@ -72,7 +79,7 @@ static void project(const lrt_steps *me, uint32_t s0, uint32_t count)
         project_ragged(me, s0, count, a);
         return;
     }
-    a.x_row = me->dir->reverse ? -(ptrdiff_t)a.m.k : (ptrdiff_t)a.m.k;
+    a.x_row = forth(me, me->n->in[0]);
     a.y_row = (ptrdiff_t)(me->pre_row * s->batch);
     a.x = input_at(me, me->n0, s0);
     a.y = pre_at(me, 0, me->n0);
@@ -174,9 +181,9 @@ static void set_fixed_args(lrt_steps *me)
     a->pre_step = me->input_in_step ? 0 : (ptrdiff_t)(me->pre_row * me->pass->s->batch);
     a->w_in = me->dir->w_ih;
     a->bias_in = me->dir->bias;
-    a->x_step = me->dir->reverse ? -(ptrdiff_t)a->w_in.k : (ptrdiff_t)a->w_in.k;
+    a->x_step = forth(me, me->n->in[0]);
     if (me->seq != LRT_NONE)
-        a->out_step = (me->dir->reverse ? -1 : 1) * (ptrdiff_t)me->pass->s->values[me->seq].size;
+        a->out_step = forth(me, me->seq);
     a->peephole = me->dir->peephole;
     memcpy(a->act, rec->act, sizeof a->act);
     a->clip = rec->clip;
