@@ -43,11 +43,12 @@ int lrt_model_steps(const lrt_model *m, uint32_t steps[LRT_MAX_AXES])
 {
     for (uint32_t i = 0; i < m->n_axes; i++) {
         const lrt_axis a = lrt_read_axis(m, i);
-        if (a.parent == LRT_NONE)
+        const uint32_t from = a.parent == LRT_NONE ? 0 : steps[a.parent];
+        if (lrt_is_root(&a))
             continue;
-        if (steps[a.parent] > 0x7fffffffu || ((int64_t)steps[a.parent] * a.mul + a.add) / a.div > 0x7fffffff)
+        if (from > 0x7fffffffu || ((int64_t)from * a.mul + a.add) / a.div > 0x7fffffff)
             return 0;
-        steps[i] = lrt_derived_steps(&a, steps[a.parent]);
+        steps[i] = lrt_derived_steps(&a, from);
     }
     return 1;
 }

@@ -62,13 +62,15 @@ lrt_tensor lrt_read_tensor(const lrt_model *m, uint32_t i);
 const float *lrt_tensor_data(const lrt_model *m, uint32_t i); /* NULL for LRT_NONE */
 
 /* A time axis that inputs bring, or one that is derived from an earlier axis (parent): of n steps there it has
- * (n * mul + add) / div, rounded down, at least 0 and at most cap. */
+ * (n * mul + add) / div, rounded down, at least 0 and at most cap. Without a parent, but with mul 0, it has as
+ * many as add says. */
 typedef struct {
-    uint32_t parent; /* LRT_NONE: inputs bring it */
+    uint32_t parent;
     uint32_t mul, div, cap;
     int32_t add;
 } lrt_axis;
 lrt_axis lrt_read_axis(const lrt_model *m, uint32_t i);
+static inline int lrt_is_root(const lrt_axis *a) { return a->parent == LRT_NONE && a->mul != 0; }
 static inline uint32_t lrt_derived_steps(const lrt_axis *a, uint32_t n)
 {
     const int64_t steps = (int64_t)n * a->mul + a->add; /* < 2^31 * 2^31 */

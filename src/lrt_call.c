@@ -4,6 +4,12 @@
 #include "lrt_session.h"
 #include "ops/lrt_ops.h"
 
+static int is_root(const lrt_session *s, uint32_t axis)
+{
+    const lrt_axis a = lrt_read_axis(s->model, axis);
+    return lrt_is_root(&a);
+}
+
 static int check_shape(const lrt_session *s, const lrt_call_args *call, const uint32_t *steps)
 {
     if (call->batch > s->limits.batch)
@@ -12,7 +18,7 @@ static int check_shape(const lrt_session *s, const lrt_call_args *call, const ui
         if (s->values[i].order == LRT_UNBATCHED && call->batch != 1)
             return LRT_E_BATCH;
     for (uint32_t a = 0; a < s->model->n_axes; a++)
-        if (!s->chunk && lrt_read_axis(s->model, a).parent == LRT_NONE && steps[a] > s->limits.steps[a])
+        if (!s->chunk && is_root(s, a) && steps[a] > s->limits.steps[a])
             return LRT_E_STEPS;
     return LRT_OK;
 }
@@ -121,7 +127,7 @@ static int take_lengths(const lrt_session *s, const lrt_call_args *call, const u
         const lrt_axis axis = lrt_read_axis(s->model, a);
         const int32_t *from = axis.parent != LRT_NONE ? lengths[axis.parent] : NULL;
         int32_t *to = s->derived + (size_t)a * s->limits.batch;
-        if (axis.parent == LRT_NONE) {
+        if (lrt_is_root(&axis)) {
             LRT_TRY(check_lengths(lengths[a], call->batch, steps[a]));
             continue;
         }

@@ -59,9 +59,9 @@ static int find_tables(lrt_model *m, uint64_t *data)
 static int check_axis(const lrt_model *m, uint32_t i)
 {
     const lrt_axis a = lrt_read_axis(m, i);
-    if (a.parent == LRT_NONE)
+    if (lrt_is_root(&a))
         return a.mul == 1 && a.add == 0 && a.div == 1 && a.cap == 0x7fffffffu ? LRT_OK : LRT_E_AXIS;
-    return a.parent < i && a.mul <= 0x7fffffffu && a.div >= 1 && a.div <= 0x7fffffffu && a.cap <= 0x7fffffffu ? LRT_OK
+    return (a.parent < i || a.parent == LRT_NONE) && a.mul <= 0x7fffffffu && a.div >= 1 && a.div <= 0x7fffffffu && a.cap <= 0x7fffffffu ? LRT_OK
                                                                                                          : LRT_E_AXIS;
 }
 
@@ -137,12 +137,18 @@ static int check_orders(const lrt_model *m)
     return LRT_OK;
 }
 
+static int is_root_axis(const lrt_model *m, uint32_t axis)
+{
+    const lrt_axis a = lrt_read_axis(m, axis);
+    return lrt_is_root(&a);
+}
+
 static int check_inputs(const lrt_model *m)
 {
     uint32_t axes_with_lengths = 0;
     for (uint32_t i = 0; i < m->n_inputs; i++) {
         lrt_value v = lrt_read_value(m, i);
-        if (v.kind == LRT_MASK || (v.kind != LRT_VEC && lrt_read_axis(m, v.axis).parent != LRT_NONE))
+        if (v.kind == LRT_MASK || (v.kind != LRT_VEC && !is_root_axis(m, v.axis)))
             return LRT_E_INTERFACE;
         if (v.kind == LRT_LENGTHS) {
             if (axes_with_lengths >> v.axis & 1u)
@@ -214,6 +220,8 @@ static int check_node(lrt_checker *c, uint32_t *flags)
         return LRT_E_NODE_OUTPUT;
     if (c->n.n_tensors > LRT_NODE_TENSORS)
         return LRT_E_NODE_TENSOR;
+    if (op && op->since > lrt_u32(c->m->blob + 8))
+        return LRT_E_OP;
     if (!op)
         return lrt_op_name(c->n.op) ? LRT_E_OP_LEFT_OUT : LRT_E_OP;
     LRT_TRY(op->check(c));
@@ -229,8 +237,8 @@ static uint32_t flags_of_axes(const lrt_model *m)
     uint32_t roots = 0, flags = LRT_FLAG_CAUSAL | LRT_FLAG_STREAMS;
     for (uint32_t i = 0; i < m->n_axes; i++) {
         const lrt_axis a = lrt_read_axis(m, i);
-        roots += a.parent == LRT_NONE;
-        if (a.parent != LRT_NONE && (a.add != 0 || a.div != 1 || a.cap != 0x7fffffffu))
+        roots += lrt_is_root(&a) ? 1 : 0;
+        if (!lrt_is_root(&a) && (a.add != 0 || a.div != 1 || a.cap != 0x7fffffffu))
             flags &= ~LRT_FLAG_STREAMS;
     }
     return roots == 1 ? flags : 0;

@@ -83,12 +83,14 @@ static void set_stretch(lrt_pass *pass, uint32_t from, uint32_t count)
     pass->last = !s->chunk || from + count == s->steps[0];
     for (uint32_t i = 0; i < s->model->n_axes; i++) {
         const lrt_axis a = lrt_read_axis(s->model, i);
-        const int derived = s->chunk && a.parent != LRT_NONE;
+        const int derived = s->chunk && !lrt_is_root(&a);
         uint32_t end = s->chunk ? from + count : s->steps[i];
         pass->t0[i] = s->chunk ? from : 0;
         if (derived) {
-            pass->t0[i] = pass->first ? 0 : lrt_derived_steps(&a, pass->t0[a.parent]);
-            end = pass->last ? s->steps[i] : lrt_derived_steps(&a, pass->t0[a.parent] + pass->steps[a.parent]);
+            const uint32_t before = a.parent == LRT_NONE ? 0 : pass->t0[a.parent];
+            const uint32_t after = a.parent == LRT_NONE ? 0 : before + pass->steps[a.parent];
+            pass->t0[i] = pass->first ? 0 : lrt_derived_steps(&a, before);
+            end = pass->last ? s->steps[i] : lrt_derived_steps(&a, after);
         }
         pass->steps[i] = end - pass->t0[i];
     }

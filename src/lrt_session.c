@@ -79,8 +79,8 @@ static uint32_t most_steps(const lrt_axis *a, uint32_t steps)
 uint32_t lrt_planned_steps(const lrt_planner *p, uint32_t axis)
 {
     const lrt_axis a = lrt_read_axis(p->m, axis);
-    if (a.parent != LRT_NONE)
-        return most_steps(&a, lrt_planned_steps(p, a.parent));
+    if (!lrt_is_root(&a))
+        return most_steps(&a, a.parent == LRT_NONE ? 0 : lrt_planned_steps(p, a.parent));
     return p->chunk ? p->chunk : p->limits->steps[axis];
 }
 
@@ -140,7 +140,7 @@ static uint32_t derived_axes(const lrt_model *m)
 {
     uint32_t n = 0;
     for (uint32_t i = 0; i < m->n_axes; i++)
-        n = lrt_read_axis(m, i).parent != LRT_NONE ? i + 1 : n;
+        n = lrt_read_axis(m, i).parent == LRT_NONE ? n : i + 1;
     return n;
 }
 

@@ -26,7 +26,9 @@
     X(CONCAT, "concat", 15)           \
     X(SLICE, "slice", 16)             \
     X(SELECT, "select", 17)           \
-    X(REVERSE, "reverse", 18)
+    X(REVERSE, "reverse", 18)         \
+    X(TAKE, "take", 19)               \
+    X(REPEAT, "repeat", 20)
 
 #define LRT_OP_CODE(code, name, value) LRT_OP_##code = value,
 enum lrt_op_code { LRT_OP_LIST(LRT_OP_CODE) LRT_OP_NONE = 0 };
@@ -48,6 +50,7 @@ typedef void lrt_each_fn(const lrt_pass *pass, const lrt_node *n, uint32_t row, 
 
 struct lrt_op {
     uint32_t code;
+    uint32_t since; /* the first format version that has it; 0: all have */
     /* Does the node in the checker obey docs/format.md? Takes its outputs off the list of values to come. */
     int (*check)(lrt_checker *c);
     /* LRT_FLAG_* that such a node takes from the model; NULL: none. */
