@@ -156,6 +156,8 @@ int lrt_prepare(lrt_session *s, const lrt_call_args *call)
     else
         lrt_session_reset(s);
     s->stepped = call->batch;
+    s->stop = call->stop;
+    s->stop_context = call->stop_context;
     s->batch = call->batch;
     memcpy(s->steps, steps, sizeof s->steps);
     memcpy(s->lengths, lengths, sizeof lengths);
@@ -166,7 +168,5 @@ int lrt_prepare(lrt_session *s, const lrt_call_args *call)
 int lrt_call(lrt_session *s, const lrt_call_args *call)
 {
     int e = lrt_prepare(s, call);
-    if (e == LRT_OK)
-        lrt_run(s, 0, 1, NULL, NULL);
-    return e;
+    return e == LRT_OK ? lrt_run(s, 0, 1, NULL, NULL) : e;
 }

@@ -17,14 +17,46 @@ typedef struct {
     int piped;                    /* runs a part of the nodes alone, while other lanes run the others */
     uint32_t own_lane;            /* number among all lanes, also where it is piped: for scratch of its own */
     uint32_t buffer;              /* which of the passes that buffers hold */
+    uint64_t work;                /* since the lane last asked whether to stop, in multiply-adds */
+    uint32_t meetings;            /* at which lanes told each other whether to stop */
+    int stopping;
 } lrt_pass;
 
 static inline uint32_t lrt_smaller(uint32_t a, uint32_t b) { return a < b ? a : b; }
 
-static inline void lrt_meet(const lrt_pass *pass)
+static inline void lrt_wait_for_all(const lrt_pass *pass)
 {
     if (pass->lanes > 1)
         pass->barrier(pass->context);
+}
+
+/* ---- meeting, and stopping early (lrt_run.c)
+ *
+ * A lane that has been told to stop leaves its piece of work, but not alone: it goes on to the next
+ * meeting, where the others learn of it and all leave the call together. */
+
+#define LRT_STOP_WORK (1u << 22) /* multiply-adds between questions: a tenth of a millisecond, more or less */
+
+/* Asks the caller, if it wants to be asked. */
+void lrt_ask(lrt_pass *pass);
+
+/* All lanes meet; do they stop? */
+int lrt_meet(lrt_pass *pass);
+
+/* After a piece of work: shall the lane leave the rest? */
+static inline int lrt_told_to_stop(lrt_pass *pass, uint64_t work)
+{
+    pass->work += work;
+    if (pass->work >= LRT_STOP_WORK)
+        lrt_ask(pass);
+    return pass->stopping;
+}
+
+/* Rows, each of so much work, that are computed between two questions, or without being asked: so many that
+ * reading the weights costs little. */
+static inline uint32_t lrt_piece_rows(uint64_t work)
+{
+    return 2 * LRT_PROJECT_ROWS + (uint32_t)(LRT_STOP_WORK / (work + 1)) / LRT_PROJECT_ROWS * LRT_PROJECT_ROWS;
 }
 
 /* Time steps of a value in this pass: 1 for vectors. */

@@ -5,6 +5,26 @@
 #include "lrt_share.h"
 #include "ops/lrt_ops.h"
 
+void lrt_ask(lrt_pass *pass)
+{
+    pass->work = 0;
+    if (pass->s->stop && !pass->stopping)
+        pass->stopping = pass->s->stop(pass->s->stop_context, pass->own_lane) != 0;
+}
+
+/* What a lane has written of itself the others read before the next meeting, and it is written over after that. */
+int lrt_meet(lrt_pass *pass)
+{
+    unsigned char *told = pass->s->stopping + (pass->meetings++ & 1u) * pass->s->limits.lanes;
+    if (pass->lanes == 1)
+        return pass->stopping;
+    told[pass->own_lane] = (unsigned char)pass->stopping;
+    lrt_wait_for_all(pass);
+    for (uint32_t i = 0; i < pass->lanes; i++)
+        pass->stopping |= told[i];
+    return pass->stopping;
+}
+
 /* Do the steps of all values of the node follow each other? */
 static int has_no_gaps(const lrt_session *s, const lrt_node *n)
 {
@@ -18,30 +38,23 @@ static int has_no_gaps(const lrt_session *s, const lrt_node *n)
     return 1;
 }
 
-/* Steps from `from` to `to` of one row: in one go where they follow each other. */
-static void each_row(const lrt_pass *pass, const lrt_node *n, lrt_each_fn *each, uint32_t row, uint32_t from,
-                     uint32_t to)
+void lrt_for_steps(lrt_pass *pass, const lrt_plan_node *at, lrt_each_fn *each)
 {
-    const uint32_t count = has_no_gaps(pass->s, n) ? to - from : 1;
-    for (uint32_t step = from; step < to; step += count)
-        each(pass, n, row, step, count);
-}
-
-void lrt_for_steps(const lrt_pass *pass, const lrt_node *n, lrt_each_fn *each)
-{
-    const uint32_t batch = pass->s->batch, steps = lrt_value_steps(pass, n->out[0]);
-    uint32_t from, to;
-    if (batch == 0 || steps == 0)
-        return;
+    const uint64_t work = lrt_work_of(pass->s, at).all;
+    const uint32_t piece = has_no_gaps(pass->s, &at->node) ? lrt_piece_rows(work) : 1;
+    uint32_t row = 0, rows = pass->s->batch, from = 0, to = lrt_value_steps(pass, at->node.out[0]);
     /* Share rows when there are enough of them, else steps. */
-    if (batch >= pass->lanes) {
-        lrt_share(batch, pass->lane, pass->lanes, &from, &to);
-        for (uint32_t row = from; row < to; row++)
-            each_row(pass, n, each, row, 0, steps);
-    } else {
-        lrt_share(steps, pass->lane, pass->lanes, &from, &to);
-        for (uint32_t row = 0; row < batch && from < to; row++)
-            each_row(pass, n, each, row, from, to);
+    if (rows >= pass->lanes)
+        lrt_share(rows, pass->lane, pass->lanes, &row, &rows);
+    else
+        lrt_share(to, pass->lane, pass->lanes, &from, &to);
+    for (; row < rows; row++) {
+        for (uint32_t step = from, count; step < to; step += count) {
+            count = lrt_smaller(piece, to - step);
+            each(pass, &at->node, row, step, count);
+            if (lrt_told_to_stop(pass, work * count))
+                return;
+        }
     }
 }
 
@@ -56,21 +69,22 @@ static int is_due(const lrt_pass *pass, const lrt_plan_node *at)
     return at->op->when == LRT_EVERY_PASS || pass->last || pass->s->values[value].kind != LRT_VEC;
 }
 
-static void run_node(const lrt_pass *pass, const lrt_plan_node *at)
+static void run_node(lrt_pass *pass, const lrt_plan_node *at)
 {
     if (!is_due(pass, at))
         return;
     if (at->op->run)
         at->op->run(pass, at);
     else
-        lrt_for_steps(pass, &at->node, at->op->each);
+        lrt_for_steps(pass, at, at->op->each);
 }
 
-static void run_pass(const lrt_pass *pass)
+static void run_pass(lrt_pass *pass)
 {
     for (uint32_t i = 0; i < pass->s->model->n_nodes; i++) {
         run_node(pass, &pass->s->nodes[i]);
-        lrt_meet(pass);
+        if (lrt_meet(pass))
+            return;
     }
 }
 
@@ -97,7 +111,7 @@ static void set_stretch(lrt_pass *pass, uint32_t from, uint32_t count)
 }
 
 /* Each lane runs its stage of the nodes, on the pass that the stage before it has just done. */
-static void run_pipe(const lrt_pass *pass, uint32_t pass_steps)
+static void run_pipe(lrt_pass *pass, uint32_t pass_steps)
 {
     const lrt_session *s = pass->s;
     const uint32_t steps = s->steps[0], passes = steps / pass_steps + (steps % pass_steps != 0);
@@ -116,11 +130,13 @@ static void run_pipe(const lrt_pass *pass, uint32_t pass_steps)
             for (uint32_t i = from; i < to; i++)
                 run_node(&mine, &s->nodes[i]);
         }
-        lrt_meet(pass);
+        pass->stopping = mine.stopping;
+        if (lrt_meet(pass))
+            return;
     }
 }
 
-void lrt_run(lrt_session *s, uint32_t lane, uint32_t lanes, lrt_barrier *barrier, void *context)
+int lrt_run(lrt_session *s, uint32_t lane, uint32_t lanes, lrt_barrier *barrier, void *context)
 {
     const uint32_t pipe = lrt_pipe_pass(s, lanes);
     uint32_t from = 0;
@@ -134,10 +150,13 @@ void lrt_run(lrt_session *s, uint32_t lane, uint32_t lanes, lrt_barrier *barrier
     pass.last = pipe != 0;
     if (pipe)
         run_pipe(&pass, pipe);
-    for (; !pass.last; from += pass.steps[0]) {
+    for (; !pass.last && !pass.stopping; from += pass.steps[0]) {
         set_stretch(&pass, from, lrt_smaller(lrt_pass_steps(s, 0), s->steps[0] - from));
         run_pass(&pass);
     }
+    if (pass.stopping)
+        return LRT_E_STOPPED;
     if (lane == 0)
         lrt_finish_call(s);
+    return LRT_OK;
 }

@@ -42,7 +42,10 @@ struct lrt_session {
     lrt_state *states; /* every node's */
     uint32_t n_slots;
     uint32_t stepped;  /* rows that the last call stepped; those after them are settled */
+    unsigned char *stopping; /* [2][lane]: at this meeting or the one after it, has the lane been told to stop? */
     /* The call under way. */
+    lrt_stop *stop;
+    void *stop_context;
     float **grouped; /* per output: the caller's array, where it is in groups */
     int gaps; /* do the steps of some port not follow each other? */
     uint32_t batch, steps[LRT_MAX_AXES];

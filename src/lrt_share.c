@@ -23,9 +23,8 @@ enum lrt_mode lrt_choose_mode(uint32_t lanes, uint32_t batch, uint32_t n_dir, ui
     return batch >= 2 * lanes ? LRT_BY_ROWS : LRT_ALONE;
 }
 
-static lrt_work work_of(const lrt_session *s, uint32_t i)
+lrt_work lrt_work_of(const lrt_session *s, const lrt_plan_node *at)
 {
-    const lrt_plan_node *at = &s->nodes[i];
     lrt_work work = {0, 0};
     if (at->op->work)
         at->op->work(s, at, &work);
@@ -43,10 +42,10 @@ uint64_t lrt_stage_nodes(const lrt_session *s, uint32_t stage, uint32_t stages, 
     uint64_t before = 0, mine = 0;
     *total = 0;
     for (uint32_t i = 0; i < n; i++)
-        *total += work_of(s, i).all;
+        *total += lrt_work_of(s, &s->nodes[i]).all;
     *from = *to = 0;
     for (uint32_t i = 0; i < n; i++) {
-        uint64_t work = work_of(s, i).all, at = (2 * before + work) * stages / (2 * *total + 1);
+        uint64_t work = lrt_work_of(s, &s->nodes[i]).all, at = (2 * before + work) * stages / (2 * *total + 1);
         *from += at < stage;
         *to += at <= stage;
         mine += at == stage ? work : 0;
@@ -81,6 +80,14 @@ uint32_t lrt_pipe_pass(const lrt_session *s, uint32_t lanes)
     return lrt_smaller(pass > PIPE_STEPS ? pass : PIPE_STEPS, s->chunk);
 }
 
+/* Multiply-adds of the call that must wait for steps before them, of a node that lanes can share. */
+static uint64_t call_work(const lrt_session *s, const lrt_plan_node *at)
+{
+    if (!at->op->is_shared)
+        return 0;
+    return lrt_work_of(s, at).recurrent * s->batch * s->steps[s->values[at->node.in[0]].axis];
+}
+
 /* Multiply-adds of the call that so many lanes share. */
 static uint64_t shared_work(const lrt_session *s, uint32_t lanes)
 {
@@ -89,17 +96,27 @@ static uint64_t shared_work(const lrt_session *s, uint32_t lanes)
     for (uint32_t i = 0; i < s->model->n_nodes; i++) {
         const lrt_plan_node *at = &s->nodes[i];
         if (at->op->is_shared && (piped || at->op->is_shared(s, at, lanes)))
-            shared += work_of(s, i).recurrent * s->batch * s->steps[s->values[at->node.in[0]].axis];
+            shared += call_work(s, at);
     }
     return shared;
 }
 
+/* Multiply-adds of the call that lanes could share, were they few enough. */
+static uint64_t recurrent_work(const lrt_session *s)
+{
+    uint64_t work = 0;
+    for (uint32_t i = 0; i < s->model->n_nodes; i++)
+        work += call_work(s, &s->nodes[i]);
+    return work;
+}
+
 uint32_t lrt_worthwhile_lanes(const lrt_session *s, uint32_t most, int awake)
 {
-    const uint64_t enough = awake ? AWAKE_WORK : ASLEEP_WORK;
+    const uint64_t enough = (awake ? AWAKE_WORK : ASLEEP_WORK) / 2;
+    const uint64_t could = recurrent_work(s) / enough; /* small calls need not look at every number */
     uint32_t lanes = lrt_smaller(most, s->limits.lanes);
-    for (; lanes > 1; lanes--) {
-        if (shared_work(s, lanes) >= enough / 2 * lanes)
+    for (lanes = could < lanes ? (uint32_t)could : lanes; lanes > 1; lanes--) {
+        if (shared_work(s, lanes) >= enough * lanes)
             return lanes;
     }
     return 1;

@@ -76,28 +76,32 @@ static int is_even(const lrt_view *v, uint32_t batch, uint32_t steps, int by_ste
 }
 
 /* One product of all rows of all steps, where they are equally far apart in input and output; else one of each row. */
-static void run_dense(const lrt_pass *pass, const lrt_plan_node *at)
+static void run_dense(lrt_pass *pass, const lrt_plan_node *at)
 {
     const lrt_node *n = &at->node;
     const lrt_session *s = pass->s;
     const lrt_view *x = &s->views[n->in[0]], *y = &s->views[n->out[0]];
     const uint32_t batch = s->batch, steps = lrt_value_steps(pass, n->out[0]);
+    const uint64_t work = lrt_work_of(s, at).all;
+    const uint32_t piece = lrt_piece_rows(work);
     lrt_linear_args a = linear_of(pass, n);
     uint32_t from, to;
     int even = 0;
     for (int by_step = 0; by_step < 2 && !even; by_step++)
         even = is_even(x, batch, steps, by_step, &a.x_row) && is_even(y, batch, steps, by_step, &a.y_row);
     if (!even || (uint64_t)batch * steps > UINT32_MAX) {
-        lrt_for_steps(pass, n, each_dense);
+        lrt_for_steps(pass, at, each_dense);
         return;
     }
     lrt_share(batch * steps, pass->lane, pass->lanes, &from, &to);
-    if (from == to)
-        return;
     a.x = lrt_row(pass, n->in[0], 0) + (ptrdiff_t)from * a.x_row;
     a.y = lrt_row(pass, n->out[0], 0) + (ptrdiff_t)from * a.y_row;
-    a.rows = to - from;
-    dense_rows(pass, n, &a);
+    for (; from < to; from += a.rows, a.x += (ptrdiff_t)a.rows * a.x_row, a.y += (ptrdiff_t)a.rows * a.y_row) {
+        a.rows = lrt_smaller(piece, to - from);
+        dense_rows(pass, n, &a);
+        if (lrt_told_to_stop(pass, work * a.rows))
+            return;
+    }
 }
 
 const lrt_op lrt_ops_dense[] = {

@@ -282,7 +282,7 @@ static void store_state(const lrt_pass *pass, const lrt_node *n, const lrt_recur
     }
 }
 
-static void run_recurrent(const lrt_pass *pass, const lrt_plan_node *at)
+static void run_recurrent(lrt_pass *pass, const lrt_plan_node *at)
 {
     const lrt_node *n = &at->node;
     const lrt_session *s = pass->s;
@@ -310,7 +310,7 @@ static void run_recurrent(const lrt_pass *pass, const lrt_plan_node *at)
     if (rec->explicit_state && pass->first) {
         if (pass->lane == 0)
             load_state(pass, n, rec);
-        lrt_meet(pass);
+        lrt_wait_for_all(pass);
     }
     for (me.d = 0; me.d < rec->n_dir; me.d++) {
         int mine = mode == LRT_ALONE ? pass->lane == 0 : mode == LRT_BY_DIRECTIONS ? pass->lane == me.d : 1;
@@ -319,7 +319,7 @@ static void run_recurrent(const lrt_pass *pass, const lrt_plan_node *at)
         if (mine && me.n0 < me.n1)
             lrt_run_steps(&me);
     }
-    lrt_meet(pass);
+    lrt_wait_for_all(pass);
     if (pass->lane == 0) {
         for (uint32_t d = 0; d < rec->n_dir; d++)
             rec->dir[d].h.turn ^= pass->steps[me.axis] & 1u;

@@ -19,7 +19,7 @@ static uint32_t select_hinders(const lrt_checker *c) { return c->n.attr[0] == 0 
 
 /* The last valid step (or the first): whichever pass holds it writes the output; the first pass
  * writes zeros for rows that have none. */
-static void run_select(const lrt_pass *pass, const lrt_plan_node *at)
+static void run_select(lrt_pass *pass, const lrt_plan_node *at)
 {
     const lrt_node *n = &at->node;
     uint32_t axis = pass->s->values[n->in[0]].axis, size = pass->s->values[n->in[0]].size, from, to;

@@ -65,16 +65,19 @@ struct lrt_op {
     int (*is_shared)(const lrt_session *s, const lrt_plan_node *at, uint32_t lanes);
     enum lrt_when when;
     /* The node's share of this lane in this pass: either as a whole, or row by row. */
-    void (*run)(const lrt_pass *pass, const lrt_plan_node *at);
+    void (*run)(lrt_pass *pass, const lrt_plan_node *at);
     lrt_each_fn *each;
 };
+
+/* A node's work, as its row says. */
+lrt_work lrt_work_of(const lrt_session *s, const lrt_plan_node *at);
 
 /* The row of an op, or NULL if this build has none; the op's name, or NULL if no version of the format has it. */
 const lrt_op *lrt_find_op(uint32_t code);
 const char *lrt_op_name(uint32_t code);
 
 /* The lane's share of a node over rows of features, which each step computes for itself. */
-void lrt_for_steps(const lrt_pass *pass, const lrt_node *n, lrt_each_fn *each);
+void lrt_for_steps(lrt_pass *pass, const lrt_plan_node *at, lrt_each_fn *each);
 
 /* The families: rows that end with code 0. */
 extern const lrt_op lrt_ops_features[], lrt_ops_masks[], lrt_ops_dense[], lrt_ops_time[], lrt_ops_recurrent[];

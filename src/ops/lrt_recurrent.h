@@ -69,7 +69,7 @@ static inline uint32_t lrt_project_steps(uint32_t batch, size_t per_row)
 
 /* A lane's share of one direction in one pass. */
 typedef struct {
-    const lrt_pass *pass;
+    lrt_pass *pass;
     const lrt_node *n;
     const lrt_recurrent *rec;
     lrt_direction *dir;
@@ -85,6 +85,7 @@ typedef struct {
     size_t pre_row;         /* floats of one row of pre-activations */
     uint32_t *row, rows;    /* the batch rows that take the step under way */
     int input_in_step;      /* the step makes the input product too */
+    uint64_t work;          /* where lanes share the panels: since they last asked whether to stop */
     float **out;            /* per batch row: where its output of the step goes */
     lrt_step_args first, second; /* of the phases of a step; what changes from step to step is set there */
 } lrt_steps;

@@ -338,6 +338,30 @@ static uint32_t steps_to_run(const lrt_steps *me)
     return lrt_smaller(most + 1, me->pass->steps[me->axis]);
 }
 
+/* Multiply-adds of one step of the lane's rows, of all panels. */
+static uint64_t step_work(const lrt_steps *me)
+{
+    const uint64_t units = (uint64_t)lrt_gates(me->rec->op) * me->rec->hidden;
+    return units * ((uint64_t)me->rec->h_size + me->dir->w_ih.k) * (me->n1 - me->n0);
+}
+
+/* One step has been made, or several; does the lane leave off? Lanes that share the panels meet here, and
+ * ask after the same steps, so that they leave together. */
+static int end_steps(lrt_steps *me)
+{
+    const uint64_t work = step_work(me) * me->first.steps;
+    if (me->shares == 1)
+        return lrt_told_to_stop(me->pass, work);
+    me->work += work;
+    if (me->work < LRT_STOP_WORK) {
+        meet(me);
+        return 0;
+    }
+    me->work = 0;
+    lrt_ask(me->pass);
+    return lrt_meet(me->pass);
+}
+
 /* Goes through the steps in stretches. For each stretch, the input product of all its steps is made ahead, as one
  * product of many rows; then its steps follow one by one, or, where nothing has to be looked at in between, as
  * one kernel call. Lanes that share the panels meet after every phase. Each lane counts turns of h for itself, in
@@ -355,8 +379,8 @@ void lrt_run_steps(lrt_steps *me)
     me->row = ses->row_lists + list;
     me->out = ses->out_rows + list;
     set_fixed_args(me);
-    if (me->input_in_step) /* nothing is computed ahead */
-        stretch = steps;
+    if (me->input_in_step) /* nothing is computed ahead; an even number, as panels are walked to and fro */
+        stretch = 16 + (uint32_t)(LRT_STOP_WORK / step_work(me)) / 2 * 2;
     for (uint32_t s0 = 0; s0 < steps; s0 += stretch) {
         uint32_t count = lrt_smaller(stretch, steps - s0);
         if (!me->input_in_step)
@@ -364,8 +388,9 @@ void lrt_run_steps(lrt_steps *me)
         for (uint32_t ahead = 0; ahead < count; ahead += me->first.steps) {
             me->first.steps = through ? count : 1;
             run_step(me, s0 + ahead, ahead);
-            meet(me);
             local.h.turn ^= me->first.steps & 1u;
+            if (end_steps(me))
+                return;
         }
     }
     clear_beyond(me);
