@@ -306,10 +306,11 @@ class Graph:
                 Keras ``reset_after``, ONNX ``linear_before_reset=1``). False:
                 ``n = tanh(W x + b_ih + U (r * h) + b_hh)`` (Cho et al. 2014).
             clip: if > 0, gate pre-activations are clipped to ``[-clip, clip]`` (ONNX).
-            mask: masked steps keep the state; the sequence output repeats the previous one, or is
-                0 with ``zero_masked`` (Keras ``zero_output_for_mask``).
-            h0, c0: initial states as vec values, directions side by side. Without them the layer's
-                state is the caller's (``state=``, streams), zero by default.
+            mask: masked steps keep the state; their sequence output is ``h`` as it stands, or 0 with
+                ``zero_masked`` (Keras ``zero_output_for_mask``).
+            h0, c0: initial states as vec values, directions side by side; with one of them alone the
+                other is zero, and output before the first step that the mask counts is zero. Without
+                both the layer's state is the caller's (``state=``, streams), zero by default.
 
         With lengths on the time axis, steps beyond a row's length leave its state alone, their
         sequence output is 0, and the reverse direction starts at the row's own last step.

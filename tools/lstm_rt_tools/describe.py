@@ -76,7 +76,7 @@ def _describe_value(graph: Graph, index: int) -> dict[str, Any]:
 
 def _state_floats(node: Node) -> int:
     """Floats of state that one row carries through a recurrent node."""
-    if "hidden_size" not in node.attrs or node.inputs[1] is not None:
+    if "hidden_size" not in node.attrs or any(i is not None for i in node.inputs[1:3]):
         return 0
     hidden: int = node.attrs["hidden_size"]
     r: int = node.attrs["proj_size"] or hidden
