@@ -12,14 +12,7 @@
 #define LRT_NODE_SIZE 160u
 #define LRT_TENSOR_SIZE 32u
 #define LRT_NONE 0xffffffffu
-#define LRT_NODE_INPUTS 6u
-#define LRT_NODE_OUTPUTS 3u
-#define LRT_NODE_TENSORS 12u
 #define LRT_NODE_ATTRS 17u
-
-#define LRT_MAX_COUNT 4096u      /* values, nodes, tensors */
-#define LRT_MAX_IO 64u
-#define LRT_MAX_SIZE (1u << 20)  /* features */
 
 enum lrt_op {
     LRT_OP_EMBEDDING = 1,

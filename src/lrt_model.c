@@ -2,6 +2,7 @@
  *
  * Values are numbered in the order in which they come to be: the inputs first, then the outputs
  * of the nodes. So «is this value there yet» is one comparison. */
+#include <float.h>
 #include <string.h>
 
 #include "lrt_internal.h"
@@ -251,7 +252,7 @@ static int check_embedding(checker *c)
     if (c->n.tensor[0] >= c->m->n_tensors)
         return LRT_E_NODE_TENSOR;
     t = read_tensor(c->m, c->n.tensor[0]);
-    if (t.dtype != DTYPE_F32 || t.layout != LRT_PLAIN || t.units > 0x7fffffffu || t.k > LRT_MAX_SIZE)
+    if (t.dtype != DTYPE_F32 || t.layout != LRT_PLAIN || t.units > LRT_MAX_ROWS || t.k > LRT_MAX_SIZE)
         return LRT_E_NODE_TENSOR;
     return output(c, 0, LRT_SEQ, t.k, v.axis);
 }
@@ -571,7 +572,7 @@ static int check_tensor(const lrt_model *m, uint32_t i, uint64_t data)
         t.gates > LRT_MAX_GATES || t.k > LRT_MAX_SIZE)
         return LRT_E_TENSOR;
     if (t.layout == LRT_PLAIN) {
-        if (t.gates != 1 || t.units > 0x7fffffffu)
+        if (t.gates != 1 || t.units > LRT_MAX_ROWS)
             return LRT_E_TENSOR;
         units = t.units;
     } else {
@@ -641,6 +642,15 @@ static int check_test_tensor(const lrt_model *m, uint32_t tensor_id, uint32_t va
     return LRT_OK;
 }
 
+/* Is the f32 at p a number from 0 to `most`? NaN and infinity are not: any output would pass. */
+static int is_tolerance(const unsigned char *p, float most)
+{
+    uint32_t bits = lrt_u32(p);
+    float f;
+    memcpy(&f, &bits, sizeof f);
+    return f >= 0.0f && f <= most;
+}
+
 static int check_selftest(const lrt_model *m)
 {
     const unsigned char *p = m->blob + m->selftest, *steps = p + 16;
@@ -649,6 +659,8 @@ static int check_selftest(const lrt_model *m)
     if (lrt_u32(m->blob + 48) == 0)
         return LRT_OK;
     if (batch < 1 || batch > LRT_MAX_COUNT || lrt_u32(p + 12))
+        return LRT_E_SELFTEST;
+    if (!is_tolerance(p + 4, FLT_MAX) || !is_tolerance(p + 8, LRT_MAX_RTOL))
         return LRT_E_SELFTEST;
     for (uint32_t i = 0; i < m->n_inputs; i++, ids += 4)
         TRY(check_test_tensor(m, lrt_u32(ids), i, steps, batch));
