@@ -785,7 +785,7 @@ cdef class Model:
             ``ok`` None when the file has no self-test.
 
         Raises:
-            FormatError: the checksum is wrong.
+            FormatError: the checksum is wrong, or the self-test proves nothing: wrong outputs would pass.
         """
         from ._info import verify
         return verify(self)

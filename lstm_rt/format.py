@@ -470,7 +470,9 @@ class _Reader:
 def _take_parameters(g: Graph) -> None:
     """Moves the numbers of parameters from the metadata to the nodes, if they are such."""
     counts = g.meta.get("parameters")
-    if isinstance(counts, list) and len(counts) == len(g.nodes) and all(type(n) is int and n >= 0 for n in counts):
+    if not isinstance(counts, list) or len(counts) != len(g.nodes):
+        return
+    if all(type(n) is int and 0 <= n < 1 << 63 for n in counts):
         del g.meta["parameters"]
         for node, n in zip(g.nodes, counts, strict=True):
             node.parameters = n

@@ -135,10 +135,10 @@ def test_files_that_do_not_say_count_what_they_hold() -> None:
     assert loads_graph(older).parameters() == 4 * 5 * (3 + 5 + 1) + 10  # one bias: they have been added
 
 
-@pytest.mark.parametrize("text", ['[210,-10]', '[210]', '[1,2,3]', '"many"', '[true,1]', '[2.5,10]', "{}"])
-def test_a_member_that_is_something_else_is_left_alone(text: str) -> None:
+@pytest.mark.parametrize("other", [[210, -10], [1, 10**4000], [210], [1, 2, 3], "many", [True, 1], [2.5, 10], {}])
+def test_a_member_that_is_something_else_is_left_alone(other: Any) -> None:
     g = two_biases()
-    g.meta["parameters"] = json.loads(text)
+    g.meta["parameters"] = other
     again = loads_graph(dumps(g))
     assert again.meta == g.meta
     assert again.parameters() == 4 * 5 * (3 + 5 + 1) + 10
