@@ -3,16 +3,17 @@
 The core is compiled into an archive with the flags of src/cflags.txt; what an instruction set needs beside stands in
 its source. The extension links it and chooses a table at run time. Environment: LSTM_RT_NO_OPENMP=1 builds without
 OpenMP, LSTM_RT_SANITIZE=1 with ASan and UBSan, LSTM_RT_WERROR=1 makes warnings errors.
+
+What a build needs is looked for before anything is compiled: what is missing ends it with one sentence.
 """
 
 import os
+import platform
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-import numpy
-from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
@@ -27,33 +28,78 @@ def flag(name):
     return os.environ.get(name, "") not in ("", "0")
 
 
-def works(compiler, source, flags):
-    """Can the compiler build and link `source` with these flags?"""
+def works(compiler, source, *flags):
+    """Can the compiler build `source` with these flags?"""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "probe.c"
         path.write_text(source)
         command = [*compiler, str(path), *flags, "-o", str(Path(folder) / "probe")]
-        return subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
+        try:
+            return subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
+        except OSError:  # no such program
+            return False
+
+
+def c_compiler(include_dirs):
+    """The compiler's command, empty where it is not one of Unix; ends the build with one sentence without one."""
+    from distutils.ccompiler import new_compiler  # setuptools brings it where Python does not
+    from distutils.sysconfig import customize_compiler
+
+    compiler = new_compiler()
+    if compiler.compiler_type != "unix":
+        return []
+    customize_compiler(compiler)
+    command = list(compiler.compiler_so)
+    name = os.environ.get("CC") or command[0]
+    if not works(command, "int main(void) { return 0; }\n", "-c"):
+        raise SystemExit(f"lstm-rt is not built: no C compiler works here (tried '{name}'). On Debian and Ubuntu: "
+                         "apt-get install gcc python3-dev; elsewhere install GCC or Clang, or name one in CC.")
+    if not works(command, "#include <Python.h>\n", "-c", *(f"-I{folder}" for folder in include_dirs)):
+        version = ".".join(platform.python_version_tuple()[:2])
+        raise SystemExit(f"lstm-rt is not built: the headers of Python {version} (Python.h) are not in "
+                         f"{' or '.join(include_dirs)}. On Debian and Ubuntu: apt-get install python3-dev; on Fedora: "
+                         "dnf install python3-devel.")
+    return command
+
+
+def build_packages():
+    """cythonize and NumPy's headers: needed to build only, not to name or pack the sources."""
+    try:
+        import numpy
+        from Cython.Build import cythonize
+    except ImportError as e:
+        raise SystemExit(f"lstm-rt is not built: {e.name or e} is missing. python -m pip install 'cython>=3.1' "
+                         "'numpy>=2.0' 'setuptools>=77'; or leave that to pip: python -m pip install .") from None
+    return cythonize, numpy.get_include()
 
 
 class BuildExt(build_ext):
-    """Builds the archives first, also for in-place builds, and decides about OpenMP."""
+    """Builds the archive first, also for in-place builds, and decides about OpenMP."""
 
     def run(self):
+        compiler = c_compiler(self.include_dirs)
+        cythonize, numpy_headers = build_packages()
+        if not flag("LSTM_RT_NO_OPENMP") and not self.has_openmp(compiler):
+            print("lstm-rt is built without OpenMP, for one thread per call: the C compiler does not take -fopenmp. "
+                  "GCC has it, Clang with its package libomp.", file=sys.stderr)
         self.run_command("build_clib")
         clib = self.get_finalized_command("build_clib")
-        for ext in self.extensions:
+        modules = cythonize(self.extensions, compiler_directives={"language_level": 3})
+        for ext, module in zip(self.extensions, modules, strict=True):
+            ext.sources = module.sources
+            ext.include_dirs.append(numpy_headers)
             ext.library_dirs.append(clib.build_clib)
         super().run()
 
-    def build_extensions(self):
+    def has_openmp(self, compiler):
+        """Adds the flag for OpenMP where it works."""
         probe = "#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n"
-        compiler = list(getattr(self.compiler, "compiler_so", ["cc"]))[:1]
-        if not flag("LSTM_RT_NO_OPENMP") and works(compiler, probe, ["-fopenmp"]):
-            for ext in self.extensions:
-                ext.extra_compile_args.append("-fopenmp")
-                ext.extra_link_args.append("-fopenmp")
-        super().build_extensions()
+        if not compiler or not works(compiler, probe, "-fopenmp"):
+            return False
+        for ext in self.extensions:
+            ext.extra_compile_args.append("-fopenmp")
+            ext.extra_link_args.append("-fopenmp")
+        return True
 
 
 def main():
@@ -68,15 +114,14 @@ def main():
     extension = Extension(
         "lstm_rt._core",
         ["lstm_rt/_core.pyx"],
-        include_dirs=["src", "lstm_rt", numpy.get_include()],
+        include_dirs=["src", "lstm_rt"],
         libraries=["lrt_core", "m"],
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
         extra_compile_args=["-O2", "-g0", *extra],
         extra_link_args=link or strip,
         depends=["lstm_rt/_streams.pxi", "lstm_rt/_team.h", *HEADERS, *SOURCES],
     )
-    modules = cythonize([extension], compiler_directives={"language_level": 3})
-    setup(libraries=[("lrt_core", core)], ext_modules=modules, cmdclass={"build_ext": BuildExt})
+    setup(libraries=[("lrt_core", core)], ext_modules=[extension], cmdclass={"build_ext": BuildExt})
 
 
 main()

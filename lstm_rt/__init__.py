@@ -10,7 +10,14 @@ Models are converted with the command ``lstm-rt convert`` or ``lstm_rt_tools``, 
 arrays with :func:`LSTM`, :func:`GRU` and :func:`RNN`.
 """
 
-from . import _openmp as _openmp  # before all that needs the extension
+try:
+    from . import _openmp as _openmp  # before all that needs the extension
+except ImportError as _error:
+    from ._missing import reason as _reason
+
+    if not _reason(_error):
+        raise
+    raise ImportError(_reason(_error), name=_error.name) from None
 from ._core import Model, Port, Stream, StreamGroup, kernels, load
 from ._version import __version__
 from .cells import GRU, LSTM, RNN

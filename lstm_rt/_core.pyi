@@ -20,6 +20,14 @@ _Threads: TypeAlias = int | Literal["auto"]
 _Keys: TypeAlias = list[int] | tuple[int, ...] | NDArray[np.integer[Any]]
 _Kind: TypeAlias = Literal["seq", "vec", "ids", "lengths"]
 
+MAX_AXES: int
+MAX_COUNT: int
+MAX_PORTS: int
+MAX_SIZE: int
+MAX_ROWS: int
+MAX_PARTS: int
+MAX_RTOL: float
+
 def kernels() -> list[str]: ...
 def load(
     path: str | os.PathLike[str], threads: _Threads = "auto", verify: bool = False, kernels: str | None = None

@@ -25,10 +25,14 @@ from .errors import FormatError, InputError
 cnp.import_array()
 
 cdef enum:
-    MAX_IO = 64
+    MAX_IO = LRT_MAX_IO
     MAX_STEPS = 0x7fffffff
     MAX_BATCH = 1 << 24
     POOL = 8  # idle sessions that a model keeps
+
+# What the writer of files must keep to: docs/format.md, section 10.
+MAX_AXES, MAX_COUNT, MAX_PORTS, MAX_SIZE = LRT_MAX_AXES, LRT_MAX_COUNT, LRT_MAX_IO, LRT_MAX_SIZE
+MAX_ROWS, MAX_PARTS, MAX_RTOL = LRT_MAX_ROWS, LRT_NODE_INPUTS, LRT_MAX_RTOL
 
 _KINDS = {LRT_SEQ: "seq", LRT_VEC: "vec", LRT_IDS: "ids", LRT_LENGTHS: "lengths"}
 
@@ -781,7 +785,7 @@ cdef class Model:
             ``ok`` None when the file has no self-test.
 
         Raises:
-            FormatError: the checksum is wrong.
+            FormatError: the checksum is wrong, or the self-test proves nothing: wrong outputs would pass.
         """
         from ._info import verify
         return verify(self)

@@ -10,12 +10,19 @@ cdef extern from "lstm_rt.h" nogil:
         LRT_E_LENGTH
         LRT_E_TOKEN
         LRT_MAX_AXES
+        LRT_MAX_COUNT
+        LRT_MAX_IO
+        LRT_MAX_SIZE
+        LRT_MAX_ROWS
+        LRT_NODE_INPUTS
         LRT_SEQ
         LRT_VEC
         LRT_IDS
         LRT_MASK
         LRT_LENGTHS
         LRT_FORMAT_VERSION
+
+    const float LRT_MAX_RTOL
 
     ctypedef struct lrt_kernels:
         pass

@@ -18,8 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from . import _selftest
+from ._core import MAX_COUNT
 from .errors import FormatError, GraphError
-from .graph import ACTIVATIONS, DIRECTIONS, GATES, Activation, Array, Graph, Node, SelfTest, Value
+from .graph import ACTIVATIONS, DIRECTIONS, GATES, Activation, Array, Graph, Node, SelfTest, Value, check_limit
 
 MAGIC = b"\x89LRT\r\n\x1a\n"
 VERSION = 1
@@ -27,6 +29,7 @@ ALIGN = 64
 OVERREAD = 64  #: bytes that must follow the last tensor
 PANEL = 16
 NONE = 0xFFFFFFFF
+MAX_BYTES = 0xFFFFFFFF  #: of all names, and of the metadata: their sizes are u32
 
 HEADER = struct.Struct("<8sIIQIIIIIIIII68x")
 VALUE = struct.Struct("<BBHIII16x")
@@ -177,14 +180,24 @@ class _Writer:
         test = self.graph.selftest
         if test is None:
             return b""
-        batch, steps = selftest_shape(self.graph, test)
+        batch, steps, test = _selftest.checked(self.graph, test)
         ids = []
         for value, array in zip(self.graph.inputs + self.graph.outputs, test.inputs + test.outputs, strict=True):
             size = max(self.graph.values[value].size, 1)
-            dtype = I32 if array.dtype.kind in "iu" else F32
+            dtype = I32 if array.dtype.kind == "i" else F32
             ids.append(self.tensor(array, dtype, PLAIN, 1, array.size // size, size))
         head = struct.pack("<IffI", batch, test.atol, test.rtol, 0)
         return head + struct.pack(f"<{len(steps) + len(ids)}I", *steps, *ids)
+
+    def meta(self) -> bytes:
+        """The metadata, with what the tables do not tell: how many parameters the source of each node had."""
+        meta = {"parameters": self.graph.node_parameters(), **self.graph.meta}
+        try:
+            raw = json.dumps(meta, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+        except (TypeError, ValueError, RecursionError) as e:
+            raise GraphError(f"the metadata cannot be written as JSON: {e}") from e
+        check_limit("bytes of metadata", len(raw), MAX_BYTES)
+        return raw
 
     def bytes(self) -> bytes:
         g = self.graph
@@ -193,14 +206,18 @@ class _Writer:
         nodes = b"".join(self.node(n) for n in g.nodes)
         outputs = struct.pack(f"<{len(g.outputs)}I", *(self.order[o] for o in g.outputs))
         selftest = self.selftest()
-        meta = json.dumps(g.meta, sort_keys=True, separators=(",", ":")).encode()
+        meta = self.meta()
+        check_limit("tensors", len(self.tensors), MAX_COUNT)
+        check_limit("bytes of names", len(self.strings), MAX_BYTES)
         tables = HEADER.size + len(values) + len(nodes) + TENSOR.size * len(self.tensors)
         at = _round_up(tables + len(outputs) + len(selftest) + len(self.strings) + len(meta))
-        records, data = b"", []
+        records, data, places = b"", [], dict[bytes, int]()
         for raw, dtype, layout, gates, units, k in self.tensors:
-            records += TENSOR.pack(at, len(raw), dtype, layout, gates, units, k, 0)
-            data.append(raw.ljust(_round_up(len(raw)), b"\0"))
-            at += len(data[-1])
+            if raw not in places:  # tensors of other shapes may be the same bytes
+                places[raw] = at
+                data.append(raw.ljust(_round_up(len(raw)), b"\0"))
+                at += len(data[-1])
+            records += TENSOR.pack(places[raw], len(raw), dtype, layout, gates, units, k, 0)
         total = at + OVERREAD
         counts = (g.n_axes, len(g.values), len(g.nodes), len(self.tensors), len(g.inputs), len(g.outputs))
         sizes = (1 if g.selftest else 0, len(self.strings), len(meta))
@@ -316,33 +333,22 @@ _NODE_WRITERS: dict[str, Callable[[_Writer, Node], tuple[list[int], bytes]]] = {
 }
 
 
-def selftest_shape(graph: Graph, test: SelfTest) -> tuple[int, list[int]]:
-    """Batch and steps per axis of a self-test; raises GraphError where arrays do not fit."""
-    if len(test.inputs) != len(graph.inputs) or len(test.outputs) != len(graph.outputs):
-        raise GraphError("the self-test does not have one array per input and output")
-    batch, steps = len(test.inputs[0]), [0] * graph.n_axes
-    for value, array in zip(graph.inputs + graph.outputs, test.inputs + test.outputs, strict=True):
-        v = graph.values[value]
-        if v.kind in ("seq", "ids") and array.ndim >= 2:
-            steps[v.axis] = array.shape[1]
-    for value, array in zip(graph.inputs + graph.outputs, test.inputs + test.outputs, strict=True):
-        v = graph.values[value]
-        timed, sized = v.kind in ("seq", "ids"), v.kind in ("seq", "vec")
-        shape = (batch, *([steps[v.axis]] if timed else []), *([v.size] if sized else []))
-        if array.shape != shape:
-            raise GraphError(f"self-test: {v.name} has shape {array.shape}, expected {shape}")
-    return batch, steps
-
-
 def dumps(graph: Graph) -> bytes:
-    """The graph as the bytes of a ``.lrt`` file. Raises GraphError when it is not complete."""
+    """The graph as the bytes of a ``.lrt`` file. Raises GraphError when it is not complete, or too large for one."""
     graph.check()
     return _Writer(graph).bytes()
 
 
 def save(graph: Graph, path: str | os.PathLike[str]) -> None:
     """Write the graph to ``path``: to a temporary file beside it first, then renamed in one step."""
-    write_atomically(path, dumps(graph))
+    from ._core import validate
+
+    blob = dumps(graph)
+    try:
+        validate(blob)
+    except FormatError as e:  # a graph put together by hand
+        raise GraphError(f"the graph makes a file that does not open: {e}") from e
+    write_atomically(path, blob)
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
@@ -456,8 +462,20 @@ class _Reader:
         g.inputs = list(range(self.n_inputs))
         g.outputs = list(self.u32s(self.outputs_at, self.n_outputs))
         g.meta = self.meta()
+        _take_parameters(g)
         g.selftest = self.selftest()
         return g
+
+
+def _take_parameters(g: Graph) -> None:
+    """Moves the numbers of parameters from the metadata to the nodes, if they are such."""
+    counts = g.meta.get("parameters")
+    if not isinstance(counts, list) or len(counts) != len(g.nodes):
+        return
+    if all(type(n) is int and 0 <= n < 1 << 63 for n in counts):
+        del g.meta["parameters"]
+        for node, n in zip(g.nodes, counts, strict=True):
+            node.parameters = n
 
 
 def _read_act(attrs: bytes, at: int) -> Activation:

@@ -54,6 +54,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ._core import MAX_AXES, MAX_COUNT, MAX_PARTS, MAX_PORTS, MAX_ROWS, MAX_SIZE
 from .errors import GraphError
 
 Array = NDArray[np.float32]
@@ -98,8 +99,6 @@ _WEIGHT_NAMES = {
     "gru": ("w_ih", "w_hh", "b_ih", "b_hh"),
     "rnn": ("w_ih", "w_hh", "b_ih", "b_hh"),
 }
-MAX_SIZE = 1 << 20
-MAX_AXES = 8
 
 
 @dataclass(frozen=True)
@@ -119,7 +118,7 @@ class Activation:
             raise GraphError(f"unknown activation {self.name!r}; known: {', '.join(ACTIVATIONS)}")
         for attr, default in zip(("alpha", "beta"), ACTIVATIONS[self.name], strict=True):
             value = getattr(self, attr)
-            value = default if value is None else _number(f"activation {self.name}", attr, value)
+            value = default if value is None else number(f"activation {self.name}", attr, value)
             object.__setattr__(self, attr, value)
 
     def __str__(self) -> str:
@@ -156,13 +155,16 @@ class Node:
     outputs: tuple[int | None, ...]
     attrs: dict[str, Any] = field(default_factory=dict)
     weights: dict[str, Array] = field(default_factory=dict)
+    parameters: int | None = None  #: how many the source had, where a file says so; see Graph.parameters
 
 
 @dataclass
 class SelfTest:
     """Inputs and the outputs that the source model gave for them, kept in the file.
 
-    ``inputs`` and ``outputs`` hold one array per graph input and output, in order.
+    ``inputs`` and ``outputs`` hold one array per graph input and output, in order. An output passes
+    within ``atol + rtol * abs(expected)``. A file takes an ``rtol`` up to 0.01, and an ``atol`` up to
+    1e-5 or a hundredth of the largest number of each output: beyond, wrong numbers would pass.
     """
 
     inputs: list[NDArray[Any]]
@@ -192,8 +194,7 @@ class Graph:
 
     def new_axis(self) -> int:
         """A fresh time axis."""
-        if self.n_axes == MAX_AXES:
-            raise GraphError(f"a graph has at most {MAX_AXES} time axes")
+        check_limit("time axes", self.n_axes + 1, MAX_AXES)
         self.n_axes += 1
         return self.n_axes - 1
 
@@ -249,6 +250,7 @@ class Graph:
         """Rows of ``table`` ``(V, F)`` looked up by id; ids outside ``[0, V)`` are an error at run time."""
         v = self._expect("embedding", ids, "ids")
         w = _weight("embedding", "table", table, (None, None))
+        check_limit("rows of an embedding", len(w), MAX_ROWS)
         out = self._new_value("", "seq", w.shape[1], v.axis)
         return self._add("embedding", (ids,), out, {}, {"table": w})
 
@@ -263,7 +265,7 @@ class Graph:
     def mask_values(self, x: int, value: float = 0.0) -> int:
         """Mask that is 0 where all features equal ``value`` (Keras ``Masking``)."""
         v = self._expect("mask_values", x, "seq")
-        attrs = {"value": _number("mask_values", "value", value)}
+        attrs = {"value": number("mask_values", "value", value)}
         return self._add("mask_values", (x,), self._new_value("", "mask", 0, v.axis), attrs)
 
     def apply_mask(self, x: int, mask: int) -> int:
@@ -306,10 +308,11 @@ class Graph:
                 Keras ``reset_after``, ONNX ``linear_before_reset=1``). False:
                 ``n = tanh(W x + b_ih + U (r * h) + b_hh)`` (Cho et al. 2014).
             clip: if > 0, gate pre-activations are clipped to ``[-clip, clip]`` (ONNX).
-            mask: masked steps keep the state; the sequence output repeats the previous one, or is
-                0 with ``zero_masked`` (Keras ``zero_output_for_mask``).
-            h0, c0: initial states as vec values, directions side by side. Without them the layer's
-                state is the caller's (``state=``, streams), zero by default.
+            mask: masked steps keep the state; their sequence output is ``h`` as it stands, or 0 with
+                ``zero_masked`` (Keras ``zero_output_for_mask``).
+            h0, c0: initial states as vec values, directions side by side; with one of them alone the
+                other is zero, and output before the first step that the mask counts is zero. Without
+                both the layer's state is the caller's (``state=``, streams), zero by default.
 
         With lengths on the time axis, steps beyond a row's length leave its state alone, their
         sequence output is 0, and the reverse direction starts at the row's own last step.
@@ -323,8 +326,9 @@ class Graph:
         hidden_size = _integer(op, "hidden_size", hidden_size)
         if hidden_size < 1:
             raise GraphError(f"{op}: hidden_size is {hidden_size}, expected at least 1")
+        check_limit("hidden units", hidden_size, MAX_SIZE)
         acts = _cell_activations(op, activations)
-        clip = _number(op, "clip", clip)
+        clip = number(op, "clip", clip)
         if clip < 0:
             raise GraphError(f"{op}: clip is {clip}, expected 0 (off) or a positive number")
         suffixes = ("", "_reverse") if direction == "bidirectional" else ("",)
@@ -405,8 +409,8 @@ class Graph:
 
     def concat(self, *parts: int) -> int:
         """Features of several values (all seq on one axis, or all vec) side by side."""
-        if not 2 <= len(parts) <= 6:
-            raise GraphError(f"concat: {len(parts)} parts, expected 2 to 6")
+        if not 2 <= len(parts) <= MAX_PARTS:
+            raise GraphError(f"concat: {len(parts)} parts, expected 2 to {MAX_PARTS}")
         vs = [self._expect("concat", p, "seq", "vec") for p in parts]
         for v in vs[1:]:
             if v.kind != vs[0].kind:
@@ -439,15 +443,33 @@ class Graph:
     # -- whole-graph questions ------------------------------------------------------------------
 
     def check(self) -> None:
-        """Raise :class:`GraphError` unless the graph has an input and an output."""
+        """Raise :class:`GraphError` unless the graph has an input and an output, and fits into a file."""
         if not self.inputs:
             raise GraphError("the graph has no input")
         if not self.outputs:
             raise GraphError("the graph has no output")
+        for what, count, most in (
+            ("time axes", self.n_axes, MAX_AXES),
+            ("values", len(self.values), MAX_COUNT),
+            ("nodes", len(self.nodes), MAX_COUNT),
+            ("inputs", len(self.inputs), MAX_PORTS),
+            ("outputs", len(self.outputs), MAX_PORTS),
+        ):
+            check_limit(what, count, most)
+
+    def node_parameters(self) -> list[int]:
+        """Number of parameters of each node; see :meth:`parameters`."""
+        from ._counting import node_parameters
+
+        return node_parameters(self)
 
     def parameters(self) -> int:
-        """Number of weights, padding not counted."""
-        return sum(w.size for node in self.nodes for w in node.weights.values())
+        """Number of parameters, as the framework counts them that the model comes from.
+
+        Both biases of PyTorch's layers count, and shared weights once. The statistics of batch
+        normalisation count but for PyTorch, which does not count them. A file remembers the number.
+        """
+        return sum(self.node_parameters())
 
     def save(self, path: str) -> None:
         """Write the graph as a ``.lrt`` file; the file appears whole or not at all."""
@@ -458,8 +480,7 @@ class Graph:
     # -- helpers --------------------------------------------------------------------------------
 
     def _new_value(self, name: str, kind: str, size: int, axis: int) -> int:
-        if size > MAX_SIZE:
-            raise GraphError(f"a value of {size} features is larger than the limit of {MAX_SIZE}")
+        check_limit("features of a value", size, MAX_SIZE)
         self.values.append(Value(name, kind, size, axis))
         return len(self.values) - 1
 
@@ -493,6 +514,12 @@ class Graph:
             raise GraphError(f"{op}: the values are on different time axes ({a.axis} and {b.axis})")
 
 
+def check_limit(what: str, count: int, most: int) -> None:
+    """Raise :class:`GraphError` where a graph has more of something than a file can hold."""
+    if count > most:
+        raise GraphError(f"{count:,} {what} are more than the {most:,} that an .lrt file can hold")
+
+
 def _weight(op: str, name: str, array: ArrayLike, shape: tuple[int | None, ...]) -> Array:
     """A C-contiguous float32 copy-if-needed of ``array``, its shape checked (None: any size >= 1)."""
     try:
@@ -514,6 +541,10 @@ def _weight(op: str, name: str, array: ArrayLike, shape: tuple[int | None, ...])
 def _name(what: str, name: Any) -> str:
     if not isinstance(name, str):
         raise GraphError(f"{what}: the name is {name!r}, expected a string")
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair
+        raise GraphError(f"{what}: the name {name!r} is not valid Unicode") from None
     return name
 
 
@@ -524,15 +555,17 @@ def _integer(what: str, name: str, value: Any) -> int:
         raise GraphError(f"{what}: {name} is {value!r}, expected an integer") from None
 
 
-def _number(what: str, name: str, value: Any) -> float:
+def number(what: str, name: str, value: Any) -> float:
     """A number that float32 holds, as files do."""
     try:
-        number = float(value)
+        result = float(value)
     except (TypeError, ValueError):
         raise GraphError(f"{what}: {name} is {value!r}, expected a number") from None
-    if not abs(number) <= np.finfo(np.float32).max:
-        raise GraphError(f"{what}: {name} is {value}, expected a finite number of float32")
-    return number
+    except OverflowError:  # an int of hundreds of digits
+        result = float("inf")
+    if not abs(result) <= float(np.finfo(np.float32).max):
+        raise GraphError(f"{what}: {name} is {result:g}, expected a finite number of float32")
+    return result
 
 
 def _optional_vectors(op: str, size: int, **arrays: ArrayLike | None) -> dict[str, Array]:
@@ -540,7 +573,7 @@ def _optional_vectors(op: str, size: int, **arrays: ArrayLike | None) -> dict[st
 
 
 def _eps(op: str, eps: float) -> float:
-    eps = _number(op, "eps", eps)
+    eps = number(op, "eps", eps)
     if eps < 0:
         raise GraphError(f"{op}: eps is {eps}, expected a non-negative number")
     return eps

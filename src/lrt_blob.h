@@ -14,14 +14,7 @@
 #define LRT_VERSION_AXES 2u   /* the first with rules of time axes, */
 #define LRT_VERSION_ORDERS 2u /* and in which ports say the order of their axes */
 #define LRT_NONE 0xffffffffu
-#define LRT_NODE_INPUTS 6u
-#define LRT_NODE_OUTPUTS 3u
-#define LRT_NODE_TENSORS 12u
 #define LRT_NODE_ATTRS 17u
-
-#define LRT_MAX_COUNT 4096u      /* values, nodes, tensors */
-#define LRT_MAX_IO 64u
-#define LRT_MAX_SIZE (1u << 20)  /* features */
 
 enum lrt_dtype { LRT_F32 = 1, LRT_I32 = 2 };
 enum lrt_layout { LRT_PLAIN = 0, LRT_PANELS = 1, LRT_PADDED = 2 };

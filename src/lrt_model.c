@@ -1,5 +1,6 @@
 /* Opens a model blob in place: validates everything once, copies nothing. The order of the checks is that
  * of docs/format.md; what each op asks for is in its row (ops/). */
+#include <float.h>
 #include <string.h>
 
 #include "ops/lrt_ops.h"
@@ -105,7 +106,7 @@ static int check_tensor(const lrt_model *m, uint32_t i, uint64_t data)
         t.gates > LRT_MAX_GATES || t.k > LRT_MAX_SIZE)
         return LRT_E_TENSOR;
     if (t.layout == LRT_PLAIN) {
-        if (t.gates != 1 || t.units > 0x7fffffffu)
+        if (t.gates != 1 || t.units > LRT_MAX_ROWS)
             return LRT_E_TENSOR;
         units = t.units;
     } else {
@@ -195,6 +196,15 @@ static int check_test_tensor(const lrt_model *m, uint32_t tensor_id, uint32_t va
     return LRT_OK;
 }
 
+/* Is the f32 at p a number from 0 to `most`? NaN and infinity are not: any output would pass. */
+static int is_tolerance(const unsigned char *p, float most)
+{
+    uint32_t bits = lrt_u32(p);
+    float f;
+    memcpy(&f, &bits, sizeof f);
+    return f >= 0.0f && f <= most;
+}
+
 static int check_selftest(const lrt_model *m)
 {
     const unsigned char *p = m->blob + m->selftest, *steps = p + 16;
@@ -203,6 +213,8 @@ static int check_selftest(const lrt_model *m)
     if (lrt_u32(m->blob + 48) == 0)
         return LRT_OK;
     if (batch < 1 || batch > LRT_MAX_COUNT || lrt_u32(p + 12))
+        return LRT_E_SELFTEST;
+    if (!is_tolerance(p + 4, FLT_MAX) || !is_tolerance(p + 8, LRT_MAX_RTOL))
         return LRT_E_SELFTEST;
     for (uint32_t i = 0; i < m->n_inputs; i++, ids += 4)
         LRT_TRY(check_test_tensor(m, lrt_u32(ids), i, steps, batch));

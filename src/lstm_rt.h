@@ -23,8 +23,18 @@ extern "C" {
 
 #define LRT_FIRST_VERSION 1u  /* format versions that this runtime reads: from here */
 #define LRT_FORMAT_VERSION 2u /* to here */
-#define LRT_MAX_AXES 8   /* time axes of a model */
 #define LRT_ALIGN 64     /* of blobs and session memory; 16 is enough on CPUs without 64-byte lines */
+
+/* Limits of a model: docs/format.md, section 10. Writers take them from here too. */
+#define LRT_MAX_AXES 8           /* time axes */
+#define LRT_MAX_COUNT 4096u      /* values, nodes, tensors; rows of the self-test */
+#define LRT_MAX_IO 64u           /* inputs, outputs */
+#define LRT_MAX_SIZE (1u << 20)  /* features, hidden units */
+#define LRT_MAX_ROWS 0x7fffffffu /* of an embedding, of an array of the self-test */
+#define LRT_NODE_INPUTS 6u
+#define LRT_NODE_OUTPUTS 3u
+#define LRT_NODE_TENSORS 12u
+#define LRT_MAX_RTOL 0.01f       /* relative tolerance of the self-test */
 
 /* ---- errors ---------------------------------------------------------------------------------- */
 

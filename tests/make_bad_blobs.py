@@ -9,6 +9,7 @@ change of the format:
 
 from __future__ import annotations
 
+import math
 import struct
 import sys
 import zlib
@@ -69,8 +70,8 @@ FIELDS: dict[str, dict[str, tuple[int, str]]] = {
     "tensor": {"offset": (0, "Q"), "bytes": (8, "Q"), "dtype": (16, "B"), "layout": (17, "B"), "gates": (18, "H"),
                "units": (20, "I"), "k": (24, "I"), "reserved": (28, "I")},
     "output": {"value": (0, "I")},
-    "selftest": {"batch": (0, "I"), "reserved": (12, "I"), "steps": (16, "I"), "tensor0": (20, "I"),
-                 "tensor1": (24, "I")},
+    "selftest": {"batch": (0, "I"), "atol": (4, "f"), "rtol": (8, "f"), "reserved": (12, "I"), "steps": (16, "I"),
+                 "tensor0": (20, "I"), "tensor1": (24, "I")},
 }  # fmt: skip
 
 
@@ -240,6 +241,10 @@ def container() -> dict[str, bytes]:
         "string__name_wraps": edited(d, ("value", 0, "name", NONE)),
         "selftest__no_rows": edited(t, ("selftest", "batch", 0)),
         "selftest__too_many_rows": edited(t, ("selftest", "batch", 4097)),
+        **{f"selftest__{field}_{name}": edited(t, ("selftest", field, value))
+           for field in ("atol", "rtol")
+           for name, value in (("infinite", math.inf), ("nan", math.nan), ("negative", -1e-9))},
+        "selftest__rtol_too_large": edited(t, ("selftest", "rtol", 0.011)),
         "selftest__reserved": edited(t, ("selftest", "reserved", 1)),
         "selftest__other_batch": edited(t, ("selftest", "batch", 3)),
         "selftest__other_steps": edited(t, ("selftest", "steps", 2)),
@@ -465,7 +470,7 @@ def damaged() -> dict[str, bytes]:
         "checksum__weight": flip(d, weight + 2),
         "checksum__padding": flip(d, len(d) - 1),
         "checksum__stored": flip(d, 13),
-        "checksum__metadata": flip(t, t.index(b'{"a":1}') + 5),
+        "checksum__metadata": flip(t, t.index(b'{"a":1,') + 5),
     }
 
 

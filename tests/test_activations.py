@@ -6,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from lstm_rt_tools import reference
 from measure_activations import BLOCK, CASES, errors, floats, table
 
 import lstm_rt
 from lstm_rt._core import _all_kernels, activate
-from lstm_rt.format import ACT_CODES
+from lstm_rt.format import ACT_CODES, dumps
+from lstm_rt.graph import Activation, Graph
 
 EVERY = 257  # odd, so that all exponents, signs and low bits take their turn
 FUSED = [name for name, fused in _all_kernels() if fused and name in lstm_rt.kernels()]
@@ -20,6 +22,10 @@ CODES = {c.name: c for c in CASES}
 
 TINY = float(np.float32(2.0**-149))
 HUGE = float(np.finfo(np.float32).max)
+
+
+def numerics():
+    return (Path(__file__).parents[1] / "docs" / "numerics.md").read_text(encoding="utf-8")
 
 
 def bits(y):
@@ -83,31 +89,63 @@ def test_alignment_and_tails_do_not_matter(kernels):
             assert np.array_equal(bits(part), bits(whole[start : start + size])), case.name
 
 
+def special_arguments():
+    """The table of docs/numerics.md: name -> results at NaN, infinity, -infinity, 0, -0."""
+    text = numerics().split("### Special arguments")[1].split("\n\n")[1]
+    head, _, *lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()]
+    assert head[1:] == ["NaN", "+∞", "−∞", "+0", "−0"]
+    return {name: [stated(name, cell) for cell in cells] for name, *cells in lines}
+
+
+def stated(name, cell):
+    words = {"NaN": math.nan, "∞": math.inf, "ln 2": math.log(2)}
+    words |= {"alpha": CODES[name].alpha, "beta": CODES[name].beta}
+    sign, cell = (-1.0, cell[1:]) if cell.startswith("−") else (1.0, cell)
+    return sign * (words[cell] if cell in words else float(cell))
+
+
 @pytest.mark.parametrize("kernels", lstm_rt.kernels())
-def test_limits(kernels):
-    """The table of special arguments in docs/numerics.md."""
-    inf, nan = math.inf, math.nan
-    want = {  # at inf, -inf, 0, -0
-        "linear": (inf, -inf, 0.0, -0.0),
-        "sigmoid": (1.0, 1.6458e-38, 0.5, 0.5),
-        "tanh": (1.0, -1.0, 0.0, 0.0),
-        "relu": (inf, 0.0, 0.0, -0.0),
-        "hard_sigmoid": (1.0, 0.0, 0.5, 0.5),
-        "leaky_relu": (inf, -inf, 0.0, -0.0),
-        "elu": (inf, -1.0, 0.0, -0.0),
-        "selu": (inf, -1.7580993, 0.0, -0.0),
-        "softplus": (inf, 0.0, math.log(2), math.log(2)),
-        "softsign": (nan, nan, 0.0, -0.0),
-        "swish": (inf, None, 0.0, -0.0),
-        "gelu": (inf, nan, 0.0, 0.0),
-        "gelu_tanh": (inf, nan, 0.0, -0.0),
-    }
-    x = np.array([inf, -inf, 0.0, -0.0], np.float32)
+def test_special_arguments(kernels):
+    x = np.array([math.nan, math.inf, -math.inf, 0.0, -0.0], np.float32)
+    want = special_arguments()
+    assert list(want) == [case.name for case in CASES]
     for name, expected in want.items():
         for y, e in zip(run(CODES[name], x, kernels), expected, strict=True):
-            if e is not None:
-                np.testing.assert_allclose(y, e, rtol=1e-4, atol=0, err_msg=name)
-                assert e != 0 or math.copysign(1, y) == math.copysign(1, e), name
+            np.testing.assert_allclose(y, e, rtol=1e-4, atol=0, err_msg=name)
+            assert e != 0 or math.copysign(1, y) == math.copysign(1, e), name
+
+
+def test_special_arguments_of_the_reference():
+    """The interpreter in float64 gives the same, but for the sign of 0."""
+    x = np.array([math.nan, math.inf, -math.inf, 0.0, -0.0])
+    for name, expected in special_arguments().items():
+        case = CODES[name]
+        with np.errstate(invalid="ignore"):
+            y = reference.activate(x, Activation(name, case.alpha, case.beta))
+        np.testing.assert_allclose(y, expected, rtol=1e-7, atol=1e-30, err_msg=name)
+
+
+@pytest.mark.parametrize("kernels", lstm_rt.kernels())
+def test_special_arguments_of_other_ops(kernels):
+    """What docs/numerics.md says of normalisations, masks and clips."""
+    inf, nan = math.inf, math.nan
+    size = 5
+    ones = np.ones(size, np.float32)
+    g = Graph()
+    x = g.input("x", "seq", size)
+    g.output(g.layernorm(x, ones, ones, 1e-3), "layer")
+    g.output(g.batchnorm(x, ones, 4 * ones, ones, ones, 0.0), "batch")
+    g.output(g.apply_mask(x, g.mask_values(x, 0.0)), "masked")
+    weights = {"w_ih": ones[:1, None], "w_hh": 0 * ones[:1, None]}
+    second = g.slice(x, 1, 1)
+    g.output(g.recurrent("rnn", second, weights, hidden_size=1, activations=["linear"], clip=2.0)[0], "clipped")
+    rows = np.array([[1, nan, 3, 4, 5], [1, inf, 3, 4, 5], [1, -inf, 3, 4, 5], [0, -0.0, 0, 0, 0], [nan, 0, 0, 0, 0]])
+    layer, batch, masked, clipped = lstm_rt.Model(dumps(g), kernels=kernels)(rows[:, None].astype(np.float32))
+    assert np.isnan(layer[[0, 1, 2, 4]]).all()
+    assert (layer[3] == 1).all()
+    np.testing.assert_array_equal(batch[:, 0], (rows - 1) / 2 + 1)
+    np.testing.assert_array_equal(masked[:, 0], rows)
+    np.testing.assert_array_equal(clipped[:, 0, 0], [nan, 2, -2, 0, 0])
 
 
 def test_denormals_are_kept():
@@ -140,22 +178,42 @@ def test_softmax(kernels):
             assert np.array_equal(bits(log_soft), bits(activate(SOFT[1], 0, 0, x, FUSED[0])))
 
 
-@pytest.mark.parametrize("kernels", lstm_rt.kernels())
-def test_softmax_of_infinities_and_nan(kernels):
+def softmax_rows():
+    """Rows with infinities and NaN, and what docs/numerics.md says that softmax and log_softmax give."""
     inf, nan = math.inf, math.nan
     one = 1 / (1 + math.e)
-    for x, soft, log_soft in (
+    return [
         ([-inf, 0, 1], [0, one, 1 - one], [-inf, math.log(one), math.log(1 - one)]),
-        ([-inf, -inf], [nan, nan], [nan, nan]),
-        ([0, nan, 1], [nan] * 3, [nan] * 3),
         ([0, -100], [1, 0], [0, -100]),  # terms below exp(-87) of the largest are 0
         ([HUGE, -HUGE], [1, 0], [0, -inf]),
-        ([inf, 0], [nan, nan], None),
-    ):
-        x = np.array(x, np.float32)
+        *(
+            (row, [nan] * len(row), [nan] * len(row))
+            for row in ([-inf, -inf], [0, nan, 1], [nan, -inf], [inf, 0], [0, 1, inf], [inf, inf, 0], [inf, -inf])
+        ),
+        *(([inf if i == k else 0.0 for i in range(33)], [nan] * 33, [nan] * 33) for k in (0, 15, 16, 32)),
+    ]
+
+
+@pytest.mark.parametrize("kernels", lstm_rt.kernels())
+def test_softmax_of_infinities_and_nan(kernels):
+    for row, soft, log_soft in softmax_rows():
+        x = np.array(row, np.float32)
         np.testing.assert_allclose(activate(SOFT[0], 0, 0, x, kernels), soft, rtol=1e-6)
-        if log_soft is not None:
-            np.testing.assert_allclose(activate(SOFT[1], 0, 0, x, kernels), log_soft, rtol=1e-6)
+        np.testing.assert_allclose(activate(SOFT[1], 0, 0, x, kernels), log_soft, rtol=1e-6)
+
+
+def test_softmax_of_infinities_in_the_reference_and_in_torch():
+    for row, soft, log_soft in softmax_rows():
+        x = np.array(row)
+        with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+            np.testing.assert_allclose(reference.activate(x, Activation("softmax")), soft, rtol=1e-6, atol=1e-40)
+            got = reference.activate(x, Activation("log_softmax")).astype(np.float32)
+        np.testing.assert_allclose(got, log_soft, rtol=1e-6)
+    torch = pytest.importorskip("torch")
+    for row, soft, log_soft in softmax_rows():
+        x = torch.tensor(row, dtype=torch.float32)
+        np.testing.assert_allclose(torch.softmax(x, 0).numpy(), soft, rtol=1e-6, atol=1e-40)
+        np.testing.assert_allclose(torch.log_softmax(x, 0).numpy(), log_soft, rtol=1e-6)
 
 
 def test_spot_checks_against_mpmath():
@@ -181,10 +239,7 @@ def test_spot_checks_against_mpmath():
 
 
 def test_the_text_states_these_bounds():
-    text = Path(__file__).parents[1] / "docs" / "numerics.md"
-    if not text.exists():
-        pytest.skip("no docs here")
-    assert table() in text.read_text(encoding="utf-8")
+    assert table() in numerics()
 
 
 def test_the_sample_is_dense():

@@ -275,7 +275,8 @@ def check(graph):
         assert got["values"][i] == {"name": value.name, "kind": value.kind, "size": value.size, "axis": axis}
     assert got["n_inputs"] == len(graph.inputs)
     assert got["outputs"] == [number[o] for o in graph.outputs]
-    assert got["meta"] == graph.meta
+    counts = [sum(w.size for w in node.weights.values()) for node in graph.nodes]
+    assert got["meta"] == {**graph.meta, "parameters": counts}
     for node, source in zip(got["nodes"], graph.nodes, strict=True):
         assert node["op"] == source.op
         assert node["in"] == [NONE if v is None else number[v] for v in source.inputs]
@@ -432,6 +433,10 @@ BROKEN = [
     ("NODE_INPUT", "nodes", 1, 8, "I", 4), ("INTERFACE", "outputs", 0, 0, "I", 0),
     ("INTERFACE", "outputs", 0, 0, "I", 5), ("INTERFACE", "outputs", 1, 0, "I", 4),
     ("SELFTEST", "test", 0, 0, "I", 0), ("SELFTEST", "test", 0, 0, "I", 4097), ("SELFTEST", "test", 0, 12, "I", 1),
+    ("SELFTEST", "test", 0, 4, "f", math.inf), ("SELFTEST", "test", 0, 4, "I", NAN),
+    ("SELFTEST", "test", 0, 4, "f", -1e-5), ("SELFTEST", "test", 0, 8, "f", math.inf),
+    ("SELFTEST", "test", 0, 8, "I", NAN), ("SELFTEST", "test", 0, 8, "f", -1e-5),
+    ("SELFTEST", "test", 0, 8, "f", 0.011),
     ("SELFTEST", "test", 0, 16, "I", 5), ("SELFTEST", "test", 0, 20, "I", 4096), ("SELFTEST", "test", 0, 24, "I", 0),
 ]  # fmt: skip
 RECORD = {"header": 0, "values": 32, "nodes": 160, "tensors": 32, "outputs": 4, "test": 0}

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lstm_rt_tools.reference import activate, run
+from lstm_rt_tools.reference import activate, run, stateful_nodes
 
 from lstm_rt.errors import InputError
 from lstm_rt.graph import ACTIVATIONS, Activation, Graph
@@ -265,10 +265,21 @@ def test_masked_steps_repeat_the_previous_output() -> None:
     assert h_n[0, 0] == 6
 
 
-def test_masked_steps_before_the_first_give_zero_whatever_the_state() -> None:
+def test_masked_steps_before_the_first_show_the_state_of_the_caller() -> None:
     y, h_n = run(running_sum(), [STEPS, MASK], state=[np.full((1, 1, 1), 10.0)])
-    assert y[0, :, 0].tolist() == [0, 12, 12, 16, 16]
+    assert y[0, :, 0].tolist() == [10, 12, 12, 16, 16]
     assert h_n[0, 0] == 16
+
+
+def test_a_cell_state_alone_is_an_initial_state_too() -> None:
+    """An lstm with c0 but no h0 begins anew with each run: it has no state of the caller."""
+    g = Graph()
+    x, c0 = g.input("x", "seq", 1), g.input("c0", "vec", 1)
+    seq, _, _ = g.recurrent("lstm", x, {"w_ih": np.ones((4, 1)), "w_hh": np.ones((4, 1))}, hidden_size=1, c0=c0)
+    g.output(seq, "y")
+    assert stateful_nodes(g) == []
+    _, final = run(g, [np.ones((1, 2, 1)), np.ones((1, 1))], return_state=True)
+    assert final == []
 
 
 def test_zero_masked() -> None:

@@ -12,7 +12,7 @@ static int check_embedding(lrt_checker *c)
     LRT_TRY(lrt_want_counts(c, 1, 1, 1));
     LRT_TRY(lrt_want_input(c, 0, LRT_KIND(LRT_IDS), &v));
     LRT_TRY(lrt_want_tensor(c, 0, &t));
-    if (t.dtype != LRT_F32 || t.layout != LRT_PLAIN || t.units > 0x7fffffffu || t.k > LRT_MAX_SIZE)
+    if (t.dtype != LRT_F32 || t.layout != LRT_PLAIN || t.units > LRT_MAX_ROWS || t.k > LRT_MAX_SIZE)
         return LRT_E_NODE_TENSOR;
     return lrt_want_output(c, 0, LRT_SEQ, t.k, v.axis);
 }

@@ -43,13 +43,13 @@ def shape_of(graph: Graph, v: Value) -> list[str | int]:
 
 def describe(graph: Graph) -> dict[str, Any]:
     """Everything about a graph that JSON can hold; weights only by their shapes."""
-    weights = [w for n in graph.nodes for w in n.weights.values()]
+    counts = graph.node_parameters()
     return {
         "inputs": [_describe_value(graph, i) for i in graph.inputs],
         "outputs": [_describe_value(graph, o) for o in graph.outputs],
-        "nodes": [_describe_node(graph, k) for k in range(len(graph.nodes))],
-        "parameters": graph.parameters(),
-        "weight_bytes_float32": sum(w.nbytes for w in weights),
+        "nodes": [{**_describe_node(graph, k), "parameters": n} for k, n in enumerate(counts)],
+        "parameters": sum(counts),
+        "weight_bytes_float32": 4 * sum(counts),
         "state_bytes_per_row": sum(_state_floats(n) for n in graph.nodes) * 4,
         "nonfinite_weights": nonfinite(graph),
         "has_selftest": graph.selftest is not None,
@@ -76,7 +76,7 @@ def _describe_value(graph: Graph, index: int) -> dict[str, Any]:
 
 def _state_floats(node: Node) -> int:
     """Floats of state that one row carries through a recurrent node."""
-    if "hidden_size" not in node.attrs or node.inputs[1] is not None:
+    if "hidden_size" not in node.attrs or any(i is not None for i in node.inputs[1:3]):
         return 0
     hidden: int = node.attrs["hidden_size"]
     r: int = node.attrs["proj_size"] or hidden
@@ -95,7 +95,6 @@ def _describe_node(graph: Graph, k: int) -> dict[str, Any]:
         "options": _options(node),
         "attrs": {a: _plain(v) for a, v in node.attrs.items()},
         "weights": {name: list(w.shape) for name, w in node.weights.items()},
-        "parameters": sum(w.size for w in node.weights.values()),
     }
 
 

@@ -7,8 +7,8 @@ itself tested against PyTorch and against cases computed by hand.
 What a recurrent layer does at a step ``t`` of a row, ``len`` being that row's length:
 
 * ``t >= len``: the state stays, the sequence output is 0;
-* masked: the state stays, the sequence output repeats the output of the step processed before
-  (0 if there was none), or is 0 with ``zero_masked``;
+* masked: the state stays, the sequence output is ``h`` as it stands. It is 0 with ``zero_masked``,
+  and before the first step that counts where the initial state is a value of the graph;
 * else: the cell's equations.
 
 The reverse direction processes ``len - 1`` down to 0.
@@ -58,6 +58,11 @@ def _log_softmax(x: FloatArray) -> FloatArray:
     return result
 
 
+def _swish(x: FloatArray) -> FloatArray:
+    result: FloatArray = np.where(x == -np.inf, 0, x * _sigmoid(x))  # its limit, where the product is NaN
+    return result
+
+
 def _elu(x: FloatArray, alpha: float) -> FloatArray:
     result: FloatArray = np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))
     return result
@@ -80,7 +85,7 @@ _FUNCTIONS: dict[str, Callable[[FloatArray, float, float], FloatArray]] = {
     "selu": lambda x, a, b: _SELU_SCALE * _elu(x, _SELU_ALPHA),
     "softplus": lambda x, a, b: np.logaddexp(0, x),
     "softsign": lambda x, a, b: x / (1 + np.abs(x)),
-    "swish": lambda x, a, b: x * _sigmoid(x),
+    "swish": lambda x, a, b: _swish(x),
     "gelu": lambda x, a, b: 0.5 * x * (1 + _erf(x / math.sqrt(2))),
     "gelu_tanh": lambda x, a, b: _gelu_tanh(x),
     "softmax": lambda x, a, b: np.exp(_log_softmax(x)),
@@ -166,16 +171,16 @@ def _run_direction(
     """One direction over a batch; returns ``(sequence (N, T, R), h (N, R), c (N, H))``."""
     n, steps = x.shape[:2]
     sequence = np.zeros((n, steps, h.shape[1]), dtype=x.dtype)
-    previous = np.zeros_like(h)
+    begun = np.full((n, 1), _keeps_state(d.node))  # else with the first step that counts
     for t in reversed(range(steps)) if d.reverse else range(steps):
         # A row whose length is not above t has not begun yet (reverse) or has ended (forward).
         valid = (t < lengths)[:, None]
         counts = valid & mask[:, t, None]
         new_h, new_c = _step(d, x[:, t], h, c)
         h, c = np.where(counts, new_h, h), np.where(counts, new_c, c)
-        held = np.zeros_like(h) if d.node.attrs["zero_masked"] else previous
-        sequence[:, t] = np.where(valid, np.where(counts, h, held), 0)
-        previous = np.where(valid, sequence[:, t], previous)
+        begun |= counts
+        shown = counts if d.node.attrs["zero_masked"] else valid & begun
+        sequence[:, t] = np.where(shown, h, 0)
     return sequence, h, c
 
 
@@ -214,7 +219,7 @@ def run(
             :mod:`lstm_rt.graph`'s table of kinds, batch first.
         lengths: valid steps per row: ``(N,)`` for time axis 0, or a dict from time axis to
             ``(N,)``. Axes whose lengths are a graph input take them from there.
-        state: one entry per recurrent node without ``h0``, in node order: ``h (D, N, R)``, or for
+        state: one entry per recurrent node without ``h0`` and ``c0``, in node order: ``h (D, N, R)``, or for
             an lstm ``(h, c)`` with ``c (D, N, H)``; ``None`` starts from zero.
         return_state: also return the final states, in the same form.
         dtype: float type to compute in.
@@ -238,7 +243,12 @@ def run(
 
 def stateful_nodes(graph: Graph) -> list[Node]:
     """The recurrent nodes whose initial state is the caller's, in the order of ``state``."""
-    return [n for n in graph.nodes if n.op in ("lstm", "gru", "rnn") and n.inputs[1] is None]
+    return [n for n in graph.nodes if n.op in ("lstm", "gru", "rnn") and _keeps_state(n)]
+
+
+def _keeps_state(node: Node) -> bool:
+    """Is the initial state of this recurrent node the caller's, and not a value of the graph?"""
+    return node.inputs[1] is None and node.inputs[2] is None
 
 
 def _in_order(graph: Graph, inputs: Sequence[ArrayLike] | Mapping[str, ArrayLike]) -> list[NDArray[Any]]:
@@ -374,7 +384,7 @@ def _initial_state(job: _Run, node: Node) -> tuple[FloatArray, FloatArray]:
     n_dir, r, hidden = _sizes(node)
     h = np.zeros((n_dir, job.batch, r), dtype=job.dtype)
     c = np.zeros((n_dir, job.batch, hidden), dtype=job.dtype)
-    if node.inputs[1] is None and job.initial is not None:
+    if _keeps_state(node) and job.initial is not None:
         given = job.initial[len(job.final)]
         h, c = given if isinstance(given, tuple) else (given, c)
     if node.inputs[1] is not None:
@@ -385,14 +395,14 @@ def _initial_state(job: _Run, node: Node) -> tuple[FloatArray, FloatArray]:
 
 
 def _run_recurrent(job: _Run, node: Node) -> None:
-    value, h0, _, mask_value = node.inputs
+    value, _, _, mask_value = node.inputs
     assert value is not None
     x, lengths = job.values[value], job.lengths[job.kind(value).axis]
     mask = np.ones(x.shape[:2], dtype=bool) if mask_value is None else job.values[mask_value]
     h, c = _initial_state(job, node)
     runs = [_run_direction(d, x, h[k], c[k], lengths, mask) for k, d in enumerate(_directions(job, node))]
     sequences, hs, cs = zip(*runs, strict=True)
-    if h0 is None:
+    if _keeps_state(node):
         job.final.append((np.stack(hs), np.stack(cs)) if node.op == "lstm" else np.stack(hs))
     parts: tuple[tuple[FloatArray, ...], ...] = (sequences, hs, cs)
     for output, arrays in zip(node.outputs, parts, strict=True):

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lstm_rt import _selftest
+from lstm_rt.errors import GraphError
 from lstm_rt.graph import DTYPES, Graph, SelfTest, Value
 
 from . import reference
@@ -65,18 +67,22 @@ def id_limit(graph: Graph, value: int) -> int:
 def make_selftest(graph: Graph) -> SelfTest | None:
     """A small test vector computed by the reference interpreter in double precision.
 
-    The tolerance is widened where float32 arithmetic itself is further away than the default, as
-    it is for recurrences that grow. ``None`` if the outputs are not finite, so nothing to compare.
+    ``atol`` is widened where float32 arithmetic itself is further away than the default, as it is
+    for recurrences that grow. ``None`` if nothing would be proved: the outputs are not finite, or
+    float32 is too far away from them.
     """
     inputs = make_inputs(graph)
     with np.errstate(all="ignore"):
         exact = reference.run(graph, inputs)
         single = reference.run(graph, inputs, dtype=np.float32)
-        outputs = [y.astype(np.float32) for y in exact]
-        rounding = max((float(np.max(np.abs(a - b), initial=0)) for a, b in zip(exact, single, strict=True)))
-    if not all(np.isfinite(y).all() for y in outputs):
+        test = SelfTest(inputs, [y.astype(np.float32) for y in exact])
+        for a, b in zip(exact, single, strict=True):
+            rounding = np.max(np.abs(a - b), initial=0)
+            test.atol = max(test.atol, float(np.max(8 * rounding - test.rtol * np.abs(a), initial=0)))
+    if not all(np.isfinite(y).all() for y in test.outputs):
         return None
-    test = SelfTest(inputs, outputs)
-    if np.isfinite(rounding):
-        test.atol = max(test.atol, 8 * rounding)
+    try:
+        _selftest.checked(graph, test)
+    except GraphError:
+        return None
     return test
