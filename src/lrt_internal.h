@@ -137,9 +137,12 @@ struct lrt_session {
     uint32_t *row_lists; /* likewise */
     uint32_t n_slots;
     uint32_t moved;    /* rows that the last call stepped; those after them have their h in both halves */
+    unsigned char *stopping; /* [2][lane]: at this meeting or the one after it, has the lane been told to stop? */
     /* The call under way. */
     uint32_t batch, steps[LRT_MAX_AXES];
     const int32_t *lengths[LRT_MAX_AXES];
+    lrt_stop *stop;
+    void *stop_context;
 };
 
 /* Steps of one pass over the nodes: all, or a chunk where the model allows it. */

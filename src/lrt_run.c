@@ -19,6 +19,9 @@ typedef struct {
     int piped;                    /* runs a part of the layers alone, while other lanes run the others */
     uint32_t place;               /* number among all lanes, for scratch of its own */
     uint32_t slot;                /* which of several passes that buffers hold */
+    uint64_t work;                /* since the lane last asked whether to stop, in multiply-adds */
+    uint32_t meetings;            /* at which lanes told each other whether to stop */
+    int stopping;
 } run;
 
 static uint32_t smaller(uint32_t a, uint32_t b) { return a < b ? a : b; }
@@ -74,27 +77,86 @@ static uint32_t valid_steps(const run *r, uint32_t axis, uint32_t n)
     return smaller(left, r->steps[axis]);
 }
 
+/* ---- meeting, and stopping early -------------------------------------------------------------------
+ *
+ * A lane that has been told to stop leaves its piece of work, but not alone: it goes on to the next
+ * meeting, where the others learn of it and all leave the call together. */
+
+#define STOP_WORK (1u << 22) /* multiply-adds between questions: a tenth of a millisecond, more or less */
+
+static void ask(run *r)
+{
+    r->work = 0;
+    if (r->s->stop && !r->stopping)
+        r->stopping = r->s->stop(r->s->stop_context, r->place) != 0;
+}
+
+/* After a piece of work: shall the lane leave the rest? */
+static int told_to_stop(run *r, uint64_t work)
+{
+    r->work += work;
+    if (r->work >= STOP_WORK)
+        ask(r);
+    return r->stopping;
+}
+
+static void lane_barrier(const run *r)
+{
+    if (r->lanes > 1)
+        r->barrier(r->context);
+}
+
+/* All lanes meet; do they stop? What one has written of itself the others read before the next meeting,
+ * and it is written over after that. */
+static int meet(run *r)
+{
+    unsigned char *told = r->s->stopping + (r->meetings++ & 1u) * r->s->limits.lanes;
+    if (r->lanes == 1)
+        return r->stopping;
+    told[r->place] = (unsigned char)r->stopping;
+    lane_barrier(r);
+    for (uint32_t i = 0; i < r->lanes; i++)
+        r->stopping |= told[i];
+    return r->stopping;
+}
+
 /* ---- nodes over rows of features ------------------------------------------------------------------- */
 
 /* Calls `each` on the lane's share of all (row, step) pairs: `count` steps from `x` on, one output
  * row after the other, with strides of the values' sizes. */
 typedef void each_fn(const run *r, const lrt_node *n, uint32_t row, uint32_t step, uint32_t count);
 
-static void for_steps(const run *r, const lrt_node *n, each_fn *each)
+/* Multiply-adds, or features, of one step of one row. */
+static uint64_t features_work(const lrt_session *s, const lrt_node *n)
 {
-    uint32_t steps = value_steps(r, n->out[0]), from, to;
-    uint64_t total = (uint64_t)r->s->batch * steps;
-    if (total == 0)
-        return;
+    uint64_t size = s->values[n->out[0]].size;
+    return n->op == LRT_OP_DENSE ? size * s->values[n->in[0]].size : size;
+}
+
+/* Rows of features that are computed between two questions, or without being asked: so many that reading the
+ * weights costs little. */
+static uint32_t piece_rows(uint64_t work)
+{
+    return 2 * LRT_PROJECT_ROWS + (uint32_t)(STOP_WORK / (work + 1)) / LRT_PROJECT_ROWS * LRT_PROJECT_ROWS;
+}
+
+static void for_steps(run *r, const lrt_node *n, each_fn *each)
+{
+    uint32_t row = 0, rows = r->s->batch, from = 0, to = value_steps(r, n->out[0]);
+    const uint64_t work = features_work(r->s, n);
+    const uint32_t piece = piece_rows(work);
     /* Share rows when there are enough of them, else steps. */
-    if (r->s->batch >= r->lanes) {
-        share(r->s->batch, r->lane, r->lanes, &from, &to);
-        for (uint32_t row = from; row < to; row++)
-            each(r, n, row, 0, steps);
-    } else {
-        share(steps, r->lane, r->lanes, &from, &to);
-        for (uint32_t row = 0; row < r->s->batch && from < to; row++)
-            each(r, n, row, from, to - from);
+    if (rows >= r->lanes)
+        share(rows, r->lane, r->lanes, &row, &rows);
+    else
+        share(to, r->lane, r->lanes, &from, &to);
+    for (; row < rows; row++) {
+        for (uint32_t step = from, count; step < to; step += count) {
+            count = smaller(piece, to - step);
+            each(r, n, row, step, count);
+            if (told_to_stop(r, work * count))
+                return;
+        }
     }
 }
 
@@ -286,10 +348,11 @@ static void each_dense(const run *r, const lrt_node *n, uint32_t row, uint32_t s
 }
 
 /* Rows of all steps or of the whole batch follow each other without a gap: one product. */
-static void run_dense(const run *r, const lrt_node *n)
+static void run_dense(run *r, const lrt_node *n)
 {
     const lrt_view *x = &r->s->views[n->in[0]], *y = &r->s->views[n->out[0]];
-    uint32_t steps = value_steps(r, n->out[0]), from, to;
+    const uint64_t work = features_work(r->s, n);
+    uint32_t steps = value_steps(r, n->out[0]), piece = piece_rows(work), from, to;
     lrt_linear_args a;
     lrt_act act = lrt_attr_act(n, 0);
     linear_node(r, n, &a);
@@ -307,15 +370,14 @@ static void run_dense(const run *r, const lrt_node *n)
         return;
     a.x = row_of(r, n->in[0], 0) + (ptrdiff_t)from * a.x_row;
     a.y = row_of(r, n->out[0], 0) + (ptrdiff_t)from * a.y_row;
-    a.rows = to - from;
-    if (steps == 1 && a.y_row != (ptrdiff_t)a.m.units) { /* one step of a longer output: row by row */
-        for (; a.rows > 0; a.x += a.x_row, a.y += a.y_row, from++, a.rows = to - from) {
-            a.rows = 1;
-            dense_rows(r, &a, &act);
-        }
-        return;
+    if (steps == 1 && a.y_row != (ptrdiff_t)a.m.units) /* one step of a longer output: row by row */
+        piece = 1;
+    for (; from < to; from += a.rows, a.x += (ptrdiff_t)a.rows * a.x_row, a.y += (ptrdiff_t)a.rows * a.y_row) {
+        a.rows = smaller(piece, to - from);
+        dense_rows(r, &a, &act);
+        if (told_to_stop(r, work * a.rows))
+            return;
     }
-    dense_rows(r, &a, &act);
 }
 
 /* ---- recurrent layers --------------------------------------------------------------------------------- */
@@ -324,7 +386,7 @@ enum mode { ALONE, BY_ROWS, BY_DIRECTIONS, BY_PANELS };
 
 /* A lane's part of one direction in one pass. */
 typedef struct {
-    const run *r;
+    run *r;
     const lrt_node *n;
     lrt_recurrent *rec;
     lrt_direction *dir;
@@ -339,6 +401,7 @@ typedef struct {
     size_t pre_row;         /* floats of one row of pre-activations */
     uint32_t *row, rows;    /* the batch rows that take the step under way */
     int fuse_input;         /* the step makes the input product too */
+    uint64_t work;          /* where lanes share the panels: since they last asked whether to stop */
     float **out;            /* per batch row: where its output of the step goes */
     lrt_step_args first, second; /* of the phases of a step; what changes from step to step is set there */
 } part;
@@ -656,6 +719,30 @@ static uint32_t steps_to_run(const part *j)
     return smaller(most + 1, j->r->steps[j->axis]);
 }
 
+/* Multiply-adds of one step of the part's rows, of all panels. */
+static uint64_t part_work(const part *j)
+{
+    const uint64_t units = (uint64_t)lrt_gates(j->rec->op) * j->rec->hidden;
+    return units * ((uint64_t)j->rec->h_size + j->dir->w_ih.k) * (j->n1 - j->n0);
+}
+
+/* One step has been made, or several; does the lane leave off? Lanes that share the panels meet here, and
+ * ask after the same steps, so that they leave together. */
+static int end_steps(part *j)
+{
+    const uint64_t work = part_work(j) * j->first.steps;
+    if (j->parts == 1)
+        return told_to_stop(j->r, work);
+    j->work += work;
+    if (j->work < STOP_WORK) {
+        lane_barrier(j->r);
+        return 0;
+    }
+    j->work = 0;
+    ask(j->r);
+    return meet(j->r);
+}
+
 static void run_direction(part *j)
 {
     lrt_session *ses = j->r->s;
@@ -669,8 +756,8 @@ static void run_direction(part *j)
     j->row = ses->row_lists + list;
     j->out = ses->out_rows + list;
     fixed_args(j);
-    if (j->fuse_input) { /* nothing is computed ahead */
-        at_once = steps;
+    if (j->fuse_input) { /* nothing is computed ahead; an even number, as panels are walked to and fro */
+        at_once = 16 + (uint32_t)(STOP_WORK / part_work(j)) / 2 * 2;
         j->first.pre_step = 0;
     }
     for (uint32_t s0 = 0; s0 < steps; s0 += at_once) {
@@ -680,8 +767,9 @@ static void run_direction(part *j)
         for (uint32_t i = 0; i < count; i += j->first.steps) {
             j->first.steps = through ? count : 1;
             run_step(j, s0 + i, i);
-            sync(j);
             local.parity ^= j->first.steps & 1u;
+            if (end_steps(j))
+                return;
         }
     }
     clear_beyond(j);
@@ -726,12 +814,6 @@ static void store_state(const run *r, const lrt_node *n, const lrt_recurrent *re
     }
 }
 
-static void lane_barrier(const run *r)
-{
-    if (r->lanes > 1)
-        r->barrier(r->context);
-}
-
 /* The lane's share of the batch rows: of equal work, where rows have their own ends. */
 static void share_rows(part *j)
 {
@@ -751,7 +833,7 @@ static void share_rows(part *j)
     }
 }
 
-static void run_recurrent(const run *r, const lrt_node *n, lrt_recurrent *rec)
+static void run_recurrent(run *r, const lrt_node *n, lrt_recurrent *rec)
 {
     enum mode mode = choose_mode(r->s, rec, r->lanes);
     part j;
@@ -823,11 +905,9 @@ static enum mode choose_mode(const lrt_session *s, const lrt_recurrent *rec, uin
 static uint64_t node_work(const lrt_session *s, uint32_t i)
 {
     const lrt_plan_node *p = &s->nodes[i];
-    uint64_t units;
     if (p->rec)
         return step_work(p->rec) + (uint64_t)lrt_gates(p->rec->op) * p->rec->hidden * p->rec->dir[0].w_ih.k;
-    units = s->values[p->node.out[0]].size;
-    return p->node.op == LRT_OP_DENSE ? units * s->values[p->node.in[0]].size : units;
+    return features_work(s, &p->node);
 }
 
 /* A stage's share [*from, *to) of the nodes, of about equal work; returns its work, and all nodes' in *total. */
@@ -872,6 +952,12 @@ static uint32_t pipe_pass(const lrt_session *s, uint32_t lanes)
     return smaller(pass > PIPE_STEPS ? pass : PIPE_STEPS, s->chunk);
 }
 
+/* Multiply-adds of a recurrent layer in the call. */
+static uint64_t call_work(const lrt_session *s, const lrt_plan_node *p)
+{
+    return step_work(p->rec) * p->rec->n_dir * s->batch * s->steps[s->values[p->node.in[0]].axis];
+}
+
 /* Multiply-adds of the call that so many lanes share. */
 static uint64_t shared_work(const lrt_session *s, uint32_t lanes)
 {
@@ -880,17 +966,27 @@ static uint64_t shared_work(const lrt_session *s, uint32_t lanes)
     for (uint32_t i = 0; i < s->model->n_nodes; i++) {
         const lrt_recurrent *rec = s->nodes[i].rec;
         if (rec && (piped || choose_mode(s, rec, lanes) != ALONE))
-            shared += step_work(rec) * rec->n_dir * s->batch * s->steps[s->values[s->nodes[i].node.in[0]].axis];
+            shared += call_work(s, &s->nodes[i]);
     }
     return shared;
 }
 
+/* Multiply-adds of the call that lanes could share, were they few enough. */
+static uint64_t recurrent_work(const lrt_session *s)
+{
+    uint64_t work = 0;
+    for (uint32_t i = 0; i < s->model->n_nodes; i++)
+        work += s->nodes[i].rec ? call_work(s, &s->nodes[i]) : 0;
+    return work;
+}
+
 uint32_t lrt_worthwhile_lanes(const lrt_session *s, uint32_t most, int awake)
 {
-    const uint64_t enough = awake ? AWAKE_WORK : ASLEEP_WORK;
+    const uint64_t enough = (awake ? AWAKE_WORK : ASLEEP_WORK) / 2;
+    const uint64_t could = recurrent_work(s) / enough; /* small calls need not look at every number */
     uint32_t lanes = smaller(most, s->limits.lanes);
-    for (; lanes > 1; lanes--) {
-        if (shared_work(s, lanes) >= enough / 2 * lanes)
+    for (lanes = could < lanes ? (uint32_t)could : lanes; lanes > 1; lanes--) {
+        if (shared_work(s, lanes) >= enough * lanes)
             return lanes;
     }
     return 1;
@@ -898,7 +994,7 @@ uint32_t lrt_worthwhile_lanes(const lrt_session *s, uint32_t most, int awake)
 
 /* ---- the walk --------------------------------------------------------------------------------------------- */
 
-static void run_node(const run *r, const lrt_plan_node *p)
+static void run_node(run *r, const lrt_plan_node *p)
 {
     const lrt_node *n = &p->node;
     if (p->rec) {
@@ -933,12 +1029,13 @@ static void run_pass(run *r)
 {
     for (uint32_t i = 0; i < r->s->model->n_nodes; i++) {
         run_node(r, &r->s->nodes[i]);
-        lane_barrier(r);
+        if (meet(r))
+            return;
     }
 }
 
 /* Each lane runs its stage of the nodes, on the pass that the stage before it has just done. */
-static void run_pipe(const run *r, uint32_t pass)
+static void run_pipe(run *r, uint32_t pass)
 {
     const uint32_t steps = r->s->steps[0], passes = steps / pass + (steps % pass != 0);
     run mine = *r;
@@ -958,11 +1055,15 @@ static void run_pipe(const run *r, uint32_t pass)
             for (uint32_t i = from; i < to; i++)
                 run_node(&mine, &r->s->nodes[i]);
         }
-        lane_barrier(r);
+        r->stopping = mine.stopping;
+        if (meet(r))
+            return;
     }
 }
 
-void lrt_run(lrt_session *s, uint32_t lane, uint32_t lanes, lrt_barrier *barrier, void *context)
+static int outcome(const run *r) { return r->stopping ? LRT_E_STOPPED : LRT_OK; }
+
+int lrt_run(lrt_session *s, uint32_t lane, uint32_t lanes, lrt_barrier *barrier, void *context)
 {
     run r;
     memset(&r, 0, sizeof r);
@@ -973,7 +1074,7 @@ void lrt_run(lrt_session *s, uint32_t lane, uint32_t lanes, lrt_barrier *barrier
     r.context = context;
     if (pipe_pass(s, lanes)) {
         run_pipe(&r, pipe_pass(s, lanes));
-        return;
+        return outcome(&r);
     }
     do {
         r.last = 1;
@@ -986,13 +1087,12 @@ void lrt_run(lrt_session *s, uint32_t lane, uint32_t lanes, lrt_barrier *barrier
         }
         run_pass(&r);
         r.t0 += r.steps[0];
-    } while (!r.last);
+    } while (!r.last && !r.stopping);
+    return outcome(&r);
 }
 
 int lrt_call(lrt_session *s, const lrt_call_args *call)
 {
     int e = lrt_prepare(s, call);
-    if (e == LRT_OK)
-        lrt_run(s, 0, 1, NULL, NULL);
-    return e;
+    return e == LRT_OK ? lrt_run(s, 0, 1, NULL, NULL) : e;
 }

@@ -235,6 +235,7 @@ static void lay_out(arena *a, lrt_session *s, const lrt_model *m, const lrt_limi
     at->extra = take_floats(a, need.n_dir * need.extra, 1);
     at->out_rows = (float **)take(a, times(a, limits->lanes, limits->batch), 2 * sizeof(float *));
     at->row_lists = (uint32_t *)take(a, times(a, limits->lanes, limits->batch), 2 * sizeof(uint32_t));
+    at->stopping = (unsigned char *)take(a, limits->lanes, 2);
 }
 
 static int limits_ok(const lrt_limits *limits)
@@ -548,6 +549,8 @@ int lrt_prepare(lrt_session *s, const lrt_call_args *call)
     s->batch = call->batch;
     memcpy(s->steps, call->steps, sizeof s->steps);
     memcpy(s->lengths, lengths, sizeof lengths);
+    s->stop = call->stop;
+    s->stop_context = call->stop_context;
     set_views(s, call);
     return LRT_OK;
 }

@@ -57,7 +57,8 @@ typedef enum {
     LRT_E_STEPS = 36,     /* more time steps than the session was made for */
     LRT_E_LENGTH = 37,    /* a length is negative or larger than the number of steps */
     LRT_E_TOKEN = 38,     /* a token id is outside the embedding's table */
-    LRT_E_STREAM = 39     /* the model cannot run step by step: it needs the end of the sequence */
+    LRT_E_STREAM = 39,    /* the model cannot run step by step: it needs the end of the sequence */
+    LRT_E_STOPPED = 40    /* the call's `stop` has ended it: its outputs and the state of its rows are undefined */
 } lrt_error;
 
 /* A short English sentence for an error code. Never NULL. */
@@ -136,6 +137,10 @@ size_t lrt_session_size(const lrt_model *model, const lrt_limits *limits);
 int lrt_session_init(lrt_session **session, const lrt_model *model, const lrt_kernels *kernels,
                      const lrt_limits *limits, void *memory, size_t size);
 
+/* Shall the call end early? Not 0: yes. Long calls ask on each of their lanes, every few million
+ * multiply-adds; all lanes leave when one of them has been told to. */
+typedef int lrt_stop(void *context, uint32_t lane);
+
 /* One run of a model: rows are contiguous arrays in the shapes of lrt_model_input/output. */
 typedef struct {
     uint32_t batch;
@@ -146,19 +151,22 @@ typedef struct {
                                       kind LRT_LENGTHS takes precedence on its axis. */
     int keep_state;             /* 0: all state starts from zero; 1: rows 0 to `batch` go on from theirs,
                                    and the session's other rows keep theirs */
+    lrt_stop *stop;             /* NULL: the call runs to its end */
+    void *stop_context;
 } lrt_call_args;
 
-/* Runs on the calling thread. */
+/* Runs on the calling thread. After LRT_E_STOPPED the rows of the call need lrt_session_reset, lrt_row_reset or
+ * lrt_slot_set of all slots before a call that keeps state. */
 int lrt_call(lrt_session *session, const lrt_call_args *call);
 
 /* The same with several threads: lrt_prepare on one of them; then, if it returned LRT_OK, lrt_run on
  * each with its own lane < lanes <= limits.lanes; `barrier` must return only when all of them have
- * called it. lrt_worthwhile_lanes says how many threads, up to `most`, do not make it slower: if they
+ * called it. All get the same result, LRT_OK or LRT_E_STOPPED. lrt_worthwhile_lanes says how many threads, up to `most`, do not make it slower: if they
  * are awake, that is, spinning for work, or if they have to be woken, which takes tens of microseconds. */
 typedef void lrt_barrier(void *context);
 int lrt_prepare(lrt_session *session, const lrt_call_args *call);
 uint32_t lrt_worthwhile_lanes(const lrt_session *session, uint32_t most, int awake);
-void lrt_run(lrt_session *session, uint32_t lane, uint32_t lanes, lrt_barrier *barrier, void *context);
+int lrt_run(lrt_session *session, uint32_t lane, uint32_t lanes, lrt_barrier *barrier, void *context);
 
 /* State: one slot per h or c of a recurrent layer without explicit initial states, in the order of
  * the layers, h before c. Arrays are (directions, rows, size): those of `rows` rows from `row` on. */
