@@ -1,4 +1,4 @@
-"""The C API of the core (src/lstm_rt.h) and of the team (_team.h)."""
+"""The C API of the core (src/lstm_rt.h), of the team (_team.h) and of mapped files (_map.h)."""
 
 from libc.stdint cimport int32_t, uint32_t
 
@@ -7,6 +7,7 @@ cdef extern from "lstm_rt.h" nogil:
     enum:
         LRT_OK
         LRT_E_VERSION
+        LRT_E_SIZE
         LRT_E_LENGTH
         LRT_E_TOKEN
         LRT_MAX_AXES
@@ -85,3 +86,8 @@ cdef extern from "_team.h" nogil:
     void lrt_team_done(int lanes)
     void lrt_team_init(lrt_team *team)
     void lrt_team_run(lrt_session *session, lrt_team *team)
+
+
+cdef extern from "_map.h":
+    void *lrt_map(int fd, size_t size)
+    void lrt_unmap(void *p, size_t size)

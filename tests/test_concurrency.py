@@ -270,10 +270,24 @@ def test_copies(tmp_path: Path) -> None:
     assert "portable" not in repr(pickle.loads(pickle.dumps(model))) or lstm_rt.kernels() == ["portable"]
 
 
-@pytest.mark.parametrize("how", [copy.copy, copy.deepcopy, pickle.dumps])
-def test_streams_are_not_copied(how: Callable[[Any], Any]) -> None:
-    with pytest.raises(TypeError):
-        how(Model(dumps(stream_graph())).stream())
+@pytest.mark.parametrize(
+    "how", [copy.copy, copy.deepcopy, lambda s: pickle.loads(pickle.dumps(s))], ids=["copy", "deepcopy", "pickle"]
+)
+@pytest.mark.parametrize("batch", [1, 3])
+def test_copies_of_streams(batch: int, how: Callable[[Any], Any]) -> None:
+    """A copy goes on from the same state, and does not touch the other's."""
+    model = Model(dumps(stream_graph()))
+    stream = model.stream(batch, threads=2)
+    x = np.random.default_rng(2).uniform(-1, 1, (3, batch, 7, 4)).astype(np.float32)
+    stream.feed(x[0])
+    state = stream.state
+    other = how(stream)
+    assert other.batch == batch
+    np.testing.assert_equal(other.state, state)
+    want = other.feed(x[1])
+    np.testing.assert_equal(stream.state, state)
+    np.testing.assert_equal(stream.feed(x[1]), want)
+    np.testing.assert_equal(other.state, stream.state)
 
 
 def test_a_model_outlives_its_source(tmp_path: Path) -> None:
