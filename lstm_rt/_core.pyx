@@ -7,6 +7,7 @@ lengths, which are small, are copied; no array of floats is converted behind the
 
 import os
 import stat
+import threading
 
 import numpy as np
 
@@ -15,6 +16,7 @@ cimport numpy as cnp
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITE, Py_buffer, PyBuffer_Release, PyObject_GetBuffer
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from cpython.memoryview cimport PyMemoryView_FromMemory
+from cpython.pythread cimport PyThread_get_thread_ident
 from cython.parallel cimport parallel
 from libc.errno cimport EINVAL, errno
 from libc.stdint cimport int32_t, uint32_t
@@ -22,6 +24,7 @@ from libc.string cimport memcpy, memset
 
 from ._lrt cimport *
 
+from ._cgroups import quota
 from .errors import FormatError, InputError
 
 cnp.import_array()
@@ -86,31 +89,41 @@ def activate(int code, double alpha, double beta, x, kernels=None):
 
 # -- threads ------------------------------------------------------------------------------------------
 
+cdef extern from "Python.h" nogil:
+    int _check_signals "PyErr_CheckSignals"() noexcept
+
 # libgomp hangs in a forked child that opens a team, so a child runs on one thread.
-cdef bint _forked = False
+cdef int _forks = 0  # how many processes above this one have been forked from each other
+cdef unsigned long _main_thread = threading.main_thread().ident  # the only one that runs signal handlers
 
 
 def _after_fork():
-    global _forked
-    _forked = True
+    global _forks, _main_thread
+    _forks += 1
+    _main_thread = <unsigned long>PyThread_get_thread_ident()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-def _cpus():
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def _thread_count(threads):
+    """The most threads that calls may have. What processors there are is seen when they run."""
     if isinstance(threads, str) and threads == "auto":
-        return min(_cpus(), 64)
+        return min(os.cpu_count() or 1, 64)
     if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= 64:
         raise InputError(f"threads is {threads!r}, expected 'auto' or an integer from 1 to 64")
     return threads
+
+
+cdef uint32_t _allowed(uint32_t most) except 0:
+    """Threads that a call in this process may have, of ``most``."""
+    if most == 1 or _forks:
+        return 1
+    if lrt_quota_due:
+        cpus = quota()
+        lrt_set_quota(64 if cpus is None or cpus >= 64 else max(int(cpus), 1))
+    return most
 
 
 def force_lanes(int lanes):
@@ -119,26 +132,55 @@ def force_lanes(int lanes):
     lrt_forced_lanes = lanes
 
 
-cdef void _run_team(lrt_session *s, int lanes) noexcept nogil:
+def last_lanes():
+    """On how many threads the last call of this thread ran. For tests."""
+    return lrt_me.lanes
+
+
+cdef int _run_team(lrt_session *s, int lanes) noexcept nogil:
     cdef lrt_team team
     lrt_team_init(&team)
     with parallel(num_threads=lanes):
         lrt_team_run(s, &team)
+    return team.result
 
 
-cdef int _execute(lrt_session *s, const lrt_call_args *call, uint32_t most) noexcept nogil:
+cdef int _run_lanes(lrt_session *s, const lrt_call_args *call, uint32_t most) noexcept nogil:
     cdef int e = lrt_prepare(s, call)
     cdef int lanes
     if e != LRT_OK:
         return e
     lanes = lrt_team_lanes(s, most) if most > 1 else 1
     if lanes > 1:
-        _run_team(s, lanes)
+        e = _run_team(s, lanes)
     else:
-        lrt_run(s, 0, 1, NULL, NULL)
+        lrt_me.lanes = 1
+        e = lrt_run(s, 0, 1, NULL, NULL)
     if most > 1:
         lrt_team_done(lanes)
-    return LRT_OK
+    return e
+
+
+cdef int _signalled() noexcept with gil:
+    """Run the handlers of signals that have come. Has one raised? Then its exception is set."""
+    return _check_signals() != 0
+
+
+cdef int _execute(lrt_session *s, lrt_call_args *call, uint32_t most) except -1:
+    """Run a call; returns the core's error code.
+
+    In the main thread, a signal handler that raises ends the call; then the state of its rows is undefined.
+    """
+    cdef lrt_watch watch
+    cdef int e
+    if <unsigned long>PyThread_get_thread_ident() == _main_thread:
+        memset(&watch, 0, sizeof(watch))
+        watch.signalled = _signalled
+        call.stop = lrt_watch_signals
+        call.stop_context = &watch
+    with nogil:
+        e = _run_lanes(s, call, most)
+    return -1 if e == LRT_E_STOPPED else e
 
 
 # -- sessions -----------------------------------------------------------------------------------------
@@ -322,9 +364,7 @@ cdef class Model:
         if self.clashes and len(inputs) < <Py_ssize_t>self.m.n_inputs:
             given = {"lengths": lengths, "state": state, "return_state": return_state, "out": out, "threads": threads}
             lengths, state, return_state, out, threads = self._take_clashes(named, given)
-        most = self.most if threads is None or threads is self.threads else _thread_count(threads)
-        if _forked:
-            most = 1
+        most = _allowed(self.most if threads is None or threads is self.threads else _thread_count(threads))
         arrays = self._by_name(inputs, named) if named else list(inputs)
         batched = self._take_inputs(arrays, &call, ins)
         if lengths is not None:
@@ -335,8 +375,7 @@ cdef class Model:
             if state is not None:
                 self._set_state(session, state, 0, call.batch, batched)
                 call.keep_state = 1
-            with nogil:
-                e = _execute(session.s, &call, most)
+            e = _execute(session.s, &call, most)
             if e != LRT_OK:
                 raise self._call_error(e, arrays, &call)
             if return_state:

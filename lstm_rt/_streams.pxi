@@ -11,7 +11,11 @@ cdef class _Running:
     cdef object threads  # as given; None: the model's
     cdef uint32_t most
     cdef int32_t *ids  # of one step: what has been checked is what is used
-    cdef bint busy  # whatever touches the session has set it: a step releases the GIL, other things run code of arrays
+    # Whatever touches the session has set it, to the number of forks and 1: a step releases the GIL, other
+    # things run code of arrays.
+    cdef int busy
+    cdef uint32_t changing  # rows whose state the call under way is writing
+    cdef set torn  # slots whose state is half-written: such a call has not come to its end
 
     cdef int _open(self, Model model, str what, rows, threads, uint32_t steps) except -1:
         cdef lrt_limits limits
@@ -30,7 +34,7 @@ cdef class _Running:
         limits.steps[0] = steps
         self.model = model
         self.session = _new_session(model, &limits)
-        self.busy = False
+        self.torn = set()
         if ids:
             self.ids = <int32_t *>PyMem_Calloc(ids * <size_t>rows, sizeof(int32_t))
             if self.ids == NULL:
@@ -42,19 +46,48 @@ cdef class _Running:
 
     cdef int _begin(self) except -1:
         """Nothing runs between the question and the answer, so the GIL makes them one."""
-        if self.busy:
+        if self.busy == _forks + 1:
             raise InputError(f"this {type(self).__name__} is in use by another thread; give each thread one of its own")
-        self.busy = True
+        if self.busy:  # by a thread that stayed behind when the process was forked
+            self._tear()
+        self.busy = _forks + 1
         return 0
 
-    cdef int _run(self, lrt_call_args *call) noexcept:
+    cdef list _slots_of(self, uint32_t row, uint32_t rows):
+        """What keeps its place while streams move from row to row."""
+        return [0]
+
+    cdef int _tear(self) except -1:
+        """The call that was changing rows will not go on."""
+        self.torn.update(self._slots_of(0, self.changing) if self.changing else ())
+        self.changing = 0
+        return 0
+
+    cdef int _mend(self, uint32_t row) except -1:
+        """The state of a row has been set anew."""
+        if self.torn:
+            self.torn.difference_update(self._slots_of(row, 1))
+        return 0
+
+    cdef int _check_whole(self, uint32_t row, uint32_t rows) except -1:
+        if self.torn and not self.torn.isdisjoint(self._slots_of(row, rows)):
+            raise InputError("the state of this stream is half-written, because a call on it was interrupted, or its "
+                             "process was forked during one; reset the stream or set its state")
+        return 0
+
+    cdef int _run(self, lrt_call_args *call) except -1:
         """Run one call on the session's state; returns the core's error code."""
-        cdef int e
-        cdef uint32_t most = 1 if _forked else self.most
+        cdef uint32_t most = _allowed(self.most)
+        self._check_whole(0, call.batch)
         call.keep_state = 1
-        with nogil:
-            e = _execute(self.session.s, call, most)
-        return e
+        self.changing = call.batch
+        try:
+            return _execute(self.session.s, call, most)
+        except BaseException:  # from a signal handler
+            self._tear()
+            raise
+        finally:
+            self.changing = 0
 
     cdef _step(self, x, tuple more, out, uint32_t rows, bint may_be_flat):
         """One step of the first rows. Arrays are (rows, size), or (size,) where they may be flat."""
@@ -177,6 +210,7 @@ cdef class Stream(_Running):
         """Back to zero state."""
         self._begin()
         lrt_session_reset(self.session.s)
+        self.torn.clear()
         self.busy = False
 
     @property
@@ -184,6 +218,7 @@ cdef class Stream(_Running):
         """The state, in the form of ``Model.__call__``'s; a copy. May be set, to resume from it."""
         self._begin()
         try:
+            self._check_whole(0, 1)
             return self.model._get_state(self.session, 0, self.batch, True)
         finally:
             self.busy = False
@@ -193,6 +228,7 @@ cdef class Stream(_Running):
         self._begin()
         try:
             self.model._set_state(self.session, value, 0, self.batch, True)
+            self._mend(0)
         finally:
             self.busy = False
 
@@ -296,6 +332,7 @@ cdef class StreamGroup(_Running):
             last = len(self.slots) - 1
             self._swap(self.row_of[<uint32_t>self.slots[key]], last)
             lrt_row_reset(self.session.s, last)
+            self._mend(last)
             del self.slots[key]
         finally:
             self.busy = False
@@ -346,6 +383,7 @@ cdef class StreamGroup(_Running):
         if rows == 0:
             results = model._take_outputs(out, &call, outs, True)
             return results[0] if len(results) == 1 else tuple(results)
+        self._check_whole(0, rows)
         state = model._get_state(self.session, 0, rows, True)
         results, state = model(*arrays, state=state, return_state=True, out=out, threads=self.most)
         model._set_state(self.session, state, 0, rows, True)
@@ -356,6 +394,7 @@ cdef class StreamGroup(_Running):
         self._begin()
         try:
             lrt_row_reset(self.session.s, self._row(key))
+            self._mend(self._row(key))
         finally:
             self.busy = False
 
@@ -363,6 +402,7 @@ cdef class StreamGroup(_Running):
         """One stream's state, in the form of :attr:`Stream.state` for a batch of 1; a copy."""
         self._begin()
         try:
+            self._check_whole(self._row(key), 1)
             return self.model._get_state(self.session, self._row(key), 1, True)
         finally:
             self.busy = False
@@ -372,6 +412,7 @@ cdef class StreamGroup(_Running):
         self._begin()
         try:
             self.model._set_state(self.session, state, self._row(key), 1, True)
+            self._mend(self._row(key))
         finally:
             self.busy = False
 
@@ -380,10 +421,15 @@ cdef class StreamGroup(_Running):
         self._begin()
         try:
             rows = self._line_up(None)
+            self._check_whole(0, rows)
             state = self.model._get_state(self.session, 0, rows, True) if rows else None
             return _group_again, (self.model, self.capacity, self.threads, self.joined, list(self.slots), state)
         finally:
             self.busy = False
+
+    cdef list _slots_of(self, uint32_t row, uint32_t rows):
+        cdef uint32_t i
+        return [self.slot_at[row + i] for i in range(rows)]
 
     cdef uint32_t _row(self, key) except? 0xffffffff:
         return self.row_of[<uint32_t>self.slots[self._key(key)]]

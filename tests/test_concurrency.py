@@ -221,6 +221,93 @@ def test_fork_of_a_process_that_computes() -> None:
             w.join()
 
 
+def in_use(operation: Callable[[], Any]) -> bool:
+    try:
+        operation()
+    except InputError as e:
+        assert "in use" in str(e)
+        return True
+    return False
+
+
+def fork_during(long: Callable[[], Any], short: Callable[[], Any], check: Callable[[], bool]) -> None:
+    """Fork while another thread is in the long operation of what the short one uses too; check in the child."""
+    worker = threading.Thread(target=long)
+    worker.start()
+    while not in_use(short):
+        assert worker.is_alive()
+    child = os.fork()
+    if child == 0:
+        good = False
+        with contextlib.suppress(BaseException):
+            good = check()
+        os._exit(0 if good else 1)
+    inside = in_use(short)
+    worker.join()
+    assert inside  # it was still there when the process was forked
+    assert wait_for(child) == 0
+
+
+def refuses(use: Callable[[], Any]) -> bool:
+    """With an error that says what to do."""
+    with pytest.raises(InputError, match="half-written.*reset the stream or set its state"):
+        use()
+    return True
+
+
+@FORKS
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("how", ["reset", "state"])
+def test_fork_during_a_feed(how: str) -> None:
+    """Nobody in the child will end the feed: its half-written state is replaced, or the stream is of no use."""
+    model = Model(dumps(stream_graph(300)), threads=1)
+    stream, x = model.stream(), np.ones((30_000, 4), np.float32)
+    short = x[:20].copy()
+    want = model(short)
+    saved = model.stream().state
+
+    def check() -> bool:
+        for _ in range(2):
+            refuses(lambda: stream.step(short[0]))
+            refuses(lambda: stream.feed(short))
+            refuses(lambda: stream.state)
+        if how == "reset":
+            stream.reset()
+        else:
+            stream.state = saved
+        return np.array_equal(stream.feed(short), want)
+
+    fork_during(lambda: stream.feed(x), lambda: stream.state, check)
+    stream.reset()
+    np.testing.assert_equal(stream.feed(short), want)  # the parent's stream is as it was
+
+
+@FORKS
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_fork_during_a_step_of_a_group() -> None:
+    """The streams that were taking the step have to be set anew; the others, and new ones, have not."""
+    model, rows = Model(dumps(stream_graph(200)), threads=1), 20_000
+    group = model.streams(rows + 2)
+    keys = [group.join() for _ in range(rows)]
+    other = group.join()
+    x = np.ones((rows, 4), np.float32)
+    group.step(x[:1], keys=[other])
+    want = model.stream().feed(x[:2]), model.stream().step(x[0])
+
+    def check() -> bool:
+        good = np.array_equal(group.step(x[:1], keys=[other])[0], want[0][1])
+        refuses(lambda: group.step(x[:2], keys=[other, keys[7]]))
+        refuses(lambda: group.state(keys[0]))
+        refuses(lambda: group.feed(x[None, :2].copy(), keys=[keys[0]]))
+        group.reset(keys[0])
+        group.set_state(keys[1], model.stream().state)
+        group.leave(keys[2])
+        mended = [keys[0], keys[1], group.join()]
+        return good and all(np.array_equal(y, want[1]) for y in group.step(x[:3], keys=mended))
+
+    fork_during(lambda: [group.step(x, keys=keys) for _ in range(3)], lambda: group.state(other), check)
+
+
 def wait_for(child: int) -> int:
     """The exit code of a process; it is killed if it takes too long."""
     end = time.monotonic() + TIMEOUT
