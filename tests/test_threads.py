@@ -464,13 +464,13 @@ def last_state(hidden: int, direction: str = "forward", layers: int = 1) -> Mode
 
 
 def wide_dense() -> Model:
-    """Nearly all of its time is one product, whose result only the maximum of the sequence is read of."""
+    """Nearly all of its time is one product, on the table that is slow: on x86 it rounds in software."""
     rng, g = np.random.default_rng(0), Graph()
     v = g.input("x", "seq", 4)
     back = g.recurrent("rnn", v, cell_weights(rng, "rnn", 4, 8), hidden_size=8, direction="reverse")[0]
-    wide = g.dense(back, uniform(1500, 8), uniform(1500), "softmax")
-    g.output(g.select(g.dense(wide, uniform(4, 1500), uniform(4)), -1), "y")
-    return Model(dumps(g))
+    wide = g.dense(back, uniform(500, 8), uniform(500))
+    g.output(g.select(g.dense(wide, uniform(500, 500), uniform(500), "softmax"), -1), "y")
+    return Model(dumps(g), kernels="portable")
 
 
 @pytest.mark.parametrize("lanes", [1, pytest.param(2, marks=OPENMP)])
@@ -482,13 +482,13 @@ def wide_dense() -> Model:
         (lambda: last_state(300, "bidirectional"), (1, STEPS, 4)),  # all steps in one pass; by directions
         (lambda: last_state(300, "bidirectional"), (8, STEPS // 8, 4)),  # by rows
         (lambda: last_state(300, "reverse"), (1, STEPS, 4)),
-        (wide_dense, (1, STEPS // 4, 4)),
+        (wide_dense, (1, STEPS // 50, 4)),
     ],
     ids=["passes", "layers", "directions", "rows", "reverse", "dense"],
 )
 def test_a_signal_ends_a_long_call(make: Callable[[], Model], shape: tuple[int, ...], lanes: int) -> None:
     model, x = make(), np.ones(shape, np.float32)
-    short = x[:, :100].copy()
+    short = x[:, :50].copy()
     want = model(short, threads=1)
     with forced(lanes if lanes > 1 else 0):
         interrupt(lambda: model(x, threads=lanes))
