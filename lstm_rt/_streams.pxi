@@ -18,8 +18,7 @@ cdef class _Running:
         cdef size_t ids = sum([p.kind == "ids" for p in model.inputs])
         if not lrt_model_streams(&model.m):
             raise InputError(f"this model cannot stream: {lrt_error_text(39).decode()}")
-        if isinstance(rows, bool) or not isinstance(rows, int) or not 1 <= rows <= MAX_BATCH:
-            raise InputError(f"{what} is {rows!r}, expected an integer from 1 to {MAX_BATCH}")
+        _check_count(what, rows, 1, MAX_BATCH)
         if any([p.kind == "lengths" for p in model.inputs]):
             raise InputError("a model with lengths as an input cannot stream")
         self.most = model.most if threads is None else _thread_count(threads)

@@ -140,7 +140,7 @@ int lrt_session_init(lrt_session **session, const lrt_model *model, const lrt_ke
 typedef struct {
     uint32_t batch;
     uint32_t steps[LRT_MAX_AXES];
-    const void *const *inputs;  /* n_inputs pointers */
+    const void *const *inputs;  /* n_inputs pointers; ids and lengths must not change during the call */
     float *const *outputs;      /* n_outputs pointers; they must not overlap the inputs */
     const int32_t *const *lengths; /* per axis: `batch` lengths or NULL; NULL for none. An input of
                                       kind LRT_LENGTHS takes precedence on its axis. */

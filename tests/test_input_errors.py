@@ -669,6 +669,12 @@ def test_nan_in_weights_is_reported() -> None:
     assert build(plain).info["not_finite"] == 0
 
 
+@pytest.mark.parametrize(("name", "wrong"), [("batch", w) for w in (0, -1, 1.0, "2", None, 1 << 40)] + [("steps", -1)])
+def test_session_nbytes(name: str, wrong: Any) -> None:
+    with pytest.raises(InputError, match=f"{name} is .*, expected an integer from"):
+        build(plain).session_nbytes(**{name: wrong})
+
+
 # -- kernels, loading and saving ---------------------------------------------------------------------
 
 
