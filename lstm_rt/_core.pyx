@@ -850,6 +850,8 @@ def load(path, threads="auto", verify=False, kernels=None, copy=False):
 
 cdef _file_name(path):
     """The name as a string or bytes; the bytes of a model are none."""
-    if isinstance(path, bytes) and b"\0" in path or not isinstance(path, (str, bytes)) and not hasattr(path, "__fspath__"):
-        raise TypeError(f"load takes a file name, got {_array_text(path)}; for the bytes of a model there is lstm_rt.Model")
+    is_name = isinstance(path, str) or isinstance(path, bytes) and b"\0" not in path or hasattr(path, "__fspath__")
+    if not is_name:
+        raise TypeError(f"load takes a file name, got {_array_text(path)}; "
+                        "for the bytes of a model there is lstm_rt.Model")
     return os.fspath(path)
