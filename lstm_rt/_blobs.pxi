@@ -36,10 +36,9 @@ cdef _Blob _blob_of(source):
     try:
         PyObject_GetBuffer(source, &view, PyBUF_SIMPLE)
     except (TypeError, ValueError, BufferError) as e:
-        if not isinstance(source, str) and not hasattr(source, "__fspath__"):
-            raise TypeError(f"Model takes the bytes of an .lrt file or a Graph, got {_array_text(source)}: {e}") from None
-        raise TypeError(f"Model takes the bytes of an .lrt file or a Graph, got a {type(source).__name__}; "
-                        "lstm_rt.load takes a file name") from None
+        is_path = isinstance(source, str) or hasattr(source, "__fspath__")
+        raise TypeError(f"Model takes the bytes of an .lrt file or a Graph, got {_array_text(source)}: "
+                        f"{'lstm_rt.load takes a file name' if is_path else e}") from None
     try:
         blob = _new_blob(view.len)
         memcpy(blob.data, view.buf, view.len)

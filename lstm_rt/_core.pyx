@@ -208,6 +208,12 @@ cdef class _Session:
         return True
 
 
+cdef int _check_count(str what, n, least, most) except -1:
+    if isinstance(n, bool) or not isinstance(n, int) or not least <= n <= most:
+        raise InputError(f"{what} is {n!r}, expected an integer from {least} to {most}")
+    return 0
+
+
 cdef _Session _new_session(Model model, const lrt_limits *limits):
     cdef _Session session = _Session.__new__(_Session)
     cdef size_t size = lrt_session_size(&model.m, limits)
@@ -707,6 +713,8 @@ cdef class Model:
         """Bytes of working memory that a call of this batch and number of steps takes."""
         cdef lrt_limits limits
         cdef int i
+        _check_count("batch", batch, 1, MAX_BATCH)
+        _check_count("steps", steps, 0, MAX_STEPS)
         limits.batch = batch
         limits.lanes = 1
         for i in range(8):
@@ -881,6 +889,8 @@ def load(path, threads="auto", verify=False, kernels=None, copy=False):
 
 cdef _file_name(path):
     """The name as a string or bytes; the bytes of a model are none."""
-    if isinstance(path, bytes) and b"\0" in path or not isinstance(path, (str, bytes)) and not hasattr(path, "__fspath__"):
-        raise TypeError(f"load takes a file name, got {_array_text(path)}; for the bytes of a model there is lstm_rt.Model")
+    is_name = isinstance(path, str) or isinstance(path, bytes) and b"\0" not in path or hasattr(path, "__fspath__")
+    if not is_name:
+        raise TypeError(f"load takes a file name, got {_array_text(path)}; "
+                        "for the bytes of a model there is lstm_rt.Model")
     return os.fspath(path)

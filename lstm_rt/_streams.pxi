@@ -22,8 +22,7 @@ cdef class _Running:
         cdef size_t ids = sum([p.kind == "ids" for p in model.inputs])
         if not lrt_model_streams(&model.m):
             raise InputError(f"this model cannot stream: {lrt_error_text(39).decode()}")
-        if isinstance(rows, bool) or not isinstance(rows, int) or not 1 <= rows <= MAX_BATCH:
-            raise InputError(f"{what} is {rows!r}, expected an integer from 1 to {MAX_BATCH}")
+        _check_count(what, rows, 1, MAX_BATCH)
         if any([p.kind == "lengths" for p in model.inputs]):
             raise InputError("a model with lengths as an input cannot stream")
         self.most = model.most if threads is None else _thread_count(threads)
@@ -372,20 +371,24 @@ cdef class StreamGroup(_Running):
             self.busy = False
 
     cdef _feed(self, list arrays, keys, out):
+        """One call that goes on from the streams' states and leaves its own in their place."""
         cdef Model model = self.model
         cdef lrt_call_args call
         cdef const void *ins[MAX_IO]
         cdef float *outs[MAX_IO]
         cdef uint32_t rows = self._line_up(keys)
-        if not model._take_inputs(arrays, &call, ins, 0) or call.batch != rows:
-            got = ", ".join([_array_text(a) for a in arrays])
-            raise InputError(f"got {got}, expected a row for each of {rows} streams, with its steps")
+        if not model._take_inputs(arrays, &call, ins, 0):
+            port = model.inputs[0]
+            dtype = "integers" if port.kind == "ids" else "float32"
+            raise _bad_array(f"input {port.name!r}", port.shape, dtype, arrays[0])
+        if call.batch != rows:
+            raise InputError(f"{rows} streams take these steps, the input has {call.batch} rows")
         if rows == 0:
             results = model._take_outputs(out, &call, outs, True)
             return results[0] if len(results) == 1 else tuple(results)
         self._check_whole(0, rows)
         state = model._get_state(self.session, 0, rows, True)
-        results, state = model(*arrays, state=state, return_state=True, out=out, threads=self.most)
+        results, state = Model.__call__(model, *arrays, state=state, return_state=True, out=out, threads=self.most)
         model._set_state(self.session, state, 0, rows, True)
         return results
 

@@ -328,6 +328,50 @@ def test_wrong_arrays(x: Any, out: Any, message: str) -> None:
     same_state(tuple(group.state(k) for k in group.keys), tuple(states))
 
 
+@pytest.mark.parametrize(
+    ("x", "options", "message"),
+    [
+        (zeros(3, 5, 4), {}, "2 streams take these steps, the input has 3 rows"),
+        (zeros(2, 5, 4), {"keys": [1]}, "1 streams take these steps, the input has 2 rows"),
+        (zeros(0, 5, 4), {}, "2 streams take these steps, the input has 0 rows"),
+        (zeros(2, 4), {}, r"input 'x': got float32 \(2, 4\), expected float32 \(N, T, 4\)"),
+        (zeros(2, 5, 3), {}, r"\(2, 5, 3\), expected float32 \(N, T, 4\)"),
+        (np.zeros((2, 5, 4)), {}, "got float64.*astype"),
+        (zeros(2, 5, 4), {"keys": [0, 1]}, "stream 0 has left this group"),
+        (zeros(2, 5, 4), {"keys": [1, 1]}, "stream 1 is given twice"),
+        (zeros(2, 5, 4), {"out": (zeros(2, 5, 4), None)}, r"out for 'y': got float32 \(2, 5, 4\).*\(2, 5, 3\)"),
+        (zeros(0, 5, 4), {"keys": [], "out": (zeros(2, 5, 3), None)}, r"out for 'y'.*\(0, 5, 3\)"),
+    ],
+)
+def test_wrong_feeds(x: Any, options: dict[str, Any], message: str) -> None:
+    group = group_of(3)
+    group.leave(0)
+    group.step(zeros(2, 4) + 1)
+    states = [group.state(k) for k in group.keys]
+    with pytest.raises(InputError, match=message):
+        group.feed(x, **options)
+    same_state(tuple(group.state(k) for k in group.keys), tuple(states))
+
+
+def test_feed() -> None:
+    group, x = group_of(2), np.random.default_rng(0).uniform(-1, 1, (2, 7, 4)).astype(np.float32)
+    want = Model(BLOBS["lstm"]).stream(2).feed(x)
+    out = (zeros(2, 7, 3), zeros(2, 21))
+    got = group.feed(x[::-1], keys=[1, 0], out=out)
+    assert all(a is b for a, b in zip(got, out, strict=True))
+    np.testing.assert_equal(got, tuple(a[::-1] for a in want))
+    with pytest.raises(InputError, match=r"input 'ids': id 11 at \[1, 2\], expected 0 to 10"):
+        group_of(2, "ids").feed([[1, 2, 3], [4, 5, 11]], zeros(2, 3, 4), zeros(2, 18))
+
+    class Tagged(Model):
+        def __call__(self, *_: Any, **__: Any) -> Any:
+            raise AssertionError("a group runs the model itself")
+
+    other = Tagged(BLOBS["lstm"]).streams(2)
+    key = other.join()
+    np.testing.assert_equal(other.feed(x[:1], keys=[key]), tuple(a[:1] for a in want))
+
+
 def test_one_stream_keeps_its_axis() -> None:
     """Rows are streams, also when there is one."""
     group = group_of(1)
