@@ -1,25 +1,30 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False
 """The Python runtime: models, calls and streams over the C core.
 
-Arrays come in as NumPy arrays whose memory the core reads and writes in place; nothing is copied
-or converted behind the caller's back, except that ids and lengths may be of any integer dtype.
+The core reads and writes the memory of NumPy arrays in place. Only what is not contiguous, and ids and
+lengths, which are small, are copied; no array of floats is converted behind the caller's back.
 """
 
-import mmap
 import os
+import stat
+import threading
 
 import numpy as np
 
 cimport cython
 cimport numpy as cnp
-from cpython.buffer cimport PyBUF_SIMPLE, Py_buffer, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITE, Py_buffer, PyBuffer_Release, PyObject_GetBuffer
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
+from cpython.memoryview cimport PyMemoryView_FromMemory
+from cpython.pythread cimport PyThread_get_thread_ident
 from cython.parallel cimport parallel
+from libc.errno cimport EINVAL, errno
 from libc.stdint cimport int32_t, uint32_t
 from libc.string cimport memcpy, memset
 
 from ._lrt cimport *
 
+from ._cgroups import quota
 from .errors import FormatError, InputError
 
 cnp.import_array()
@@ -88,31 +93,41 @@ def activate(int code, double alpha, double beta, x, kernels=None):
 
 # -- threads ------------------------------------------------------------------------------------------
 
+cdef extern from "Python.h" nogil:
+    int _check_signals "PyErr_CheckSignals"() noexcept
+
 # libgomp hangs in a forked child that opens a team, so a child runs on one thread.
-cdef bint _forked = False
+cdef int _forks = 0  # how many processes above this one have been forked from each other
+cdef unsigned long _main_thread = threading.main_thread().ident  # the only one that runs signal handlers
 
 
 def _after_fork():
-    global _forked
-    _forked = True
+    global _forks, _main_thread
+    _forks += 1
+    _main_thread = <unsigned long>PyThread_get_thread_ident()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-def _cpus():
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def _thread_count(threads):
+    """The most threads that calls may have. What processors there are is seen when they run."""
     if isinstance(threads, str) and threads == "auto":
-        return min(_cpus(), 64)
+        return min(os.cpu_count() or 1, 64)
     if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= 64:
         raise InputError(f"threads is {threads!r}, expected 'auto' or an integer from 1 to 64")
     return threads
+
+
+cdef uint32_t _allowed(uint32_t most) except 0:
+    """Threads that a call in this process may have, of ``most``."""
+    if most == 1 or _forks:
+        return 1
+    if lrt_quota_due:
+        cpus = quota()
+        lrt_set_quota(64 if cpus is None or cpus >= 64 else max(int(cpus), 1))
+    return most
 
 
 def force_lanes(int lanes):
@@ -121,26 +136,55 @@ def force_lanes(int lanes):
     lrt_forced_lanes = lanes
 
 
-cdef void _run_team(lrt_session *s, int lanes) noexcept nogil:
+def last_lanes():
+    """On how many threads the last call of this thread ran. For tests."""
+    return lrt_me.lanes
+
+
+cdef int _run_team(lrt_session *s, int lanes) noexcept nogil:
     cdef lrt_team team
     lrt_team_init(&team)
     with parallel(num_threads=lanes):
         lrt_team_run(s, &team)
+    return team.result
 
 
-cdef int _execute(lrt_session *s, const lrt_call_args *call, uint32_t most) noexcept nogil:
+cdef int _run_lanes(lrt_session *s, const lrt_call_args *call, uint32_t most) noexcept nogil:
     cdef int e = lrt_prepare(s, call)
     cdef int lanes
     if e != LRT_OK:
         return e
     lanes = lrt_team_lanes(s, most) if most > 1 else 1
     if lanes > 1:
-        _run_team(s, lanes)
+        e = _run_team(s, lanes)
     else:
-        lrt_run(s, 0, 1, NULL, NULL)
+        lrt_me.lanes = 1
+        e = lrt_run(s, 0, 1, NULL, NULL)
     if most > 1:
         lrt_team_done(lanes)
-    return LRT_OK
+    return e
+
+
+cdef int _signalled() noexcept with gil:
+    """Run the handlers of signals that have come. Has one raised? Then its exception is set."""
+    return _check_signals() != 0
+
+
+cdef int _execute(lrt_session *s, lrt_call_args *call, uint32_t most) except -1:
+    """Run a call; returns the core's error code.
+
+    In the main thread, a signal handler that raises ends the call; then the state of its rows is undefined.
+    """
+    cdef lrt_watch watch
+    cdef int e
+    if <unsigned long>PyThread_get_thread_ident() == _main_thread:
+        memset(&watch, 0, sizeof(watch))
+        watch.signalled = _signalled
+        call.stop = lrt_watch_signals
+        call.stop_context = &watch
+    with nogil:
+        e = _run_lanes(s, call, most)
+    return -1 if e == LRT_E_STOPPED else e
 
 
 # -- sessions -----------------------------------------------------------------------------------------
@@ -148,13 +192,12 @@ cdef int _execute(lrt_session *s, const lrt_call_args *call, uint32_t most) noex
 
 @cython.final
 cdef class _Session:
-    """Memory and state of one run at a time."""
+    """Memory and state of one run at a time. Who holds one holds its model too."""
 
     cdef void *memory
     cdef lrt_session *s
     cdef lrt_limits limits
-    cdef object model  # keeps the blob alive
-    cdef readonly size_t nbytes
+    cdef size_t nbytes
 
     def __dealloc__(self):
         lrt_aligned_free(self.memory)
@@ -167,6 +210,12 @@ cdef class _Session:
             if not chunked and need.steps[i] > self.limits.steps[i]:
                 return False
         return True
+
+
+cdef int _check_count(str what, n, least, most) except -1:
+    if isinstance(n, bool) or not isinstance(n, int) or not least <= n <= most:
+        raise InputError(f"{what} is {n!r}, expected an integer from {least} to {most}")
+    return 0
 
 
 cdef _Session _new_session(Model model, const lrt_limits *limits):
@@ -182,7 +231,6 @@ cdef _Session _new_session(Model model, const lrt_limits *limits):
     if e != LRT_OK:
         raise RuntimeError(lrt_error_text(e).decode())
     session.limits = limits[0]
-    session.model = model
     session.nbytes = size
     return session
 
@@ -190,25 +238,33 @@ cdef _Session _new_session(Model model, const lrt_limits *limits):
 # -- ports: named inputs and outputs ------------------------------------------------------------------
 
 
-class Port:
-    """A named input or output of a model.
+@cython.final
+@cython.auto_pickle(False)
+cdef class Port:
+    """A named input or output of a model. Read-only.
 
     ``shape`` has ``"N"`` for the batch and ``"T"`` (``"T0"``, ``"T1"``... with several time axes)
     for the steps; ``dtype`` is what a call expects or gives.
     """
 
-    __slots__ = ("name", "kind", "shape", "dtype", "size", "axis")
+    cdef readonly str name, kind, dtype
+    cdef readonly tuple shape
+    cdef readonly object size, axis
+    cdef tuple made_of
 
-    def __init__(self, name, kind, size, axis, n_axes):
+    def __cinit__(self, str name not None, str kind not None, size, axis, n_axes):
         steps = "T" if n_axes == 1 else f"T{axis}"
+        self.made_of = name, kind, size, axis, n_axes
         self.name, self.kind, self.size = name, kind, size
         self.axis = None if kind == "vec" else axis
         self.shape = {"seq": ("N", steps, size), "vec": ("N", size), "ids": ("N", steps), "lengths": ("N",)}[kind]
         self.dtype = "float32" if kind in ("seq", "vec") else "int32"
 
     def __repr__(self):
-        dims = ", ".join(map(str, self.shape))
-        return f"<{self.name!r}: {self.dtype} ({dims}{',' if len(self.shape) == 1 else ''})>"
+        return f"<{self.name!r}: {self.dtype} {_shape_text(self.shape)}>"
+
+    def __reduce__(self):
+        return Port, self.made_of
 
 
 cdef _describe(const lrt_model *m, const lrt_io *io):
@@ -216,119 +272,25 @@ cdef _describe(const lrt_model *m, const lrt_io *io):
     return Port(name, _KINDS[io.kind], io.size, io.axis, m.n_axes)
 
 
-# -- checking arrays ----------------------------------------------------------------------------------
+# -- arrays -------------------------------------------------------------------------------------------
 
-cdef object _memmap = np.memmap
+include "_arrays.pxi"
 
+# -- where models come from -----------------------------------------------------------------------------
 
-cdef inline int _full_ndim(const lrt_io *io) noexcept:
-    """Axes of an array with a batch axis."""
-    return 3 if io.kind == LRT_SEQ else 1 if io.kind == LRT_LENGTHS else 2
-
-
-cdef inline int _shape_of(const lrt_io *io, const lrt_call_args *call, bint batched, cnp.npy_intp *shape) noexcept:
-    """The shape of an output of a call; returns its number of axes."""
-    cdef int ndim = 0
-    if batched:
-        shape[0] = call.batch
-        ndim = 1
-    if io.kind == LRT_SEQ:
-        shape[ndim] = call.steps[io.axis]
-        ndim += 1
-    shape[ndim] = io.size
-    return ndim + 1
-
-
-cdef str _shape_text(tuple shape):
-    return "(" + ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "") + ")"
-
-
-cdef str _array_text(x):
-    """What an argument is, for messages."""
-    if not isinstance(x, np.ndarray):
-        return f"a {type(x).__name__}"
-    text = f"{'' if _is_plain(x) else type(x).__name__ + ' of '}{x.dtype} {_shape_text(x.shape)}"
-    flags = ("C_CONTIGUOUS", "not C-contiguous"), ("ALIGNED", "not aligned")
-    return ", ".join([text, *[word for flag, word in flags if not x.flags[flag]]])
-
-
-cdef _bad_array(str what, tuple shape, str dtype, x):
-    hint = ""
-    if isinstance(x, np.ndarray) and dtype == "writeable float32" and not x.flags.writeable:
-        hint = "; this one is read-only"
-    elif isinstance(x, np.ndarray) and dtype == "float32":
-        if x.dtype.kind in "fiub" and x.dtype != np.float32:
-            hint = "; convert it with x.astype(numpy.float32)"
-        elif not (x.flags.c_contiguous and x.flags.aligned):
-            hint = "; make it so with numpy.require(x, requirements='CA')"
-    return InputError(f"{what}: got {_array_text(x)}, expected a C-contiguous array {dtype} {_shape_text(shape)}{hint}")
-
-
-cdef inline bint _is_plain(object x) noexcept:
-    """An array, and no subclass of which other attributes than the data may matter."""
-    return cnp.PyArray_CheckExact(x) or type(x) is _memmap
-
-
-cdef inline bint _is_array(object x, int dtype, int ndim) noexcept:
-    return (_is_plain(x)
-            and cnp.PyArray_TYPE(<cnp.ndarray>x) == dtype
-            and cnp.PyArray_NDIM(<cnp.ndarray>x) == ndim and cnp.PyArray_IS_C_CONTIGUOUS(<cnp.ndarray>x)
-            and cnp.PyArray_ISALIGNED(<cnp.ndarray>x) and cnp.PyArray_ISNOTSWAPPED(<cnp.ndarray>x))
-
-
-cdef inline bint _is_f32(object x, int ndim, const cnp.npy_intp *shape) noexcept:
-    cdef int i
-    if not _is_array(x, cnp.NPY_FLOAT32, ndim):
-        return False
-    for i in range(ndim):
-        if cnp.PyArray_DIM(<cnp.ndarray>x, i) != shape[i]:
-            return False
-    return True
-
-
-cdef tuple _tuple(int ndim, const cnp.npy_intp *shape):
-    return tuple([shape[i] for i in range(ndim)])
-
-
-cdef _as_array(str what, tuple shape, str dtype, x):
-    try:
-        return np.asarray(x)
-    except ValueError:  # rows of different lengths
-        raise _bad_array(what, shape, dtype, x) from None
-
-
-cdef _int32(str what, tuple shape, x):
-    """Ids or lengths as C-contiguous int32: any integer dtype, values checked to fit."""
-    a = _as_array(what, shape, "int32", x)
-    if a.dtype.kind not in "iu" or a.ndim != len(shape) or isinstance(x, np.ndarray) and not _is_plain(x):
-        raise _bad_array(what, shape, "of integers", x if isinstance(x, np.ndarray) else a)
-    if a.dtype != np.int32 and a.size:
-        for n in (int(a.min()), int(a.max())):
-            if not -(1 << 31) <= n < 1 << 31:
-                raise InputError(f"{what}: {n} at {np.argwhere(a == n)[0].tolist()} does not fit into int32")
-    return np.require(a, np.int32, "CA")
-
-
-# The core reads inputs after it has begun to write outputs, so they must not share memory.
-cdef str _SHARED = "out shares memory with an input or another out; give it memory of its own"
-
-
-cdef inline bint _overlap(const void *a, size_t a_size, const void *b, size_t b_size) noexcept:
-    return <size_t>a < <size_t>b + b_size and <size_t>b < <size_t>a + a_size
-
-
-cdef inline size_t _bytes_of(const lrt_io *io, const lrt_call_args *call) noexcept:
-    cdef size_t items = call.batch
-    if io.kind == LRT_SEQ or io.kind == LRT_IDS:
-        items *= call.steps[io.axis]
-    return 4 * items * (io.size if io.kind == LRT_SEQ or io.kind == LRT_VEC else 1)
-
+include "_blobs.pxi"
 
 # -- models -------------------------------------------------------------------------------------------
 
 
+#: Arguments of Model.__call__ and what they are when not given.
+cdef dict _OPTIONS = {"lengths": None, "state": None, "return_state": False, "out": None, "threads": None}
+
+
 cdef class Model:
-    """A model ready to run. Make one with :func:`lstm_rt.load` or :func:`lstm_rt.LSTM`.
+    """A model ready to run, from the bytes of a ``.lrt`` file or a :class:`lstm_rt.graph.Graph`.
+
+    :func:`lstm_rt.load` makes one from a file, :func:`lstm_rt.LSTM` and its like from arrays.
 
     Calls are pure: each starts from zero state or from ``state=`` and leaves nothing behind. One
     model may be called from many Python threads at once; the GIL is released while it computes.
@@ -336,55 +298,40 @@ cdef class Model:
 
     cdef lrt_model m
     cdef const lrt_kernels *k
-    cdef Py_buffer view
-    cdef bint has_view
-    cdef object owner
+    cdef _Blob blob
     cdef list pool  # idle sessions, then None: of fixed length, so that calls do not resize it
     cdef int idle  # how many
     cdef lrt_io ins[MAX_IO]
     cdef lrt_io outs[MAX_IO]
-    cdef readonly list inputs
-    cdef readonly list outputs
+    cdef readonly tuple inputs
+    cdef readonly tuple outputs
     cdef readonly object threads
     cdef uint32_t most  # threads as a number
     cdef bint chunked
-    cdef list clashes  # inputs that are called like an argument of __call__
+    cdef tuple clashes  # inputs that are called like an argument of __call__
     cdef list slots  # (layer, is_cell, directions, size) per slot, found with the first session
 
     def __cinit__(self, blob, threads="auto", kernels=None):
         cdef int e
         cdef uint32_t i
-        self.has_view = False
         self.k = _find_kernels(kernels)
         self.most = _thread_count(threads)
         self.threads = threads
-        PyObject_GetBuffer(blob, &self.view, PyBUF_SIMPLE)
-        self.has_view = True
-        if <size_t>self.view.buf % 64 or not self.view.readonly:  # bytes objects rarely are aligned
-            blob = _aligned_copy(&self.view)
-            PyBuffer_Release(&self.view)
-            self.has_view = False
-            PyObject_GetBuffer(blob, &self.view, PyBUF_SIMPLE)
-            self.has_view = True
-        self.owner = blob
-        e = lrt_model_open(&self.m, self.view.buf, self.view.len)
+        self.blob = _blob_of(_graph_bytes(blob))
+        e = lrt_model_open(&self.m, self.blob.data, self.blob.size)
         if e != LRT_OK:
-            raise _format_error(e, self.view.buf, self.view.len)
+            raise _format_error(e, <const char *>self.blob.data, self.blob.size)
         self.pool = [None] * POOL
         self.idle = 0
         for i in range(self.m.n_inputs):
             self.ins[i] = lrt_model_input(&self.m, i)
         for i in range(self.m.n_outputs):
             self.outs[i] = lrt_model_output(&self.m, i)
-        self.inputs = [_describe(&self.m, &self.ins[i]) for i in range(self.m.n_inputs)]
-        self.outputs = [_describe(&self.m, &self.outs[i]) for i in range(self.m.n_outputs)]
+        self.inputs = tuple([_describe(&self.m, &self.ins[i]) for i in range(self.m.n_inputs)])
+        self.outputs = tuple([_describe(&self.m, &self.outs[i]) for i in range(self.m.n_outputs)])
         self.chunked = lrt_model_is_causal(&self.m)
-        self.clashes = [p.name for p in self.inputs if p.name in ("lengths", "state", "out")]
+        self.clashes = tuple([p.name for p in self.inputs if p.name in _OPTIONS])
         self.slots = None
-
-    def __dealloc__(self):
-        if self.has_view:
-            PyBuffer_Release(&self.view)
 
     # -- running
 
@@ -394,8 +341,10 @@ cdef class Model:
         Args:
             *inputs, **named: one array per input, in order or by name (see :attr:`inputs`):
                 float32 ``(N, T, F)`` for sequences, integer ``(N, T)`` for ids. Without the batch
-                axis (``(T, F)``, ``(T,)``) the outputs come without it too. An input that is
-                called like one of the arguments below takes precedence over it.
+                axis (``(T, F)``, ``(T,)``) the outputs come without it too. Arrays may lie in memory
+                in any way (what is not contiguous is copied); lists of numbers and what NumPy takes
+                for such arrays, CPU tensors for example, will do. An input that is called like one of
+                the arguments below takes precedence over it, unless all inputs are given in order.
             lengths: valid steps per row, integers ``(N,)``; with several time axes a dict from
                 the name of a sequence input. Steps beyond a row's length do not count: outputs
                 there are 0, final states and last steps are those of the last valid step.
@@ -418,14 +367,14 @@ cdef class Model:
         cdef float *outs[MAX_IO]
         cdef const int32_t *lens[8]
         cdef _Session session
-        cdef uint32_t most = self.most if threads is None or threads is self.threads else _thread_count(threads)
+        cdef uint32_t most
         cdef int e
         cdef list arrays, results
         cdef bint batched
-        if _forked:
-            most = 1
-        if self.clashes:
-            lengths, state, out = self._take_clashes(named, lengths, state, out)
+        if self.clashes and len(inputs) < <Py_ssize_t>self.m.n_inputs:
+            given = {"lengths": lengths, "state": state, "return_state": return_state, "out": out, "threads": threads}
+            lengths, state, return_state, out, threads = self._take_clashes(named, given)
+        most = _allowed(self.most if threads is None or threads is self.threads else _thread_count(threads))
         arrays = self._by_name(inputs, named) if named else list(inputs)
         batched = self._take_inputs(arrays, &call, ins)
         if lengths is not None:
@@ -436,8 +385,7 @@ cdef class Model:
             if state is not None:
                 self._set_state(session, state, 0, call.batch, batched)
                 call.keep_state = 1
-            with nogil:
-                e = _execute(session.s, &call, most)
+            e = _execute(session.s, &call, most)
             if e != LRT_OK:
                 raise self._call_error(e, arrays, &call)
             if return_state:
@@ -449,11 +397,13 @@ cdef class Model:
         result = results[0] if len(results) == 1 else tuple(results)
         return (result, final) if return_state else result
 
-    cdef tuple _take_clashes(self, dict named, lengths, state, out):
-        """Arguments that are inputs of this model by their name go to ``named``."""
-        given = {"lengths": lengths, "state": state, "out": out}
-        named.update({n: given.pop(n) for n in self.clashes if given[n] is not None})
-        return tuple([given.get(n) for n in ("lengths", "state", "out")])
+    cdef _take_clashes(self, dict named, dict given):
+        """Arguments that are inputs of this model by their name go to ``named``; returns the others' values."""
+        for name in self.clashes:
+            if given[name] is not _OPTIONS[name]:
+                named[name] = given[name]
+                given[name] = _OPTIONS[name]
+        return given.values()
 
     cdef list _by_name(self, tuple inputs, dict named):
         names = [p.name for p in self.inputs]
@@ -473,39 +423,42 @@ cdef class Model:
         names = ", ".join(p.name for p in self.inputs)
         return TypeError(f"{given} inputs given, this model takes {len(self.inputs)}: {names}")
 
-    cdef bint _take_inputs(self, list arrays, lrt_call_args *call, const void **ins) except -1:
+    cdef bint _take_inputs(self, list arrays, lrt_call_args *call, const void **ins, Py_ssize_t least=1) except -1:
         """Check the inputs, fill the call's inputs, batch and steps; returns whether they have a batch axis.
 
-        ``arrays`` then has ids and lengths as int32. Texts are made only for errors: they would
-        take most of the time of a small call.
+        ``arrays`` then has what the core reads. Texts are made only for errors: they would take most
+        of the time of a small call.
         """
         cdef Py_ssize_t i, n, t, batch = -1
         cdef Py_ssize_t steps[8]
         cdef const lrt_io *io
+        cdef cnp.ndarray x
         cdef bint batched
         if len(arrays) != <Py_ssize_t>self.m.n_inputs:
             raise self._wrong_count(len(arrays))
+        for i in range(len(arrays)):
+            arrays[i] = self._in_form(i, arrays[i])
         memset(call, 0, sizeof(call[0]))
         memset(steps, 0xff, sizeof(steps))
-        batched = self._has_batch(arrays[0])
+        batched = cnp.PyArray_NDIM(<cnp.ndarray>arrays[0]) != _full_ndim(&self.ins[0]) - 1
         for i in range(len(arrays)):
             io = &self.ins[i]
-            x = self._input_array(i, arrays[i], batched)
-            arrays[i] = x
-            ins[i] = cnp.PyArray_DATA(<cnp.ndarray>x)
-            n = cnp.PyArray_DIM(<cnp.ndarray>x, 0) if batched or io.kind == LRT_LENGTHS else 1
+            x = arrays[i]
+            self._check_axes(i, x, batched)
+            ins[i] = cnp.PyArray_DATA(x)
+            n = cnp.PyArray_DIM(x, 0) if batched or io.kind == LRT_LENGTHS and cnp.PyArray_NDIM(x) == 1 else 1
             if batch < 0:
                 batch = n
             if n != batch:
                 raise InputError(f"input {self.inputs[i].name!r} has a batch of {n}, the inputs before it {batch}")
             if io.kind == LRT_SEQ or io.kind == LRT_IDS:
-                t = cnp.PyArray_DIM(<cnp.ndarray>x, 1 if batched else 0)
+                t = cnp.PyArray_DIM(x, 1 if batched else 0)
                 if steps[io.axis] < 0:
                     steps[io.axis] = t
                 elif steps[io.axis] != t:
                     raise InputError(f"input {self.inputs[i].name!r} has {t} steps, "
                                      f"an input before it on its time axis {steps[io.axis]}")
-        if batch < 1 or batch > MAX_BATCH:
+        if batch < least or batch > MAX_BATCH:
             raise InputError(f"the batch is {batch}, expected 1 to {MAX_BATCH}")
         call.batch = <uint32_t>batch
         for i in range(<Py_ssize_t>self.m.n_axes):
@@ -515,33 +468,29 @@ cdef class Model:
         call.inputs = ins
         return batched
 
-    cdef bint _has_batch(self, x) except -1:
-        """Has the first input a batch axis?"""
-        cdef int full = _full_ndim(&self.ins[0]), ndim
-        port = self.inputs[0]
-        if cnp.PyArray_Check(x):
-            ndim = cnp.PyArray_NDIM(<cnp.ndarray>x)
-        else:
-            ndim = _as_array(f"input {port.name!r}", port.shape, port.dtype, x).ndim
-        if ndim != full and ndim != full - 1:
-            raise _bad_array(f"input {port.name!r}", port.shape, port.dtype, x)
-        return ndim == full
-
-    cdef _input_array(self, Py_ssize_t i, x, bint batched):
-        """Input i, checked but for its batch and steps; ids and lengths as int32."""
+    cdef _in_form(self, Py_ssize_t i, x):
+        """Input i as an array that the core can read, of any shape. May run code of x's."""
         cdef const lrt_io *io = &self.ins[i]
-        cdef int ndim = _full_ndim(io) - (not batched)
-        if ((io.kind == LRT_SEQ or io.kind == LRT_VEC) and _is_array(x, cnp.NPY_FLOAT32, ndim)
-                and cnp.PyArray_DIM(<cnp.ndarray>x, ndim - 1) == <cnp.npy_intp>io.size):
+        if _is_float(io) and _is_ready(x, cnp.NPY_FLOAT32):
             return x
         port = self.inputs[i]
-        shape = port.shape if batched else port.shape[1:]
-        what = f"input {port.name!r}"
-        if io.kind == LRT_SEQ or io.kind == LRT_VEC:
-            raise _bad_array(what, shape, "float32", x)
-        if io.kind == LRT_LENGTHS and not batched:
-            return _int32(what, ("N",), np.atleast_1d(_as_array(what, ("N",), "int32", x)))
-        return _int32(what, shape, x)
+        shape = port.shape[1:] if getattr(x, "ndim", -1) == _full_ndim(io) - 1 else port.shape
+        if _is_float(io):
+            return _floats(f"input {port.name!r}", shape, x)
+        return _int32(f"input {port.name!r}", shape, x)
+
+    cdef int _check_axes(self, Py_ssize_t i, cnp.ndarray x, bint batched) except -1:
+        """The number of axes of input i, and its features."""
+        cdef const lrt_io *io = &self.ins[i]
+        cdef int ndim = _full_ndim(io) - (not batched)
+        if io.kind == LRT_LENGTHS and cnp.PyArray_NDIM(x) == 1:
+            return 0
+        if (cnp.PyArray_NDIM(x) == ndim
+                and not (_is_float(io) and cnp.PyArray_DIM(x, ndim - 1) != <cnp.npy_intp>io.size)):
+            return 0
+        port = self.inputs[i]
+        raise _bad_array(f"input {port.name!r}", port.shape if batched else port.shape[1:] or port.shape,
+                         "float32" if _is_float(io) else "integers", x)
 
     cdef int _take_lengths(self, lengths, lrt_call_args *call, const int32_t **lens, list keep, bint batched) except -1:
         """Check the lengths; fill the call's."""
@@ -556,7 +505,7 @@ cdef class Model:
                 raise InputError(f"this model has several time axes: give lengths as a dict of {', '.join(names)}")
             lengths = {names[0]: lengths}
         ports = {p.name: p for p in self.inputs}
-        for name, given in lengths.items():
+        for name, given in dict(lengths).items():
             if name not in ports or ports[name].kind not in ("seq", "ids"):
                 raise InputError(f"lengths for {name!r}, which is not a sequence input of this model")
             axis = ports[name].axis
@@ -564,11 +513,11 @@ cdef class Model:
                 raise InputError(f"the lengths of {name!r} are an input of this model of their own")
             if lens[axis] != NULL:
                 raise InputError(f"the lengths of {name!r} are given twice: other inputs share its time axis")
-            if not batched:
-                given = np.atleast_1d(_as_array("lengths", ("N",), "int32", given))
             a = _int32("lengths", ("N",), given)
-            if len(a) != call.batch:
-                raise InputError(f"lengths has {len(a)} entries, expected one per row: {call.batch}")
+            if a.ndim != 1 and (batched or a.ndim != 0):
+                raise _bad_array("lengths", ("N",), "integers", a)
+            if a.size != call.batch:
+                raise InputError(f"lengths has {a.size} entries, expected one per row: {call.batch}")
             keep.append(a)
             lens[axis] = <const int32_t *>cnp.PyArray_DATA(<cnp.ndarray>a)
         return 0
@@ -585,8 +534,8 @@ cdef class Model:
             y = given[i]
             if y is None:
                 y = cnp.PyArray_EMPTY(ndim, shape, cnp.NPY_FLOAT32, 0)
-            elif not _is_f32(y, ndim, shape) or not cnp.PyArray_ISWRITEABLE(<cnp.ndarray>y):
-                raise _bad_array(f"out for {self.outputs[i].name!r}", _tuple(ndim, shape), "writeable float32", y)
+            elif not _is_out(y, ndim, shape):
+                raise _bad_out(f"out for {self.outputs[i].name!r}", _tuple(ndim, shape), y)
             results.append(y)
             outs[i] = <float *>cnp.PyArray_DATA(<cnp.ndarray>y)
         call.outputs = outs
@@ -594,15 +543,15 @@ cdef class Model:
             raise InputError(_SHARED)
         return results
 
-    cdef _given_outputs(self, out):
-        """One entry per output: an array, or None for one that is to be made."""
-        given = out if isinstance(out, (tuple, list)) else (out,) * (1 if out is not None else len(self.outputs))
+    cdef tuple _given_outputs(self, out):
+        """One entry per output: an array, or None for one that is to be made. A list may change meanwhile."""
+        given = tuple(out) if isinstance(out, (tuple, list)) else (out,) * (1 if out is not None else len(self.outputs))
         if len(given) != len(self.outputs):
             raise InputError(f"out holds {len(given)} arrays, this model has {len(self.outputs)} outputs")
         return given
 
     cdef bint _share_memory(self, const lrt_call_args *call) noexcept:
-        """Does an output of the call share memory with an input, with lengths or with another output?"""
+        """Does an output of the call share memory with an input or with another output?"""
         cdef uint32_t i, o
         cdef size_t size
         for o in range(self.m.n_outputs):
@@ -612,9 +561,6 @@ cdef class Model:
                     return True
             for i in range(o):
                 if _overlap(call.outputs[o], size, call.outputs[i], _bytes_of(&self.outs[i], call)):
-                    return True
-            for i in range(self.m.n_axes if call.lengths != NULL else 0):
-                if call.lengths[i] != NULL and _overlap(call.outputs[o], size, call.lengths[i], 4 * call.batch):
                     return True
         return False
 
@@ -744,7 +690,7 @@ cdef class Model:
         return loads_graph(self._bytes())
 
     def _bytes(self):
-        return bytes(self.owner)
+        return (<const char *>self.blob.data)[:self.blob.size]
 
     @property
     def info(self):
@@ -765,12 +711,14 @@ cdef class Model:
     @property
     def nbytes(self):
         """Size of the model file in bytes."""
-        return self.view.len
+        return self.blob.size
 
     def session_nbytes(self, batch=1, steps=0):
         """Bytes of working memory that a call of this batch and number of steps takes."""
         cdef lrt_limits limits
         cdef int i
+        _check_count("batch", batch, 1, MAX_BATCH)
+        _check_count("steps", steps, 0, MAX_STEPS)
         limits.batch = batch
         limits.lanes = 1
         for i in range(8):
@@ -806,27 +754,27 @@ cdef class Model:
         return self
 
     def __deepcopy__(self, memo):
-        return Model(self.owner, self.threads, self.kernels)
+        return Model(self.blob, self.threads, self.kernels)
 
 
 def _rebuild(blob, threads):
     return Model(blob, threads)
 
 
-cdef _aligned_copy(const Py_buffer *view):
-    """A read-only copy: what has been validated must not change."""
-    raw = np.empty(view.len + 64, np.uint8)
-    cdef Py_ssize_t at = -(<Py_ssize_t>cnp.PyArray_DATA(<cnp.ndarray>raw)) % 64
-    cdef cnp.ndarray aligned = raw[at:at + view.len]
-    memcpy(cnp.PyArray_DATA(aligned), view.buf, view.len)
-    aligned.flags.writeable = False
-    return aligned
+cdef _graph_bytes(source):
+    """The bytes of a graph; anything else as it is."""
+    if not isinstance(source, (bytes, _Blob)):
+        from .graph import Graph
+        if isinstance(source, Graph):
+            from .format import dumps
+            return dumps(source)
+    return source
 
 
-cdef _format_error(int e, const void *blob, Py_ssize_t size):
+cdef _format_error(int e, const char *blob, Py_ssize_t size):
     text = lrt_error_text(e).decode()
     if e == LRT_E_VERSION:
-        version = int.from_bytes((<const unsigned char *>blob)[8:12], "little")
+        version = int.from_bytes(blob[8:12], "little")
         text = f"format version {version}; this runtime reads version {LRT_FORMAT_VERSION}"
     return FormatError(f"not a usable .lrt file ({size} bytes): {text}", e)
 
@@ -873,8 +821,9 @@ cdef list _split_state(list slots, state, tuple batch):
             at[is_cell] += directions
         return out
     n_layers = slots[len(slots) - 1][0] + 1 if slots else 0
-    if not isinstance(state, (tuple, list)) or len(state) != n_layers:
-        got = f"{len(state)} entries" if isinstance(state, (tuple, list)) else _array_text(state)
+    state = tuple(state) if isinstance(state, (tuple, list)) else state
+    if not isinstance(state, tuple) or len(state) != n_layers:
+        got = f"{len(state)} entries" if isinstance(state, tuple) else _array_text(state)
         raise InputError(f"state: got {got}, expected a tuple with one entry for each of {n_layers} recurrent layers")
     for layer, entry in enumerate(state):
         mine = [s for s in slots if s[0] == layer]
@@ -893,10 +842,10 @@ cdef tuple _parts(state, Py_ssize_t count, str what):
 
 
 cdef _state_array(a, bint is_cell, str where, tuple shape):
-    if isinstance(a, np.ndarray) and a.dtype == np.float32:
-        a = np.require(a, requirements="CA")
-    if not _is_array(a, cnp.NPY_FLOAT32, len(shape)) or a.shape != shape:
-        raise _bad_array(f"state {'c' if is_cell else 'h'}{where}", shape, "float32", a)
+    what = f"state {'c' if is_cell else 'h'}{where}"
+    a = _floats(what, shape, a)
+    if a.shape != shape:
+        raise _bad_array(what, shape, "float32", a)
     return a
 
 
@@ -907,11 +856,12 @@ include "_streams.pxi"
 # -- loading ------------------------------------------------------------------------------------------
 
 
-def load(path, threads="auto", verify=False, kernels=None):
+def load(path, threads="auto", verify=False, kernels=None, copy=False):
     """Open a ``.lrt`` file.
 
     The file is mapped, not read: processes share one copy, and opening takes the same time
-    whatever its size. The checksum is only read with ``verify``.
+    whatever its size. The checksum is only read with ``verify``. A mapped file must not be changed
+    in place while the model lives; one that is replaced, as :meth:`Model.save` does it, may be.
 
     Args:
         path: file name.
@@ -919,25 +869,32 @@ def load(path, threads="auto", verify=False, kernels=None):
         verify: also check the checksum and run the file's self-test vector.
         kernels: name of a kernel table (see :func:`kernels`); by default the environment's
             ``LSTM_RT_KERNELS`` or the best one.
+        copy: read the file into memory of its own, so that it may change afterwards.
 
     Returns:
         Model.
 
     Raises:
         FormatError: not a valid ``.lrt`` file, or ``verify`` failed.
-        OSError: the file cannot be read.
+        OSError: the file cannot be read, or is not a regular file; FileNotFoundError: there is none.
+        TypeError: ``path`` is not a file name.
     """
-    path = os.fspath(path)
-    with open(path, "rb") as f:
-        if os.fstat(f.fileno()).st_size == 0:
-            raise FormatError(f"{path}: the file is empty, expected an .lrt file")
-        mapped = mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ)
+    path = _file_name(path)
     try:
-        model = Model(mapped, threads, kernels)
+        model = Model(_file_blob(path, copy), threads, kernels)
     except FormatError as e:
-        raise FormatError(f"{path}: {e}", e.code) from None
+        raise FormatError(f"{os.fsdecode(path)}: {e}", e.code) from None
     if verify:
         result = model.verify()
         if result["ok"] is False:
-            raise FormatError(f"{path}: the self-test failed: largest error {result['max_abs_err']:.3g}")
+            raise FormatError(f"{os.fsdecode(path)}: the self-test failed: largest error {result['max_abs_err']:.3g}")
     return model
+
+
+cdef _file_name(path):
+    """The name as a string or bytes; the bytes of a model are none."""
+    is_name = isinstance(path, str) or isinstance(path, bytes) and b"\0" not in path or hasattr(path, "__fspath__")
+    if not is_name:
+        raise TypeError(f"load takes a file name, got {_array_text(path)}; "
+                        "for the bytes of a model there is lstm_rt.Model")
+    return os.fspath(path)

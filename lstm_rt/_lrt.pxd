@@ -1,4 +1,4 @@
-"""The C API of the core (src/lstm_rt.h) and of the team (_team.h)."""
+"""The C API of the core (src/lstm_rt.h), of the team (_team.h) and of mapped files (_map.h)."""
 
 from libc.stdint cimport int32_t, uint32_t
 
@@ -7,8 +7,10 @@ cdef extern from "lstm_rt.h" nogil:
     enum:
         LRT_OK
         LRT_E_VERSION
+        LRT_E_SIZE
         LRT_E_LENGTH
         LRT_E_TOKEN
+        LRT_E_STOPPED
         LRT_MAX_AXES
         LRT_MAX_COUNT
         LRT_MAX_IO
@@ -40,6 +42,7 @@ cdef extern from "lstm_rt.h" nogil:
         uint32_t batch
         uint32_t lanes
         uint32_t steps[8]
+    ctypedef int lrt_stop(void *context, uint32_t lane)
     ctypedef struct lrt_call_args:
         uint32_t batch
         uint32_t steps[8]
@@ -47,6 +50,8 @@ cdef extern from "lstm_rt.h" nogil:
         float **outputs
         const int32_t **lengths
         int keep_state
+        lrt_stop *stop
+        void *stop_context
     ctypedef struct lrt_slot:
         uint32_t layer
         int is_cell
@@ -70,7 +75,7 @@ cdef extern from "lstm_rt.h" nogil:
     int lrt_session_init(lrt_session **session, const lrt_model *model, const lrt_kernels *kernels,
                          const lrt_limits *limits, void *memory, size_t size)
     int lrt_prepare(lrt_session *session, const lrt_call_args *call)
-    void lrt_run(lrt_session *session, uint32_t lane, uint32_t lanes, void *barrier, void *context)
+    int lrt_run(lrt_session *session, uint32_t lane, uint32_t lanes, void *barrier, void *context)
     uint32_t lrt_slot_count(const lrt_session *session)
     int lrt_slot_info(const lrt_session *session, uint32_t i, lrt_slot *slot)
     int lrt_slot_get(const lrt_session *session, uint32_t i, uint32_t row, uint32_t rows, float *to)
@@ -83,12 +88,24 @@ cdef extern from "lstm_rt.h" nogil:
 cdef extern from "_team.h" nogil:
     int LRT_OPENMP
     int lrt_forced_lanes
+    int lrt_quota_due
+    ctypedef struct lrt_caller:
+        int lanes
+    lrt_caller lrt_me
     ctypedef struct lrt_team:
-        int arrived
-        int generation
+        int result
+    ctypedef struct lrt_watch:
+        int (*signalled)() noexcept
+    int lrt_watch_signals(void *context, uint32_t lane)
+    void lrt_set_quota(int cpus)
     void *lrt_aligned_alloc(size_t size)
     void lrt_aligned_free(void *p)
     int lrt_team_lanes(const lrt_session *session, uint32_t most)
     void lrt_team_done(int lanes)
     void lrt_team_init(lrt_team *team)
     void lrt_team_run(lrt_session *session, lrt_team *team)
+
+
+cdef extern from "_map.h":
+    void *lrt_map(int fd, size_t size)
+    void lrt_unmap(void *p, size_t size)

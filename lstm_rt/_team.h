@@ -1,29 +1,21 @@
-/* What Cython needs beside the core: aligned memory, and a team of threads for one call. On Linux,
- * _GNU_SOURCE must be defined, as Python.h does.
+/* A team of threads for one call, and aligned memory. How many threads: _lanes.h. On Linux, _GNU_SOURCE
+ * must be defined, as Python.h does.
  *
- * With _openmp.py, which loads its runtime, the only place that knows OpenMP: a build without it works. */
+ * With _lanes.h, and _openmp.py, which loads its runtime, the only place that knows OpenMP: a build without
+ * it works. */
 #ifndef LRT_TEAM_H
 #define LRT_TEAM_H
-
 
 #include <stdlib.h>
 #include <time.h>
 
-#include "lstm_rt.h"
-
-#ifdef _OPENMP
-#include <omp.h>
-#define LRT_OPENMP 1
-#else
-#define LRT_OPENMP 0
-#endif
+#include "_lanes.h"
 
 #if defined(_WIN32)
 #include <malloc.h>
 static void *lrt_aligned_alloc(size_t size) { return _aligned_malloc(size, LRT_ALIGN); }
 static void lrt_aligned_free(void *p) { _aligned_free(p); }
 #else
-#include <sched.h>
 static void *lrt_aligned_alloc(size_t size)
 {
     void *p = NULL;
@@ -32,11 +24,42 @@ static void *lrt_aligned_alloc(size_t size)
 static void lrt_aligned_free(void *p) { free(p); }
 #endif
 
-/* A barrier for the lanes of one call. They meet once per time step, so it spins; after a while it
- * offers the processor to others, for the case that a lane has lost its own. */
+/* ---- the processor's floating-point mode -----------------------------------------------------------
+ *
+ * Rounding and denormals are the caller's choice, and each thread has a mode of its own. */
+
+#if defined(__x86_64__)
+typedef unsigned lrt_fp_mode;
+static inline void lrt_get_fp_mode(lrt_fp_mode *mode) { *mode = __builtin_ia32_stmxcsr(); }
+static inline void lrt_set_fp_mode(const lrt_fp_mode *mode) { __builtin_ia32_ldmxcsr(*mode); }
+#elif defined(__aarch64__)
+typedef uint64_t lrt_fp_mode;
+static inline void lrt_get_fp_mode(lrt_fp_mode *mode) { __asm__ volatile("mrs %0, fpcr" : "=r"(*mode)); }
+static inline void lrt_set_fp_mode(const lrt_fp_mode *mode)
+{
+    __asm__ volatile("msr fpcr, %0" : : "r"(*mode) : "memory");
+}
+#else
+#include <fenv.h>
+typedef fenv_t lrt_fp_mode;
+static inline void lrt_get_fp_mode(lrt_fp_mode *mode) { fegetenv(mode); }
+static inline void lrt_set_fp_mode(const lrt_fp_mode *mode) { fesetenv(mode); }
+#endif
+
+/* ---- where lanes meet --------------------------------------------------------------------------------
+ *
+ * Lanes meet once per time step, so they spin. One that waits for long offers its processor to others,
+ * for the case that another lane has lost its own, and then sleeps. */
+
+#define LRT_SPINS 2000      /* turns before it offers its processor: a tenth of a millisecond at most */
+#define LRT_OFFERS 20       /* and before it sleeps */
+#define LRT_SLEEPER 0x10000 /* in `arrived`, beside their number: somebody sleeps */
+
 typedef struct {
     int arrived, generation;
-    int cpu; /* where the caller runs, or -1 */
+    lrt_fp_mode mode;    /* the caller's */
+    lrt_place place;     /* where the caller runs */
+    int result;          /* of the call */
 } lrt_team;
 
 typedef struct {
@@ -44,122 +67,108 @@ typedef struct {
     int lanes;
 } lrt_member;
 
-#define LRT_SPINS 2000
-
-static inline void lrt_relax(int spins)
+static inline void lrt_relax(void)
 {
 #if defined(__x86_64__) || defined(__i386__)
     __builtin_ia32_pause();
 #elif defined(__aarch64__)
     __asm__ volatile("yield");
 #endif
+}
+
+static void lrt_offer_cpu(void)
+{
 #if !defined(_WIN32)
-    if (spins > LRT_SPINS)
-        sched_yield();
+    sched_yield();
 #endif
+}
+
+#if !defined(FUTEX_WAIT_PRIVATE) /* of <linux/futex.h>, which not every system's compiler comes with */
+#define FUTEX_WAIT_PRIVATE 128
+#define FUTEX_WAKE_PRIVATE 129
+#endif
+
+/* Sleeps unless the word has changed; may wake for no reason. */
+static void lrt_sleep_on(int *word, int value)
+{
+#if defined(SYS_futex)
+    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
+#elif !defined(_WIN32)
+    const struct timespec moment = {0, 50000};
+    (void)word;
+    (void)value;
+    nanosleep(&moment, NULL);
+#else
+    (void)word;
+    (void)value;
+#endif
+}
+
+static void lrt_wake_all(int *word)
+{
+#if defined(SYS_futex)
+    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+#else
+    (void)word;
+#endif
+}
+
+/* The mark is made while the last lane is still to come, so it will see it when it does. */
+static void lrt_sleep_in(lrt_team *team, int lanes, int generation)
+{
+    int arrived = __atomic_load_n(&team->arrived, __ATOMIC_RELAXED);
+    do {
+        int here = arrived & (LRT_SLEEPER - 1);
+        if (here == 0 || here == lanes) { /* the last one has come, and is about to say so */
+            lrt_offer_cpu();
+            return;
+        }
+    } while (!(arrived & LRT_SLEEPER) &&
+             !__atomic_compare_exchange_n(&team->arrived, &arrived, arrived | LRT_SLEEPER, 1, __ATOMIC_ACQ_REL,
+                                          __ATOMIC_RELAXED));
+    lrt_sleep_on(&team->generation, generation);
 }
 
 static void lrt_team_wait(void *context)
 {
     const lrt_member *m = (const lrt_member *)context;
-    int generation = __atomic_load_n(&m->team->generation, __ATOMIC_ACQUIRE);
-    if (__atomic_add_fetch(&m->team->arrived, 1, __ATOMIC_ACQ_REL) == m->lanes) {
-        __atomic_store_n(&m->team->arrived, 0, __ATOMIC_RELAXED);
-        __atomic_store_n(&m->team->generation, generation + 1, __ATOMIC_RELEASE);
+    lrt_team *team = m->team;
+    int generation = __atomic_load_n(&team->generation, __ATOMIC_ACQUIRE);
+    int arrived = __atomic_add_fetch(&team->arrived, 1, __ATOMIC_ACQ_REL);
+    if ((arrived & (LRT_SLEEPER - 1)) == m->lanes) {
+        __atomic_store_n(&team->arrived, 0, __ATOMIC_RELAXED);
+        __atomic_store_n(&team->generation, generation + 1, __ATOMIC_RELEASE);
+        if (arrived & LRT_SLEEPER)
+            lrt_wake_all(&team->generation);
         return;
     }
-    for (int spins = 0; __atomic_load_n(&m->team->generation, __ATOMIC_ACQUIRE) == generation; spins++)
-        lrt_relax(spins);
+    for (int turns = 0; __atomic_load_n(&team->generation, __ATOMIC_ACQUIRE) == generation; turns++) {
+        if (turns < LRT_SPINS)
+            lrt_relax();
+        else if (turns < LRT_SPINS + LRT_OFFERS)
+            lrt_offer_cpu();
+        else
+            lrt_sleep_in(team, m->lanes, generation);
+    }
 }
 
-/* -- how many threads ----------------------------------------------------------------------------------
- *
- * After a call its threads spin for some tenths of a millisecond (_openmp.py), then they sleep, and
- * waking them takes tens of microseconds. So that more threads never make it slower, a call that is
- * not long goes on one thread, unless threads are still awake or calls follow each other so closely,
- * and have done so for so long, that waking them once will have paid. */
-
-#define LRT_AWAKE_NS 200000    /* this soon after a call, its threads still spin */
-#define LRT_CREDIT_NS 1000000  /* work in calls close to each other, to pay for waking */
-
-typedef struct {
-    int64_t begun, ended, busy; /* nanoseconds; begun 0: the call under way does not count */
-} lrt_burst;
-
-#if defined(_MSC_VER)
-static __declspec(thread) lrt_burst lrt_recent;
-#else
-static __thread lrt_burst lrt_recent; /* threads sleep and wake per calling thread */
-#endif
-
-static int64_t lrt_now(void)
-{
-    struct timespec t;
-    timespec_get(&t, TIME_UTC);
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
-static int lrt_forced_lanes; /* for tests: not 0: so many, whatever the call */
-
-/* Threads for a call, prepared, that may have `most`. */
-static int lrt_team_lanes(const lrt_session *session, uint32_t most)
-{
-    lrt_burst *b = &lrt_recent;
-    uint32_t lanes = lrt_worthwhile_lanes(session, most, 1);
-    b->begun = 0;
-    if (lrt_forced_lanes > 0)
-        return (uint32_t)lrt_forced_lanes < most ? lrt_forced_lanes : (int)most;
-    if (lanes == 1)
-        return 1;
-    b->begun = lrt_now();
-    if (b->begun < b->ended || b->begun - b->ended > LRT_AWAKE_NS)
-        b->busy = 0;
-    return (int)(b->busy >= LRT_CREDIT_NS ? lanes : lrt_worthwhile_lanes(session, most, 0));
-}
-
-/* The call is over. Where it ran on several threads, they are awake now. */
-static void lrt_team_done(int lanes)
-{
-    lrt_burst *b = &lrt_recent;
-    if (b->begun == 0)
-        return;
-    b->ended = lrt_now();
-    b->busy += lanes > 1 ? LRT_CREDIT_NS : b->ended - b->begun;
-}
+/* ---- a call -------------------------------------------------------------------------------------------- */
 
 static void lrt_team_init(lrt_team *team)
 {
     team->arrived = team->generation = 0;
-#if defined(__linux__)
-    team->cpu = sched_getcpu();
-#else
-    team->cpu = -1;
-#endif
+    team->result = LRT_OK;
+    lrt_get_fp_mode(&team->mode);
+    lrt_get_place(&team->place);
 }
 
-/* A thread that wakes up on its caller's processor would share it for as long as the system's balancing
- * takes, which is longer than most calls. It leaves, and may then run anywhere again. */
-static void lrt_leave_cpu(int cpu)
-{
-#if defined(__linux__)
-    cpu_set_t allowed, others;
-    if (cpu < 0 || sched_getcpu() != cpu || sched_getaffinity(0, sizeof allowed, &allowed) != 0)
-        return;
-    others = allowed;
-    CPU_CLR(cpu, &others);
-    if (CPU_COUNT(&others) > 0 && sched_setaffinity(0, sizeof others, &others) == 0)
-        sched_setaffinity(0, sizeof allowed, &allowed);
-#else
-    (void)cpu;
-#endif
-}
-
-/* Called by each thread of an open OpenMP team, whose size may be less than was asked for. All are there
- * before the work begins: a caller that waits lets a thread run that woke up behind it. */
+/* Called by each thread of an open OpenMP team, whose size may be less than was asked for; the caller is
+ * lane 0. All are there before the work begins: a caller that waits lets a thread run that woke up behind it. */
 static void lrt_team_run(lrt_session *session, lrt_team *team)
 {
+    lrt_fp_mode own;
     lrt_member me;
-    int lane = 0;
+    int lane = 0, result;
     me.team = team;
     me.lanes = 1;
 #ifdef _OPENMP
@@ -167,9 +176,45 @@ static void lrt_team_run(lrt_session *session, lrt_team *team)
     lane = omp_get_thread_num();
 #endif
     if (lane > 0)
-        lrt_leave_cpu(team->cpu);
+        lrt_take_place(&team->place);
     lrt_team_wait(&me);
-    lrt_run(session, (uint32_t)lane, (uint32_t)me.lanes, lrt_team_wait, &me);
+    lrt_get_fp_mode(&own);
+    lrt_set_fp_mode(&team->mode);
+    result = lrt_run(session, (uint32_t)lane, (uint32_t)me.lanes, lrt_team_wait, &me);
+    lrt_set_fp_mode(&own);
+    if (lane > 0)
+        return;
+    team->result = result;
+    lrt_me.lanes = me.lanes;
+}
+
+/* ---- signals ------------------------------------------------------------------------------------------- */
+
+#define LRT_LOOK_FOR_SIGNALS_NS 100000000
+
+/* Looks for signals during a long call: on the caller's lane, as only that thread may. */
+typedef struct {
+    int (*signalled)(void); /* has a signal come that ends the call? Asked now and then */
+    int64_t looked;         /* nanoseconds; 0: not yet */
+    int stopped;
+} lrt_watch;
+
+/* An lrt_stop. */
+static int lrt_watch_signals(void *context, uint32_t lane)
+{
+    lrt_watch *watch = (lrt_watch *)context;
+    int64_t now;
+    if (lane > 0 || watch->stopped)
+        return __atomic_load_n(&watch->stopped, __ATOMIC_RELAXED);
+    now = lrt_now();
+    if (watch->looked == 0)
+        watch->looked = now;
+    if (now >= watch->looked && now - watch->looked < LRT_LOOK_FOR_SIGNALS_NS)
+        return 0;
+    watch->looked = now;
+    if (watch->signalled())
+        __atomic_store_n(&watch->stopped, 1, __ATOMIC_RELAXED);
+    return watch->stopped;
 }
 
 #endif

@@ -119,7 +119,6 @@ def _shape(op: str, w: ArrayLike) -> tuple[int, ...]:
 def _stack(
     op: str, gates: int, given: dict[str, Weights], bidirectional: bool, threads: Threads, **options: Any
 ) -> Model:
-    from .format import dumps
     from .graph import Graph
 
     lists = {name: _as_list(w) for name, w in given.items() if w is not None}
@@ -148,4 +147,4 @@ def _stack(
         value, _, _ = graph.recurrent(op, value, weights, hidden_size=hidden, direction=direction, **options)
     graph.output(value, "y")
     graph.meta["source"] = {"framework": "arrays"}
-    return Model(dumps(graph), threads)
+    return Model(graph, threads)

@@ -171,7 +171,7 @@ typedef int lrt_stop(void *context, uint32_t lane);
 typedef struct {
     uint32_t batch;
     uint32_t steps[LRT_MAX_AXES]; /* of axes that inputs bring; those of derived axes follow */
-    const void *const *inputs;  /* n_inputs pointers */
+    const void *const *inputs;  /* n_inputs pointers; ids and lengths must not change during the call */
     float *const *outputs;      /* n_outputs pointers; they must not overlap the inputs */
     const int32_t *const *lengths; /* per axis: `batch` lengths or NULL; NULL for none. An input of
                                       kind LRT_LENGTHS takes precedence on its axis; derived axes follow theirs. */

@@ -9,6 +9,7 @@ import gc
 import multiprocessing
 import os
 import pickle
+import subprocess
 import sys
 import threading
 import time
@@ -22,7 +23,7 @@ import pytest
 from graphs import cell_weights, recurrent_graph
 
 import lstm_rt
-from lstm_rt import InputError, Model
+from lstm_rt import FormatError, InputError, Model
 from lstm_rt.format import dumps
 from lstm_rt.graph import Graph
 
@@ -155,6 +156,144 @@ def test_threads_of_model_and_call(own: Any, per_call: Any) -> None:
     np.testing.assert_equal(stream.feed(x[0]), Model(dumps(stream_graph()), threads=1)(x[0]))
 
 
+# What is written here while a call runs must not become an index.
+WRITER = r"""
+import sys, threading
+import numpy as np
+from graphs import cell_weights, weights
+from lstm_rt import InputError, Model
+from lstm_rt.format import dumps
+from lstm_rt.graph import Graph
+
+how, rng, g = sys.argv[1], np.random.default_rng(0), Graph()
+ids = g.input("ids", "ids")
+x = g.embedding(ids, weights(rng, 5, 4))
+seq, h, _ = g.recurrent("lstm", x, cell_weights(rng, "lstm", 4, 8), hidden_size=8)
+g.output(g.select(seq, -1), "last")
+g.output(g.embedding(ids, weights(rng, 5, 2)), "later")
+model = Model(dumps(g), threads=1)
+ids, lengths, wide = np.ones((64, 500), np.int32), np.full(64, 500, np.int32), np.ones(20_000, np.int32)
+group = model.streams(len(wide))
+for _ in wide:
+    group.join()
+written, wrong = {"ids": (ids, 0x7fffff00), "lengths": (lengths, 1), "step": (wide, 0x7fffff00)}[how]
+
+def call():
+    if how == "step":
+        group.reset(0)
+        return group.step(wide)[0][0]
+    return (model(ids, lengths=lengths) if how == "lengths" else model(ids))[0]
+
+good, right, done = written.copy(), [call()], threading.Event()
+if how == "lengths":
+    written.fill(wrong)
+    right.append(call())
+
+def write():
+    while not done.is_set():
+        written.fill(wrong)
+        written[...] = good
+
+threading.Thread(target=write, daemon=True).start()
+for _ in range(150):
+    try:
+        y = call()
+    except InputError:
+        continue
+    assert any(np.array_equal(y, r) for r in right), "other numbers than those of what was checked"
+done.set()
+print("ok")
+"""
+
+
+@pytest.mark.parametrize("how", ["ids", "lengths", "step"])
+def test_writing_to_inputs_during_a_call(how: str) -> None:
+    """The ids and lengths that are used are those that have been checked."""
+    path = os.pathsep.join([str(Path(lstm_rt.__file__).parent.parent), str(Path(__file__).parent)])
+    done = subprocess.run(
+        [sys.executable, "-c", WRITER, how],
+        env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=TIMEOUT, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "ok\n"), done.stderr[-2000:]
+
+
+class Calls:
+    """An array that runs code when it is looked at, as another thread may at any moment."""
+
+    def __init__(self, a: np.ndarray, call: Callable[[], Any]) -> None:
+        self.a, self.call = a, call
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        self.call()
+        return self.a
+
+
+def test_a_stream_is_held_by_whatever_uses_it() -> None:
+    model = Model(dumps(recurrent_graph(np.random.default_rng(0), "gru", 4, 8)))
+    stream, x = model.stream(), np.ones((3, 4), np.float32)
+    stream.feed(x)
+    state = stream.state
+    inner: dict[str, Callable[[], Any]] = {
+        "step": lambda: stream.step(x[0]),
+        "feed": lambda: stream.feed(x),
+        "reset": stream.reset,
+        "state": lambda: stream.state,
+        "set": lambda: setattr(stream, "state", state),
+        "copy": lambda: copy.copy(stream),
+        "pickle": lambda: pickle.dumps(stream),
+    }
+    for call in inner.values():
+        for use in (
+            lambda call=call: stream.step(Calls(x[0], call)),
+            lambda call=call: stream.feed(Calls(x, call)),
+            lambda call=call: setattr(stream, "state", Calls(state, call)),
+        ):
+            with pytest.raises(InputError, match="this Stream is in use"):
+                use()
+            np.testing.assert_equal(stream.state, state)
+
+
+def test_a_group_is_held_by_whatever_uses_it() -> None:
+    model = Model(dumps(recurrent_graph(np.random.default_rng(0), "gru", 4, 8)))
+    group, x = model.streams(4), np.ones((2, 4), np.float32)
+    a, b = group.join(), group.join()
+    group.step(x)
+    state = group.state(a)
+
+    class Key(int):
+        def __int__(self) -> int:
+            call()
+            return int.__int__(self)
+
+    inner: dict[str, Callable[[], Any]] = {
+        "join": group.join,
+        "leave": lambda: group.leave(b),
+        "step": lambda: group.step(x),
+        "feed": lambda: group.feed(np.ones((2, 3, 4), np.float32)),
+        "reset": lambda: group.reset(a),
+        "state": lambda: group.state(a),
+        "set_state": lambda: group.set_state(a, state),
+        "copy": lambda: copy.copy(group),
+    }
+    outer: dict[str, Callable[[], Any]] = {
+        "join": lambda: group.join(Calls(state, call)),
+        "leave": lambda: group.leave(Key(a)),
+        "step": lambda: group.step(Calls(x, call)),
+        "keys": lambda: group.step(x, keys=[a, Key(b)]),
+        "feed": lambda: group.feed(Calls(np.ones((2, 3, 4), np.float32), call)),
+        "reset": lambda: group.reset(Key(a)),
+        "state": lambda: group.state(Key(a)),
+        "set_state": lambda: group.set_state(a, Calls(state, call)),
+    }
+    for call in inner.values():  # noqa: B007
+        for use in outer.values():
+            with pytest.raises(InputError, match="this StreamGroup is in use"):
+                use()
+            assert group.keys == [a, b]
+            np.testing.assert_equal(group.state(a), state)
+    assert group.join() == 2
+
+
 # -- processes ------------------------------------------------------------------------------------------
 
 
@@ -221,6 +360,93 @@ def test_fork_of_a_process_that_computes() -> None:
             w.join()
 
 
+def in_use(operation: Callable[[], Any]) -> bool:
+    try:
+        operation()
+    except InputError as e:
+        assert "in use" in str(e)
+        return True
+    return False
+
+
+def fork_during(long: Callable[[], Any], short: Callable[[], Any], check: Callable[[], bool]) -> None:
+    """Fork while another thread is in the long operation of what the short one uses too; check in the child."""
+    worker = threading.Thread(target=long)
+    worker.start()
+    while not in_use(short):
+        assert worker.is_alive()
+    child = os.fork()
+    if child == 0:
+        good = False
+        with contextlib.suppress(BaseException):
+            good = check()
+        os._exit(0 if good else 1)
+    inside = in_use(short)
+    worker.join()
+    assert inside  # it was still there when the process was forked
+    assert wait_for(child) == 0
+
+
+def refuses(use: Callable[[], Any]) -> bool:
+    """With an error that says what to do."""
+    with pytest.raises(InputError, match="half-written.*reset the stream or set its state"):
+        use()
+    return True
+
+
+@FORKS
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("how", ["reset", "state"])
+def test_fork_during_a_feed(how: str) -> None:
+    """Nobody in the child will end the feed: its half-written state is replaced, or the stream is of no use."""
+    model = Model(dumps(stream_graph(300)), threads=1)
+    stream, x = model.stream(), np.ones((30_000, 4), np.float32)
+    short = x[:20].copy()
+    want = model(short)
+    saved = model.stream().state
+
+    def check() -> bool:
+        for _ in range(2):
+            refuses(lambda: stream.step(short[0]))
+            refuses(lambda: stream.feed(short))
+            refuses(lambda: stream.state)
+        if how == "reset":
+            stream.reset()
+        else:
+            stream.state = saved
+        return np.array_equal(stream.feed(short), want)
+
+    fork_during(lambda: stream.feed(x), lambda: stream.state, check)
+    stream.reset()
+    np.testing.assert_equal(stream.feed(short), want)  # the parent's stream is as it was
+
+
+@FORKS
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_fork_during_a_step_of_a_group() -> None:
+    """The streams that were taking the step have to be set anew; the others, and new ones, have not."""
+    model, rows = Model(dumps(stream_graph(200)), threads=1), 20_000
+    group = model.streams(rows + 2)
+    keys = [group.join() for _ in range(rows)]
+    other = group.join()
+    x = np.ones((rows, 4), np.float32)
+    group.step(x[:1], keys=[other])
+    want = model.stream().feed(x[:2]), model.stream().step(x[0])
+
+    def check() -> bool:
+        good = np.array_equal(group.step(x[:1], keys=[other])[0], want[0][1])
+        refuses(lambda: group.step(x[:2], keys=[other, keys[7]]))
+        refuses(lambda: group.state(keys[0]))
+        refuses(lambda: group.feed(x[None, :2].copy(), keys=[keys[0]]))
+        group.reset(keys[0])
+        group.set_state(keys[1], model.stream().state)
+        group.leave(keys[2])
+        mended = [keys[0], keys[1], group.join()]
+        return good and all(np.array_equal(y, want[1]) for y in group.step(x[:3], keys=mended))
+
+    fork_during(lambda: [group.step(x, keys=keys) for _ in range(3)], lambda: group.state(other), check)
+
+
 def wait_for(child: int) -> int:
     """The exit code of a process; it is killed if it takes too long."""
     end = time.monotonic() + TIMEOUT
@@ -270,10 +496,24 @@ def test_copies(tmp_path: Path) -> None:
     assert "portable" not in repr(pickle.loads(pickle.dumps(model))) or lstm_rt.kernels() == ["portable"]
 
 
-@pytest.mark.parametrize("how", [copy.copy, copy.deepcopy, pickle.dumps])
-def test_streams_are_not_copied(how: Callable[[Any], Any]) -> None:
-    with pytest.raises(TypeError):
-        how(Model(dumps(stream_graph())).stream())
+@pytest.mark.parametrize(
+    "how", [copy.copy, copy.deepcopy, lambda s: pickle.loads(pickle.dumps(s))], ids=["copy", "deepcopy", "pickle"]
+)
+@pytest.mark.parametrize("batch", [1, 3])
+def test_copies_of_streams(batch: int, how: Callable[[Any], Any]) -> None:
+    """A copy goes on from the same state, and does not touch the other's."""
+    model = Model(dumps(stream_graph()))
+    stream = model.stream(batch, threads=2)
+    x = np.random.default_rng(2).uniform(-1, 1, (3, batch, 7, 4)).astype(np.float32)
+    stream.feed(x[0])
+    state = stream.state
+    other = how(stream)
+    assert other.batch == batch
+    np.testing.assert_equal(other.state, state)
+    want = other.feed(x[1])
+    np.testing.assert_equal(stream.state, state)
+    np.testing.assert_equal(stream.feed(x[1]), want)
+    np.testing.assert_equal(other.state, stream.state)
 
 
 def test_a_model_outlives_its_source(tmp_path: Path) -> None:
@@ -318,6 +558,44 @@ def test_streams_and_results_outlive_their_model() -> None:
     np.testing.assert_equal(stream.feed(np.ascontiguousarray(x[:, 10:])), want[:, 10:])
     np.testing.assert_equal(stream.state, state)
     np.testing.assert_equal(y, want)
+
+
+@LINUX
+def test_models_keep_no_descriptors(tmp_path: Path) -> None:
+    both_ways().save(tmp_path / "m.lrt")
+    before, x = len(os.listdir("/proc/self/fd")), arrays(1)[0]
+    models = [lstm_rt.load(tmp_path / "m.lrt", threads=1) for _ in range(300)]
+    assert len(os.listdir("/proc/self/fd")) == before
+    np.testing.assert_equal(models[-1](x), models[0](x))
+    for wrong in (b"", b"hello"):
+        (tmp_path / "n.lrt").write_bytes(wrong)
+        with pytest.raises(FormatError):
+            lstm_rt.load(tmp_path / "n.lrt")
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+@LINUX
+def test_a_mapping_goes_with_its_model(tmp_path: Path) -> None:
+    """At once, without the help of the garbage collector."""
+    path, x = tmp_path / "mapped.lrt", np.zeros((2, 5, 4), np.float32)
+    Model(dumps(stream_graph())).save(path)
+
+    def is_mapped() -> bool:
+        return "mapped.lrt" in Path("/proc/self/maps").read_text()
+
+    gc.disable()
+    try:
+        model = lstm_rt.load(path)
+        model(x)
+        streams = model.stream(), model.streams(3), copy.deepcopy(model)
+        streams[2](x)
+        assert is_mapped()
+        del model
+        assert is_mapped()
+        del streams
+        assert not is_mapped()
+    finally:
+        gc.enable()
 
 
 # -- memory ----------------------------------------------------------------------------------------------

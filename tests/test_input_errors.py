@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import errno
+import io
 import os
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,7 +19,7 @@ from graphs import cell_weights, inputs_for, recurrent_graph, weights
 
 import lstm_rt
 from lstm_rt import FormatError, GraphError, InputError, LstmRtError, Model
-from lstm_rt.format import dumps, write_atomically
+from lstm_rt.format import check, dumps, load_graph, write_atomically
 from lstm_rt.graph import Activation, Graph
 
 RNG = np.random.default_rng(0)
@@ -97,7 +100,20 @@ def zeros(*shape: int) -> np.ndarray:
     return np.zeros(shape, np.float32)
 
 
-INT32 = "expected a C-contiguous array of integers"
+#: The same numbers, lying in memory in another way.
+LAYOUTS: dict[str, Callable[[np.ndarray], Any]] = {
+    "swapped": swapped,
+    "unaligned": unaligned,
+    "Fortran": np.asfortranarray,
+    "strided": lambda a: np.repeat(a, 2, -1)[..., ::2],
+    "backwards": lambda a: np.ascontiguousarray(a[..., ::-1])[..., ::-1],
+    "transposed": lambda a: np.ascontiguousarray(a.T).T,
+    "broadcast": lambda a: np.broadcast_to(a, (2, *a.shape))[1],
+    "list": lambda a: a.tolist(),
+    "tuple of rows": tuple,
+    "list of rows": list,
+}
+INTEGERS = r"expected integers \("
 STATE2 = (zeros(2, 2, 4), zeros(2, 2, 4))
 L = np.array([6, 6], np.int32)
 
@@ -114,21 +130,29 @@ CALLS: dict[str, tuple[Callable[[Graph], None], tuple[Any, ...], dict[str, Any],
     "features": (plain, (zeros(2, 6, 5),), {}, r"got float32 \(2, 6, 5\).*\(N, T, 4\)"),
     "features unbatched": (plain, (zeros(6, 3),), {}, r"got float32 \(6, 3\).*\(T, 4\)"),
     "no features": (plain, (zeros(2, 6, 0),), {}, r"\(N, T, 4\)"),
-    "Fortran": (plain, (np.asfortranarray(X),), {}, "not C-contiguous.*numpy.require"),
-    "strided": (plain, (X[:, ::2],), {}, "not C-contiguous"),
-    "swapped": (plain, (swapped(X),), {}, "got >f4.*astype"),
-    "unaligned": (plain, (unaligned(X),), {}, "not aligned.*numpy.require"),
     "masked array": (plain, (np.ma.masked_array(X),), {}, "got MaskedArray of float32"),
-    "list": (plain, (X.tolist(),), {}, "got a list.*float32"),
-    "ragged list": (plain, ([[[1.0], [2.0, 3.0]]],), {}, "input 'x': got a list"),
+    "swapped float64": (plain, (swapped(X.astype(float)),), {}, "got >f8.*astype"),
+    "flat list": (plain, (X.ravel().tolist(),), {}, r"got float32 \(48,\), expected float32 \(N, T, 4\)"),
+    "ragged list": (plain, ([[[1.0], [2.0, 3.0]]],), {}, "input 'x': got a list, expected float32.*inhomogeneous"),
+    "deep list": (plain, ([X.tolist()],), {}, r"input 'x': got lists in lists to a depth of more than 3, expected"),
+    "list of float64 arrays": (plain, (list(X.astype(float)),), {}, r"'x': got float64 \(6, 4\).*\(N, T, 4\).*astype"),
+    "list of masked arrays": (plain, ([np.ma.masked_array(x) for x in X],), {}, "'x': got MaskedArray of float32"),
+    "list of bools": (plain, ((X > 0).tolist(),), {}, "'x': got a bool, expected float32"),
+    "list of texts": (plain, ([[["a"] * 4]],), {}, "'x': got a str, expected float32"),
+    "list of None": (plain, ([[[None] * 4]],), {}, "'x': got a NoneType, expected float32"),
+    "list of complex": (plain, ([[[1j] * 4]],), {}, "'x': got a complex"),
+    "list of large numbers": (plain, ([[[1, 2, 1e39, 3]]],), {}, r"'x': 1e\+39 at \[0, 0, 2\] does not fit into"),
+    "list of huge numbers": (plain, ([[[1, 2, 3, 10**400]]],), {}, "'x': got a list, expected.*too large"),
+    "memoryview of float64": (plain, (memoryview(X.astype(float)),), {}, r"a memoryview of float64 \(2, 6, 4\)"),
+    "set": (plain, ({1.0},), {}, "got a set, expected float32"),
     "None": (plain, (None,), {}, "got a NoneType"),
     "scalar": (plain, (1.0,), {}, "got a float"),
     "text": (plain, ("x",), {}, "got a str"),
     "batch 0": (plain, (zeros(0, 6, 4),), {}, "the batch is 0, expected 1 to"),
-    "float ids": (tokens, (IDS.astype(np.float32),), {}, f"input 'ids': got float32.*{INT32}"),
-    "bool ids": (tokens, (IDS > 3,), {}, f"got bool.*{INT32}"),
-    "object ids": (tokens, (IDS.astype(object),), {}, f"got object.*{INT32}"),
-    "masked ids": (tokens, (np.ma.masked_array(IDS),), {}, f"got MaskedArray of int32.*{INT32}"),
+    "float ids": (tokens, (IDS.astype(np.float32),), {}, f"input 'ids': got float32.*{INTEGERS}"),
+    "bool ids": (tokens, (IDS > 3,), {}, f"got bool.*{INTEGERS}"),
+    "object ids": (tokens, (IDS.astype(object),), {}, f"got object.*{INTEGERS}"),
+    "masked ids": (tokens, (np.ma.masked_array(IDS),), {}, f"got MaskedArray of int32.*{INTEGERS}"),
     "ragged ids": (tokens, ([[1, 2], [3]],), {}, "got a list"),
     "ids of rank 3": (tokens, (IDS[None],), {}, r"got int32 \(1, 2, 3\)"),
     "negative id": (tokens, ([[1, 2, 3], [4, -5, 6]],), {}, r"input 'ids': id -5 at \[1, 1\], expected 0 to 6"),
@@ -140,9 +164,9 @@ CALLS: dict[str, tuple[Callable[[Graph], None], tuple[Any, ...], dict[str, Any],
     "length high": (plain, (X,), {"lengths": [6, 7]}, r"lengths: 7 at \[1\], expected 0 to 6"),
     "length low": (plain, (X,), {"lengths": [-1, 7]}, r"lengths: -1 at \[0\], expected 0 to 6"),
     "length count": (plain, (X,), {"lengths": [1, 2, 3]}, "lengths has 3 entries, expected one per row: 2"),
-    "length rank": (plain, (X,), {"lengths": [[1, 2]]}, r"lengths: got int64 \(1, 2\)"),
-    "length dtype": (plain, (X,), {"lengths": [1.0, 2.0]}, f"lengths: got float64.*{INT32}"),
-    "length bool": (plain, (X,), {"lengths": [True, False]}, "lengths: got bool"),
+    "length rank": (plain, (X,), {"lengths": [[1, 2]]}, r"lengths: got int32 \(1, 2\)"),
+    "length dtype": (plain, (X,), {"lengths": [1.0, 2.0]}, f"lengths: got a list of float64.*{INTEGERS}"),
+    "length bool": (plain, (X,), {"lengths": [True, False]}, "lengths: got a list of bool"),
     "length text": (plain, (X,), {"lengths": "ab"}, "lengths: got"),
     "length ragged": (plain, (X,), {"lengths": [[1], [2, 3]]}, "lengths: got a list"),
     "length scalar": (plain, (X,), {"lengths": 3}, "lengths: got"),
@@ -156,18 +180,20 @@ CALLS: dict[str, tuple[Callable[[Graph], None], tuple[Any, ...], dict[str, Any],
     "lengths on one of two": (two_axes, (X, X), {"lengths": {"b": [1, 9]}}, r"9 at \[1\], expected 0 to 6"),
     "own lengths": (own_lengths, (X, L), {"lengths": L}, "'x' are an input of this model of their own"),
     "own lengths high": (own_lengths, (X, [1, 8]), {}, r"input 'n': 8 at \[1\], expected 0 to 6"),
-    "own lengths float": (own_lengths, (X, [1.0, 2.0]), {}, "input 'n': got float64"),
+    "own lengths float": (own_lengths, (X, [1.0, 2.0]), {}, "input 'n': got a list of float64"),
     "own lengths count": (own_lengths, (X, [1, 2, 3]), {}, "input 'n' has a batch of 3, the inputs before it 2"),
     "batch": (one_axis, (X, X[:1], zeros(2, 4)), {}, "input 'b' has a batch of 1, the inputs before it 2"),
     "vec batch": (one_axis, (X, X, zeros(3, 4)), {}, "input 'v' has a batch of 3"),
     "steps": (one_axis, (X, zeros(2, 5, 4), zeros(2, 4)), {}, "'b' has 5 steps, an input before it.* 6"),
     "one unbatched": (one_axis, (X, X[0], zeros(2, 4)), {}, r"input 'b': got float32 \(6, 4\).*\(N, T, 4\)"),
     "vec features": (one_axis, (X, X, zeros(2, 5)), {}, r"input 'v': got float32 \(2, 5\).*\(N, 4\)"),
-    "out float64": (plain, (X,), {"out": np.zeros((2, 6, 4))}, "out for 'y': got float64.*writeable float32"),
+    "out float64": (plain, (X,), {"out": np.zeros((2, 6, 4))}, "'y': got float64.*expected a writeable C-contiguous"),
     "out shape": (plain, (X,), {"out": zeros(2, 5, 4)}, r"out for 'y': got float32 \(2, 5, 4\).*\(2, 6, 4\)"),
     "out rank": (plain, (X,), {"out": zeros(6, 4)}, r"expected.*\(2, 6, 4\)"),
-    "out read-only": (plain, (X,), {"out": read_only(zeros(2, 6, 4))}, "writeable float32.*this one is read-only"),
+    "out read-only": (plain, (X,), {"out": read_only(zeros(2, 6, 4))}, "read-only, expected a writeable"),
     "out strided": (plain, (X,), {"out": zeros(2, 12, 4)[:, ::2]}, "not C-contiguous"),
+    "out unaligned": (plain, (X,), {"out": unaligned(zeros(2, 6, 4))}, "not aligned"),
+    "out swapped": (plain, (X,), {"out": swapped(zeros(2, 6, 4))}, "got >f4"),
     "out list": (plain, (X,), {"out": X.tolist()}, "out"),
     "out text": (plain, (X,), {"out": "y"}, "out for 'y': got a str"),
     "out too many": (plain, (X,), {"out": [zeros(2, 6, 4)] * 2}, "out holds 2 arrays, this model has 1 outputs"),
@@ -243,21 +269,37 @@ def test_inputs_named_like_arguments() -> None:
 
     model, start = build(make), RNG.uniform(-1, 1, (2, 4)).astype(np.float32)
     np.testing.assert_equal(model(X, state=start, lengths=[3, 6]), model(X, start, [3, 6]))
-    with pytest.raises(TypeError, match="input 'state' is given twice"):
-        model(X, start, L, state=start)
+    with pytest.raises(TypeError, match="input 'x' is given twice"):
+        model(X, state=start, lengths=L, x=X)
     with pytest.raises(TypeError, match="input 'state' is missing"):
         model(X, lengths=L)
+
+
+@pytest.mark.parametrize("name", ["lengths", "state", "return_state", "out", "threads", "self", "x", "named"])
+def test_inputs_of_any_name(name: str) -> None:
+    """An input takes the keyword of its name; the argument of that name is there when all inputs come in order."""
+
+    def make(g: Graph) -> None:
+        y, h, _ = lstm(g, g.input("sequence", "seq", 4))
+        g.output(y, "y")
+        g.output(g.binary("add", h, g.input(name, "vec", 4)), "z")
+
+    model, v = build(make), RNG.uniform(-1, 1, (2, 4)).astype(np.float32)
+    want, state = model(X, v, return_state=True)
+    np.testing.assert_equal(model(X, **{name: v}), want)
+    np.testing.assert_equal(model(**{name: v, "sequence": X}), want)
+    with pytest.raises(TypeError, match=f"1 inputs given, this model takes 2: sequence, {name}"):
+        model(X)
+    options = {"lengths": [6, 6], "state": (zeros(1, 2, 4),) * 2, "out": (None, None), "threads": 1}
+    np.testing.assert_equal(model(X, v, **options, return_state=True), (want, state))
+    others = {n: o for n, o in options.items() if n != name}
+    np.testing.assert_equal(model(X, **{**others, name: v}), want)
 
 
 FORMS: dict[str, Callable[[np.ndarray], Any]] = {
     "int64": lambda a: a.astype(np.int64),
     "uint8": lambda a: a.astype(np.uint8),
-    "swapped": swapped,
-    "unaligned": unaligned,
-    "Fortran": np.asfortranarray,
-    "strided": lambda a: np.repeat(a, 2, 1)[:, ::2],
-    "list": lambda a: a.tolist(),
-    "list of rows": list,
+    **LAYOUTS,
 }
 
 
@@ -265,6 +307,111 @@ FORMS: dict[str, Callable[[np.ndarray], Any]] = {
 def test_ids_of_any_integer_form(convert: Callable[[np.ndarray], Any]) -> None:
     model = build(tokens)
     np.testing.assert_equal(model(convert(IDS)), model(IDS))
+    group = model.streams(2)
+    keys = [group.join() for _ in range(2)]
+    np.testing.assert_equal(group.feed(convert(IDS)), model(IDS))
+    for key in keys:
+        group.reset(key)
+    np.testing.assert_equal(group.step(convert(IDS[:, 0])), [y[:, 0] for y in model(IDS)])
+
+
+class ArrayLike:
+    """What NumPy takes for an array, and nothing else."""
+
+    def __init__(self, a: np.ndarray) -> None:
+        self.a = a
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        return self.a
+
+
+FLOAT_FORMS: dict[str, Callable[[np.ndarray], Any]] = {
+    "read-only": read_only,
+    "memoryview": memoryview,
+    "array-like": ArrayLike,
+    "list of array-likes": lambda a: [ArrayLike(np.asarray(b)) for b in a],
+    "list of NumPy's numbers": lambda a: np.array([*map(np.float64, a.ravel())], object).reshape(a.shape).tolist(),
+    **LAYOUTS,
+}
+
+
+@pytest.mark.parametrize("convert", FLOAT_FORMS.values(), ids=FLOAT_FORMS)
+def test_floats_of_any_form(convert: Callable[[np.ndarray], Any]) -> None:
+    """How numbers lie in memory does not matter: in calls, streams and groups, and in states."""
+    model = build(plain)
+    want, (h, c) = model(X, return_state=True)
+    before = X.copy()
+    np.testing.assert_equal(model(convert(X)), want)
+    np.testing.assert_equal(model(convert(X[0])), want[0])
+    np.testing.assert_equal(model(x=convert(X), state=(convert(h), convert(c))), model(X, state=(h, c)))
+    stream, group = model.stream(2), model.streams(2)
+    keys = [group.join() for _ in range(2)]
+    np.testing.assert_equal([stream.step(convert(X[:, t])) for t in range(6)], want.swapaxes(0, 1))
+    np.testing.assert_equal([group.step(convert(X[:, t])) for t in range(6)], want.swapaxes(0, 1))
+    one = model.stream()
+    np.testing.assert_equal(one.step(convert(X[0, 0])), want[0, 0])
+    one.reset()
+    np.testing.assert_equal(one.feed(convert(X[0])), want[0])
+    stream.state = (convert(h[:, ::-1]), convert(c[:, ::-1]))
+    np.testing.assert_equal(stream.state, (h[:, ::-1], c[:, ::-1]))
+    group.set_state(keys[0], (convert(h[:, :1]), convert(c[:, :1])))
+    np.testing.assert_equal(group.state(keys[0]), (h[:, :1], c[:, :1]))
+    np.testing.assert_equal(X, before)
+
+
+def test_lists_of_whole_numbers() -> None:
+    model, rows = build(plain), [[[1, -2, 3, 0], [4.5, 5, 6, 7]]]
+    np.testing.assert_equal(model(rows), model(np.array(rows, np.float32)))
+    ids = build(tokens)
+    assert [y.shape for y in ids([[], []])] == [(2, 0, 4), (2, 0, 2)]
+    assert np.isinf(build(one_axis)(X, X, [[np.inf] * 4] * 2)[1]).all()
+
+
+def test_tensors() -> None:
+    torch = pytest.importorskip("torch")
+    model, ids, x = build(plain), build(tokens), torch.from_numpy(X)
+    want, state = model(X, return_state=True)
+    for tensor in (x, x.transpose(0, 1).contiguous().transpose(0, 1), x.clone().requires_grad_(), [*x]):
+        np.testing.assert_equal(model(tensor), want)
+    given = tuple(torch.from_numpy(a) for a in state)
+    np.testing.assert_equal(model(x, state=given), model(X, state=state))
+    np.testing.assert_equal(model(x, lengths=torch.tensor([3, 6])), model(X, lengths=[3, 6]))
+    np.testing.assert_equal(ids(torch.from_numpy(IDS).long()), ids(IDS))
+    assert model.stream().step(x[0, 0]).shape == (4,)
+    for wrong, message in (
+        (x.double(), r"'x': got Tensor of torch.float64 \(2, 6, 4\), expected float32 .*; convert it with x.float"),
+        (x.bfloat16(), r"got Tensor of torch.bfloat16 \(2, 6, 4\), .*BFloat16; convert it with x.float\(\)"),
+        (x.int(), r"torch\.int32.*x\.float"),
+        (x > 0, r"torch\.bool.*x\.float"),
+        (x.to_sparse(), r"Tensor of torch\.float32.*to_dense"),
+        (x.to("meta"), r"Tensor of torch\.float32.*meta"),
+        ([*x.double()], r"torch\.float64"),
+    ):
+        with pytest.raises(InputError, match=message):
+            model(wrong)
+    with pytest.raises(InputError, match=r"out for 'y': got Tensor of torch\.float32"):
+        model(x, out=torch.zeros(2, 6, 4))
+
+
+def test_array_likes_that_fail() -> None:
+    class Broken:
+        def __init__(self, e: Exception) -> None:
+            self.e = e
+
+        def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+            raise self.e
+
+    model = build(plain)
+    with pytest.raises(InputError, match=r"input 'x': got a Broken, expected float32 \(N, T, 4\): on the moon"):
+        model(Broken(RuntimeError("on the moon")))
+    with pytest.raises(MemoryError):
+        model(Broken(MemoryError()))
+    endless: list[Any] = []
+    endless.append(endless)
+    with pytest.raises(InputError, match="lists in lists"):
+        model(endless)
+    with pytest.raises(InputError, match="input 'ids'"):
+        build(tokens)(endless)
 
 
 def test_memory_maps_are_arrays(tmp_path: Path) -> None:
@@ -296,7 +443,7 @@ def test_unbatched_forms() -> None:
 
 
 def test_out_must_not_share_memory() -> None:
-    model, pair, ids = build(plain), build(one_axis), build(tokens)
+    model, pair = build(plain), build(one_axis)
     x = X.copy()
     for out in (x, x.view()):
         with pytest.raises(InputError, match="out shares memory with an input"):
@@ -313,16 +460,20 @@ def test_out_must_not_share_memory() -> None:
         pair(X, X, zeros(2, 4), out=(joined[:48].reshape(2, 6, 4), joined[40:48].reshape(2, 4)))
     good = pair(X, X, zeros(2, 4), out=(joined[:48].reshape(2, 6, 4), joined[48:56].reshape(2, 4)))
     np.testing.assert_equal(good, pair(X, X, zeros(2, 4)))
+
+
+def test_what_is_copied_may_share_memory() -> None:
+    model, ids = build(plain), build(tokens)
     out = np.full((2, 3, 4), 1e-45, np.float32)  # as integers: 1
-    with pytest.raises(InputError, match="shares memory"):
-        ids(out.reshape(-1).view(np.int32)[:6].reshape(2, 3), out=(out, zeros(2, 3, 2)))
-
-
-def test_lengths_that_share_memory_with_out() -> None:
-    out = zeros(2, 6, 4)
-    lengths = out.reshape(-1).view(np.int32)[:2]
-    with pytest.raises(InputError, match="shares memory"):
-        build(plain)(X, lengths=lengths, out=out)
+    shared = out.reshape(-1).view(np.int32)
+    np.testing.assert_equal(ids(shared[:6].reshape(2, 3), out=(out, None)), ids([[1] * 3] * 2))
+    out = np.full((2, 6, 4), 1e-45, np.float32)
+    shared = out.reshape(-1).view(np.int32)
+    np.testing.assert_equal(model(X, lengths=shared[:2], out=out), model(X, lengths=[1, 1]))
+    x = X.copy()
+    np.testing.assert_equal(model(x[:, ::-1], out=x), model(X[:, ::-1].copy()))
+    stream, out = ids.stream(4), np.full((4, 4), 1e-45, np.float32)
+    np.testing.assert_equal(stream.step(out.view(np.int32)[0], out=(out, None)), ids.stream(4).step([1] * 4))
 
 
 def test_streams_and_shared_memory() -> None:
@@ -337,18 +488,59 @@ def test_streams_and_shared_memory() -> None:
     assert joined[1].any()
 
 
-def test_a_writable_buffer_is_copied() -> None:
+def shown(blob: bytearray) -> dict[str, Any]:
+    """Buffers that show what is in ``blob``: what is read-only may still change."""
+    view = np.frombuffer(blob, np.uint8)
+    locked = view.view()
+    locked.flags.writeable = False
+    return {
+        "bytearray": blob,
+        "array": view,
+        "floats": view.view(np.float32),
+        "memoryview": memoryview(blob),
+        "read-only memoryview": memoryview(blob).toreadonly(),
+        "read-only array": locked,
+    }
+
+
+@pytest.mark.parametrize("form", shown(bytearray(4)))
+def test_a_buffer_is_copied(form: str) -> None:
     """A model must not change once it has been checked."""
     g = Graph()
     plain(g)
-    blob = bytearray(dumps(g) + b"")
-    for buffer in (blob, np.frombuffer(blob, np.uint8), memoryview(blob), np.frombuffer(blob, np.float32)):
-        model = Model(buffer)
-        before = model(X)
-        saved = bytes(blob)
-        blob[:] = bytes(len(blob))
-        np.testing.assert_array_equal(model(X), before)
-        blob[:] = saved
+    content = dumps(g)
+    space = bytearray(len(content) + 64)
+    start = -np.frombuffer(space, np.uint8).ctypes.data % 64  # as the core needs it, so there is no other reason
+    aligned = memoryview(space)[start : start + len(content)]
+    aligned[:] = content
+    buffer = shown(aligned)[form]  # type: ignore[arg-type]
+    model, copied = Model(buffer), copy.deepcopy(Model(buffer))
+    before, info = model(X), model.info
+    aligned[:] = bytes(len(content))
+    np.testing.assert_array_equal(model(X), before)
+    np.testing.assert_array_equal(copied(X), before)
+    assert model.info == info
+    assert pickle.loads(pickle.dumps(model)).info == info
+
+
+def test_what_a_model_says_of_itself_cannot_be_changed() -> None:
+    model = build(one_axis)
+    assert isinstance(model.inputs, tuple)
+    assert isinstance(model.outputs, tuple)
+    port = model.inputs[0]
+    for name, value in (("name", "z"), ("kind", "ids"), ("shape", ()), ("dtype", "int32"), ("size", 9), ("axis", 7)):
+        with pytest.raises(AttributeError):
+            setattr(port, name, value)
+        with pytest.raises(AttributeError):
+            object.__setattr__(port, name, value)
+    for name in ("inputs", "outputs", "threads"):
+        with pytest.raises(AttributeError):
+            setattr(model, name, None)
+    for again in (copy.copy(port), copy.deepcopy(port), pickle.loads(pickle.dumps(port))):
+        assert (repr(again), again.axis, again.kind) == (repr(port), 0, "seq")
+    with pytest.raises(TypeError):
+        type("Mine", (lstm_rt.Port,), {})
+    assert model(X, X, zeros(2, 4), lengths={"b": [3, 6]})[0].shape == (2, 6, 4)
 
 
 # -- streams -----------------------------------------------------------------------------------------
@@ -382,8 +574,8 @@ def test_stream_threads() -> None:
         (2, "step", zeros(4), None, r"got float32 \(4,\).*\(2, 4\)"),
         (2, "step", zeros(2, 5), None, r"\(2, 5\).*\(2, 4\)"),
         (2, "step", np.zeros((2, 4)), None, "got float64.*astype"),
-        (2, "step", zeros(4, 2).T, None, "not C-contiguous"),
         (2, "step", [[1.0], [2.0, 3.0]], None, "got a list"),
+        (2, "step", [1.0] * 4, None, r"got float32 \(4,\).*\(2, 4\)"),
         (1, "step", zeros(3), None, r"got float32 \(3,\).*\(4,\)"),
         (1, "step", None, None, "got a NoneType"),
         (2, "step", zeros(2, 4), zeros(2, 3), r"out for 'y': got float32 \(2, 3\).*\(2, 4\)"),
@@ -477,6 +669,12 @@ def test_nan_in_weights_is_reported() -> None:
     assert build(plain).info["not_finite"] == 0
 
 
+@pytest.mark.parametrize(("name", "wrong"), [("batch", w) for w in (0, -1, 1.0, "2", None, 1 << 40)] + [("steps", -1)])
+def test_session_nbytes(name: str, wrong: Any) -> None:
+    with pytest.raises(InputError, match=f"{name} is .*, expected an integer from"):
+        build(plain).session_nbytes(**{name: wrong})
+
+
 # -- kernels, loading and saving ---------------------------------------------------------------------
 
 
@@ -525,12 +723,110 @@ def test_load(tmp_path: Path) -> None:
         lstm_rt.load(path, verify=True)
 
 
+@pytest.mark.parametrize("copied", [False, True])
+def test_load_takes_file_names(tmp_path: Path, copied: bool) -> None:
+    build(plain).save(tmp_path / "m.lrt")
+    blob = (tmp_path / "m.lrt").read_bytes()
+    with open(tmp_path / "m.lrt", "rb") as file:
+        for wrong in (blob, bytearray(blob), memoryview(blob), io.BytesIO(blob), file, 3, None, np.zeros(3), plain):
+            with pytest.raises(TypeError, match=r"load takes a file name, got .*; for the bytes .* lstm_rt\.Model"):
+                lstm_rt.load(wrong, copy=copied)
+    assert lstm_rt.load(os.fsencode(tmp_path / "m.lrt"), copy=copied)(X).shape == (2, 6, 4)
+
+
+@pytest.mark.parametrize("copied", [False, True])
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
+def test_load_takes_regular_files(tmp_path: Path, copied: bool) -> None:
+    """Not what may never end, or never begin."""
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "link").symlink_to(tmp_path / "fifo")
+    for path in (tmp_path / "fifo", tmp_path / "link", Path("/dev/zero"), Path("/dev/null")):
+        with pytest.raises(OSError, match=rf"not a regular file.*{path.name}"):
+            lstm_rt.load(path, copy=copied)
+
+
+def test_load_looks_at_the_beginning_first(tmp_path: Path) -> None:
+    """However large a file is that is something else."""
+    path = tmp_path / "large"
+    for head, message in ((b"nothing like it", "magic number"), (b"\x89LRT\r\n\x1a\n\x09\0\0\0", "format version 9")):
+        path.write_bytes(head)
+        os.truncate(path, 1 << 36)
+        for copied in (False, True):
+            with pytest.raises(FormatError, match=rf"large: .*\(68719476736 bytes\): .*{message}"):
+                lstm_rt.load(path, verify=True, copy=copied)
+
+
+def test_load_copy(tmp_path: Path) -> None:
+    """What has been read into memory stays, whatever becomes of the file."""
+    path, model = tmp_path / "m.lrt", build(plain)
+    model.save(path)
+    loaded = lstm_rt.load(path, copy=True)
+    with path.open("r+b") as f:
+        f.write(bytes(path.stat().st_size))
+    np.testing.assert_array_equal(loaded(X), model(X))
+    os.truncate(path, 0)
+    np.testing.assert_array_equal(loaded(X), model(X))
+    assert loaded.info == model.info
+    for content in (b"", b"hello\n", b"x" * 5000):
+        path.write_bytes(content)
+        with pytest.raises(FormatError, match=r"m\.lrt: "):
+            lstm_rt.load(path, copy=True)
+
+
+@pytest.mark.parametrize("copied", [False, True])
+def test_saving_over_the_own_file(tmp_path: Path, copied: bool) -> None:
+    """Files are replaced, never written in place, so that those who have them mapped keep what they have."""
+    path = tmp_path / "m.lrt"
+    build(plain).save(path)
+    model, blob = lstm_rt.load(path, copy=copied), path.read_bytes()
+    before = model(X)
+    model.save(path)
+    assert path.read_bytes() == blob
+    build(two_layers).save(path)
+    g = Graph()
+    mixed(g)
+    g.save(path)
+    np.testing.assert_array_equal(model(X), before)
+    model.save(path)
+    assert path.read_bytes() == blob
+
+
+def test_model_of_a_graph() -> None:
+    g = Graph()
+    plain(g)
+    model = Model(g, threads=2, kernels="portable")
+    np.testing.assert_array_equal(model(X), Model(dumps(g), kernels="portable")(X))
+    assert (model.threads, model.kernels) == (2, "portable")
+    with pytest.raises(GraphError, match="no input"):
+        Model(Graph())
+
+
 def test_model_of_something_else() -> None:
-    for wrong in (3, None, "text", X[:, :, 0]):
-        with pytest.raises((TypeError, BufferError, ValueError)):
+    for wrong in (3, None, "m.lrt", Path("m.lrt"), X[:, :, 0], Graph, [1, 2]):
+        with pytest.raises(TypeError, match=r"Model takes the bytes of an \.lrt file or a Graph, got"):
+            Model(wrong)
+    for wrong in ("m.lrt", Path("m.lrt")):
+        with pytest.raises(TypeError, match=r"lstm_rt\.load takes a file name"):
             Model(wrong)
     with pytest.raises(FormatError):
         Model(b"")
+
+
+@pytest.mark.parametrize("name", ["m.lrt", "m.pt", "m.safetensors", "m.json", "m.keras", "m.h5", "m"])
+def test_missing_files(tmp_path: Path, name: str) -> None:
+    """The same class everywhere, which is the one of open()."""
+    from lstm_rt_tools import from_keras, from_torch
+
+    readers = (lstm_rt.load, load_graph, check, from_torch, from_keras, lambda p: lstm_rt.load(p, copy=True))
+    (tmp_path / "folder").mkdir()
+    for read in readers:
+        for path in (tmp_path / name, str(tmp_path / "nowhere" / name)):
+            with pytest.raises(FileNotFoundError, match=name):
+                read(path)
+        with pytest.raises((IsADirectoryError, PermissionError, lstm_rt.ConvertError), match="folder"):
+            read(tmp_path / "folder")
+    with pytest.raises(FileNotFoundError, match=r"a\.toml"):
+        from_torch({"w": X}, arch=tmp_path / "a.toml")
 
 
 def test_save_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

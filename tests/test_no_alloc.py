@@ -26,10 +26,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from graphs import recurrent_graph
+from graphs import cell_weights, recurrent_graph, weights
 
 import lstm_rt
 from lstm_rt import format as lrt_format
+from lstm_rt.graph import Graph
 
 STEPS = 1000
 
@@ -144,7 +145,27 @@ def group_steps(model: lstm_rt.Model) -> Callable[..., None]:
     return run
 
 
-@pytest.fixture(params=[stream_steps, group_steps])
+def id_steps(_: lstm_rt.Model) -> Callable[..., None]:
+    """Ids are copied before they are checked: to memory that is there."""
+    rng, g = np.random.default_rng(0), Graph()
+    ids = g.input("ids", "ids")
+    x = g.embedding(ids, weights(rng, 9, 4))
+    g.output(g.recurrent("gru", x, cell_weights(rng, "gru", 4, 20), hidden_size=20)[0], "y")
+    model = lstm_rt.Model(g, threads=1)
+    step, group = model.stream().step, model.streams(300)
+    keys = [group.join() for _ in range(300)]
+    one, out = np.ones(1, np.int32), np.empty((1, 20), np.float32)
+    many, many_out = np.ones(300, np.int32), np.empty((300, 20), np.float32)
+
+    def run(n: int = STEPS // 2) -> None:
+        for _ in itertools.repeat(None, n):
+            step(one, out=out)
+            group.step(many, keys=keys, out=many_out)
+
+    return run
+
+
+@pytest.fixture(params=[stream_steps, group_steps, id_steps])
 def run_steps(request: pytest.FixtureRequest, model_file: Path) -> Callable[..., None]:
     """Takes 1000 steps, or as many as it is told to."""
     run: Callable[..., None] = request.param(lstm_rt.load(model_file, threads=1))

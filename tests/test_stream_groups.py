@@ -149,9 +149,27 @@ class Twins:
         keys = self.rng.permutation(list(self.alone))[: self.rng.integers(len(self.alone) + 1)]
         self.step(keys.tolist())
 
+    def feed(self, keys: list[int] | None = None) -> None:
+        rows, steps = list(self.alone) if keys is None else keys, int(self.rng.integers(0, 40))
+        chunks = [arguments(self.model, self.rng, len(rows)) for _ in range(steps)]
+        x = [
+            a[0] if p.kind == "vec" else np.stack(a, 1)
+            for p, *a in zip(self.model.inputs, *chunks or [arguments(self.model, self.rng, len(rows))], strict=True)
+        ]
+        x = [a if steps or p.kind == "vec" else a[:, :0] for p, a in zip(self.model.inputs, x, strict=True)]
+        got = as_tuple(self.group.feed(*x, keys=keys))
+        for i, key in enumerate(rows):
+            want = as_tuple(self.alone[key].feed(*[np.ascontiguousarray(a[i : i + 1]) for a in x]))
+            for a, b in zip(got, want, strict=True):
+                assert a[i : i + 1].tobytes() == b.tobytes()
+
+    def feed_some(self) -> None:
+        keys = self.rng.permutation(list(self.alone))[: self.rng.integers(len(self.alone) + 1)]
+        self.feed(keys.tolist())
+
     def run(self, schedule: list[str]) -> None:
         for action in schedule:
-            if self.alone or action in ("join", "step"):
+            if self.alone or action in ("join", "step", "feed"):
                 getattr(self, action)()
             assert self.group.keys == list(self.alone)
             assert len(self.group) == len(self.alone)
@@ -159,7 +177,12 @@ class Twins:
             same_state(self.group.state(key), stream.state)
 
 
-ACTIONS = ["join", "join", "step", "step_some", "step_some", "leave", "save", "restore", "reset"]
+COPIES: dict[str, Callable[[Any], Any]] = {
+    "copy": copy.copy,
+    "deepcopy": copy.deepcopy,
+    "pickle": lambda group: pickle.loads(pickle.dumps(group)),
+}
+ACTIONS = ["join", "join", "step", "step_some", "step_some", "feed_some", "feed", "leave", "save", "restore", "reset"]
 
 
 @pytest.mark.parametrize("kernels", lstm_rt.kernels())
@@ -285,9 +308,10 @@ def read_only(x: np.ndarray) -> np.ndarray:
         (zeros(4), None, r"got float32 \(4,\).*\(2, 4\)"),
         (zeros(2, 5), None, r"\(2, 5\).*\(2, 4\)"),
         (np.zeros((2, 4)), None, "got float64.*astype"),
-        (zeros(4, 2).T, None, "not C-contiguous"),
-        ([[0.0] * 4] * 2, None, "got a list"),
-        (zeros(2, 4), (zeros(2, 4), None), r"out for 'y': got float32 \(2, 4\).*writeable float32 \(2, 3\)"),
+        ([[0.0] * 3] * 2, None, r"got float32 \(2, 3\).*\(2, 4\)"),
+        ([["a"] * 4] * 2, None, "got a str"),
+        (zeros(2, 4), (zeros(2, 4), None), r"out for 'y': got float32 \(2, 4\).*writeable C-contiguous.*\(2, 3\)"),
+        (zeros(2, 4), (zeros(3, 2).T, None), "not C-contiguous"),
         (zeros(2, 4), (None, zeros(21)), r"out for 'h': got float32 \(21,\).*\(2, 21\)"),
         (zeros(2, 4), (read_only(zeros(2, 3)), None), "read-only"),
         (zeros(2, 4), zeros(2, 3), "out holds 1 arrays, this model has 2 outputs"),
@@ -304,11 +328,55 @@ def test_wrong_arrays(x: Any, out: Any, message: str) -> None:
     same_state(tuple(group.state(k) for k in group.keys), tuple(states))
 
 
+@pytest.mark.parametrize(
+    ("x", "options", "message"),
+    [
+        (zeros(3, 5, 4), {}, "2 streams take these steps, the input has 3 rows"),
+        (zeros(2, 5, 4), {"keys": [1]}, "1 streams take these steps, the input has 2 rows"),
+        (zeros(0, 5, 4), {}, "2 streams take these steps, the input has 0 rows"),
+        (zeros(2, 4), {}, r"input 'x': got float32 \(2, 4\), expected float32 \(N, T, 4\)"),
+        (zeros(2, 5, 3), {}, r"\(2, 5, 3\), expected float32 \(N, T, 4\)"),
+        (np.zeros((2, 5, 4)), {}, "got float64.*astype"),
+        (zeros(2, 5, 4), {"keys": [0, 1]}, "stream 0 has left this group"),
+        (zeros(2, 5, 4), {"keys": [1, 1]}, "stream 1 is given twice"),
+        (zeros(2, 5, 4), {"out": (zeros(2, 5, 4), None)}, r"out for 'y': got float32 \(2, 5, 4\).*\(2, 5, 3\)"),
+        (zeros(0, 5, 4), {"keys": [], "out": (zeros(2, 5, 3), None)}, r"out for 'y'.*\(0, 5, 3\)"),
+    ],
+)
+def test_wrong_feeds(x: Any, options: dict[str, Any], message: str) -> None:
+    group = group_of(3)
+    group.leave(0)
+    group.step(zeros(2, 4) + 1)
+    states = [group.state(k) for k in group.keys]
+    with pytest.raises(InputError, match=message):
+        group.feed(x, **options)
+    same_state(tuple(group.state(k) for k in group.keys), tuple(states))
+
+
+def test_feed() -> None:
+    group, x = group_of(2), np.random.default_rng(0).uniform(-1, 1, (2, 7, 4)).astype(np.float32)
+    want = Model(BLOBS["lstm"]).stream(2).feed(x)
+    out = (zeros(2, 7, 3), zeros(2, 21))
+    got = group.feed(x[::-1], keys=[1, 0], out=out)
+    assert all(a is b for a, b in zip(got, out, strict=True))
+    np.testing.assert_equal(got, tuple(a[::-1] for a in want))
+    with pytest.raises(InputError, match=r"input 'ids': id 11 at \[1, 2\], expected 0 to 10"):
+        group_of(2, "ids").feed([[1, 2, 3], [4, 5, 11]], zeros(2, 3, 4), zeros(2, 18))
+
+    class Tagged(Model):
+        def __call__(self, *_: Any, **__: Any) -> Any:
+            raise AssertionError("a group runs the model itself")
+
+    other = Tagged(BLOBS["lstm"]).streams(2)
+    key = other.join()
+    np.testing.assert_equal(other.feed(x[:1], keys=[key]), tuple(a[:1] for a in want))
+
+
 def test_one_stream_keeps_its_axis() -> None:
     """Rows are streams, also when there is one."""
     group = group_of(1)
     assert group.step(zeros(1, 4))[0].shape == (1, 3)
-    with pytest.raises(InputError, match=r"got float32 \(4,\), expected .* float32 \(1, 4\)"):
+    with pytest.raises(InputError, match=r"got float32 \(4,\), expected float32 \(1, 4\)"):
         group.step(zeros(4))
 
 
@@ -419,6 +487,8 @@ def test_one_group_in_two_threads_is_an_error() -> None:
         "set_state": lambda: group.set_state(0, None),
         "leave": lambda: group.leave(99),
         "join": lambda: group.join(state=()),
+        "feed": lambda: group.feed(zeros(0, 1, 4), keys=[]),
+        "copy": lambda: copy.copy(group),
     }
 
     def work() -> None:
@@ -443,10 +513,29 @@ def test_one_group_in_two_threads_is_an_error() -> None:
     assert group.step(x)[0].shape == (64, 400)
 
 
-@pytest.mark.parametrize("how", [copy.copy, copy.deepcopy, pickle.dumps])
-def test_groups_are_not_copied(how: Callable[[Any], Any]) -> None:
-    with pytest.raises(TypeError):
-        how(group_of(1))
+@pytest.mark.parametrize("how", COPIES.values(), ids=COPIES)
+@pytest.mark.parametrize("name", GRAPHS)
+def test_copies(name: str, how: Callable[[Any], Any]) -> None:
+    """A copy has the same keys and states; from there on the two are strangers."""
+    rng = np.random.default_rng(5)
+    twins = Twins(Model(BLOBS[name], threads=1), rng, threads=2)
+    empty = how(twins.group)
+    assert (empty.keys, empty.capacity, empty.join()) == ([], CAPACITY, 0)
+    twins.run(["join", "join", "step", "join", "leave", "step_some", "join", "step", "step_some"])
+    group, other = twins.group, how(twins.group)
+    assert other is not group
+    assert (other.keys, other.capacity) == (group.keys, group.capacity)
+    before = [group.state(k) for k in group.keys]
+    for key, state in zip(group.keys, before, strict=True):
+        same_state(other.state(key), state)
+    some = other.keys[::-2]
+    x = arguments(twins.model, rng, len(some))
+    got = as_tuple(other.step(*x, keys=some))
+    other.leave(some[0])
+    assert other.join() == group.join()
+    same_state(tuple(group.state(k) for k in group.keys[:-1]), tuple(before))
+    for a, b in zip(got, as_tuple(group.step(*x, keys=some)), strict=True):
+        assert a.tobytes() == b.tobytes()
 
 
 def test_a_group_outlives_its_model() -> None:

@@ -201,25 +201,25 @@ typedef struct {
     lrt_session *s;
     uint32_t lane, lanes;
     pthread_barrier_t *barrier;
+    int result;
 } lane_args;
 
 static void wait_for_all(void *context) { pthread_barrier_wait((pthread_barrier_t *)context); }
 
 static void *run_lane(void *context)
 {
-    const lane_args *l = (const lane_args *)context;
-    lrt_run(l->s, l->lane, l->lanes, wait_for_all, l->barrier);
+    lane_args *l = (lane_args *)context;
+    l->result = lrt_run(l->s, l->lane, l->lanes, wait_for_all, l->barrier);
     return NULL;
 }
 
-void session_run_lanes(test_session *t, const test_case *c, uint32_t lanes)
+int session_call_lanes(test_session *t, const lrt_call_args *call, uint32_t lanes)
 {
     pthread_t threads[8];
     lane_args args[8];
     pthread_barrier_t barrier;
-    call_pointers p;
-    if (!CHECK(lanes <= 8 && lrt_prepare(t->s, case_call(c, &p, 0)) == LRT_OK))
-        return;
+    if (!CHECK(lanes <= 8 && lrt_prepare(t->s, call) == LRT_OK))
+        return LRT_E_ARGUMENT;
     pthread_barrier_init(&barrier, NULL, lanes);
     for (uint32_t i = 0; i < lanes; i++) {
         args[i].s = t->s;
@@ -230,8 +230,17 @@ void session_run_lanes(test_session *t, const test_case *c, uint32_t lanes)
             abort();
     }
     run_lane(&args[0]);
-    for (uint32_t i = 1; i < lanes; i++)
+    for (uint32_t i = 1; i < lanes; i++) {
         pthread_join(threads[i], NULL);
+        CHECK(args[i].result == args[0].result);
+    }
     pthread_barrier_destroy(&barrier);
+    return args[0].result;
+}
+
+void session_run_lanes(test_session *t, const test_case *c, uint32_t lanes)
+{
+    call_pointers p;
+    CHECK(session_call_lanes(t, case_call(c, &p, 0), lanes) == LRT_OK);
     check_walls(t, c);
 }

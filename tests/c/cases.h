@@ -45,7 +45,9 @@ void session_new(test_session *t, const lrt_model *m, const lrt_kernels *k, uint
 void session_free(test_session *t);
 /* lrt_call from zero state, checked to succeed. */
 void session_run(test_session *t, const test_case *c);
-/* The same with several threads and a barrier of pthreads. */
+/* A call with several threads and a barrier of pthreads; what all of them return. */
+int session_call_lanes(test_session *t, const lrt_call_args *call, uint32_t lanes);
+/* session_run on several threads. */
 void session_run_lanes(test_session *t, const test_case *c, uint32_t lanes);
 
 #endif

@@ -111,8 +111,6 @@ def _read_toml(path: str | os.PathLike[str]) -> tuple[str, dict[str, Any]]:
     try:
         with open(path, "rb") as f:
             return what, tomllib.load(f)
-    except OSError as e:
-        raise ConvertError(f"{what}: cannot be read ({e.strerror or e})") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as e:
         raise ConvertError(f"{what}: not valid TOML ({e})") from None
 

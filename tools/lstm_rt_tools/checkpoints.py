@@ -83,14 +83,12 @@ def read_checkpoint(path: str | os.PathLike[str], key: str | None = None) -> Che
             the usual places.
 
     Raises:
-        ConvertError: unreadable, an unknown format, damaged, or no weights in it.
+        OSError: the file cannot be read; FileNotFoundError: there is none.
+        ConvertError: an unknown format, damaged, or no weights in it.
     """
     what = os.path.basename(os.fspath(path))
-    try:
-        with open(path, "rb") as f:
-            data = f.read()
-    except OSError as e:
-        raise ConvertError(f"{what}: cannot be read ({e.strerror or e})") from None
+    with open(path, "rb") as f:
+        data = f.read()
     checkpoint = _parse(data, what, key)
     if key and not looks_like_torch(data[:8]):
         raise ConvertError(

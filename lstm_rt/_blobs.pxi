@@ -1,0 +1,83 @@
+# Where the bytes of a model come from, and how they are kept from changing under it.
+# Included by _core.pyx.
+
+
+@cython.internal
+@cython.final
+cdef class _Blob:
+    """Bytes that nobody else writes to: memory of their own, or a mapped file."""
+
+    cdef void *data
+    cdef size_t size
+    cdef bint mapped
+
+    def __dealloc__(self):
+        if self.mapped:
+            lrt_unmap(self.data, self.size)
+        else:
+            lrt_aligned_free(self.data)
+
+
+cdef _Blob _new_blob(size_t size):
+    cdef _Blob blob = _Blob.__new__(_Blob)
+    blob.data = lrt_aligned_alloc(size if size > 0 else 1)
+    if blob.data == NULL:
+        raise MemoryError(f"{size} bytes for a model could not be allocated")
+    blob.size = size
+    return blob
+
+
+cdef _Blob _blob_of(source):
+    """A copy of any buffer: that one is read-only does not say that what it shows never changes."""
+    cdef Py_buffer view
+    cdef _Blob blob
+    if isinstance(source, _Blob):
+        return source
+    try:
+        PyObject_GetBuffer(source, &view, PyBUF_SIMPLE)
+    except (TypeError, ValueError, BufferError) as e:
+        is_path = isinstance(source, str) or hasattr(source, "__fspath__")
+        raise TypeError(f"Model takes the bytes of an .lrt file or a Graph, got {_array_text(source)}: "
+                        f"{'lstm_rt.load takes a file name' if is_path else e}") from None
+    try:
+        blob = _new_blob(view.len)
+        memcpy(blob.data, view.buf, view.len)
+    finally:
+        PyBuffer_Release(&view)
+    return blob
+
+
+cdef _Blob _map_file(f, size_t size, path):
+    cdef _Blob blob = _Blob.__new__(_Blob)
+    blob.data = lrt_map(f.fileno(), size)
+    if blob.data == NULL:
+        raise OSError(errno, f"{os.strerror(errno)}; the file cannot be mapped, load it with copy=True", path)
+    blob.mapped = True
+    blob.size = size
+    return blob
+
+
+cdef _Blob _read_file(f, size_t size):
+    cdef lrt_model m
+    cdef bytes head = f.read(128)
+    cdef int e = lrt_model_open(&m, <const char *>head, len(head))
+    cdef _Blob blob
+    if e != LRT_E_SIZE and e != LRT_OK:  # gigabytes of something else need not be read
+        raise _format_error(e, <const char *>head, size)
+    f.seek(0)
+    blob = _new_blob(size)
+    if f.readinto(PyMemoryView_FromMemory(<char *>blob.data, size, PyBUF_WRITE)) != size:
+        raise FormatError("the file has become shorter while it was read")
+    return blob
+
+
+cdef _Blob _file_blob(path, bint copy):
+    """The bytes of a regular file, mapped or read."""
+    kind = os.stat(path).st_mode
+    if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):  # open() says it of a folder; of a FIFO it would wait
+        raise OSError(EINVAL, "not a regular file; the bytes of a stream or device can be given to lstm_rt.Model", path)
+    with open(path, "rb") as f:
+        size = os.fstat(f.fileno()).st_size
+        if size == 0:
+            raise FormatError("the file is empty, expected an .lrt file")
+        return _read_file(f, size) if copy else _map_file(f, size, path)
