@@ -203,8 +203,9 @@ class Port:
         self.dtype = "float32" if kind in ("seq", "vec") else "int32"
 
     def __repr__(self):
+        from .text import shown
         dims = ", ".join(map(str, self.shape))
-        return f"<{self.name!r}: {self.dtype} ({dims}{',' if len(self.shape) == 1 else ''})>"
+        return f"<{shown(repr(self.name))}: {self.dtype} ({dims}{',' if len(self.shape) == 1 else ''})>"
 
 
 cdef _describe(const lrt_model *m, const lrt_io *io):
@@ -787,8 +788,12 @@ cdef class Model:
         return verify(self)
 
     def save(self, path):
-        """Write the model as a ``.lrt`` file; it appears whole or not at all."""
-        from .format import write_atomically
+        """Write the model as a ``.lrt`` file; it appears whole or not at all.
+
+        Symbolic links are followed and the mode of a file that was there is kept; see
+        :func:`lstm_rt.files.write_atomically`.
+        """
+        from .files import write_atomically
         write_atomically(path, self._bytes())
 
     def __repr__(self):
@@ -921,10 +926,11 @@ def load(path, threads="auto", verify=False, kernels=None):
 
     Raises:
         FormatError: not a valid ``.lrt`` file, or ``verify`` failed.
-        OSError: the file cannot be read.
+        OSError: the file cannot be read, or is no regular file.
     """
+    from .files import open_regular
     path = os.fspath(path)
-    with open(path, "rb") as f:
+    with open_regular(path) as f:
         if os.fstat(f.fileno()).st_size == 0:
             raise FormatError(f"{path}: the file is empty, expected an .lrt file")
         mapped = mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ)

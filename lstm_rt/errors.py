@@ -25,4 +25,12 @@ class InputError(LstmRtError, ValueError):
 
 
 class ConvertError(LstmRtError, ValueError):
-    """A model file cannot be converted: it names the layer, option or weight that is in the way."""
+    """A model file cannot be converted: it names the layer, option or weight that is in the way.
+
+    ``draft`` is the text of an architecture file to start from, where that is what was missing, else
+    empty; the message ends with it.
+    """
+
+    def __init__(self, message: str, draft: str = "") -> None:
+        super().__init__(f"{message}\n\n{draft}" if draft else message)
+        self.draft = draft

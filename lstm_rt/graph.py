@@ -514,6 +514,10 @@ def _weight(op: str, name: str, array: ArrayLike, shape: tuple[int | None, ...])
 def _name(what: str, name: Any) -> str:
     if not isinstance(name, str):
         raise GraphError(f"{what}: the name is {name!r}, expected a string")
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair
+        raise GraphError(f"{what}: the name {name!r} is not valid Unicode") from None
     return name
 
 

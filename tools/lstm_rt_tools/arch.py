@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from lstm_rt.errors import ConvertError, GraphError
+from lstm_rt.files import read_regular
 from lstm_rt.graph import ACTIVATIONS, GATES, INPUT_KINDS, Activation, Graph
 
 from .torch_layers import Stack, Weights, add_stack, join
@@ -24,7 +25,7 @@ else:  # pragma: no cover
 
 ArchSource: TypeAlias = "str | os.PathLike[str] | Mapping[str, Any]"
 
-_TOP_KEYS = ("checkpoint", "ignore", "input", "layer", "output")
+_TOP_KEYS = ("draft", "checkpoint", "ignore", "input", "layer", "output")
 _INPUT_KEYS = ("name", "kind", "size", "of")
 _OUTPUT_KEYS = ("name", "value")
 _COMMON = ("op", "name", "input")
@@ -63,6 +64,7 @@ class Arch:
     outputs: list[dict[str, Any]]
     ignore: list[str]
     checkpoint: str | None
+    draft: bool = False  #: made up by :func:`.arch_guess.guess_arch`, and not yet checked by anybody
 
 
 def read_arch(source: ArchSource) -> Arch:
@@ -70,6 +72,7 @@ def read_arch(source: ArchSource) -> Arch:
 
     Raises:
         ConvertError: not TOML, or an unknown key, op or option: named, with the known ones.
+        OSError: the file is missing, cannot be read or is no regular file.
     """
     what, tree = ("arch", dict(source)) if isinstance(source, Mapping) else _read_toml(source)
     _known_keys(f"{what}", tree, _TOP_KEYS)
@@ -80,6 +83,7 @@ def read_arch(source: ArchSource) -> Arch:
         _tables(what, tree, "output"),
         _strings(what, "ignore", tree.get("ignore", [])),
         _optional(what, tree, "checkpoint", str),
+        bool(_optional(what, tree, "draft", bool)),
     )
     if not arch.layers:
         raise ConvertError(f"{what}: there is no [[layer]]")
@@ -100,6 +104,10 @@ def build(arch: Arch, weights: Weights) -> Graph:
     """
     graph = _Builder(arch, weights).build()
     weights.check_all_used(arch.ignore)
+    if arch.draft:
+        graph.meta.setdefault("notes", []).append(
+            f"{arch.what} is a draft (draft = true): how the layers are connected is a guess that nobody has checked"
+        )
     return graph
 
 
@@ -109,11 +117,8 @@ def build(arch: Arch, weights: Weights) -> Graph:
 def _read_toml(path: str | os.PathLike[str]) -> tuple[str, dict[str, Any]]:
     what = os.path.basename(os.fspath(path))
     try:
-        with open(path, "rb") as f:
-            return what, tomllib.load(f)
-    except OSError as e:
-        raise ConvertError(f"{what}: cannot be read ({e.strerror or e})") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as e:
+        return what, tomllib.loads(read_regular(path).decode())
+    except (ValueError, RecursionError) as e:  # also what is not UTF-8, and numbers of 5,000 digits
         raise ConvertError(f"{what}: not valid TOML ({e})") from None
 
 

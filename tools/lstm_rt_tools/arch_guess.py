@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+
+from lstm_rt.text import shown
 
 from .checkpoints import Tensor
 
 _RECURRENT_NAME = re.compile(r"^(weight_ih|weight_hh|weight_hr|bias_ih|bias_hh)(_l\d+)?(_reverse)?$")
 _CELLS = {4: "lstm", 3: "gru", 1: "rnn"}
 
+_MAX_GROUPS, _MAX_NAMES, _MAX_NAME = 100, 6, 200  #: of layers, of names in one comment, of characters
+_MAX_SIZE = 10**12  #: no array has more; files may claim numbers of any length
+
 _HEAD = """\
 # Guessed from the names and shapes of the weights. Check every line: a state dict does not tell
 # the order of layers, activations, skip connections, or whether all steps or only the last one
 # are used. Options: docs/arch.md
+
+draft = true         # delete this line when you have checked the others
 """
 
 
@@ -34,7 +41,8 @@ class _Draft:
 
 def guess_arch(tensors: Mapping[str, Tensor]) -> str:
     """TOML text of an architecture that may fit ``tensors``; comments say what cannot be known."""
-    drafts = [_draft(g, first=i == 0) for i, g in enumerate(_groups(tensors))]
+    groups = _groups(tensors)
+    drafts = [_draft(g, first=i == 0) for i, g in enumerate(groups[:_MAX_GROUPS])]
     parts = [_HEAD, *_inputs(drafts)]
     for i, draft in enumerate(drafts):
         later = {d.op for d in drafts[i + 1 :]}
@@ -45,14 +53,40 @@ def guess_arch(tensors: Mapping[str, Tensor]) -> str:
             parts.append('# [[layer]]\n# op = "relu"        # an activation in between? it has no weights\n')
     if drafts and drafts[-1].op == "dense":
         parts.append('# [[layer]]\n# op = "sigmoid"     # a final activation, such as sigmoid or softmax?\n')
+    if len(groups) > _MAX_GROUPS:
+        rest = groups[_MAX_GROUPS:]
+        parts.append(f"# and {len(rest)} more groups of weights: {_list(g.prefix for g in rest)}\n")
     return "\n".join(parts)
+
+
+def _list(names: Iterable[str]) -> str:
+    """The first of the names, for a comment."""
+    known = list(names)
+    return ", ".join(map(shown, known[:_MAX_NAMES])) + (", ..." if len(known) > _MAX_NAMES else "")
+
+
+def _can_quote(name: str) -> bool:
+    """Can the name stand in a TOML file that people read? Half of a surrogate pair cannot at all."""
+    return len(name) <= _MAX_NAME and not any("\ud800" <= c <= "\udfff" for c in name)
+
+
+def _quoted(name: str) -> str:
+    """A TOML string; what is not printable is escaped, so that it reaches no terminal."""
+
+    def escaped(c: str) -> str:
+        if c in '"\\':
+            return "\\" + c
+        return c if c.isprintable() else f"\\u{ord(c):04x}" if ord(c) < 0x10000 else f"\\U{ord(c):08x}"
+
+    return '"' + "".join(map(escaped, name)) + '"'
 
 
 def _groups(tensors: Mapping[str, Tensor]) -> list[_Group]:
     groups: dict[str, _Group] = {}
     for name, tensor in tensors.items():
         prefix, _, leaf = name.rpartition(".")
-        groups.setdefault(prefix, _Group(prefix, {})).shapes[leaf] = tensor.shape
+        shape = tuple(max(-1, min(n, _MAX_SIZE)) for n in tensor.shape)
+        groups.setdefault(prefix, _Group(prefix, {})).shapes[leaf] = shape
     # Files list weights in the order of __init__; norms of a state dict saved sorted come out of order.
     return list(groups.values())
 
@@ -65,6 +99,8 @@ def _inputs(drafts: list[_Draft]) -> list[str]:
 
 
 def _draft(group: _Group, first: bool) -> _Draft:
+    if not _can_quote(group.prefix):
+        return _comment(f"{shown(group.prefix)}: a prefix that is too long, or no valid Unicode")
     if any(_RECURRENT_NAME.match(n) for n in group.shapes):
         return _recurrent(group)
     weight = group.shapes.get("weight", ())
@@ -83,7 +119,7 @@ def _draft(group: _Group, first: bool) -> _Draft:
 
 
 def _simple(group: _Group, op: str, note: str, reads: int, writes: int) -> _Draft:
-    return _Draft(op, ["[[layer]]", f'op = "{op}"', f'weights = "{group.prefix}"', note], reads, writes)
+    return _Draft(op, ["[[layer]]", f'op = "{op}"', f"weights = {_quoted(group.prefix)}", note], reads, writes)
 
 
 def _recurrent(group: _Group) -> _Draft:
@@ -100,13 +136,16 @@ def _recurrent(group: _Group) -> _Draft:
     both = any(n.endswith("_reverse") for n in group.shapes)
     facts = f"# {w_ih[1]} -> {hidden}, {layers} layer(s){', bidirectional' if both else ''}"
     name = group.prefix.rpartition(".")[2] or op
-    lines = ["[[layer]]", f'op = "{op}"', f'name = "{name}"', f'weights = "{group.prefix}"', facts]
+    lines = ["[[layer]]", f'op = "{op}"', f"name = {_quoted(name)}", f"weights = {_quoted(group.prefix)}", facts]
     if op == "rnn":
         lines.append('nonlinearity = "tanh"   # or "relu": the weights do not tell')
     return _Draft(op, lines, w_ih[1], w_hh[1])
 
 
 def _unknown(group: _Group) -> _Draft:
-    shapes = ", ".join(f"{n} {s}" for n, s in group.shapes.items())
-    lines = [f"# {group.prefix or '(no prefix)'}: no supported layer has these weights: {shapes}"]
-    return _Draft("unknown", lines, 0, 0)
+    shapes = _list(f"{n} {s}" for n, s in group.shapes.items())
+    return _comment(f"{shown(group.prefix) or '(no prefix)'}: no supported layer has these weights: {shapes}")
+
+
+def _comment(text: str) -> _Draft:
+    return _Draft("unknown", [f"# {text}"], 0, 0)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_rt.errors import ConvertError
+from lstm_rt.files import open_regular
 
 from .safe_pickle import Inert
 from .safetensors_file import looks_like_safetensors, read_safetensors
@@ -24,6 +25,7 @@ _USUAL_KEYS = ("state_dict", "model_state_dict", "model", "module", "net", "netw
 #: Put before names by torch.compile and (Distributed)DataParallel.
 _PREFIXES = ("module.", "_orig_mod.")
 _MAX_DEPTH = 16
+_HEAD = 4096  #: bytes in which a file shows what it is
 
 
 class Tensor(Protocol):
@@ -83,14 +85,14 @@ def read_checkpoint(path: str | os.PathLike[str], key: str | None = None) -> Che
             the usual places.
 
     Raises:
-        ConvertError: unreadable, an unknown format, damaged, or no weights in it.
+        ConvertError: an unknown format, damaged, or no weights in it.
+        OSError: the file is missing, cannot be read or is no regular file.
     """
     what = os.path.basename(os.fspath(path))
-    try:
-        with open(path, "rb") as f:
-            data = f.read()
-    except OSError as e:
-        raise ConvertError(f"{what}: cannot be read ({e.strerror or e})") from None
+    with open_regular(path) as f:
+        _check_known(f.read(_HEAD), what)  # before gigabytes are read and hashed
+        f.seek(0)
+        data = f.read(os.fstat(f.fileno()).st_size)
     checkpoint = _parse(data, what, key)
     if key and not looks_like_torch(data[:8]):
         raise ConvertError(
@@ -110,11 +112,16 @@ def _parse(data: bytes, what: str, key: str | None) -> Checkpoint:
         return _from_tree(read_torch(data, what), what, key)
     if looks_like_safetensors(data[:16]) or what.endswith(".safetensors"):
         return Checkpoint(what, strip_prefixes(read_safetensors(data, what), what))
-    if data.lstrip()[:1] == b"{":
-        return _from_json(data, what)
-    raise ConvertError(
-        f"{what}: unknown format; expected a torch.save file (zip or legacy), safetensors, or GuitarML JSON"
-    )
+    return _from_json(data, what)
+
+
+def _check_known(head: bytes, what: str) -> None:
+    """Raise ConvertError unless a file that begins like this is of a kind that :func:`_parse` reads."""
+    known = looks_like_torch(head[:8]) or looks_like_safetensors(head[:16]) or what.endswith(".safetensors")
+    if not known and head.lstrip()[:1] != b"{":
+        raise ConvertError(
+            f"{what}: unknown format; expected a torch.save file (zip or legacy), safetensors, or GuitarML JSON"
+        )
 
 
 def from_mapping(state: Mapping[str, Any], key: str | None = None) -> Checkpoint:

@@ -13,7 +13,7 @@ _KNOWN_TEXT = (
     "known are Keras (.keras, .h5, .hdf5), PyTorch (.pt, .pth, .bin, .ckpt, .safetensors) "
     "and GuitarML (.json) files; --from torch or --from keras overrides the guess"
 )
-_BY_SUFFIX = {
+SUFFIXES = {
     **dict.fromkeys((".keras", ".h5", ".hdf5"), "keras"),
     **dict.fromkeys((".pt", ".pth", ".bin", ".ckpt", ".safetensors", ".pt2", ".json"), "torch"),
 }
@@ -36,7 +36,7 @@ def detect(path: Path) -> str:
         raise ConvertError(f"{path}: {what} cannot be converted; {_KNOWN_TEXT}")
     with path.open("rb") as f:
         head = f.read(16)
-    found = _by_content(path, head) or _BY_SUFFIX.get(path.suffix.lower())
+    found = _by_content(path, head) or SUFFIXES.get(path.suffix.lower())
     if found is None:
         what = _NOT_YET.get(path.suffix.lower(), "a file of unknown type")
         raise ConvertError(f"{path}: {what} cannot be converted; {_KNOWN_TEXT}")

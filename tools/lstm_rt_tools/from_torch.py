@@ -39,7 +39,9 @@ def from_torch(source: Any, example: Any = None, arch: ArchSource | None = None)
     Raises:
         ConvertError: the file is damaged or of an unknown kind; weights are missing, left over or
             of the wrong shape; a layer or function is not supported (named); the architecture is
-            not known (the message holds a draft); or the graph's numbers differ from the module's.
+            not known (the message and its ``draft`` hold one to start from); or the graph's
+            numbers differ from the module's.
+        OSError: a file is missing, cannot be read or is no regular file.
     """
     if isinstance(source, str | os.PathLike):
         return _from_file(source, arch)
@@ -72,17 +74,17 @@ def _from_checkpoint(checkpoint: Checkpoint, arch: Arch | None) -> Graph:
     elif checkpoint.module is not None:
         graph = build_inert(checkpoint.module, weights)
     if graph is None:
-        raise ConvertError(_need_arch(checkpoint))
+        raise _needs_arch(checkpoint)
     graph.meta["source"] = checkpoint.source
     return graph
 
 
-def _need_arch(checkpoint: Checkpoint) -> str:
+def _needs_arch(checkpoint: Checkpoint) -> ConvertError:
     holds = "holds weights only"
     if checkpoint.module is not None:
         holds = f"holds a {checkpoint.module.cls}, whose forward is code that is never run"
-    return (
+    return ConvertError(
         f"{checkpoint.what}: {holds}; how they are connected must be told by an arch file "
-        "(arch=..., --arch on the command line). A draft to check and complete:\n\n"
-        f"{guess_arch(checkpoint.tensors)}"
+        "(arch=..., --arch on the command line). A draft to check and complete:",
+        draft=guess_arch(checkpoint.tensors),
     )

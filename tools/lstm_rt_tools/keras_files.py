@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_rt.errors import ConvertError
+from lstm_rt.files import open_regular
 
 from .keras_weights import GroupWeights, NamedWeights, Weight, Weights
 
@@ -51,7 +52,7 @@ def open_model(source: Any) -> KerasModel:
 
     Raises:
         ConvertError: the file is broken, of another kind, or holds no architecture.
-        FileNotFoundError: there is no such file.
+        OSError: the file is missing, cannot be read or is no regular file.
     """
     if isinstance(source, str | os.PathLike):
         return _open_path(Path(os.fspath(source)))
@@ -72,10 +73,8 @@ def _open_path(path: Path) -> KerasModel:
         raise ConvertError(
             f"{path.name} is a directory (a SavedModel?); load it in Keras and save it as one .keras file"
         )
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         magic = file.read(8)
-        file.seek(0)
-        digest = _sha256(file)
         file.seek(0)
         if magic.startswith(_ZIP_MAGIC):
             config, version, weights = _read_archive(file, path.name)
@@ -86,6 +85,8 @@ def _open_path(path: Path) -> KerasModel:
                 f"{path.name} is not a Keras model: expected a .keras archive (zip) or a .h5 file (HDF5), "
                 f"the file begins with {magic!r}"
             )
+        file.seek(0)
+        digest = _sha256(file)  # last: gigabytes that are no model are not hashed
     source = {"framework": "keras", "version": version, "file": path.name, "sha256": digest}
     return KerasModel(config, version, weights, source)
 
