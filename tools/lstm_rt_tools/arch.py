@@ -25,7 +25,7 @@ else:  # pragma: no cover
 
 ArchSource: TypeAlias = "str | os.PathLike[str] | Mapping[str, Any]"
 
-_TOP_KEYS = ("draft", "checkpoint", "ignore", "input", "layer", "output")
+_TOP_KEYS = ("checkpoint", "ignore", "input", "layer", "output", "draft")
 _INPUT_KEYS = ("name", "kind", "size", "of")
 _OUTPUT_KEYS = ("name", "value")
 _COMMON = ("op", "name", "input")

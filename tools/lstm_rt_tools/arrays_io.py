@@ -267,7 +267,7 @@ def to_bytes(outputs: Sequence[tuple[str, AnyArray]], kind: str) -> bytes:
     if kind == "npz":
         _write_npz(content, outputs)
     elif len(outputs) != 1:
-        raise InputError(f"the model has {len(outputs)} outputs, which a .{kind} file cannot hold; use .npz")
+        raise InputError(f"the model has {len(outputs)} outputs, a .{kind} file holds one; use .npz, or --format npz")
     elif kind == "npy":
         np.save(content, outputs[0][1], allow_pickle=False)
     else:
@@ -303,5 +303,5 @@ def _check_member(name: str, members: Sequence[str]) -> None:
 def _as_table(array: AnyArray) -> AnyArray:
     table = array[0] if array.ndim == 3 and array.shape[0] == 1 else array
     if table.ndim > 2:
-        raise InputError(f"an output of shape {array.shape} is no table, as .csv needs; use .npy")
+        raise InputError(f"an output of shape {array.shape} is no table, as .csv needs; use .npy, or --format npy")
     return np.atleast_2d(table)

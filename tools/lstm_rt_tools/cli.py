@@ -267,7 +267,7 @@ def bench(args: argparse.Namespace) -> int:
     if args.batch * args.steps * max(most, 1) > _MAX_INPUT:
         raise InputError(f"an input of {args.batch} x {args.steps} x {most} numbers is too large; choose fewer")
 
-    def load(threads: int | str) -> Any:
+    def load(threads: Any) -> Any:
         return lstm_rt.load(str(args.model), threads=threads)
 
     inputs = testdata.make_inputs(graph, args.batch, args.steps)
