@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -160,10 +161,17 @@ def test_detect(tmp_path: Path) -> None:
     assert detect.detect(raw("c", b"\x89HDF\r\n\x1a\n")) == "keras"
     assert detect.detect(raw("d", b"\x80\x02\x8a\x0a\x6c\xfc")) == "torch"
     assert detect.detect(raw("e", b"\x02\0\0\0\0\0\0\0{}")) == "torch"
+    functional = b'{"class_name": "Functional", "config": {"name": "m"}, "keras_version": "2.4.0"}'
+    assert detect.detect(raw("model.json", functional)) == "keras"
+    sequential = b'\n {"build_config": {"input_shape": [1]},\n "class_name" : "Sequential", "config" : {}, "module": "keras"}'
+    assert detect.detect(raw("model2.json", sequential)) == "keras"
+    assert detect.detect(raw("amp2.json", b'{"model_data": {"config": {}}, "state_dict": {}}')) == "torch"
     # by name
     assert detect.detect(raw("amp.json", b"{}")) == "torch"
     with pytest.raises(ConvertError, match="converted model already"):
         detect.detect(raw("f.lrt", b"LRT"))
+    with pytest.raises(ConvertError, match="zip archive is damaged"):
+        detect.detect(raw("f.pt", b"PK\x03\x04"))
     with pytest.raises(ConvertError, match="unknown type"):
         detect.detect(zipped("g.zip", "readme.txt"))
 
@@ -384,3 +392,45 @@ def test_bench_with_ids(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     path = saved(tmp_path / "m.lrt", two_by_two())
     assert json_of(capsys, "bench", path, "--seconds", "0.01", "--json")["timings"]
     assert "--stream" in fails(capsys, "bench", path, "--seconds", "0.01", "--stream")
+
+
+# -- progress ---------------------------------------------------------------------------------------
+
+
+def shown_on_a_terminal(seconds: float) -> str:
+    """What a terminal gets of a step that takes so long."""
+    import os
+    import pty
+
+    code = f"""
+import time
+from lstm_rt_tools.progress import Progress
+with Progress() as progress:
+    progress.step("reading m\\x1b.pt")
+    time.sleep({seconds})
+"""
+    main_end, terminal = pty.openpty()
+    done = python("-c", code, stderr=terminal, env={"TERM": "xterm"})
+    os.close(terminal)
+    text = b""
+    try:
+        while piece := os.read(main_end, 4096):
+            text += piece
+    except OSError:  # how Linux says that the other end is closed
+        pass
+    os.close(main_end)
+    assert done.returncode == 0
+    return text.decode()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX only")
+def test_long_steps_are_shown_on_a_terminal() -> None:
+    text = shown_on_a_terminal(1.2)
+    assert "reading m\\x1b.pt ... 1 s" in text
+    assert text.endswith("\r\x1b[K")  # nothing of it stays
+    assert shown_on_a_terminal(0) == ""
+
+
+def test_progress_is_for_terminals_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["convert", str(DIGITS), "--arch", str(ARCH), "-o", str(tmp_path / "d.lrt")]) == 0
+    assert capsys.readouterr().err == ""

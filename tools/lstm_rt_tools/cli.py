@@ -49,16 +49,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a terminal need not know every character of a name
             stream.reconfigure(errors="backslashreplace")
-    code = ERROR
+    code = OK
     try:
-        code = _run_command(_parser().parse_args(argv))
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except BrokenPipeError:  # the reader of our output, e.g. `head`, has seen enough
-        _drop_output()
-    except OSError as e:  # what was printed could not be written
-        _drop_output()
-        warn(f"error: standard output: {e.strerror or e}")
+        args = _parser().parse_args(argv)
+        code = _run_command(args)
+    finally:
+        problem = _flush()
+    if problem and code != ERROR:
+        warn(f"error: standard output: {problem}")
         return ERROR
     return code
 
@@ -69,28 +67,33 @@ def _run_command(args: argparse.Namespace) -> int:
         return command(args)
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError as e:
-        if e.filename is None:  # not a pipe of -o
-            _drop_output()
-            return OK
-        return _fail(e, args.traceback)
     except Exception as e:  # a user gets one line, whatever went wrong
-        return _fail(e, args.traceback)
+        if _is_enough(e):
+            return OK
+        if args.traceback:
+            traceback.print_exc()
+        warn(f"error: {_message(e)}")
+        if isinstance(e, ConvertError) and e.draft:  # on stdout, so that `> arch.toml` catches it
+            with contextlib.suppress(OSError):
+                print(e.draft)
+        return ERROR
 
 
-def _fail(e: Exception, with_traceback: bool) -> int:
-    if with_traceback:
-        traceback.print_exc()
-    warn(f"error: {_message(e)}")
-    if isinstance(e, ConvertError) and e.draft:  # on stdout, so that `> arch.toml` catches it
-        print(e.draft)
-    return ERROR
+def _is_enough(e: Exception) -> bool:
+    """Has the reader of what is printed, such as `head`, gone? A broken pipe of ``-o`` has a name."""
+    return isinstance(e, BrokenPipeError) and e.filename is None
 
 
-def _drop_output() -> None:
-    """Let what is still to be printed go nowhere, rather than fail again when Python exits."""
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _flush() -> str:
+    """Write what has been printed; returns what went wrong, which Python would tell of when it exits."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as e:
+        with contextlib.suppress(OSError, ValueError):  # the rest goes nowhere, rather than fail again
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return "" if _is_enough(e) else e.strerror or str(e)
+    return ""
 
 
 def _message(e: Exception) -> str:
@@ -107,8 +110,8 @@ def _message(e: Exception) -> str:
         return f"not enough memory ({text})" if text else "not enough memory"
     if isinstance(e, RecursionError):
         return "the file is nested too deeply"
-    if isinstance(e, ValueError) and "integer string conversion" in text:
-        return "the file holds a whole number of thousands of digits"
+    if isinstance(e, OverflowError) or (isinstance(e, ValueError) and "integer string conversion" in text):
+        return f"a number in the file is too large ({text})"
     return f"{type(e).__name__}: {text} (unexpected; --traceback shows where)"
 
 

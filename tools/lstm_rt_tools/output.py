@@ -60,7 +60,9 @@ class Output:
         if sys.stdout.isatty() and not text:
             raise InputError("standard output is a terminal; redirect it, or name a file with -o")
         sys.stdout.flush()
-        sys.stdout.buffer.write(data)
+        rest = memoryview(data)
+        while rest:  # with -u, Python's standard output takes what the system takes
+            rest = rest[sys.stdout.buffer.write(rest) :]
         sys.stdout.buffer.flush()
 
 
