@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .checkpoints import Tensor
+from .tensors import Tensor
 
 _RECURRENT_NAME = re.compile(r"^(weight_ih|weight_hh|weight_hr|bias_ih|bias_hh)(_l\d+)?(_reverse)?$")
 _CELLS = {4: "lstm", 3: "gru", 1: "rnn"}
@@ -32,7 +32,7 @@ class _Draft:
     writes: int
 
 
-def guess_arch(tensors: Mapping[str, Tensor]) -> str:
+def guess_arch(tensors: Mapping[str, Tensor], key: str = "") -> str:
     """TOML text of an architecture that may fit ``tensors``; comments say what cannot be known."""
     drafts = [_draft(g, first=i == 0) for i, g in enumerate(_groups(tensors))]
     parts = [_HEAD, *_inputs(drafts)]

@@ -63,9 +63,18 @@ def _from_file(path: str | os.PathLike[str], arch: ArchSource | None) -> Graph:
 
 
 def _from_checkpoint(checkpoint: Checkpoint, arch: Arch | None) -> Graph:
-    weights = Weights(checkpoint.tensors, checkpoint.what)
+    weights = Weights(
+        checkpoint.tensors,
+        checkpoint.what,
+        beside=checkpoint.beside,
+        elsewhere=checkpoint.elsewhere,
+        stored=checkpoint.stored,
+        unknown=checkpoint.unknown,
+    )
+    if arch is not None and not arch.layers:
+        arch = None
     if arch is None and checkpoint.model_data is not None:
-        arch = read_arch(guitarml_arch(checkpoint.model_data, checkpoint.what))
+        arch = read_arch(guitarml_arch(checkpoint.model_data, weights))
     graph = None
     if arch is not None:
         graph = build(arch, weights)
@@ -74,6 +83,8 @@ def _from_checkpoint(checkpoint: Checkpoint, arch: Arch | None) -> Graph:
     if graph is None:
         raise ConvertError(_need_arch(checkpoint))
     graph.meta["source"] = checkpoint.source
+    if notes := checkpoint.notes + weights.notes:
+        graph.meta["notes"] = notes
     return graph
 
 
@@ -83,6 +94,7 @@ def _need_arch(checkpoint: Checkpoint) -> str:
         holds = f"holds a {checkpoint.module.cls}, whose forward is code that is never run"
     return (
         f"{checkpoint.what}: {holds}; how they are connected must be told by an arch file "
-        "(arch=..., --arch on the command line). A draft to check and complete:\n\n"
-        f"{guess_arch(checkpoint.tensors)}"
+        "(arch=..., --arch on the command line). Where the code of the model runs, "
+        "from_torch(module, example) converts the live module and needs none. A draft to check and complete:\n\n"
+        f"{guess_arch(checkpoint.tensors, checkpoint.key)}"
     )

@@ -31,12 +31,16 @@ class Global:
 
 @dataclass(eq=False)
 class Inert:
-    """An object of a class we do not load: its class, constructor arguments and attributes."""
+    """An object of a class we do not load: its class, constructor arguments and attributes.
+
+    ``state`` is what it was given to restore itself from, where that are no attributes (arrays).
+    """
 
     cls: Global
     args: tuple[Any, ...] = ()
     attrs: dict[str, Any] = field(default_factory=dict)
     items: list[Any] = field(default_factory=list)
+    state: Any = None
 
 
 class _Mark:
@@ -369,6 +373,8 @@ class SafePickle:
     def _update(target: Inert, state: Any) -> None:
         if isinstance(state, dict):
             target.attrs.update({k: v for k, v in state.items() if isinstance(k, str)})
+        elif state is not None:
+            target.state = state
 
     def _op_binpersid(self, _: Any) -> None:
         self._persist(self._pop())
