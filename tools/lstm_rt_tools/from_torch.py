@@ -96,5 +96,5 @@ def _need_arch(checkpoint: Checkpoint) -> str:
         f"{checkpoint.what}: {holds}; how they are connected must be told by an arch file "
         "(arch=..., --arch on the command line). Where the code of the model runs, "
         "from_torch(module, example) converts the live module and needs none. A draft to check and complete:\n\n"
-        f"{guess_arch(checkpoint.tensors, checkpoint.key)}"
+        f"{guess_arch(checkpoint.tensors, checkpoint.key if checkpoint.elsewhere else None, checkpoint.beside)}"
     )

@@ -19,7 +19,7 @@ from .tensors import FLOATS, Tensor
 #: Buffers that training keeps and inference does not need.
 _NOT_WEIGHTS = ("num_batches_tracked",)
 #: Names that scripts give to learned initial states.
-_INITIAL = re.compile(r"init|hidden|state|^[hc]_?[0x]$", re.IGNORECASE)
+INITIAL = re.compile(r"init|hidden|state|^[hc]_?[0x]$", re.IGNORECASE)
 
 
 class Weights:
@@ -130,7 +130,7 @@ class Weights:
         shape = tensor.shape
         sizes = {t.shape[1] for n, t in self.tensors.items() if "weight_hh" in n and len(t.shape) == 2}
         fits = 0 < len(shape) < 4 and shape[-1] in sizes and all(n == 1 for n in shape[1:-1])
-        return fits and bool(_INITIAL.search(name.rpartition(".")[2]))
+        return fits and bool(INITIAL.search(name.rpartition(".")[2]))
 
     def _same_as_used(self, name: str) -> bool:
         """Whether a weight is one that was used, saved under a second name (tied weights)."""
