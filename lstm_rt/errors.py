@@ -43,15 +43,17 @@ def did_you_mean(name: object, known: Iterable[str]) -> str:
 
     if not isinstance(name, str) or not 0 < len(name) <= _LONGEST:
         return ""
-    lower = name.lower()
-    spelled: dict[str, str] = {}
+    spelled: dict[str, str] = {}  # by what is compared: lower case
     for k in islice(known, _MOST):
         if len(k) <= _LONGEST:
             spelled.setdefault(k.lower(), k)
-    ends = [k for k in spelled if k != lower and (k.endswith("." + lower) or lower.endswith("." + k))]
-    close = difflib.get_close_matches(lower, spelled, n=3, cutoff=0.6)
-    near = list(dict.fromkeys([*ends[:3], *close]))[:3]
-    if not near:
-        return ""
-    *most, last = [repr(spelled[k]) for k in near]
-    return f"; did you mean {', '.join(most) + ' or ' if most else ''}{last}?"
+    lower = name.lower()
+    if lower in spelled:
+        near = [lower]
+    else:
+        near = [k for k in spelled if k.endswith("." + lower) or lower.endswith("." + k)]
+        close = difflib.get_close_matches(lower, spelled, n=3, cutoff=0.6)
+        ratios = {k: difflib.SequenceMatcher(None, k, lower).ratio() for k in close}
+        near += [k for k in spelled if k in ratios and k not in near and ratios[k] > max(ratios.values()) - 0.1]
+    *most, last = [repr(spelled[k]) for k in near[:3]] or [""]
+    return f"; did you mean {', '.join(most) + ' or ' if most else ''}{last}?" if last else ""

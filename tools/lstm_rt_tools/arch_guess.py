@@ -147,7 +147,7 @@ def _table_or_matrix(prefix: str, weight: tuple[int, ...], following: _Group | N
     if following is not None:
         weights = (following.shapes.get(n, ()) for n in ("weight_ih_l0", "weight_ih", "weight"))
         reads = next((w[1] for w in weights if len(w) == 2), 0)
-    table = "emb" in prefix.lower() or (first and (reads == weight[1] or reads != weight[0]))
+    table = "emb" in prefix.lower() or weight[1] == reads != weight[0] or (first and reads != weight[0])
     if table:
         return _Draft("embedding", prefix, f"table of {weight[0]} x {weight[1]}", 0, weight[1])
     note = f"{weight[1]} -> {weight[0]}; without bias: or is it an embedding?"

@@ -132,7 +132,8 @@ def _reader(
     make: Callable[..., Float64], names: list[str], tensors: Mapping[str, Tensor]
 ) -> Callable[[str], NDArray[np.float32]]:
     def read(what: str) -> NDArray[np.float32]:
-        arrays = [tensors[n].array(f"{what} ({shown(n)})").astype(np.float64) for n in names]
+        # Scalars come as arrays of one number.
+        arrays = [tensors[n].array(f"{what} ({shown(n)})").astype(np.float64).reshape(tensors[n].shape) for n in names]
         with np.errstate(all="ignore"):  # a norm of 0 gives what it gives in the framework: NaN
             return np.ascontiguousarray(make(*arrays), np.float32)
 
