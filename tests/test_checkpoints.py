@@ -99,6 +99,17 @@ def test_two_parts_of_one_model() -> None:
         from_torch(file, arch={**both, "checkpoint": "encoder_state_dict"})
 
 
+def test_tied_weights_count_as_used_once() -> None:
+    table = array(6, 3)
+    tied = {"emb.weight": table, "copy.weight": table.copy()}
+    arch = {"layer": [{"op": "embedding", "weights": "emb"}, *LSTM["layer"]]}
+    graph = from_torch(state(**tied), arch=arch)
+    assert notes(graph) == "copy.weight holds the same numbers as emb.weight: one weight under two names"
+    for other in (table + 1, np.zeros((6, 3), np.float32)):
+        with pytest.raises(ConvertError, match=r"not used by any layer: copy.weight"):
+            from_torch(state(**{**tied, "copy.weight": other}), arch=arch)
+
+
 # -- which of several ------------------------------------------------------------------------------
 
 

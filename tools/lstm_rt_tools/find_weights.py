@@ -26,7 +26,6 @@ Path: TypeAlias = "tuple[str, ...]"
 _USUAL_KEYS = (
     "state_dict", "model_state_dict", "model_state", "model", "module", "net", "network", "weights", "params",
 )  # fmt: skip
-_BEST = re.compile(r"(^|[^a-z])best([^a-z]|$)", re.IGNORECASE)
 #: The last part of a weight's name, as torch.nn and its parametrizations give it.
 _WEIGHT = re.compile(
     r"^weight(_(ih|hh|hr)(_l\d+)?(_reverse)?)?(_(g|v|raw|orig))?$|(^|\.)parametrizations\.weight\w*\.original[01]?$"
@@ -116,7 +115,7 @@ def _choose(found: Sequence[Found], what: str) -> Found:
     usual = sorted((f for f in found if _rank(f.path) is not None), key=lambda f: _rank(f.path) or ())
     first = usual[0] if usual else found[0]
     copies = [f for f in found if f is first or (_signature(f) == _signature(first) and not _same(f, first))]
-    best = [f for f in copies if any(_BEST.search(part) for part in f.path)]
+    best = [f for f in copies if any("best" in part.lower() for part in f.path)]
     if len(best) == 1 and (usual or len(copies) == len(found)):
         return best[0]
     if usual and len(copies) == 1:

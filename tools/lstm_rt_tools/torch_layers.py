@@ -130,7 +130,7 @@ class Weights:
         shape = tensor.shape
         sizes = {t.shape[1] for n, t in self.tensors.items() if "weight_hh" in n and len(t.shape) == 2}
         fits = 0 < len(shape) < 4 and shape[-1] in sizes and all(n == 1 for n in shape[1:-1])
-        return fits and bool(INITIAL.search(name.rpartition(".")[2]))
+        return fits and tensor.dtype in FLOATS and bool(INITIAL.search(name.rpartition(".")[2]))
 
     def _same_as_used(self, name: str) -> bool:
         """Whether a weight is one that was used, saved under a second name (tied weights)."""
@@ -141,7 +141,9 @@ class Weights:
         twin = next((n for n in used if same_tensor(self.tensors[n], tensor)), None)
         if twin is None and len(tensor.shape) > 1:
             mine = tensor.array(name)
-            twin = next((n for n in used if np.array_equal(self.tensors[n].array(n), mine)), None)
+            untrained = mine.size == 0 or bool(np.all(mine == mine.flat[0]))  # constant: others may be so too
+            same = (n for n in used if np.array_equal(self.tensors[n].array(n), mine))
+            twin = None if untrained else next(same, None)
         if twin is not None:
             self.notes.append(f"{shown(name)} holds the same numbers as {shown(twin)}: one weight under two names")
         return twin is not None
