@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,6 +13,9 @@ from numpy.typing import NDArray
 
 from lstm_rt.errors import ConvertError
 
+from .budget import Budget
+from .json_text import load_json
+from .names import listed, shown
 from .safe_pickle import Inert
 from .safetensors_file import looks_like_safetensors, read_safetensors
 from .tensors import FileTensor
@@ -72,6 +74,7 @@ class Checkpoint:
     model_data: dict[str, Any] | None = None
     module: Inert | None = None
     source: dict[str, Any] = field(default_factory=dict)
+    budget: Budget = field(default_factory=Budget)  #: what is left of it for what is made of the weights
 
 
 def read_checkpoint(path: str | os.PathLike[str], key: str | None = None) -> Checkpoint:
@@ -91,7 +94,9 @@ def read_checkpoint(path: str | os.PathLike[str], key: str | None = None) -> Che
             data = f.read()
     except OSError as e:
         raise ConvertError(f"{what}: cannot be read ({e.strerror or e})") from None
-    checkpoint = _parse(data, what, key)
+    budget = Budget(len(data), what)
+    checkpoint = _parse(data, what, key, budget)
+    checkpoint.budget = budget
     if key and not looks_like_torch(data[:8]):
         raise ConvertError(
             f"{what}: checkpoint = {key!r} is for torch.save files; this file has one set of weights"
@@ -105,13 +110,13 @@ def read_checkpoint(path: str | os.PathLike[str], key: str | None = None) -> Che
     return checkpoint
 
 
-def _parse(data: bytes, what: str, key: str | None) -> Checkpoint:
+def _parse(data: bytes, what: str, key: str | None, budget: Budget) -> Checkpoint:
     if looks_like_torch(data[:8]):
-        return _from_tree(read_torch(data, what), what, key)
+        return _from_tree(read_torch(data, what, budget), what, key, budget)
     if looks_like_safetensors(data[:16]) or what.endswith(".safetensors"):
-        return Checkpoint(what, strip_prefixes(read_safetensors(data, what), what))
+        return Checkpoint(what, strip_prefixes(read_safetensors(data, what, budget), what))
     if data.lstrip()[:1] == b"{":
-        return _from_json(data, what)
+        return _from_json(data, what, budget)
     raise ConvertError(
         f"{what}: unknown format; expected a torch.save file (zip or legacy), safetensors, or GuitarML JSON"
     )
@@ -145,7 +150,7 @@ def strip_prefixes(tensors: Mapping[str, Tensor], what: str) -> dict[str, Tensor
         while short.startswith(_PREFIXES):
             short = short[short.index(".") + 1 :]
         if short in out:
-            raise ConvertError(f"{what}: two weights are named {short} once wrapper prefixes are stripped")
+            raise ConvertError(f"{what}: two weights are named {shown(short)} once wrapper prefixes are stripped")
         out[short] = tensor
     return out
 
@@ -153,17 +158,17 @@ def strip_prefixes(tensors: Mapping[str, Tensor], what: str) -> dict[str, Tensor
 # -- torch.save trees --------------------------------------------------------------------------
 
 
-def _from_tree(tree: Any, what: str, key: str | None) -> Checkpoint:
+def _from_tree(tree: Any, what: str, key: str | None, budget: Budget) -> Checkpoint:
     found = _lookup(tree, key, what) if key else _search(tree, what, 0)
     if is_module(found):
-        return Checkpoint(what, strip_prefixes(module_tensors(found), what), module=found)
-    if is_script(found) and (tensors := dict[str, Tensor](script_tensors(found))):
+        return Checkpoint(what, strip_prefixes(module_tensors(found, budget), what), module=found)
+    if is_script(found) and (tensors := dict[str, Tensor](script_tensors(found, budget))):
         return Checkpoint(what, strip_prefixes(tensors, what), module=found)
     tensors = _state_dict(found)
     if not tensors:
-        raise ConvertError(
-            f"{what}: no weights at {key!r}" if key else f"{what}: no weights found in the file"
-        )
+        where = f"at {key!r}" if key else "found in the file"
+        holds = f"; there is a {shown(str(found))}, which is looked at, never made" if isinstance(found, Inert) else ""
+        raise ConvertError(f"{what}: no weights {where}{holds}")
     return Checkpoint(what, strip_prefixes(tensors, what))
 
 
@@ -180,7 +185,7 @@ def _holds_weights(obj: Any) -> bool:
 def _lookup(tree: Any, key: str, what: str) -> Any:
     for part in key.split("."):
         if not isinstance(tree, Mapping) or part not in tree:
-            known = ", ".join(str(k) for k in tree) if isinstance(tree, Mapping) else "no keys"
+            known = listed(map(str, tree)) if isinstance(tree, Mapping) else "no keys"
             raise ConvertError(f"{what}: checkpoint key {key!r} does not exist; there is {known}")
         tree = tree[part]
     return tree
@@ -195,8 +200,8 @@ def _search(tree: Any, what: str, depth: int) -> Any:
     holders = [str(k) for k, v in tree.items() if _holds_weights(v)]
     if len(holders) > 1:
         raise ConvertError(
-            f"{what}: several sets of weights ({', '.join(holders)}); choose one in the arch file with "
-            f'checkpoint = "{holders[0]}"'
+            f"{what}: several sets of weights ({listed(holders)}); choose one in the arch file with "
+            f'checkpoint = "{shown(holders[0])}"'
         )
     return next((v for v in tree.values() if _holds_weights(v)), tree)
 
@@ -204,11 +209,8 @@ def _search(tree: Any, what: str, depth: int) -> Any:
 # -- GuitarML JSON -----------------------------------------------------------------------------
 
 
-def _from_json(data: bytes, what: str) -> Checkpoint:
-    try:
-        tree = json.loads(data)
-    except (ValueError, RecursionError) as e:
-        raise ConvertError(f"{what}: damaged JSON ({e})") from None
+def _from_json(data: bytes, what: str, budget: Budget) -> Checkpoint:
+    tree = load_json(data, what, budget)
     state = tree.get("state_dict")
     if not isinstance(state, dict):
         raise ConvertError(
@@ -225,7 +227,7 @@ def _json_tensor(name: str, value: Any, what: str) -> ArrayTensor:
     try:
         array = np.array(value, dtype=np.float32)
     except (ValueError, TypeError, OverflowError):
-        raise ConvertError(f"{what}: weight {name} is not a regular array of numbers") from None
+        raise ConvertError(f"{what}: weight {shown(name)} is not a regular array of numbers") from None
     if not np.all(np.isfinite(array)):
-        raise ConvertError(f"{what}: weight {name} holds a number that is not finite")
+        raise ConvertError(f"{what}: weight {shown(name)} holds a number that is not finite")
     return ArrayTensor(array)

@@ -73,6 +73,7 @@ def _from_checkpoint(checkpoint: Checkpoint, arch: Arch | None) -> Graph:
         graph = build_inert(checkpoint.module, weights)
     if graph is None:
         raise ConvertError(_need_arch(checkpoint))
+    checkpoint.budget.graph(graph)
     graph.meta["source"] = checkpoint.source
     return graph
 
