@@ -1,4 +1,4 @@
-"""Opens Keras model files and living Keras models: configuration, version and weights.
+"""Opens Keras model files: configuration, version and weights.
 
 Needs h5py, and neither Keras nor TensorFlow. Nothing that a file names is imported, unpickled or
 evaluated. Broken and foreign files give a :class:`ConvertError` that says what was expected.
@@ -12,10 +12,9 @@ import io
 import json
 import math
 import os
-import sys
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +33,7 @@ _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 _MAX_JSON_BYTES = 1 << 28
 _MAX_ARCHIVE_BYTES = 1 << 33
 _MAX_WEIGHT = 1 << 30
+_ROOT = "model.weights.h5"
 
 
 @dataclass(frozen=True)
@@ -46,18 +46,19 @@ class KerasModel:
     source: dict[str, Any]  #: for ``graph.meta["source"]``
 
 
-def open_model(source: Any) -> KerasModel:
-    """Read a ``.keras`` or ``.h5`` file, or take a living model apart.
+#: What tells an architecture: a path of a JSON file, the JSON text, or what it says.
+ArchSource = str | os.PathLike[str] | Mapping[str, Any]
+
+
+def open_model(source: str | os.PathLike[str], arch: ArchSource | None = None) -> KerasModel:
+    """Read a ``.keras`` or ``.h5`` file, or a file of weights with the architecture beside it.
 
     Raises:
-        ConvertError: the file is broken, of another kind, or holds no architecture.
+        ConvertError: a file is broken, of another kind, holds no architecture, or no weights.
         FileNotFoundError: there is no such file.
     """
-    if isinstance(source, str | os.PathLike):
-        return _open_path(Path(os.fspath(source)))
-    if all(hasattr(source, name) for name in ("get_config", "layers", "weights")):
-        return _open_live(source)
-    raise ConvertError(f"from_keras: got {type(source).__name__}, expected a path or a keras.Model")
+    path = Path(os.fspath(source))
+    return _open_path(path) if arch is None else _open_pair(path, arch)
 
 
 def _sha256(file: BinaryIO) -> str:
@@ -81,6 +82,8 @@ def _open_path(path: Path) -> KerasModel:
             config, version, weights = _read_archive(file, path.name)
         elif magic == _HDF5_MAGIC:
             config, version, weights = _read_legacy(file, path.name)
+        elif magic.lstrip().startswith(b"{"):
+            raise ConvertError(_no_weights(path))
         else:
             raise ConvertError(
                 f"{path.name} is not a Keras model: expected a .keras archive (zip) or a .h5 file (HDF5), "
@@ -88,6 +91,95 @@ def _open_path(path: Path) -> KerasModel:
             )
     source = {"framework": "keras", "version": version, "file": path.name, "sha256": digest}
     return KerasModel(config, version, weights, source)
+
+
+# -- architecture and weights in two files ----------------------------------------------------------
+
+
+def _no_weights(path: Path) -> str:
+    beside = (path.with_suffix(end) for end in (".weights.h5", ".h5", ".hdf5"))
+    weights = next((p.name for p in beside if p.is_file()), "model.weights.h5")
+    return (
+        f"{path.name} is JSON: an architecture at most, and no weights; give the file of the weights with it: "
+        f"lstm-rt convert {weights} --arch {path.name} -o model.lrt"
+    )
+
+
+def _open_pair(path: Path, arch: ArchSource) -> KerasModel:
+    config, arch_name = _read_arch(arch)
+    with path.open("rb") as file:
+        magic = file.read(8)
+        file.seek(0)
+        if magic != _HDF5_MAGIC:
+            raise ConvertError(
+                f"{path.name} holds no Keras weights: expected an HDF5 file (.weights.h5, .h5) beside the "
+                f"architecture, the file begins with {magic!r}"
+            )
+        digest = _sha256(file)
+        file.seek(0)
+        weights, saved_by = _read_weights_only(file, path.name)
+    version = _pair_version(config, arch_name, saved_by, path.name)
+    source = {"framework": "keras", "version": version, "file": path.name, "sha256": digest, "arch": arch_name}
+    return KerasModel(config, version, weights, source)
+
+
+def _read_arch(arch: ArchSource) -> tuple[dict[str, Any], str]:
+    """The configuration, and what to call it."""
+    name = "the architecture"
+    if isinstance(arch, Mapping):
+        config = dict(arch)
+    elif isinstance(arch, str) and arch.lstrip().startswith("{"):
+        config = _json(arch, name)
+    else:
+        path = Path(os.fspath(arch))
+        name = path.name
+        with path.open("rb") as file:
+            head = file.read(16)
+            if not head.lstrip().startswith(b"{"):
+                raise ConvertError(
+                    f"{name} is not the architecture of a Keras model; expected the JSON text that "
+                    "model.to_json() gives"
+                )
+            text = head + file.read(_MAX_JSON_BYTES)
+        config = _json(text, name)
+    if not isinstance(config.get("class_name"), str) or "config" not in config:
+        raise ConvertError(
+            f"{name} is not the architecture of a Keras model; expected class_name and config, "
+            "as model.to_json() writes them"
+        )
+    return config, name
+
+
+def _read_weights_only(file: BinaryIO, name: str) -> tuple[Weights, str | None]:
+    """The weights that ``save_weights`` wrote, and the version of Keras if the file tells it."""
+    with _hdf5(file, name) as h5:
+        if "model_config" in h5.attrs:
+            raise ConvertError(f"{name} is a whole model with an architecture of its own; convert it without --arch")
+        saved_by = h5.attrs.get("keras_version")
+        if "layer_names" in h5.attrs or "layer_names0" in h5.attrs:
+            weights: Weights = NamedWeights.of_layers(_read_named(h5, "", name))
+        elif any(_layers_key(key) for key in h5):
+            weights = _read_groups(h5)
+        else:
+            raise ConvertError(f"{name}: this HDF5 file holds no Keras weights; expected what save_weights writes")
+        return weights, None if saved_by is None else read_version(saved_by, name)
+
+
+def _pair_version(config: Mapping[str, Any], arch_name: str, saved_by: str | None, weights_name: str) -> str:
+    """The version of Keras. Keras 3 writes none into JSON, but says of which module a class is."""
+    if config.get("keras_version") is not None:
+        version = read_version(config["keras_version"], arch_name)
+    elif saved_by is not None:
+        version = saved_by
+    elif "registered_name" in config:
+        version = "3"
+    else:
+        version = read_version(None, arch_name)
+    if saved_by is not None and saved_by.split(".")[0] != version.split(".")[0]:
+        raise ConvertError(
+            f"{arch_name} is of Keras {version} but {weights_name} of Keras {saved_by}; save both with the same Keras"
+        )
+    return version
 
 
 # -- .keras archives --------------------------------------------------------------------------------
@@ -115,7 +207,7 @@ def _read_archive(file: BinaryIO, name: str) -> tuple[dict[str, Any], str, Weigh
         raise ConvertError(
             f"{name}: the .keras archive is damaged ({e}); expected a complete zip file"
         ) from e
-    version = _version(metadata.get("keras_version"), name)
+    version = read_version(metadata.get("keras_version"), name)
     with _hdf5(io.BytesIO(data), f"{name}/model.weights.h5") as h5:
         return config, version, _read_groups(h5)
 
@@ -129,29 +221,44 @@ def _member(archive: zipfile.ZipFile, member: str, limit: int, name: str) -> byt
 
 def _read_groups(h5: Any) -> GroupWeights:
     """The layers of ``model.weights.h5``; everything else there (the optimizer) is left alone."""
-    root = GroupWeights("model.weights.h5")
-    # Keras 2.12 calls the group by another name.
-    for key in ("layers", "_layer_checkpoint_dependencies"):
-        if _is_group(h5, key):
-            root.children["layers"] = _read_group(h5, key, key)
-            break
+    root = GroupWeights(_ROOT)
+    for key in h5:
+        if _layers_key(key) and _is_group(h5, key):
+            _read_group(h5[key], _below(root, key))
     if _is_group(h5, "vars"):
         root.arrays = _read_arrays(h5["vars"], "vars")
     return root
 
 
-def _read_group(parent: Any, key: str, label: str) -> GroupWeights:
-    group, here = parent[key], GroupWeights(label)
+#: The group of a model's layers; Keras 2.12 calls it by the second name.
+_LAYERS = ("layers", "_layer_checkpoint_dependencies")
+
+
+def _layers_key(key: str) -> bool:
+    return key.split("\\")[0] in _LAYERS
+
+
+def _below(here: GroupWeights, key: str) -> GroupWeights:
+    """The group called ``key`` in ``here``. On Windows a key may be a whole path: ``layers\\lstm\\cell``."""
+    for part in key.split("\\"):
+        name = "layers" if part in _LAYERS else part
+        label = f"{here.label}/{part}" if here.label != _ROOT else part
+        here = here.children.setdefault(name, GroupWeights(label))
+    return here
+
+
+def _read_group(group: Any, here: GroupWeights) -> None:
     for name in group:
         if not _is_group(group, name):
-            raise ConvertError(f"model.weights.h5: expected only groups in {label}, found {name!r}")
+            raise ConvertError(f"model.weights.h5: expected only groups in {here.label}, found {name!r}")
         if name == "vars":
-            here.arrays = _read_arrays(group[name], f"{label}/vars")
+            if here.arrays:
+                raise ConvertError(f"model.weights.h5: the group {here.label} is there twice")
+            here.arrays = _read_arrays(group[name], f"{here.label}/vars")
             given = group[name].attrs.get("name")
-            here.name = None if given is None else _text(given, f"{label}/vars")
+            here.name = None if given is None else _text(given, f"{here.label}/vars")
         elif name != "seed_generator":
-            here.children[name] = _read_group(group, name, f"{label}/{name}")
-    return here
+            _read_group(group[name], _below(here, name))
 
 
 def _read_arrays(group: Any, label: str) -> dict[str, Weight]:
@@ -169,24 +276,33 @@ def _read_legacy(file: BinaryIO, name: str) -> tuple[dict[str, Any], str, Weight
         if not _is_group(h5, "model_weights"):
             raise ConvertError(f"{name}: expected a group model_weights, there is none")
         group = h5["model_weights"]
-        version = _version(h5.attrs.get("keras_version", group.attrs.get("keras_version")), name)
-        names = _names(group, "layer_names", name)
-        names += ["top_level_model_weights"] if _is_group(group, "top_level_model_weights") else []
-        layers = {layer: _read_layer(group, layer, name) for layer in dict.fromkeys(names)}
+        version = read_version(h5.attrs.get("keras_version", group.attrs.get("keras_version")), name)
+        layers = _read_named(group, "model_weights/", name)
     return config, version, NamedWeights.of_layers(layers)
 
 
 def _no_architecture(h5: Any, name: str) -> str:
-    if "layers" in h5 or "_layer_checkpoint_dependencies" in h5 or "layer_names" in h5.attrs:
-        return f"{name} holds weights but no architecture; save the whole model: model.save('model.keras')"
+    if any(_layers_key(key) for key in h5) or "layer_names" in h5.attrs:
+        return (
+            f"{name} holds weights but no architecture; give the JSON text of model.to_json() with it: "
+            f"lstm-rt convert {name} --arch model.json -o model.lrt; or save the whole model: "
+            "model.save('model.keras')"
+        )
     return f"{name}: expected the attribute model_config of a saved Keras model, this HDF5 file has none"
 
 
-def _read_layer(group: Any, layer: str, name: str) -> list[tuple[str, NDArray[Any]]]:
+def _read_named(group: Any, prefix: str, name: str) -> dict[str, list[tuple[str, NDArray[Any]]]]:
+    """The names and arrays of each layer; ``prefix`` is where the group stands in the file ``name``."""
+    names = _names(group, "layer_names", name)
+    names += ["top_level_model_weights"] if _is_group(group, "top_level_model_weights") else []
+    return {layer: _read_layer(group, layer, prefix, name) for layer in dict.fromkeys(names)}
+
+
+def _read_layer(group: Any, layer: str, prefix: str, name: str) -> list[tuple[str, NDArray[Any]]]:
     if not _is_group(group, layer):
-        raise ConvertError(f"{name}: expected a group model_weights/{layer}, there is none")
+        raise ConvertError(f"{name}: expected a group {prefix}{layer}, there is none")
     weights = _names(group[layer], "weight_names", name)
-    return [(w, _read_array(group[layer], w, f"model_weights/{layer}/{w}")) for w in weights]
+    return [(w, _read_array(group[layer], w, f"{prefix}{layer}/{w}")) for w in weights]
 
 
 def _names(group: Any, attribute: str, name: str) -> list[str]:
@@ -289,32 +405,11 @@ def _json(text: str | bytes, name: str) -> dict[str, Any]:
     return value
 
 
-def _version(value: Any, name: str) -> str:
+def read_version(value: Any, name: str) -> str:
+    """The version of Keras, which must be 2 or 3; ``name`` is what it is of."""
     if value is None:
         raise ConvertError(f"{name}: keras_version is missing; files of Keras 1 are not read")
     version = _text(value, name)
     if version.split(".")[0] not in ("2", "3"):
         raise ConvertError(f"{name} is of Keras {version}, expected Keras 2 or 3")
     return version
-
-
-# -- living models ----------------------------------------------------------------------------------
-
-
-def _open_live(model: Any) -> KerasModel:
-    package = type(model).__mro__[0].__module__
-    for base in type(model).__mro__:  # a subclass lives in the user's module, its bases in Keras's
-        package = base.__module__.split(".")[0]
-        if package in ("keras", "tf_keras"):
-            break
-    version = _version(getattr(sys.modules.get(package), "__version__", None), "the model")
-    layers: dict[str, list[tuple[str, NDArray[Any]]]] = {}
-    for layer in model.layers:
-        weights, arrays = list(layer.weights), layer.get_weights()
-        if len(weights) != len(arrays):
-            raise ConvertError(f"layer {layer.name!r} has {len(weights)} weights but {len(arrays)} arrays")
-        names = [str(getattr(w, "path", w.name)) for w in weights]
-        layers[layer.name] = [(n, np.asarray(a)) for n, a in zip(names, arrays, strict=True)]
-    config = {"class_name": type(model).__name__, "config": model.get_config()}
-    source = {"framework": "keras", "version": version}
-    return KerasModel(config, version, NamedWeights.of_layers(layers), source)
