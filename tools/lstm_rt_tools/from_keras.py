@@ -25,6 +25,7 @@ from .keras_ops import emit_op
 from .keras_rnn import group_names
 from .keras_weights import Weights
 
+_PARSE_STEPS = 20  #: to understand what a file says of one layer
 _SHAPES = ("batch_shape", "batch_input_shape")
 
 
@@ -75,7 +76,7 @@ def _convert(model: KerasModel) -> Graph:
 
 def _build(model: KerasModel, groups: dict[int, int]) -> Graph:
     keras = KerasVersion(model.version)
-    ctx = Context(Graph(), keras, groups)
+    ctx = Context(Graph(), keras, groups, model.budget)
     spec = replace(parse_layer(model.config, keras, "the model"), whole=True)
     for name, flow in _run_model(ctx, spec, model.weights, None):
         _declare_output(ctx, spec, name, flow)
@@ -88,6 +89,7 @@ def _build(model: KerasModel, groups: dict[int, int]) -> Graph:
     if ctx.notes:
         ctx.graph.meta["notes"] = ctx.notes
     ctx.graph.check()
+    model.budget.graph(ctx.graph)
     return ctx.graph
 
 
@@ -124,7 +126,8 @@ def _run_model(
     return _Functional(ctx, spec, weights).run(given)
 
 
-def _layers(spec: LayerSpec) -> list[LayerSpec]:
+def _layers(ctx: Context, spec: LayerSpec) -> list[LayerSpec]:
+    ctx.budget.steps(_PARSE_STEPS * len(spec.config["layers"]))
     layers = [spec.part(entry) for entry in spec.config["layers"]]
     seen: set[str] = set()
     for layer in layers:
@@ -137,7 +140,7 @@ def _layers(spec: LayerSpec) -> list[LayerSpec]:
 def _run_sequential(
     ctx: Context, spec: LayerSpec, weights: Weights, given: Sequence[Tensor] | None
 ) -> list[tuple[str, Flow]]:
-    layers = _layers(spec)
+    layers = _layers(ctx, spec)
     groups = group_names([s.class_name for s in layers])
     if given is not None and len(given) != 1:
         raise spec.error(f"it is called with {len(given)} inputs, expected one")
@@ -163,34 +166,36 @@ def _declare_sequential_input(ctx: Context, spec: LayerSpec, layers: Sequence[La
     if reader is None:
         raise spec.error("it has no layers but its input")
     if first.class_name == "InputLayer":
-        flow = _declare_input(ctx, first, first.name, _reads_ids(reader))
+        flow = _declare_input(ctx, first, first.name, _reads_ids(ctx, reader))
     else:  # older files: the first layer, or the model, knows the shape
         shape = first.config.get("batch_input_shape", spec.config.get("build_input_shape"))
         config = {"batch_shape": shape, "dtype": first.config.get("dtype")}
         stand_in = LayerSpec(f"{first.name}_input", "InputLayer", config, spec.keras)
-        flow = _declare_input(ctx, stand_in, stand_in.name, _reads_ids(reader))
+        flow = _declare_input(ctx, stand_in, stand_in.name, _reads_ids(ctx, reader))
     if not isinstance(flow, Tensor):
         raise spec.error("its input is a mask, expected a value")
     return flow
 
 
-def _reads_ids(spec: LayerSpec, index: int = 0) -> bool:
+def _reads_ids(ctx: Context, spec: LayerSpec, index: int = 0) -> bool:
     """Whether a layer reads its input ``index`` as token ids: an Embedding, or a model around one."""
     if spec.class_name not in MODELS or not isinstance(spec.config.get("layers"), list | tuple):
         return spec.class_name == "Embedding"
     if spec.class_name == "Sequential":
-        inner = [s for s in _layers(spec) if s.class_name != "InputLayer"]
-        return bool(inner) and _reads_ids(inner[0])
+        inner = [s for s in _layers(ctx, spec) if s.class_name != "InputLayer"]
+        return bool(inner) and _reads_ids(ctx, inner[0])
     inputs = _named_refs(spec, spec.config.get("input_layers"))
-    return index < len(inputs) and any(_readers(_calls(spec, _layers(spec)), inputs[index][1]).values())
+    if index >= len(inputs):
+        return False
+    return any(_readers(ctx, _calls(spec, _layers(ctx, spec)), inputs[index][1]).values())
 
 
-def _readers(calls: Sequence[_Pending], ref: Ref) -> dict[str, bool]:
+def _readers(ctx: Context, calls: Sequence[_Pending], ref: Ref) -> dict[str, bool]:
     """Names of the layers that read a tensor as an input, and whether they read ids."""
     found: dict[str, bool] = {}
     for c in calls:
         if ref in c.call.inputs:
-            found[c.spec.name] = _reads_ids(c.spec, c.call.inputs.index(ref))
+            found[c.spec.name] = _reads_ids(ctx, c.spec, c.call.inputs.index(ref))
     return found
 
 
@@ -220,6 +225,7 @@ def _declare_input(ctx: Context, spec: LayerSpec, name: str, ids: bool) -> Flow:
 
 
 def _run_layer(ctx: Context, spec: LayerSpec, weights: Weights, call: Call) -> list[Tensor]:
+    ctx.charge()
     for mask in (call.run_mask,) if call.run_mask and call.run_mask.source >= 0 else ():
         ctx.same_axis((call.value, mask.source))
     try:
@@ -259,7 +265,7 @@ class _Functional:
 
     def run(self, given: Sequence[Tensor] | None) -> list[tuple[str, Flow]]:
         """The names and values of the model's outputs."""
-        layers = _layers(self.spec)
+        layers = _layers(self.ctx, self.spec)
         calls = _calls(self.spec, layers)
         outputs = _named_refs(self.spec, self.spec.config["output_layers"])
         calls, outputs = _numbered_from_zero(calls, outputs)
@@ -282,7 +288,7 @@ class _Functional:
             if given is not None:
                 self.flows[ref] = given[i]
                 continue
-            ids = set(_readers(calls, ref).values())
+            ids = set(_readers(self.ctx, calls, ref).values())
             if len(ids) > 1:
                 raise layer.error("it is read both as token ids and as numbers, which is not supported")
             self.flows[ref] = _declare_input(self.ctx, layer, name or ref[0], ids == {True})
@@ -290,6 +296,7 @@ class _Functional:
     def _run_calls(self, calls: Sequence[_Pending], groups: Mapping[str, str]) -> None:
         waiting = [c for c in calls if c.spec.class_name != "InputLayer"]
         while waiting:
+            self.ctx.budget.steps(len(waiting))
             ready = [c for c in waiting if all(ref in self.flows for ref in c.call.refs())]
             if not ready:
                 raise self._stuck(waiting)

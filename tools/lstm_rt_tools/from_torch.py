@@ -63,7 +63,7 @@ def _from_file(path: str | os.PathLike[str], arch: ArchSource | None) -> Graph:
 
 
 def _from_checkpoint(checkpoint: Checkpoint, arch: Arch | None) -> Graph:
-    weights = Weights(checkpoint.tensors, checkpoint.what)
+    weights = Weights(checkpoint.tensors, checkpoint.what, checkpoint.budget)
     if arch is None and checkpoint.model_data is not None:
         arch = read_arch(guitarml_arch(checkpoint.model_data, checkpoint.what))
     graph = None

@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from lstm_rt.errors import ConvertError
 from lstm_rt.graph import GATES, Activation, Array, Graph
 
+from .budget import Budget
 from .checkpoints import Tensor
 
 #: Buffers that training keeps and inference does not need.
@@ -19,9 +20,10 @@ _NOT_WEIGHTS = ("num_batches_tracked",)
 class Weights:
     """A state dict that remembers which of its weights have been used."""
 
-    def __init__(self, tensors: Mapping[str, Tensor], what: str) -> None:
+    def __init__(self, tensors: Mapping[str, Tensor], what: str, budget: Budget | None = None) -> None:
         self.tensors = dict(tensors)
         self.what = what
+        self.budget = budget or Budget(0, what)  #: of the file, for what is made of the weights
         self._used: set[str] = set()
 
     def has(self, name: str) -> bool:
