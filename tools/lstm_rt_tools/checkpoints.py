@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +12,9 @@ import numpy as np
 
 from lstm_rt.errors import ConvertError
 
+from .budget import Budget
 from .find_weights import Weighed, bare, find_weights
+from .json_text import load_json
 from .names import shown
 from .safe_pickle import Inert
 from .safetensors_file import looks_like_safetensors, read_safetensors
@@ -39,6 +40,7 @@ class Checkpoint:
         stored: names of weights in the file that are not in ``tensors`` but went into others there.
         unknown: weights that exist in a form that cannot be undone, and why.
         notes: what the user should know about the choice of weights.
+        budget: what is left of the file's for what is made of the weights.
     """
 
     what: str
@@ -52,6 +54,7 @@ class Checkpoint:
     stored: list[str] = field(default_factory=list)
     unknown: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    budget: Budget = field(default_factory=Budget)
 
 
 def read_checkpoint(path: str | os.PathLike[str], key: str | None = None) -> Checkpoint:
@@ -71,7 +74,9 @@ def read_checkpoint(path: str | os.PathLike[str], key: str | None = None) -> Che
             data = f.read()
     except OSError as e:
         raise ConvertError(f"{what}: cannot be read ({e.strerror or e})") from None
-    checkpoint = _parse(data, what, key)
+    budget = Budget(len(data), what)
+    checkpoint = _parse(data, what, key, budget)
+    checkpoint.budget = budget
     if key and not looks_like_torch(data[:8]):
         raise ConvertError(
             f"{what}: checkpoint = {key!r} is for torch.save files; this file has one set of weights"
@@ -85,13 +90,13 @@ def read_checkpoint(path: str | os.PathLike[str], key: str | None = None) -> Che
     return checkpoint
 
 
-def _parse(data: bytes, what: str, key: str | None) -> Checkpoint:
+def _parse(data: bytes, what: str, key: str | None, budget: Budget) -> Checkpoint:
     if looks_like_torch(data[:8]):
-        return _from_tree(read_torch(data, what), what, key)
+        return _from_tree(read_torch(data, what, budget), what, key, budget)
     if looks_like_safetensors(data[:16]) or what.endswith(".safetensors"):
-        return _checkpoint(what, read_safetensors(data, what))
+        return _checkpoint(what, read_safetensors(data, what, budget))
     if data.lstrip()[:1] == b"{":
-        return _from_json(data, what)
+        return _from_json(data, what, budget)
     raise ConvertError(
         f"{what}: unknown format; expected a torch.save file (zip or legacy), safetensors, or GuitarML JSON"
     )
@@ -108,8 +113,8 @@ def from_mapping(state: Mapping[str, Any], key: str | None = None) -> Checkpoint
     return checkpoint
 
 
-def _from_tree(tree: Any, what: str, key: str | None) -> Checkpoint:
-    found = find_weights(tree, what, key)
+def _from_tree(tree: Any, what: str, key: str | None, budget: Budget | None = None) -> Checkpoint:
+    found = find_weights(tree, what, key, budget)
     checkpoint = _checkpoint(what, found.chosen.tensors)
     checkpoint.module = found.chosen.module
     checkpoint.key = found.chosen.key
@@ -143,11 +148,8 @@ def strip_prefixes(tensors: Mapping[str, Tensor], what: str) -> dict[str, Tensor
 # -- GuitarML JSON -----------------------------------------------------------------------------
 
 
-def _from_json(data: bytes, what: str) -> Checkpoint:
-    try:
-        tree = json.loads(data)
-    except (ValueError, RecursionError) as e:
-        raise ConvertError(f"{what}: damaged JSON ({e})") from None
+def _from_json(data: bytes, what: str, budget: Budget) -> Checkpoint:
+    tree = load_json(data, what, budget)
     state = tree.get("state_dict")
     if not isinstance(state, dict):
         raise ConvertError(

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, TypeAlias
 
 from lstm_rt.errors import ConvertError, did_you_mean
 
+from .budget import Budget
 from .names import listed, shown
-from .safe_pickle import Global, Inert
+from .safe_pickle import Inert
 from .tensors import ArrayTensor, FileTensor, Tensor, numpy_tensor
 from .torch_files import is_module, is_script, module_tensors, script_tensors
 
@@ -62,26 +64,29 @@ class Weighed:
     notes: list[str] = field(default_factory=list)
 
 
-def find_weights(tree: Any, what: str, key: str | None = None) -> Weighed:
+def find_weights(tree: Any, what: str, key: str | None = None, budget: Budget | None = None) -> Weighed:
     """Look through a checkpoint for its weights.
 
     Args:
         tree: the checkpoint: a mapping, list, tuple, pickled object or module.
         what: its name, for messages.
         key: dotted path to the weights, if the user chose. They may lie anywhere below it.
+        budget: of the file; None for what is in memory already.
 
     Raises:
         ConvertError: there are no weights (at ``key``), or several and none is the obvious one.
     """
-    survey = _Survey(tree)
+    survey = _Survey(tree, budget)
     found = survey.weights()
     if not key:
         if not found:
             why = "the arrays in it have no names" if survey.arrays else "it holds no arrays or tensors"
+            if isinstance(tree, Inert):
+                why = f"there is a {shown(str(tree))}, which is looked at, never made"
             raise ConvertError(f"{what}: no weights found: {why}")
         return _weigh(_choose(found, what), found, survey, True)
     path, at = _lookup(tree, key, what)
-    below = survey.below(path) or _Survey(at).weights()  # the second: what lies in another place too
+    below = survey.below(path) or _Survey(at, budget).weights()  # the second: what lies in another place too
     if not below:
         keys = [f.key for f in found if f.path]
         there = f"; there are some at {listed(keys)}" if keys else ""
@@ -174,11 +179,19 @@ def bare(name: str) -> str:
 # -- looking through -------------------------------------------------------------------------------
 
 
-class _Survey:
-    """One walk through a checkpoint: every set of weights, and every array outside of them."""
+_PLACE = 300  #: bytes that a container takes while it is looked through
 
-    def __init__(self, tree: Any) -> None:
+
+class _Survey:
+    """One walk through a checkpoint: every set of weights, and every array outside of them.
+
+    What is nearer to the top comes first. Containers without arrays in them, such as a vocabulary,
+    cost no memory.
+    """
+
+    def __init__(self, tree: Any, budget: Budget | None) -> None:
         self.arrays: dict[str, Tensor] = {}
+        self._budget = budget
         self._sure: list[Found] = []
         self._unsure: list[Found] = []  # tensors whose names are not those of weights
         seen: set[int] = set()
@@ -191,18 +204,34 @@ class _Survey:
 
     def _visit(self, path: Path, obj: Any) -> list[tuple[Path, Any]]:
         if is_module(obj):
-            self._sure.append(Found(path, module_tensors(obj), obj))
+            self._sure.append(Found(path, module_tensors(obj, self._budget), obj))
             return []
-        if is_script(obj) and (tensors := script_tensors(obj)):
+        if is_script(obj) and (tensors := script_tensors(obj, self._budget)):
             self._sure.append(Found(path, tensors, obj))
             return []
-        entries = _entries(obj)
-        if {"state", "param_groups"} <= entries.keys():
+        arrays: dict[str, Tensor] = {}
+        below: list[tuple[Path, Any]] = []
+        keys = set()
+        for key, value in _entries(obj):
+            tensor = as_tensor(value, self._budget)
+            if tensor is not None:
+                arrays[key] = tensor
+            elif self._holds_something(value):
+                if self._budget is not None:
+                    self._budget.memory(_PLACE + len(key))
+                below.append(((*path, key), value))
+            if isinstance(value, Mapping | list):
+                keys.add(key)
+        if keys >= {"state", "param_groups"}:
             return []  # an optimiser's state: as large as the weights, and none of them
-        self._collect(path, obj, {k: t for k, v in entries.items() if (t := as_tensor(v)) is not None})
-        if len(path) == _MAX_DEPTH:
-            return []
-        return [((*path, k), v) for k, v in entries.items() if _has_entries(v) and as_tensor(v) is None]
+        self._collect(path, obj, arrays)
+        return below if len(path) < _MAX_DEPTH else []
+
+    def _holds_something(self, obj: Any) -> bool:
+        """Whether a value is a container with a tensor or another container in it."""
+        if isinstance(obj, list | tuple | Mapping) and self._budget is not None:
+            self._budget.steps(len(obj))
+        return is_module(obj) or any(_is_container(v) or as_tensor(v) is not None for _, v in _entries(obj))
 
     def _collect(self, path: Path, obj: Any, tensors: dict[str, Tensor]) -> None:
         if any(_WEIGHT.search(name.rpartition(".")[2]) or _WEIGHT.search(name) for name, t in tensors.items()
@@ -223,29 +252,33 @@ class _Survey:
         return sure or unsure
 
 
-def as_tensor(value: Any) -> Tensor | None:
+def as_tensor(value: Any, budget: Budget | None = None) -> Tensor | None:
     """A tensor or array, in a file or in memory, as a :class:`Tensor`; None if it is neither."""
     if isinstance(value, FileTensor):
         return value
     if isinstance(value, Inert):
-        return numpy_tensor(value.state) if str(value.cls) == "numpy.ndarray" else None
+        return numpy_tensor(value.state, budget) if _is_numpy(value) else None
     return ArrayTensor(value) if hasattr(value, "shape") and hasattr(value, "dtype") else None
 
 
-def _has_entries(obj: Any) -> bool:
-    return isinstance(obj, Mapping | Inert | list | tuple)
+def _is_numpy(obj: Inert) -> bool:
+    return obj.cls.module.partition(".")[0] == "numpy"
 
 
-def _entries(obj: Any) -> dict[str, Any]:
+def _is_container(obj: Any) -> bool:
+    return isinstance(obj, Mapping | list | tuple) or (isinstance(obj, Inert) and not _is_numpy(obj))
+
+
+def _entries(obj: Any) -> Iterator[tuple[str, Any]]:
     """What a container holds, by the names that a dotted path can spell."""
     if isinstance(obj, Mapping):
-        return {str(k): v for k, v in obj.items() if isinstance(k, str | int)}
-    if isinstance(obj, list | tuple):
-        return {str(i): v for i, v in enumerate(obj)}
-    if not isinstance(obj, Inert) or (isinstance(obj.cls, Global) and obj.cls.module.startswith("numpy")):
-        return {}
-    pairs = zip(obj.items[::2], obj.items[1::2], strict=False)
-    return {**{k: v for k, v in pairs if isinstance(k, str)}, **obj.attrs}
+        yield from ((str(k), v) for k, v in obj.items() if isinstance(k, str | int))
+    elif isinstance(obj, list | tuple):
+        yield from ((str(i), v) for i, v in enumerate(obj))
+    elif isinstance(obj, Inert) and not _is_numpy(obj):
+        pairs = zip(obj.items[::2], obj.items[1::2], strict=False)  # of a class derived from dict
+        yield from ((k, v) for k, v in pairs if isinstance(k, str))
+        yield from obj.attrs.items()
 
 
 def _lookup(tree: Any, key: str, what: str) -> tuple[Path, Any]:
@@ -253,13 +286,14 @@ def _lookup(tree: Any, key: str, what: str) -> tuple[Path, Any]:
     path: list[str] = []
     place, rest = tree, key
     while rest:
-        entries = _entries(place)
-        fits = [k for k in entries if rest == k or rest.startswith(k + ".")]
+        fits = [(k, v) for k, v in _entries(place) if rest == k or rest.startswith(k + ".")]
         if not fits:
-            there = listed(entries) or "no entry"
+            names = [k for k, _ in islice(_entries(place), 1000)]
             raise ConvertError(
-                f"{what}: checkpoint = {key!r}: {rest!r} does not exist; there is {there}{did_you_mean(rest, entries)}"
+                f"{what}: checkpoint = {key!r}: {rest!r} does not exist; there is {listed(names) or 'no entry'}"
+                f"{did_you_mean(rest, names)}"
             )
-        path.append(max(fits, key=len))
-        place, rest = entries[path[-1]], rest[len(path[-1]) + 1 :]
+        part, place = max(fits, key=lambda entry: len(entry[0]))
+        path.append(part)
+        rest = rest[len(part) + 1 :]
     return tuple(path), place

@@ -70,6 +70,7 @@ def _from_checkpoint(checkpoint: Checkpoint, arch: Arch | None) -> Graph:
     weights = Weights(
         checkpoint.tensors,
         checkpoint.what,
+        checkpoint.budget,
         beside=checkpoint.beside,
         elsewhere=checkpoint.elsewhere,
         stored=checkpoint.stored,
@@ -86,6 +87,7 @@ def _from_checkpoint(checkpoint: Checkpoint, arch: Arch | None) -> Graph:
         graph = build_inert(checkpoint.module, weights)
     if graph is None:
         raise ConvertError(_need_arch(checkpoint))
+    checkpoint.budget.graph(graph)
     graph.meta["source"] = checkpoint.source
     if notes := checkpoint.notes + weights.notes:
         graph.meta.setdefault("notes", []).extend(notes)

@@ -12,6 +12,7 @@ import numpy as np
 from lstm_rt.errors import ConvertError, did_you_mean
 from lstm_rt.graph import GATES, Activation, Array, Graph
 
+from .budget import Budget
 from .find_weights import same_tensor
 from .names import listed, shown
 from .tensors import FLOATS, Tensor
@@ -28,6 +29,7 @@ class Weights:
     Args:
         tensors: the state dict.
         what: name of the file, for messages.
+        budget: of the file, for what is made of the weights.
         beside: arrays outside of the state dict, by dotted path; they may be initial states.
         elsewhere: weights in other places of the file, with the ``checkpoint`` key there.
         stored: names in the file whose weights went into those of ``tensors``; nothing is left of them.
@@ -38,6 +40,8 @@ class Weights:
         self,
         tensors: Mapping[str, Tensor],
         what: str,
+        budget: Budget | None = None,
+        *,
         beside: Mapping[str, Tensor] | None = None,
         elsewhere: Mapping[str, str] | None = None,
         stored: Sequence[str] = (),
@@ -45,6 +49,7 @@ class Weights:
     ) -> None:
         self.tensors = dict(tensors)
         self.what = what
+        self.budget = budget or Budget(0, what)
         self.beside = dict(beside or {})
         self.elsewhere = dict(elsewhere or {})
         self.stored = stored

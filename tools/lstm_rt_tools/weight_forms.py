@@ -16,6 +16,7 @@ weight drop         ``w_raw``, in the layer or around  ``raw``; a ``w`` beside i
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -28,7 +29,7 @@ from lstm_rt.errors import ConvertError
 from .names import listed, shown
 from .tensors import Computed, Tensor
 
-Float64 = NDArray[np.float64]
+Array = NDArray[np.float32]
 
 _PARAMETRIZED = re.compile(r"^(?P<owner>(?:.*\.)?)parametrizations\.(?P<name>[^.]+)\.(?P<part>.+)$")
 _SUFFIXED = re.compile(r"^(?P<target>.+)_(?P<part>g|v|u|orig|mask)$")
@@ -129,11 +130,11 @@ def _form(
 
 
 def _reader(
-    make: Callable[..., Float64], names: list[str], tensors: Mapping[str, Tensor]
-) -> Callable[[str], NDArray[np.float32]]:
-    def read(what: str) -> NDArray[np.float32]:
+    make: Callable[..., Array], names: list[str], tensors: Mapping[str, Tensor]
+) -> Callable[[str], Array]:
+    def read(what: str) -> Array:
         # Scalars come as arrays of one number.
-        arrays = [tensors[n].array(f"{what} ({shown(n)})").astype(np.float64).reshape(tensors[n].shape) for n in names]
+        arrays = [tensors[n].array(f"{what} ({shown(n)})").reshape(tensors[n].shape) for n in names]
         with np.errstate(all="ignore"):  # a norm of 0 gives what it gives in the framework: NaN
             return np.ascontiguousarray(make(*arrays), np.float32)
 
@@ -143,26 +144,28 @@ def _reader(
 # -- the forms -----------------------------------------------------------------------------------
 
 
-def _weight_norm(v: Float64, g: Float64) -> Float64:
-    axes = tuple(i for i in range(v.ndim) if g.ndim == 0 or g.shape[i] == 1)
-    norm: Float64 = np.sqrt(np.sum(v * v, axis=axes, keepdims=True))
-    return v * (g / norm)
+def _weight_norm(v: Array, g: Array) -> Array:
+    axes = "abcdefghijklmnop"[: v.ndim]
+    kept = "".join(a for a, n in zip(axes, g.shape, strict=False) if n != 1)
+    squares = np.asarray(np.einsum(f"{axes},{axes}->{kept}", v, v, dtype=np.float64))
+    norm = np.sqrt(squares).reshape([n if a in kept else 1 for a, n in zip(axes, v.shape, strict=True)])
+    return v * np.asarray(g / norm, np.float32)
 
 
 def _weight_norm_fits(v: tuple[int, ...], g: tuple[int, ...]) -> bool:
     return not g or (len(g) == len(v) and all(a in (1, b) for a, b in zip(g, v, strict=True)))
 
 
-def _spectral_norm(w: Float64, u: Float64, v: Float64) -> Float64:
-    largest: Float64 = u @ w.reshape(len(u), -1) @ v
-    return w / largest
+def _spectral_norm(w: Array, u: Array, v: Array) -> Array:
+    largest = np.einsum("i,ij,j->", u, w.reshape(len(u), -1), v, dtype=np.float64)
+    return np.asarray(w / np.float32(largest), np.float32)
 
 
 def _spectral_norm_fits(w: tuple[int, ...], u: tuple[int, ...], v: tuple[int, ...]) -> bool:
-    return len(w) > 1 and u == w[:1] and v == (int(np.prod(w[1:])),)
+    return len(w) > 1 and 0 not in w and u == w[:1] and v == (math.prod(w[1:]),)
 
 
-_MAKERS: dict[str, tuple[Callable[..., Float64], Callable[..., bool]]] = {
+_MAKERS: dict[str, tuple[Callable[..., Array], Callable[..., bool]]] = {
     "weight norm": (_weight_norm, _weight_norm_fits),
     "spectral norm": (_spectral_norm, _spectral_norm_fits),
     "pruning": (lambda w, mask: w * mask, lambda w, mask: w == mask),
