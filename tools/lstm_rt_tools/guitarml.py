@@ -8,7 +8,7 @@ from typing import Any
 from lstm_rt.errors import ConvertError, did_you_mean
 from lstm_rt.graph import GATES
 
-from .names import listed
+from .names import listed, shown
 from .torch_layers import Weights, count_directions, count_layers
 
 _UNITS = {"LSTM": "lstm", "GRU": "gru", "RNN": "rnn"}
@@ -26,7 +26,7 @@ def guitarml_arch(model_data: Mapping[str, Any], weights: Weights) -> dict[str, 
     """
     what = weights.what
     if model_data.get("model", "SimpleRNN") != "SimpleRNN":
-        raise ConvertError(f"{what}: model_data.model is {model_data['model']!r}, expected 'SimpleRNN'")
+        raise ConvertError(f"{what}: model_data.model is {_text(model_data['model'])}, expected 'SimpleRNN'")
     unknown = sorted(set(model_data) - set(_KNOWN))
     if unknown:
         near = did_you_mean(unknown[0], _KNOWN)
@@ -34,7 +34,7 @@ def guitarml_arch(model_data: Mapping[str, Any], weights: Weights) -> dict[str, 
     unit = _UNITS.get(str(model_data.get("unit_type")))
     if unit is None:
         raise ConvertError(
-            f"{what}: unit_type is {model_data.get('unit_type')!r}, expected one of {', '.join(_UNITS)}"
+            f"{what}: unit_type is {_text(model_data.get('unit_type'))}, expected one of {', '.join(_UNITS)}"
         )
     inputs, outputs = (_size(model_data, key, what) for key in ("input_size", "output_size"))
     _check_weights(model_data, unit, inputs, outputs, weights)
@@ -48,10 +48,14 @@ def guitarml_arch(model_data: Mapping[str, Any], weights: Weights) -> dict[str, 
     }
 
 
+def _text(value: Any) -> str:
+    return shown(repr(value)) if isinstance(value, str | int | float | bool | None) else f"a {type(value).__name__}"
+
+
 def _size(model_data: Mapping[str, Any], key: str, what: str, least: int = 1) -> int:
     value = model_data.get(key)
     if type(value) is not int or value < least:
-        raise ConvertError(f"{what}: model_data.{key} is {value!r}, expected a whole number of at least {least}")
+        raise ConvertError(f"{what}: model_data.{key} is {_text(value)}, expected a whole number of at least {least}")
     return value
 
 
@@ -83,7 +87,7 @@ def _check_weights(
     bias = model_data.get("bias_fl", weights.has("lin.bias"))
     if not isinstance(bias, bool | int) or bool(bias) != weights.has("lin.bias"):
         there = "there is a weight" if weights.has("lin.bias") else "there is no weight"
-        raise ConvertError(f"{what}: bias_fl is {bias!r}, but {there} lin.bias")
+        raise ConvertError(f"{what}: bias_fl is {_text(bias)}, but {there} lin.bias")
 
 
 def _skip(model_data: Mapping[str, Any], inputs: int, outputs: int, what: str) -> list[dict[str, Any]]:

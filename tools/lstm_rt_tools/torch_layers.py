@@ -63,13 +63,13 @@ class Weights:
     def shape(self, name: str) -> tuple[int, ...]:
         """Shape of a weight; :class:`ConvertError` if there is none of that name."""
         if name in self.unknown:
-            raise ConvertError(f"{self.what}: weight {name!r}: {self.unknown[name]}")
+            raise ConvertError(f"{self.what}: weight '{shown(name)}': {self.unknown[name]}")
         if name not in self.tensors:
             owner = name.rpartition(".")[0]
             there = [n for n in self.tensors if n.rpartition(".")[0] == owner] or sorted(self.tensors)
-            near = did_you_mean(name, self.tensors)
             raise ConvertError(
-                f"{self.what}: there is no weight {name!r}; there is {listed(there)}{near}{self.where_else(name)}"
+                f"{self.what}: there is no weight '{shown(name)}'; there is {listed(there)}"
+                f"{did_you_mean(name, self.tensors)}{self.where_else(name)}"
             )
         return self.tensors[name].shape
 
