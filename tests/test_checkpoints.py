@@ -156,6 +156,11 @@ def test_a_toss_up_is_an_error_that_says_how_to_choose(others: tuple[str, str]) 
         assert found.notes == []
 
 
+def test_two_networks_in_a_list_are_a_toss_up() -> None:
+    with pytest.raises(ConvertError, match=r'several sets of weights \(pair.0, pair.1\).*checkpoint = "pair.0"'):
+        chosen({"pair": [state(), state(7)]})
+
+
 def test_optimisers_and_the_same_weights_twice_are_no_second_set() -> None:
     weights = state()
     optimiser = {"state": {0: {"weight": array(20, 3)}}, "param_groups": [{"lr": 0.1}]}
@@ -169,6 +174,9 @@ def test_one_module_under_two_keys(tmp_path: Path) -> None:
     torch.save({"model": module, "state_dict": module.state_dict()}, tmp_path / "m.pt")
     found = read_checkpoint(tmp_path / "m.pt")
     assert (found.key, found.notes) == ("state_dict", [])
+    torch.save({"a": module.state_dict(), "b": module.state_dict()}, tmp_path / "m.pt")
+    found = read_checkpoint(tmp_path / "m.pt")
+    assert (found.key, found.notes) == ("a", [])
 
 
 def test_keys_with_dots_positions_and_names_that_do_not_exist() -> None:

@@ -95,7 +95,7 @@ def find_weights(tree: Any, what: str, key: str | None = None, budget: Budget | 
 
 
 def _weigh(chosen: Found, found: Sequence[Found], survey: _Survey, by_itself: bool) -> Weighed:
-    others = [f for f in found if not _same(f, chosen)]
+    others = [f for f in _distinct(found) if _identity(f) != _identity(chosen)]
     notes = []
     keys = [f.key for f in others if f.path]
     if keys and by_itself:
@@ -115,16 +115,17 @@ def _choose(found: Sequence[Found], what: str) -> Found:
     A set called best is meant among copies of one network; else the one in the usual place is,
     unless there is a copy of it that may be as good, such as a moving average.
     """
-    if len(found) == 1:
-        return found[0]
+    found = _distinct(found)
     usual = sorted((f for f in found if _rank(f.path) is not None), key=lambda f: _rank(f.path) or ())
+    if len(usual) > 1 and _rank(usual[0].path) == _rank(usual[1].path):
+        usual = []  # two in one list: neither place is more usual than the other
     first = usual[0] if usual else found[0]
-    copies = [f for f in found if f is first or (_signature(f) == _signature(first) and not _same(f, first))]
+    copies = [f for f in found if _signature(f) == _signature(first)]
     best = [f for f in copies if any("best" in part.lower() for part in f.path)]
+    if len(found) == 1 or (usual and len(copies) == 1):
+        return first
     if len(best) == 1 and (usual or len(copies) == len(found)):
         return best[0]
-    if usual and len(copies) == 1:
-        return first
     same = len(copies) == len(found)
     keys = [f.label for f in found]
     sets = "several copies of the same weights" if same else "several sets of weights"
@@ -153,16 +154,28 @@ def _signature(found: Found) -> dict[str, tuple[int, ...]]:
     return {bare(name): t.shape for name, t in found.tensors.items() if len(t.shape)}
 
 
-def _same(a: Found, b: Found) -> bool:
-    """Whether both are the very same tensors, saved once."""
-    return len(a.tensors) == len(b.tensors) and all(map(same_tensor, a.tensors.values(), b.tensors.values()))
+def _distinct(found: Sequence[Found]) -> list[Found]:
+    """Without those that are the very tensors of another one, saved once: the more usual place stays."""
+    places: dict[Any, Found] = {}
+    for f in sorted(found, key=lambda f: (_rank(f.path) is None, _rank(f.path) or ())):
+        places.setdefault(_identity(f), f)
+    return [f for f in found if places[_identity(f)] is f]
+
+
+def _identity(found: Found) -> tuple[Any, ...]:
+    return tuple((name, *_part(t)) for name, t in found.tensors.items())
+
+
+def _part(tensor: Tensor) -> tuple[Any, ...]:
+    """What part of which storage a tensor is."""
+    if isinstance(tensor, FileTensor):
+        return (id(tensor.storage), tensor.offset, tensor.shape, tensor.stride)
+    return (id(tensor),)
 
 
 def same_tensor(a: Tensor, b: Tensor) -> bool:
     """Whether two tensors of a file are the same part of the same storage."""
-    if isinstance(a, FileTensor) and isinstance(b, FileTensor):
-        return a.storage is b.storage and (a.offset, a.shape, a.stride) == (b.offset, b.shape, b.stride)
-    return a is b
+    return _part(a) == _part(b)
 
 
 #: Put before names by torch.compile and (Distributed)DataParallel.
