@@ -13,6 +13,7 @@ from .arch import Arch, ArchSource, build, read_arch
 from .arch_guess import guess_arch
 from .checkpoints import Checkpoint, from_mapping, read_checkpoint
 from .guitarml import guitarml_arch
+from .names import shown
 from .torch_layers import Weights
 from .torch_modules import build_inert
 
@@ -81,7 +82,7 @@ def _from_checkpoint(checkpoint: Checkpoint, arch: Arch | None) -> Graph:
 def _need_arch(checkpoint: Checkpoint) -> str:
     holds = "holds weights only"
     if checkpoint.module is not None:
-        holds = f"holds a {checkpoint.module.cls}, whose forward is code that is never run"
+        holds = f"holds a {shown(str(checkpoint.module.cls))}, whose forward is code that is never run"
     return (
         f"{checkpoint.what}: {holds}; how they are connected must be told by an arch file "
         "(arch=..., --arch on the command line). A draft to check and complete:\n\n"

@@ -7,6 +7,8 @@ from typing import Any
 
 from lstm_rt.errors import ConvertError
 
+from .names import listed
+
 _UNITS = {"LSTM": "lstm", "GRU": "gru", "RNN": "rnn"}
 _KNOWN = frozenset(["model", "input_size", "output_size", "hidden_size", "num_layers", "unit_type", "bias_fl", "skip"])
 
@@ -24,7 +26,7 @@ def guitarml_arch(model_data: Mapping[str, Any], what: str) -> dict[str, Any]:
     unknown = sorted(set(model_data) - _KNOWN)
     if unknown:
         raise ConvertError(
-            f"{what}: unknown model_data {', '.join(unknown)}; known: {', '.join(sorted(_KNOWN))}"
+            f"{what}: unknown model_data {listed(unknown)}; known: {', '.join(sorted(_KNOWN))}"
         )
     unit = _UNITS.get(str(model_data.get("unit_type")))
     if unit is None:

@@ -49,7 +49,9 @@ class ZipArchive:
             with zipfile.ZipFile(io.BytesIO(data)) as archive:
                 self._entries = {i.filename: i for i in archive.infolist()}
         except ZIP_ERRORS as e:
-            raise ConvertError(f"{what}: damaged or truncated zip archive ({shown(str(e))}); expected a complete one") from None
+            raise ConvertError(
+                f"{what}: damaged or truncated zip archive ({shown(str(e))}); expected a complete one"
+            ) from None
 
     @property
     def names(self) -> list[str]:
