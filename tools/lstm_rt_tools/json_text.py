@@ -39,7 +39,7 @@ def load_json(
     data = bytes(data)
     characters = len(data) if data.isascii() else 4 * len(data)
     # The whole text and its strings, and the objects.
-    budget.memory(2 * characters + sum(cost * data.count(c) for c, cost in _COST.items()), what)
+    budget.memory(2 * characters + sum(cost * data.count(c) for c, cost in _COST.items()), "its JSON text")
     if b"\\u" in data and any(m.group(1) for m in _LONE_SURROGATE.finditer(data)):
         raise ConvertError(f"{what} is not valid JSON: half of a surrogate pair stands alone")
     try:

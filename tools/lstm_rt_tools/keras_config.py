@@ -12,6 +12,8 @@ from typing import Any
 from lstm_rt.errors import ConvertError
 from lstm_rt.graph import Activation
 
+from .names import shown
+
 #: Options that change training, speed or bookkeeping, but not what a layer computes at inference.
 _HARMLESS = frozenset(
     {
@@ -182,7 +184,7 @@ class LayerSpec:
 
     def __str__(self) -> str:
         kind = "model" if self.class_name in MODELS or self.whole else "layer"
-        return f"{kind} {self.name!r} ({self.class_name if self.class_name.isidentifier() else _short(self.class_name)})"
+        return f"{kind} '{shown(self.name)}' ({shown(self.class_name)})"
 
     @property
     def is_op(self) -> bool:
