@@ -104,7 +104,7 @@ def test_tied_weights_count_as_used_once() -> None:
     tied = {"emb.weight": table, "copy.weight": table.copy()}
     arch = {"layer": [{"op": "embedding", "weights": "emb"}, *LSTM["layer"]]}
     graph = from_torch(state(**tied), arch=arch)
-    assert notes(graph) == "copy.weight holds the same numbers as emb.weight: one weight under two names"
+    assert notes(graph) == "one weight under two names: copy.weight is emb.weight"
     for other in (table + 1, np.zeros((6, 3), np.float32)):
         with pytest.raises(ConvertError, match=r"not used by any layer: copy.weight"):
             from_torch(state(**{**tied, "copy.weight": other}), arch=arch)

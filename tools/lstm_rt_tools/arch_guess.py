@@ -14,7 +14,7 @@ from itertools import pairwise, takewhile
 
 from lstm_rt.graph import GATES
 
-from .find_weights import same_tensor
+from .find_weights import place
 from .names import listed, shown
 from .tensors import Tensor
 from .torch_layers import INITIAL, join
@@ -109,7 +109,7 @@ def _is_copy(prefix: str, tensors: Mapping[str, Tensor], drafts: list[_Draft]) -
     """Whether this is a table that the draft has already: one embedding saved under two names."""
     weight = tensors.get(join(prefix, "weight"))
     tables = [tensors[join(d.prefix, "weight")] for d in drafts if d.op == "embedding"]
-    return weight is not None and "emb" in prefix.lower() and any(same_tensor(weight, t) for t in tables)
+    return weight is not None and "emb" in prefix.lower() and any(place(weight) == place(t) for t in tables)
 
 
 def _groups(tensors: Mapping[str, Tensor]) -> list[_Group]:

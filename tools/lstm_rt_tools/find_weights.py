@@ -163,19 +163,14 @@ def _distinct(found: Sequence[Found]) -> list[Found]:
 
 
 def _identity(found: Found) -> tuple[Any, ...]:
-    return tuple((name, *_part(t)) for name, t in found.tensors.items())
+    return tuple((name, *place(t)) for name, t in found.tensors.items())
 
 
-def _part(tensor: Tensor) -> tuple[Any, ...]:
-    """What part of which storage a tensor is."""
+def place(tensor: Tensor) -> tuple[Any, ...]:
+    """What part of which storage a tensor is: the same for one tensor that was saved under two names."""
     if isinstance(tensor, FileTensor):
         return (id(tensor.storage), tensor.offset, tensor.shape, tensor.stride)
     return (id(tensor),)
-
-
-def same_tensor(a: Tensor, b: Tensor) -> bool:
-    """Whether two tensors of a file are the same part of the same storage."""
-    return _part(a) == _part(b)
 
 
 #: Put before names by torch.compile and (Distributed)DataParallel.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +15,7 @@ from lstm_rt.errors import ConvertError, did_you_mean
 from lstm_rt.graph import GATES, Activation, Array, Graph
 
 from .budget import Budget
-from .find_weights import same_tensor
+from .find_weights import place
 from .names import listed, shown
 from .tensors import FLOATS, Tensor
 
@@ -113,7 +115,11 @@ class Weights:
                 near = did_you_mean(pattern, known)
                 raise ConvertError(f"{self.what}: ignore pattern {pattern!r} matches no weight{near}")
             left = [n for n in left if not any(fnmatchcase(n, p) for p in patterns)]
-        left = [n for n in left if not self._same_as_used(n)]
+        twins = self._twins(left)
+        if twins:
+            pairs = listed([f"{name} is {twin}" for name, twin in twins.items()])
+            self.notes.append(f"one weight under two names: {pairs}")
+        left = [n for n in left if n not in twins]
         if left:
             raise ConvertError(f"{self.what}: {self._unused(left)}")
         self._note_beside(ignore)
@@ -137,21 +143,25 @@ class Weights:
         fits = 0 < len(shape) < 4 and shape[-1] in sizes and all(n == 1 for n in shape[1:-1])
         return fits and tensor.dtype in FLOATS and bool(INITIAL.search(name.rpartition(".")[2]))
 
-    def _same_as_used(self, name: str) -> bool:
-        """Whether a weight is one that was used, saved under a second name (tied weights)."""
-        tensor = self.tensors.get(name)
-        if tensor is None or tensor.dtype not in FLOATS:
-            return False
-        used = [n for n in self._used if self.tensors[n].shape == tensor.shape]
-        twin = next((n for n in used if same_tensor(self.tensors[n], tensor)), None)
-        if twin is None and len(tensor.shape) > 1:
-            mine = tensor.array(name)
-            untrained = mine.size == 0 or bool(np.all(mine == mine.flat[0]))  # constant: others may be so too
-            same = (n for n in used if np.array_equal(self.tensors[n].array(n), mine))
-            twin = None if untrained else next(same, None)
-        if twin is not None:
-            self.notes.append(f"{shown(name)} holds the same numbers as {shown(twin)}: one weight under two names")
-        return twin is not None
+    def _twins(self, left: list[str]) -> dict[str, str]:
+        """Of weights that were not used: which are used ones, saved under a second name (tied weights)."""
+        left = [n for n in left if n in self.tensors]
+        shapes = {self.tensors[n].shape for n in left}
+        used = [n for n in self._used if self.tensors[n].shape in shapes]
+        known = {key: n for n in used for key in self._fingerprints(n)}
+        return {n: known[key] for n in left for key in self._fingerprints(n) if key in known}
+
+    def _fingerprints(self, name: str) -> list[Any]:
+        """What tells a weight from others: its place in the file, and the numbers of a trained matrix."""
+        tensor = self.tensors[name]
+        if tensor.dtype not in FLOATS:
+            return []
+        keys: list[Any] = [place(tensor)]
+        if len(tensor.shape) > 1:
+            numbers = tensor.array(f"{self.what}: weight {shown(name)}")
+            if numbers.size and np.any(numbers != numbers.flat[0]):  # constants are what was never trained
+                keys.append((tensor.shape, hashlib.sha256(numbers.data).digest()))
+        return keys
 
     def _note_beside(self, ignore: Sequence[str]) -> None:
         left = [
