@@ -163,7 +163,7 @@ def test_detect(tmp_path: Path) -> None:
     assert detect.detect(raw("e", b"\x02\0\0\0\0\0\0\0{}")) == "torch"
     functional = b'{"class_name": "Functional", "config": {"name": "m"}, "keras_version": "2.4.0"}'
     assert detect.detect(raw("model.json", functional)) == "keras"
-    sequential = b'\n {"build_config": {"input_shape": [1]},\n "class_name" : "Sequential", "config" : {}, "module": "keras"}'
+    sequential = b'\n{"build_config": {"input_shape": [1]},\n"class_name" : "Sequential", "config" : {}}'
     assert detect.detect(raw("model2.json", sequential)) == "keras"
     assert detect.detect(raw("amp2.json", b'{"model_data": {"config": {}}, "state_dict": {}}')) == "torch"
     # by name

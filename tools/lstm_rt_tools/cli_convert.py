@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from lstm_rt.errors import ConvertError, InputError
+from lstm_rt.errors import InputError
 from lstm_rt.files import ReadFile, read_regular, record_reads
 from lstm_rt.format import dumps
 from lstm_rt.graph import Graph
@@ -68,11 +68,9 @@ def read_source(source: Path, arch: Path | None, framework: str | None) -> Graph
     """The graph of a model file of any framework."""
     framework = framework or detect.detect(source)
     if framework == "keras":
-        if arch is not None:
-            raise ConvertError("--arch is for PyTorch files; a Keras file holds its architecture")
         from .from_keras import from_keras
 
-        return from_keras(source)
+        return from_keras(source, arch)
     from .from_torch import from_torch
 
     return from_torch(source, arch=arch)

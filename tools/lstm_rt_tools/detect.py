@@ -76,4 +76,5 @@ def _zip_kind(file: BinaryIO, path: Path) -> str | None:
         return "keras"
     # data.pkl: torch.save and TorchScript; the others: torch.export
     marks = ("data.pkl", "serialized_exported_program.json", "archive_format")
-    return "torch" if any(n.rsplit("/", 1)[-1] in marks for n in names) else None
+    suffixes = (".pth", ".pt", ".ckpt", ".bin")  # of torch.save files that somebody put into an archive
+    return "torch" if any(n.rsplit("/", 1)[-1] in marks or n.lower().endswith(suffixes) for n in names) else None
