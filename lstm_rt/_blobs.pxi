@@ -73,10 +73,8 @@ cdef _Blob _read_file(f, size_t size):
 
 cdef _Blob _file_blob(path, bint copy):
     """The bytes of a regular file, mapped or read."""
-    kind = os.stat(path).st_mode
-    if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):  # open() says it of a folder; of a FIFO it would wait
-        raise OSError(EINVAL, "not a regular file; the bytes of a stream or device can be given to lstm_rt.Model", path)
-    with open(path, "rb") as f:
+    from .files import open_regular
+    with open_regular(path) as f:
         size = os.fstat(f.fileno()).st_size
         if size == 0:
             raise FormatError("the file is empty, expected an .lrt file")

@@ -6,7 +6,6 @@ lengths, which are small, are copied; no array of floats is converted behind the
 """
 
 import os
-import stat
 import threading
 
 import numpy as np
@@ -18,14 +17,14 @@ from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from cpython.memoryview cimport PyMemoryView_FromMemory
 from cpython.pythread cimport PyThread_get_thread_ident
 from cython.parallel cimport parallel
-from libc.errno cimport EINVAL, errno
+from libc.errno cimport errno
 from libc.stdint cimport int32_t, uint32_t
 from libc.string cimport memcpy, memset
 
 from ._lrt cimport *
 
 from ._cgroups import quota
-from .errors import FormatError, InputError
+from .errors import FormatError, InputError, did_you_mean
 
 cnp.import_array()
 
@@ -70,7 +69,8 @@ cdef const lrt_kernels *_find_kernels(name) except NULL:
         name = os.environ.get("LSTM_RT_KERNELS") or None
     if name is not None:
         if name not in kernels():
-            raise InputError(f"kernels {name!r} are not available here; available: {', '.join(kernels())}")
+            near = did_you_mean(name, kernels())
+            raise InputError(f"kernels {name!r} are not available here; available: {', '.join(kernels())}{near}")
         k = lrt_kernels_by_name(name.encode())
     return k
 
@@ -261,7 +261,8 @@ cdef class Port:
         self.dtype = "float32" if kind in ("seq", "vec") else "int32"
 
     def __repr__(self):
-        return f"<{self.name!r}: {self.dtype} {_shape_text(self.shape)}>"
+        from .text import shown
+        return f"<{shown(repr(self.name))}: {self.dtype} {_shape_text(self.shape)}>"
 
     def __reduce__(self):
         return Port, self.made_of
@@ -410,7 +411,8 @@ cdef class Model:
         arrays = dict(zip(names, inputs))
         for name, array in named.items():
             if name not in names:
-                raise TypeError(f"unexpected argument {name!r}; inputs of this model: {', '.join(names)}")
+                near = did_you_mean(name, [*names, "lengths", "state", "return_state", "out", "threads"])
+                raise TypeError(f"unexpected argument {name!r}; inputs of this model: {', '.join(names)}{near}")
             if name in arrays:
                 raise TypeError(f"input {name!r} is given twice")
             arrays[name] = array
@@ -507,7 +509,8 @@ cdef class Model:
         ports = {p.name: p for p in self.inputs}
         for name, given in dict(lengths).items():
             if name not in ports or ports[name].kind not in ("seq", "ids"):
-                raise InputError(f"lengths for {name!r}, which is not a sequence input of this model")
+                near = did_you_mean(name, [n for n in ports if ports[n].kind in ("seq", "ids")])
+                raise InputError(f"lengths for {name!r}, which is not a sequence input of this model{near}")
             axis = ports[name].axis
             if any(p.kind == "lengths" and p.axis == axis for p in self.inputs):
                 raise InputError(f"the lengths of {name!r} are an input of this model of their own")
@@ -739,8 +742,12 @@ cdef class Model:
         return verify(self)
 
     def save(self, path):
-        """Write the model as a ``.lrt`` file; it appears whole or not at all."""
-        from .format import write_atomically
+        """Write the model as a ``.lrt`` file; it appears whole or not at all.
+
+        Symbolic links are followed and the mode of a file that was there is kept; see
+        :func:`lstm_rt.files.write_atomically`.
+        """
+        from .files import write_atomically
         write_atomically(path, self._bytes())
 
     def __repr__(self):

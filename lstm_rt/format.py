@@ -6,10 +6,9 @@ file before it runs. This module writes files, and reads them for inspection.
 
 from __future__ import annotations
 
-import contextlib
 import json
+import mmap
 import os
-import secrets
 import struct
 import zlib
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 from . import _selftest
 from ._core import MAX_COUNT
 from .errors import FormatError, GraphError
+from .files import open_regular, write_atomically
 from .graph import ACTIVATIONS, DIRECTIONS, GATES, Activation, Array, Graph, Node, SelfTest, Value, check_limit
 
 MAGIC = b"\x89LRT\r\n\x1a\n"
@@ -340,7 +340,7 @@ def dumps(graph: Graph) -> bytes:
 
 
 def save(graph: Graph, path: str | os.PathLike[str]) -> None:
-    """Write the graph to ``path``: to a temporary file beside it first, then renamed in one step."""
+    """Write the graph to ``path``, whole or not at all; see :func:`lstm_rt.files.write_atomically`."""
     from ._core import validate
 
     blob = dumps(graph)
@@ -349,22 +349,6 @@ def save(graph: Graph, path: str | os.PathLike[str]) -> None:
     except FormatError as e:  # a graph put together by hand
         raise GraphError(f"the graph makes a file that does not open: {e}") from e
     write_atomically(path, blob)
-
-
-def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
-    """``path`` holds ``data`` afterwards, or is as it was and an OSError is raised."""
-    folder, name = os.path.split(os.fsdecode(path))
-    temporary = os.path.join(folder, f".{name[:100]}.{secrets.token_hex(4)}.part")
-    try:
-        with open(temporary, "xb") as f:
-            f.write(data)
-        os.replace(temporary, path)
-    except BaseException as e:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        if isinstance(e, OSError):
-            raise OSError(e.errno, e.strerror, os.fsdecode(path)) from None
-        raise
 
 
 # -- reading, for inspection -------------------------------------------------------------------------
@@ -573,8 +557,25 @@ def loads_graph(blob: bytes) -> Graph:
 
 def load_graph(path: str | os.PathLike[str]) -> Graph:
     """:func:`loads_graph` of a file."""
-    with open(path, "rb") as f:
-        return loads_graph(f.read())
+    return _Reader(read_file(path)).graph()
+
+
+def read_file(path: str | os.PathLike[str]) -> bytes:
+    """The bytes of a ``.lrt`` file. What is no such file is found out by its tables, before it is read.
+
+    Raises:
+        FormatError: not a valid ``.lrt`` file (the checksum aside).
+        OSError: it cannot be read, or is no regular file.
+    """
+    from ._core import validate
+
+    with open_regular(path) as f:
+        size = os.fstat(f.fileno()).st_size
+        if size:  # mapped, so that nothing but header and tables is read
+            validate(mmap.mmap(f.fileno(), size, access=mmap.ACCESS_READ))
+        blob = f.read(size)
+    validate(blob)  # of what is used, should the file have changed
+    return blob
 
 
 def read_meta(blob: Any) -> dict[str, Any]:
@@ -600,9 +601,4 @@ def check_bytes(blob: Any) -> None:
 
 def check(path: str | os.PathLike[str]) -> None:
     """Raise FormatError unless the file is valid and its checksum is right."""
-    from ._core import validate
-
-    with open(path, "rb") as f:
-        blob = f.read()
-    validate(blob)
-    check_bytes(blob)
+    check_bytes(read_file(path))

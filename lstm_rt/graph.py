@@ -55,7 +55,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ._core import MAX_AXES, MAX_COUNT, MAX_PARTS, MAX_PORTS, MAX_ROWS, MAX_SIZE
-from .errors import GraphError
+from .errors import GraphError, did_you_mean
 
 Array = NDArray[np.float32]
 
@@ -115,7 +115,8 @@ class Activation:
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or self.name not in ACTIVATIONS:
-            raise GraphError(f"unknown activation {self.name!r}; known: {', '.join(ACTIVATIONS)}")
+            near = did_you_mean(self.name, ACTIVATIONS)
+            raise GraphError(f"unknown activation {self.name!r}; known: {', '.join(ACTIVATIONS)}{near}")
         for attr, default in zip(("alpha", "beta"), ACTIVATIONS[self.name], strict=True):
             value = getattr(self, attr)
             value = default if value is None else number(f"activation {self.name}", attr, value)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -11,49 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from command_line import ARCH, DIGITS, EXAMPLES, SUNSPOTS, fails, json_of, lstm_graph, python, saved, two_by_two
 from lstm_rt_tools import arrays_io, detect, reference, testdata
 from lstm_rt_tools.cli import main
 
 from lstm_rt.errors import ConvertError, InputError
-from lstm_rt.graph import Graph, SelfTest
-
-EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
-DIGITS, ARCH = EXAMPLES / "digits" / "digits.pt", EXAMPLES / "digits" / "arch.toml"
-SUNSPOTS = EXAMPLES / "sunspots" / "sunspots.keras"
-
-
-def lstm_graph(seed: int = 0, name: str = "y") -> Graph:
-    """x (N, T, 3) -> LSTM 5 -> y (N, T, 5)."""
-    rng = np.random.default_rng(seed)
-    g = Graph()
-    x = g.input("x", "seq", 3)
-    weights = {
-        "w_ih": rng.normal(size=(20, 3)),
-        "w_hh": rng.normal(size=(20, 5)),
-        "b_ih": rng.normal(size=20),
-    }
-    g.output(g.recurrent("lstm", x, weights, hidden_size=5)[0], name)
-    return g
-
-
-def two_by_two() -> Graph:
-    """ids and a vector in, a vector and a sequence out."""
-    rng = np.random.default_rng(1)
-    g = Graph()
-    ids, v = g.input("ids", "ids"), g.input("v", "vec", 2)
-    x = g.embedding(ids, rng.normal(size=(7, 4)))
-    weights = {"w_ih": rng.normal(size=(9, 4)), "w_hh": rng.normal(size=(9, 3))}
-    seq, h, _ = g.recurrent("gru", x, weights, hidden_size=3, mask=g.mask_ids(ids))
-    g.output(g.concat(h, v), "joined")
-    g.output(seq, "seq")
-    return g
-
-
-def saved(path: Path, graph: Graph, selftest: bool = True) -> str:
-    if selftest:
-        graph.selftest = testdata.make_selftest(graph)
-    graph.save(str(path))
-    return str(path)
+from lstm_rt.graph import Graph
 
 
 @pytest.fixture
@@ -61,32 +22,7 @@ def model(tmp_path: Path) -> str:
     return saved(tmp_path / "m.lrt", lstm_graph())
 
 
-def fails(capsys: pytest.CaptureFixture[str], *argv: object) -> str:
-    """Run a command that must fail with exit code 2 and one line on stderr; returns the line."""
-    capsys.readouterr()
-    try:
-        code = main([str(a) for a in argv])
-    except SystemExit as e:
-        code = e.code  # type: ignore[assignment]
-    captured = capsys.readouterr()
-    assert code == 2, captured
-    assert captured.out == ""
-    assert captured.err.startswith("lstm-rt: error: ")
-    assert captured.err.count("\n") == 1, captured.err
-    return captured.err
-
-
-def json_of(capsys: pytest.CaptureFixture[str], *argv: object, code: int = 0) -> Any:
-    capsys.readouterr()
-    assert main([str(a) for a in argv]) == code
-    return json.loads(capsys.readouterr().out)
-
-
 # -- the command itself -----------------------------------------------------------------------------
-
-
-def python(*args: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, *args], capture_output=True, text=True, check=False)
 
 
 def test_module_entry_point() -> None:
@@ -163,7 +99,7 @@ def test_a_state_dict_alone_gives_a_draft(tmp_path: Path, capsys: pytest.Capture
 def test_convert_prints_notes(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
     graph = lstm_graph()
     graph.meta["notes"] = ["memory: was stateful"]
-    monkeypatch.setattr("lstm_rt_tools.cli._read_source", lambda *_: graph)
+    monkeypatch.setattr("lstm_rt_tools.cli_convert.read_source", lambda *_: graph)
     assert main(["convert", "any", "-o", str(tmp_path / "m.lrt")]) == 0
     assert "note: memory: was stateful" in capsys.readouterr().out
 
@@ -181,7 +117,8 @@ def test_convert_without_selftest(tmp_path: Path, capsys: pytest.CaptureFixture[
     out = tmp_path / "d.lrt"
     assert main(["convert", str(DIGITS), "--arch", str(ARCH), "-o", str(out), "--no-selftest"]) == 0
     assert json_of(capsys, "info", out, "--json")["has_selftest"] is False
-    assert "--against" in fails(capsys, "verify", out)
+    assert main(["verify", str(out)]) == 0
+    assert "ok: checksum good; the file holds no self-test" in capsys.readouterr().out
 
 
 def test_convert_errors_leave_no_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -224,10 +161,17 @@ def test_detect(tmp_path: Path) -> None:
     assert detect.detect(raw("c", b"\x89HDF\r\n\x1a\n")) == "keras"
     assert detect.detect(raw("d", b"\x80\x02\x8a\x0a\x6c\xfc")) == "torch"
     assert detect.detect(raw("e", b"\x02\0\0\0\0\0\0\0{}")) == "torch"
+    functional = b'{"class_name": "Functional", "config": {"name": "m"}, "keras_version": "2.4.0"}'
+    assert detect.detect(raw("model.json", functional)) == "keras"
+    sequential = b'\n{"build_config": {"input_shape": [1]},\n"class_name" : "Sequential", "config" : {}}'
+    assert detect.detect(raw("model2.json", sequential)) == "keras"
+    assert detect.detect(raw("amp2.json", b'{"model_data": {"config": {}}, "state_dict": {}}')) == "torch"
     # by name
     assert detect.detect(raw("amp.json", b"{}")) == "torch"
     with pytest.raises(ConvertError, match="converted model already"):
         detect.detect(raw("f.lrt", b"LRT"))
+    with pytest.raises(ConvertError, match="zip archive is damaged"):
+        detect.detect(raw("f.pt", b"PK\x03\x04"))
     with pytest.raises(ConvertError, match="unknown type"):
         detect.detect(zipped("g.zip", "readme.txt"))
 
@@ -425,111 +369,6 @@ def test_fractions_are_no_ids() -> None:
     assert note
 
 
-# -- verify -----------------------------------------------------------------------------------------
-
-
-def test_verify_selftest(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    facts = json_of(capsys, "verify", model, "--json")
-    assert facts["ok"] is True
-    assert facts["max_abs_err"] < 1e-5
-    graph = lstm_graph()
-    graph.selftest = SelfTest([np.ones((1, 2, 3), dtype=np.float32)], [np.ones((1, 2, 5), dtype=np.float32)])
-    wrong = saved(tmp_path / "wrong.lrt", graph, selftest=False)
-    assert main(["verify", wrong]) == 1
-    assert "MISMATCH" in capsys.readouterr().out
-    assert json_of(capsys, "verify", wrong, "--json", code=1)["ok"] is False
-    assert "--against" in fails(capsys, "verify", model, "--arch", ARCH)
-
-
-def test_verify_against_torch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("torch")
-    from lstm_rt_tools import from_torch
-
-    graph = from_torch(DIGITS, arch=ARCH)
-    path = saved(tmp_path / "d.lrt", graph)
-    against = ["--against", DIGITS, "--arch", ARCH]
-    facts = json_of(capsys, "verify", path, *against, "--json")
-    assert facts["ok"] is True
-    assert "torch.nn" in facts["compared"]
-    assert [o["name"] for o in facts["outputs"]] == ["logits"]
-
-    changed_bias = graph.nodes[-1].weights["bias"].copy()  # the reader's arrays may be read-only
-    changed_bias[3] += 0.01
-    graph.nodes[-1].weights["bias"] = changed_bias
-    changed = saved(tmp_path / "changed.lrt", graph)
-    assert main([str(a) for a in ["verify", changed, *against]]) == 1
-    assert "MISMATCH: logits: max abs difference 1.00e-02" in capsys.readouterr().out
-    assert main([str(a) for a in ["verify", changed, *against, "--atol", "0.02"]]) == 0
-    other = saved(tmp_path / "other.lrt", lstm_graph())
-    fails(capsys, "verify", other, *against)
-
-
-def test_verify_against_keras(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("keras")
-    out = tmp_path / "s.lrt"
-    assert main(["convert", str(SUNSPOTS), "-o", str(out)]) == 0
-    facts = json_of(capsys, "verify", out, "--against", SUNSPOTS, "--json")
-    assert facts["ok"] is True
-    assert "run live by Keras" in facts["compared"]
-    broken = tmp_path / "broken.keras"
-    broken.write_bytes(b"PK\x03\x04")
-    assert "cannot load" in fails(capsys, "verify", out, "--against", broken)
-
-
-def everything_torch_can() -> Graph:
-    rng = np.random.default_rng(2)
-
-    def weights(gates: int, inputs: int, hidden: int, *suffixes: str, proj: int = 0) -> dict[str, Any]:
-        rows = gates * hidden
-        shapes = {"w_ih": (rows, inputs), "w_hh": (rows, proj or hidden), "b_ih": (rows,), "b_hh": (rows,)}
-        if proj:
-            shapes["w_hr"] = (proj, hidden)
-        return {k + s: rng.normal(size=n) for s in suffixes or ("",) for k, n in shapes.items()}
-
-    g = Graph()
-    ids = g.input("ids", "ids")
-    g.input("n", "lengths", axis=0)
-    x = g.embedding(ids, rng.normal(size=(11, 4)))
-    both = weights(4, 4, 5, "", "_reverse", proj=3)
-    x, h, c = g.recurrent("lstm", x, both, hidden_size=5, direction="bidirectional")
-    assert c is not None
-    x = g.layernorm(x, rng.normal(size=6), rng.normal(size=6), 1e-5)
-    x, h, _ = g.recurrent("gru", x, weights(3, 6, 6), hidden_size=6, h0=h)
-    back, _, _ = g.recurrent("rnn", g.reverse(x), weights(1, 6, 6), hidden_size=6, direction="reverse")
-    x = g.binary("average", g.binary("mul", x, back), g.binary("add", x, back))
-    x = g.batchnorm(x, rng.normal(size=6), rng.random(6), rng.normal(size=6), None, 1e-3)
-    g.output(g.dense(g.slice(x, 1, 4), rng.normal(size=(2, 4)), rng.normal(size=2), "gelu"), "seq")
-    ends = g.concat(g.select(x, -1), g.select(x, 0), g.activation(c, "softsign"), h)
-    g.output(g.dense(ends, rng.normal(size=(3, 28)), None, "softmax"), "odds")
-    return g
-
-
-def test_torch_replay_agrees_with_the_reference() -> None:
-    pytest.importorskip("torch")
-    from lstm_rt_tools.torch_replay import replay
-
-    graph = everything_torch_can()
-    inputs = testdata.make_inputs(graph, 4, 7, seed=3, full_lengths=False)
-    assert len(set(inputs[1].tolist())) > 1
-    for got, want in zip(replay(graph, inputs), reference.run(graph, inputs), strict=True):
-        mine = got
-        if got.ndim == 3:  # beyond a row's length, dense and batchnorm turn the zeros into something else
-            mine = np.where(np.arange(7)[None, :, None] < inputs[1][:, None, None], got, want)
-        np.testing.assert_allclose(mine, want, atol=1e-12, rtol=0)
-
-
-def test_torch_replay_refuses_what_torch_lacks() -> None:
-    pytest.importorskip("torch")
-    from lstm_rt_tools.torch_replay import replay
-
-    g = Graph()
-    x = g.input("x", "seq", 1)
-    weights = {"w_ih": np.ones((4, 1)), "w_hh": np.ones((4, 1)), "peephole": np.ones((3, 1))}
-    g.output(g.recurrent("lstm", x, weights, hidden_size=1)[0], "y")
-    with pytest.raises(ConvertError, match="no peepholes"):
-        replay(g, testdata.make_inputs(g))
-
-
 # -- bench ------------------------------------------------------------------------------------------
 
 
@@ -553,3 +392,45 @@ def test_bench_with_ids(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     path = saved(tmp_path / "m.lrt", two_by_two())
     assert json_of(capsys, "bench", path, "--seconds", "0.01", "--json")["timings"]
     assert "--stream" in fails(capsys, "bench", path, "--seconds", "0.01", "--stream")
+
+
+# -- progress ---------------------------------------------------------------------------------------
+
+
+def shown_on_a_terminal(seconds: float) -> str:
+    """What a terminal gets of a step that takes so long."""
+    import os
+    import pty
+
+    code = f"""
+import time
+from lstm_rt_tools.progress import Progress
+with Progress() as progress:
+    progress.step("reading m\\x1b.pt")
+    time.sleep({seconds})
+"""
+    main_end, terminal = pty.openpty()
+    done = python("-c", code, stderr=terminal, env={"TERM": "xterm"})
+    os.close(terminal)
+    text = b""
+    try:
+        while piece := os.read(main_end, 4096):
+            text += piece
+    except OSError:  # how Linux says that the other end is closed
+        pass
+    os.close(main_end)
+    assert done.returncode == 0
+    return text.decode()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX only")
+def test_long_steps_are_shown_on_a_terminal() -> None:
+    text = shown_on_a_terminal(1.2)
+    assert "reading m\\x1b.pt ... 1 s" in text
+    assert text.endswith("\r\x1b[K")  # nothing of it stays
+    assert shown_on_a_terminal(0) == ""
+
+
+def test_progress_is_for_terminals_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["convert", str(DIGITS), "--arch", str(ARCH), "-o", str(tmp_path / "d.lrt")]) == 0
+    assert capsys.readouterr().err == ""

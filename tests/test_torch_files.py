@@ -145,18 +145,24 @@ HOSTILE = {
     "getattr": call("builtins", "getattr", obj("x"), obj("y")),
     "load": call("torch.storage", "_load_from_bytes", obj("x")),
     "setstate": call("copyreg", "__newobj__", obj("x")),
+    "call the result of a call": b"(" + call("builtins", "getattr", obj("x"), obj("y")) + obj("exit 1") + b"o",
 }
 
 
 @pytest.mark.parametrize("how", HOSTILE)
 @pytest.mark.parametrize("container", ["zip", "legacy"])
-def test_calls_are_refused_by_name(tmp_path: Path, how: str, container: str) -> None:
+def test_calls_are_never_made(tmp_path: Path, how: str, container: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They become records beside the weights; tests/attacks has a canary in a process of its own."""
+    monkeypatch.setattr("os.system", lambda *_: pytest.fail("it was run"))
     body = table(w=tensor("0", 6, (6,), (1,)), evil=HOSTILE[how])
-    data = zip_file(body, {"0": SIX.tobytes()}) if container == "zip" else legacy_file(body, {})
-    with pytest.raises(
-        ConvertError, match=r"wants to call (os|posix|builtins|torch|copyreg)\.\S+, which is refused"
-    ):
-        read(tmp_path, data)
+    storages = {"0": SIX.tobytes()}
+    data = zip_file(body, storages) if container == "zip" else legacy_file(body, {"0": (6, storages["0"])})
+    np.testing.assert_array_equal(numbers(read(tmp_path, data))["w"], SIX)
+
+
+def test_a_call_in_place_of_the_weights_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConvertError, match=r"no weights found.*there is a os\.system, which is looked at, never made"):
+        read(tmp_path, zip_file(HOSTILE["reduce"], {}))
 
 
 def test_unknown_objects_stay_inert(tmp_path: Path) -> None:
@@ -168,15 +174,20 @@ def test_unknown_objects_stay_inert(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (tensor("0", 6, (1 << 40,), (0,)), "larger than its storage"),
-        (tensor("0", 6, (7,), (1,)), "larger than its storage|needs element"),
+        (tensor("0", 6, (1 << 40,), (0,)), "w would take far more memory"),
+        (tensor("0", 6, (7,), (1,)), "needs element 6"),
+        (tensor("0", 6, (1 << 62, 0, 1 << 62), (0, 0, 0)), "larger than an array can be"),
+        (tensor("0", 6, [10**5000], (1,)), "damaged"),
+        (tensor("0", 10**5000, (2,), (1,)), "proper name and size"),
+        (tensor("0", 6, (2,), (1,), 10**5000), "damaged"),
+        (tensor("0", 6, (1,) * 65, (1,) * 65), "damaged"),
         (tensor("0", 6, (3, 2), (3, 1)), "needs element 7 of a storage that holds 6"),
         (tensor("0", 6, (2,), (1,), -1), "negative"),
         (tensor("0", 6, (2,), (-1,)), "negative"),
-        (tensor("0", 6, (2,), (1, 1)), "do not fit together"),
+        (tensor("0", 6, (2,), (1, 1)), "1 dimensions and 2 strides"),
         (tensor("0", 1 << 60, (2,), (1,)), "has 24 bytes, expected"),
         (tensor("9", 6, (2,), (1,)), "data/9 is missing"),
-        (tensor("0", 6, (2,), (1,), kind="QInt8Storage"), "QInt8Storage is not supported"),
+        (tensor("0", 6, (2,), (1,), kind="QInt8Storage"), "has 24 bytes, expected 6"),
         (tensor("0", 6, "ab", (1,)), "damaged"),
         (b"\x96" + struct.pack("<Q", 1 << 50), "damaged or truncated"),  # BYTEARRAY8
         (b"\x8d" + struct.pack("<Q", 1 << 50), "damaged or truncated"),  # BINUNICODE8
@@ -184,7 +195,7 @@ def test_unknown_objects_stay_inert(tmp_path: Path) -> None:
         (b"\x82\x01", "EXT1"),
         (b"Q", "damaged or truncated"),
         (b"", "damaged or truncated"),
-        (b"}((((((((((tttttttttt" + obj(1) + b"s", "dictionary key"),
+        (b"}((((((((((tttttttttt" + obj(1) + b"s", "no weights"),
         (obj(1), "no weights"),
     ],
 )
@@ -197,7 +208,7 @@ def test_damage_is_told(tmp_path: Path, body: bytes, message: str) -> None:
 def test_copying_is_bounded(tmp_path: Path) -> None:
     """One list, named often: the file is small, the copies would not be."""
     body = b"](" + b"K\x01" * 60_000 + b"eq\x00" + b"0(" + b"cbuiltins\nlist\nh\x00\x85R" * 600 + b"l"
-    with pytest.raises(ConvertError, match="copies far more"):
+    with pytest.raises(ConvertError, match="far more memory than a file of"):
         read(tmp_path, zip_file(body, {}))
 
 
@@ -206,14 +217,26 @@ def test_self_containing_checkpoint_ends(tmp_path: Path) -> None:
         read(tmp_path, zip_file(b"}q\x00" + obj("model") + b"h\x00s", {}))
 
 
-def test_zip_bombs_and_foreign_zips(tmp_path: Path) -> None:
-    with pytest.raises(ConvertError, match=r"data.pkl is compressed"):
-        read(tmp_path, zip_file(obj({}), {"0": b"\0" * 100_000}, zipfile.ZIP_DEFLATED))
+def test_foreign_zips(tmp_path: Path) -> None:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as z:
         z.writestr("readme.txt", b"x")
-    with pytest.raises(ConvertError, match=r"0 data.pkl"):
+    with pytest.raises(ConvertError, match=r"without a data\.pkl.*it has readme\.txt"):
         read(tmp_path, out.getvalue())
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as z:
+        for name in ("a/data.pkl", "b/data.pkl"):
+            z.writestr(name, b"\x80\x02}.")
+    with pytest.raises(ConvertError, match=r"2 data\.pkl"):
+        read(tmp_path, out.getvalue())
+
+
+def test_an_archive_that_was_compressed_again_is_read(tmp_path: Path) -> None:
+    data = zip_file(table(w=tensor("0", 6, (6,), (1,))), {"0": SIX.tobytes()}, zipfile.ZIP_DEFLATED)
+    np.testing.assert_array_equal(numbers(read(tmp_path, data))["w"], SIX)
+    bzip2 = zip_file(table(w=tensor("0", 6, (6,), (1,))), {"0": SIX.tobytes()}, zipfile.ZIP_BZIP2)
+    with pytest.raises(ConvertError, match="compressed by method 12, only deflate is read"):
+        read(tmp_path, bzip2)
 
 
 def test_exported_programs_are_refused_with_advice(tmp_path: Path) -> None:
@@ -247,7 +270,7 @@ def test_unknown_formats(tmp_path: Path) -> None:
         read(tmp_path, b"")
     with pytest.raises(ConvertError, match="magic number is damaged"):
         read(tmp_path, LEGACY_MAGIC[:6] + b"x" * 20)
-    with pytest.raises(FileNotFoundError, match=r"absent\.pt"):
+    with pytest.raises(FileNotFoundError):
         read_checkpoint(tmp_path / "absent.pt")
 
 
@@ -280,14 +303,18 @@ def test_safetensors_with_tied_names(tmp_path: Path) -> None:
         (safetensors({"a": entry(offsets=(8, 0))}, bytes(8)), "spans bytes"),
         (safetensors({"a": entry(shape=(1 << 62,))}, bytes(8)), "expected"),
         (safetensors({"a": entry(shape=(-2,))}, bytes(8)), "proper shape"),
-        (safetensors({"a": entry("F8_E4M3")}, bytes(8)), "F8_E4M3"),
+        (safetensors({"a": {**entry(), "dtype": 3}}, bytes(8)), "has no dtype"),
+        (safetensors({"a": entry(shape=[1] * 17)}, bytes(8)), "proper shape .at most 16 sizes"),
+        (safetensors({"a": entry(shape=[10**3000])}, bytes(8)), "proper shape"),
+        (safetensors({"a": entry(offsets=(0, 10**400))}, bytes(8)), "data_offsets"),
+        (safetensors(b'{"\\ud800": 1}', b""), "surrogate"),
         (safetensors({"a": 3}, bytes(8)), "not described by a table"),
         (safetensors({"a": entry(), "b": entry()}, bytes(8)), "overlap or leave a gap"),
         (safetensors({"a": entry()}, bytes(12)), "the tensors cover 8"),
         (safetensors({"a": entry()}, bytes(8), 1 << 40), "truncated: the header needs"),
-        (safetensors(b'{"a": ', bytes(8)), "header is damaged"),
+        (safetensors(b'{"a": ', bytes(8)), "header is not valid JSON"),
         (safetensors(b'{"a": 1, "a": 2}', bytes(8)), "occurs twice"),
-        (safetensors(b"{" + b'"a":[' * 5000, b""), "header is damaged"),
+        (safetensors(b"{" + b'"a":[' * 5000, b""), "header is not valid JSON"),
         (safetensors(b"[]", b""), "not a table"),
         (b"abc", "truncated: 3 bytes"),
     ],
@@ -303,7 +330,10 @@ def test_safetensors_damage(tmp_path: Path, data: bytes, message: str) -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"{", "damaged JSON"),
+        (b"{", "not valid JSON"),
+        (b'{"state_dict": {"w": [1, ' + b"9" * 400 + b"]}}", "not finite"),
+        (b'{"state_dict": {"\\ud800": [1]}}', "surrogate"),
+        (b'{"state_dict": {"\xff": [1]}}', "not valid JSON"),
         (b"{}", "without a state_dict"),
         (b'{"state_dict": {"w": [[1, 2], [3]]}}', "not a regular array"),
         (b'{"state_dict": {"w": [1, NaN]}}', "not finite"),
@@ -369,6 +399,14 @@ def test_torchscript_and_export(tmp_path: Path) -> None:
     torch.export.save(torch.export.export(module, (torch.zeros(1, 2),)), tmp_path / "e.pt2")
     with pytest.raises(ConvertError, match=r"torch\.export"):
         read_checkpoint(tmp_path / "e.pt2")
+
+
+def test_safetensors_types_beside_the_weights(tmp_path: Path) -> None:
+    header = {"w": entry(), "scale": entry("F8_E4M3", (2,), (8, 10))}
+    found = read(tmp_path, safetensors(header, SIX[:2].tobytes() + b"ab"), "m.safetensors")
+    np.testing.assert_array_equal(found.tensors["w"].array("w"), SIX[:2])
+    with pytest.raises(ConvertError, match="scale: has type F8_E4M3, expected a float tensor"):
+        found.tensors["scale"].array("scale")
 
 
 def test_safetensors_of_the_library(tmp_path: Path) -> None:

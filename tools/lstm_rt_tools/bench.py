@@ -47,11 +47,12 @@ def _timing(mode: str, threads: str, times: list[float], steps: int) -> Timing:
 
 
 def bench_calls(
-    model: Any, inputs: Sequence[Any], steps: int, threads: Sequence[int | str], seconds: float
+    load: Callable[[int | str], Any], inputs: Sequence[Any], steps: int, threads: Sequence[int | str], seconds: float
 ) -> Iterator[Timing]:
-    """One :class:`Timing` of whole-sequence calls per number of threads."""
+    """One :class:`Timing` of whole-sequence calls per number of threads, for which ``load`` gives the model."""
     for n in threads:
-        times = time_calls(lambda n=n: model(*inputs, threads=n), seconds)  # type: ignore[misc]
+        model = load(n)
+        times = time_calls(lambda model=model: model(*inputs), seconds)  # type: ignore[misc]
         yield _timing("call", str(n), times, steps)
 
 

@@ -33,7 +33,11 @@ class Difference:
 def differences(
     names: Sequence[str], got: Sequence[NDArray[Any]], want: Sequence[NDArray[Any]], atol: float, rtol: float
 ) -> list[Difference]:
-    """Compare output by output; other shapes or NaN on one side only are a mismatch."""
+    """Compare output by output; NaN on one side only is a mismatch.
+
+    Raises:
+        ConvertError: another number of outputs, or other shapes.
+    """
     if len(got) != len(want):
         raise ConvertError(f"the model has {len(got)} outputs, its source {len(want)}")
     result = []
@@ -42,7 +46,8 @@ def differences(
         if g.shape != w.shape:
             raise ConvertError(f"output {name!r} has shape {g.shape}, that of the source {w.shape}")
         ok = bool(np.allclose(g, w, rtol=rtol, atol=atol, equal_nan=True))
-        gap = np.abs(np.where(np.isnan(g) & np.isnan(w), 0, g - w))
+        with np.errstate(invalid="ignore"):  # two infinities
+            gap = np.where((g == w) | (np.isnan(g) & np.isnan(w)), 0, np.abs(g - w))
         largest = float(np.max(np.abs(w), initial=0))
         result.append(Difference(name, float(np.max(gap, initial=0)), largest, ok))
     return result

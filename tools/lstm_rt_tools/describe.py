@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from lstm_rt.graph import DTYPES, Activation, Graph, Node, Value
+from lstm_rt.text import shown
 
+_NAME, _LINE, _LINES, _DEPTH = 40, 200, 50, 6  #: how much of a name and of metadata is shown
 _DEFAULT_GATES = {"lstm": "sigmoid tanh tanh", "gru": "sigmoid tanh", "rnn": "tanh"}
 
 
@@ -161,7 +163,7 @@ def as_text(facts: dict[str, Any]) -> str:
     """The facts of :func:`describe` for a person to read."""
     parts = []
     for what in ("inputs", "outputs"):
-        rows = [[v["name"], v["kind"], _shape_text(v["shape"]), v["dtype"]] for v in facts[what]]
+        rows = [[shown(v["name"], _NAME), v["kind"], _shape_text(v["shape"]), v["dtype"]] for v in facts[what]]
         parts.append(table([what[:-1], "kind", "shape", "dtype"], rows))
     rows = [_node_row(n) for n in facts["nodes"]]
     parts.append(table(["#", "op", "reads", "writes", "sizes", "options", "parameters"], rows, right=(0, 6)))
@@ -176,7 +178,7 @@ def _shape_text(shape: Sequence[str | int]) -> str:
 
 
 def _node_row(n: dict[str, Any]) -> list[str]:
-    reads, writes = (" ".join(v for v in n[k] if v is not None) for k in ("inputs", "outputs"))
+    reads, writes = (" ".join(shown(v, _NAME) for v in n[k] if v is not None) for k in ("inputs", "outputs"))
     return [str(n["index"]), n["op"], reads, writes, n["sizes"], n["options"], f"{n['parameters']:,}"]
 
 
@@ -187,7 +189,7 @@ def _totals(facts: dict[str, Any]) -> list[str]:
         f"self-test    {'yes' if facts['has_selftest'] else 'none in the file'}",
     ]
     if "bytes" in facts:
-        lines.insert(0, f"file         {facts['file']}, {bytes_text(facts['bytes'])}")
+        lines.insert(0, f"file         {shown(facts['file'], _LINE)}, {bytes_text(facts['bytes'])}")
         lines.append(f"checksum     {facts['checksum']}")
     bad = facts["nonfinite_weights"]
     lines.append("weights      " + ("all finite" if not bad else "NOT FINITE: " + "; ".join(bad)))
@@ -195,10 +197,21 @@ def _totals(facts: dict[str, Any]) -> list[str]:
 
 
 def _meta_lines(meta: dict[str, Any], indent: str) -> list[str]:
-    lines = []
+    lines: list[str] = []
     for key, value in meta.items():
-        if isinstance(value, dict):
-            lines += [f"{indent}{key}", *_meta_lines(value, indent + "  ")]
+        if len(lines) >= _LINES:
+            return [*lines, f"{indent}..."]
+        if isinstance(value, dict) and len(indent) < 2 * _DEPTH:
+            lines += [f"{indent}{shown(key, _NAME)}", *_meta_lines(value, indent + "  ")]
+        elif isinstance(value, dict):
+            lines.append(f"{indent}{shown(key, _NAME)}: ...")
         else:
-            lines.append(f"{indent}{key}: {value}")
+            lines.append(f"{indent}{shown(key, _NAME)}: {_meta_text(value)}")
     return lines
+
+
+def _meta_text(value: Any) -> str:
+    try:
+        return shown(value, _LINE)
+    except RecursionError:  # lists in lists
+        return "..."

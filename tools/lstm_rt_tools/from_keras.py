@@ -1,32 +1,35 @@
 """Keras models -> graph.
 
-Reads ``.keras`` archives and legacy ``.h5`` files of Keras 2 and 3 without Keras or TensorFlow
-installed, and living models of either. Sequential and Functional models, nested ones too.
+Reads ``.keras`` archives, legacy ``.h5`` files and pairs of architecture and weights of Keras 2
+and 3 without Keras or TensorFlow installed, and living models of either. Sequential and Functional
+models, nested ones too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lstm_rt.errors import ConvertError, GraphError
 from lstm_rt.graph import Graph
 
+from . import keras_live
 from .keras_build import AxesMeetError, Call, Context, Filled, Flow, Mask, Tensor
 from .keras_calls import NodeCall, Ref, as_ref, is_ref, parse_call
-from .keras_config import KerasVersion, LayerSpec, parse_layer
-from .keras_files import KerasModel, open_model
-from .keras_layers import emit_layer
+from .keras_config import MODELS, KerasVersion, LayerSpec, parse_layer, valid_name
+from .keras_files import ArchSource, KerasModel, open_model
+from .keras_layers import check_known, emit_layer
 from .keras_ops import emit_op
 from .keras_rnn import group_names
 from .keras_weights import Weights
 
-_MODELS = ("Sequential", "Functional", "Model")
+_PARSE_STEPS = 20  #: to understand what a file says of one layer
 _SHAPES = ("batch_shape", "batch_input_shape")
 
 
-def from_keras(source: Any) -> Graph:
+def from_keras(source: Any, arch: ArchSource | None = None) -> Graph:
     """Convert a Keras model.
 
     Inputs and outputs keep Keras's names and order: those of the input and output layers, or the
@@ -34,14 +37,29 @@ def from_keras(source: Any) -> Graph:
     model should know (layers that were stateful, or computed in another float type).
 
     Args:
-        source: path of a ``.keras`` or ``.h5`` file, or a living ``keras.Model``.
+        source: path of a ``.keras`` or ``.h5`` file, or a living ``keras.Model``. A living model is
+            run on generated inputs, and the graph must give the same numbers; the model is left as
+            it was. Its outputs become the self-test of the graph.
+        arch: for a file that holds weights alone (``save_weights``): the path of the JSON file that
+            ``model.to_json()`` gave, that text, or what it says as a dictionary.
 
     Raises:
-        ConvertError: the file is broken, or the model has a layer, option or weight that is not
-            supported; it is named.
+        ConvertError: a file is broken, the model has a layer, class, option or weight that is not
+            supported, or the graph's numbers differ from the living model's; what it is is named.
         FileNotFoundError: there is no such file.
     """
-    model = open_model(source)
+    if isinstance(source, str | os.PathLike):
+        return _convert(open_model(source, arch))
+    if not keras_live.is_model(source):
+        raise ConvertError(f"from_keras: got {type(source).__name__}, expected a path or a keras.Model")
+    if arch is not None:
+        raise ConvertError("arch is for files of weights; a living model tells its architecture itself")
+    graph = _convert(keras_live.open_live(source))
+    keras_live.compare(source, graph)
+    return graph
+
+
+def _convert(model: KerasModel) -> Graph:
     groups: dict[int, int] = {}
     while True:
         try:
@@ -58,8 +76,8 @@ def from_keras(source: Any) -> Graph:
 
 def _build(model: KerasModel, groups: dict[int, int]) -> Graph:
     keras = KerasVersion(model.version)
-    ctx = Context(Graph(), keras, groups)
-    spec = parse_layer(model.config, keras, "the model")
+    ctx = Context(Graph(), keras, groups, model.budget)
+    spec = replace(parse_layer(model.config, keras, "the model"), whole=True)
     for name, flow in _run_model(ctx, spec, model.weights, None):
         _declare_output(ctx, spec, name, flow)
     unused = model.weights.unused()
@@ -71,6 +89,7 @@ def _build(model: KerasModel, groups: dict[int, int]) -> Graph:
     if ctx.notes:
         ctx.graph.meta["notes"] = ctx.notes
     ctx.graph.check()
+    model.budget.graph(ctx.graph)
     return ctx.graph
 
 
@@ -96,8 +115,8 @@ def _run_model(
     ctx: Context, spec: LayerSpec, weights: Weights, given: Sequence[Tensor] | None
 ) -> list[tuple[str, Flow]]:
     """A model, nested (its inputs are ``given``) or not; returns the names and values of its outputs."""
-    if spec.class_name not in _MODELS:
-        raise spec.error("this kind of model is not supported; known: Sequential, Functional")
+    if spec.class_name not in MODELS:
+        raise spec.own_class(repr(spec.class_name))
     if not isinstance(spec.config.get("layers"), list | tuple) or not spec.config["layers"]:
         raise spec.error("it has no layers")
     if spec.class_name == "Sequential":
@@ -107,8 +126,9 @@ def _run_model(
     return _Functional(ctx, spec, weights).run(given)
 
 
-def _layers(spec: LayerSpec) -> list[LayerSpec]:
-    layers = [parse_layer(entry, spec.keras, str(spec)) for entry in spec.config["layers"]]
+def _layers(ctx: Context, spec: LayerSpec) -> list[LayerSpec]:
+    ctx.budget.steps(_PARSE_STEPS * len(spec.config["layers"]))
+    layers = [spec.part(entry) for entry in spec.config["layers"]]
     seen: set[str] = set()
     for layer in layers:
         if layer.name in seen:
@@ -120,7 +140,7 @@ def _layers(spec: LayerSpec) -> list[LayerSpec]:
 def _run_sequential(
     ctx: Context, spec: LayerSpec, weights: Weights, given: Sequence[Tensor] | None
 ) -> list[tuple[str, Flow]]:
-    layers = _layers(spec)
+    layers = _layers(ctx, spec)
     groups = group_names([s.class_name for s in layers])
     if given is not None and len(given) != 1:
         raise spec.error(f"it is called with {len(given)} inputs, expected one")
@@ -136,7 +156,7 @@ def _run_sequential(
         name = layer.name
         mask = tensors[0].mask
         call = Call((tensors[0],), run_mask=mask, pass_mask=mask)
-        tensors = _run_layer(ctx, layer, weights.layer(layer.name, group), call)
+        tensors = _run_layer(ctx, layer, weights.layer(layer.name, group, layer.class_name in MODELS), call)
     return [(name, t) for t in tensors]
 
 
@@ -146,34 +166,36 @@ def _declare_sequential_input(ctx: Context, spec: LayerSpec, layers: Sequence[La
     if reader is None:
         raise spec.error("it has no layers but its input")
     if first.class_name == "InputLayer":
-        flow = _declare_input(ctx, first, first.name, _reads_ids(reader))
+        flow = _declare_input(ctx, first, first.name, _reads_ids(ctx, reader))
     else:  # older files: the first layer, or the model, knows the shape
         shape = first.config.get("batch_input_shape", spec.config.get("build_input_shape"))
         config = {"batch_shape": shape, "dtype": first.config.get("dtype")}
         stand_in = LayerSpec(f"{first.name}_input", "InputLayer", config, spec.keras)
-        flow = _declare_input(ctx, stand_in, stand_in.name, _reads_ids(reader))
+        flow = _declare_input(ctx, stand_in, stand_in.name, _reads_ids(ctx, reader))
     if not isinstance(flow, Tensor):
         raise spec.error("its input is a mask, expected a value")
     return flow
 
 
-def _reads_ids(spec: LayerSpec, index: int = 0) -> bool:
+def _reads_ids(ctx: Context, spec: LayerSpec, index: int = 0) -> bool:
     """Whether a layer reads its input ``index`` as token ids: an Embedding, or a model around one."""
-    if spec.class_name not in _MODELS or not isinstance(spec.config.get("layers"), list | tuple):
+    if spec.class_name not in MODELS or not isinstance(spec.config.get("layers"), list | tuple):
         return spec.class_name == "Embedding"
     if spec.class_name == "Sequential":
-        inner = [s for s in _layers(spec) if s.class_name != "InputLayer"]
-        return bool(inner) and _reads_ids(inner[0])
+        inner = [s for s in _layers(ctx, spec) if s.class_name != "InputLayer"]
+        return bool(inner) and _reads_ids(ctx, inner[0])
     inputs = _named_refs(spec, spec.config.get("input_layers"))
-    return index < len(inputs) and any(_readers(_calls(spec, _layers(spec)), inputs[index][1]).values())
+    if index >= len(inputs):
+        return False
+    return any(_readers(ctx, _calls(spec, _layers(ctx, spec)), inputs[index][1]).values())
 
 
-def _readers(calls: Sequence[_Pending], ref: Ref) -> dict[str, bool]:
+def _readers(ctx: Context, calls: Sequence[_Pending], ref: Ref) -> dict[str, bool]:
     """Names of the layers that read a tensor as an input, and whether they read ids."""
     found: dict[str, bool] = {}
     for c in calls:
         if ref in c.call.inputs:
-            found[c.spec.name] = _reads_ids(c.spec, c.call.inputs.index(ref))
+            found[c.spec.name] = _reads_ids(ctx, c.spec, c.call.inputs.index(ref))
     return found
 
 
@@ -203,10 +225,11 @@ def _declare_input(ctx: Context, spec: LayerSpec, name: str, ids: bool) -> Flow:
 
 
 def _run_layer(ctx: Context, spec: LayerSpec, weights: Weights, call: Call) -> list[Tensor]:
+    ctx.charge()
     for mask in (call.run_mask,) if call.run_mask and call.run_mask.source >= 0 else ():
         ctx.same_axis((call.value, mask.source))
     try:
-        if spec.class_name not in _MODELS:
+        if spec.class_name not in MODELS:
             return emit_layer(ctx, spec, weights, call)
         return [_nested_output(spec, flow) for _, flow in _run_model(ctx, spec, weights, call.inputs)]
     except GraphError as e:
@@ -242,13 +265,15 @@ class _Functional:
 
     def run(self, given: Sequence[Tensor] | None) -> list[tuple[str, Flow]]:
         """The names and values of the model's outputs."""
-        layers = _layers(self.spec)
+        layers = _layers(self.ctx, self.spec)
         calls = _calls(self.spec, layers)
+        outputs = _named_refs(self.spec, self.spec.config["output_layers"])
+        calls, outputs = _numbered_from_zero(calls, outputs)
         self._bind_inputs({s.name: s for s in layers}, calls, given)
         stored = [s for s in layers if not s.is_op]  # functions have no weights, and no groups
         groups = group_names([s.class_name for s in stored])
         self._run_calls(calls, {s.name: g for s, g in zip(stored, groups, strict=True)})
-        return [(name, self._flow(ref)) for name, ref in self._outputs()]
+        return [(name or _output_name(ref), self._flow(ref)) for name, ref in outputs]
 
     def _bind_inputs(
         self, layers: Mapping[str, LayerSpec], calls: Sequence[_Pending], given: Sequence[Tensor] | None
@@ -263,7 +288,7 @@ class _Functional:
             if given is not None:
                 self.flows[ref] = given[i]
                 continue
-            ids = set(_readers(calls, ref).values())
+            ids = set(_readers(self.ctx, calls, ref).values())
             if len(ids) > 1:
                 raise layer.error("it is read both as token ids and as numbers, which is not supported")
             self.flows[ref] = _declare_input(self.ctx, layer, name or ref[0], ids == {True})
@@ -271,13 +296,23 @@ class _Functional:
     def _run_calls(self, calls: Sequence[_Pending], groups: Mapping[str, str]) -> None:
         waiting = [c for c in calls if c.spec.class_name != "InputLayer"]
         while waiting:
+            self.ctx.budget.steps(len(waiting))
             ready = [c for c in waiting if all(ref in self.flows for ref in c.call.refs())]
             if not ready:
-                raise waiting[0].spec.error("its inputs come from no layer, or the layers form a circle")
+                raise self._stuck(waiting)
             waiting = [c for c in waiting if not any(c is r for r in ready)]
             for c in ready:
                 results = self._run_call(c, groups.get(c.spec.name, ""))
                 self.flows |= {(c.spec.name, c.index, k): flow for k, flow in enumerate(results)}
+
+    def _stuck(self, waiting: Sequence[_Pending]) -> ConvertError:
+        """Why no call can be next: one reads what nobody makes, or they wait for each other."""
+        to_come = {(c.spec.name, c.index) for c in waiting}
+        for c in waiting:
+            for name, index, output in c.call.refs():
+                if (name, index, output) not in self.flows and (name, index) not in to_come:
+                    return c.spec.error(f"it reads output {output} of call {index} of {name!r}, which does not exist")
+        return waiting[0].spec.error("its inputs wait for its own output: the layers form a circle")
 
     def _run_call(self, pending: _Pending, group: str) -> Sequence[Flow]:
         spec, call = pending.spec, pending.call
@@ -295,9 +330,9 @@ class _Functional:
             run_mask = None  # Keras 3 finds masks only for calls with a single tensor
         if call.mask is not None:
             run_mask = pass_mask = self._given_mask(spec, call.mask)
-        if spec.class_name in _MODELS and call.mask is not None:
+        if spec.class_name in MODELS and call.mask is not None:
             inputs = (replace(inputs[0], mask=run_mask), *inputs[1:])
-        weights = self.weights.layer(spec.name, group)
+        weights = self.weights.layer(spec.name, group, spec.class_name in MODELS)
         return _run_layer(self.ctx, spec, weights, Call(inputs, states, run_mask, pass_mask))
 
     def _argument(self, value: Any) -> Any:
@@ -324,15 +359,41 @@ class _Functional:
             raise spec.error(f"its mask {ref[0]!r} is not a mask the graph can express")
         return flow
 
-    def _outputs(self) -> list[tuple[str, Ref]]:
-        """Names and refs; further outputs of one layer get the number of the output behind its name."""
-        return [
-            (name or (ref[0] if ref[2] == 0 else f"{ref[0]}_output_{ref[2]}"), ref)
-            for name, ref in _named_refs(self.spec, self.spec.config["output_layers"])
-        ]
+
+def _output_name(ref: Ref) -> str:
+    """Further outputs of one layer get the number of the output behind its name."""
+    return ref[0] if ref[2] == 0 else f"{ref[0]}_output_{ref[2]}"
+
+
+def _numbered_from_zero(
+    calls: Sequence[_Pending], outputs: Sequence[tuple[str, Ref]]
+) -> tuple[list[_Pending], list[tuple[str, Ref]]]:
+    """The calls of nested models numbered as those of all other layers.
+
+    A nested model has been called once before anybody calls it, by its own making. Keras 2 counts
+    that call where the model knows its input, Keras 3 only in the list of outputs and for Functional
+    models. As every call that is listed is used, the lowest number used tells where counting starts.
+    """
+    nested = {c.spec.name: c.spec for c in calls if c.spec.class_name in MODELS}
+    used = [r for c in calls for r in c.call.refs()] + [ref for _, ref in outputs]
+    starts_at_1 = {
+        name
+        for name, spec in nested.items()
+        if spec.keras.major == 2 and min((r[1] for r in used if r[0] == name), default=0) >= 1
+    }
+    skips = {name for name, spec in nested.items() if spec.keras.major >= 3 and spec.class_name != "Sequential"}
+
+    def shift(ref: Ref, by_one: Collection[str]) -> Ref:
+        return (ref[0], ref[1] - 1, ref[2]) if ref[0] in by_one and ref[1] >= 1 else ref
+
+    moved = [replace(c, call=c.call.with_refs(lambda r: shift(r, starts_at_1))) for c in calls]
+    return moved, [(name, shift(ref, starts_at_1 | skips)) for name, ref in outputs]
 
 
 def _calls(model: LayerSpec, layers: Sequence[LayerSpec]) -> list[_Pending]:
+    for layer in layers:
+        if layer.class_name not in (*MODELS, "InputLayer", "TFOpLambda") and not layer.is_op:
+            check_known(layer)  # before its call, whose arguments only a layer that is known can tell
     return [
         _Pending(layer, i, parse_call(layer, node))
         for layer, entry in zip(layers, model.config["layers"], strict=True)
@@ -350,7 +411,7 @@ def _inbound_nodes(spec: LayerSpec, entry: Mapping[str, Any]) -> Sequence[Any]:
 def _named_refs(spec: LayerSpec, value: Any) -> list[tuple[str, Ref]]:
     """The inputs or outputs of a model: one, a list, or a dict whose keys then are the names."""
     if isinstance(value, Mapping):
-        return [(str(name), as_ref(spec, ref)) for name, ref in value.items()]
+        return [(valid_name(name, str(spec)), as_ref(spec, ref)) for name, ref in value.items()]
     if isinstance(value, list | tuple) and value and isinstance(value[0], str):
         return [("", as_ref(spec, value))]
     if not isinstance(value, list | tuple):

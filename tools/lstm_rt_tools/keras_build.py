@@ -7,7 +7,11 @@ from dataclasses import dataclass, field
 
 from lstm_rt.graph import Graph
 
+from .budget import Budget
 from .keras_config import KerasVersion, LayerSpec
+
+_LAYER_STEPS = 100  #: to read, write and check one layer
+_LAYER = 5000  #: bytes of the objects of one
 
 
 @dataclass(frozen=True)
@@ -93,14 +97,27 @@ class Context:
     keras: KerasVersion
     #: For each input so far known to share its time axis: the first input on that axis.
     groups: dict[int, int] = field(default_factory=dict)
+    budget: Budget = field(default_factory=Budget)  #: of the file
     notes: list[str] = field(default_factory=list)
     _masks: dict[Mask, int] = field(default_factory=dict)
     _axes: dict[int, int] = field(default_factory=dict)
+    _charged: int = 0  #: nodes whose weights have been charged
 
     def note(self, text: str) -> None:
         """Remember a fact for ``graph.meta["notes"]``."""
         if text not in self.notes:
             self.notes.append(text)
+
+    def charge(self) -> None:
+        """Charge one more layer, and the weights that the layers before it have put into the graph.
+
+        A layer that is called often has its weights in the graph as often, and a model that is called
+        twice within one that is called twice is there four times.
+        """
+        self.budget.steps(_LAYER_STEPS)
+        new = self.graph.nodes[self._charged :]
+        self.budget.memory(_LAYER + sum(w.nbytes for n in new for w in n.weights.values()), "the calls of its layers")
+        self._charged = len(self.graph.nodes)
 
     def input(self, name: str, kind: str, size: int = 0) -> int:
         """Declare a graph input, on the time axis of the inputs it meets later."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +30,16 @@ class NodeCall:
         """Every tensor the call reads."""
         flat = [r for a in self.op_args for r in (a if isinstance(a, list) else [a]) if is_ref(r)]
         return [*self.inputs, *self.initial_state, *([self.mask] if self.mask else []), *flat]
+
+    def with_refs(self, change: Callable[[Ref], Ref]) -> NodeCall:
+        """The same call of the tensors that ``change`` gives."""
+
+        def changed(value: Any) -> Any:
+            if isinstance(value, list):
+                return [changed(v) for v in value]
+            return change(value) if is_ref(value) else value
+
+        return NodeCall(changed(self.inputs), changed(self.initial_state), changed(self.mask), changed(self.op_args))
 
 
 def is_ref(value: Any) -> bool:

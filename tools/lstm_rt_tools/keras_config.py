@@ -12,6 +12,8 @@ from typing import Any
 from lstm_rt.errors import ConvertError
 from lstm_rt.graph import Activation
 
+from .names import shown
+
 #: Options that change training, speed or bookkeeping, but not what a layer computes at inference.
 _HARMLESS = frozenset(
     {
@@ -73,6 +75,24 @@ _OFF: dict[str, tuple[Any, ...]] = {
     "sparse": (False, None),
     "optional": (False,),
 }
+#: Layers of Keras 3 whose configuration does not say whether they are trainable.
+_SILENT = (
+    "InputLayer",
+    "SpatialDropout1D",
+    "SpatialDropout2D",
+    "SpatialDropout3D",
+    "Discretization",
+    "Pipeline",
+)
+#: Classes of models that tell how their layers are connected.
+MODELS = ("Sequential", "Functional", "Model")
+#: The packages that Keras's own classes live in.
+PACKAGES = ("keras", "tf_keras", "tensorflow")
+#: What to do about a layer that cannot be converted.
+INSTEAD = (
+    "meanwhile convert the models before and behind it, keras.Model(inputs, outputs), and compute it between them "
+    "in your program"
+)
 #: Computed here in float32 instead; the difference is the rounding of the type named.
 _OTHER_FLOATS = ("float16", "bfloat16", "float64", "mixed_float16", "mixed_bfloat16")
 
@@ -134,21 +154,45 @@ class LayerSpec:
     config: Mapping[str, Any]
     keras: KerasVersion
     module: str | None = None
+    #: The nested model or the wrapper that this one is part of; empty for layers of the model itself.
+    inside: str = ""
+    #: It is the model itself.
+    whole: bool = False
 
     def error(self, message: str) -> ConvertError:
-        """A ConvertError that names this layer and its class."""
-        return ConvertError(f"{self}: {message}")
+        """A ConvertError that names this layer, its class and where it is."""
+        return ConvertError(f"{self.place}: {message}")
+
+    def own_class(self, what: str) -> ConvertError:
+        """A ConvertError that says that only the user has the code of this class."""
+        instead = INSTEAD
+        if self.class_name in MODELS or self.whole:
+            instead = (
+                "if it computes what its layers do one after the other, give keras.Model(model.inputs, model.outputs) "
+                "or keras.Sequential(model.layers)"
+            )
+        return self.error(f"it is of the user's own class {what}, whose code no file holds and nothing runs; {instead}")
+
+    def part(self, value: Any, where: str = "") -> LayerSpec:
+        """The layer, cell or function that is written in this one's configuration."""
+        return parse_layer(value, self.keras, where or str(self), "" if self.whole else self.place)
+
+    @property
+    def place(self) -> str:
+        """What this is and where, for messages."""
+        return f"{self} in {self.inside}" if self.inside else str(self)
 
     def __str__(self) -> str:
-        return f"layer {self.name!r} ({self.class_name})"
+        kind = "model" if self.class_name in MODELS or self.whole else "layer"
+        return f"{kind} '{shown(self.name)}' ({shown(self.class_name)})"
 
     @property
     def is_op(self) -> bool:
         """Not a layer but a function such as ``keras.ops.add`` (in Keras's configuration both are)."""
         if self.module is not None:
             return ".ops." in self.module
-        # legacy files drop the module, but of the two only layers can be trainable
-        layer = "trainable" in self.config or "layers" in self.config or self.class_name == "InputLayer"
+        # legacy files drop the module, but of the two only layers can be trainable, and nearly all say so
+        layer = "trainable" in self.config or "layers" in self.config or self.class_name in _SILENT
         return self.keras.major >= 3 and not layer
 
     def check_options(self, used: Sequence[str]) -> None:
@@ -214,7 +258,7 @@ class LayerSpec:
 
     def sublayer(self, key: str) -> LayerSpec:
         """The layer or cell that the option ``key`` holds."""
-        return parse_layer(self.required(key), self.keras, f"{self}: option {key}")
+        return self.part(self.required(key), f"{self}: option {key}")
 
     def activation(self, key: str) -> Activation:
         """The activation function that the option ``key`` names."""
@@ -228,6 +272,8 @@ class LayerSpec:
                 return Activation("hard_sigmoid", alpha=0.2 if self.keras.major == 2 else 1 / 6, beta=0.5)
             if value in _ACTIVATIONS:
                 return _ACTIVATIONS[value]
+            if ">" in value:
+                raise self._own_function(key, value)
             raise self.error(
                 f"{key} {value!r} is not supported; known: hard_sigmoid, {', '.join(_ACTIVATIONS)}"
             )
@@ -235,13 +281,18 @@ class LayerSpec:
             inner = value.get("config")
             if value.get("module") in ("keras.activations", "keras.src.activations.activations"):
                 return self._function(key, inner)
-            raise self.error(
-                f"{key} is the user's own function {_short(inner)}, which the file does not hold"
-            )
+            raise self._own_function(key, inner)
+        if isinstance(value, Mapping) and value.get("class_name") == "__lambda__":
+            raise self._own_function(key, "lambda")
         if isinstance(value, Mapping) and value.get("class_name") in ACTIVATION_LAYERS:
-            layer = parse_layer(value, self.keras, f"{self}: option {key}")
+            layer = self.part(value, f"{self}: option {key}")
             return replace(layer, name=self.name).activation_layer(rank=3)
         raise self.error(f"{key} {_short(value)} is not supported")
+
+    def _own_function(self, key: str, what: Any) -> ConvertError:
+        return self.error(
+            f"{key} is the user's own function {_short(what)}, whose code no file holds and nothing runs; {INSTEAD}"
+        )
 
     def activation_layer(self, rank: int) -> Activation:
         """The function of a layer that is nothing but an activation (:data:`ACTIVATION_LAYERS`)."""
@@ -279,8 +330,12 @@ ACTIVATION_LAYERS: dict[str, tuple[str, ...]] = {
 }
 
 
-def parse_layer(value: Any, keras: KerasVersion, where: str) -> LayerSpec:
+def parse_layer(value: Any, keras: KerasVersion, where: str, inside: str = "") -> LayerSpec:
     """A :class:`LayerSpec` from ``{"class_name": ..., "config": {...}}``.
+
+    Files of Keras 3, and archives of late Keras 2, say for each class where it is from: the module of
+    one of Keras's own; for the user's the name it is registered under. Older ones give the name of
+    the class alone, with the package before it if the user registered it (``package>Dense``).
 
     Raises:
         ConvertError: not of that form, or a class that is not Keras's own though it is called like one.
@@ -295,14 +350,27 @@ def parse_layer(value: Any, keras: KerasVersion, where: str) -> LayerSpec:
         raise ConvertError(
             f"{where}: the configuration of {class_name} is {_short(config)}, expected an object"
         )
-    name = value.get("name", config.get("name", class_name.lower()))
-    spec = LayerSpec(str(name), class_name, config, keras, module if isinstance(module, str) else None)
+    name = valid_name(value.get("name", config.get("name", class_name.lower())), where)
+    spec = LayerSpec(name, class_name, config, keras, module if isinstance(module, str) else None, inside)
     registered = value.get("registered_name")
-    if registered not in (None, class_name):
-        raise spec.error(f"it is the user's own class {_short(registered)}, which the file does not hold")
-    if spec.module and spec.module.split(".")[0] not in ("keras", "tf_keras", "tensorflow"):
-        raise spec.error(f"its class comes from the module {_short(module)}, which the file does not hold")
+    own = spec.module is not None and spec.module.split(".")[0] not in PACKAGES
+    if own or registered not in (None, class_name) or (registered is not None and spec.module is None):
+        raise spec.own_class(_short(registered if registered is not None else f"{module}.{class_name}"))
     return spec
+
+
+def valid_name(value: Any, where: str) -> str:
+    """A name as text that can be written to a file: JSON can hold halves of characters.
+
+    Raises:
+        ConvertError: it has such halves.
+    """
+    name = str(value)
+    try:
+        name.encode()
+    except UnicodeEncodeError as e:
+        raise ConvertError(f"{where}: the name {_short(name)} is not text: it holds half of a character") from e
+    return name
 
 
 def _inner(value: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""Opens Keras model files and living Keras models: configuration, version and weights.
+"""Opens Keras model files: configuration, version and weights.
 
 Needs h5py, and neither Keras nor TensorFlow. Nothing that a file names is imported, unpickled or
 evaluated. Broken and foreign files give a :class:`ConvertError` that says what was expected.
@@ -7,17 +7,10 @@ evaluated. Broken and foreign files give a :class:`ConvertError` that says what 
 from __future__ import annotations
 
 import hashlib
-import importlib
 import io
-import json
-import math
 import os
-import sys
-import zipfile
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -25,15 +18,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_rt.errors import ConvertError
+from lstm_rt.files import open_regular
 
+from .budget import Budget
+from .hdf5_files import Hdf5Group, open_hdf5
+from .json_text import load_json
 from .keras_weights import GroupWeights, NamedWeights, Weight, Weights
+from .names import listed, shown
+from .zip_archive import ZipArchive
 
 _ZIP_MAGIC = b"PK\x03\x04"
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
-#: No recurrent model comes near these; a file that claims more is broken or hostile.
-_MAX_JSON_BYTES = 1 << 28
-_MAX_ARCHIVE_BYTES = 1 << 33
-_MAX_WEIGHT = 1 << 30
+_ROOT = "model.weights.h5"
 
 
 @dataclass(frozen=True)
@@ -44,20 +40,22 @@ class KerasModel:
     version: str
     weights: Weights
     source: dict[str, Any]  #: for ``graph.meta["source"]``
+    budget: Budget = field(default_factory=Budget)  #: what is left of it for the graph
 
 
-def open_model(source: Any) -> KerasModel:
-    """Read a ``.keras`` or ``.h5`` file, or take a living model apart.
+#: What tells an architecture: a path of a JSON file, the JSON text, or what it says.
+ArchSource = str | os.PathLike[str] | Mapping[str, Any]
+
+
+def open_model(source: str | os.PathLike[str], arch: ArchSource | None = None) -> KerasModel:
+    """Read a ``.keras`` or ``.h5`` file, or a file of weights with the architecture beside it.
 
     Raises:
-        ConvertError: the file is broken, of another kind, or holds no architecture.
+        ConvertError: a file is broken, of another kind, holds no architecture, or no weights.
         FileNotFoundError: there is no such file.
     """
-    if isinstance(source, str | os.PathLike):
-        return _open_path(Path(os.fspath(source)))
-    if all(hasattr(source, name) for name in ("get_config", "layers", "weights")):
-        return _open_live(source)
-    raise ConvertError(f"from_keras: got {type(source).__name__}, expected a path or a keras.Model")
+    path = Path(os.fspath(source))
+    return _open_path(path) if arch is None else _open_pair(path, arch)
 
 
 def _sha256(file: BinaryIO) -> str:
@@ -72,201 +70,238 @@ def _open_path(path: Path) -> KerasModel:
         raise ConvertError(
             f"{path.name} is a directory (a SavedModel?); load it in Keras and save it as one .keras file"
         )
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         magic = file.read(8)
         file.seek(0)
-        digest = _sha256(file)
-        file.seek(0)
+        budget = _budget(file, path.name)
         if magic.startswith(_ZIP_MAGIC):
-            config, version, weights = _read_archive(file, path.name)
+            config, version, weights = _read_archive(file, path.name, budget)
         elif magic == _HDF5_MAGIC:
-            config, version, weights = _read_legacy(file, path.name)
+            config, version, weights = _read_legacy(file, path.name, budget)
+        elif magic.lstrip().startswith(b"{"):
+            raise ConvertError(_no_weights(path))
         else:
             raise ConvertError(
                 f"{path.name} is not a Keras model: expected a .keras archive (zip) or a .h5 file (HDF5), "
                 f"the file begins with {magic!r}"
             )
+        file.seek(0)
+        digest = _sha256(file)  # last: gigabytes that are no model are not hashed
     source = {"framework": "keras", "version": version, "file": path.name, "sha256": digest}
-    return KerasModel(config, version, weights, source)
+    return KerasModel(config, version, weights, source, budget)
+
+
+def _budget(file: BinaryIO, name: str) -> Budget:
+    return Budget(os.fstat(file.fileno()).st_size, name)
+
+
+# -- architecture and weights in two files ----------------------------------------------------------
+
+
+def _no_weights(path: Path) -> str:
+    beside = (path.with_suffix(end) for end in (".weights.h5", ".h5", ".hdf5"))
+    weights = next((p.name for p in beside if p.is_file()), "model.weights.h5")
+    return (
+        f"{path.name} is JSON: an architecture at most, and no weights; give the file of the weights with it: "
+        f"lstm-rt convert {weights} --arch {path.name} -o model.lrt"
+    )
+
+
+def _open_pair(path: Path, arch: ArchSource) -> KerasModel:
+    config, arch_name = _read_arch(arch)
+    with open_regular(path) as file:
+        magic = file.read(8)
+        file.seek(0)
+        if magic != _HDF5_MAGIC:
+            raise ConvertError(
+                f"{path.name} holds no Keras weights: expected an HDF5 file (.weights.h5, .h5) beside the "
+                f"architecture, the file begins with {magic!r}"
+            )
+        budget = _budget(file, path.name)
+        weights, saved_by = _read_weights_only(file, path.name, budget)
+        file.seek(0)
+        digest = _sha256(file)
+    version = _pair_version(config, arch_name, saved_by, path.name)
+    source = {"framework": "keras", "version": version, "file": path.name, "sha256": digest, "arch": arch_name}
+    return KerasModel(config, version, weights, source, budget)
+
+
+def _read_arch(arch: ArchSource) -> tuple[dict[str, Any], str]:
+    """The configuration, and what to call it."""
+    name = "the architecture"
+    if isinstance(arch, Mapping):
+        config = dict(arch)
+    elif isinstance(arch, str) and arch.lstrip().startswith("{"):
+        config = _json(arch, name, Budget(len(arch), name))
+    else:
+        path = Path(os.fspath(arch))
+        name = path.name
+        with open_regular(path) as file:
+            head = file.read(16)
+            if not head.lstrip().startswith(b"{"):
+                raise ConvertError(
+                    f"{name} is not the architecture of a Keras model; expected the JSON text that "
+                    "model.to_json() gives"
+                )
+            text = head + file.read()
+        config = _json(text, name, Budget(len(text), name))
+    if not isinstance(config.get("class_name"), str) or "config" not in config:
+        raise ConvertError(
+            f"{name} is not the architecture of a Keras model; expected class_name and config, "
+            "as model.to_json() writes them"
+        )
+    return config, name
+
+
+def _read_weights_only(file: BinaryIO, name: str, budget: Budget) -> tuple[Weights, str | None]:
+    """The weights that ``save_weights`` wrote, and the version of Keras if the file tells it."""
+    with open_hdf5(file, name, budget) as h5:
+        if "model_config" in h5.attrs:
+            raise ConvertError(f"{name} is a whole model with an architecture of its own; convert it without --arch")
+        saved_by = h5.attrs.get("keras_version")
+        if "layer_names" in h5.attrs or "layer_names0" in h5.attrs:
+            weights: Weights = NamedWeights.of_layers(_read_named(h5, "", name))
+        elif any(_layers_key(key) for key in h5):
+            weights = _read_groups(h5)
+        else:
+            raise ConvertError(f"{name}: this HDF5 file holds no Keras weights; expected what save_weights writes")
+        return weights, None if saved_by is None else read_version(saved_by, name)
+
+
+def _pair_version(config: Mapping[str, Any], arch_name: str, saved_by: str | None, weights_name: str) -> str:
+    """The version of Keras. Keras 3 writes none into JSON, but says of which module a class is."""
+    if config.get("keras_version") is not None:
+        version = read_version(config["keras_version"], arch_name)
+    elif saved_by is not None:
+        version = saved_by
+    elif "registered_name" in config:
+        version = "3"
+    else:
+        version = read_version(None, arch_name)
+    if saved_by is not None and saved_by.split(".")[0] != version.split(".")[0]:
+        raise ConvertError(
+            f"{arch_name} is of Keras {version} but {weights_name} of Keras {saved_by}; save both with the same Keras"
+        )
+    return version
 
 
 # -- .keras archives --------------------------------------------------------------------------------
 
 
-def _read_archive(file: BinaryIO, name: str) -> tuple[dict[str, Any], str, Weights]:
-    try:
-        with zipfile.ZipFile(file) as archive:
-            names = set(archive.namelist())
-            if "config.json" not in names or "metadata.json" not in names:
-                raise ConvertError(
-                    f"{name}: expected config.json, metadata.json and model.weights.h5 in the archive, "
-                    f"found {', '.join(sorted(names)[:10]) or 'nothing'}"
-                )
-            if "model.weights.h5" not in names:
-                raise ConvertError(
-                    f"{name}: the archive has no model.weights.h5 (sharded weights are not read)"
-                )
-            config = _json(_member(archive, "config.json", _MAX_JSON_BYTES, name), f"{name}/config.json")
-            metadata = _json(
-                _member(archive, "metadata.json", _MAX_JSON_BYTES, name), f"{name}/metadata.json"
-            )
-            data = _member(archive, "model.weights.h5", _MAX_ARCHIVE_BYTES, name)
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as e:
+def _read_archive(file: BinaryIO, name: str, budget: Budget) -> tuple[dict[str, Any], str, Weights]:
+    archive = ZipArchive(file.read(), name, budget)
+    if "config.json" not in archive or "metadata.json" not in archive:
         raise ConvertError(
-            f"{name}: the .keras archive is damaged ({e}); expected a complete zip file"
-        ) from e
-    version = _version(metadata.get("keras_version"), name)
-    with _hdf5(io.BytesIO(data), f"{name}/model.weights.h5") as h5:
+            f"{name}: expected config.json, metadata.json and model.weights.h5 in the archive, "
+            f"found {listed(sorted(archive.names)) or 'nothing'}"
+        )
+    if _ROOT not in archive:
+        raise ConvertError(f"{name}: the archive has no model.weights.h5 (sharded weights are not read)")
+    config = _json(archive.read("config.json"), f"{name}/config.json", budget)
+    metadata = _json(archive.read("metadata.json"), f"{name}/metadata.json", budget)
+    version = read_version(metadata.get("keras_version"), name)
+    with open_hdf5(io.BytesIO(archive.read(_ROOT)), f"{name}/{_ROOT}", budget) as h5:
         return config, version, _read_groups(h5)
 
 
-def _member(archive: zipfile.ZipFile, member: str, limit: int, name: str) -> bytes:
-    size = archive.getinfo(member).file_size
-    if size > limit:
-        raise ConvertError(f"{name}: {member} claims {size} bytes, more than the limit of {limit}")
-    return archive.read(member)
-
-
-def _read_groups(h5: Any) -> GroupWeights:
+def _read_groups(h5: Hdf5Group) -> GroupWeights:
     """The layers of ``model.weights.h5``; everything else there (the optimizer) is left alone."""
-    root = GroupWeights("model.weights.h5")
-    # Keras 2.12 calls the group by another name.
-    for key in ("layers", "_layer_checkpoint_dependencies"):
-        if _is_group(h5, key):
-            root.children["layers"] = _read_group(h5, key, key)
-            break
-    if _is_group(h5, "vars"):
-        root.arrays = _read_arrays(h5["vars"], "vars")
+    root = GroupWeights(_ROOT)
+    for key in h5:
+        if _layers_key(key) and (group := h5.group(key)):
+            _read_group(group, _below(root, key))
+    if variables := h5.group("vars"):
+        root.arrays = _read_arrays(variables, "vars")
     return root
 
 
-def _read_group(parent: Any, key: str, label: str) -> GroupWeights:
-    group, here = parent[key], GroupWeights(label)
-    for name in group:
-        if not _is_group(group, name):
-            raise ConvertError(f"model.weights.h5: expected only groups in {label}, found {name!r}")
-        if name == "vars":
-            here.arrays = _read_arrays(group[name], f"{label}/vars")
-            given = group[name].attrs.get("name")
-            here.name = None if given is None else _text(given, f"{label}/vars")
-        elif name != "seed_generator":
-            here.children[name] = _read_group(group, name, f"{label}/{name}")
+#: The group of a model's layers; Keras 2.12 calls it by the second name.
+_LAYERS = ("layers", "_layer_checkpoint_dependencies")
+
+
+def _layers_key(key: str) -> bool:
+    return key.split("\\")[0] in _LAYERS
+
+
+def _below(here: GroupWeights, key: str) -> GroupWeights:
+    """The group called ``key`` in ``here``. On Windows a key may be a whole path: ``layers\\lstm\\cell``."""
+    for part in key.split("\\"):
+        name = "layers" if part in _LAYERS else part
+        label = f"{here.label}/{part}" if here.label != _ROOT else part
+        here = here.children.setdefault(name, GroupWeights(label))
     return here
 
 
-def _read_arrays(group: Any, label: str) -> dict[str, Weight]:
-    return {name: Weight(f"{label}/{name}", _read_array(group, name, f"{label}/{name}")) for name in group}
+def _read_group(group: Hdf5Group, here: GroupWeights) -> None:
+    for name in group:
+        below = group.group(name)
+        if below is None:
+            raise ConvertError(f"{_ROOT}: expected only groups in {shown(here.label)}, found {shown(name)}")
+        if name == "vars":
+            if here.arrays:
+                raise ConvertError(f"model.weights.h5: the group {here.label} is there twice")
+            here.arrays = _read_arrays(below, f"{here.label}/vars")
+            given = below.attrs.get("name")
+            here.name = None if given is None else _text(given, f"{here.label}/vars")
+        elif name != "seed_generator":
+            _read_group(below, _below(here, name))
+
+
+def _read_arrays(group: Hdf5Group, label: str) -> dict[str, Weight]:
+    return {name: Weight(f"{label}/{name}", group.array(name, f"{label}/{name}")) for name in group}
 
 
 # -- .h5 files --------------------------------------------------------------------------------------
 
 
-def _read_legacy(file: BinaryIO, name: str) -> tuple[dict[str, Any], str, Weights]:
-    with _hdf5(file, name) as h5:
+def _read_legacy(file: BinaryIO, name: str, budget: Budget) -> tuple[dict[str, Any], str, Weights]:
+    with open_hdf5(file, name, budget) as h5:
         if "model_config" not in h5.attrs:
             raise ConvertError(_no_architecture(h5, name))
-        config = _json(_text(h5.attrs["model_config"], name), f"{name}: model_config")
-        if not _is_group(h5, "model_weights"):
+        config = _json(_text(h5.attrs["model_config"], name), f"{name}: model_config", budget)
+        group = h5.group("model_weights")
+        if group is None:
             raise ConvertError(f"{name}: expected a group model_weights, there is none")
-        group = h5["model_weights"]
-        version = _version(h5.attrs.get("keras_version", group.attrs.get("keras_version")), name)
-        names = _names(group, "layer_names", name)
-        names += ["top_level_model_weights"] if _is_group(group, "top_level_model_weights") else []
-        layers = {layer: _read_layer(group, layer, name) for layer in dict.fromkeys(names)}
+        version = read_version(h5.attrs.get("keras_version", group.attrs.get("keras_version")), name)
+        layers = _read_named(group, "model_weights/", name)
     return config, version, NamedWeights.of_layers(layers)
 
 
-def _no_architecture(h5: Any, name: str) -> str:
-    if "layers" in h5 or "_layer_checkpoint_dependencies" in h5 or "layer_names" in h5.attrs:
-        return f"{name} holds weights but no architecture; save the whole model: model.save('model.keras')"
+def _no_architecture(h5: Hdf5Group, name: str) -> str:
+    if any(_layers_key(key) for key in h5) or "layer_names" in h5.attrs:
+        return (
+            f"{name} holds weights but no architecture; give the JSON text of model.to_json() with it: "
+            f"lstm-rt convert {name} --arch model.json -o model.lrt; or save the whole model: "
+            "model.save('model.keras')"
+        )
     return f"{name}: expected the attribute model_config of a saved Keras model, this HDF5 file has none"
 
 
-def _read_layer(group: Any, layer: str, name: str) -> list[tuple[str, NDArray[Any]]]:
-    if not _is_group(group, layer):
-        raise ConvertError(f"{name}: expected a group model_weights/{layer}, there is none")
-    weights = _names(group[layer], "weight_names", name)
-    return [(w, _read_array(group[layer], w, f"model_weights/{layer}/{w}")) for w in weights]
+def _read_named(group: Hdf5Group, prefix: str, name: str) -> dict[str, list[tuple[str, NDArray[Any]]]]:
+    """The names and arrays of each layer; ``prefix`` is where the group stands in the file ``name``."""
+    names = _names(group, "layer_names", name)
+    names += ["top_level_model_weights"] if group.group("top_level_model_weights") else []
+    return {layer: _read_layer(group, layer, prefix, name) for layer in dict.fromkeys(names)}
 
 
-def _names(group: Any, attribute: str, name: str) -> list[str]:
+def _read_layer(group: Hdf5Group, layer: str, prefix: str, name: str) -> list[tuple[str, NDArray[Any]]]:
+    below = group.group(layer)
+    if below is None:
+        raise ConvertError(f"{name}: expected a group {prefix}{shown(layer)}, there is none")
+    return [(w, below.array(w, f"{prefix}{layer}/{w}")) for w in _names(below, "weight_names", name)]
+
+
+def _names(group: Hdf5Group, attribute: str, name: str) -> list[str]:
     """A list of names; Keras splits lists that are too long for one attribute into chunks."""
     chunks = [attribute] if attribute in group.attrs else []
     while not chunks or f"{attribute}{len(chunks)}" in group.attrs:
         if f"{attribute}{len(chunks)}" not in group.attrs:
-            raise ConvertError(f"{name}: group {group.name} has no attribute {attribute}")
+            raise ConvertError(f"{name}: group {shown(group.name)} has no attribute {attribute}")
         chunks.append(f"{attribute}{len(chunks)}")
     return [_text(item, name) for chunk in chunks for item in np.atleast_1d(group.attrs[chunk])]
 
 
-# -- HDF5 -------------------------------------------------------------------------------------------
-
-
-def _h5py() -> Any:
-    """h5py, which comes without types."""
-    try:
-        return importlib.import_module("h5py")
-    except ImportError as e:
-        raise ConvertError("reading Keras files needs h5py: pip install 'lstm-rt[convert]'") from e
-
-
-@contextmanager
-def _hdf5(file: Any, name: str) -> Iterator[Any]:
-    """Open HDF5 bytes; whatever h5py stumbles over becomes a ConvertError."""
-    h5py = _h5py()
-    try:
-        with h5py.File(file, "r") as h5:
-            yield h5
-    # h5py turns errors of the C library into any of these
-    except (OSError, RuntimeError, KeyError, TypeError, ValueError, AttributeError, MemoryError) as e:
-        if isinstance(e, ConvertError):
-            raise
-        raise ConvertError(f"{name}: the HDF5 file is damaged ({e}); expected a complete Keras file") from e
-
-
-def _is_group(parent: Any, key: str) -> bool:
-    h5py = _h5py()
-
-    if key not in parent:
-        return False
-    _refuse_links(parent, key)
-    return isinstance(parent[key], h5py.Group)
-
-
-def _refuse_links(parent: Any, path: str) -> None:
-    """Links could lead to other files, or round in circles; Keras writes none."""
-    h5py = _h5py()
-
-    here = parent
-    for part in path.split("/"):
-        if not isinstance(here.get(part, getlink=True), h5py.HardLink):
-            raise ConvertError(f"HDF5 object {path!r} is a link, expected the object itself")
-        here = here[part]
-
-
-def _read_array(group: Any, name: str, label: str) -> NDArray[Any]:
-    h5py = _h5py()
-
-    if name not in group:
-        raise ConvertError(f"weight {label} is missing from the file")
-    _refuse_links(group, name)
-    dataset = group[name]
-    if not isinstance(dataset, h5py.Dataset) or dataset.shape is None:
-        raise ConvertError(f"weight {label}: expected a dataset with a shape")
-    if dataset.is_virtual or dataset.external:
-        raise ConvertError(f"weight {label} is stored in another file, expected it in this one")
-    if math.prod(dataset.shape) > _MAX_WEIGHT:
-        raise ConvertError(f"weight {label} has shape {dataset.shape}, more than {_MAX_WEIGHT} numbers")
-    array: NDArray[Any] = np.asarray(dataset[()])
-    return _from_bfloat16(array) if dataset.attrs.get("dtype") == "bfloat16" else array
-
-
-def _from_bfloat16(array: NDArray[Any]) -> NDArray[Any]:
-    """bfloat16 is stored as two opaque bytes, the upper half of a float32."""
-    if array.dtype.itemsize != 2:
-        raise ConvertError(f"a bfloat16 weight is stored as {array.dtype}, expected two bytes each")
-    halves = np.ascontiguousarray(array).view(np.uint16).astype(np.uint32) << 16
-    return halves.view(np.float32)
+# -- texts ------------------------------------------------------------------------------------------
 
 
 def _text(value: Any, name: str) -> str:
@@ -279,42 +314,18 @@ def _text(value: Any, name: str) -> str:
     return text
 
 
-def _json(text: str | bytes, name: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as e:
-        raise ConvertError(f"{name} is not valid JSON: {e}") from e
+def _json(text: str | bytes | memoryview, name: str, budget: Budget) -> dict[str, Any]:
+    value = load_json(text.encode() if isinstance(text, str) else text, name, budget)
     if not isinstance(value, dict):
         raise ConvertError(f"{name}: expected a JSON object, found {type(value).__name__}")
     return value
 
 
-def _version(value: Any, name: str) -> str:
+def read_version(value: Any, name: str) -> str:
+    """The version of Keras, which must be 2 or 3; ``name`` is what it is of."""
     if value is None:
         raise ConvertError(f"{name}: keras_version is missing; files of Keras 1 are not read")
     version = _text(value, name)
     if version.split(".")[0] not in ("2", "3"):
         raise ConvertError(f"{name} is of Keras {version}, expected Keras 2 or 3")
     return version
-
-
-# -- living models ----------------------------------------------------------------------------------
-
-
-def _open_live(model: Any) -> KerasModel:
-    package = type(model).__mro__[0].__module__
-    for base in type(model).__mro__:  # a subclass lives in the user's module, its bases in Keras's
-        package = base.__module__.split(".")[0]
-        if package in ("keras", "tf_keras"):
-            break
-    version = _version(getattr(sys.modules.get(package), "__version__", None), "the model")
-    layers: dict[str, list[tuple[str, NDArray[Any]]]] = {}
-    for layer in model.layers:
-        weights, arrays = list(layer.weights), layer.get_weights()
-        if len(weights) != len(arrays):
-            raise ConvertError(f"layer {layer.name!r} has {len(weights)} weights but {len(arrays)} arrays")
-        names = [str(getattr(w, "path", w.name)) for w in weights]
-        layers[layer.name] = [(n, np.asarray(a)) for n, a in zip(names, arrays, strict=True)]
-    config = {"class_name": type(model).__name__, "config": model.get_config()}
-    source = {"framework": "keras", "version": version}
-    return KerasModel(config, version, NamedWeights.of_layers(layers), source)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from .keras_build import Call, Context, Mask, Tensor
-from .keras_config import ACTIVATION_LAYERS, LayerSpec
+from .keras_config import ACTIVATION_LAYERS, INSTEAD, LayerSpec
 from .keras_rnn import RECURRENT, emit_bidirectional, emit_recurrent
 from .keras_weights import Weights
 
@@ -21,6 +22,17 @@ _NOTHING = (
     "ActivityRegularization",
     "Identity",
 )
+#: Layers that make numbers of raw data; they come before the part of a model that is a network.
+_PREPARATIONS = (
+    "CategoryEncoding",
+    "Discretization",
+    "HashedCrossing",
+    "Hashing",
+    "IntegerLookup",
+    "Normalization",
+    "Rescaling",
+    "StringLookup",
+)
 MERGE = {"Add": "add", "Multiply": "mul", "Average": "average", "Concatenate": "concat"}
 
 Emitter = Callable[[Context, LayerSpec, Weights, Call], list[Tensor]]
@@ -32,14 +44,35 @@ def emit_layer(ctx: Context, spec: LayerSpec, weights: Weights, call: Call) -> l
     Raises:
         ConvertError: the layer or one of its options is not supported; it is named.
     """
-    if spec.class_name not in _EMITTERS:
-        raise spec.error(f"this layer is not supported; known: {', '.join(sorted(_EMITTERS))}")
+    check_known(spec)
     if spec.class_name not in MERGE and len(call.inputs) != 1:
         raise spec.error(f"it is called with {len(call.inputs)} inputs, expected one")
     other = spec.other_float()
     if other is not None:
         ctx.note(f"{spec}: computed in {other} in Keras, here in float32")
     return _EMITTERS[spec.class_name](ctx, spec, weights, call)
+
+
+def check_known(spec: LayerSpec) -> None:
+    """Raise unless the layer is of a class that can be converted.
+
+    Raises:
+        ConvertError: naming the layer and what to do without it.
+    """
+    if spec.class_name in _EMITTERS:
+        return
+    if ">" in spec.class_name:
+        raise spec.own_class(repr(spec.class_name))
+    raise spec.error(f"this layer is not supported; {_instead(spec)}")
+
+
+def _instead(spec: LayerSpec) -> str:
+    """What to do about a layer that cannot be converted."""
+    if spec.class_name == "Lambda":
+        return "its function is code, which is never run; write it with layers of Keras's own"
+    if spec.class_name.endswith("Vectorization") or spec.class_name in _PREPARATIONS:
+        return "do this step before the model, and convert the model that starts behind it"
+    return f"{INSTEAD}; known layers: {', '.join(sorted(_EMITTERS))}"
 
 
 def _same(call: Call, value: int) -> list[Tensor]:
@@ -133,9 +166,7 @@ def _emit_time_distributed(ctx: Context, spec: LayerSpec, weights: Weights, call
     # The layer inside sees single steps, so its last axis is number 1.
     axis = inner.config.get("axis")
     if axis in (1, [1]):
-        inner = LayerSpec(
-            inner.name, inner.class_name, {**inner.config, "axis": -1}, inner.keras, inner.module
-        )
+        inner = replace(inner, config={**inner.config, "axis": -1})
     elif axis not in (None, -1, [-1]):
         raise inner.error(f"option axis={axis!r}: only the last axis, the features, is supported")
     return emit_layer(ctx, inner, weights.child("layer", (inner.name,)), call)

@@ -44,8 +44,11 @@ class Weights(Protocol):
         """
         ...
 
-    def layer(self, name: str, group: str) -> Weights:
-        """The layer called ``name``; ``group`` is its group in archives that do not keep names."""
+    def layer(self, name: str, group: str, nested: bool = False) -> Weights:
+        """The layer called ``name``; ``group`` is its group in archives that do not keep names.
+
+        ``nested``: it is a model, whose name need not be in the names of its weights.
+        """
         ...
 
     def take(self, roles: Sequence[str], who: str) -> dict[str, FloatArray]:
@@ -80,7 +83,7 @@ class GroupWeights:
             here = here.children.get(part, GroupWeights(f"{here.label}/{part}"))
         return here
 
-    def layer(self, name: str, group: str) -> GroupWeights:
+    def layer(self, name: str, group: str, nested: bool = False) -> GroupWeights:
         layers = self.child("layers")
         named = [g for g in layers.children.values() if g.name is not None]
         if not named:  # written by Keras 2.12 to 2.15, or by tf_keras
@@ -147,10 +150,13 @@ class NamedWeights:
             return NamedWeights([], root=False)
         return NamedWeights(self.entries[index * size : (index + 1) * size], root=False)
 
-    def layer(self, name: str, group: str) -> NamedWeights:
-        if self.root:
-            return NamedWeights([(p[1:], w) for p, w in self.entries if p[0] == name], root=False)
-        return NamedWeights([e for e in self.entries if name in e[0][:-1]], root=False)
+    def layer(self, name: str, group: str, nested: bool = False) -> NamedWeights:
+        first = [(p[1:], w) for p, w in self.entries if p[0] == name and len(p) > 1]
+        if first or self.root:
+            return NamedWeights(first, root=False)
+        named = [e for e in self.entries if name in e[0][:-1]]
+        # A weight is called after the layer that made it: models around that one leave no trace.
+        return NamedWeights(named or (self.entries if nested else []), root=False)
 
     def take(self, roles: Sequence[str], who: str) -> dict[str, FloatArray]:
         return {role: _read(self._find(role, roles, who), who) for role in roles}

@@ -1,10 +1,11 @@
 """A pickle reader that cannot run code: it interprets the opcodes itself.
 
 Python's own ``Unpickler`` calls what the file names. This one knows a closed list of harmless
-constructors (:data:`SafePickle.calls`); every other call is refused by name. Objects of unknown
-classes become :class:`Inert` records that hold their class name and attributes, nothing else, so a
-whole pickled ``torch.nn.Module`` can be looked at without importing its code. All memory is
-bounded by the size of the file: nothing is allocated from a number that the file merely states.
+constructors (:data:`_CALLS` and those its caller adds); every other call, like every object of an
+unknown class, becomes an :class:`Inert` record that holds the name and the arguments, nothing else.
+So whatever a checkpoint holds beside its weights is looked at without importing or running anything,
+and a whole pickled ``torch.nn.Module`` can be. What is made is charged to the file's
+:class:`~.budget.Budget` before it is made.
 """
 
 from __future__ import annotations
@@ -13,12 +14,16 @@ import pickletools
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from sys import getsizeof
 from typing import Any, BinaryIO
 
 from lstm_rt.errors import ConvertError
 
+from .budget import Budget
+from .names import shown
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, slots=True)
 class Global:
     """A name that a pickle refers to, such as ``torch.FloatStorage``; never imported."""
 
@@ -29,14 +34,33 @@ class Global:
         return f"{self.module}.{self.name}"
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Inert:
-    """An object of a class we do not load: its class, constructor arguments and attributes."""
+    """What we do not make: its class or function, arguments, attributes, and what was put into it.
+
+    ``state`` is what it was given to restore itself from, where that are no attributes (arrays).
+    """
 
     cls: Global
     args: tuple[Any, ...] = ()
     attrs: dict[str, Any] = field(default_factory=dict)
     items: list[Any] = field(default_factory=list)
+    state: Any = None
+
+    def __str__(self) -> str:
+        return str(self.cls)
+
+
+class OpaqueKey:
+    """A dictionary key that is equal to nothing but itself."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __str__(self) -> str:
+        return type(self.value).__name__
 
 
 class _Mark:
@@ -44,6 +68,17 @@ class _Mark:
 
 
 _MARK = _Mark()
+
+# What objects take, in bytes and generously, where sys.getsizeof does not tell beforehand.
+_SLOT = 10  #: a reference in a list or tuple, with the room that lists grow by
+_ITEM = 100  #: an item of a dictionary
+_FIRST_ITEM = 170  #: the first one brings room for several
+_CONTAINER = 64
+_OBJECT = 320  #: an Inert with its containers, a tensor with its storage
+_COST = {"EMPTY_LIST": _CONTAINER, "EMPTY_SET": _CONTAINER, "EMPTY_DICT": _CONTAINER, "TUPLE1": _CONTAINER,
+         "TUPLE2": 72, "TUPLE3": 80, "LIST": _CONTAINER, "TUPLE": _CONTAINER, "FROZENSET": _CONTAINER,
+         "DICT": _CONTAINER, "GLOBAL": 2 * _CONTAINER, "STACK_GLOBAL": _CONTAINER,
+         **dict.fromkeys(("REDUCE", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "BINPERSID", "PERSID"), _OBJECT)}  # fmt: skip
 
 
 def _encode(text: Any, encoding: Any = "latin1", *_: Any) -> bytes:
@@ -53,90 +88,65 @@ def _encode(text: Any, encoding: Any = "latin1", *_: Any) -> bytes:
     return text.encode(encoding)
 
 
-def _ordered_dict(pairs: Any = ()) -> dict[Any, Any]:
-    if not isinstance(pairs, list | tuple):
-        raise ValueError("an OrderedDict built from something that is not a list")
+def _dict(items: Any = (), *_: Any) -> dict[Any, Any]:
+    if isinstance(items, dict):
+        return dict(items)
     out: dict[Any, Any] = {}
-    for key, value in pairs:
-        out[_key(key)] = value
+    for pair in items if isinstance(items, list | tuple) else ():
+        if isinstance(pair, list | tuple) and len(pair) == 2:
+            out[_key(pair[0])] = pair[1]
     return out
 
 
 def _key(key: Any) -> Any:
-    # Hashing nested tuples recurses without bounds; nothing we read needs them as keys.
-    if isinstance(key, str | int | float | bool | bytes | type(None) | Global):
+    """A key for our dictionaries.
+
+    Only what readers look for stays itself. Others become :class:`OpaqueKey`: lists have no hash, that
+    of nested tuples recurses without bounds, and numbers can be chosen so that all their hashes are the
+    same, which makes a dictionary of them take hours.
+    """
+    if isinstance(key, str | bool | bytes | type(None) | float | Global | Inert):
         return key
-    if isinstance(key, tuple) and all(isinstance(k, str | int | float) for k in key):
+    if type(key) is int and -(1 << 60) < key < 1 << 60:
         return key
-    raise ValueError(f"a dictionary key of type {type(key).__name__}")
+    return OpaqueKey(key)
 
 
-def _defaultdict(*_: Any) -> dict[Any, Any]:
-    return {}
+def _defaultdict(_factory: Any = None, items: Any = (), *_: Any) -> dict[Any, Any]:
+    return _dict(items)
 
 
-def _to_tuple(value: Any = ()) -> tuple[Any, ...]:
-    if not isinstance(value, list | tuple):
-        raise ValueError("a tuple built from something that is not a list")
-    return tuple(value)
+def _to_tuple(value: Any = (), *_: Any) -> tuple[Any, ...]:
+    return tuple(value) if isinstance(value, list | tuple) else ()
 
 
-def _to_list(value: Any = ()) -> list[Any]:
+def _to_list(value: Any = (), *_: Any) -> list[Any]:
     return list(_to_tuple(value))
 
 
-def _path(*parts: Any) -> str:
-    return "/".join(str(p) for p in parts if isinstance(p, str))
-
-
-def _text(*parts: Any) -> str:
-    return ":".join(str(p) for p in parts if isinstance(p, str | int))
-
-
-def _inert_first(cls: Any, *_: Any) -> Inert:
+def _reconstructor(cls: Any = None, base: Any = None, state: Any = None, *_: Any) -> Inert:
+    # How protocol 2 makes objects; subclasses of built-in types bring the base's value.
     if not isinstance(cls, Global):
         raise ValueError("an object without a class")
-    return Inert(cls)
-
-
-def _opaque(name: str) -> Callable[..., Inert]:
-    module, _, attr = name.rpartition(".")
-    return lambda *args: Inert(Global(module, attr), args)
-
-
-def _complex(re: Any = 0.0, im: Any = 0.0) -> complex:
-    return complex(float(re), float(im))
+    return Inert(cls, () if state is None else (state,))
 
 
 #: What a pickle may call besides the tensor constructors of the caller. All of them only build data.
 _CALLS: dict[str, Callable[..., Any]] = {
-    "collections.OrderedDict": _ordered_dict,
+    "collections.OrderedDict": _dict,
     "collections.defaultdict": _defaultdict,
-    "collections.Counter": _ordered_dict,
+    "collections.Counter": _dict,
     "builtins.set": _to_list,
     "__builtin__.set": _to_list,
     "builtins.frozenset": _to_tuple,
+    "__builtin__.frozenset": _to_tuple,
     "builtins.list": _to_list,
     "builtins.tuple": _to_tuple,
-    "builtins.dict": _ordered_dict,
-    "builtins.complex": _complex,
+    "builtins.dict": _dict,
     "_codecs.encode": _encode,
-    "copyreg._reconstructor": _inert_first,
-    "copy_reg._reconstructor": _inert_first,
+    "copyreg._reconstructor": _reconstructor,
+    "copy_reg._reconstructor": _reconstructor,
     "torch.Size": _to_tuple,
-    "torch.device": _text,
-    "pathlib.PosixPath": _path,
-    "pathlib.WindowsPath": _path,
-    "pathlib.PurePosixPath": _path,
-    "pathlib._local.PosixPath": _path,
-    "pathlib._local.WindowsPath": _path,
-    "numpy.dtype": _opaque("numpy.dtype"),
-    "numpy.core.multiarray.scalar": _opaque("numpy.scalar"),
-    "numpy._core.multiarray.scalar": _opaque("numpy.scalar"),
-    "numpy.core.multiarray._reconstruct": _opaque("numpy.ndarray"),
-    "numpy._core.multiarray._reconstruct": _opaque("numpy.ndarray"),
-    "datetime.datetime": _opaque("datetime.datetime"),
-    "datetime.timedelta": _opaque("datetime.timedelta"),
 }
 
 _LITERALS = frozenset(
@@ -148,8 +158,6 @@ _LITERALS = frozenset(
 )
 _CONSTANTS: dict[str, Any] = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 _IGNORED = frozenset({"PROTO", "FRAME", "READONLY_BUFFER"})
-#: Elements that all calls of one pickle may copy together: a file can name one long list many times.
-_COPY_BUDGET = 1 << 24
 
 
 class SafePickle:
@@ -158,6 +166,7 @@ class SafePickle:
     Args:
         what: name of the file, for messages.
         stream: binary stream; left just behind the pickle's last byte.
+        budget: of the file; without one, what a file of no bytes may take.
         calls: further constructors by dotted name, called with the arguments in the file.
         persistent: resolves a persistent id (storages in torch files).
     """
@@ -166,25 +175,26 @@ class SafePickle:
         self,
         what: str,
         stream: BinaryIO,
+        budget: Budget | None = None,
         calls: dict[str, Callable[..., Any]] | None = None,
         persistent: Callable[[Any], Any] | None = None,
     ) -> None:
         self.what = what
         self.stream = stream
+        self.budget = budget or Budget(0, what)
         self.calls = {**_CALLS, **(calls or {})}
         self.persistent = persistent
         self.stack: list[Any] = []
-        self.memo: dict[int, Any] = {}
-        self.budget = _COPY_BUDGET
+        self.memo: list[Any] = []  #: picklers number what they remember in order,
+        self.far_memo: dict[int, Any] = {}  #: and this holds the numbers of those that do not
 
     def load(self) -> Any:
         """The next object in the stream.
 
         Raises:
-            ConvertError: the pickle is truncated or malformed, or wants to call something that is
-                not on the list (named in the message).
+            ConvertError: the pickle is truncated or malformed, or asks for more than its budget.
         """
-        self.stack, self.memo = [], {}
+        self.stack, self.memo, self.far_memo = [], [], {}
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # about escapes in text that damage has made odd
@@ -192,12 +202,15 @@ class SafePickle:
         except ConvertError:
             raise
         except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError) as e:
-            raise ConvertError(f"{self.what}: the pickled part is damaged or truncated ({e})") from None
+            raise ConvertError(
+                f"{self.what}: the pickled part is damaged or truncated ({shown(str(e))})"
+            ) from None
 
     def _run(self) -> Any:
         for op, arg, _ in pickletools.genops(self.stream):
             if op.name == "STOP":
                 return self._pop()
+            self.budget.memory(_SLOT + _COST.get(op.name, 0))
             self._step(op.name, arg)
         raise ValueError("it ends without a STOP")
 
@@ -205,6 +218,7 @@ class SafePickle:
 
     def _step(self, op: str, arg: Any) -> None:
         if op in _LITERALS:
+            self.budget.memory(getsizeof(arg))
             self.stack.append(arg)
         elif op in _CONSTANTS:
             self.stack.append(_CONSTANTS[op])
@@ -252,12 +266,18 @@ class SafePickle:
         self.stack.append(())
 
     def _op_list(self, _: Any) -> None:
-        self.stack.append(self._pop_mark())
+        items = self._pop_mark()
+        self.budget.memory(_SLOT * len(items))
+        self.stack.append(items)
 
     def _op_tuple(self, _: Any) -> None:
-        self.stack.append(tuple(self._pop_mark()))
+        self._op_list(None)
+        self.stack[-1] = tuple(self.stack[-1])
 
     _op_frozenset = _op_tuple
+
+    def _charge_items(self, target: dict[Any, Any], n: int) -> None:
+        self.budget.memory(n * _ITEM + (0 if target or not n else _FIRST_ITEM))
 
     def _op_tuple1(self, _: Any) -> None:
         self.stack.append((self._pop(),))
@@ -290,6 +310,7 @@ class SafePickle:
             target = target.items
         if not isinstance(target, list):
             raise ValueError("append to something that is not a list")
+        self.budget.memory(_SLOT * len(values))
         target.extend(values)
 
     def _op_setitem(self, _: Any) -> None:
@@ -302,25 +323,33 @@ class SafePickle:
     def _set_items(self, items: list[Any]) -> None:
         target = self.stack[-1]
         if isinstance(target, Inert):
-            target.items.extend(items)
+            self._extend(items)
             return
         if not isinstance(target, dict) or len(items) % 2:
             raise ValueError("items set on something that is not a dictionary")
+        self._charge_items(target, len(items) // 2)
         for key, value in zip(items[::2], items[1::2], strict=True):
             target[_key(key)] = value
 
     def _op_get(self, arg: Any) -> None:
-        self.stack.append(self.memo[arg])
+        self.stack.append(self.memo[arg] if 0 <= arg < len(self.memo) else self.far_memo[arg])
 
     _op_binget = _op_long_binget = _op_get
 
     def _op_put(self, arg: Any) -> None:
-        self.memo[arg] = self.stack[-1]
+        value = self.stack[-1]
+        if 0 <= arg < len(self.memo):
+            self.memo[arg] = value
+        elif arg == len(self.memo):
+            self.memo.append(value)
+        else:
+            self._charge_items(self.far_memo, 1)
+            self.far_memo[arg] = value
 
     _op_binput = _op_long_binput = _op_put
 
     def _op_memoize(self, _: Any) -> None:
-        self.memo[len(self.memo)] = self.stack[-1]
+        self._op_put(len(self.memo) + len(self.far_memo))
 
     def _op_global(self, arg: Any) -> None:
         module, _, name = arg.partition(" ")
@@ -356,19 +385,19 @@ class SafePickle:
     def _op_build(self, _: Any) -> None:
         state = self._pop()
         target = self.stack[-1]
-        if isinstance(state, tuple) and len(state) == 2 and isinstance(target, Inert):
-            self._update(target, state[0])
+        if not isinstance(target, Inert):
+            return  # an OrderedDict carries `_metadata`, tensors carry attributes: not needed
+        if isinstance(state, tuple) and len(state) == 2 and isinstance(state[1], dict):
+            self._update(target, state[0])  # of a class with __slots__: (dictionary or None, slots)
             state = state[1]
-        if isinstance(target, Inert):
-            self._update(target, state)
-        elif not isinstance(target, dict):
-            # An OrderedDict of a state dict carries `_metadata`; tensors carry attributes. Not needed.
-            raise ValueError(f"state set on a {type(target).__name__}")
+        self._update(target, state)
 
-    @staticmethod
-    def _update(target: Inert, state: Any) -> None:
+    def _update(self, target: Inert, state: Any) -> None:
         if isinstance(state, dict):
+            self._charge_items(target.attrs, len(state))
             target.attrs.update({k: v for k, v in state.items() if isinstance(k, str)})
+        elif state is not None:
+            target.state = state
 
     def _op_binpersid(self, _: Any) -> None:
         self._persist(self._pop())
@@ -384,22 +413,16 @@ class SafePickle:
     # -- what may be built ----------------------------------------------------------------------
 
     def _call(self, function: Any, args: Any) -> Any:
-        name = str(function) if isinstance(function, Global) else type(function).__name__
-        known = self.calls.get(name) if isinstance(function, Global) else None
-        if known is None:
-            raise ConvertError(
-                f"{self.what}: the file wants to call {name}, which is refused: files are read, never run. "
-                "Save a plain state dict (torch.save(model.state_dict(), ...)) and convert that"
-            )
-        if not isinstance(args, tuple):
-            raise ValueError(f"arguments of {name} are not a tuple")
-        self.budget -= sum(len(a) for a in args if isinstance(a, list | tuple | dict | str | bytes))
-        if self.budget < 0:
-            raise ValueError("it copies far more data than it holds")
-        return known(*args)
+        if not isinstance(function, Global):  # the result of another call, say of getattr
+            function = Global("builtins", type(function).__name__)
+        return self._new(function, args)
 
     def _new(self, cls: Any, args: Any) -> Any:
         if not isinstance(cls, Global) or not isinstance(args, tuple):
-            raise ValueError("an object without a class")
+            raise ValueError("an object without a class, or whose arguments are not a tuple")
         known = self.calls.get(str(cls))
-        return known(*args) if known is not None else Inert(cls, args)
+        if known is None:
+            return Inert(cls, args)
+        # What is known may copy its arguments, and a file can name one long list many times.
+        self.budget.memory(_ITEM * sum(len(a) for a in args if isinstance(a, list | tuple | dict | str | bytes)))
+        return known(*args)

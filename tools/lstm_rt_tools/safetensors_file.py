@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import math
 from typing import Any
 
 from lstm_rt.errors import ConvertError
 
-from .tensors import ITEM_SIZE, FileTensor, Storage, contiguous
+from .budget import Budget
+from .json_text import load_json
+from .names import shown
+from .tensors import FileTensor, Storage, contiguous
 
 _DTYPES = {
     "F64": "float64",
@@ -22,6 +24,8 @@ _DTYPES = {
     "U8": "uint8",
     "BOOL": "bool",
 }
+_MAX_DIMS = 16
+_TENSOR = 600  #: bytes of the objects of one tensor
 
 
 def looks_like_safetensors(head: bytes) -> bool:
@@ -29,16 +33,24 @@ def looks_like_safetensors(head: bytes) -> bool:
     return len(head) >= 9 and head[8:9] == b"{" and head[6:8] == b"\0\0"
 
 
-def read_safetensors(data: bytes, what: str) -> dict[str, FileTensor]:
+def read_safetensors(data: bytes, what: str, budget: Budget | None = None) -> dict[str, FileTensor]:
     """Tensors by name; names that the metadata tells to be tied are there too.
 
+    Args:
+        data: the whole file.
+        what: its name, for messages.
+        budget: what reading it may cost; by default what its size allows.
+
     Raises:
-        ConvertError: truncated, a damaged header, or a tensor outside the file's data.
+        ConvertError: truncated, a damaged header, a tensor outside the file's data, or more asked for
+            than the budget allows.
     """
-    header, start = _header(data, what)
+    budget = budget or Budget(len(data), what)
+    header, start = _header(data, what, budget)
     body = memoryview(data)[start:]
     metadata = header.pop("__metadata__", {})
-    out = {name: _tensor(name, entry, body, what) for name, entry in header.items()}
+    budget.memory(_TENSOR * len(header))
+    out = {name: _tensor(name, entry, body, what, budget) for name, entry in header.items()}
     _check_layout(header, len(body), what)
     if not isinstance(metadata, dict):
         raise ConvertError(f"{what}: the safetensors metadata is not a table")
@@ -49,16 +61,13 @@ def read_safetensors(data: bytes, what: str) -> dict[str, FileTensor]:
     return out
 
 
-def _header(data: bytes, what: str) -> tuple[dict[str, Any], int]:
+def _header(data: bytes, what: str, budget: Budget) -> tuple[dict[str, Any], int]:
     if len(data) < 8:
         raise ConvertError(f"{what}: truncated: {len(data)} bytes, a safetensors file has at least 8")
     size = int.from_bytes(data[:8], "little")
     if size > len(data) - 8:
         raise ConvertError(f"{what}: truncated: the header needs {size} bytes, {len(data) - 8} are left")
-    try:
-        header = json.loads(data[8 : 8 + size].decode("utf-8"), object_pairs_hook=_unique)
-    except (ValueError, RecursionError) as e:
-        raise ConvertError(f"{what}: the safetensors header is damaged ({e})") from None
+    header = load_json(data[8 : 8 + size], f"{what}: the safetensors header", budget, _unique)
     if not isinstance(header, dict):
         raise ConvertError(f"{what}: the safetensors header is not a table")
     return header, 8 + size
@@ -72,31 +81,31 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _sizes(value: Any) -> tuple[int, ...] | None:
-    ok = isinstance(value, list) and all(type(v) is int and v >= 0 for v in value)
+    ok = isinstance(value, list) and len(value) <= _MAX_DIMS and all(type(v) is int and v >= 0 for v in value)
     return tuple(value) if ok else None
 
 
-def _tensor(name: str, entry: Any, body: memoryview, what: str) -> FileTensor:
+def _tensor(name: str, entry: Any, body: memoryview, what: str, budget: Budget) -> FileTensor:
+    who = f"{what}: tensor {shown(name)}"
     if not isinstance(entry, dict):
-        raise ConvertError(f"{what}: tensor {name!r} is not described by a table")
-    dtype = _DTYPES.get(str(entry.get("dtype")))
-    if dtype is None:
-        raise ConvertError(
-            f"{what}: tensor {name!r} has type {entry.get('dtype')!r}; known: {', '.join(_DTYPES)}"
-        )
+        raise ConvertError(f"{who} is not described by a table")
+    kind = entry.get("dtype")
+    if not isinstance(kind, str):
+        raise ConvertError(f"{who} has no dtype, expected one such as F32")
+    # A type that we do not know may belong to something beside the weights: it stops who asks for it.
+    dtype = _DTYPES.get(kind, shown(kind))
     shape, offsets = _sizes(entry.get("shape")), _sizes(entry.get("data_offsets"))
     if shape is None or offsets is None or len(offsets) != 2:
-        raise ConvertError(f"{what}: tensor {name!r} lacks a proper shape or data_offsets")
+        raise ConvertError(
+            f"{who} lacks a proper shape (at most {_MAX_DIMS} sizes) or data_offsets (where it begins and ends)"
+        )
     begin, end = offsets
     if not begin <= end <= len(body):
-        raise ConvertError(f"{what}: tensor {name!r} spans bytes {begin} to {end} of {len(body)}: truncated?")
-    numel = math.prod(shape)
-    if end - begin != numel * ITEM_SIZE[dtype]:
-        raise ConvertError(
-            f"{what}: tensor {name!r} has {end - begin} bytes, "
-            f"expected {numel * ITEM_SIZE[dtype]} for {shape} {dtype}"
-        )
-    return contiguous(Storage(name, dtype, numel, body[begin:end]), shape)
+        raise ConvertError(f"{who} spans bytes {begin} to {end} of {len(body)}: truncated?")
+    storage = Storage(name, dtype, math.prod(shape), body[begin:end], budget=budget)
+    if storage.nbytes not in (None, end - begin):
+        raise ConvertError(f"{who} has {end - begin} bytes, expected {storage.nbytes} for {shape} {dtype}")
+    return contiguous(storage, shape)
 
 
 def _check_layout(header: dict[str, Any], size: int, what: str) -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lstm_rt.errors import ConvertError
+
+from .budget import Budget
+from .names import shown
 
 #: Bytes per element of every type a tensor file may name.
 ITEM_SIZE = {
@@ -25,24 +29,84 @@ ITEM_SIZE = {
     "bool": 1,
     "complex64": 8,
     "complex128": 16,
+    "qint8": 1,
+    "quint8": 1,
+    "qint32": 4,
 }
 FLOATS = frozenset({"float64", "float32", "float16", "bfloat16"})
 _MAX_DIMS = 16
-_SMALL = 1 << 16
+
+
+class Tensor(Protocol):
+    """What a weight is to the readers: a shape, a type, and the numbers on demand."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> str: ...
+
+    def array(self, what: str) -> NDArray[np.float32]: ...
+
+
+class ArrayTensor:
+    """A :class:`Tensor` around an array or a live torch tensor."""
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+        self.shape: tuple[int, ...] = tuple(int(n) for n in value.shape)
+        self.dtype = str(value.dtype).removeprefix("torch.")
+
+    def array(self, what: str) -> NDArray[np.float32]:
+        """The numbers as C-contiguous float32; :class:`ConvertError` if they are not floats."""
+        value = self._value
+        if hasattr(value, "detach"):
+            if not value.is_floating_point():
+                raise ConvertError(f"{what}: has type {self.dtype}, expected a float tensor")
+            value = value.detach().cpu().float().numpy()
+        array = np.asarray(value)
+        if array.dtype.kind != "f":
+            raise ConvertError(f"{what}: has type {self.dtype}, expected a float array")
+        return np.ascontiguousarray(array, dtype=np.float32)
 
 
 @dataclass(eq=False)
+class Computed:
+    """A :class:`Tensor` that is made from others when it is asked for."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    make: Callable[[str], NDArray[np.float32]]
+
+    def array(self, what: str) -> NDArray[np.float32]:
+        """The numbers; :class:`ConvertError` if those that it is made from are not floats."""
+        return self.make(what)
+
+
+@dataclass(eq=False, slots=True)
 class Storage:
-    """A run of ``numel`` numbers of one type; ``data`` is filled in once the bytes are found."""
+    """A run of ``numel`` numbers of one type; ``data`` is filled in once the bytes are found.
+
+    ``budget`` is that of the file, to which the arrays made from it are charged.
+    """
 
     key: str
     dtype: str
     numel: int
     data: memoryview | bytes | None = None
     big_endian: bool = False
+    budget: Budget | None = None
+    #: What was made, by offset, shape and stride: tied weights are two tensors of one storage.
+    arrays: dict[tuple[Any, ...], NDArray[np.float32]] = field(default_factory=dict)
+
+    @property
+    def nbytes(self) -> int | None:
+        """Bytes of the numbers; None for a type of which we do not know the size."""
+        size = ITEM_SIZE.get(self.dtype)
+        return None if size is None else size * self.numel
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class FileTensor:
     """A strided view of a storage; offset and strides count elements."""
 
@@ -58,35 +122,52 @@ class FileTensor:
     def check(self, what: str) -> None:
         """Raise :class:`ConvertError` unless every element lies inside the storage."""
         if len(self.shape) != len(self.stride) or len(self.shape) > _MAX_DIMS:
-            raise ConvertError(f"{what}: shape {self.shape} and strides {self.stride} do not fit together")
+            raise ConvertError(
+                f"{what}: {len(self.shape)} dimensions and {len(self.stride)} strides, expected as many of both, "
+                f"and at most {_MAX_DIMS}"
+            )
         if min((self.offset, *self.shape, *self.stride)) < 0:
             raise ConvertError(f"{what}: negative size, stride or offset")
-        count = math.prod(self.shape)
-        # Stride 0 repeats elements, so a tiny file could name an array of any size.
-        if count > max(self.storage.numel, _SMALL):
+        if 0 in self.shape:
+            return
+        last = self.offset + sum((n - 1) * s for n, s in zip(self.shape, self.stride, strict=True))
+        if last >= self.storage.numel:
             raise ConvertError(
-                f"{what}: shape {self.shape} is larger than its storage of {self.storage.numel}"
+                f"{what}: needs element {last} of a storage that holds {self.storage.numel} numbers"
             )
-        if count:
-            last = self.offset + sum((n - 1) * s for n, s in zip(self.shape, self.stride, strict=True))
-            if last >= self.storage.numel:
-                raise ConvertError(
-                    f"{what}: needs element {last} of a storage that holds {self.storage.numel} numbers"
-                )
 
     def array(self, what: str) -> NDArray[np.float32]:
         """The numbers as a C-contiguous float32 array.
 
         Raises:
-            ConvertError: not a float tensor, outside its storage, or the storage has no bytes.
+            ConvertError: not a float tensor, outside its storage, the storage has no bytes, or the array
+                would be larger than the file's budget allows.
         """
         if self.dtype not in FLOATS:
             raise ConvertError(f"{what}: has type {self.dtype}, expected a float tensor")
         self.check(what)
         if self.storage.data is None:
-            raise ConvertError(f"{what}: its storage {self.storage.key!r} is not in the file")
-        if math.prod(self.shape) == 0:
+            raise ConvertError(f"{what}: its storage {shown(self.storage.key)} is not in the file")
+        nbytes = 4 * math.prod(self.shape)
+        if nbytes == 0:
+            return self._empty(what)
+        view, budget = (self.offset, self.shape, self.stride), self.storage.budget
+        if view not in self.storage.arrays:
+            if budget is not None:  # stride 0 repeats elements, so a tiny file can name an array of any size
+                budget.array(nbytes, what)
+            self.storage.arrays[view] = self._made()
+        elif budget is not None:
+            budget.use(nbytes)
+        return self.storage.arrays[view]
+
+    def _empty(self, what: str) -> NDArray[np.float32]:
+        try:
             return np.zeros(self.shape, np.float32)
+        except ValueError:  # NumPy has a limit also for what has no elements
+            raise ConvertError(f"{what}: shape {self.shape} is larger than an array can be") from None
+
+    def _made(self) -> NDArray[np.float32]:
+        assert self.storage.data is not None
         flat = _decode(self.storage.data, self.dtype, self.storage.big_endian)
         step = flat.itemsize
         view = np.lib.stride_tricks.as_strided(
@@ -109,5 +190,41 @@ def _widen(view: NDArray[Any], dtype: str) -> NDArray[Any]:
 
 def contiguous(storage: Storage, shape: tuple[int, ...]) -> FileTensor:
     """The whole of ``storage`` in C order as ``shape``."""
-    stride = tuple(math.prod(shape[i + 1 :]) for i in range(len(shape)))
-    return FileTensor(storage, 0, shape, stride)
+    stride, below = [], 1
+    for size in reversed(shape):
+        stride.append(below)
+        below *= size
+    return FileTensor(storage, 0, shape, tuple(reversed(stride)))
+
+
+def numpy_tensor(state: Any, budget: Budget | None = None) -> FileTensor | None:
+    """A pickled NumPy array by the state that it was pickled with; None if that is none of numbers.
+
+    Args:
+        state: (version, shape, dtype, whether in Fortran order, bytes).
+        budget: of the file.
+    """
+    if not isinstance(state, tuple) or len(state) != 5:
+        return None
+    _, shape, dtype, fortran, data = state
+    name, order = _numpy_dtype(dtype)
+    if name is None or not isinstance(data, bytes) or not isinstance(shape, tuple):
+        return None
+    if len(shape) > _MAX_DIMS or any(type(n) is not int or not 0 <= n <= len(data) for n in shape):
+        return None
+    if math.prod(shape) * ITEM_SIZE[name] != len(data):
+        return None
+    storage = Storage("array", name, math.prod(shape), data, order == ">", budget)
+    tensor = contiguous(storage, shape[::-1] if fortran else shape)
+    return FileTensor(storage, 0, shape, tensor.stride[::-1]) if fortran else tensor
+
+
+_NUMPY_KINDS = {"f8": "float64", "f4": "float32", "f2": "float16", "i8": "int64", "i4": "int32", "b1": "bool"}
+
+
+def _numpy_dtype(dtype: Any) -> tuple[str | None, str]:
+    """Name and byte order of a pickled ``numpy.dtype``."""
+    args, state = getattr(dtype, "args", ()), getattr(dtype, "state", None)
+    name = _NUMPY_KINDS.get(args[0]) if args and isinstance(args[0], str) else None
+    order = state[1] if isinstance(state, tuple) and len(state) > 1 else "<"
+    return name, order

@@ -9,30 +9,23 @@ from __future__ import annotations
 
 import io
 import struct
-import zipfile
-import zlib
 from collections.abc import Callable
+from sys import getsizeof
 from typing import Any
 
 from lstm_rt.errors import ConvertError
 
+from .budget import Budget
+from .names import listed, shown
 from .safe_pickle import Global, Inert, SafePickle
-from .tensors import ITEM_SIZE, FileTensor, Storage
+from .tensors import FileTensor, Storage
+from .zip_archive import ZipArchive
 
 LEGACY_MAGIC = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."
 _LEGACY_PROTOCOL = 1001
-#: What Python's zipfile raises on damaged archives.
-_ZIP_ERRORS = (
-    zipfile.BadZipFile,
-    ValueError,
-    OSError,
-    OverflowError,
-    struct.error,
-    zlib.error,
-    NotImplementedError,
-    RuntimeError,
-    EOFError,
-)
+_MAX_DEPTH = 64  #: of modules in modules
+_MAX_DIMS = 64  #: of tensors in torch
+_NAME = 200  #: bytes that a name takes in a dictionary
 _STORAGE_DTYPES = {
     "Double": "float64",
     "Float": "float32",
@@ -47,7 +40,16 @@ _STORAGE_DTYPES = {
     "ComplexFloat": "complex64",
     "ComplexDouble": "complex128",
     "Untyped": "uint8",
+    "QInt8": "qint8",
+    "QUInt8": "quint8",
+    "QInt32": "qint32",
+    "QUInt4x2": "quint4x2",
+    "QUInt2x4": "quint2x4",
 }
+#: Names of the files that people put into a zip archive of their own.
+_SUFFIXES = (".pth", ".pt", ".ckpt", ".bin")
+#: ``state_dict()`` of every optimizer has these and no others.
+_OPTIMIZER = frozenset({"state", "param_groups"})
 
 
 def looks_like_torch(head: bytes) -> bool:
@@ -55,21 +57,31 @@ def looks_like_torch(head: bytes) -> bool:
     return head.startswith((b"PK\x03\x04", LEGACY_MAGIC[:4]))
 
 
-def read_torch(data: bytes, what: str) -> Any:
+def read_torch(data: bytes, what: str, budget: Budget | None = None) -> Any:
     """The object saved in ``data``.
+
+    Of a zip archive around several such files (stable-baselines3 writes them) the answer is a
+    dictionary of their objects, by their names without the suffix and without the states of
+    optimizers; of an archive around one file it is that file's object.
 
     Args:
         data: the whole file.
         what: its name, for messages.
+        budget: what reading it may cost; by default what its size allows.
 
     Raises:
-        ConvertError: not a torch file, truncated, damaged, a torch.export archive,
-            or a pickle that wants to call something unknown.
+        ConvertError: not a torch file, truncated, damaged, a torch.export archive, or one that asks
+            for more than its budget.
     """
+    budget = budget or Budget(len(data), what)
     if data.startswith(b"PK\x03\x04"):
-        return _read_zip(data, what)
+        return _read_zip(ZipArchive(data, what, budget), what, budget)
+    return _read_legacy(data, what, budget)
+
+
+def _check_legacy(data: bytes, what: str) -> None:
     if data.startswith(LEGACY_MAGIC):
-        return _read_legacy(data, what)
+        return
     if data.startswith(LEGACY_MAGIC[:4]):
         raise ConvertError(f"{what}: starts like a legacy torch file but its magic number is damaged")
     raise ConvertError(f"{what}: not a torch.save file (neither a zip archive nor the legacy magic number)")
@@ -81,8 +93,9 @@ def read_torch(data: bytes, what: str) -> Any:
 class _Storages:
     """The storages named in a pickle, one :class:`Storage` per key."""
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, budget: Budget) -> None:
         self.what = what
+        self.budget = budget
         self.by_key: dict[str, Storage] = {}
 
     def persistent(self, pid: Any) -> Any:
@@ -93,16 +106,16 @@ class _Storages:
         if pid[0] != "storage" or len(pid) not in (5, 6):
             raise ConvertError(f"{self.what}: unexpected persistent id, expected a storage")
         _, kind, key, _location, numel = pid[:5]  # the location (cpu, cuda:0) does not matter here
-        if not isinstance(key, str | int) or not isinstance(numel, int) or numel < 0:
+        if not (isinstance(key, str) or _is_size(key)) or not _is_size(numel):
             raise ConvertError(f"{self.what}: a storage without a proper name and size")
         storage = self._storage(str(key), _storage_dtype(kind, self.what), numel)
         view = pid[5] if len(pid) == 6 else None
         return storage if view is None else _legacy_view(storage, view, self.what)
 
     def _storage(self, key: str, dtype: str, numel: int) -> Storage:
-        found = self.by_key.setdefault(key, Storage(key, dtype, numel))
+        found = self.by_key.setdefault(key, Storage(key, dtype, numel, budget=self.budget))
         if found.dtype != dtype:
-            raise ConvertError(f"{self.what}: storage {key!r} is named as {found.dtype} and as {dtype}")
+            raise ConvertError(f"{self.what}: storage {shown(key)} is named as {found.dtype} and as {dtype}")
         found.numel = max(found.numel, numel)
         return found
 
@@ -121,23 +134,26 @@ def _legacy_view(storage: Storage, view: Any, what: str) -> _StorageView:
 
 
 def _storage_dtype(kind: Any, what: str) -> str:
-    name = str(kind) if isinstance(kind, Global) else type(kind).__name__
-    if isinstance(kind, Global) and kind.module in ("torch", "torch.storage", "torch.cuda"):
-        dtype = _STORAGE_DTYPES.get(kind.name.removesuffix("Storage"))
-        if dtype is not None and kind.name.endswith("Storage"):
-            return dtype
-    raise ConvertError(f"{what}: storage type {name} is not supported; save the weights as float32")
+    if not isinstance(kind, Global):
+        raise ConvertError(f"{what}: a storage of type {type(kind).__name__}, expected one of torch's")
+    # A type that we do not know may belong to something beside the weights: it stops who asks for it.
+    return _STORAGE_DTYPES.get(kind.name.removesuffix("Storage"), shown(str(kind)))
+
+
+def _is_size(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 1 << 63
 
 
 def _ints(value: Any) -> tuple[int, ...]:
-    if not isinstance(value, list | tuple) or not all(type(v) is int for v in value):
-        raise ValueError("a shape or stride that is not a tuple of integers")
+    if not isinstance(value, list | tuple) or len(value) > _MAX_DIMS:
+        raise ValueError(f"a shape or stride that is not a tuple of at most {_MAX_DIMS} integers")
+    if not all(type(v) is int and abs(v) < 1 << 63 for v in value):
+        raise ValueError("a shape, stride or offset that is not of integers")
     return tuple(value)
 
 
 def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> FileTensor:
-    if type(offset) is not int:
-        raise ValueError("a tensor offset that is not an integer")
+    (offset,) = _ints((offset,))
     if isinstance(storage, _StorageView):
         storage, offset = storage.base, offset + storage.offset
     if not isinstance(storage, Storage):
@@ -151,18 +167,35 @@ def _parameter(data: Any, *_: Any) -> FileTensor:
     return data
 
 
-def _quantised(*_: Any) -> Any:
-    raise ConvertError("the file holds quantised tensors; convert the float model and use lstm-rt quantize")
+def _tensor_v3(storage: Any, offset: Any, size: Any, stride: Any, *rest: Any) -> FileTensor:
+    """Of a type that is too new for a storage of its own: float8 and others that we do not read."""
+    dtype = rest[2] if len(rest) > 2 else None
+    name = dtype.name if isinstance(dtype, Global) else "unknown"
+    (start,) = _ints((offset,))
+    return FileTensor(Storage("untyped", shown(name), 0), start, _ints(size), _ints(stride))
 
 
-_TORCH_CALLS: dict[str, Callable[..., Any]] = {
+def _of_subclass(function: Any = None, _type: Any = None, args: Any = (), *_: Any) -> Any:
+    """A tensor of a subclass: the call that makes the plain one."""
+    build = _TENSOR_CALLS.get(str(function)) if isinstance(function, Global) else None
+    if build is None or not isinstance(args, tuple):
+        return Inert(Global("torch", "Tensor"), (function, args))
+    return build(*args)
+
+
+_TENSOR_CALLS: dict[str, Callable[..., Any]] = {
     "torch._utils._rebuild_tensor": _tensor,
     "torch._utils._rebuild_tensor_v2": _tensor,
-    "torch._utils._rebuild_tensor_v3": _tensor,
+    "torch._utils._rebuild_tensor_v3": _tensor_v3,
+    "torch._utils._rebuild_qtensor": _tensor,
     "torch._utils._rebuild_parameter": _parameter,
     "torch._utils._rebuild_parameter_with_state": _parameter,
-    "torch._utils._rebuild_qtensor": _quantised,
     "torch.nn.parameter.Parameter": _parameter,
+}
+_TORCH_CALLS: dict[str, Callable[..., Any]] = {
+    **_TENSOR_CALLS,
+    "torch._tensor._rebuild_from_type": _of_subclass,
+    "torch._tensor._rebuild_from_type_v2": _of_subclass,
     # TorchScript archives mark the types of lists.
     **dict.fromkeys(
         [f"torch.jit._pickle.{n}" for n in ("restore_type_tag", "build_intlist", "build_tensorlist")]
@@ -175,43 +208,57 @@ _TORCH_CALLS: dict[str, Callable[..., Any]] = {
 
 
 def _unpickle(stream: io.BytesIO, what: str, storages: _Storages) -> Any:
-    return SafePickle(what, stream, _TORCH_CALLS, storages.persistent).load()
+    return SafePickle(what, stream, storages.budget, _TORCH_CALLS, storages.persistent).load()
 
 
 # -- zip archives ------------------------------------------------------------------------------
 
 
-def _read_zip(data: bytes, what: str) -> Any:
-    try:
-        archive = zipfile.ZipFile(io.BytesIO(data))
-    except _ZIP_ERRORS as e:
-        raise ConvertError(f"{what}: damaged or truncated zip archive ({e})") from None
-    with archive:
-        root = _archive_root(archive, len(data), what)
-        storages = _Storages(what)
-        tree = _unpickle(io.BytesIO(_entry(archive, f"{root}data.pkl", what)), what, storages)
-        order = _optional_entry(archive, f"{root}byteorder", what).strip()
-        if order not in (b"", b"little", b"big"):
-            raise ConvertError(f"{what}: unknown byte order {order[:16]!r}")
-        for key, storage in storages.by_key.items():
-            storage.data = _entry(archive, f"{root}data/{key}", what)
-            storage.big_endian = order == b"big"
-            _check_length(storage, what)
+def _read_zip(archive: ZipArchive, what: str, budget: Budget) -> Any:
+    _refuse_export(archive.names, what)
+    roots = [n[: -len("data.pkl")] for n in archive.names if n == "data.pkl" or n.endswith("/data.pkl")]
+    if not roots:
+        return _read_several(archive, what, budget)
+    if len(roots) > 1:
+        raise ConvertError(f"{what}: a zip archive with {len(roots)} data.pkl, expected one as torch.save writes")
+    root = roots[0]
+    storages = _Storages(what, budget)
+    tree = _unpickle(io.BytesIO(archive.read(f"{root}data.pkl")), what, storages)
+    order = bytes(archive.read(f"{root}byteorder")[:16] if f"{root}byteorder" in archive else b"").strip()
+    if order not in (b"", b"little", b"big"):
+        raise ConvertError(f"{what}: unknown byte order {order!r}")
+    for key, storage in storages.by_key.items():
+        storage.data = archive.read(f"{root}data/{key}")
+        storage.big_endian = order == b"big"
+        _check_length(storage, what)
     return tree
 
 
-def _archive_root(archive: zipfile.ZipFile, size: int, what: str) -> str:
-    names = archive.namelist()
-    _refuse_export(names, what)
-    # torch stores what we read without compression, so a bomb shows as entries larger than the file.
-    if sum(i.file_size for i in archive.infolist() if i.compress_type == zipfile.ZIP_STORED) > size:
-        raise ConvertError(f"{what}: the zip entries claim to be larger than the file")
-    roots = [n[: -len("data.pkl")] for n in names if n == "data.pkl" or n.endswith("/data.pkl")]
-    if len(roots) != 1:
+def _read_several(archive: ZipArchive, what: str, budget: Budget) -> Any:
+    """The objects of the torch files in an archive that is none itself."""
+    trees: dict[str, Any] = {}
+    for name in archive.names:
+        stem, dot, suffix = name.rpartition(".")
+        if dot + suffix.lower() not in _SUFFIXES:
+            continue
+        data, inner = bytes(archive.read(name)), f"{what}/{shown(name)}"
+        if not looks_like_torch(data):
+            continue  # notes that an operating system leaves beside a file
+        if data.startswith(b"PK") and not _is_torch_zip(entries := ZipArchive(data, inner, budget)):
+            raise ConvertError(f"{inner}: an archive in an archive that torch.save did not write; take it out")
+        tree = _read_zip(entries, inner, budget) if data.startswith(b"PK") else _read_legacy(data, inner, budget)
+        if not (isinstance(tree, dict) and tree.keys() == _OPTIMIZER):
+            trees[stem] = tree
+    if not trees:
         raise ConvertError(
-            f"{what}: a zip archive with {len(roots)} data.pkl, expected one as torch.save writes"
+            f"{what}: a zip archive without a data.pkl, as torch.save writes it, and without .pth files that hold "
+            f"a model; it has {listed(archive.names)}"
         )
-    return roots[0]
+    return next(iter(trees.values())) if len(trees) == 1 else trees
+
+
+def _is_torch_zip(archive: ZipArchive) -> bool:
+    return any(n == "data.pkl" or n.endswith("/data.pkl") for n in archive.names)
 
 
 def _refuse_export(names: list[str], what: str) -> None:
@@ -222,29 +269,11 @@ def _refuse_export(names: list[str], what: str) -> None:
         )
 
 
-def _entry(archive: zipfile.ZipFile, name: str, what: str) -> bytes:
-    try:
-        if archive.getinfo(name).compress_type != zipfile.ZIP_STORED:
-            raise ConvertError(f"{what}: {name} is compressed; torch.save stores without compression")
-        return archive.read(name)
-    except ConvertError:
-        raise
-    except KeyError:
-        raise ConvertError(f"{what}: {name} is missing from the archive") from None
-    except _ZIP_ERRORS as e:
-        raise ConvertError(f"{what}: {name} in the archive is damaged ({e})") from None
-
-
-def _optional_entry(archive: zipfile.ZipFile, name: str, what: str) -> bytes:
-    return _entry(archive, name, what) if name in archive.namelist() else b""
-
-
 def _check_length(storage: Storage, what: str) -> None:
-    expected = storage.numel * ITEM_SIZE[storage.dtype]
-    found = len(storage.data or b"")
-    if found != expected:
+    found, expected = len(storage.data or b""), storage.nbytes
+    if expected is not None and found != expected:
         raise ConvertError(
-            f"{what}: storage {storage.key!r} has {found} bytes, expected {expected} "
+            f"{what}: storage {shown(storage.key)} has {found} bytes, expected {expected} "
             f"({storage.numel} {storage.dtype})"
         )
 
@@ -252,16 +281,17 @@ def _check_length(storage: Storage, what: str) -> None:
 # -- legacy streams ----------------------------------------------------------------------------
 
 
-def _read_legacy(data: bytes, what: str) -> Any:
+def _read_legacy(data: bytes, what: str, budget: Budget) -> Any:
+    _check_legacy(data, what)
     stream = io.BytesIO(data)
     stream.seek(len(LEGACY_MAGIC))
-    storages = _Storages(what)
-    protocol = SafePickle(what, stream).load()
+    storages = _Storages(what, budget)
+    protocol = SafePickle(what, stream, budget).load()
     if protocol != _LEGACY_PROTOCOL:
-        raise ConvertError(f"{what}: legacy protocol {protocol!r}, expected {_LEGACY_PROTOCOL}")
-    system = SafePickle(what, stream).load()
+        raise ConvertError(f"{what}: another legacy protocol than {_LEGACY_PROTOCOL}, the only one there was")
+    system = SafePickle(what, stream, budget).load()
     tree = _unpickle(stream, what, storages)
-    keys = SafePickle(what, stream).load()
+    keys = SafePickle(what, stream, budget).load()
     if not isinstance(keys, list):
         raise ConvertError(f"{what}: the list of storages is missing")
     little = not isinstance(system, dict) or system.get("little_endian", True) is not False
@@ -272,19 +302,21 @@ def _read_legacy(data: bytes, what: str) -> Any:
 def _fill_legacy(data: bytes, at: int, keys: list[Any], storages: _Storages, order: str, what: str) -> None:
     view = memoryview(data)
     for key in keys:
-        storage = storages.by_key.get(str(key)) if isinstance(key, str | int) else None
+        storage = storages.by_key.get(str(key)) if isinstance(key, str) or _is_size(key) else None
         if storage is None:
             raise ConvertError(f"{what}: the file lists a storage that no tensor uses")
         if len(data) - at < 8:
-            raise ConvertError(f"{what}: truncated: storage {key!r} starts behind the end of the file")
+            raise ConvertError(f"{what}: truncated: storage {shown(storage.key)} starts behind the end of the file")
         (numel,) = struct.unpack_from(order + "q", data, at)
         at += 8
         if numel != storage.numel:
-            raise ConvertError(f"{what}: storage {key!r} has {numel} numbers, expected {storage.numel}")
-        size = numel * ITEM_SIZE[storage.dtype]
+            raise ConvertError(f"{what}: storage {shown(storage.key)} has {numel} numbers, expected {storage.numel}")
+        size = storage.nbytes
+        if size is None:  # where the next one starts is not known
+            raise ConvertError(f"{what}: storage type {storage.dtype} is not supported in a legacy file")
         if size > len(data) - at:
             raise ConvertError(
-                f"{what}: truncated: storage {key!r} needs {size} bytes, {len(data) - at} are left"
+                f"{what}: truncated: storage {shown(storage.key)} needs {size} bytes, {len(data) - at} are left"
             )
         storage.data, storage.big_endian = view[at : at + size], order == ">"
         at += size
@@ -312,29 +344,43 @@ def is_script(obj: Any) -> bool:
     return isinstance(obj, Inert) and (obj.cls.module + ".").startswith("__torch__.")
 
 
-def script_tensors(module: Inert, prefix: str = "", depth: int = 0) -> dict[str, FileTensor]:
-    """The state dict of a TorchScript module."""
-    if depth > 64:
-        raise ConvertError("the scripted modules are nested too deeply")
+def script_tensors(module: Inert, budget: Budget | None = None) -> dict[str, FileTensor]:
+    """The state dict of a TorchScript module; the time and memory it takes are charged to ``budget``."""
     out: dict[str, FileTensor] = {}
-    for name, value in module.attrs.items():
-        if isinstance(value, FileTensor):
-            out[f"{prefix}{name}"] = value
-        elif is_script(value):
-            out.update(script_tensors(value, f"{prefix}{name}.", depth + 1))
+    _collect(module, lambda m: [m.attrs], lambda m: m.attrs, is_script, budget or Budget(), out)
     return out
 
 
-def module_tensors(module: Inert, prefix: str = "", depth: int = 0) -> dict[str, FileTensor]:
+def module_tensors(module: Inert, budget: Budget | None = None) -> dict[str, FileTensor]:
     """The state dict of an inert module: its own tensors and those of its submodules."""
-    if depth > 64:
-        raise ConvertError("the pickled modules are nested too deeply")
+
+    def tables(m: Inert) -> list[dict[Any, Any]]:
+        return [table_of(m, "_parameters"), table_of(m, "_buffers")]
+
     out: dict[str, FileTensor] = {}
-    for table in ("_parameters", "_buffers"):
-        for name, tensor in table_of(module, table).items():
-            if isinstance(tensor, FileTensor):
-                out[f"{prefix}{name}"] = tensor
-    for name, child in table_of(module, "_modules").items():
-        if is_module(child):
-            out.update(module_tensors(child, f"{prefix}{name}.", depth + 1))
+    _collect(module, tables, lambda m: table_of(m, "_modules"), is_module, budget or Budget(), out)
     return out
+
+
+def _collect(
+    module: Inert,
+    tables: Callable[[Inert], list[dict[Any, Any]]],
+    children: Callable[[Inert], dict[Any, Any]],
+    is_child: Callable[[Any], bool],
+    budget: Budget,
+    out: dict[str, FileTensor],
+    prefix: str = "",
+) -> None:
+    """Put the tensors of a module and of those below into ``out``, by their dotted names."""
+    if prefix.count(".") > _MAX_DEPTH:
+        raise ConvertError(f"{budget.what}: the modules are nested too deeply")
+    # A module that several others share is gone through for each: it has a name in each.
+    budget.steps(2 + len(prefix) // 100)
+    for table in tables(module):
+        for name, tensor in table.items():
+            if isinstance(tensor, FileTensor):
+                budget.memory(_NAME + getsizeof(prefix) + getsizeof(name))
+                out[f"{prefix}{name}"] = tensor
+    for name, child in children(module).items():
+        if is_child(child):
+            _collect(child, tables, children, is_child, budget, out, f"{prefix}{name}.")

@@ -8,6 +8,8 @@ from typing import Any, TypeAlias
 from lstm_rt.errors import ConvertError, GraphError
 from lstm_rt.graph import Activation, Graph
 
+from .budget import Budget
+from .names import shown
 from .safe_pickle import Inert
 from .torch_files import is_module, table_of
 from .torch_layers import Weights, add_stack, join
@@ -41,6 +43,8 @@ _PLAIN_ACTIVATIONS = {
 _ACTIVATIONS = frozenset(
     {*_PLAIN_ACTIVATIONS, "LeakyReLU", "ELU", "GELU", "Softplus", "Softmax", "LogSoftmax"}
 )
+_LEAF_STEPS = 100  #: to read and write one layer
+_LEAF = 5000  #: bytes of the objects of one
 
 
 def is_activation(cls: str) -> bool:
@@ -145,7 +149,7 @@ def build_inert(module: Inert, weights: Weights) -> Graph | None:
     """
     if not is_leaf(str(module.cls)) and str(module.cls) != SEQUENTIAL:
         return None
-    leaves = list(_leaves(module, ""))
+    leaves = _leaves(module, "", weights.budget)
     if any(not is_leaf(str(m.cls)) for _, m in leaves):
         return None
     graph = Graph()
@@ -164,14 +168,17 @@ def build_inert(module: Inert, weights: Weights) -> Graph | None:
     return graph
 
 
-def _leaves(module: Inert, prefix: str, depth: int = 0) -> list[tuple[str, Inert]]:
+def _leaves(module: Inert, prefix: str, budget: Budget, depth: int = 0) -> list[tuple[str, Inert]]:
     if str(module.cls) != SEQUENTIAL or depth > 32:
         return [(prefix, module)]
     out: list[tuple[str, Inert]] = []
     for name, child in table_of(module, "_modules").items():
         if not is_module(child):
-            raise ConvertError(f"{join(prefix, str(name))}: not a module")
-        out.extend(_leaves(child, join(prefix, str(name)), depth + 1))
+            raise ConvertError(f"{shown(join(prefix, str(name)))}: not a module")
+        # A module that is shared is there as often as it is named.
+        budget.steps(_LEAF_STEPS + len(prefix) // 100)
+        budget.memory(_LEAF + len(prefix), "its modules")
+        out.extend(_leaves(child, join(prefix, str(name)), budget, depth + 1))
     return out
 
 

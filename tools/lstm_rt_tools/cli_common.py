@@ -1,0 +1,77 @@
+"""What the commands share: exit codes, opening a model, and how things are printed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+from lstm_rt.errors import FormatError
+from lstm_rt.graph import Graph
+from lstm_rt.text import shown
+
+OK, MISMATCH, ERROR = 0, 1, 2
+MAX_LINE = 800  #: characters of an error or a note: room for names, paths and what is known instead
+
+
+class ModelFile:
+    """A ``.lrt`` file, read once: its bytes, its graph, and what is wrong with its checksum ('' if nothing).
+
+    Raises:
+        FormatError: the file is no ``.lrt`` file or is too broken to show anything of it.
+        OSError: it cannot be read, or is no regular file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        from lstm_rt import format as lrt_format
+
+        self.path = path
+        try:
+            self.blob = lrt_format.read_file(path)
+            self.graph: Graph = lrt_format.loads_graph(self.blob)
+        except FormatError as e:
+            raise FormatError(f"{path}: {e}", e.code) from e
+        self.problem = ""
+        try:
+            lrt_format.check_bytes(self.blob)
+        except FormatError as e:
+            self.problem = str(e)
+
+    def model(self) -> Any:
+        """The model, ready to run."""
+        import lstm_rt
+
+        return lstm_rt.Model(self.blob)
+
+    def notes(self) -> list[str]:
+        """What the converter had to say."""
+        return notes(self.graph)
+
+
+def notes(graph: Graph) -> list[str]:
+    """The notes in a graph's metadata, fit to be printed; a file may hold anything in their place."""
+    found = graph.meta.get("notes", [])
+    return [shown(note, MAX_LINE) for note in found] if isinstance(found, list) else []
+
+
+def as_json(facts: Any) -> str:
+    """JSON, in which numbers that are not finite are null."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {k: plain(v) for k, v in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [plain(v) for v in value]
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    return json.dumps(plain(facts), indent=1)
+
+
+def warn(text: str) -> None:
+    """One line on standard error, whatever is in the text."""
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError):
+            print(f"lstm-rt: {shown(' '.join(text.split()), MAX_LINE)}", file=sys.stderr)
