@@ -66,6 +66,14 @@ def _same(rec: Recorder, call: Call) -> Sym:
     return rec.sym(call.args[0])
 
 
+def _dropout(rec: Recorder, call: Call) -> Sym:
+    # torch.dropout(x, p, train); torch.nn.functional.dropout(x, p=0.5, training=True, inplace=False)
+    training = call.arg(2, "training", call.kwargs.get("train", True))
+    if training and call.arg(1, "p", 0.5) > 0:
+        raise unsupported(call.name, "it drops at random in eval mode, too; pass training=self.training")
+    return _same(rec, call)
+
+
 def _type_change(rec: Recorder, call: Call) -> Sym:
     if not call.result.is_floating_point() and isinstance(rec.sym(call.args[0]), Feat):
         raise unsupported(call.name, "it rounds features to integers")
@@ -552,13 +560,11 @@ HANDLERS: dict[str, Handler] = {
             "detach",
             "cpu",
             "cuda",
-            "dropout",
-            "alpha_dropout",
-            "feature_dropout",
             "requires_grad",
         ),
         _same,
     ),
+    **dict.fromkeys(("dropout", "alpha_dropout", "feature_dropout"), _dropout),
     **dict.fromkeys(("to", "float", "double", "type", "type_as", "long", "int"), _type_change),
     **dict.fromkeys(("permute",), _permute),
     **dict.fromkeys(("transpose", "swapaxes", "swapdims"), _transpose),

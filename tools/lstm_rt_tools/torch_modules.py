@@ -29,6 +29,8 @@ IGNORED = frozenset(
         *(_NN + "dropout." + n for n in ("Dropout", "Dropout1d", "AlphaDropout", "FeatureAlphaDropout")),
     }
 )
+#: Layers that compute something else in training mode; those with dropout only where it is above 0.
+TRAINS = frozenset({*RECURRENT, *IGNORED, BATCHNORM} - {_NN + "linear.Identity"})
 _PLAIN_ACTIVATIONS = {
     "ReLU": "relu",
     "Sigmoid": "sigmoid",

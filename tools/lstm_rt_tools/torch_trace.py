@@ -9,7 +9,7 @@ that was understood wrongly, or that the example froze, ends in an error.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ from .torch_modules import (
     IGNORED,
     LINEAR,
     RECURRENT,
+    TRAINS,
     add_pointwise,
     check_embedding,
     recurrent_activations,
@@ -45,6 +46,7 @@ from .torch_symbols import (
     join_parts,
     unsupported,
 )
+from .torch_where import here
 
 #: Reading these tells nothing about the numbers in a tensor; comparisons stand in assertions, and a
 #: wrong use of them shows in the check with other sizes.
@@ -56,6 +58,16 @@ _HARMLESS = frozenset(
         "hash", "is_meta", "is_mkldnn", "_backward_hooks", "grad", "names", "data_ptr", "is_leaf",
     ]
 )
+
+
+#: Functions whose results differ from call to call.
+_RANDOM = frozenset(
+    [
+        "rand", "randn", "randint", "randperm", "rand_like", "randn_like", "randint_like", "normal", "uniform",
+        "bernoulli", "multinomial", "poisson", "exponential", "random", "dropout", "alpha_dropout",
+    ]
+)
+_SHORT_FLOATS = frozenset(["torch.float16", "torch.bfloat16"])
 
 
 class WrongLayout(ConvertError):
@@ -76,15 +88,30 @@ class StateUse:
 class Recorder:
     """Builds the graph while the module runs; keeps what every tensor stands for."""
 
-    def __init__(self, torch: Any, inputs: Sequence[Input], share_axes: bool) -> None:
+    def __init__(
+        self,
+        torch: Any,
+        inputs: Sequence[Input],
+        share_axes: bool,
+        names: Mapping[int, str],
+        attribute_of: Callable[[Any], str | None],
+    ) -> None:
+        """
+        Args:
+            share_axes: inputs with equally many steps are on one time axis.
+            names: of the modules, by id.
+            attribute_of: the name of the module's tensor whose memory a tensor shows.
+        """
         self.torch = torch
+        self.names, self.attribute_of = names, attribute_of
+        self.random = ""  #: the first random function that the forward calls, and where
         self.graph = Graph()
         self.inputs = list(inputs)
         self.share_axes = share_axes
         self.state_uses: list[StateUse] = []
         self._rows = 0
         self._steps: dict[int, int] = {}  #: T of the example, by time axis
-        self._syms: dict[int, Sym] = {}
+        self._syms: dict[int, tuple[Sym, int]] = {}  # with the version of the tensor it belongs to
         self._alive: list[Any] = []  # a tensor's id stays its own only while the tensor lives
         self._axis_of_length: dict[int, int] = {}
         self.busy = 0
@@ -95,12 +122,27 @@ class Recorder:
 
     def bind(self, tensor: Any, sym: Sym) -> None:
         """From now on ``tensor`` stands for ``sym``."""
-        self._syms[id(tensor)] = sym
+        self._syms[id(tensor)] = (sym, _version(tensor))
         self._alive.append(tensor)
+
+    def tracked(self, obj: Any) -> bool:
+        """Whether ``obj`` is a tensor that depends on the inputs."""
+        return isinstance(obj, self.torch.Tensor) and id(obj) in self._syms
 
     def maybe_sym(self, obj: Any) -> Sym | None:
         """What ``obj`` stands for; None if it does not depend on the inputs."""
-        return self._syms.get(id(obj)) if isinstance(obj, self.torch.Tensor) else None
+        return self._syms[id(obj)][0] if self.tracked(obj) else None
+
+    def check_unchanged(self, name: str, args: Any) -> None:
+        """Raise if the call ``name`` reads a tensor that has been changed in place through a view of its memory."""
+        if short_name(name) in _HARMLESS:
+            return
+        for tensor in _flatten(args):
+            if self.tracked(tensor) and self._syms[id(tensor)][1] != _version(tensor):
+                raise ConvertError(
+                    f"{name} reads a tensor that the module's forward has changed in place through a view of its "
+                    "memory; not supported"
+                )
 
     def sym(self, obj: Any) -> Sym:
         """What the tensor ``obj`` stands for; :class:`ConvertError` if it is a constant."""
@@ -170,7 +212,7 @@ class Recorder:
             raise unsupported(name, "with data where a weight is expected")
         if isinstance(obj, self.torch.Tensor):
             obj = obj.detach().cpu().float().numpy()
-        array = np.asarray(obj, dtype=np.float32)
+        array = np.array(obj, dtype=np.float32)  # a copy: the module may be trained on
         if not np.all(np.isfinite(array)):
             raise unsupported(name, "with a constant that is not finite")
         return array
@@ -261,12 +303,15 @@ class Recorder:
 
     def function(self, full_name: str, args: Any, kwargs: dict[str, Any], result: Any) -> None:
         """Note one call of a torch function."""
-        tensors = [t for t in _flatten((args, kwargs)) if self.maybe_sym(t) is not None]
+        tensors = [t for t in _flatten((args, kwargs)) if self.tracked(t)]
         name = short_name(full_name)
+        if name in _RANDOM and not self.random:
+            self.random = full_name + here(self.torch, self.names)
         if not tensors or name in _HARMLESS:
             return
         call = Call(full_name, args, kwargs, result)
         results = list(_flatten(result))
+        self._refuse_short_floats(full_name, results)
         indices = all(isinstance(self.sym(t), Index | Lengths) for t in tensors)
         if not results or not any(isinstance(r, self.torch.Tensor) for r in results):
             if name in ("setitem", "set_") or not indices:
@@ -277,6 +322,11 @@ class Recorder:
             raise unsupported(full_name)
         out = Index() if handler is None else self._guarded(full_name, handler, call)
         self._bind_result(result, out)
+
+    def _refuse_short_floats(self, name: str, results: Sequence[Any]) -> None:
+        for tensor in results:
+            if isinstance(tensor, self.torch.Tensor) and str(tensor.dtype) in _SHORT_FLOATS:
+                raise unsupported(name, f"it computes in {tensor.dtype}; the graph computes in float32")
 
     def _guarded(self, name: str, handler: Any, call: Call) -> Any:
         try:
@@ -301,8 +351,11 @@ class Recorder:
         cls = class_name(module)
         what = f"{name or 'module'} ({type(module).__name__})"
         call = Call(what, args, kwargs, result)
-        if not any(self.maybe_sym(t) is not None for t in _flatten((args, kwargs))):
+        if not any(self.tracked(t) for t in _flatten((args, kwargs))):
             return
+        self._refuse_short_floats(what, list(_flatten(result)))
+        if module.training and cls in TRAINS and getattr(module, "p", getattr(module, "dropout", 1.0)) > 0:
+            raise unsupported(what, "it stays in training mode when the module is in eval mode")
         if cls in CELLS:
             raise unsupported(what, "a cell called step by step; use the LSTM, GRU or RNN module instead")
         if cls in RECURRENT:
@@ -381,7 +434,7 @@ class Recorder:
         sym = self.maybe_sym(tensor)
         if sym is None:
             if bool((tensor != 0).any()):
-                raise unsupported(call.name, "with a constant initial state other than zero")
+                raise unsupported(call.name, self._constant_state(tensor))
             return None
         if isinstance(sym, Pending) and len(sym.dims) == 3:
             sym.input.kind = "state"
@@ -396,6 +449,15 @@ class Recorder:
             raise unsupported(call.name, f"with {len(rows)} initial states, expected {layers * directions}")
         per_layer = [rows[i : i + directions] for i in range(0, len(rows), directions)]
         return [self.value(self.join(p, ("N", "F"))) for p in per_layer]
+
+    def _constant_state(self, tensor: Any) -> str:
+        attribute = self.attribute_of(tensor)
+        if attribute is None:
+            return "with a constant initial state other than zero"
+        return (
+            f"its initial state is module.{attribute}, which is not zero; if it is left from an earlier call, "
+            "reset it (to None or zeros) before the conversion"
+        )
 
     def _bind_recurrent(self, call: Call, feat: Feat, stack: Stack, packed: bool) -> None:
         out, final = call.result
@@ -413,6 +475,11 @@ class Recorder:
         return States(rows, ("L", "N", "F"))
 
 
+def _version(tensor: Any) -> int:
+    """A count of the changes in place, shared by all views of the tensor."""
+    return 0 if tensor.is_inference() else int(tensor._version)
+
+
 def _flatten(obj: Any) -> Iterator[Any]:
     if isinstance(obj, dict):
         obj = obj.values()
@@ -424,8 +491,11 @@ def _flatten(obj: Any) -> Iterator[Any]:
 
 
 def class_name(module: Any) -> str:
-    """The class of a module, with its Python module."""
-    return f"{type(module).__module__}.{type(module).__qualname__}"
+    """The class of a module, with its Python module; below parametrizations, which add a class of their own."""
+    cls = type(module)
+    if cls.__module__ == "torch.nn.utils.parametrize" and hasattr(module, "parametrizations"):
+        cls = cls.__mro__[1]
+    return f"{cls.__module__}.{cls.__qualname__}"
 
 
 def own_weights(module: Any, what: str) -> Weights:
