@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 
 from lstm_rt.errors import ConvertError
 
-from .torch_modules import EMBEDDING, RECURRENT, SEQUENTIAL
+from .torch_modules import EMBEDDING, RECURRENT, SEQUENTIAL, class_name
 from .torch_symbols import Dims
-from .torch_trace import class_name
 
 #: Up to this, sizes of rows and steps are left as they are: a cut-down example stays an ordinary one.
 _SMALL = 8
@@ -33,7 +32,7 @@ def read_example(torch: Any, module: Any, example: Any) -> Args:
     args = tuple(_checked(torch, a) for a in (example if several else (example,)))
     tensors = list(leaves(args))
     if not tensors:
-        raise ConvertError(f"the example holds no tensor: {str(example)[:80]}; expected tensors or arrays")
+        raise ConvertError("the example holds no tensor or array; a list or tuple stands for several arguments")
     for tensor in tensors:
         if 0 in tensor.shape:
             raise ConvertError(f"the example holds an empty tensor of shape {tuple(tensor.shape)}")
@@ -56,9 +55,9 @@ def _checked(torch: Any, obj: Any) -> Any:
         return obj
     if obj is None or isinstance(obj, bool | int | float | str):
         return obj
-    what = f"array of {obj.dtype}" if isinstance(obj, np.ndarray) else type(obj).__name__
+    what = f"an array of {obj.dtype}" if isinstance(obj, np.ndarray) else f"a {type(obj).__name__}"
     hint = ": give the arguments of forward in their order, as a tuple" if isinstance(obj, dict) else ""
-    raise ConvertError(f"the example holds a {what}; expected tensors or arrays{hint}")
+    raise ConvertError(f"the example holds {what}; expected tensors or arrays{hint}")
 
 
 def _default_example(torch: Any, module: Any) -> Any:

@@ -23,6 +23,7 @@ from .torch_symbols import (
     Pending,
     States,
     Sym,
+    WrongSizes,
     atoms,
     regroup,
     swap,
@@ -167,9 +168,9 @@ def _reshape(rec: Recorder, call: Call) -> Sym:
     feat = rec.feat(sym, call.name)
     dims = regroup(atoms(feat.dims, tuple(call.args[0].shape), rec.sizes(feat)), shape)
     if dims is None:
-        raise unsupported(
-            call.name,
-            f"it reshapes {tuple(call.args[0].shape)} ({' '.join(feat.dims)}) to {shape}, cutting dimensions",
+        raise WrongSizes(
+            f"the module's forward uses {call.name}, which is not supported: it reshapes "
+            f"{tuple(call.args[0].shape)} ({' '.join(feat.dims)}) to {shape}, cutting dimensions"
         )
     return _with_dims(rec, call, feat, dims)
 
@@ -441,6 +442,10 @@ def _embedding(rec: Recorder, call: Call) -> Sym:
     return rec.embed(call.args[0], rec.constant(call.arg(1, "weight"), call.name), call.name)
 
 
+def _bare_recurrent(rec: Recorder, call: Call) -> Sym:
+    raise unsupported(call.name, "a recurrent layer is followed where it is a torch.nn layer that the module holds")
+
+
 def _layer_norm(rec: Recorder, call: Call) -> Sym:
     feat = rec.feat(rec.sym(call.args[0]), call.name)
     if len(call.arg(1, "normalized_shape")) != 1 or feat.dims[-1] != "F":
@@ -485,7 +490,7 @@ def _activation_of(call: Call, ndim: int, dims: Dims) -> Activation:
     if name == "gelu":
         return gelu(call.arg(1, "approximate", "none"), call.name)
     if name == "softplus":
-        return softplus(call.arg(1, "beta", 1), call.name)
+        return softplus(call.arg(1, "beta", 1), call.arg(2, "threshold", 20), call.name)
     dim = call.arg(1, "dim")
     if dim is not None and dims[dim] == "F":
         dim = ndim - 1
@@ -571,7 +576,7 @@ HANDLERS: dict[str, Handler] = {
     **dict.fromkeys(("t", "T", "mT", "H"), _t),
     "unsqueeze": _unsqueeze,
     "squeeze": _squeeze,
-    **dict.fromkeys(("reshape", "view", "flatten", "unflatten"), _reshape),
+    **dict.fromkeys(("reshape", "reshape_as", "view", "view_as", "flatten", "unflatten"), _reshape),
     "getitem": _getitem,
     "select": _select,
     "narrow": _narrow,
@@ -587,6 +592,10 @@ HANDLERS: dict[str, Handler] = {
     "linear": _linear,
     **dict.fromkeys(("matmul", "mm"), _matmul),
     "embedding": _embedding,
+    **dict.fromkeys(
+        ("lstm", "gru", "rnn_tanh", "rnn_relu", "lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell"),
+        _bare_recurrent,
+    ),
     "layer_norm": _layer_norm,
     **dict.fromkeys(
         (*_PLAIN, "leaky_relu", "elu", "gelu", "softplus", "softmax", "log_softmax"), _activation

@@ -14,11 +14,11 @@ from .tidy import tidy
 from .torch_checks import CellChecks, Checks
 from .torch_example import Args, as_tensors, leaves, named_tensors, read_example, replace, smaller
 from .torch_layers import add_stack
-from .torch_modules import BATCHNORM, CELLS, IGNORED, recurrent_activations
+from .torch_modules import BATCHNORM, CELLS, IGNORED, class_name, own_weights, recurrent_activations
 from .torch_run import Results, Runner, argument_names, brief, make_inputs, paths, tensors_of
 from .torch_state import undisturbed
-from .torch_symbols import Dims, Input, Lengths, States
-from .torch_trace import Recorder, WrongAxes, WrongLayout, class_name, own_weights
+from .torch_symbols import Dims, Input, Lengths, States, WrongSizes
+from .torch_trace import Recorder, WrongAxes, WrongLayout
 
 #: Dimensions that an output may have, ones aside: N and T in any order or joined, F last or dropped.
 _OUTPUTS = frozenset({"N F", "N", "N T F", "N T", "T N F", "T N", "NT F", "TN F", "NT", "TN"})
@@ -117,7 +117,11 @@ def _in_float32(torch: Any, module: Any, notes: list[str]) -> Any:
 
 
 def _source(torch: Any, module: Any) -> dict[str, Any]:
-    return {"framework": "pytorch", "version": str(torch.__version__), "module": class_name(module)}
+    return {
+        "framework": "pytorch",
+        "version": str(torch.__version__),
+        "module": f"{type(module).__module__}.{type(module).__qualname__}",
+    }
 
 
 class _Conversion:
@@ -131,7 +135,16 @@ class _Conversion:
         self.argument_names = argument_names(runner.module, len(example))
 
     def convert(self) -> Graph:
-        self.args, results = self._first_that_runs()
+        wrong: WrongSizes | None = None
+        for args, results in self._that_run():
+            self.args = args
+            try:
+                return self._convert(results)
+            except WrongSizes as e:
+                wrong = wrong or e
+        raise wrong or ConvertError("the module cannot be converted")
+
+    def _convert(self, results: Results) -> Graph:
         first: ConvertError | None = None
         time_major, share = False, False
         for _ in range(4):
@@ -147,20 +160,25 @@ class _Conversion:
                 first, share = first or e, True
         raise first or ConvertError("the module cannot be converted")
 
-    def _first_that_runs(self) -> tuple[Args, Results]:
-        """The example as far as it must be kept, and what the module gives for it."""
+    def _that_run(self) -> Iterator[tuple[Args, Results]]:
+        """The example, cut down and then less so, where the module runs on it, and what it gives."""
         failure: Exception | None = None
+        some = False
         for cut in smaller(self.example):
             args = as_tensors(self.torch, cut, self.like)
             self._inputs(args, time_major=False)
             try:
-                return args, self.runner.results(args)
+                results = self.runner.results(args)
             except Exception as e:  # whatever the user's forward may raise
                 failure = e
-        assert failure is not None
-        raise ConvertError(
-            f"the module's forward fails on the example: {brief(failure)}{self.runner.where(failure)}"
-        ) from failure
+                continue
+            some = True
+            yield args, results
+        if not some:
+            assert failure is not None
+            raise ConvertError(
+                f"the module's forward fails on the example: {brief(failure)}{self.runner.where(failure)}"
+            ) from failure
 
     def _inputs(self, args: Args, time_major: bool) -> list[Input]:
         return make_inputs(list(named_tensors(self.argument_names, args)), time_major)
@@ -241,8 +259,8 @@ class _Conversion:
         sym = self.recorder.maybe_sym(tensor)
         if sym is None or isinstance(sym, Lengths):
             raise ConvertError(
-                f"{name} of the module does not depend on its features, or on ways that cannot be watched, "
-                "such as TorchScript or NumPy"
+                f"{name} of the module does not depend on its features, or only through code that cannot be "
+                "watched, such as TorchScript or NumPy"
             )
         feat = self.recorder.feat(sym, f"returning {name}")
         if " ".join(d for d in feat.dims if d != "1") not in _OUTPUTS:

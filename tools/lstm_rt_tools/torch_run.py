@@ -10,10 +10,10 @@ from typing import Any, TypeAlias
 from lstm_rt.errors import ConvertError
 
 from .torch_example import Args, leaves, replace
-from .torch_modules import is_leaf
+from .torch_modules import class_name, is_leaf
 from .torch_state import Snapshot
 from .torch_symbols import Dims, Input
-from .torch_trace import Recorder, class_name
+from .torch_trace import Recorder
 from .torch_where import where
 
 _TIME_MAJOR = {("N", "T", "F"): ("T", "N", "F"), ("N", "T"): ("T", "N")}

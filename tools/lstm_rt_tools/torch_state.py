@@ -19,10 +19,12 @@ import numpy as np
 
 from lstm_rt.errors import ConvertError
 
-#: Bytes of tensors and arrays that are copied where they belong to other objects than modules, such as a trainer.
+#: Datasets and trainers may hang on a module. Of what belongs to other objects than modules, so many bytes
+#: of tensors and arrays are kept, and as many again as the module's own for each state of an optimizer; and so
+#: many containers and objects are followed.
 _FOREIGN_BYTES = 256 << 20
-#: Containers and objects that are followed at most; datasets and trainers may hang on a module.
-_MOST_OBJECTS = 1_000_000
+_OPTIMIZER_STATES = 4
+_MOST_OBJECTS = 200_000
 _MISSING = object()
 #: Libraries whose objects are no place for a forward to keep things; following them would lead far.
 _NOT_FOLLOWED = (sys.stdlib_module_names | {"numpy"}) - {"types", "argparse", "functools"}
@@ -46,7 +48,7 @@ class Snapshot:
         self._kept: list[_Kept] = []
         self._seen: dict[int, str] = {}
         self._alive: list[Any] = []  # an id stays an object's own only while the object lives
-        self._foreign_bytes = 0
+        self._room = _FOREIGN_BYTES
         #: Every module found, with its name.
         self.modules: list[tuple[str, Any]] = []
         self._own: list[tuple[str, Any]] = [("", module)]
@@ -79,11 +81,7 @@ class Snapshot:
         self._seen[id(obj)] = path
         self._alive.append(obj)
         if len(self._seen) > _MOST_OBJECTS:
-            top = path.split(".")[0].split("[")[0]
-            raise ConvertError(
-                f"module.{top} holds more than can be put back if the forward changes it; nothing was run. "
-                f"Detach it before the conversion (module.{top} = None)"
-            )
+            raise _too_much(path)
         followed = self._own if own and not _is_foreign(self._torch, obj) else self._foreign
         followed.extend(children)
 
@@ -93,7 +91,8 @@ class Snapshot:
             self._kept.append(self._tensor(path, obj, own))
             return []
         if isinstance(obj, np.ndarray):
-            if obj.flags.writeable and (own or self._afford(obj.nbytes)):
+            if obj.flags.writeable:
+                self._charge(path, obj.nbytes, own)
                 self._kept.append(_Array(path, obj))
             return []
         if isinstance(obj, dict):
@@ -152,14 +151,23 @@ class Snapshot:
         plain = tensor.layout == self._torch.strided and not (
             tensor.is_meta or tensor.is_quantized or tensor.is_nested or self._torch._is_functional_tensor(tensor)
         )
-        affordable = own or self._afford(tensor.numel() * tensor.element_size())
-        return _Tensor(self._torch, path, tensor) if plain and affordable else _Watched(path, tensor)
+        if not plain:
+            return _Watched(path, tensor)
+        self._charge(path, tensor.numel() * tensor.element_size(), own)
+        return _Tensor(self._torch, path, tensor)
 
-    def _afford(self, size: int) -> bool:
-        if self._foreign_bytes + size > _FOREIGN_BYTES:
-            return False
-        self._foreign_bytes += size
-        return True
+    def _charge(self, path: str, size: int, own: bool) -> None:
+        self._room += _OPTIMIZER_STATES * size if own else -size
+        if self._room < 0:
+            raise _too_much(path)
+
+
+def _too_much(path: str) -> ConvertError:
+    top = path.split(".")[0].split("[")[0]
+    return ConvertError(
+        f"module.{top} holds more than can be put back if the forward changes it; nothing was run. "
+        f"Detach it before the conversion (module.{top} = None)"
+    )
 
 
 def _join(path: str, name: str) -> str:
@@ -323,7 +331,7 @@ class _Tensor(_Kept):
 
 
 class _Watched(_Kept):
-    """A tensor that is not copied: a change is found, but cannot be put back."""
+    """A tensor of a kind that cannot be copied back, such as a sparse one: a change is found out."""
 
     def __init__(self, path: str, target: Any) -> None:
         self.path, self.target, self.version = path, target, self._version(target)

@@ -84,6 +84,10 @@ class Index:
 Sym: TypeAlias = "Feat | Pending | States | Lengths | Index"
 
 
+class WrongSizes(ConvertError):
+    """A reshape that cuts through dimensions; with other numbers of rows and steps it may not."""
+
+
 def swap(dims: Dims, a: int, b: int) -> Dims:
     """``dims`` with two of them exchanged."""
     out = list(dims)

@@ -18,9 +18,8 @@ from numpy.typing import ArrayLike, NDArray
 from lstm_rt.errors import ConvertError, GraphError
 from lstm_rt.graph import Activation, Array, Graph, Node
 
-from .checkpoints import ArrayTensor
 from .torch_functions import HANDLERS, Call, short_name
-from .torch_layers import Stack, Weights, add_stack
+from .torch_layers import Stack, add_stack
 from .torch_modules import (
     BATCHNORM,
     CELLS,
@@ -31,6 +30,8 @@ from .torch_modules import (
     TRAINS,
     add_pointwise,
     check_embedding,
+    class_name,
+    own_weights,
     recurrent_activations,
 )
 from .torch_symbols import (
@@ -56,10 +57,13 @@ _HARMLESS = frozenset(
         "is_complex", "numel", "nelement", "stride", "len", "is_cuda", "is_contiguous", "layout", "requires_grad",
         "grad_fn", "is_sparse", "is_nested", "is_quantized", "is_mps", "element_size", "get_device", "format",
         "hash", "is_meta", "is_mkldnn", "_backward_hooks", "grad", "names", "data_ptr", "is_leaf",
+        "repr", "str",
     ]
 )
 
 
+#: These take from a tensor its shape and dtype, not its numbers: what they give is a constant.
+_CONSTANTS = frozenset(["new_zeros", "new_ones", "new_full", "zeros_like", "ones_like", "full_like"])
 #: Functions whose results differ from call to call.
 _RANDOM = frozenset(
     [
@@ -307,7 +311,7 @@ class Recorder:
         name = short_name(full_name)
         if name in _RANDOM and not self.random:
             self.random = full_name + here(self.torch, self.names)
-        if not tensors or name in _HARMLESS:
+        if not tensors or name in _HARMLESS or name in _CONSTANTS:
             return
         call = Call(full_name, args, kwargs, result)
         results = list(_flatten(result))
@@ -369,7 +373,7 @@ class Recorder:
             return self.sym(x)
         if cls == EMBEDDING:
             check_embedding(lambda k: getattr(module, k, None), call.name)
-            return self.embed(x, ArrayTensor(module.weight).array(call.name), call.name)
+            return self.embed(x, own_weights(module, call.name).take("weight"), call.name)
         feat = self.feat(self.sym(x), call.name)
         self._check_feature_dim(feat, cls, call.name)
         value = add_pointwise(
@@ -488,30 +492,3 @@ def _flatten(obj: Any) -> Iterator[Any]:
         return
     for item in obj:
         yield from _flatten(item)
-
-
-def class_name(module: Any) -> str:
-    """The class of a module, with its Python module; below parametrizations, which add a class of their own."""
-    cls = type(module)
-    if cls.__module__ == "torch.nn.utils.parametrize" and hasattr(module, "parametrizations"):
-        cls = cls.__mro__[1]
-    return f"{cls.__module__}.{cls.__qualname__}"
-
-
-def own_weights(module: Any, what: str) -> Weights:
-    """The weights a layer uses now, also where weight_norm and the like compute them."""
-    if hasattr(module, "_flat_weights_names"):
-        names = list(module._flat_weights_names)
-    else:
-        names = [
-            "weight",
-            "bias",
-            "running_mean",
-            "running_var",
-            "weight_ih",
-            "weight_hh",
-            "bias_ih",
-            "bias_hh",
-        ]
-    found = {n: getattr(module, n, None) for n in names}
-    return Weights({n: ArrayTensor(t) for n, t in found.items() if hasattr(t, "detach")}, what)

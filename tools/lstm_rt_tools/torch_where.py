@@ -27,12 +27,12 @@ def where(torch: Any, error: BaseException, names: Mapping[int, str]) -> str:
     Returns:
         Text to put behind a message; empty if no line of the user's was running.
     """
-    return _text(torch, list(traceback.walk_tb(error.__traceback__)), names)
+    return _text(torch, list(traceback.walk_tb(error.__traceback__)), names, str(error))
 
 
 def here(torch: Any, names: Mapping[int, str]) -> str:
     """Like :func:`where`, for the forward that is running now."""
-    return _text(torch, list(_running())[::-1], names)
+    return _text(torch, list(_running())[::-1], names, "")
 
 
 def _running() -> Iterator[tuple[FrameType, int]]:
@@ -42,10 +42,10 @@ def _running() -> Iterator[tuple[FrameType, int]]:
         yield frame, line
 
 
-def _text(torch: Any, frames: _Frames, names: Mapping[int, str]) -> str:
+def _text(torch: Any, frames: _Frames, names: Mapping[int, str], message: str) -> str:
     own = [f for f in frames if _is_users(torch, f[0].f_code.co_filename)]
     own = [f for f in own if not _is_installed(f[0].f_code.co_filename)] or own
-    parts = [p for p in (_layer(frames, own, names), _line(own)) if p]
+    parts = [p for p in (_layer(frames, own, names, message), _line(own)) if p]
     return f" ({', '.join(parts)})" if parts else ""
 
 
@@ -64,13 +64,15 @@ def _is_installed(file: str) -> bool:
     return file.startswith((_PATHS["purelib"] + os.sep, _PATHS["platlib"] + os.sep)) or "site-packages" in file
 
 
-def _layer(frames: _Frames, own: _Frames, names: Mapping[int, str]) -> str:
-    """The layer of torch's that was running, if it is deeper than the user's last line."""
+def _layer(frames: _Frames, own: _Frames, names: Mapping[int, str], message: str) -> str:
+    """The layer of torch's that was running, if it is deeper than the user's last line and not named yet."""
     depth = max((frames.index(f) for f in own[-1:]), default=-1)
     for frame, _ in reversed(frames[depth + 1 :]):
         module = frame.f_locals.get("self")
-        if names.get(id(module)):
-            return f"in {names[id(module)]}, a {type(module).__name__}"
+        name = names.get(id(module))
+        if name:
+            known = f"{name} ({type(module).__name__})" in message
+            return "" if known else f"in {name}, a {type(module).__name__}"
     return ""
 
 
