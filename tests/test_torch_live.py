@@ -356,7 +356,10 @@ WRONG: dict[str, tuple[Callable[[Any, Any], Any], str]] = {
         lambda s, x: plain(s, s.bn.train()(x.transpose(1, 2)).transpose(1, 2)),
         r"bn \(BatchNorm1d\).*stays in training mode",
     ),
-    "branch on many steps": (branch_on(lambda x: x.shape[1] > 25), r"with many steps, output .* differs"),
+    "branch on many steps": (
+        branch_on(lambda x: x.shape[1] > 25),
+        r"with many steps, output .* differs .*something else there .*test_torch_live.py:\d+: return lambda",
+    ),
     "branch on many rows": (branch_on(lambda x: x.shape[0] > 15), r"with many rows, output .* differs"),
     "branch on one row": (branch_on(lambda x: x.shape[0] == 1), r"with a single row and step, output .* differs"),
     "small numbers": (

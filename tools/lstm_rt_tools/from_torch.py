@@ -26,7 +26,8 @@ def from_torch(source: Any, example: Any = None, arch: ArchSource | None = None)
         example: for a live module, its input: a tensor or array, or a tuple of them for several
             arguments, in the shapes that the module takes. A few of its rows and steps are run through
             the module to see what it does. The graph is compared with the module on these and on
-            random inputs of several sizes. Its self-test holds random inputs, nothing of the example.
+            random inputs of several sizes, in about ten calls. Its self-test holds random inputs,
+            nothing of the example.
         arch: for files and state dicts, the architecture file (``docs/arch.md``) or its contents
             as a dictionary. GuitarML files and pickled ``torch.nn.Sequential`` do without.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from . import reference, testdata
 from .compare import differences
 from .torch_example import Args, canonical, canonical_output, from_canonical, leaves
 from .torch_run import Results, Runner, brief
-from .torch_symbols import Dims, Input
+from .torch_symbols import Dims
 from .torch_trace import Recorder
 
 #: How far the graph in float64 may be from the module in float32, relative to the largest output.
@@ -34,20 +35,22 @@ class Checks:
     Args:
         args: the arguments that were recorded.
         outputs: for each output of the graph, where it lies in the module's result, and its dimensions there.
+        record: records the module on other tensors in the same way.
     """
 
     def __init__(
         self,
         runner: Runner,
         recorder: Recorder,
-        inputs: Sequence[Input],
         args: Args,
         outputs: Sequence[tuple[tuple[Any, ...], Dims]],
+        record: Callable[[Sequence[Any]], Recorder],
     ) -> None:
         self._runner, self._recorder, self._graph = runner, recorder, recorder.graph
-        self._inputs, self._args, self._outputs = inputs, args, outputs
+        self._inputs, self._args, self._outputs, self._record = recorder.inputs, args, outputs, record
         self._example = list(leaves(args))
-        first = next(i for i in inputs if i.kind != "state")
+        self._read = [i for i in self._inputs if i.kind != "state"]  #: in the order of the graph's inputs
+        first = self._read[0]
         self._rows = int(self._example[first.index].shape[first.dims.index("N")])
         self._axes = {v.axis for v in (self._graph.values[i] for i in self._graph.inputs) if v.axis >= 0}
         self._steps = {axis: recorder.steps_of(axis) for axis in self._axes}
@@ -95,10 +98,11 @@ class Checks:
         def free(rows: int, steps: int) -> tuple[int, Mapping[int, int]]:
             return (rows if any_rows else n), (dict.fromkeys(t, steps) if any_steps else t)
 
-        runs("with other numbers", n, t)
+        if made_for_one_size:
+            runs("with other numbers", n, t)
         runs("with a single row and step", *free(1, 1))
-        runs("with many steps", *free(2, self._many_steps(example)))
-        runs("with many rows", *free(self._many_rows(example), 2))
+        runs("with many steps", *free(2, self._many("T", example, 40, _MOST_STEPS)))
+        runs("with many rows", *free(self._many("N", example, 12, _MOST_ROWS), 2))
         if failed:
             checked = f"compared with {_size_text(n, t)}; the module itself fails with {'; '.join(failed)}"
             self._graph.meta["checked"] = checked[:_LONGEST_NOTE]
@@ -135,7 +139,9 @@ class Checks:
         """The module's own outputs for small random inputs, or the graph's if it takes none of that size."""
 
         def theirs(arrays: list[NDArray[Any]]) -> Sequence[Array]:
-            shapes = [y.shape for y in reference.run(self._graph, arrays)]
+            steps = next((a.shape[1] for a, i in zip(arrays, self._read, strict=True) if "T" in i.dims), 0)
+            values = [self._graph.values[o] for o in self._graph.outputs]
+            shapes = [(len(arrays[0]), *([steps] if v.kind == "seq" else []), v.size) for v in values]
             tensors = self._tensors(arrays, zero_state=True)
             outputs = self._canonical(self._runner.results(self._args, tensors), shapes)
             return [y.astype(np.float32) for y in outputs]
@@ -161,10 +167,21 @@ class Checks:
     def _compare(self, tensors: Sequence[Any], results: Results, when: str) -> None:
         problem = self._difference(tensors, results)
         if problem:
-            raise ConvertError(
-                f"{when}, {problem}: the forward does something that the conversion does not follow (such as "
-                "changes in place, choices that depend on the data, a fixed number of steps, or hooks on all modules)"
-            )
+            raise ConvertError(f"{when}, {problem}: {self._other_way(tensors)}")
+
+    def _other_way(self, tensors: Sequence[Any]) -> str:
+        """Where the forward does for ``tensors`` something else than what was recorded."""
+        try:
+            other = self._record(tensors)
+        except ConvertError as e:
+            return str(e)
+        for mine, theirs in zip_longest(self._recorder.noted, other.noted):
+            if mine is None or theirs is None or not mine.same(theirs):
+                return f"the forward does something else there{(theirs or mine).line}"
+        return (
+            "the forward does something that the conversion does not follow (such as changes in place, choices that "
+            "depend on the data, or hooks on all modules)"
+        )
 
     def _difference(self, tensors: Sequence[Any], results: Results, state: Any = None) -> str:
         """How the graph's outputs for ``tensors`` differ from the module's; empty if they do not."""
@@ -178,7 +195,7 @@ class Checks:
 
     def _run_graph(self, tensors: Sequence[Any], state: Any = None, dtype: Any = np.float64) -> Any:
         """Outputs and final states of the graph; ``state`` goes before the states among ``tensors``."""
-        feeds = [canonical(t, i.dims) for i, t in zip(self._inputs, tensors, strict=True) if i.kind != "state"]
+        feeds = [canonical(tensors[i.index], i.dims) for i in self._read]
         if state is None:
             state = self._given_state(tensors, feeds[0].shape[0])
         with np.errstate(all="ignore"):
@@ -211,8 +228,7 @@ class Checks:
     def _made(self, rows: int, steps: Mapping[int, int], seed: int, in_order: bool = True) -> list[Any]:
         """Random tensors for the module; floats with the mean and the spread of the example's."""
         arrays = testdata.make_inputs(self._graph, rows, steps, seed, full_lengths=False)
-        index = [i for i in self._inputs if i.kind != "state"]
-        for k, (item, array) in enumerate(zip(index, arrays, strict=True)):
+        for k, (item, array) in enumerate(zip(self._read, arrays, strict=True)):
             if item.kind == "lengths" and in_order:
                 arrays[k] = np.sort(array)[::-1]
             elif item.kind in ("seq", "vec"):
@@ -234,18 +250,12 @@ class Checks:
                 out.append(from_canonical(self._runner.torch, next(left), item.dims, like))
         return out
 
-    def _many_steps(self, example: Args) -> int:
-        """As many steps as the whole example has, within reason."""
+    def _many(self, label: str, example: Args, usual: int, most: int) -> int:
+        """As many rows (N) or steps (T) as the whole example has, at least the usual number, within reason."""
         shapes = [tuple(t.shape) for t in leaves(example)]
-        steps = [int(shapes[i.index][i.dims.index("T")]) for i in self._inputs if "T" in i.dims]
-        most = min(_MOST_STEPS, _MOST_ELEMENTS // (2 * self._width()), _MOST_PRODUCTS // (2 * self._parameters()))
-        return max(min(max(steps, default=1), most), min(40, most), 1)
-
-    def _many_rows(self, example: Args) -> int:
-        shapes = [tuple(t.shape) for t in leaves(example)]
-        rows = [int(shapes[i.index][i.dims.index("N")]) for i in self._inputs if i.kind != "state"]
-        most = min(_MOST_ROWS, _MOST_ELEMENTS // (2 * self._width()), _MOST_PRODUCTS // (2 * self._parameters()))
-        return max(min(max(rows), most), min(12, most), 1)
+        sizes = [int(shapes[i.index][i.dims.index(label)]) for i in self._read if label in i.dims]
+        most = min(most, _MOST_ELEMENTS // (2 * self._width()), _MOST_PRODUCTS // (2 * self._parameters()))
+        return max(min(max([*sizes, usual]), most), 1)
 
     def _width(self) -> int:
         return max([v.size for v in self._graph.values] + [1])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from lstm_rt.errors import ConvertError, GraphError
@@ -82,7 +82,8 @@ def _refuse(torch: Any, module: Any) -> None:
             raise ConvertError(f"{name} has no shape yet: the layer is lazy; run the module once, then convert it")
         if tensor.is_meta:
             raise ConvertError(f"{name} is on the meta device: it has a shape, but no numbers; load the weights first")
-        if tensor.is_quantized or type(tensor) not in (torch.Tensor, torch.nn.Parameter, torch.nn.Buffer):
+        ordinary = (torch.Tensor, torch.nn.Parameter, getattr(torch.nn, "Buffer", torch.nn.Parameter))
+        if tensor.is_quantized or type(tensor) not in ordinary:
             kind = str(tensor.dtype) if tensor.is_quantized else type(tensor).__name__
             raise ConvertError(f"{name} is a {kind} tensor; expected an ordinary one of floats")
 
@@ -184,21 +185,22 @@ class _Conversion:
         return make_inputs(list(named_tensors(self.argument_names, args)), time_major)
 
     def _attempt(self, results: Results, time_major: bool, share: bool) -> Graph:
-        args = replace(self.args, (t.clone() for t in leaves(self.args)))
-        self.inputs = self._inputs(args, time_major)
-        snapshot = self.runner.snapshot
-        self.recorder = Recorder(self.torch, self.inputs, share, self.runner.names, snapshot.name_of)
-        recorded = self._record(args)
+        self.recorder, recorded = self._record(list(leaves(self.args)), time_major, share)
+        inputs = self.recorder.inputs
         graph = self.recorder.graph
         self.outputs = self._collect(recorded)
-        unused = [i.name for i in self.inputs if i.value is None and i.kind != "state"]
+        unused = [i.name for i in inputs if i.value is None and i.kind != "state"]
         if unused:
             raise ConvertError(f"the module's forward does not use its input {', '.join(map(repr, unused))}")
-        by_value = {i.value: i.index for i in self.inputs}
+        by_value = {i.value: i.index for i in inputs}
         graph.inputs.sort(key=lambda v: by_value[v])
         graph.check()
         tidy(graph)
-        checks = Checks(self.runner, self.recorder, self.inputs, self.args, self.outputs)
+
+        def record(tensors: Sequence[Any]) -> Recorder:
+            return self._record(tensors, time_major, share)[0]
+
+        checks = Checks(self.runner, self.recorder, self.args, self.outputs, record)
         checks.deterministic(results, tensors_of(recorded))
         checks.on_example(results)
         checks.other_sizes(self.example)
@@ -208,9 +210,13 @@ class _Conversion:
         self.notes += checks.notes
         return graph
 
-    def _record(self, args: Args) -> Any:
+    def _record(self, tensors: Sequence[Any], time_major: bool, share: bool) -> tuple[Recorder, Any]:
+        """Run the module on copies of ``tensors``; returns what was noted, and the module's result."""
+        args = replace(self.args, (t.clone() for t in tensors))
+        inputs = self._inputs(args, time_major)
+        recorder = Recorder(self.torch, inputs, share, self.runner.names, self.runner.snapshot.name_of)
         try:
-            return self.runner.run(args, self.recorder)
+            return recorder, self.runner.run(args, recorder)
         except ConvertError as e:
             raise type(e)(f"{e}{self.runner.where(e)}") from None
         except Exception as e:

@@ -40,6 +40,7 @@ from .torch_symbols import (
     Index,
     Input,
     Lengths,
+    Noted,
     Part,
     Pending,
     States,
@@ -108,6 +109,7 @@ class Recorder:
         """
         self.torch = torch
         self.names, self.attribute_of = names, attribute_of
+        self.noted: list[Noted] = []
         self.random = ""  #: the first random function that the forward calls, and where
         self.graph = Graph()
         self.inputs = list(inputs)
@@ -326,6 +328,12 @@ class Recorder:
             raise unsupported(full_name)
         out = Index() if handler is None else self._guarded(full_name, handler, call)
         self._bind_result(result, out)
+        self._note()
+
+    def _note(self) -> None:
+        new = self.graph.nodes[len(self.noted) :]
+        line = here(self.torch, self.names) if new else ""
+        self.noted += [Noted(n.op, n.inputs, dict(n.attrs), n.weights, line) for n in new]
 
     def _refuse_short_floats(self, name: str, results: Sequence[Any]) -> None:
         for tensor in results:
@@ -366,6 +374,7 @@ class Recorder:
             self._guarded(what, lambda _, c: self._recurrent(c, module), call)
         else:
             self._bind_result(result, self._guarded(what, lambda _, c: self._layer(c, cls, module), call))
+        self._note()
 
     def _layer(self, call: Call, cls: str, module: Any) -> Sym:
         x = call.arg(0, "input")
