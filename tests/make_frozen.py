@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 from graphs import every_op_graph, inputs_for, recurrent_graph
+from lstm_rt_tools import reference
 from make_corpus import all_models
 
 from lstm_rt import Model
 from lstm_rt.format import VERSION, dumps
 from lstm_rt.graph import ACTIVATIONS, Graph
-from lstm_rt_tools import reference
 
 FOLDER = Path(__file__).parent / "frozen" / f"v{VERSION}"
 BATCH, STEPS = 3, 7

@@ -385,7 +385,7 @@ def test_single_layers(torch: Any, which: str) -> None:
     graph = from_torch(module, torch.randn(4, 3, 5))
     check_selftest(graph)
     assert graph.meta["source"]["framework"] == "pytorch"
-    assert from_torch(module).selftest is None  # without an example: checked, but nothing kept
+    check_selftest(from_torch(module))  # without an example, too
 
 
 #: kind and options -> layer, for the runtime itself; what torch.nn has in the way of recurrent layers.
@@ -630,14 +630,17 @@ def test_weight_norm_and_double(torch: Any) -> None:
 BAD: dict[str, tuple[Callable[..., Any], str]] = {
     "mean": (lambda s, x: s.rec(x)[0].mean(1), r"torch\.Tensor\.mean, which is not supported"),
     "step": (lambda s, x: s.rec(x)[0][:, 2], r"it takes step 2; only the first and the last"),
-    "frozen step": (lambda s, x: s.rec(x)[0][:, 5], r"another batch size and number of steps.*differs"),
+    "frozen step": (
+        lambda s, x: s.rec(x)[0][:, 5],
+        r"another number of steps.*differs .*it takes step 5; only the first.*test_from_torch.py",
+    ),
     "data": (lambda s, x: x if x[0, 0, 0] > 0 else -x, r"which is not supported"),
     "item": (lambda s, x: x * x[0, 0, 0].item(), r"picks one entry of the dimension N"),
     "setitem": (lambda s, x: x.__setitem__(0, 1.0) or x, r"__setitem__"),
     "learned state": (lambda s, x: s.rec(x, x.new_ones(1, 2, 7))[0], r"constant initial state|new_ones"),
     "view changed in place": (
         lambda s, x: (lambda o: (o[:, :, :2].add_(1), o)[1])(s.rec(x)[0]),
-        r"output of the converted graph differs from the module's by 1",
+        r"output of the module reads a tensor that .* changed in place through a view",
     ),
     "softmax over time": (lambda s, x: s.rec(x)[0].softmax(1), r"over dimension 1"),
     "states only": (lambda s, x: s.rec(x)[1], r"returns only the states"),

@@ -26,41 +26,60 @@ def from_torch(source: Any, example: Any = None, arch: ArchSource | None = None)
             a state dict or checkpoint in memory (names to arrays or tensors), or a live
             ``torch.nn.Module``. The weights may lie anywhere in a checkpoint.
         example: for a live module, its input: a tensor or array, or a tuple of them for several
-            arguments. Shapes and dtypes as the module takes them. It is run through the module to
-            see what the module does, and once more, with other sizes, to check the graph; the
-            graph then carries it as its self test.
+            arguments, in the shapes that the module takes. A few of its rows and steps are run through
+            the module to see what it does. The graph is compared with the module on these and on
+            random inputs of several sizes, in about ten calls. Its self-test holds random inputs,
+            nothing of the example.
         arch: for files and state dicts, the architecture file (``docs/arch.md``) or its contents
             as a dictionary. GuitarML files and pickled ``torch.nn.Sequential`` do without.
 
     Returns:
         A graph whose sequences are batch-first, ``(N, T, F)`` float32, also where the module is
         time-major. The state of recurrent layers is the caller's (``state=``, ``return_state``),
-        also where the module takes and returns ``h`` and ``c`` itself. Outputs are ``(N, T, F)``
-        or ``(N, F)``, also where the module joins N and T or drops an F of 1. Dropout is left out.
-        ``graph.meta["notes"]`` lists what was chosen among several sets of weights, put back into
-        the form of the layer (weight norm, weight drop), or left unread beside the weights.
+        also where the module takes and returns ``h`` and ``c`` itself, or keeps them from call to
+        call. Outputs are ``(N, T, F)`` or ``(N, F)``, also where the module joins N and T or drops an
+        F of 1. Dropout is left out. ``graph.meta["notes"]`` lists what was chosen among several sets of
+        weights, put back into the form of the layer (weight norm, weight drop), or left unread beside
+        the weights, and what else is worth knowing; for a live module these are warnings, too. A live
+        module is left as it was: its attributes, weights and buffers, training mode, and the random
+        generators. float16 and bfloat16 modules are converted by a float32 copy.
 
     Raises:
         ConvertError: the file is damaged or of an unknown kind; weights are missing, left over or
             of the wrong shape; a layer or function is not supported (named); several sets of
             weights are equally likely; the architecture is not known (the message and its ``draft``
-            hold one to start from); or the graph's numbers differ from the module's.
+            hold one to start from); or the graph's numbers differ from the module's. What is in
+            the way in a live module's forward is named with the line of its code.
         OSError: a file is missing, cannot be read or is no regular file.
     """
+    live = not isinstance(source, type) and hasattr(source, "named_modules") and hasattr(source, "state_dict")
+    if example is not None and not live and isinstance(source, str | os.PathLike | Mapping):
+        raise ConvertError("example is for a live module; files and state dicts take an arch file (arch=...)")
     if isinstance(source, str | os.PathLike):
         return _from_file(source, arch)
     if isinstance(source, Mapping):
         parsed = None if arch is None else read_arch(arch)
         return _from_checkpoint(from_mapping(source, parsed.checkpoint if parsed else None), parsed)
-    if hasattr(source, "named_modules") and hasattr(source, "state_dict"):
+    if live:
         if arch is not None:
             raise ConvertError("arch is for weight files; a live module tells its architecture itself")
         from .torch_live import from_module
 
         return from_module(source, example)
-    raise ConvertError(
-        f"cannot convert a {type(source).__name__}; expected a path, a state dict or a torch.nn.Module"
-    )
+    raise ConvertError(f"{_what_it_is(source)}; expected a path, a state dict or a torch.nn.Module")
+
+
+def _what_it_is(source: Any) -> str:
+    """What was given by mistake, and what was probably meant."""
+    name = type(source).__name__
+    if isinstance(source, type):
+        return f"cannot convert the class {source.__name__}; call it: {source.__name__}(...)"
+    if name == "ExportedProgram":
+        return "cannot convert an ExportedProgram: give the module that it was exported from"
+    if callable(source):
+        name = getattr(source, "__qualname__", name)
+        return f"cannot convert the function {name}: give the module that it calls, or wrap it in one"
+    return f"cannot convert a {name}"
 
 
 def _from_file(path: str | os.PathLike[str], arch: ArchSource | None) -> Graph:

@@ -415,7 +415,7 @@ def _embedding(job: _Run, node: Node, args: list[int]) -> NDArray[Any]:
     ids, table = job.values[args[0]], node.weights["table"]
     if ids.size and (ids.min() < 0 or ids.max() >= len(table)):
         raise InputError(f"token ids are {ids.min()} to {ids.max()}, expected 0 to {len(table) - 1}")
-    rows: NDArray[Any] = table.astype(job.dtype)[ids]
+    rows: NDArray[Any] = table[ids].astype(job.dtype)
     return rows
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from lstm_rt import _selftest
 from lstm_rt.errors import GraphError
-from lstm_rt.graph import DTYPES, Graph, SelfTest, Value
+from lstm_rt.graph import DTYPES, Array, Graph, SelfTest, Value
 
 from . import reference
 
 _UNBOUND_IDS = 10  #: ids that no embedding reads are drawn from below this
+_SELFTEST_BYTES = 64 << 10
 
 
 def make_inputs(
@@ -64,25 +65,50 @@ def id_limit(graph: Graph, value: int) -> int:
     return min((len(t) for t in tables), default=_UNBOUND_IDS)
 
 
-def make_selftest(graph: Graph) -> SelfTest | None:
-    """A small test vector computed by the reference interpreter in double precision.
+def make_selftest(
+    graph: Graph, theirs: Callable[[list[NDArray[Any]]], Sequence[Array]] | None = None
+) -> SelfTest | None:
+    """A small test vector with made-up inputs: two rows, a few steps, 64 KiB unless a single step takes more.
 
     ``atol`` is widened where float32 arithmetic itself is further away than the default, as it is
-    for recurrences that grow. ``None`` if nothing would be proved: the outputs are not finite, or
-    float32 is too far away from them.
+    for recurrences that grow.
+
+    Args:
+        theirs: gives the outputs of the source model for the inputs; without it, they are computed by
+            the reference interpreter in double precision.
+
+    Returns:
+        The test, or ``None`` if nothing would be proved: the outputs are not finite, or float32 is too far
+        away from them.
     """
-    inputs = make_inputs(graph)
+    inputs = make_inputs(graph, *_selftest_size(graph), full_lengths=False)
     with np.errstate(all="ignore"):
         exact = reference.run(graph, inputs)
         single = reference.run(graph, inputs, dtype=np.float32)
-        test = SelfTest(inputs, [y.astype(np.float32) for y in exact])
-        for a, b in zip(exact, single, strict=True):
-            rounding = np.max(np.abs(a - b), initial=0)
-            test.atol = max(test.atol, float(np.max(8 * rounding - test.rtol * np.abs(a), initial=0)))
-    if not all(np.isfinite(y).all() for y in test.outputs):
+        outputs = [np.asarray(y, np.float32) for y in (exact if theirs is None else theirs(inputs))]
+        test = SelfTest(inputs, outputs)
+        for a, b, y in zip(exact, single, outputs, strict=True):
+            away = max(8 * _furthest(a, b), 0.0 if theirs is None else 4 * _furthest(a, y))
+            test.atol = max(test.atol, float(np.max(away - test.rtol * np.abs(a), initial=0)))
+    if not all(np.isfinite(y).all() for y in outputs):
         return None
     try:
         _selftest.checked(graph, test)
     except GraphError:
         return None
     return test
+
+
+def _furthest(a: NDArray[Any], b: NDArray[Any]) -> float:
+    return float(np.max(np.abs(a - b), initial=0))
+
+
+def _selftest_size(graph: Graph) -> tuple[int, int]:
+    """Rows and steps of a self-test: as many of the usual ones as fit."""
+    values = [graph.values[i] for i in (*graph.inputs, *graph.outputs)]
+    per_row = 4 * sum(v.size for v in values if v.kind == "vec")
+    per_step = 4 * sum(max(v.size, 1) for v in values if v.kind in ("seq", "ids"))
+    for rows, steps in ((2, 4), (2, 2), (1, 2)):
+        if rows * (per_row + steps * per_step) <= _SELFTEST_BYTES:
+            return rows, steps
+    return 1, 1

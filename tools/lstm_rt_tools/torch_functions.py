@@ -23,6 +23,7 @@ from .torch_symbols import (
     Pending,
     States,
     Sym,
+    WrongSizes,
     atoms,
     regroup,
     swap,
@@ -64,6 +65,14 @@ def short_name(full: str) -> str:
 
 def _same(rec: Recorder, call: Call) -> Sym:
     return rec.sym(call.args[0])
+
+
+def _dropout(rec: Recorder, call: Call) -> Sym:
+    # torch.dropout(x, p, train); torch.nn.functional.dropout(x, p=0.5, training=True, inplace=False)
+    training = call.arg(2, "training", call.kwargs.get("train", True))
+    if training and call.arg(1, "p", 0.5) > 0:
+        raise unsupported(call.name, "it drops at random in eval mode, too; pass training=self.training")
+    return _same(rec, call)
 
 
 def _type_change(rec: Recorder, call: Call) -> Sym:
@@ -159,9 +168,9 @@ def _reshape(rec: Recorder, call: Call) -> Sym:
     feat = rec.feat(sym, call.name)
     dims = regroup(atoms(feat.dims, tuple(call.args[0].shape), rec.sizes(feat)), shape)
     if dims is None:
-        raise unsupported(
-            call.name,
-            f"it reshapes {tuple(call.args[0].shape)} ({' '.join(feat.dims)}) to {shape}, cutting dimensions",
+        raise WrongSizes(
+            f"the module's forward uses {call.name}, which is not supported: it reshapes "
+            f"{tuple(call.args[0].shape)} ({' '.join(feat.dims)}) to {shape}, cutting dimensions"
         )
     return _with_dims(rec, call, feat, dims)
 
@@ -433,6 +442,10 @@ def _embedding(rec: Recorder, call: Call) -> Sym:
     return rec.embed(call.args[0], rec.constant(call.arg(1, "weight"), call.name), call.name)
 
 
+def _bare_recurrent(rec: Recorder, call: Call) -> Sym:
+    raise unsupported(call.name, "a recurrent layer is followed where it is a torch.nn layer that the module holds")
+
+
 def _layer_norm(rec: Recorder, call: Call) -> Sym:
     feat = rec.feat(rec.sym(call.args[0]), call.name)
     if len(call.arg(1, "normalized_shape")) != 1 or feat.dims[-1] != "F":
@@ -477,7 +490,7 @@ def _activation_of(call: Call, ndim: int, dims: Dims) -> Activation:
     if name == "gelu":
         return gelu(call.arg(1, "approximate", "none"), call.name)
     if name == "softplus":
-        return softplus(call.arg(1, "beta", 1), call.name)
+        return softplus(call.arg(1, "beta", 1), call.arg(2, "threshold", 20), call.name)
     dim = call.arg(1, "dim")
     if dim is not None and dims[dim] == "F":
         dim = ndim - 1
@@ -552,20 +565,18 @@ HANDLERS: dict[str, Handler] = {
             "detach",
             "cpu",
             "cuda",
-            "dropout",
-            "alpha_dropout",
-            "feature_dropout",
             "requires_grad",
         ),
         _same,
     ),
+    **dict.fromkeys(("dropout", "alpha_dropout", "feature_dropout"), _dropout),
     **dict.fromkeys(("to", "float", "double", "type", "type_as", "long", "int"), _type_change),
     **dict.fromkeys(("permute",), _permute),
     **dict.fromkeys(("transpose", "swapaxes", "swapdims"), _transpose),
     **dict.fromkeys(("t", "T", "mT", "H"), _t),
     "unsqueeze": _unsqueeze,
     "squeeze": _squeeze,
-    **dict.fromkeys(("reshape", "view", "flatten", "unflatten"), _reshape),
+    **dict.fromkeys(("reshape", "reshape_as", "view", "view_as", "flatten", "unflatten"), _reshape),
     "getitem": _getitem,
     "select": _select,
     "narrow": _narrow,
@@ -581,6 +592,10 @@ HANDLERS: dict[str, Handler] = {
     "linear": _linear,
     **dict.fromkeys(("matmul", "mm"), _matmul),
     "embedding": _embedding,
+    **dict.fromkeys(
+        ("lstm", "gru", "rnn_tanh", "rnn_relu", "lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell"),
+        _bare_recurrent,
+    ),
     "layer_norm": _layer_norm,
     **dict.fromkeys(
         (*_PLAIN, "leaky_relu", "elu", "gelu", "softplus", "softmax", "log_softmax"), _activation

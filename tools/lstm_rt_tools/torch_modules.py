@@ -11,6 +11,7 @@ from lstm_rt.graph import Activation, Graph
 from .budget import Budget
 from .names import shown
 from .safe_pickle import Inert
+from .tensors import ArrayTensor
 from .torch_files import is_module, table_of
 from .torch_layers import Weights, add_stack, join
 
@@ -31,6 +32,8 @@ IGNORED = frozenset(
         *(_NN + "dropout." + n for n in ("Dropout", "Dropout1d", "AlphaDropout", "FeatureAlphaDropout")),
     }
 )
+#: Layers that compute something else in training mode; those with dropout only where it is above 0.
+TRAINS = frozenset({*RECURRENT, *IGNORED, BATCHNORM} - {_NN + "linear.Identity"})
 _PLAIN_ACTIVATIONS = {
     "ReLU": "relu",
     "Sigmoid": "sigmoid",
@@ -40,6 +43,8 @@ _PLAIN_ACTIVATIONS = {
     "Softsign": "softsign",
     "SiLU": "swish",
 }
+#: Above this softplus is x in float32, and torch takes it so.
+_SOFTPLUS_IS_LINEAR = 20
 _ACTIVATIONS = frozenset(
     {*_PLAIN_ACTIVATIONS, "LeakyReLU", "ELU", "GELU", "Softplus", "Softmax", "LogSoftmax"}
 )
@@ -70,7 +75,7 @@ def activation_of(cls: str, get: Getter, ndim: int, what: str) -> Activation:
     if short == "GELU":
         return gelu(get("approximate"), what)
     if short == "Softplus":
-        return softplus(get("beta"), what)
+        return softplus(get("beta"), get("threshold"), what)
     return Activation(softmax("softmax" if short == "Softmax" else "log_softmax", get("dim"), ndim, what))
 
 
@@ -82,10 +87,14 @@ def gelu(approximate: Any, what: str) -> Activation:
     return Activation(forms[approximate])
 
 
-def softplus(beta: Any, what: str) -> Activation:
-    """Softplus with beta 1, the only one that a graph can hold."""
+def softplus(beta: Any, threshold: Any, what: str) -> Activation:
+    """Softplus with beta 1, the only one that a graph can hold, to the end: torch gives x above a threshold."""
     if beta not in (None, 1):
         raise ConvertError(f"{what}: Softplus with beta={beta} is not supported, only beta=1")
+    if threshold is not None and not (isinstance(threshold, int | float) and threshold >= _SOFTPLUS_IS_LINEAR):
+        raise ConvertError(
+            f"{what}: Softplus with threshold={threshold} is not supported, only {_SOFTPLUS_IS_LINEAR} or more"
+        )
     return Activation("softplus")
 
 
@@ -136,6 +145,41 @@ def add_pointwise(
         gamma, beta = (weights.maybe(join(prefix, n)) for n in ("weight", "bias"))
         return graph.batchnorm(x, mean, var, gamma, beta, float(get("eps")))
     return graph.activation(x, activation_of(cls, get, ndim, what))
+
+
+# -- live modules ------------------------------------------------------------------------------
+
+
+def class_name(module: Any) -> str:
+    """The class whose forward a module has, with its Python module: torch's, where the user's is as torch made it."""
+    cls = type(module)
+    for base in cls.__mro__:
+        if base.__module__.startswith("torch.nn.modules."):
+            return f"{base.__module__}.{base.__qualname__}"
+        if "forward" in base.__dict__:
+            break
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def own_weights(module: Any, what: str) -> Weights:
+    """The weights a layer uses now, also where weight_norm and the like compute them."""
+    if hasattr(module, "_flat_weights_names"):
+        names = list(module._flat_weights_names)
+    else:
+        names = [
+            "weight",
+            "bias",
+            "running_mean",
+            "running_var",
+            "weight_ih",
+            "weight_hh",
+            "bias_ih",
+            "bias_hh",
+        ]
+    found = {n: getattr(module, n, None) for n in names}
+    # Copies: the module may be trained on, and what its forward does to its weights is undone.
+    tensors = {n: t.detach().clone() for n, t in found.items() if t is not None and hasattr(t, "detach")}
+    return Weights({n: ArrayTensor(t) for n, t in tensors.items()}, what)
 
 
 # -- pickled modules ---------------------------------------------------------------------------

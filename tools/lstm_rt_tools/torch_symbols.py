@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_rt.errors import ConvertError
+from lstm_rt.graph import Array
 
 Dims: TypeAlias = tuple[str, ...]
 #: Features ``start`` to ``start + size`` of a graph value.
@@ -82,6 +83,28 @@ class Index:
 
 
 Sym: TypeAlias = "Feat | Pending | States | Lengths | Index"
+
+
+@dataclass
+class Noted:
+    """A node as it was when the forward made it, and the line that did."""
+
+    op: str
+    inputs: tuple[int | None, ...]
+    attrs: dict[str, Any]
+    weights: dict[str, Array]
+    line: str
+
+    def same(self, other: Noted) -> bool:
+        """Whether both compute the same."""
+        mine, theirs = (self.op, self.inputs, self.attrs), (other.op, other.inputs, other.attrs)
+        if mine != theirs or self.weights.keys() != other.weights.keys():
+            return False
+        return all(np.array_equal(w, other.weights[k], equal_nan=True) for k, w in self.weights.items())
+
+
+class WrongSizes(ConvertError):
+    """A reshape that cuts through dimensions; with other numbers of rows and steps it may not."""
 
 
 def swap(dims: Dims, a: int, b: int) -> Dims:

@@ -9,7 +9,7 @@ that was understood wrongly, or that the example froze, ends in an error.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,9 +18,8 @@ from numpy.typing import ArrayLike, NDArray
 from lstm_rt.errors import ConvertError, GraphError
 from lstm_rt.graph import Activation, Array, Graph, Node
 
-from .tensors import ArrayTensor
 from .torch_functions import HANDLERS, Call, short_name
-from .torch_layers import Stack, Weights, add_stack
+from .torch_layers import Stack, add_stack
 from .torch_modules import (
     BATCHNORM,
     CELLS,
@@ -28,8 +27,11 @@ from .torch_modules import (
     IGNORED,
     LINEAR,
     RECURRENT,
+    TRAINS,
     add_pointwise,
     check_embedding,
+    class_name,
+    own_weights,
     recurrent_activations,
 )
 from .torch_symbols import (
@@ -38,6 +40,7 @@ from .torch_symbols import (
     Index,
     Input,
     Lengths,
+    Noted,
     Part,
     Pending,
     States,
@@ -45,6 +48,7 @@ from .torch_symbols import (
     join_parts,
     unsupported,
 )
+from .torch_where import here
 
 #: Reading these tells nothing about the numbers in a tensor; comparisons stand in assertions, and a
 #: wrong use of them shows in the check with other sizes.
@@ -54,8 +58,21 @@ _HARMLESS = frozenset(
         "is_complex", "numel", "nelement", "stride", "len", "is_cuda", "is_contiguous", "layout", "requires_grad",
         "grad_fn", "is_sparse", "is_nested", "is_quantized", "is_mps", "element_size", "get_device", "format",
         "hash", "is_meta", "is_mkldnn", "_backward_hooks", "grad", "names", "data_ptr", "is_leaf",
+        "repr", "str",
     ]
 )
+
+
+#: These take from a tensor its shape and dtype, not its numbers: what they give is a constant.
+_CONSTANTS = frozenset(["new_zeros", "new_ones", "new_full", "zeros_like", "ones_like", "full_like"])
+#: Functions whose results differ from call to call.
+_RANDOM = frozenset(
+    [
+        "rand", "randn", "randint", "randperm", "rand_like", "randn_like", "randint_like", "normal", "uniform",
+        "bernoulli", "multinomial", "poisson", "exponential", "random", "dropout", "alpha_dropout",
+    ]
+)
+_SHORT_FLOATS = frozenset(["torch.float16", "torch.bfloat16"])
 
 
 class WrongLayout(ConvertError):
@@ -76,15 +93,31 @@ class StateUse:
 class Recorder:
     """Builds the graph while the module runs; keeps what every tensor stands for."""
 
-    def __init__(self, torch: Any, inputs: Sequence[Input], share_axes: bool) -> None:
+    def __init__(
+        self,
+        torch: Any,
+        inputs: Sequence[Input],
+        share_axes: bool,
+        names: Mapping[int, str],
+        attribute_of: Callable[[Any], str | None],
+    ) -> None:
+        """
+        Args:
+            share_axes: inputs with equally many steps are on one time axis.
+            names: of the modules, by id.
+            attribute_of: the name of the module's tensor whose memory a tensor shows.
+        """
         self.torch = torch
+        self.names, self.attribute_of = names, attribute_of
+        self.noted: list[Noted] = []
+        self.random = ""  #: the first random function that the forward calls, and where
         self.graph = Graph()
         self.inputs = list(inputs)
         self.share_axes = share_axes
         self.state_uses: list[StateUse] = []
         self._rows = 0
         self._steps: dict[int, int] = {}  #: T of the example, by time axis
-        self._syms: dict[int, Sym] = {}
+        self._syms: dict[int, tuple[Sym, int]] = {}  # with the version of the tensor it belongs to
         self._alive: list[Any] = []  # a tensor's id stays its own only while the tensor lives
         self._axis_of_length: dict[int, int] = {}
         self.busy = 0
@@ -95,12 +128,27 @@ class Recorder:
 
     def bind(self, tensor: Any, sym: Sym) -> None:
         """From now on ``tensor`` stands for ``sym``."""
-        self._syms[id(tensor)] = sym
+        self._syms[id(tensor)] = (sym, _version(tensor))
         self._alive.append(tensor)
+
+    def tracked(self, obj: Any) -> bool:
+        """Whether ``obj`` is a tensor that depends on the inputs."""
+        return isinstance(obj, self.torch.Tensor) and id(obj) in self._syms
 
     def maybe_sym(self, obj: Any) -> Sym | None:
         """What ``obj`` stands for; None if it does not depend on the inputs."""
-        return self._syms.get(id(obj)) if isinstance(obj, self.torch.Tensor) else None
+        return self._syms[id(obj)][0] if self.tracked(obj) else None
+
+    def check_unchanged(self, name: str, args: Any) -> None:
+        """Raise if the call ``name`` reads a tensor that has been changed in place through a view of its memory."""
+        if short_name(name) in _HARMLESS:
+            return
+        for tensor in _flatten(args):
+            if self.tracked(tensor) and self._syms[id(tensor)][1] != _version(tensor):
+                raise ConvertError(
+                    f"{name} reads a tensor that the module's forward has changed in place through a view of its "
+                    "memory; not supported"
+                )
 
     def sym(self, obj: Any) -> Sym:
         """What the tensor ``obj`` stands for; :class:`ConvertError` if it is a constant."""
@@ -170,7 +218,7 @@ class Recorder:
             raise unsupported(name, "with data where a weight is expected")
         if isinstance(obj, self.torch.Tensor):
             obj = obj.detach().cpu().float().numpy()
-        array = np.asarray(obj, dtype=np.float32)
+        array = np.array(obj, dtype=np.float32)  # a copy: the module may be trained on
         if not np.all(np.isfinite(array)):
             raise unsupported(name, "with a constant that is not finite")
         return array
@@ -261,12 +309,15 @@ class Recorder:
 
     def function(self, full_name: str, args: Any, kwargs: dict[str, Any], result: Any) -> None:
         """Note one call of a torch function."""
-        tensors = [t for t in _flatten((args, kwargs)) if self.maybe_sym(t) is not None]
+        tensors = [t for t in _flatten((args, kwargs)) if self.tracked(t)]
         name = short_name(full_name)
-        if not tensors or name in _HARMLESS:
+        if name in _RANDOM and not self.random:
+            self.random = full_name + here(self.torch, self.names)
+        if not tensors or name in _HARMLESS or name in _CONSTANTS:
             return
         call = Call(full_name, args, kwargs, result)
         results = list(_flatten(result))
+        self._refuse_short_floats(full_name, results)
         indices = all(isinstance(self.sym(t), Index | Lengths) for t in tensors)
         if not results or not any(isinstance(r, self.torch.Tensor) for r in results):
             if name in ("setitem", "set_") or not indices:
@@ -277,6 +328,17 @@ class Recorder:
             raise unsupported(full_name)
         out = Index() if handler is None else self._guarded(full_name, handler, call)
         self._bind_result(result, out)
+        self._note()
+
+    def _note(self) -> None:
+        new = self.graph.nodes[len(self.noted) :]
+        line = here(self.torch, self.names) if new else ""
+        self.noted += [Noted(n.op, n.inputs, dict(n.attrs), n.weights, line) for n in new]
+
+    def _refuse_short_floats(self, name: str, results: Sequence[Any]) -> None:
+        for tensor in results:
+            if isinstance(tensor, self.torch.Tensor) and str(tensor.dtype) in _SHORT_FLOATS:
+                raise unsupported(name, f"it computes in {tensor.dtype}; the graph computes in float32")
 
     def _guarded(self, name: str, handler: Any, call: Call) -> Any:
         try:
@@ -301,14 +363,18 @@ class Recorder:
         cls = class_name(module)
         what = f"{name or 'module'} ({type(module).__name__})"
         call = Call(what, args, kwargs, result)
-        if not any(self.maybe_sym(t) is not None for t in _flatten((args, kwargs))):
+        if not any(self.tracked(t) for t in _flatten((args, kwargs))):
             return
+        self._refuse_short_floats(what, list(_flatten(result)))
+        if module.training and cls in TRAINS and getattr(module, "p", getattr(module, "dropout", 1.0)) > 0:
+            raise unsupported(what, "it stays in training mode when the module is in eval mode")
         if cls in CELLS:
             raise unsupported(what, "a cell called step by step; use the LSTM, GRU or RNN module instead")
         if cls in RECURRENT:
             self._guarded(what, lambda _, c: self._recurrent(c, module), call)
         else:
             self._bind_result(result, self._guarded(what, lambda _, c: self._layer(c, cls, module), call))
+        self._note()
 
     def _layer(self, call: Call, cls: str, module: Any) -> Sym:
         x = call.arg(0, "input")
@@ -316,7 +382,7 @@ class Recorder:
             return self.sym(x)
         if cls == EMBEDDING:
             check_embedding(lambda k: getattr(module, k, None), call.name)
-            return self.embed(x, ArrayTensor(module.weight).array(call.name), call.name)
+            return self.embed(x, own_weights(module, call.name).take("weight"), call.name)
         feat = self.feat(self.sym(x), call.name)
         self._check_feature_dim(feat, cls, call.name)
         value = add_pointwise(
@@ -381,7 +447,7 @@ class Recorder:
         sym = self.maybe_sym(tensor)
         if sym is None:
             if bool((tensor != 0).any()):
-                raise unsupported(call.name, "with a constant initial state other than zero")
+                raise unsupported(call.name, self._constant_state(tensor))
             return None
         if isinstance(sym, Pending) and len(sym.dims) == 3:
             sym.input.kind = "state"
@@ -396,6 +462,15 @@ class Recorder:
             raise unsupported(call.name, f"with {len(rows)} initial states, expected {layers * directions}")
         per_layer = [rows[i : i + directions] for i in range(0, len(rows), directions)]
         return [self.value(self.join(p, ("N", "F"))) for p in per_layer]
+
+    def _constant_state(self, tensor: Any) -> str:
+        attribute = self.attribute_of(tensor)
+        if attribute is None:
+            return "with a constant initial state other than zero"
+        return (
+            f"its initial state is module.{attribute}, which is not zero; if it is left from an earlier call, "
+            "reset it (to None or zeros) before the conversion"
+        )
 
     def _bind_recurrent(self, call: Call, feat: Feat, stack: Stack, packed: bool) -> None:
         out, final = call.result
@@ -413,6 +488,11 @@ class Recorder:
         return States(rows, ("L", "N", "F"))
 
 
+def _version(tensor: Any) -> int:
+    """A count of the changes in place, shared by all views of the tensor."""
+    return 0 if tensor.is_inference() else int(tensor._version)
+
+
 def _flatten(obj: Any) -> Iterator[Any]:
     if isinstance(obj, dict):
         obj = obj.values()
@@ -421,27 +501,3 @@ def _flatten(obj: Any) -> Iterator[Any]:
         return
     for item in obj:
         yield from _flatten(item)
-
-
-def class_name(module: Any) -> str:
-    """The class of a module, with its Python module."""
-    return f"{type(module).__module__}.{type(module).__qualname__}"
-
-
-def own_weights(module: Any, what: str) -> Weights:
-    """The weights a layer uses now, also where weight_norm and the like compute them."""
-    if hasattr(module, "_flat_weights_names"):
-        names = list(module._flat_weights_names)
-    else:
-        names = [
-            "weight",
-            "bias",
-            "running_mean",
-            "running_var",
-            "weight_ih",
-            "weight_hh",
-            "bias_ih",
-            "bias_hh",
-        ]
-    found = {n: getattr(module, n, None) for n in names}
-    return Weights({n: ArrayTensor(t) for n, t in found.items() if hasattr(t, "detach")}, what)
