@@ -389,7 +389,7 @@ def fork_during(long: Callable[[], Any], short: Callable[[], Any], check: Callab
 
 def refuses(use: Callable[[], Any]) -> bool:
     """With an error that says what to do."""
-    with pytest.raises(InputError, match="half-written.*reset the stream or set its state"):
+    with pytest.raises(InputError, match=r"half-written.*reset the stream or set its state"):
         use()
     return True
 
