@@ -245,6 +245,7 @@ def test_a_state_that_is_kept_but_not_read(torch: Any) -> None:
 MEMORIES: dict[str, Callable[[Any, Any], Any]] = {
     "last output": lambda s, x: (setattr(s, "last", s.last + 1), plain(s, x) * s.last)[1],
     "class attribute": lambda s, x: (setattr(type(s), "last", type(s).last + 1), plain(s, x) * type(s).last)[1],
+    "first result": lambda s, x: (setattr(s, "hidden", plain(s, x) if s.hidden is None else s.hidden), s.hidden)[1],
     "one of two layers": lambda s, x: s.fc(carry_one(s, x) + s.rec(x)[0]),
 }
 

@@ -14,7 +14,7 @@ from .tidy import tidy
 from .torch_checks import CellChecks, Checks
 from .torch_example import Args, as_tensors, leaves, named_tensors, read_example, replace, smaller
 from .torch_layers import add_stack
-from .torch_modules import BATCHNORM, CELLS, IGNORED, class_name, own_weights, recurrent_activations
+from .torch_modules import BATCHNORM, CELLS, IGNORED, RECURRENT, class_name, own_weights, recurrent_activations
 from .torch_run import Results, Runner, argument_names, brief, make_inputs, paths, tensors_of
 from .torch_state import undisturbed
 from .torch_symbols import Dims, Input, Lengths, States, WrongSizes
@@ -91,9 +91,9 @@ def _refuse(torch: Any, module: Any) -> None:
 def _training_notes(module: Any) -> Iterator[str]:
     """A module in training mode is a frequent slip where that makes a difference."""
     if module.training:
-        trained = [m for m in module.modules() if class_name(m) in IGNORED and getattr(m, "p", 0) > 0]
-        trained += [m for m in module.modules() if class_name(m) == BATCHNORM or getattr(m, "dropout", False)]
-        if trained:
+        rates = [m.p for m in module.modules() if class_name(m) in IGNORED and hasattr(m, "p")]
+        rates += [m.dropout for m in module.modules() if class_name(m) in RECURRENT]
+        if any(rates) or any(class_name(m) == BATCHNORM for m in module.modules()):
             yield (
                 "the module is in training mode; it is converted as it is in eval mode, "
                 "without dropout and with the running statistics of batch normalisation"
