@@ -362,6 +362,8 @@ cdef class Model:
 
         Raises:
             InputError: an argument is not what the model expects; the message says what is.
+            KeyboardInterrupt, or what a signal's handler raises: in the main thread, during a long
+                call; what ``out`` holds is undefined then.
         """
         cdef lrt_call_args call
         cdef const void *ins[MAX_IO]

@@ -144,7 +144,7 @@ static void lrt_take_place(const lrt_place *place)
     if (place->cpu < 0 || sched_getcpu() != place->cpu || sched_getaffinity(0, sizeof allowed, &allowed) != 0)
         return;
     others = allowed;
-    CPU_CLR(place->cpu, &others);
+    CPU_CLR((size_t)place->cpu, &others);
     if (CPU_COUNT(&others) > 0 && sched_setaffinity(0, sizeof others, &others) == 0)
         sched_setaffinity(0, sizeof allowed, &allowed);
 #else

@@ -198,7 +198,11 @@ cdef class Stream(_Running):
             self.busy = False
 
     def feed(self, x, *more, out=None):
-        """A chunk of steps: ``(T, F)`` for a batch of 1 or ``(N, T, F)``; returns outputs alike."""
+        """A chunk of steps: ``(T, F)`` for a batch of 1 or ``(N, T, F)``; returns outputs alike.
+
+        A signal whose handler raises ends it, in the main thread. The stream is of no use then before
+        :meth:`reset`, or before its :attr:`state` is set.
+        """
         self._begin()
         try:
             return self._feed((x, *more), out)
