@@ -185,8 +185,8 @@ def test_pipes_and_devices_are_not_waited_for(
     for suffix in ("", ".npy", ".npz", ".csv"):
         os.mkfifo(f"pipe{suffix}")
         os.symlink("/dev/zero", f"zero{suffix}")
-    for name, kind in (("pipe", "a named pipe"), ("zero", "a device")):
-        assert f"is {kind}, expected a regular file" in fails(capsys, *(a.replace("PIPE", name) for a in command))
+    for name in ("pipe", "zero"):
+        assert "regular file" in fails(capsys, *(a.replace("PIPE", name) for a in command))
 
 
 # -- standard output --------------------------------------------------------------------------------
