@@ -189,4 +189,5 @@ def _read(weight: Weight, who: str) -> FloatArray:
     if weight.array.dtype.kind != "f":
         raise ConvertError(f"{who}: weight {weight.label} has dtype {weight.array.dtype}, expected floats")
     weight.used = True
-    return np.asarray(weight.array, dtype=np.float32)
+    with np.errstate(over="ignore"):  # as in the framework, what is too large is infinite
+        return np.asarray(weight.array, dtype=np.float32)

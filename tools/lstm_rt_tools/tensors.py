@@ -126,7 +126,8 @@ class FileTensor:
         view = np.lib.stride_tricks.as_strided(
             flat[self.offset :], self.shape, [s * step for s in self.stride], writeable=False
         )
-        return np.ascontiguousarray(_widen(view, self.dtype), dtype=np.float32)
+        with np.errstate(over="ignore"):  # as in the framework, what is too large is infinite
+            return np.ascontiguousarray(_widen(view, self.dtype), dtype=np.float32)
 
 
 def _decode(data: memoryview | bytes, dtype: str, big_endian: bool) -> NDArray[Any]:
