@@ -28,7 +28,7 @@ _BASE_STEPS = 1 << 21
 _ARRAY_COPIES = 4
 #: Bytes of numbers that go through all of that in one step.
 _ARRAY_BYTES_PER_STEP = 50
-_ALLOCATOR = 16 << 20  #: taken in advance, by the allocators of C and Python
+_ALLOCATOR = 8 << 20  #: taken in advance, by the allocators of C and Python
 _SELFTEST_BYTES = 4 * (8 + 4)  #: of a feature: 4 time steps, in double and in single precision
 
 
