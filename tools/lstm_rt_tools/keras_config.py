@@ -280,7 +280,8 @@ class LayerSpec:
             if value.get("module") in ("keras.activations", "keras.src.activations.activations"):
                 return self._function(key, inner)
             raise self._own_function(key, inner)
-        if isinstance(value, Mapping) and value.get("class_name") == "__lambda__":
+        # Keras writes a lambda as its byte code.
+        if isinstance(value, Mapping) and (value.get("class_name") == "__lambda__" or list(value) == ["value"]):
             raise self._own_function(key, "lambda")
         if isinstance(value, Mapping) and value.get("class_name") in ACTIVATION_LAYERS:
             layer = self.part(value, f"{self}: option {key}")

@@ -14,7 +14,7 @@ import math
 import os
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,7 +117,7 @@ def _open_pair(path: Path, arch: ArchSource) -> KerasModel:
             )
         digest = _sha256(file)
         file.seek(0)
-        weights, saved_by = _read_weights_only(file, path.name)
+        weights, saved_by = _read_weights_only(file, path.name, config, arch_name)
     version = _pair_version(config, arch_name, saved_by, path.name)
     source = {"framework": "keras", "version": version, "file": path.name, "sha256": digest, "arch": arch_name}
     return KerasModel(config, version, weights, source)
@@ -150,19 +150,40 @@ def _read_arch(arch: ArchSource) -> tuple[dict[str, Any], str]:
     return config, name
 
 
-def _read_weights_only(file: BinaryIO, name: str) -> tuple[Weights, str | None]:
-    """The weights that ``save_weights`` wrote, and the version of Keras if the file tells it."""
+def _read_weights_only(
+    file: BinaryIO, name: str, config: Mapping[str, Any], arch_name: str
+) -> tuple[Weights, str | None]:
+    """The weights that ``save_weights`` wrote, and the version of Keras if the file tells it.
+
+    Archives number layers by class, so names may differ from those of the architecture.
+    """
     with _hdf5(file, name) as h5:
         if "model_config" in h5.attrs:
             raise ConvertError(f"{name} is a whole model with an architecture of its own; convert it without --arch")
         saved_by = h5.attrs.get("keras_version")
         if "layer_names" in h5.attrs or "layer_names0" in h5.attrs:
-            weights: Weights = NamedWeights.of_layers(_read_named(h5, "", name))
+            layers = _read_named(h5, "", name)
+            _check_names([layer for layer, arrays in layers.items() if arrays], name, config, arch_name)
+            weights: Weights = NamedWeights.of_layers(layers)
         elif any(_layers_key(key) for key in h5):
             weights = _read_groups(h5)
+            weights.forget_names()
         else:
             raise ConvertError(f"{name}: this HDF5 file holds no Keras weights; expected what save_weights writes")
         return weights, None if saved_by is None else read_version(saved_by, name)
+
+
+def _check_names(layers: Sequence[str], name: str, config: Mapping[str, Any], arch_name: str) -> None:
+    inner = config["config"]
+    listed = inner.get("layers") if isinstance(inner, Mapping) else inner
+    entries = [e for e in listed if isinstance(e, Mapping)] if isinstance(listed, list) else []
+    known = [e.get("name", e["config"].get("name") if isinstance(e.get("config"), Mapping) else None) for e in entries]
+    missing = [layer for layer in layers if layer not in known and layer != "top_level_model_weights"]
+    if missing:
+        raise ConvertError(
+            f"{name} has weights of {', '.join(map(repr, missing[:5]))}, which {arch_name} does not know; it has "
+            f"{', '.join(map(repr, known[:20]))}; save both from one model"
+        )
 
 
 def _pair_version(config: Mapping[str, Any], arch_name: str, saved_by: str | None, weights_name: str) -> str:

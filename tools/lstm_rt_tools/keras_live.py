@@ -243,7 +243,7 @@ def _to_numpy(keras: Any, tensor: Any) -> NDArray[Any]:
 def _left_as_it_was(keras: Any, model: Any) -> Iterator[None]:
     """Stateful layers start from zero inside, and have their states again outside; so have losses."""
     states = [v for part in _walk(model) for v in _leaves(getattr(part, "states", None)) if hasattr(v, "assign")]
-    saved = [np.array(_to_numpy(keras, v), dtype=_dtype_name(v)) for v in states]
+    saved = [np.array(_to_numpy(keras, v)) for v in states]
     # Regularizers of activities leave one loss per call.
     lists = [(part, key) for part in _walk(model) for key in ("_losses", "_eager_losses") if hasattr(part, key)]
     losses = [list(getattr(part, key)) for part, key in lists]
