@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from lstm_rt.errors import ConvertError, FormatError, InputError, LstmRtError
+from lstm_rt.errors import FormatError, InputError, LstmRtError
 from lstm_rt.graph import DTYPES, Graph
 
 from . import __version__, arrays_io, describe, detect, testdata

@@ -182,7 +182,8 @@ class LayerSpec:
 
     def __str__(self) -> str:
         kind = "model" if self.class_name in MODELS or self.whole else "layer"
-        return f"{kind} {self.name!r} ({self.class_name if self.class_name.isidentifier() else _short(self.class_name)})"
+        plain = self.class_name.isidentifier()
+        return f"{kind} {self.name!r} ({self.class_name if plain else _short(self.class_name)})"
 
     @property
     def is_op(self) -> bool:
