@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from lstm_rt_tools import from_keras, keras_live, reference
 
+from lstm_rt.errors import ConvertError
 from lstm_rt.graph import Graph
 
 h5py = pytest.importorskip("h5py")
@@ -98,9 +99,9 @@ def test_calls_that_do_not_exist_and_circles_are_told_apart(tmp_path: Path) -> N
     def circle(config: Any) -> None:
         entry(config, "concatenate")["inbound_nodes"] = [[["enc", 1, 0, {}], ["dense_3", 0, 0, {}]]]
 
-    with pytest.raises(Exception, match=r"'concatenate'.*output 0 of call 6 of 'enc', which does not exist"):
+    with pytest.raises(ConvertError, match=r"'concatenate'.*output 0 of call 6 of 'enc', which does not exist"):
         from_keras(edit_h5(unpack(packed, tmp_path), lost))
-    with pytest.raises(Exception, match="circle"):
+    with pytest.raises(ConvertError, match="circle"):
         from_keras(edit_h5(unpack(packed, tmp_path), circle))
 
 

@@ -182,8 +182,7 @@ class LayerSpec:
 
     def __str__(self) -> str:
         kind = "model" if self.class_name in MODELS or self.whole else "layer"
-        plain = self.class_name.isidentifier()
-        return f"{kind} {self.name!r} ({self.class_name if plain else _short(self.class_name)})"
+        return f"{kind} {self.name!r} ({plain(self.class_name)})"
 
     @property
     def is_op(self) -> bool:
@@ -207,7 +206,7 @@ class LayerSpec:
                 if value not in _OFF[key]:
                     raise self.error(f"option {key}={value!r} is not supported")
             elif key not in used and key not in _HARMLESS:
-                raise self.error(f"unknown option {key}={_short(value)}")
+                raise self.error(f"unknown option {plain(key)}={_short(value)}")
 
     def other_float(self) -> str | None:
         """The float type or policy the layer computes in, if it is not float32."""
@@ -348,7 +347,7 @@ def parse_layer(value: Any, keras: KerasVersion, where: str, inside: str = "") -
         config = {"layers": config}
     if not isinstance(config, Mapping):
         raise ConvertError(
-            f"{where}: the configuration of {class_name} is {_short(config)}, expected an object"
+            f"{where}: the configuration of {plain(class_name)} is {_short(config)}, expected an object"
         )
     name = valid_name(value.get("name", config.get("name", class_name.lower())), where)
     spec = LayerSpec(name, class_name, config, keras, module if isinstance(module, str) else None, inside)
@@ -376,6 +375,11 @@ def valid_name(value: Any, where: str) -> str:
 def _inner(value: Mapping[str, Any]) -> Mapping[str, Any]:
     config = value.get("config")
     return config if isinstance(config, Mapping) else {}
+
+
+def plain(name: str) -> str:
+    """An identifier as it is, any other text escaped; for messages."""
+    return name if name.isidentifier() and len(name) <= 60 else _short(name)
 
 
 def _short(value: Any) -> str:

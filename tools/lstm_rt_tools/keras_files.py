@@ -409,7 +409,9 @@ def _from_bfloat16(array: NDArray[Any]) -> NDArray[Any]:
 def _text(value: Any, name: str) -> str:
     try:
         text = value.decode("utf-8") if isinstance(value, bytes) else value
-    except UnicodeDecodeError as e:
+        if isinstance(text, str):
+            text.encode()  # HDF5 and JSON can hold halves of characters
+    except UnicodeError as e:
         raise ConvertError(f"{name}: a name in the file is not UTF-8") from e
     if not isinstance(text, str):
         raise ConvertError(f"{name}: expected a text, found {type(value).__name__}")

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from .keras_build import Call, Context, Mask, Tensor
-from .keras_config import ACTIVATION_LAYERS, INSTEAD, LayerSpec
+from .keras_config import ACTIVATION_LAYERS, INSTEAD, LayerSpec, plain
 from .keras_rnn import RECURRENT, emit_bidirectional, emit_recurrent
 from .keras_weights import Weights
 
@@ -159,7 +159,7 @@ def _emit_time_distributed(ctx: Context, spec: LayerSpec, weights: Weights, call
     inner = spec.sublayer("layer")
     if inner.class_name not in _STEPWISE:
         raise spec.error(
-            f"around a {inner.class_name} is not supported; known: {', '.join(sorted(_STEPWISE))}"
+            f"around a {plain(inner.class_name)} is not supported; known: {', '.join(sorted(_STEPWISE))}"
         )
     if ctx.rank(call.value) != 3:
         raise spec.error("its input is not a sequence")
