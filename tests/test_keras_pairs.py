@@ -148,3 +148,18 @@ def test_live(tmp_path: Path) -> None:
     assert expected.selftest is not None
     (y,) = reference.run(actual, expected.selftest.inputs)
     np.testing.assert_allclose(y, expected.selftest.outputs[0], rtol=0, atol=1e-5)
+
+
+def test_unknown_minor_version_is_noted_where_it_matters(tmp_path: Path) -> None:
+    keras = pytest.importorskip("keras")
+    x = keras.layers.Input((None, 3), name="x")
+    masked = keras.layers.Masking()(x)
+    model = keras.Model(x, keras.layers.LSTM(2)(keras.layers.Multiply(name="product")([masked, masked])))
+    model.save_weights(tmp_path / "m.weights.h5")
+    graph = from_keras(tmp_path / "m.weights.h5", model.to_json())
+    (note,) = graph.meta["notes"]
+    assert "'product'" in note
+    expected = from_keras(model)
+    assert expected.selftest is not None
+    (y,) = reference.run(graph, expected.selftest.inputs)
+    np.testing.assert_allclose(y, expected.selftest.outputs[0], rtol=0, atol=1e-5)

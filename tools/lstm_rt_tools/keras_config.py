@@ -118,6 +118,9 @@ _ACTIVATIONS: dict[str, Activation] = {
 }
 
 
+_NEWEST = 1 << 16
+
+
 @dataclass(frozen=True)
 class KerasVersion:
     """The Keras that wrote a model; several defaults and one activation changed with it."""
@@ -126,9 +129,16 @@ class KerasVersion:
 
     @property
     def number(self) -> tuple[int, int]:
-        """Major and minor version."""
-        parts = [*self.text.split("-")[0].split("."), "0"]
+        """Major and minor version; where the minor one is not known, the newest there may be."""
+        parts = self.text.split("-")[0].split(".")
+        if not self.complete:
+            return int(parts[0]), _NEWEST
         return int(parts[0]), int(parts[1]) if parts[1].isdigit() else 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether more than the major version is known: Keras 3 writes none into JSON."""
+        return "." in self.text
 
     @property
     def major(self) -> int:

@@ -185,7 +185,10 @@ def _emit_merge(ctx: Context, spec: LayerSpec, weights: Weights, call: Call) -> 
         spec.last_axis(ctx.rank(values[0]))
     ctx.same_axis(values)
     out = merge_values(ctx, MERGE[spec.class_name], values)
-    mask = _merged_mask(spec, [t.mask for t in call.inputs])
+    masks = [t.mask for t in call.inputs]
+    if any(masks) and not spec.keras.complete:
+        ctx.note(f"{spec}: masks are merged as Keras 3.4 and later do it; the architecture does not tell its version")
+    mask = _merged_mask(spec, masks)
     if spec.class_name == "Multiply" and spec.keras.number >= (3, 4):
         out = _masked_product(ctx, spec, call, out, mask)
     return [Tensor(out, mask)]
