@@ -371,6 +371,16 @@ def test_torch_modules_stay_in_training_mode() -> None:
     assert all(p.grad is None for p in model.parameters())
 
 
+def test_what_only_looks_like_a_model() -> None:
+    class Impostor:
+        layers = weights = ()
+
+        def get_config(self) -> None: ...
+
+    with pytest.raises(ConvertError, match=r"Impostor is no model of keras"):
+        from_keras(Impostor())
+
+
 def test_only_for_files() -> None:
     with pytest.raises(ConvertError, match="arch is for files"):
         from_keras(seq(L.Dense(2)), arch="model.json")

@@ -87,7 +87,7 @@ def test_one_of_the_two(pair: tuple[str, Path, Path]) -> None:
 
 def test_the_wrong_way_round(pair: tuple[str, Path, Path]) -> None:
     _, arch, weights = pair
-    refuse(arch, weights, weights.name, "not the architecture")
+    refuse(weights, weights, weights.name, "not the architecture")
     refuse(arch, arch, arch.name, "no Keras weights")
 
 

@@ -106,21 +106,27 @@ def _no_weights(path: Path) -> str:
 
 
 def _open_pair(path: Path, arch: ArchSource) -> KerasModel:
-    config, arch_name = _read_arch(arch)
     with path.open("rb") as file:
         magic = file.read(8)
         file.seek(0)
+        if magic.startswith(_ZIP_MAGIC):
+            raise ConvertError(_whole(path.name))
         if magic != _HDF5_MAGIC:
             raise ConvertError(
                 f"{path.name} holds no Keras weights: expected an HDF5 file (.weights.h5, .h5) beside the "
                 f"architecture, the file begins with {magic!r}"
             )
+        config, arch_name = _read_arch(arch)
         digest = _sha256(file)
         file.seek(0)
         weights, saved_by = _read_weights_only(file, path.name, config, arch_name)
     version = _pair_version(config, arch_name, saved_by, path.name)
     source = {"framework": "keras", "version": version, "file": path.name, "sha256": digest, "arch": arch_name}
     return KerasModel(config, version, weights, source)
+
+
+def _whole(name: str) -> str:
+    return f"{name} is a whole model with an architecture of its own; convert it without --arch (arch=...)"
 
 
 def _read_arch(arch: ArchSource) -> tuple[dict[str, Any], str]:
@@ -159,7 +165,7 @@ def _read_weights_only(
     """
     with _hdf5(file, name) as h5:
         if "model_config" in h5.attrs:
-            raise ConvertError(f"{name} is a whole model with an architecture of its own; convert it without --arch")
+            raise ConvertError(_whole(name))
         saved_by = h5.attrs.get("keras_version")
         if "layer_names" in h5.attrs or "layer_names0" in h5.attrs:
             layers = _read_named(h5, "", name)

@@ -62,8 +62,11 @@ def open_live(model: Any) -> KerasModel:
 
 def _package(model: Any) -> str:
     """The package of Keras: a subclass lives in the user's module, its bases in Keras's."""
-    packages = [base.__module__.split(".")[0] for base in type(model).__mro__]
-    return next((p for p in packages if p in ("keras", "tf_keras")), packages[0])
+    for base in type(model).__mro__:
+        package = base.__module__.split(".")[0]
+        if package in ("keras", "tf_keras"):
+            return package
+    raise ConvertError(f"from_keras: a {type(model).__name__} is no model of keras or tf_keras, expected one")
 
 
 def _named_weights(layer: Any) -> Iterator[tuple[str, NDArray[Any]]]:
