@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from lstm_rt.errors import ConvertError, FormatError, InputError, LstmRtError
+from lstm_rt.errors import FormatError, InputError, LstmRtError
 from lstm_rt.graph import DTYPES, Graph
 
 from . import __version__, arrays_io, describe, detect, testdata
@@ -101,7 +101,12 @@ def _add_convert(commands: Any) -> _Parser:
 
 
 def _add_source_options(sub: _Parser) -> None:
-    sub.add_argument("--arch", type=Path, metavar="TOML", help="what a PyTorch state dict does not tell (docs/arch.md)")
+    sub.add_argument(
+        "--arch",
+        type=Path,
+        metavar="FILE",
+        help="what a file of weights does not tell: TOML for PyTorch (docs/arch.md), the JSON of to_json() for Keras",
+    )
     sub.add_argument("--from", dest="framework", choices=detect.KNOWN, help="do not guess the file type")
 
 
@@ -218,11 +223,9 @@ def _writable(path: Path) -> None:
 def _read_source(source: Path, arch: Path | None, framework: str | None) -> Graph:
     framework = framework or detect.detect(source)
     if framework == "keras":
-        if arch is not None:
-            raise ConvertError("--arch is for PyTorch files; a Keras file holds its architecture")
         from .from_keras import from_keras
 
-        return from_keras(source)
+        return from_keras(source, arch)
     from .from_torch import from_torch
 
     return from_torch(source, arch=arch)

@@ -77,6 +77,12 @@ class GroupWeights:
     arrays: dict[str, Weight] = field(default_factory=dict)
     children: dict[str, GroupWeights] = field(default_factory=dict)
 
+    def forget_names(self) -> None:
+        """Let layers be found by their groups alone, as Keras itself does it."""
+        self.name = None
+        for child in self.children.values():
+            child.forget_names()
+
     def child(self, group: str, names: Sequence[str] = (), index: int = 0, count: int = 1) -> GroupWeights:
         here = self
         for part in group.split("/"):
