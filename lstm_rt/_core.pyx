@@ -20,7 +20,7 @@ from libc.string cimport memcpy, memset
 
 from ._lrt cimport *
 
-from .errors import FormatError, InputError
+from .errors import FormatError, InputError, did_you_mean
 
 cnp.import_array()
 
@@ -61,7 +61,8 @@ cdef const lrt_kernels *_find_kernels(name) except NULL:
         name = os.environ.get("LSTM_RT_KERNELS") or None
     if name is not None:
         if name not in kernels():
-            raise InputError(f"kernels {name!r} are not available here; available: {', '.join(kernels())}")
+            near = did_you_mean(name, kernels())
+            raise InputError(f"kernels {name!r} are not available here; available: {', '.join(kernels())}{near}")
         k = lrt_kernels_by_name(name.encode())
     return k
 
@@ -456,7 +457,8 @@ cdef class Model:
         arrays = dict(zip(names, inputs))
         for name, array in named.items():
             if name not in names:
-                raise TypeError(f"unexpected argument {name!r}; inputs of this model: {', '.join(names)}")
+                near = did_you_mean(name, [*names, "lengths", "state", "return_state", "out", "threads"])
+                raise TypeError(f"unexpected argument {name!r}; inputs of this model: {', '.join(names)}{near}")
             if name in arrays:
                 raise TypeError(f"input {name!r} is given twice")
             arrays[name] = array
@@ -554,7 +556,8 @@ cdef class Model:
         ports = {p.name: p for p in self.inputs}
         for name, given in lengths.items():
             if name not in ports or ports[name].kind not in ("seq", "ids"):
-                raise InputError(f"lengths for {name!r}, which is not a sequence input of this model")
+                near = did_you_mean(name, [n for n in ports if ports[n].kind in ("seq", "ids")])
+                raise InputError(f"lengths for {name!r}, which is not a sequence input of this model{near}")
             axis = ports[name].axis
             if any(p.kind == "lengths" and p.axis == axis for p in self.inputs):
                 raise InputError(f"the lengths of {name!r} are an input of this model of their own")

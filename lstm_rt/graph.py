@@ -54,7 +54,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .errors import GraphError
+from .errors import GraphError, did_you_mean
 
 Array = NDArray[np.float32]
 
@@ -116,7 +116,8 @@ class Activation:
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or self.name not in ACTIVATIONS:
-            raise GraphError(f"unknown activation {self.name!r}; known: {', '.join(ACTIVATIONS)}")
+            near = did_you_mean(self.name, ACTIVATIONS)
+            raise GraphError(f"unknown activation {self.name!r}; known: {', '.join(ACTIVATIONS)}{near}")
         for attr, default in zip(("alpha", "beta"), ACTIVATIONS[self.name], strict=True):
             value = getattr(self, attr)
             value = default if value is None else _number(f"activation {self.name}", attr, value)

@@ -180,7 +180,7 @@ def layer(**kw: Any) -> dict[str, Any]:
             layer(input="nope"),
             r"there is no value 'nope' yet; there is x, rec.h.0, rec.h, rec.c.0, rec.c, rec",
         ),
-        (layer(weights="linear"), r"there is no weight 'linear.weight'; there is lin.weight"),
+        (layer(weights="linear"), r"no weight in state dict starts with 'linear.'; .*did you mean 'lin'\?"),
         (layer(activation="mish"), r"unknown activation 'mish'"),
         (layer(name="rec"), r"name 'rec' is taken"),
         (layer(alpha="x"), r"alpha is 'x', expected a float"),
@@ -268,14 +268,39 @@ def guitar(**changes: Any) -> str:
         ({"skip": 1}, r"skip is 1 but output_size 2"),
         ({"skip": "yes"}, r"model_data.skip is 'yes'"),
         ({"gain": 2}, r"unknown model_data gain"),
-        ({"unit_type": "GRU"}, r"expected 3 rows per hidden unit"),
+        ({"unit_type": "GRU"}, r"expected \(15, 3\): unit_type GRU"),
         ({"input_size": 4}, r"expected \(20, 4\)"),
+        ({"hidden_size": 6}, r"rec.weight_ih_l0 has shape \(20, 3\), expected \(24, 3\).*hidden_size 6"),
+        ({"hidden_size": "5"}, r"model_data.hidden_size is '5', expected a whole number"),
+        ({"output_size": 3}, r"lin.weight has shape \(2, 5\), expected \(3, 5\).*output_size 3"),
+        ({"output_size": None}, r"model_data.output_size is None"),
+        ({"num_layers": 2}, r"num_layers is 2, but the weights are those of 1"),
+        ({"num_layers": True}, r"model_data.num_layers is True"),
+        ({"bias_fl": False}, r"bias_fl is False, but there is a weight lin.bias"),
+        ({"bias_fl": None}, r"bias_fl is None"),
+        ({"skip": 3}, r"skip is 3 but output_size 2 and input_size 3"),
+        ({"skip": -1}, r"model_data.skip is -1"),
+        ({"hiden_size": 5}, r"unknown model_data hiden_size; known: .*did you mean 'hidden_size'\?"),
     ],
 )
 def test_guitarml_errors(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     path = tmp_path / "m.json"
     path.write_text(guitar(**changes))
     with pytest.raises(ConvertError, match=message):
+        from_torch(path)
+
+
+def test_guitarml_without_the_numbers_that_the_weights_tell(tmp_path: Path) -> None:
+    path = tmp_path / "m.json"
+    tree = json.loads(guitar())
+    for key in ("hidden_size", "num_layers", "bias_fl", "skip", "model"):
+        del tree["model_data"][key]
+    path.write_text(json.dumps(tree))
+    assert [n.op for n in from_torch(path).nodes] == ["lstm", "dense"]
+    tree["model_data"]["bias_fl"] = True
+    del tree["state_dict"]["lin.bias"]
+    path.write_text(json.dumps(tree))
+    with pytest.raises(ConvertError, match=r"bias_fl is True, but there is no weight lin\.bias"):
         from_torch(path)
 
 

@@ -12,10 +12,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from lstm_rt.errors import ConvertError, GraphError
-from lstm_rt.graph import ACTIVATIONS, GATES, INPUT_KINDS, Activation, Graph
+from lstm_rt.errors import ConvertError, GraphError, did_you_mean
+from lstm_rt.graph import ACTIVATIONS, GATES, INPUT_KINDS, Activation, Array, Graph
 
-from .torch_layers import Stack, Weights, add_stack, join
+from .arch_prefix import Shift, find_shift
+from .names import listed
+from .torch_layers import Stack, Weights, add_stack, constant, count_directions, count_layers, join
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -55,7 +57,10 @@ _NORM_EPS = 1e-5  # PyTorch's default for LayerNorm and BatchNorm
 
 @dataclass
 class Arch:
-    """A checked architecture file; ``what`` is its name for messages."""
+    """A checked architecture file; ``what`` is its name for messages.
+
+    Without layers it only says which ``checkpoint`` to take of a file that tells its architecture.
+    """
 
     what: str
     inputs: list[dict[str, Any]]
@@ -81,7 +86,7 @@ def read_arch(source: ArchSource) -> Arch:
         _strings(what, "ignore", tree.get("ignore", [])),
         _optional(what, tree, "checkpoint", str),
     )
-    if not arch.layers:
+    if not arch.layers and (arch.checkpoint is None or arch.inputs or arch.outputs or arch.ignore):
         raise ConvertError(f"{what}: there is no [[layer]]")
     for i, entry in enumerate(arch.inputs):
         _known_keys(f"{what}: input {i + 1}", entry, _INPUT_KEYS)
@@ -98,8 +103,14 @@ def build(arch: Arch, weights: Weights) -> Graph:
     Raises:
         ConvertError: a reference, weight or shape does not fit, or weights are left over.
     """
-    graph = _Builder(arch, weights).build()
-    weights.check_all_used(arch.ignore)
+    layers = [
+        (_layer_title(arch.what, i, a), a["op"], a["weights"]) for i, a in enumerate(arch.layers) if "weights" in a
+    ]
+    shift = find_shift(layers, weights)
+    if shift != Shift():
+        weights.notes.append(shift.note())
+    graph = _Builder(arch, weights, shift).build()
+    weights.check_all_used(arch.ignore, shift.add)
     return graph
 
 
@@ -121,7 +132,8 @@ def _known_keys(what: str, table: Mapping[str, Any], known: tuple[str, ...]) -> 
     unknown = [k for k in table if k not in known]
     if unknown:
         raise ConvertError(
-            f"{what}: unknown option {', '.join(map(repr, unknown))}; known: {', '.join(known)}"
+            f"{what}: unknown option {listed(map(repr, unknown))}; known: {', '.join(known)}"
+            f"{did_you_mean(unknown[0], known)}"
         )
 
 
@@ -161,7 +173,9 @@ def _layer_title(what: str, i: int, layer: Mapping[str, Any]) -> str:
 def _check_layer(what: str, layer: Mapping[str, Any]) -> None:
     op = _required(what, layer, "op", str)
     if op not in OPTIONS:
-        raise ConvertError(f"{what}: unknown op {op!r}; known: {', '.join(OPTIONS)}")
+        raise ConvertError(f"{what}: unknown op {op!r}; known: {', '.join(OPTIONS)}{did_you_mean(op, OPTIONS)}")
+    if op == "linear" and "weights" in layer:
+        raise ConvertError(f'{what}: op "linear" is the activation that does nothing; nn.Linear is op = "dense"')
     if "weights" in OPTIONS[op]:
         _required(what, layer, "weights", str)
     common = ("op", "name") if op in _MANY_INPUTS else _COMMON
@@ -172,9 +186,10 @@ def _check_layer(what: str, layer: Mapping[str, Any]) -> None:
 
 
 class _Builder:
-    def __init__(self, arch: Arch, weights: Weights) -> None:
+    def __init__(self, arch: Arch, weights: Weights, shift: Shift) -> None:
         self.arch = arch
         self.weights = weights
+        self.shift = shift
         self.graph = Graph()
         self.values: dict[str, int] = {}  #: by the names that layers may refer to
         self.previous: int | None = None
@@ -199,7 +214,8 @@ class _Builder:
             name = _required(what, entry, "name", str)
             kind = _optional(what, entry, "kind", str) or "seq"
             if kind not in INPUT_KINDS:
-                raise ConvertError(f"{what}: unknown kind {kind!r}; known: {', '.join(INPUT_KINDS)}")
+                near = did_you_mean(kind, INPUT_KINDS)
+                raise ConvertError(f"{what}: unknown kind {kind!r}; known: {', '.join(INPUT_KINDS)}{near}")
             size = self._input_size(what, name, kind, entry, first=i == 0)
             try:
                 self._name(what, name, self.graph.input(name, kind, size, self._axis(what, kind, entry)))
@@ -215,7 +231,7 @@ class _Builder:
         if of is None:
             return None
         if of not in self.values:
-            raise ConvertError(f"{what}: of = {of!r} is not an input above it")
+            raise ConvertError(f"{what}: of = {of!r} is not an input above it{did_you_mean(of, self.values)}")
         axis = self.graph.values[self.values[of]].axis
         if axis < 0 or kind == "vec":
             raise ConvertError(f"{what}: of = {of!r} makes no sense between {kind} and a value without steps")
@@ -237,18 +253,18 @@ class _Builder:
         for i, layer in enumerate(self.arch.layers):
             reads = layer.get("input") == name or (i == 0 and first and "input" not in layer)
             if reads and layer["op"] not in _MANY_INPUTS:
-                return self._reader_size(layer)
+                return self._reader_size(_layer_title(self.arch.what, i, layer), layer)
         return None
 
-    def _reader_size(self, layer: Mapping[str, Any]) -> int | None:
-        op, prefix = layer["op"], layer.get("weights")
-        if not isinstance(prefix, str):
+    def _reader_size(self, what: str, layer: Mapping[str, Any]) -> int | None:
+        if "weights" not in layer:
             return None
-        names = ("weight_ih_l0", "weight_ih") if op in GATES else ("weight", "running_mean")
-        for name in (join(prefix, n) for n in names):
-            if self.weights.has(name):
-                return (self.weights.shape(name) or (0,))[-1]
-        return None
+        names = ("weight_ih_l0", "weight_ih") if layer["op"] in GATES else ("weight", "running_mean")
+        found = [n for n in (self._weight(layer, n) for n in names) if self.weights.has(n)]
+        try:
+            return (self.weights.shape(found[0] if found else self._weight(layer, names[0])) or (0,))[-1]
+        except ConvertError as e:
+            raise ConvertError(f"{what}: {e}") from None
 
     # references
 
@@ -259,7 +275,8 @@ class _Builder:
 
     def _ref(self, what: str, name: Any) -> int:
         if not isinstance(name, str) or name not in self.values:
-            raise ConvertError(f"{what}: there is no value {name!r} yet; there is {', '.join(self.values)}")
+            near = did_you_mean(name, self.values)
+            raise ConvertError(f"{what}: there is no value {name!r} yet; there is {', '.join(self.values)}{near}")
         return self.values[name]
 
     def _input_of(self, what: str, layer: Mapping[str, Any]) -> int:
@@ -268,6 +285,13 @@ class _Builder:
         if self.previous is None:
             raise ConvertError(f"{what}: input is missing")
         return self.previous
+
+    def _prefix(self, layer: Mapping[str, Any]) -> str:
+        """The layer's prefix in the weight file."""
+        return self.shift(layer["weights"])
+
+    def _weight(self, layer: Mapping[str, Any], name: str) -> str:
+        return join(self._prefix(layer), name)
 
     # layers
 
@@ -298,12 +322,12 @@ class _Builder:
 
     def _recurrent(self, what: str, layer: Mapping[str, Any]) -> int:
         op = layer["op"]
-        states = {k: self._states(what, k, layer[k]) for k in ("h0", "c0") if k in layer}
         activations = None
         if op == "rnn":
             activations = (_required(what, layer, "nonlinearity", str),)
-        prefix = layer["weights"]
+        prefix = self._prefix(layer)
         x = self._input_of(what, layer)
+        states = {k: self._states(what, k, layer[k], x, prefix) for k in ("h0", "c0") if k in layer}
         stack = add_stack(self.graph, op, x, self.weights, prefix, activations=activations, **states)
         name = layer.get("name")
         if isinstance(name, str):
@@ -317,9 +341,38 @@ class _Builder:
             if states:
                 self._name(what, f"{name}.{letter}", states[-1])
 
-    def _states(self, what: str, key: str, value: Any) -> list[int]:
+    def _states(self, what: str, key: str, value: Any, x: int, prefix: str) -> list[int]:
+        """The initial state of each layer: values of the graph, or arrays of the file."""
+        layers, directions = count_layers(self.weights, prefix), count_directions(self.weights, prefix)
+        if isinstance(value, str) and value not in self.values:
+            rows = self._array(f"{what}: {key}", value, layers * directions)
+            return [constant(self.graph, x, r) for r in rows.reshape(layers, -1)]
         names = [value] if isinstance(value, str) else _strings(what, key, value)
-        return [self._ref(what, n) for n in names]
+        out = []
+        for name in names:
+            if name in self.values:
+                out.append(self.values[name])
+            else:
+                rows = self._array(f"{what}: {key}", name, directions)
+                out.append(constant(self.graph, x, rows.ravel()))
+        return out
+
+    def _array(self, what: str, name: str, count: int) -> Array:
+        """An array of the file as initial states: one row for each layer and direction."""
+        weights = self.weights
+        full = next((n for n in (name, self.shift(name)) if weights.has(n)), None)
+        if full is None and name not in weights.beside:
+            known = [*self.values, *weights.beside, *(n for n in weights.tensors if "." not in n)]
+            near = did_you_mean(name, [*known, *weights.tensors])
+            raise ConvertError(f"{what}: there is no value and no array {name!r}; there is {listed(known)}{near}")
+        array = weights.take_beside(name) if full is None else weights.take(full)
+        rows = array.reshape(1, -1) if array.ndim == 1 else array
+        if rows.ndim > 3 or rows.shape[0] != count or any(n != 1 for n in rows.shape[1:-1]):
+            raise ConvertError(
+                f"{what}: the array {name!r} has shape {array.shape}, expected ({count}, 1, H): "
+                "a row for each layer and direction, the same for the whole batch"
+            )
+        return rows.reshape(count, -1)
 
     def _combine(self, what: str, layer: Mapping[str, Any]) -> int:
         names = _strings(what, "inputs", layer.get("inputs"))
@@ -334,17 +387,17 @@ class _Builder:
         return Activation(name, _optional(what, layer, "alpha", float), _optional(what, layer, "beta", float))
 
     def _embedding(self, what: str, layer: Mapping[str, Any], x: int) -> int:
-        return self.graph.embedding(x, self.weights.take(join(layer["weights"], "weight")))
+        return self.graph.embedding(x, self.weights.take(self._weight(layer, "weight")))
 
     def _dense(self, what: str, layer: Mapping[str, Any], x: int) -> int:
-        prefix = layer["weights"]
+        prefix = self._prefix(layer)
         act = self._activation(what, _optional(what, layer, "activation", str) or "linear", layer)
         weight, bias = self.weights.take(join(prefix, "weight")), self.weights.maybe(join(prefix, "bias"))
         return self.graph.dense(x, weight, bias, act)
 
     def _norm_options(self, what: str, layer: Mapping[str, Any]) -> tuple[str, float]:
         eps = _optional(what, layer, "eps", float)
-        return layer["weights"], _NORM_EPS if eps is None else eps
+        return self._prefix(layer), _NORM_EPS if eps is None else eps
 
     def _layernorm(self, what: str, layer: Mapping[str, Any], x: int) -> int:
         prefix, eps = self._norm_options(what, layer)

@@ -1,4 +1,4 @@
-"""Finds the weights in a file: which format it is, where in it the state dict lies."""
+"""Reads the weights in a file: which format it is, and the state dict in it as layers use it."""
 
 from __future__ import annotations
 
@@ -6,67 +6,41 @@ import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lstm_rt.errors import ConvertError
 
 from .budget import Budget
+from .find_weights import Weighed, bare, find_weights
 from .json_text import load_json
-from .names import listed, shown
+from .names import shown
 from .safe_pickle import Inert
 from .safetensors_file import looks_like_safetensors, read_safetensors
-from .tensors import FileTensor
-from .torch_files import is_module, is_script, looks_like_torch, module_tensors, read_torch, script_tensors
-
-#: Where training scripts put the weights, looked up in this order.
-_USUAL_KEYS = ("state_dict", "model_state_dict", "model", "module", "net", "network", "weights", "params")
-#: Put before names by torch.compile and (Distributed)DataParallel.
-_PREFIXES = ("module.", "_orig_mod.")
-_MAX_DEPTH = 16
-
-
-class Tensor(Protocol):
-    """What a weight is to the readers: a shape, a type, and the numbers on demand."""
-
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-
-    @property
-    def dtype(self) -> str: ...
-
-    def array(self, what: str) -> NDArray[np.float32]: ...
-
-
-class ArrayTensor:
-    """A :class:`Tensor` around an array or a live torch tensor."""
-
-    def __init__(self, value: Any) -> None:
-        self._value = value
-        self.shape: tuple[int, ...] = tuple(int(n) for n in value.shape)
-        self.dtype = str(value.dtype).removeprefix("torch.")
-
-    def array(self, what: str) -> NDArray[np.float32]:
-        """The numbers as C-contiguous float32; :class:`ConvertError` if they are not floats."""
-        value = self._value
-        if hasattr(value, "detach"):
-            if not value.is_floating_point():
-                raise ConvertError(f"{what}: has type {self.dtype}, expected a float tensor")
-            value = value.detach().cpu().float().numpy()
-        array = np.asarray(value)
-        if array.dtype.kind != "f":
-            raise ConvertError(f"{what}: has type {self.dtype}, expected a float array")
-        return np.ascontiguousarray(array, dtype=np.float32)
+from .tensors import ArrayTensor, Tensor
+from .torch_files import looks_like_torch, read_torch
+from .weight_forms import fold
 
 
 @dataclass
 class Checkpoint:
     """What a weight file holds.
 
-    ``tensors`` is the state dict with wrapper prefixes stripped; ``model_data`` the description in
-    GuitarML files; ``module`` the whole pickled module, if that is what was saved.
+    Attributes:
+        what: its name, for messages.
+        tensors: the state dict; prefixes of wrappers are stripped, and weights that were stored in
+            another form (weight norm, weight drop) are back in that of the layer.
+        model_data: the description in GuitarML files.
+        module: the whole pickled module, if that is what was saved.
+        source: framework, file and hash, for ``graph.meta``.
+        key: where in the checkpoint the weights lie, as ``checkpoint`` in an arch file spells it.
+        beside: single arrays outside of the weights, by dotted path.
+        elsewhere: names of weights in other places of the file, and the ``checkpoint`` key there.
+        stored: names of weights in the file that are not in ``tensors`` but went into others there.
+        unknown: weights that exist in a form that cannot be undone, and why.
+        notes: what the user should know about the choice of weights.
+        budget: what is left of the file's for what is made of the weights.
     """
 
     what: str
@@ -74,7 +48,13 @@ class Checkpoint:
     model_data: dict[str, Any] | None = None
     module: Inert | None = None
     source: dict[str, Any] = field(default_factory=dict)
-    budget: Budget = field(default_factory=Budget)  #: what is left of it for what is made of the weights
+    key: str = ""
+    beside: dict[str, Tensor] = field(default_factory=dict)
+    elsewhere: dict[str, str] = field(default_factory=dict)
+    stored: list[str] = field(default_factory=list)
+    unknown: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    budget: Budget = field(default_factory=Budget)
 
 
 def read_checkpoint(path: str | os.PathLike[str], key: str | None = None) -> Checkpoint:
@@ -82,11 +62,11 @@ def read_checkpoint(path: str | os.PathLike[str], key: str | None = None) -> Che
 
     Args:
         path: the file.
-        key: dotted path to the state dict inside a checkpoint dictionary, when it is not in one of
-            the usual places.
+        key: dotted path to the weights inside a checkpoint, when they are not the obvious ones.
 
     Raises:
-        ConvertError: unreadable, an unknown format, damaged, or no weights in it.
+        ConvertError: unreadable, an unknown format, damaged, no weights in it, or several sets of
+            weights of which none is the obvious one.
     """
     what = os.path.basename(os.fspath(path))
     try:
@@ -114,7 +94,7 @@ def _parse(data: bytes, what: str, key: str | None, budget: Budget) -> Checkpoin
     if looks_like_torch(data[:8]):
         return _from_tree(read_torch(data, what, budget), what, key, budget)
     if looks_like_safetensors(data[:16]) or what.endswith(".safetensors"):
-        return Checkpoint(what, strip_prefixes(read_safetensors(data, what, budget), what))
+        return _checkpoint(what, read_safetensors(data, what, budget))
     if data.lstrip()[:1] == b"{":
         return _from_json(data, what, budget)
     raise ConvertError(
@@ -123,87 +103,46 @@ def _parse(data: bytes, what: str, key: str | None, budget: Budget) -> Checkpoin
 
 
 def from_mapping(state: Mapping[str, Any], key: str | None = None) -> Checkpoint:
-    """A state dict in memory: names to NumPy arrays or torch tensors; other values are left out.
+    """A state dict or checkpoint in memory: names to NumPy arrays or torch tensors.
 
     Raises:
-        ConvertError: no arrays in it, or none at ``key`` (as in :func:`read_checkpoint`).
+        ConvertError: as :func:`read_checkpoint`.
     """
-    if key:
-        found = _lookup(state, key, "state dict")
-        return from_mapping(found if isinstance(found, Mapping) else {})
-    tensors: dict[str, Tensor] = {
-        str(k): ArrayTensor(v) for k, v in state.items() if hasattr(v, "shape") and hasattr(v, "dtype")
-    }
-    if not tensors:
-        for usual in _USUAL_KEYS:
-            if isinstance(state.get(usual), Mapping):
-                return from_mapping(state[usual])
-        raise ConvertError("the state dict holds no arrays or tensors")
-    return Checkpoint("state dict", strip_prefixes(tensors, "state dict"), source={"framework": "pytorch"})
+    checkpoint = _from_tree(state, "state dict", key)
+    checkpoint.source = {"framework": "pytorch"}
+    return checkpoint
+
+
+def _from_tree(tree: Any, what: str, key: str | None, budget: Budget | None = None) -> Checkpoint:
+    found = find_weights(tree, what, key, budget)
+    checkpoint = _checkpoint(what, found.chosen.tensors)
+    checkpoint.module = found.chosen.module
+    checkpoint.key = found.chosen.key
+    checkpoint.beside = found.beside
+    checkpoint.elsewhere = _elsewhere(found)
+    checkpoint.notes[:0] = found.notes
+    return checkpoint
+
+
+def _elsewhere(found: Weighed) -> dict[str, str]:
+    return {bare(name): other.key for other in reversed(found.others) for name in other.tensors}
+
+
+def _checkpoint(what: str, tensors: Mapping[str, Tensor], **more: Any) -> Checkpoint:
+    folded = fold(strip_prefixes(tensors, what))
+    known: dict[str, Any] = {"stored": folded.stored, "unknown": folded.unknown, "notes": folded.notes}
+    return Checkpoint(what, folded.tensors, **known, **more)
 
 
 def strip_prefixes(tensors: Mapping[str, Tensor], what: str) -> dict[str, Tensor]:
     """Names without the ``module.`` and ``_orig_mod.`` that wrappers put before them."""
     out: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
-        short = name
-        while short.startswith(_PREFIXES):
-            short = short[short.index(".") + 1 :]
+        short = bare(name)
         if short in out:
             raise ConvertError(f"{what}: two weights are named {shown(short)} once wrapper prefixes are stripped")
         out[short] = tensor
     return out
-
-
-# -- torch.save trees --------------------------------------------------------------------------
-
-
-def _from_tree(tree: Any, what: str, key: str | None, budget: Budget) -> Checkpoint:
-    found = _lookup(tree, key, what) if key else _search(tree, what, 0)
-    if is_module(found):
-        return Checkpoint(what, strip_prefixes(module_tensors(found, budget), what), module=found)
-    if is_script(found) and (tensors := dict[str, Tensor](script_tensors(found, budget))):
-        return Checkpoint(what, strip_prefixes(tensors, what), module=found)
-    tensors = _state_dict(found)
-    if not tensors:
-        where = f"at {key!r}" if key else "found in the file"
-        holds = f"; there is a {shown(str(found))}, which is looked at, never made" if isinstance(found, Inert) else ""
-        raise ConvertError(f"{what}: no weights {where}{holds}")
-    return Checkpoint(what, strip_prefixes(tensors, what))
-
-
-def _state_dict(obj: Any) -> dict[str, Tensor]:
-    if not isinstance(obj, dict):
-        return {}
-    return {k: v for k, v in obj.items() if isinstance(k, str) and isinstance(v, FileTensor)}
-
-
-def _holds_weights(obj: Any) -> bool:
-    return is_module(obj) or bool(_state_dict(obj))
-
-
-def _lookup(tree: Any, key: str, what: str) -> Any:
-    for part in key.split("."):
-        if not isinstance(tree, Mapping) or part not in tree:
-            known = listed(map(str, tree)) if isinstance(tree, Mapping) else "no keys"
-            raise ConvertError(f"{what}: checkpoint key {key!r} does not exist; there is {known}")
-        tree = tree[part]
-    return tree
-
-
-def _search(tree: Any, what: str, depth: int) -> Any:
-    if _holds_weights(tree) or not isinstance(tree, dict) or depth > _MAX_DEPTH:
-        return tree
-    for key in _USUAL_KEYS:
-        if isinstance(tree.get(key), dict) or is_module(tree.get(key)):
-            return _search(tree[key], what, depth + 1)
-    holders = [str(k) for k, v in tree.items() if _holds_weights(v)]
-    if len(holders) > 1:
-        raise ConvertError(
-            f"{what}: several sets of weights ({listed(holders)}); choose one in the arch file with "
-            f'checkpoint = "{shown(holders[0])}"'
-        )
-    return next((v for v in tree.values() if _holds_weights(v)), tree)
 
 
 # -- GuitarML JSON -----------------------------------------------------------------------------
@@ -220,7 +159,7 @@ def _from_json(data: bytes, what: str, budget: Budget) -> Checkpoint:
     if model_data is not None and not isinstance(model_data, dict):
         raise ConvertError(f"{what}: model_data is not a table")
     tensors: dict[str, Tensor] = {name: _json_tensor(name, v, what) for name, v in state.items()}
-    return Checkpoint(what, strip_prefixes(tensors, what), model_data=model_data)
+    return _checkpoint(what, tensors, model_data=model_data)
 
 
 def _json_tensor(name: str, value: Any, what: str) -> ArrayTensor:

@@ -24,7 +24,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from lstm_rt.errors import GraphError, InputError
+from lstm_rt.errors import GraphError, InputError, did_you_mean
 from lstm_rt.graph import Activation, Graph, Node, Value
 
 FloatArray: TypeAlias = NDArray[Any]
@@ -246,7 +246,8 @@ def _in_order(graph: Graph, inputs: Sequence[ArrayLike] | Mapping[str, ArrayLike
     if isinstance(inputs, Mapping):
         unknown, missing = sorted(set(inputs) - set(names)), [n for n in names if n not in inputs]
         if unknown or missing:
-            raise InputError(f"inputs: unknown {unknown}, missing {missing}; expected {names}")
+            near = did_you_mean(unknown[0], missing) if unknown else ""
+            raise InputError(f"inputs: unknown {unknown}, missing {missing}; expected {names}{near}")
         inputs = [inputs[n] for n in names]
     if len(inputs) != len(names):
         raise InputError(f"{len(inputs)} inputs given, expected {len(names)}: {', '.join(names)}")

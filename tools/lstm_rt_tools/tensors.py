@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,52 @@ ITEM_SIZE = {
 }
 FLOATS = frozenset({"float64", "float32", "float16", "bfloat16"})
 _MAX_DIMS = 16
+
+
+class Tensor(Protocol):
+    """What a weight is to the readers: a shape, a type, and the numbers on demand."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> str: ...
+
+    def array(self, what: str) -> NDArray[np.float32]: ...
+
+
+class ArrayTensor:
+    """A :class:`Tensor` around an array or a live torch tensor."""
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+        self.shape: tuple[int, ...] = tuple(int(n) for n in value.shape)
+        self.dtype = str(value.dtype).removeprefix("torch.")
+
+    def array(self, what: str) -> NDArray[np.float32]:
+        """The numbers as C-contiguous float32; :class:`ConvertError` if they are not floats."""
+        value = self._value
+        if hasattr(value, "detach"):
+            if not value.is_floating_point():
+                raise ConvertError(f"{what}: has type {self.dtype}, expected a float tensor")
+            value = value.detach().cpu().float().numpy()
+        array = np.asarray(value)
+        if array.dtype.kind != "f":
+            raise ConvertError(f"{what}: has type {self.dtype}, expected a float array")
+        return np.ascontiguousarray(array, dtype=np.float32)
+
+
+@dataclass(eq=False)
+class Computed:
+    """A :class:`Tensor` that is made from others when it is asked for."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    make: Callable[[str], NDArray[np.float32]]
+
+    def array(self, what: str) -> NDArray[np.float32]:
+        """The numbers; :class:`ConvertError` if those that it is made from are not floats."""
+        return self.make(what)
 
 
 @dataclass(eq=False, slots=True)
@@ -149,3 +196,36 @@ def contiguous(storage: Storage, shape: tuple[int, ...]) -> FileTensor:
         stride.append(below)
         below *= size
     return FileTensor(storage, 0, shape, tuple(reversed(stride)))
+
+
+def numpy_tensor(state: Any, budget: Budget | None = None) -> FileTensor | None:
+    """A pickled NumPy array by the state that it was pickled with; None if that is none of numbers.
+
+    Args:
+        state: (version, shape, dtype, whether in Fortran order, bytes).
+        budget: of the file.
+    """
+    if not isinstance(state, tuple) or len(state) != 5:
+        return None
+    _, shape, dtype, fortran, data = state
+    name, order = _numpy_dtype(dtype)
+    if name is None or not isinstance(data, bytes) or not isinstance(shape, tuple):
+        return None
+    if len(shape) > _MAX_DIMS or any(type(n) is not int or not 0 <= n <= len(data) for n in shape):
+        return None
+    if math.prod(shape) * ITEM_SIZE[name] != len(data):
+        return None
+    storage = Storage("array", name, math.prod(shape), data, order == ">", budget)
+    tensor = contiguous(storage, shape[::-1] if fortran else shape)
+    return FileTensor(storage, 0, shape, tensor.stride[::-1]) if fortran else tensor
+
+
+_NUMPY_KINDS = {"f8": "float64", "f4": "float32", "f2": "float16", "i8": "int64", "i4": "int32", "b1": "bool"}
+
+
+def _numpy_dtype(dtype: Any) -> tuple[str | None, str]:
+    """Name and byte order of a pickled ``numpy.dtype``."""
+    args, state = getattr(dtype, "args", ()), getattr(dtype, "state", None)
+    name = _NUMPY_KINDS.get(args[0]) if args and isinstance(args[0], str) else None
+    order = state[1] if isinstance(state, tuple) and len(state) > 1 else "<"
+    return name, order

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from lstm_rt.errors import ConvertError, GraphError
 from lstm_rt.graph import Activation, Array, Graph, Node
 
-from .checkpoints import ArrayTensor
+from .tensors import ArrayTensor
 from .torch_functions import HANDLERS, Call, short_name
 from .torch_layers import Stack, Weights, add_stack
 from .torch_modules import (
