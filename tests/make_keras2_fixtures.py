@@ -112,6 +112,49 @@ MODELS: dict[str, Callable[[], Any]] = {
 }
 
 
+def nested_twice() -> Any:
+    """One model three times over, once on its own output, and another that ends the whole."""
+    encoder = keras.Sequential([L.InputLayer((None, F)), L.LSTM(F, return_sequences=True)], name="encoder")
+    late = keras.Sequential([L.GRU(2, return_sequences=True), L.Dense(2)], name="late")  # learns its input's shape
+    x = L.Input((None, F), name="x")
+    y = L.Add(name="sum")([encoder(encoder(x)), encoder(L.Dense(F)(x))])
+    return keras.Model(x, [late(y), encoder(y)])
+
+
+def nested_deep() -> Any:
+    """A model in a model in a model, each the last layer, with layers beside them."""
+    a = L.Input((None, F))
+    inner = keras.Model(a, L.Bidirectional(L.GRU(2, return_sequences=True))(a), name="inner")
+    b = L.Input((None, F))
+    middle = keras.Model(b, inner(L.LayerNormalization()(L.Dense(F, name="dense")(b))), name="middle")
+    x = L.Input((None, F), name="x")
+    return keras.Model(x, middle(L.TimeDistributed(L.Dense(F), name="dense")(x)))
+
+
+def nested_outputs() -> Any:
+    """A model of several outputs, called twice."""
+    a = L.Input((None, F))
+    inner = keras.Model(a, L.LSTM(F, return_sequences=True, return_state=True)(a)[:2], name="inner")
+    x = L.Input((None, F), name="x")
+    y, h = inner(x)
+    z, k = inner(y)
+    return keras.Model(x, [k, L.Dense(2)(L.Concatenate()([y, z])), h])
+
+
+def nested_mask() -> Any:
+    """A mask that is made in one model and read in another."""
+    a = L.Input((None, F))
+    masking = keras.Model(a, L.Masking(MASK_VALUE)(a), name="masking")
+    b = L.Input((None, F))
+    reader = keras.Model(b, L.LSTM(3)(b), name="reader")
+    x = L.Input((None, F), name="x")
+    return keras.Model(x, reader(masking(x)))
+
+
+#: Models called inside models: saved as .h5 and as .keras.
+NESTED = {f.__name__: f for f in (nested_twice, nested_deep, nested_outputs, nested_mask)}
+
+
 def randomise(model: Any, rng: np.random.Generator) -> None:
     for weight in model.weights:
         value = rng.normal(0, 0.5, weight.shape)
@@ -128,21 +171,24 @@ def make_input(model: Any, rng: np.random.Generator) -> np.ndarray:
     return np.where(hidden[..., None], np.float32(MASK_VALUE), x)
 
 
-def save(name: str, model: Any, outputs: list[np.ndarray], x: np.ndarray) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"{name}.h5"
-        model.save(path, include_optimizer=False)
-        (OUT / f"{name}.h5.gz").write_bytes(gzip.compress(path.read_bytes(), 9, mtime=0))
+def save(name: str, model: Any, outputs: list[np.ndarray], x: np.ndarray, kinds: tuple[str, ...] = (".h5",)) -> None:
+    for kind in kinds:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / f"{name}{kind}"
+            model.save(path, **({"include_optimizer": False} if kind == ".h5" else {}))
+            (OUT / f"{name}{kind}.gz").write_bytes(gzip.compress(path.read_bytes(), 9, mtime=0))
     np.savez_compressed(OUT / f"{name}.npz", x=x, **{f"y{i}": y for i, y in enumerate(outputs)})
 
 
-def make(name: str, build: Callable[[], Any], rng: np.random.Generator) -> None:
+def make(
+    name: str, build: Callable[[], Any], rng: np.random.Generator, kinds: tuple[str, ...] = (".h5",)
+) -> None:
     keras.backend.clear_session()
     model = build()
     randomise(model, rng)
     x = make_input(model, rng)
     result = model(x, training=False)
-    save(name, model, [np.asarray(y) for y in (result if isinstance(result, list) else [result])], x)
+    save(name, model, [np.asarray(y) for y in (result if isinstance(result, list) else [result])], x, kinds)
 
 
 def make_cudnn(name: str, cudnn: Any, twin: Any, rng: np.random.Generator) -> None:
@@ -166,6 +212,9 @@ def main() -> None:
         make(name, build, rng)
     make_cudnn("cudnn_lstm", CuDNNLSTM, L.LSTM(2, return_sequences=True), rng)
     make_cudnn("cudnn_gru", CuDNNGRU, L.GRU(2, return_sequences=True, reset_after=True), rng)
+    rng = np.random.default_rng(21)
+    for name, build in NESTED.items():
+        make(name, build, rng, (".h5", ".keras"))
 
 
 if __name__ == "__main__":

@@ -8,10 +8,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from lstm_rt_tools import from_keras, reference
+
+from lstm_rt.errors import ConvertError
 
 pytest.importorskip("h5py")
 
@@ -67,3 +70,65 @@ def test_unicode_thai_segmenter(file: str) -> None:
         for tag in tags:
             (y,) = reference.run(graph, [data[f"{tag}__in__ids"]])
             np.testing.assert_allclose(y, data[f"{tag}__out__probs"], **tolerance)
+
+
+# -- HDF5 as others write it -------------------------------------------------------------------------
+
+
+def dense_file(path: Path, names: Any, **how: Any) -> np.ndarray:
+    """A Keras 2 file of one Dense layer, its weight stored in the way that ``how`` says."""
+    import h5py
+
+    config = {
+        "class_name": "Sequential",
+        "config": {
+            "name": "m",
+            "layers": [
+                {"class_name": "InputLayer", "config": {"name": "x", "batch_input_shape": [None, 64]}},
+                {"class_name": "Dense", "config": {"name": "d", "units": 32, "activation": None, "use_bias": False}},
+            ],
+        },
+    }
+    kernel = np.random.default_rng(0).standard_normal((64, 32)).astype("f4")
+    with h5py.File(path, "w") as f:
+        f.attrs["model_config"], f.attrs["keras_version"] = json.dumps(config), "2.15.0"
+        group = f.create_group("model_weights")
+        group.attrs["layer_names"] = names(["x", "d"])
+        group.create_group("x").attrs["weight_names"] = names([])
+        layer = group.create_group("d")
+        layer.attrs["weight_names"] = names(["d/kernel:0"])
+        layer.create_dataset("d/kernel:0", data=kernel, **how)
+    return kernel
+
+
+def fixed(names: list[str]) -> Any:
+    return np.array([n.encode() for n in names])
+
+
+def variable(names: list[str]) -> Any:
+    import h5py
+
+    return np.array(names, dtype=h5py.string_dtype())
+
+
+@pytest.mark.parametrize("names", [fixed, variable])
+@pytest.mark.parametrize(
+    "how",
+    [
+        {},
+        {"chunks": (10, 7)},
+        {"compression": "gzip"},
+        {"compression": "gzip", "shuffle": True, "fletcher32": True, "chunks": (10, 7)},
+        {"fletcher32": True, "chunks": (64, 32), "maxshape": (None, None)},
+    ],
+)
+def test_weights_stored_in_other_ways(tmp_path: Path, names: Any, how: dict[str, Any]) -> None:
+    kernel = dense_file(tmp_path / "m.h5", names, **how)
+    (node,) = from_keras(tmp_path / "m.h5").nodes
+    np.testing.assert_array_equal(node.weights["weight"], kernel.T)
+
+
+def test_other_compression_is_refused_by_name(tmp_path: Path) -> None:
+    dense_file(tmp_path / "m.h5", fixed, compression="lzf")
+    with pytest.raises(ConvertError, match=r"d/kernel:0 is compressed by HDF5 filters \[32000\], only gzip"):
+        from_keras(tmp_path / "m.h5")

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import argparse
+import collections
 import contextlib
+import dataclasses
+import datetime
+import decimal
+import enum
+import fractions
+import functools
 import io
 import json
+import pathlib
 import pickle
+import pickletools
 import random
+import re
 import struct
+import types
+import uuid
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -15,6 +28,7 @@ from typing import Any
 import numpy as np
 import pytest
 from lstm_rt_tools.checkpoints import Checkpoint, read_checkpoint
+from lstm_rt_tools.detect import detect
 from lstm_rt_tools.from_torch import from_torch
 from lstm_rt_tools.torch_files import LEGACY_MAGIC
 
@@ -131,6 +145,123 @@ def test_checkpoint_key_chooses_the_weights(tmp_path: Path) -> None:
         read(tmp_path, data)
     with pytest.raises(ConvertError, match=r"'best' does not exist; there is raw, ema"):
         read(tmp_path, data, key="best")
+
+
+# -- whatever else a checkpoint holds ----------------------------------------------------------
+
+
+class Colour(enum.Enum):
+    RED = 1
+
+
+@dataclasses.dataclass
+class Options:
+    colour: Colour = Colour.RED
+    sizes: tuple[int, ...] = (1, 2)
+
+
+class Slots:
+    __slots__ = ("a", "b")
+
+    def __init__(self) -> None:
+        self.a, self.b = 1, [2]
+
+
+EXTRAS: dict[str, Any] = {
+    "enum": Colour.RED,
+    "dataclass": Options(),
+    "slots": Slots(),
+    "class": Options,
+    "partial": functools.partial(int, base=2),
+    "function": json.dumps,
+    "bound method": "abc".upper,
+    "slice": slice(1, None, 2),
+    "range": range(5),
+    "frozenset": frozenset({1, (2, 3)}),
+    "set": {1, "a"},
+    "deque": collections.deque([1, 2], maxlen=3),
+    "Counter": collections.Counter("hello"),
+    "OrderedDict": collections.OrderedDict(a=1),
+    "defaultdict": collections.defaultdict(list, a=[1]),
+    "defaultdict of a class": collections.defaultdict(Options, a=Options()),
+    "ChainMap": collections.ChainMap({"a": 1}),
+    "namespace": argparse.Namespace(lr=0.1, net=types.SimpleNamespace(a=1)),
+    "date": [datetime.date(2020, 1, 1), datetime.datetime.now(datetime.timezone.utc), datetime.timedelta(1)],
+    "path": pathlib.PurePosixPath("/a/b"),
+    "uuid": uuid.UUID(int=1),
+    "decimal": [decimal.Decimal("1.5"), fractions.Fraction(1, 3)],
+    "pattern": re.compile("a+"),
+    "complex": 1 + 2j,
+    "bytes": [b"ab", bytearray(b"cd")],
+    "exception": ValueError("x"),
+    "numpy scalars": [np.float64(1.5), np.int32(3), np.str_("x"), np.bool_(True)],
+    "numpy dtype": np.dtype("f4"),
+    "numpy arrays": [np.arange(3), np.array(["a", None], dtype=object), np.array([(1, 2.0)], dtype="i4,f8")],
+    "numpy generators": [np.random.default_rng(0), np.random.RandomState(0)],
+    "random state": random.getstate(),
+    "keys": {(1, 2): 0, ((1,), ("a",)): 1, None: 2, 1.5: 3, b"x": 4, frozenset({1}): 5, 1 << 80: 6, Colour.RED: 7},
+    "numpy keys": {np.str_("a"): 0, np.int64(3): 1, np.float32(0.5): 2},
+    "surrogate": "\udc80",
+}
+
+
+@pytest.mark.parametrize("what", EXTRAS)
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+def test_extras_do_not_block_the_weights(tmp_path: Path, what: str, protocol: int) -> None:
+    whole = pickle.dumps(EXTRAS[what], protocol)
+    extra = b"".join(op for op in opcodes(whole) if op[0] not in b"\x80\x95")[:-1]
+    # First, and nothing remembered before it: protocol 4 counts what it remembers.
+    body = b"}X\x05\0\0\0extra" + extra + b"s" + obj("state_dict") + table(w=tensor("0", 6, (6,), (1,))) + b"s"
+    found = numbers(read(tmp_path, zip_file(body, {"0": SIX.tobytes()})))
+    np.testing.assert_array_equal(found["w"], SIX)
+
+
+def opcodes(data: bytes) -> list[bytes]:
+    starts = [at for _, _, at in pickletools.genops(data)]
+    return [data[a:b] for a, b in zip(starts, [*starts[1:], len(data)], strict=True)]
+
+
+# -- archives around torch files ---------------------------------------------------------------
+
+
+def archive(method: int = zipfile.ZIP_STORED, **files: bytes) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", method) as z:
+        for name, data in files.items():
+            z.writestr(name.replace("__", "."), data)
+    return out.getvalue()
+
+
+OPTIMIZER = zip_file(table(state=b"}", param_groups=b"]"), {})
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+@pytest.mark.parametrize("form", GOOD)
+def test_a_policy_in_an_archive(tmp_path: Path, form: str, method: int) -> None:
+    """As stable-baselines3 saves agents: the policy, its optimizer, and variables, here none."""
+    variables = zip_file(b"N", {})
+    files = {"data": b"{}", "policy__optimizer__pth": OPTIMIZER, "policy__pth": GOOD[form]}
+    data = archive(method, **files, pytorch_variables__pth=variables, system_info__txt=b"Linux")
+    found = read(tmp_path, data, "agent.zip", key="policy")
+    np.testing.assert_array_equal(numbers(found)["w"], SIX.reshape(2, 3))
+    assert list(read(tmp_path, data, "agent.zip").tensors) == ["w"]
+    assert detect(tmp_path / "agent.zip") == "torch"
+    alone = archive(method, policy__pth=GOOD[form], policy__optimizer__pth=OPTIMIZER)
+    assert list(read(tmp_path, alone, "agent.zip").tensors) == ["w"]
+
+
+def test_several_models_in_an_archive_are_named(tmp_path: Path) -> None:
+    data = archive(actor__pth=GOOD["zip"], critic__pth=GOOD["legacy"], actor__optimizer__pth=OPTIMIZER)
+    with pytest.raises(ConvertError, match=r'several sets of weights \(actor, critic\).*checkpoint = "actor"'):
+        read(tmp_path, data)
+    assert list(read(tmp_path, data, key="critic").tensors) == ["w"]
+
+
+def test_archives_that_hold_no_model(tmp_path: Path) -> None:
+    with pytest.raises(ConvertError, match=r"without \.pth files that hold a model; it has a\.optimizer\.pth"):
+        read(tmp_path, archive(a__optimizer__pth=OPTIMIZER))
+    with pytest.raises(ConvertError, match=r"m\.pt/m\.pth: an archive in an archive"):
+        read(tmp_path, archive(m__pth=archive(m__pth=GOOD["zip"])))
 
 
 # -- hostile files -----------------------------------------------------------------------------
@@ -376,6 +507,56 @@ def test_torch_save(tmp_path: Path, zipped: bool) -> None:
     assert list(found) == list(state)
     for name, value in state.items():
         np.testing.assert_array_equal(found[name], value.detach().float().numpy(), err_msg=name)
+
+
+def torch_extras() -> dict[str, Any]:
+    torch = pytest.importorskip("torch")
+    net = torch.nn.Linear(2, 2)
+    adam = torch.optim.Adam(net.parameters())
+    return {
+        "dtype": [torch.float32, torch.device("cpu"), torch.Size([1, 2]), torch.get_rng_state()],
+        "optimizer": adam,
+        "scheduler": torch.optim.lr_scheduler.StepLR(adam, 1),
+        "module": net,
+        "complex": torch.zeros(2, dtype=torch.complex64),
+        "quantised": torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.quint8),
+        "quantised per channel": torch.quantize_per_channel(
+            torch.ones(2, 2), torch.ones(2), torch.zeros(2, dtype=torch.long), 0, torch.qint8
+        ),
+        "float8": torch.zeros(2, dtype=torch.float8_e4m3fn),
+        "uint16": torch.zeros(2, dtype=torch.uint16),
+        "sparse": torch.eye(2).to_sparse(),
+        "sparse rows": torch.eye(2).to_sparse_csr(),
+        "meta": torch.zeros(2, device="meta"),
+        "dataset": torch.utils.data.TensorDataset(torch.zeros(2)),
+    }
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_torch_extras_do_not_block_the_weights(tmp_path: Path, zipped: bool) -> None:
+    torch = pytest.importorskip("torch")
+    for what, extra in torch_extras().items():
+        saved = {"extra": [extra], "state_dict": {"w": torch.arange(6.0)}}
+        torch.save(saved, tmp_path / "m.pt", _use_new_zipfile_serialization=zipped)
+        found = numbers(read_checkpoint(tmp_path / "m.pt"))
+        np.testing.assert_array_equal(found["w"], SIX, err_msg=what)
+
+
+def test_weights_of_other_types_say_so(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    kinds = {"quint8": torch_extras()["quantised"], "float8_e4m3fn": torch_extras()["float8"]}
+    for kind, value in kinds.items():
+        torch.save({"w": value}, tmp_path / "m.pt")
+        with pytest.raises(ConvertError, match=f"w: has type {kind}, expected a float tensor"):
+            numbers(read_checkpoint(tmp_path / "m.pt"))
+
+
+def test_subclasses_of_tensors_are_read(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    subclass = type("Named", (torch.Tensor,), {"__module__": __name__})
+    globals()["Named"] = subclass  # pickle looks it up
+    torch.save({"w": torch.arange(6.0).as_subclass(subclass)}, tmp_path / "m.pt")
+    np.testing.assert_array_equal(numbers(read_checkpoint(tmp_path / "m.pt"))["w"], SIX)
 
 
 def test_integers_are_refused_when_asked_for(tmp_path: Path) -> None:

@@ -456,3 +456,27 @@ def class_of_another_module() -> bytes:
 
 
 
+
+
+# -- HDF5's own tables -------------------------------------------------------------------------------
+
+
+@attack("m.h5")
+def free_list_without_end() -> bytes:
+    """The list of free places in the heaps of names points to itself: HDF5 reads it until memory ends."""
+    data, at = bytearray(h5_bytes(DENSE_MODEL, lambda group: group.create_group("d"), ("d",))), 0
+    while (at := data.find(b"HEAP", at + 1)) > 0:
+        size, _, start = struct.unpack_from("<QQQ", data, at + 8)
+        if size >= 32:
+            struct.pack_into("<Q", data, at + 16, 16)
+            struct.pack_into("<QQ", data, start + 16, 16, 16)
+    return bytes(data)
+
+
+@attack("m.h5")
+def heap_claims_much() -> bytes:
+    """The heaps of names claim to be as large as memory."""
+    data, at = bytearray(h5_bytes(DENSE_MODEL, lambda group: group.create_group("d"), ("d",))), 0
+    while (at := data.find(b"HEAP", at + 1)) > 0:
+        struct.pack_into("<Q", data, at + 8, 1 << 36)
+    return bytes(data)

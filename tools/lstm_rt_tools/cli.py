@@ -147,7 +147,12 @@ def _add_convert(commands: Any) -> _Parser:
 
 
 def _add_source_options(sub: _Parser) -> None:
-    sub.add_argument("--arch", type=Path, metavar="TOML", help="what a PyTorch state dict does not tell (docs/arch.md)")
+    sub.add_argument(
+        "--arch",
+        type=Path,
+        metavar="FILE",
+        help="what a file of weights does not tell: TOML for PyTorch (docs/arch.md), the JSON of to_json() for Keras",
+    )
     sub.add_argument("--from", dest="framework", choices=detect.KNOWN, help="do not guess the file type")
 
 

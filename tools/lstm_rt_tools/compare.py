@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from lstm_rt.errors import ConvertError
 from lstm_rt.graph import Graph
 
-from . import testdata
+from . import keras_live, testdata
 from .detect import detect
 
 _BATCH, _STEPS = 3, 9
@@ -95,29 +95,20 @@ def _signature(graph: Graph) -> list[tuple[str, str, int]]:
 def _run_keras(source: Path, graph: Graph, arch: Path | None) -> tuple[str, list[NDArray[Any]], list[NDArray[Any]]]:
     keras = importlib.import_module("keras")
 
-    if arch is not None:
-        raise ConvertError("--arch is for PyTorch files; a Keras file holds its architecture")
-    load: Callable[..., Any] = keras.models.load_model
     try:
-        model = load(source, compile=False)
+        model = _load_keras(keras, source, arch)
     except Exception as e:  # Keras raises whatever its layers raise
         first = (str(e).strip() or type(e).__name__).splitlines()[0]
         raise ConvertError(f"Keras {keras.__version__} cannot load {source}: {first}") from e
-    inputs = _inputs_for_keras(model, graph)
-    outputs = model([keras.ops.convert_to_tensor(x) for x in inputs] if len(inputs) > 1 else inputs[0])
-    flat = [np.asarray(keras.ops.convert_to_numpy(y)) for y in keras.tree.flatten(outputs)]
+    inputs = keras_live.make_inputs(model, graph, _BATCH, _STEPS, seed=1)
     backend = keras.config.backend()
-    return f"{source.name} run live by Keras {keras.__version__} ({backend} backend)", inputs, flat
+    what = f"{source.name} run live by Keras {keras.__version__} ({backend} backend)"
+    return what, inputs, keras_live.run(model, inputs)
 
 
-def _inputs_for_keras(model: Any, graph: Graph) -> list[NDArray[Any]]:
-    """Made-up inputs with the batch and the steps that the Keras model fixes, where it fixes them."""
-    if len(model.inputs) != len(graph.inputs):
-        raise ConvertError(f"the Keras model has {len(model.inputs)} inputs, expected {len(graph.inputs)}")
-    batch, steps = _BATCH, dict[int, int]()
-    for index, tensor in zip(graph.inputs, model.inputs, strict=True):
-        v = graph.values[index]
-        batch = tensor.shape[0] or batch
-        if v.axis >= 0:
-            steps[v.axis] = tensor.shape[1] or steps.get(v.axis, _STEPS)
-    return testdata.make_inputs(graph, batch, steps, seed=1)
+def _load_keras(keras: Any, source: Path, arch: Path | None) -> Any:
+    if arch is None:
+        return keras.models.load_model(source, compile=False)
+    model = keras.models.model_from_json(arch.read_text(encoding="utf-8"))
+    model.load_weights(source)
+    return model

@@ -88,7 +88,10 @@ def _build(model: KerasModel, groups: dict[int, int]) -> Graph:
     ctx.graph.meta["source"] = model.source
     if ctx.notes:
         ctx.graph.meta["notes"] = ctx.notes
-    ctx.graph.check()
+    try:
+        ctx.graph.check()
+    except GraphError as e:
+        raise spec.error(str(e)) from e
     model.budget.graph(ctx.graph)
     return ctx.graph
 

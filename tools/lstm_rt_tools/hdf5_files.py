@@ -2,7 +2,9 @@
 
 What HDF5 itself would do for a hostile file: open other files that a link or a dataset names, make an
 array of gigabytes of a dataset that was never written, inflate a chunk for as long as its data lasts.
-So links are looked at before they are followed, and sizes are known before anything is read.
+So links are looked at before they are followed, and sizes are known before anything is read. What is
+damaged inside HDF5's own tables cannot be known: there are lists of free places that end nowhere. For
+these the memory of the process is limited while a file is open.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from numpy.typing import NDArray
 
 from lstm_rt.errors import ConvertError
 
-from .budget import Budget
+from .budget import Budget, memory_limited
 from .names import shown
 
 _VISIT_STEPS = 250  #: opening an object, in steps of the budget
@@ -170,7 +172,11 @@ class Hdf5Attributes:
 def _check_inflated(raw: bytes, size: int, who: str) -> None:
     """HDF5 inflates a chunk to whatever it holds; this stops where it should end."""
     checksum = 4  # of fletcher32, where it comes before
-    if len(zlib.decompressobj().decompress(raw, size + checksum + 1)) > size + checksum:
+    try:
+        inflated = zlib.decompressobj().decompress(raw, size + checksum + 1)
+    except zlib.error as e:
+        raise ConvertError(f"{who}: a chunk is damaged ({e})") from None
+    if len(inflated) > size + checksum:
         raise ConvertError(f"{who}: a chunk inflates to more than its {size} bytes")
 
 
@@ -199,7 +205,7 @@ def open_hdf5(file: BinaryIO, name: str, budget: Budget) -> Iterator[Hdf5Group]:
     """The root of an HDF5 file; whatever h5py stumbles over becomes a ConvertError."""
     library = h5py()
     try:
-        with library.File(file, "r") as root:
+        with memory_limited(budget.memory_left), library.File(file, "r") as root:
             if root.id.get_create_plist().get_sizes() != (8, 8):
                 raise ConvertError(f"{name}: offsets in this HDF5 file do not have the usual 8 bytes")
             yield Hdf5Group(root, _Source(file, name, budget))

@@ -120,6 +120,9 @@ _ACTIVATIONS: dict[str, Activation] = {
 }
 
 
+_NEWEST = 1 << 16
+
+
 @dataclass(frozen=True)
 class KerasVersion:
     """The Keras that wrote a model; several defaults and one activation changed with it."""
@@ -128,9 +131,16 @@ class KerasVersion:
 
     @property
     def number(self) -> tuple[int, int]:
-        """Major and minor version."""
-        parts = [*self.text.split("-")[0].split("."), "0"]
+        """Major and minor version; where the minor one is not known, the newest there may be."""
+        parts = self.text.split("-")[0].split(".")
+        if not self.complete:
+            return int(parts[0]), _NEWEST
         return int(parts[0]), int(parts[1]) if parts[1].isdigit() else 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether more than the major version is known: Keras 3 writes none into JSON."""
+        return "." in self.text
 
     @property
     def major(self) -> int:
@@ -184,7 +194,7 @@ class LayerSpec:
 
     def __str__(self) -> str:
         kind = "model" if self.class_name in MODELS or self.whole else "layer"
-        return f"{kind} '{shown(self.name)}' ({shown(self.class_name)})"
+        return f"{kind} '{shown(self.name)}' ({plain(self.class_name)})"
 
     @property
     def is_op(self) -> bool:
@@ -208,7 +218,7 @@ class LayerSpec:
                 if value not in _OFF[key]:
                     raise self.error(f"option {key}={value!r} is not supported")
             elif key not in used and key not in _HARMLESS:
-                raise self.error(f"unknown option {key}={_short(value)}")
+                raise self.error(f"unknown option {plain(key)}={_short(value)}")
 
     def other_float(self) -> str | None:
         """The float type or policy the layer computes in, if it is not float32."""
@@ -282,7 +292,8 @@ class LayerSpec:
             if value.get("module") in ("keras.activations", "keras.src.activations.activations"):
                 return self._function(key, inner)
             raise self._own_function(key, inner)
-        if isinstance(value, Mapping) and value.get("class_name") == "__lambda__":
+        # Keras writes a lambda as its byte code.
+        if isinstance(value, Mapping) and (value.get("class_name") == "__lambda__" or list(value) == ["value"]):
             raise self._own_function(key, "lambda")
         if isinstance(value, Mapping) and value.get("class_name") in ACTIVATION_LAYERS:
             layer = self.part(value, f"{self}: option {key}")
@@ -348,7 +359,7 @@ def parse_layer(value: Any, keras: KerasVersion, where: str, inside: str = "") -
         config = {"layers": config}
     if not isinstance(config, Mapping):
         raise ConvertError(
-            f"{where}: the configuration of {class_name} is {_short(config)}, expected an object"
+            f"{where}: the configuration of {plain(class_name)} is {_short(config)}, expected an object"
         )
     name = valid_name(value.get("name", config.get("name", class_name.lower())), where)
     spec = LayerSpec(name, class_name, config, keras, module if isinstance(module, str) else None, inside)
@@ -376,6 +387,11 @@ def valid_name(value: Any, where: str) -> str:
 def _inner(value: Mapping[str, Any]) -> Mapping[str, Any]:
     config = value.get("config")
     return config if isinstance(config, Mapping) else {}
+
+
+def plain(name: str) -> str:
+    """An identifier as it is, any other text escaped; for messages."""
+    return name if name.isidentifier() and len(name) <= 60 else _short(name)
 
 
 def _short(value: Any) -> str:

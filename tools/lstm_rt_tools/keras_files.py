@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -108,22 +108,28 @@ def _no_weights(path: Path) -> str:
 
 
 def _open_pair(path: Path, arch: ArchSource) -> KerasModel:
-    config, arch_name = _read_arch(arch)
     with open_regular(path) as file:
         magic = file.read(8)
         file.seek(0)
+        if magic.startswith(_ZIP_MAGIC):
+            raise ConvertError(_whole(path.name))
         if magic != _HDF5_MAGIC:
             raise ConvertError(
                 f"{path.name} holds no Keras weights: expected an HDF5 file (.weights.h5, .h5) beside the "
                 f"architecture, the file begins with {magic!r}"
             )
+        config, arch_name = _read_arch(arch)
         budget = _budget(file, path.name)
-        weights, saved_by = _read_weights_only(file, path.name, budget)
+        weights, saved_by = _read_weights_only(file, path.name, config, arch_name, budget)
         file.seek(0)
         digest = _sha256(file)
     version = _pair_version(config, arch_name, saved_by, path.name)
     source = {"framework": "keras", "version": version, "file": path.name, "sha256": digest, "arch": arch_name}
     return KerasModel(config, version, weights, source, budget)
+
+
+def _whole(name: str) -> str:
+    return f"{name} is a whole model with an architecture of its own; convert it without --arch (arch=...)"
 
 
 def _read_arch(arch: ArchSource) -> tuple[dict[str, Any], str]:
@@ -153,19 +159,40 @@ def _read_arch(arch: ArchSource) -> tuple[dict[str, Any], str]:
     return config, name
 
 
-def _read_weights_only(file: BinaryIO, name: str, budget: Budget) -> tuple[Weights, str | None]:
-    """The weights that ``save_weights`` wrote, and the version of Keras if the file tells it."""
+def _read_weights_only(
+    file: BinaryIO, name: str, config: Mapping[str, Any], arch_name: str, budget: Budget
+) -> tuple[Weights, str | None]:
+    """The weights that ``save_weights`` wrote, and the version of Keras if the file tells it.
+
+    Archives number layers by class, so names may differ from those of the architecture.
+    """
     with open_hdf5(file, name, budget) as h5:
         if "model_config" in h5.attrs:
-            raise ConvertError(f"{name} is a whole model with an architecture of its own; convert it without --arch")
+            raise ConvertError(_whole(name))
         saved_by = h5.attrs.get("keras_version")
         if "layer_names" in h5.attrs or "layer_names0" in h5.attrs:
-            weights: Weights = NamedWeights.of_layers(_read_named(h5, "", name))
+            layers = _read_named(h5, "", name)
+            _check_names([layer for layer, arrays in layers.items() if arrays], name, config, arch_name)
+            weights: Weights = NamedWeights.of_layers(layers)
         elif any(_layers_key(key) for key in h5):
             weights = _read_groups(h5)
+            weights.forget_names()
         else:
             raise ConvertError(f"{name}: this HDF5 file holds no Keras weights; expected what save_weights writes")
         return weights, None if saved_by is None else read_version(saved_by, name)
+
+
+def _check_names(layers: Sequence[str], name: str, config: Mapping[str, Any], arch_name: str) -> None:
+    inner = config["config"]
+    listed = inner.get("layers") if isinstance(inner, Mapping) else inner
+    entries = [e for e in listed if isinstance(e, Mapping)] if isinstance(listed, list) else []
+    known = [e.get("name", e["config"].get("name") if isinstance(e.get("config"), Mapping) else None) for e in entries]
+    missing = [layer for layer in layers if layer not in known and layer != "top_level_model_weights"]
+    if missing:
+        raise ConvertError(
+            f"{name} has weights of {', '.join(map(repr, missing[:5]))}, which {arch_name} does not know; it has "
+            f"{', '.join(map(repr, known[:20]))}; save both from one model"
+        )
 
 
 def _pair_version(config: Mapping[str, Any], arch_name: str, saved_by: str | None, weights_name: str) -> str:
@@ -307,7 +334,9 @@ def _names(group: Hdf5Group, attribute: str, name: str) -> list[str]:
 def _text(value: Any, name: str) -> str:
     try:
         text = value.decode("utf-8") if isinstance(value, bytes) else value
-    except UnicodeDecodeError as e:
+        if isinstance(text, str):
+            text.encode()  # HDF5 and JSON can hold halves of characters
+    except UnicodeError as e:
         raise ConvertError(f"{name}: a name in the file is not UTF-8") from e
     if not isinstance(text, str):
         raise ConvertError(f"{name}: expected a text, found {type(value).__name__}")

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from .keras_build import Call, Context, Mask, Tensor
-from .keras_config import ACTIVATION_LAYERS, INSTEAD, LayerSpec
+from .keras_config import ACTIVATION_LAYERS, INSTEAD, LayerSpec, plain
 from .keras_rnn import RECURRENT, emit_bidirectional, emit_recurrent
 from .keras_weights import Weights
 
@@ -159,7 +159,7 @@ def _emit_time_distributed(ctx: Context, spec: LayerSpec, weights: Weights, call
     inner = spec.sublayer("layer")
     if inner.class_name not in _STEPWISE:
         raise spec.error(
-            f"around a {inner.class_name} is not supported; known: {', '.join(sorted(_STEPWISE))}"
+            f"around a {plain(inner.class_name)} is not supported; known: {', '.join(sorted(_STEPWISE))}"
         )
     if ctx.rank(call.value) != 3:
         raise spec.error("its input is not a sequence")
@@ -185,7 +185,10 @@ def _emit_merge(ctx: Context, spec: LayerSpec, weights: Weights, call: Call) -> 
         spec.last_axis(ctx.rank(values[0]))
     ctx.same_axis(values)
     out = merge_values(ctx, MERGE[spec.class_name], values)
-    mask = _merged_mask(spec, [t.mask for t in call.inputs])
+    masks = [t.mask for t in call.inputs]
+    if any(masks) and not spec.keras.complete:
+        ctx.note(f"{spec}: masks are merged as Keras 3.4 and later do it; the architecture does not tell its version")
+    mask = _merged_mask(spec, masks)
     if spec.class_name == "Multiply" and spec.keras.number >= (3, 4):
         out = _masked_product(ctx, spec, call, out, mask)
     return [Tensor(out, mask)]

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .keras_build import Compare, Context, Filled, Flow, Mask, Spread, Tensor
-from .keras_config import LayerSpec
+from .keras_config import INSTEAD, LayerSpec, plain
 from .keras_layers import masking_number, merge_values
 
 _TF_FUNCTIONS = {
@@ -34,7 +34,7 @@ def emit_op(ctx: Context, spec: LayerSpec, args: Sequence[Any]) -> Flow:
     result = _value(ctx, name, args) or _mask(ctx, spec, name, args)
     if result is None:
         kinds = ", ".join(type(a).__name__ for a in args)
-        raise spec.error(f"the function {name} of ({kinds}) is not supported")
+        raise spec.error(f"the function {plain(name)} of ({kinds}) is not supported; {INSTEAD}")
     return result
 
 

@@ -77,6 +77,12 @@ class GroupWeights:
     arrays: dict[str, Weight] = field(default_factory=dict)
     children: dict[str, GroupWeights] = field(default_factory=dict)
 
+    def forget_names(self) -> None:
+        """Let layers be found by their groups alone, as Keras itself does it."""
+        self.name = None
+        for child in self.children.values():
+            child.forget_names()
+
     def child(self, group: str, names: Sequence[str] = (), index: int = 0, count: int = 1) -> GroupWeights:
         here = self
         for part in group.split("/"):
@@ -189,4 +195,5 @@ def _read(weight: Weight, who: str) -> FloatArray:
     if weight.array.dtype.kind != "f":
         raise ConvertError(f"{who}: weight {weight.label} has dtype {weight.array.dtype}, expected floats")
     weight.used = True
-    return np.asarray(weight.array, dtype=np.float32)
+    with np.errstate(over="ignore"):  # as in the framework, what is too large is infinite
+        return np.asarray(weight.array, dtype=np.float32)

@@ -67,7 +67,7 @@ class ArrayTensor:
         array = np.asarray(value)
         if array.dtype.kind != "f":
             raise ConvertError(f"{what}: has type {self.dtype}, expected a float array")
-        return np.ascontiguousarray(array, dtype=np.float32)
+        return np.array(array, dtype=np.float32, order="C")  # a copy: the caller's may be trained on
 
 
 @dataclass(eq=False)
@@ -173,7 +173,8 @@ class FileTensor:
         view = np.lib.stride_tricks.as_strided(
             flat[self.offset :], self.shape, [s * step for s in self.stride], writeable=False
         )
-        return np.ascontiguousarray(_widen(view, self.dtype), dtype=np.float32)
+        with np.errstate(over="ignore"):  # as in the framework, what is too large is infinite
+            return np.ascontiguousarray(_widen(view, self.dtype), dtype=np.float32)
 
 
 def _decode(data: memoryview | bytes, dtype: str, big_endian: bool) -> NDArray[Any]:

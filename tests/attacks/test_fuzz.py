@@ -1,0 +1,211 @@
+"""Small good files, changed at random: they are read, or refused in words, within their budget.
+
+The changes know the structure of a file: opcodes of a pickle are repeated, swapped and dropped whole, and
+entries of an archive are changed before it is put together, so that checksums do not hide the reader behind
+them. ``LSTM_RT_FUZZ=N`` makes N files of each kind instead of a few.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickletools
+import random
+import struct
+import time
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from lstm_rt_tools.from_keras import from_keras
+from lstm_rt_tools.from_torch import from_torch
+
+from lstm_rt.errors import LstmRtError
+
+from . import keras_models, texts
+
+from .build import (  # isort: skip
+    DENSE, LINEAR, MB, SEQUENTIAL, SIX, WEIGHT, call, entry, module, obj, safetensors, table, torch_legacy, torch_zip,
+)  # fmt: skip
+
+ROUNDS = int(os.environ.get("LSTM_RT_FUZZ", "150"))
+Rng = random.Random
+
+TREE = table(
+    epoch=obj(3),
+    state_dict=table(**{"w.weight": WEIGHT}),
+    vocabulary=obj({f"w{i}": i for i in range(20)}),
+    options=b"cargparse\nNamespace\n)\x81" + table(lr=obj(0.1), names=obj(["a", ("b", 1)])) + b"b",
+    counter=call("collections.Counter", obj({"a": 1})),
+)
+NET = module(SEQUENTIAL, modules=table(**{"0": module(LINEAR, table(weight=WEIGHT, bias=b"N"))}))
+SHORT_OPCODES = [bytes([op]) for op in b"20(tRb\x81eus\x85\x94Q"]
+NUMBERS = (0, 1, -1, 2, 255, 256, 65535, 1 << 20, 1 << 31, (1 << 31) - 1, (1 << 63) - 1)
+
+
+# -- changes -----------------------------------------------------------------------------------------
+
+
+def change_bytes(data: bytes, rng: Rng) -> bytes:
+    """Some bytes changed, dropped or repeated."""
+    out = bytearray(data)
+    for _ in range(rng.choice((1, 1, 2, 5))):
+        at = rng.randrange(len(out) or 1)
+        kind = rng.randrange(4)
+        if kind == 0 and out:
+            out[at] = rng.randrange(256)
+        elif kind == 1:
+            del out[at : at + rng.choice((1, 4, 30))]
+        elif kind == 2:
+            out[at:at] = out[at : at + rng.choice((1, 4, 30))] * rng.choice((1, 3, 50))
+        else:
+            out[at : at + 4] = struct.pack("<I", rng.choice(NUMBERS) & 0xFFFFFFFF)
+    return bytes(out)
+
+
+def change_pickle(data: bytes, rng: Rng) -> bytes:
+    """Some opcodes dropped, repeated, swapped, or replaced by others of the file."""
+    ops = _opcodes(data)
+    for _ in range(rng.choice((1, 2, 4))):
+        at, other = rng.randrange(len(ops)), rng.randrange(len(ops))
+        kind = rng.randrange(6)
+        if kind == 0:
+            del ops[at]
+        elif kind == 1:
+            ops[at:at] = ops[at : at + rng.randrange(1, 12)] * rng.choice((1, 2, 40))
+        elif kind == 2:
+            ops[at], ops[other] = ops[other], ops[at]
+        elif kind == 3:
+            ops.insert(at, ops[other])
+        elif kind == 4:
+            ops.insert(at, rng.choice(SHORT_OPCODES))
+        elif len(ops[at]) > 1:
+            ops[at] = change_bytes(ops[at], rng)
+    return b"".join(ops)
+
+
+def _opcodes(data: bytes) -> list[bytes]:
+    starts = [at for _, _, at in pickletools.genops(data)]
+    return [data[a:b] for a, b in zip(starts, [*starts[1:], len(data)], strict=True)]
+
+
+def change_json(value: object, rng: Rng) -> object:
+    """Some values of a tree replaced by others, or by what is not expected there."""
+    places = list(_places(value))
+    for _ in range(rng.choice((1, 1, 2, 4))):
+        holder, key = rng.choice(places)
+        if (isinstance(holder, list) and key >= len(holder)) or (isinstance(holder, dict) and key not in holder):
+            continue  # went with another change
+        kind = rng.randrange(5)
+        if kind == 0:
+            del holder[key]
+        elif kind == 1:
+            holder[key] = rng.choice([None, True, "", "x", -1, 0, 2, 1e308, 1 << 31, 10**30, [], {}, [[]], "\x1b"])
+        elif kind == 2:
+            other, name = rng.choice(places)
+            if not isinstance(other, list) or name < len(other):
+                holder[key] = json.loads(json.dumps(other[name])) if isinstance(other, list) or name in other else 0
+        elif kind == 3 and isinstance(holder, list):
+            holder.append(json.loads(json.dumps(holder[key])))
+        elif kind == 4 and isinstance(holder, dict):
+            holder[rng.choice(("x", "weights", "module", "layer", key + "_"))] = json.loads(json.dumps(holder[key]))
+    return value
+
+
+def _places(value: object) -> list[tuple[object, object]]:
+    out: list[tuple[object, object]] = []
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, below in items:
+        out += [(value, key), *_places(below)]
+    return out
+
+
+# -- files -------------------------------------------------------------------------------------------
+
+
+def torch_file(rng: Rng) -> bytes:
+    tree = b"\x80\x02" + rng.choice((TREE, NET)) + b"."
+    tree = change_pickle(tree, rng)[2:-1]
+    if rng.random() < 0.3:
+        return torch_legacy(tree, {"0": (6, SIX)})
+    return torch_zip(tree, {"0": SIX}, rng.choice((0, 8)))
+
+
+def torch_bytes(rng: Rng) -> bytes:
+    return change_bytes(rng.choice((torch_zip(TREE, {"0": SIX}), torch_legacy(NET, {"0": (6, SIX)}))), rng)
+
+
+def safetensors_file(rng: Rng) -> bytes:
+    header = {"w.weight": entry((2, 3), (0, 24)), "b": entry((2,), (24, 32)), "__metadata__": {"c": "b"}}
+    return safetensors(change_json(header, rng), SIX + bytes(8))
+
+
+def guitarml_file(rng: Rng) -> bytes:
+    state = {"rec.weight_ih_l0": [[0.5]] * 4, "rec.weight_hh_l0": [[0.5]] * 4, "rec.bias_ih_l0": [0.0] * 4,
+             "rec.bias_hh_l0": [0.0] * 4, "lin.weight": [[0.5]], "lin.bias": [0.0]}  # fmt: skip
+    return json.dumps(change_json(json.loads(texts.guitarml(state)), rng)).encode()
+
+
+def _keras_config() -> dict[str, object]:
+    k = keras_models
+    inner = {**k.functional(k.inputs(), k.dense("d", 2, [k.node("x")]), outputs=[["d", 0, 0]], name="n"), "name": "n"}
+    inner["inbound_nodes"] = [k.node("x")]
+    add = k.layer("Concatenate", "c", [k.node("n", "x")], axis=-1)
+    return k.functional(k.inputs(), inner, add, k.layer("ReLU", "r", [k.node("c")]), outputs=[["r", 0, 0]])
+
+
+def _keras_weights(group: object) -> None:
+    n = group.create_group("n")  # type: ignore[attr-defined]
+    n["d/kernel:0"] = keras_models.np.ones((3, 2), "f4")
+    keras_models.texts(n, "weight_names", ["d/kernel:0"])
+
+
+def keras_file(rng: Rng) -> bytes:
+    config = change_json(json.loads(json.dumps(_keras_config())), rng)
+    return keras_models.h5_bytes(config, _keras_weights, ("n",))
+
+
+def keras_archive(rng: Rng) -> bytes:
+    def weights(root: object) -> None:
+        root["layers/functional/layers/dense/vars/0"] = keras_models.np.ones((3, 2), "f4")  # type: ignore[index]
+
+    return keras_models.keras_bytes(change_json(json.loads(json.dumps(_keras_config())), rng), weights)
+
+
+KINDS: dict[str, tuple[str, Callable[[Rng], bytes]]] = {
+    "torch": ("m.pt", torch_file),
+    "torch bytes": ("m.pt", torch_bytes),
+    "safetensors": ("m.safetensors", safetensors_file),
+    "guitarml": ("m.json", guitarml_file),
+    "keras": ("m.h5", keras_file),
+    "keras archive": ("m.keras", keras_archive),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_changed_files(kind: str, tmp_path: Path) -> None:
+    file, make = KINDS[kind]
+    if "keras" in kind:
+        pytest.importorskip("h5py")
+    path, arch = tmp_path / file, tmp_path / "arch.toml"
+    arch.write_text(DENSE)
+    for seed in range(ROUNDS):
+        rng = random.Random(f"{kind} {seed}")
+        path.write_bytes(make(rng))
+        start = time.process_time()
+        tracemalloc.start()
+        try:
+            if "keras" in kind:
+                from_keras(path).check()
+            else:
+                from_torch(path, arch=arch if kind == "safetensors" or rng.random() < 0.5 else None).check()
+        except LstmRtError:
+            pass
+        except Exception as e:
+            raise AssertionError(f"seed {seed} of {kind!r}: {type(e).__name__}") from e
+        finally:
+            peak = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+        assert peak <= 16 * path.stat().st_size + 64 * MB, seed
+        assert time.process_time() - start <= 15, seed
