@@ -7,7 +7,6 @@ file before it runs. This module writes files, and reads them for inspection.
 from __future__ import annotations
 
 import json
-import mmap
 import os
 import struct
 import zlib
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 from . import _selftest
 from ._core import MAX_COUNT
 from .errors import FormatError, GraphError
-from .files import open_regular, write_atomically
+from .files import read_regular, write_atomically
 from .graph import ACTIVATIONS, DIRECTIONS, GATES, Activation, Array, Graph, Node, SelfTest, Value, check_limit
 
 MAGIC = b"\x89LRT\r\n\x1a\n"
@@ -561,20 +560,17 @@ def load_graph(path: str | os.PathLike[str]) -> Graph:
 
 
 def read_file(path: str | os.PathLike[str]) -> bytes:
-    """The bytes of a ``.lrt`` file. What is no such file is found out by its tables, before it is read.
+    """The bytes of a ``.lrt`` file. What is none is found out by its header and tables, before it is read.
 
     Raises:
         FormatError: not a valid ``.lrt`` file (the checksum aside).
         OSError: it cannot be read, or is no regular file.
     """
-    from ._core import validate
+    from ._core import load, validate
 
-    with open_regular(path) as f:
-        size = os.fstat(f.fileno()).st_size
-        if size:  # mapped, so that nothing but header and tables is read
-            validate(mmap.mmap(f.fileno(), size, access=mmap.ACCESS_READ))
-        blob = f.read(size)
-    validate(blob)  # of what is used, should the file have changed
+    load(path, threads=1)  # maps the file
+    blob = read_regular(path)
+    validate(blob)  # what is used, should the file have changed
     return blob
 
 

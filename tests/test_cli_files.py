@@ -169,6 +169,7 @@ def test_read_only_files_are_not_replaced(folder: Path, capsys: pytest.CaptureFi
         ["verify", "PIPE"],
         ["verify", "m.lrt", "--against", "PIPE"],
         ["verify", "m.lrt", "--against", "PIPE", "--from", "keras"],
+        ["verify", "m.lrt", "--against", "d.pt", "--arch", "PIPE"],
         ["verify", "m.lrt", "--inputs", "PIPE.npy", "--expect", "x.npy"],
         ["bench", "PIPE"],
         ["run", "PIPE", "x.npy", "-o", "y.npy"],

@@ -440,6 +440,12 @@ def test_no_file_gives_more_than_a_line(
     assert code == 0 or not written
 
 
+@pytest.mark.filterwarnings("error")
+def test_numbers_beyond_float32_are_no_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "g.json").write_bytes(_guitar().replace(b"[0.1, 0.2]", b"[1e300, 0.2]", 1))
+    assert "not finite" in fails(capsys, "convert", tmp_path / "g.json", "-o", tmp_path / "g.lrt")
+
+
 def test_conversion_errors_keep_their_draft() -> None:
     error = ConvertError("m.pt: no architecture:", draft="a = 1\n")
     assert (str(error), error.draft) == ("m.pt: no architecture:\n\na = 1\n", "a = 1\n")

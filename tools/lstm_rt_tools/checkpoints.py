@@ -172,7 +172,7 @@ def _from_json(data: bytes, what: str, budget: Budget) -> Checkpoint:
 
 def _json_tensor(name: str, value: Any, what: str) -> ArrayTensor:
     try:
-        with np.errstate(over="ignore"):  # found below
+        with np.errstate(over="ignore"):  # infinite then, which is refused
             array = np.array(value, dtype=np.float32)
     except (ValueError, TypeError, OverflowError):
         raise ConvertError(f"{what}: weight {shown(name)} is not a regular array of numbers") from None

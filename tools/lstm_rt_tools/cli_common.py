@@ -29,8 +29,8 @@ class ModelFile:
         from lstm_rt import format as lrt_format
 
         self.path = path
+        self.blob = lrt_format.read_file(path)
         try:
-            self.blob = lrt_format.read_file(path)
             self.graph: Graph = lrt_format.loads_graph(self.blob)
         except FormatError as e:
             raise FormatError(f"{path}: {e}", e.code) from e

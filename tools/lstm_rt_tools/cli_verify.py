@@ -77,7 +77,9 @@ def _verify_selftest(args: argparse.Namespace) -> int:
 
 def _verify_against(args: argparse.Namespace) -> int:
     file = _whole(args)
-    open_regular(args.against).close()  # a framework that loads it would wait for a pipe
+    for path in (args.against, args.arch):
+        if path is not None:
+            open_regular(path).close()  # a framework that loads it would wait for a pipe
     what, inputs, want = compare.run_source(args.against, file.graph, args.arch, args.framework)
     return _compare(args, what, call(file.model(), inputs), want)
 
