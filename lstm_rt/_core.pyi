@@ -13,7 +13,7 @@ from .graph import Graph
 _Floats: TypeAlias = NDArray[np.float32]
 _Input: TypeAlias = ArrayLike | _SupportsArray | Buffer  # float32 where floats are expected, or numbers in lists
 _Outputs: TypeAlias = Any  # one array, or a tuple of arrays where the model has several outputs
-_Out: TypeAlias = _Floats | Sequence[_Floats]
+_Out: TypeAlias = _Floats | Sequence[_Floats | None]
 _Lengths: TypeAlias = ArrayLike | Mapping[str, ArrayLike]
 _State: TypeAlias = Any  # an array, or tuples of arrays: docs/python.md
 _Threads: TypeAlias = int | Literal["auto"]

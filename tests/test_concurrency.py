@@ -195,7 +195,7 @@ def write():
         written[...] = good
 
 threading.Thread(target=write, daemon=True).start()
-for _ in range(150):
+for _ in range(50):
     try:
         y = call()
     except InputError:
