@@ -28,7 +28,7 @@ def _groups(root: Path) -> Iterator[tuple[Path, Path]]:
     own = (root / "proc/self/cgroup").read_text().splitlines()
     for line in (root / "proc/self/mountinfo").read_text().splitlines():
         place, _, kind = line.partition(" - ")
-        fields, (system, _, options) = place.split(" "), [*kind.split(" "), "", "", ""][:3]
+        fields, (system, _, options) = place.split(" "), kind.split(" ")[:3]
         if system == "cgroup2":
             controller = ""
         elif system == "cgroup" and "cpu" in options.split(","):
