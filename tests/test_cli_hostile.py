@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -148,13 +149,19 @@ def hostile_model(path: Path) -> str:
         HOSTILE: HOSTILE * 1000,
         "half": "\ud800",
         "notes": [HOSTILE, 3, None],
-        "large": float("inf"),
+        "large": "INFINITY",
         "deep": json.loads("[" * 200 + "]" * 200),
         "nested": json.loads('{"a":' * 100 + "1" + "}" * 100),
         "many": {f"key {k}": k for k in range(10_000)},
     }
     graph.values[0] = Value(HOSTILE, "seq", 3, 0)
-    return saved(path, graph)
+    blob = lrt_format.dumps(graph).replace(b'"INFINITY"', b"  Infinity")  # which the writer refuses to write
+    path.write_bytes(with_checksum(blob))
+    return str(path)
+
+
+def with_checksum(blob: bytes) -> bytes:
+    return blob[:12] + struct.pack("<I", zlib.crc32(blob[:12] + bytes(4) + blob[16:])) + blob[16:]
 
 
 @pytest.mark.parametrize("command", [["info"], ["verify"], ["bench", "--seconds", "0.001"]])
@@ -197,7 +204,9 @@ def test_metadata_nested_beyond_reason(command: list[str], tmp_path: Path) -> No
     graph.output(graph.activation(graph.input("x", "seq", 1), "relu"), "y")
     graph.meta = {"a": "x" * (len(text) - 8)}
     blob = lrt_format.dumps(graph)
-    (tmp_path / "m.lrt").write_bytes(blob.replace(json.dumps(graph.meta, separators=(",", ":")).encode(), text))
+    changed = blob.replace(json.dumps(graph.meta, separators=(",", ":")).encode()[:-1], text[:-1])
+    assert changed != blob
+    (tmp_path / "m.lrt").write_bytes(with_checksum(changed))
     done = lstm_rt(command[0], tmp_path / "m.lrt", *command[1:])
     assert done.returncode in (1, 2)
     assert done.stderr.count("\n") <= 1

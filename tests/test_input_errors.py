@@ -741,7 +741,7 @@ def test_load_takes_regular_files(tmp_path: Path, copied: bool) -> None:
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "link").symlink_to(tmp_path / "fifo")
     for path in (tmp_path / "fifo", tmp_path / "link", Path("/dev/zero"), Path("/dev/null")):
-        with pytest.raises(OSError, match=rf"not a regular file.*{path.name}"):
+        with pytest.raises(OSError, match=rf"expected a regular file.*{path.name}"):
             lstm_rt.load(path, copy=copied)
 
 

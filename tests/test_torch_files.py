@@ -201,7 +201,7 @@ EXTRAS: dict[str, Any] = {
     "random state": random.getstate(),
     "keys": {(1, 2): 0, ((1,), ("a",)): 1, None: 2, 1.5: 3, b"x": 4, frozenset({1}): 5, 1 << 80: 6, Colour.RED: 7},
     "numpy keys": {np.str_("a"): 0, np.int64(3): 1, np.float32(0.5): 2},
-    "surrogate": "\udc80",
+    "half of a character": "\udc80",
 }
 
 
@@ -252,7 +252,7 @@ def test_a_policy_in_an_archive(tmp_path: Path, form: str, method: int) -> None:
 
 def test_several_models_in_an_archive_are_named(tmp_path: Path) -> None:
     data = archive(actor__pth=GOOD["zip"], critic__pth=GOOD["legacy"], actor__optimizer__pth=OPTIMIZER)
-    with pytest.raises(ConvertError, match=r'several sets of weights \(actor, critic\).*checkpoint = "actor"'):
+    with pytest.raises(ConvertError, match=r'copies of the same weights \(actor, critic\).*checkpoint = "actor"'):
         read(tmp_path, data)
     assert list(read(tmp_path, data, key="critic").tensors) == ["w"]
 
@@ -438,7 +438,7 @@ def test_safetensors_with_tied_names(tmp_path: Path) -> None:
         (safetensors({"a": entry(shape=[1] * 17)}, bytes(8)), "proper shape .at most 16 sizes"),
         (safetensors({"a": entry(shape=[10**3000])}, bytes(8)), "proper shape"),
         (safetensors({"a": entry(offsets=(0, 10**400))}, bytes(8)), "data_offsets"),
-        (safetensors(b'{"\\ud800": 1}', b""), "surrogate"),
+        (safetensors(b'{"\\ud800": 1}', b""), "half of a character"),
         (safetensors({"a": 3}, bytes(8)), "not described by a table"),
         (safetensors({"a": entry(), "b": entry()}, bytes(8)), "overlap or leave a gap"),
         (safetensors({"a": entry()}, bytes(12)), "the tensors cover 8"),
@@ -463,7 +463,7 @@ def test_safetensors_damage(tmp_path: Path, data: bytes, message: str) -> None:
     [
         (b"{", "not valid JSON"),
         (b'{"state_dict": {"w": [1, ' + b"9" * 400 + b"]}}", "not finite"),
-        (b'{"state_dict": {"\\ud800": [1]}}', "surrogate"),
+        (b'{"state_dict": {"\\ud800": [1]}}', "half of a character"),
         (b'{"state_dict": {"\xff": [1]}}', "not valid JSON"),
         (b"{}", "without a state_dict"),
         (b'{"state_dict": {"w": [[1, 2], [3]]}}', "not a regular array"),

@@ -28,6 +28,8 @@ Path: TypeAlias = "tuple[str, ...]"
 _USUAL_KEYS = (
     "state_dict", "model_state_dict", "model_state", "model", "module", "net", "network", "weights", "params",
 )  # fmt: skip
+#: Places that hold weights whatever these are called.
+_TELLING_KEYS = _USUAL_KEYS[:3]
 #: The last part of a weight's name, as torch.nn and its parametrizations give it.
 _WEIGHT = re.compile(
     r"^weight(_(ih|hh|hr)(_l\d+)?(_reverse)?)?(_(g|v|raw|orig))?$|(^|\.)parametrizations\.weight\w*\.original[01]?$"
@@ -242,7 +244,8 @@ class _Survey:
         return is_module(obj) or any(_is_container(v) or as_tensor(v) is not None for _, v in _entries(obj))
 
     def _collect(self, path: Path, obj: Any, tensors: dict[str, Tensor]) -> None:
-        if any(_WEIGHT.search(name.rpartition(".")[2]) or _WEIGHT.search(name) for name, t in tensors.items()
+        told = bool(path) and path[-1] in _TELLING_KEYS and bool(tensors)
+        if told or any(_WEIGHT.search(name.rpartition(".")[2]) or _WEIGHT.search(name) for name, t in tensors.items()
                if len(t.shape) > 1):  # fmt: skip
             self._sure.append(Found(path, tensors))
             return
