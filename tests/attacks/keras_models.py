@@ -474,6 +474,17 @@ def free_list_without_end() -> bytes:
 
 
 @attack("m.h5")
+def free_text_of_no_size() -> bytes:
+    """In a collection of texts the free rest has no size: HDF5 never gets behind it."""
+    data = bytearray(h5_bytes(DENSE_MODEL))
+    at = data.index(b"GCOL") + 16
+    while (index := struct.unpack_from("<H6xQ", data, at))[0]:
+        at += 16 + (index[1] + 7) // 8 * 8
+    struct.pack_into("<Q", data, at + 8, 0)
+    return bytes(data)
+
+
+@attack("m.h5")
 def heap_claims_much() -> bytes:
     """The heaps of names claim to be as large as memory."""
     data, at = bytearray(h5_bytes(DENSE_MODEL, lambda group: group.create_group("d"), ("d",))), 0

@@ -433,3 +433,76 @@ def many_sets_of_weights() -> bytes:
     """5,000 sets of weights to choose from."""
     body = b"}(" + b"".join(obj(f"set{i}") + table(w=WEIGHT) for i in range(5000)) + b"u"
     return torch_zip(body, {"0": SIX})
+
+
+# -- the search for weights --------------------------------------------------------------------------
+
+
+@attack("m.pt")
+def one_object_listed_often() -> bytes:
+    """An object of 60,000 items, in a list 100,000 times."""
+    big = b"ca\nB\n)\x81(" + b"NK\x01" * 60_000 + b"uq\x000"
+    return torch_zip(big + b"](" + b"h\x00" * 100_000 + b"e")
+
+
+@attack("m.pt")
+def one_tensor_listed_often() -> bytes:
+    """A tensor, in a list 400,000 times."""
+    return torch_zip(WEIGHT + b"q\x070](" + b"h\x07" * 400_000 + b"e", {"0": SIX})
+
+
+@attack("m.pt")
+def one_array_listed_often() -> bytes:
+    """A NumPy array, in a list 400,000 times."""
+    array = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\nK\x00\x85C\x01btR(K\x01K\x01\x85"
+    array += b"cnumpy\ndtype\nX\x02\0\0\0f4\x85R\x89C\x04abcdtb"
+    return torch_zip(array + b"q\x070](" + b"h\x07" * 400_000 + b"e")
+
+
+@attack("m.pt")
+def tensors_below_a_long_name() -> bytes:
+    """20,000 tensors in lists below names of 100 KB."""
+    lists = b"](" + b"h\x07" * 20_000 + b"e"
+    return torch_zip(WEIGHT + b"q\x070" + table(**{"n" * (100 * KB): table(**{"m" * (100 * KB): lists})}), {"0": SIX})
+
+
+@attack("m.pt")
+def many_sets_beside_a_big_one() -> bytes:
+    """10,000 weights, and 10,000 other sets to compare them with."""
+    names = b"".join(obj(f"w{i}.weight")[:-2] + b"h\x07" for i in range(10_000))
+    sets = b"".join(obj(f"s{i}")[:-2] + f"}}Va{i}.weight\n".encode() + b"h\x07s" for i in range(10_000))
+    return torch_zip(WEIGHT + b"q\x070}(" + obj("model") + b"}(" + names + b"u" + sets + b"u", {"0": SIX})
+
+
+@attack("m.pt")
+def keys_of_dots() -> bytes:
+    """Names for which a regular expression would go back and forth."""
+    names = ["parametrizations." * 20_000, "weight" + "_raw" * 40_000, ".weight_raw" * 10_000, "_g" * 60_000]
+    return torch_zip(table(**dict.fromkeys(names, WEIGHT)), {"0": SIX})
+
+
+@attack("m.pt")
+def draft_of_many_layers() -> bytes:
+    """8,000 layers of weights: a draft of their wiring is asked for."""
+    body = b"}(" + b"".join(obj(f"l{i}.weight")[:-2] + b"h\x07" for i in range(8_000)) + b"u"
+    return torch_zip(tensor("0", 4, (2, 2), (2, 1)) + b"q\x070" + body, {"0": SIX[:16]})
+
+
+@attack("m.pt")
+def draft_of_layers_of_all_sizes() -> bytes:
+    """1,500 layers that each fit behind several others."""
+    def size(i: int) -> tuple[int, int]:
+        return (i % 7 + 1, i % 5 + 1)
+
+    def layer(i: int) -> bytes:
+        rows, columns = size(i)
+        return obj(f"l{i}.weight")[:-2] + tensor("0", 40, (rows, columns), (columns, 1))
+
+    return torch_zip(b"}(" + b"".join(layer(i) for i in range(1500)) + b"u", {"0": bytes(160)})
+
+
+@attack("m.pt", arch='[[layer]]\nop = "lstm"\nweights = "lstm"\n')
+def prefixes_of_many_layers() -> bytes:
+    """8,000 layers none of which has the prefix that is asked for."""
+    body = b"}(" + b"".join(obj(f"net{i}.lstm{i}.weight_ih_l0")[:-2] + b"h\x07" for i in range(8_000)) + b"u"
+    return torch_zip(WEIGHT + b"q\x070" + body, {"0": SIX})

@@ -97,7 +97,8 @@ def find_weights(tree: Any, what: str, key: str | None = None, budget: Budget | 
 
 
 def _weigh(chosen: Found, found: Sequence[Found], survey: _Survey, by_itself: bool) -> Weighed:
-    others = [f for f in _distinct(found) if _identity(f) != _identity(chosen)]
+    it = _identity(chosen)
+    others = [f for f in _distinct(found) if _identity(f) != it]
     notes = []
     keys = [f.key for f in others if f.path]
     if keys and by_itself:
@@ -122,7 +123,8 @@ def _choose(found: Sequence[Found], what: str) -> Found:
     if len(usual) > 1 and _rank(usual[0].path) == _rank(usual[1].path):
         usual = []  # two in one list: neither place is more usual than the other
     first = usual[0] if usual else found[0]
-    copies = [f for f in found if _signature(f) == _signature(first)]
+    signature = _signature(first)
+    copies = [f for f in found if _signature(f) == signature]
     best = [f for f in copies if any("best" in part.lower() for part in f.path)]
     if len(found) == 1 or (usual and len(copies) == 1):
         return first
@@ -190,6 +192,7 @@ def bare(name: str) -> str:
 
 
 _PLACE = 300  #: bytes that a container takes while it is looked through
+_ARRAY = 1000  #: bytes that an array takes under one of its names
 
 
 class _Survey:
@@ -225,10 +228,10 @@ class _Survey:
         for key, value in _entries(obj):
             tensor = as_tensor(value, self._budget)
             if tensor is not None:
+                self._charge(_ARRAY + len(key) + sum(map(len, path)))  # of an array that is shared each place has one
                 arrays[key] = tensor
             elif self._holds_something(value):
-                if self._budget is not None:
-                    self._budget.memory(_PLACE + len(key))
+                self._charge(_PLACE + len(key))
                 below.append(((*path, key), value))
             if isinstance(value, Mapping | list):
                 keys.add(key)
@@ -237,10 +240,17 @@ class _Survey:
         self._collect(path, obj, arrays)
         return below if len(path) < _MAX_DEPTH else []
 
+    def _charge(self, memory: int, steps: int = 1) -> None:
+        if self._budget is not None:
+            self._budget.memory(memory, "the arrays in it")
+            self._budget.steps(steps)
+
     def _holds_something(self, obj: Any) -> bool:
         """Whether a value is a container with a tensor or another container in it."""
-        if isinstance(obj, list | tuple | Mapping) and self._budget is not None:
-            self._budget.steps(len(obj))
+        if isinstance(obj, list | tuple | Mapping):
+            self._charge(0, len(obj))
+        elif isinstance(obj, Inert):
+            self._charge(0, len(obj.items) + len(obj.attrs))
         return is_module(obj) or any(_is_container(v) or as_tensor(v) is not None for _, v in _entries(obj))
 
     def _collect(self, path: Path, obj: Any, tensors: dict[str, Tensor]) -> None:

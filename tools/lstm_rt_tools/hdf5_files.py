@@ -2,9 +2,9 @@
 
 What HDF5 itself would do for a hostile file: open other files that a link or a dataset names, make an
 array of gigabytes of a dataset that was never written, inflate a chunk for as long as its data lasts.
-So links are looked at before they are followed, and sizes are known before anything is read. What is
-damaged inside HDF5's own tables cannot be known: there are lists of free places that end nowhere. For
-these the memory of the process is limited while a file is open.
+So links are looked at before they are followed, and sizes are known before anything is read. HDF5 also
+believes its own tables: those that would make it go round for ever are looked for first, and for the
+rest the memory of the process is limited while a file is open.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from __future__ import annotations
 import importlib
 import itertools
 import math
+import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -32,7 +32,9 @@ _NAME = 250  #: bytes of an entry of a group, or of a text in a list
 _CHUNK_STEPS = 20
 _CHUNK_BYTES_PER_STEP = 250
 _DEFLATE, _SHUFFLE, _FLETCHER32 = 1, 2, 3
-_GLOBAL_HEAP = b"GCOL"  #: before each collection of the texts of variable length
+_GLOBAL_HEAP = b"GCOL\1\0\0\0"  #: before each collection of the texts of variable length
+_LOCAL_HEAP = b"HEAP\0\0\0\0"  #: before what tells where the names of a group lie
+_LAST_FREE = 1  #: in place of a next one
 
 
 def h5py() -> Any:
@@ -45,18 +47,11 @@ def h5py() -> Any:
 
 @dataclass(frozen=True)
 class _Source:
-    """The open file: its bytes, its name for messages, the budget that reading from it is charged to."""
+    """The open file: its name for messages, the budget that reading from it is charged to."""
 
-    file: BinaryIO
     name: str
     budget: Budget
-
-    @cached_property
-    def longest_text(self) -> int:
-        """Bytes of the largest collection of texts of variable length, more than any text in it."""
-        self.file.seek(0)
-        data = self.file.read()
-        return max((_collection_size(data, at) for at in _occurrences(data, _GLOBAL_HEAP)), default=0)
+    longest_text: int  #: bytes of the largest collection of texts of variable length, more than any text in it
 
 
 class Hdf5Group:
@@ -180,9 +175,42 @@ def _check_inflated(raw: bytes, size: int, who: str) -> None:
         raise ConvertError(f"{who}: a chunk inflates to more than its {size} bytes")
 
 
-def _collection_size(data: bytes, at: int) -> int:
-    """Bytes of the global heap collection at ``at``; its header is magic, version, size."""
-    return min(int.from_bytes(data[at + 8 : at + 16], "little"), len(data) - at)
+def _check_tables(data: bytes, name: str) -> int:
+    """Look for tables that HDF5 would never come to the end of; the size of the largest collection of texts."""
+    largest = 0
+    for at in _occurrences(data, _LOCAL_HEAP):
+        if not _free_list_ends(data, at):
+            raise ConvertError(f"{name}: the HDF5 file is damaged (a list of free places that has no end)")
+    for at in _occurrences(data, _GLOBAL_HEAP):
+        size = int.from_bytes(data[at + 8 : at + 16], "little")
+        largest = max(largest, min(size, len(data) - at))
+        if size <= len(data) - at and not _objects_end(data, at + 16, at + size):
+            raise ConvertError(f"{name}: the HDF5 file is damaged (a collection of texts that has no end)")
+    return largest
+
+
+def _free_list_ends(data: bytes, at: int) -> bool:
+    """Of the local heap at ``at``: magic, size, first free place, where it lies; a free place names the next."""
+    if at + 32 > len(data):
+        return True
+    size, free, start = struct.unpack_from("<QQQ", data, at + 8)
+    for _ in range(size // 16 + 1):
+        if free >= size or start + free + 16 > len(data):
+            return True  # no place, which HDF5 says itself
+        if free == _LAST_FREE:
+            return True
+        (free,) = struct.unpack_from("<Q", data, start + free)
+    return False
+
+
+def _objects_end(data: bytes, at: int, end: int) -> bool:
+    """Of a global heap: objects of index, count of references, size. Index 0 is the free rest, with its header."""
+    while at + 16 <= end:
+        index, size = struct.unpack_from("<H6xQ", data, at)
+        if index == 0 and size == 0:
+            return False
+        at += size if index == 0 else 16 + (size + 7) // 8 * 8
+    return True
 
 
 def _occurrences(data: bytes, what: bytes) -> Iterator[int]:
@@ -204,11 +232,13 @@ def _from_bfloat16(array: NDArray[Any]) -> NDArray[Any]:
 def open_hdf5(file: BinaryIO, name: str, budget: Budget) -> Iterator[Hdf5Group]:
     """The root of an HDF5 file; whatever h5py stumbles over becomes a ConvertError."""
     library = h5py()
+    longest_text = _check_tables(file.read(), name)
+    file.seek(0)
     try:
         with memory_limited(budget.memory_left), library.File(file, "r") as root:
             if root.id.get_create_plist().get_sizes() != (8, 8):
                 raise ConvertError(f"{name}: offsets in this HDF5 file do not have the usual 8 bytes")
-            yield Hdf5Group(root, _Source(file, name, budget))
+            yield Hdf5Group(root, _Source(name, budget, longest_text))
     # h5py turns errors of the C library into any of these
     except (OSError, RuntimeError, KeyError, TypeError, ValueError, AttributeError, MemoryError) as e:
         if isinstance(e, ConvertError):
