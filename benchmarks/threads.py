@@ -141,11 +141,11 @@ def meeting_ns() -> float:
     with tempfile.TemporaryDirectory() as folder:
         source, program = Path(folder) / "meeting.c", Path(folder) / "meeting"
         source.write_text(MEETING)
-        sources = map(str, sorted((ROOT / "src").glob("lrt_[mscrd]*.c")))
+        sources = sorted(str(p) for p in (ROOT / "src").rglob("*.c"))
         include = [f"-I{ROOT / name}" for name in ("src", "lstm_rt")]
-        portable = str(ROOT / "src" / "lrt_kernels_portable.c")
-        command = [*compiler(), "-std=gnu11", "-O1", "-DLRT_NO_UNROLL", "-fopenmp", *include, str(source), *sources]
-        if subprocess.run([*command, portable, "-lm", "-o", str(program)]).returncode:
+        options = ["-std=gnu11", "-O1", "-DLRT_INSTRUMENTED", "-DLRT_PORTABLE_ONLY", "-fopenmp"]
+        command = [*compiler(), *options, *include, str(source), *sources]
+        if subprocess.run([*command, "-lm", "-o", str(program)]).returncode:
             raise RooflineError("the C compiler knows no OpenMP")
         return float(subprocess.run([str(program)], capture_output=True, text=True, check=True).stdout)
 

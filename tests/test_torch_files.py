@@ -201,7 +201,7 @@ EXTRAS: dict[str, Any] = {
     "random state": random.getstate(),
     "keys": {(1, 2): 0, ((1,), ("a",)): 1, None: 2, 1.5: 3, b"x": 4, frozenset({1}): 5, 1 << 80: 6, Colour.RED: 7},
     "numpy keys": {np.str_("a"): 0, np.int64(3): 1, np.float32(0.5): 2},
-    "half of a character": "\udc80",
+    "surrogate": "\udc80",
 }
 
 

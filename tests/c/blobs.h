@@ -8,7 +8,7 @@
 
 typedef struct {
     const char *what;
-    uint32_t op, inputs, hidden, proj, flags; /* as in lrt_internal.h */
+    uint32_t op, inputs, hidden, proj, flags; /* as in ops/lrt_recurrent.h */
     int masked;                               /* steps that are all zero are skipped */
 } layer_spec;
 

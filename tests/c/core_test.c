@@ -537,7 +537,7 @@ static void check_texts_and_tables(void)
     float x = 1, y;
     check_context = "texts and tables";
     for (int e = LRT_OK; e <= LRT_E_STOPPED; e++) {
-        int known = e <= LRT_E_OP_LEFT_OUT || e >= LRT_E_ARGUMENT;
+        int known = e <= LRT_E_AXIS || e >= LRT_E_ARGUMENT;
         CHECK(known == (strcmp(lrt_error_text(e), lrt_error_text(-1)) != 0));
     }
     for (unsigned i = 0; lrt_kernels_at(i); i++) {

@@ -1,0 +1,50 @@
+/* A build without a family of ops: without even linking their code, it opens what does not need them, and refuses
+ * what does by name.
+ *
+ *   left_out_test folder-with-lrt-files */
+#include "check.h"
+#include "lstm_rt.h"
+
+unsigned long check_count, check_failures;
+const char *check_context;
+
+static walled read_blob(const char *folder, const char *name)
+{
+    char path[1024];
+    walled blob;
+    FILE *f;
+    long size;
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    f = fopen(path, "rb");
+    if (!f || fseek(f, 0, SEEK_END) != 0 || (size = ftell(f)) <= 0) {
+        fprintf(stderr, "cannot read %s\n", path);
+        exit(2);
+    }
+    rewind(f);
+    blob = walled_new((size_t)size);
+    CHECK(fread(blob.data, 1, blob.size, f) == blob.size);
+    fclose(f);
+    return blob;
+}
+
+int main(int argc, char **argv)
+{
+    walled blob;
+    lrt_model m;
+    if (argc != 2) {
+        fprintf(stderr, "usage: left_out_test folder-with-lrt-files\n");
+        return 2;
+    }
+    check_context = "a model that needs none of them";
+    blob = read_blob(argv[1], "tagger.lrt");
+    CHECK(lrt_model_open(&m, blob.data, blob.size) == LRT_OK);
+    CHECK(lrt_refused_op(blob.data, blob.size) == NULL);
+    walled_free(&blob);
+    check_context = "a model that needs one";
+    blob = read_blob(argv[1], "with_selftest.lrt");
+    CHECK(lrt_model_open(&m, blob.data, blob.size) == LRT_E_OP_LEFT_OUT);
+    CHECK(strcmp(lrt_refused_op(blob.data, blob.size), "select") == 0);
+    walled_free(&blob);
+    printf("left_out_test: %lu checks, %lu failed\n", check_count, check_failures);
+    return check_failures > 0;
+}
