@@ -25,12 +25,13 @@ demo: build
 	$(BIN)/python examples/demo.py
 
 test: build
-	$(BIN)/pytest tests
+	$(BIN)/pytest -n auto tests
 
-# The tests again with the frameworks that the models come from: they are the judges.
+# The tests that ask the frameworks that models come from: they are the judges.
+LIVE = $(shell grep -lE 'importorskip\("(torch|keras)' tests/*.py tests/attacks/*.py)
 live: build
 	$(BIN)/python -m pip install --quiet torch==2.13.0 "keras>=3"
-	KERAS_BACKEND=torch $(BIN)/pytest tests
+	KERAS_BACKEND=torch $(BIN)/pytest -n auto $(LIVE)
 
 lint: build
 	$(BIN)/python -m pip install --quiet ruff mypy
