@@ -73,16 +73,26 @@ def test_command_line(pair: tuple[str, Path, Path], capsys: pytest.CaptureFixtur
     assert f"lstm-rt convert {weights.name} --arch model.json" in capsys.readouterr().err
 
 
+def test_verify_against_the_pair(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("keras")
+    _, arch, weights = unpack("k3", tmp_path)
+    out = tmp_path / "m.lrt"
+    options = [str(weights), "--arch", str(arch)]
+    assert main(["convert", *options, "-o", str(out)]) == 0
+    assert main(["verify", str(out), "--against", *options]) == 0
+    assert "run live by Keras" in capsys.readouterr().out
+
+
 def test_one_of_the_two(pair: tuple[str, Path, Path]) -> None:
     _, arch, weights = pair
     refuse(weights, None, "no architecture", f"lstm-rt convert {weights.name} --arch", "model.save")
     refuse(arch, None, "no weights", f"lstm-rt convert {weights.name} --arch {arch.name}")  # which lies beside it
+    with pytest.raises(FileNotFoundError):
+        from_keras(weights, arch.with_name("none.json"))
     weights.unlink()
     refuse(arch, None, "no weights", f"--arch {arch.name}")
     with pytest.raises(FileNotFoundError):
         from_keras(weights, arch)
-    with pytest.raises(FileNotFoundError):
-        from_keras(arch, arch.with_name("none.json"))
 
 
 def test_the_wrong_way_round(pair: tuple[str, Path, Path]) -> None:
