@@ -252,7 +252,7 @@ def test_a_policy_in_an_archive(tmp_path: Path, form: str, method: int) -> None:
 
 def test_several_models_in_an_archive_are_named(tmp_path: Path) -> None:
     data = archive(actor__pth=GOOD["zip"], critic__pth=GOOD["legacy"], actor__optimizer__pth=OPTIMIZER)
-    with pytest.raises(ConvertError, match=r'several copies of the same weights \(actor, critic\).*checkpoint = "actor"'):
+    with pytest.raises(ConvertError, match=r'several copies .*\(actor, critic\).*checkpoint = "actor"'):
         read(tmp_path, data)
     assert list(read(tmp_path, data, key="critic").tensors) == ["w"]
 
@@ -438,7 +438,7 @@ def test_safetensors_with_tied_names(tmp_path: Path) -> None:
         (safetensors({"a": entry(shape=[1] * 17)}, bytes(8)), "proper shape .at most 16 sizes"),
         (safetensors({"a": entry(shape=[10**3000])}, bytes(8)), "proper shape"),
         (safetensors({"a": entry(offsets=(0, 10**400))}, bytes(8)), "data_offsets"),
-        (safetensors(b'{"\\ud800": 1}', b""), "surrogate"),
+        (safetensors(b'{"\\ud800": 1}', b""), "half of a character"),
         (safetensors({"a": 3}, bytes(8)), "not described by a table"),
         (safetensors({"a": entry(), "b": entry()}, bytes(8)), "overlap or leave a gap"),
         (safetensors({"a": entry()}, bytes(12)), "the tensors cover 8"),
