@@ -43,6 +43,7 @@ typedef struct {
     int team;                   /* threads that the OpenMP runtime keeps for it, with itself; 0 or 1: none */
     int claimed;                /* lanes that the call under way has claimed */
     int lanes;                  /* lanes of the last call */
+    int depth;                  /* calls under way: a signal handler may make another one inside a call */
 #if defined(__linux__)
     cpu_set_t allowed; /* these are they */
     unsigned version;  /* of `allowed`; 0: none that its threads should follow */
@@ -254,6 +255,8 @@ static int lrt_team_lanes(const lrt_session *session, uint32_t most)
 {
     lrt_caller *me = &lrt_me;
     int awake, lanes;
+    if (me->depth++ > 0)
+        return 1;
     me->begun = 0;
     me->claimed = 0;
     if (lrt_forced_lanes > 0)
@@ -275,6 +278,8 @@ static int lrt_team_lanes(const lrt_session *session, uint32_t most)
 static void lrt_team_done(int lanes)
 {
     lrt_caller *me = &lrt_me;
+    if (--me->depth > 0)
+        return;
     if (me->claimed > 0)
         __atomic_sub_fetch(&lrt_claimed, me->claimed, __ATOMIC_RELAXED);
     if (me->begun == 0)

@@ -123,8 +123,8 @@ def unwritten_small_dataset_with_a_huge_chunk() -> bytes:
 
 @attack("m.h5")
 def many_unwritten_chunks() -> bytes:
-    """5 million chunks of one number each."""
-    return one_dense(lambda g: g.create_dataset("kernel:0", (2500, 2000), "f4", chunks=(1, 1)))
+    """490,000 chunks of one number each."""
+    return one_dense(lambda g: g.create_dataset("kernel:0", (700, 700), "f4", chunks=(1, 1)))
 
 
 @attack("m.h5")

@@ -41,8 +41,8 @@ def load_json(
     # The whole text and its strings, and the objects.
     budget.memory(2 * characters + sum(cost * data.count(c) for c, cost in _COST.items()), "its JSON text")
     halves = (m.group(1) for m in _LONE_SURROGATE.finditer(data)) if b"\\u" in data else iter(())
-    if half := next((h for h in halves if h), b""):
-        raise ConvertError(f"{what} is not valid JSON: half of a character, {half.decode()}, stands alone")
+    if half := next(filter(None, halves), None):
+        raise ConvertError(f"{what} is not valid JSON: {half.decode()} is half of a character")
     try:
         return json.loads(data.decode("utf-8-sig"), parse_int=_number, object_pairs_hook=pairs)
     except (ValueError, RecursionError) as e:
