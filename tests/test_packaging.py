@@ -67,10 +67,13 @@ def test_an_sdist_holds_what_is_tracked(tracked: list[str], sources: Path, tmp_p
 
 # -- the folder of the sources ----------------------------------------------------------------------
 
+#: An editable install finds the extension from anywhere.
+NOT_EDITABLE = "import sys; sys.meta_path[:] = [f for f in sys.meta_path if 'Editable' not in repr(f)]; "
+
 
 def test_importing_from_a_folder_that_is_not_built(sources: Path) -> None:
     for code in ("import lstm_rt", "import lstm_rt.graph", "from lstm_rt import load"):
-        done = run(sources, "-c", code)
+        done = run(sources, "-c", NOT_EDITABLE + code)
         assert done.returncode == 1
         last = done.stderr.strip().splitlines()[-1]
         assert last.startswith("ImportError: ")
@@ -82,10 +85,10 @@ def test_importing_from_a_folder_that_is_not_built(sources: Path) -> None:
 def test_importing_an_extension_for_another_python(sources: Path, tmp_path: Path) -> None:
     shutil.copytree(sources / "lstm_rt", tmp_path / "lstm_rt")
     (tmp_path / "lstm_rt" / "_core.cpython-27-other.so").write_bytes(b"")
-    last = run(tmp_path, "-c", "import lstm_rt").stderr.strip().splitlines()[-1]
+    last = run(tmp_path, "-c", NOT_EDITABLE + "import lstm_rt").stderr.strip().splitlines()[-1]
     assert "built for another Python only (_core.cpython-27-other.so)" in last
     (tmp_path / "lstm_rt" / "_core.pyx").unlink()  # as installed
-    last = run(tmp_path, "-c", "import lstm_rt").stderr.strip().splitlines()[-1]
+    last = run(tmp_path, "-c", NOT_EDITABLE + "import lstm_rt").stderr.strip().splitlines()[-1]
     assert last.endswith("install lstm-rt again")
 
 
