@@ -64,6 +64,8 @@ cdef _Blob _read_file(f, size_t size):
     cdef _Blob blob
     if e != LRT_E_SIZE and e != LRT_OK:  # gigabytes of something else need not be read
         raise _format_error(e, <const char *>head, size)
+    if int.from_bytes(head[16:24], "little") != size:
+        raise _format_error(LRT_E_SIZE, <const char *>head, size)
     f.seek(0)
     blob = _new_blob(size)
     if f.readinto(PyMemoryView_FromMemory(<char *>blob.data, size, PyBUF_WRITE)) != size:

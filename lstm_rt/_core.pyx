@@ -116,7 +116,8 @@ def _thread_count(threads):
     if isinstance(threads, str) and threads == "auto":
         return min(os.cpu_count() or 1, 64)
     if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= 64:
-        raise InputError(f"threads is {threads!r}, expected 'auto' or an integer from 1 to 64")
+        from .text import shown
+        raise InputError(f"threads is {shown(repr(threads))}, expected 'auto' or an integer from 1 to 64")
     return threads
 
 

@@ -46,7 +46,8 @@ cdef class _Running:
     cdef int _begin(self) except -1:
         """Nothing runs between the question and the answer, so the GIL makes them one."""
         if self.busy == _forks + 1:
-            raise InputError(f"this {type(self).__name__} is in use by another thread; give each thread one of its own")
+            raise InputError(f"this {type(self).__name__} is in use already, by another thread or by "
+                             "a call that this one comes from; give each one of its own")
         if self.busy:  # by a thread that stayed behind when the process was forked
             self._tear()
         self.busy = _forks + 1

@@ -47,7 +47,7 @@ reverse     seq -> seq                              time reversed within each ro
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -449,6 +449,8 @@ class Graph:
             raise GraphError("the graph has no input")
         if not self.outputs:
             raise GraphError("the graph has no output")
+        if not isinstance(self.meta, dict):
+            raise GraphError(f"meta is a {type(self.meta).__name__}, expected a dict")
         for what, count, most in (
             ("time axes", self.n_axes, MAX_AXES),
             ("values", len(self.values), MAX_COUNT),
@@ -582,7 +584,7 @@ def _eps(op: str, eps: float) -> float:
 
 def _cell_activations(op: str, given: Sequence[str | Activation] | None) -> tuple[Activation, ...]:
     defaults = {"lstm": ("sigmoid", "tanh", "tanh"), "gru": ("sigmoid", "tanh"), "rnn": ("tanh",)}[op]
-    if isinstance(given, (str, Activation)):
+    if isinstance(given, (str, Activation)) or not (given is None or isinstance(given, Iterable)):
         raise GraphError(f"{op}: activations is {given!r}, expected a list of {len(defaults)}")
     acts = tuple(as_activation(a) for a in (defaults if given is None else given))
     if len(acts) != len(defaults):

@@ -756,6 +756,16 @@ def test_load_looks_at_the_beginning_first(tmp_path: Path) -> None:
                 lstm_rt.load(path, verify=True, copy=copied)
 
 
+def test_load_looks_at_the_size_first(tmp_path: Path) -> None:
+    """A good file with gigabytes behind it is refused by its header, which says how long it is."""
+    path = tmp_path / "longer.lrt"
+    build(plain).save(path)
+    os.truncate(path, 1 << 36)
+    for copied in (False, True):
+        with pytest.raises(FormatError, match="its size is not the one in its header"):
+            lstm_rt.load(path, copy=copied)
+
+
 def test_load_copy(tmp_path: Path) -> None:
     """What has been read into memory stays, whatever becomes of the file."""
     path, model = tmp_path / "m.lrt", build(plain)

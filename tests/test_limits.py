@@ -262,3 +262,17 @@ def test_what_is_accepted_opens(data: st.DataObject) -> None:
     if graph.selftest is not None and not any(v.kind in ("ids", "lengths") for v in graph.values):
         event("verified")
         model.verify()
+
+
+def test_metadata_that_is_no_dict() -> None:
+    g = Graph()
+    g.output(g.activation(g.input("x", "seq", 1), "relu"), "y")
+    g.meta = [1]  # type: ignore[assignment]
+    with pytest.raises(GraphError, match="meta is a list, expected a dict"):
+        dumps(g)
+
+
+def test_activations_that_are_no_list() -> None:
+    w = np.ones((4, 1), np.float32)
+    with pytest.raises(GraphError, match="activations is 5, expected a list of 3"):
+        lstm_rt.LSTM(w, w, activations=5)  # type: ignore[arg-type]

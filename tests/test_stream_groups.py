@@ -503,7 +503,7 @@ def test_one_group_in_two_threads_is_an_error() -> None:
             try:
                 use()
             except InputError as e:
-                if "in use by another thread" in str(e):
+                if "in use already" in str(e):
                     refused.add(name)
         if refused == set(uses):
             break

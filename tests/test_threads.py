@@ -439,7 +439,7 @@ def alarm(seconds: float, handler: Callable[[], None]) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def interrupt(call: Callable[[], Any]) -> None:
+def interrupt(call: Callable[[], Any], soon: float = SOON) -> None:
     """The call, ended by a signal that comes soon after it has begun."""
 
     def handler() -> None:
@@ -448,10 +448,10 @@ def interrupt(call: Callable[[], Any]) -> None:
     begun = time.monotonic()
     with alarm(0.2, handler), pytest.raises(Interrupted):
         call()
-    assert time.monotonic() - begun < SOON
+    assert time.monotonic() - begun < soon
 
 
-def last_state(hidden: int, direction: str = "forward", layers: int = 1) -> Model:
+def last_state(hidden: int, direction: str = "forward", layers: int = 1, kernels: str | None = None) -> Model:
     """Gives the last h only, so that a long sequence takes little memory."""
     rng, g = np.random.default_rng(0), Graph()
     v, width = g.input("x", "seq", 4), 4
@@ -460,7 +460,7 @@ def last_state(hidden: int, direction: str = "forward", layers: int = 1) -> Mode
         v, h, _ = g.recurrent("lstm", v, w, hidden_size=hidden, direction=direction)
         width = hidden * (2 if direction == "bidirectional" else 1)
     g.output(h, "h")
-    return Model(dumps(g))
+    return Model(dumps(g), kernels=kernels)
 
 
 def wide_dense() -> Model:
@@ -488,12 +488,31 @@ def wide_dense() -> Model:
 )
 def test_a_signal_ends_a_long_call(make: Callable[[], Model], shape: tuple[int, ...], lanes: int) -> None:
     model, x = make(), np.ones(shape, np.float32)
-    short = x[:, :50].copy()
+    short = x[:10, :50].copy()
     want = model(short, threads=1)
     with forced(lanes if lanes > 1 else 0):
         interrupt(lambda: model(x, threads=lanes))
         assert last_lanes() == lanes
         np.testing.assert_equal(model(short, threads=lanes), want)  # the session of that call is as good as new
+
+
+def test_a_signal_ends_a_long_step() -> None:
+    """Of many rows, on the table that is slow: half a minute."""
+    model, x = last_state(300, kernels="portable"), np.ones((20_000, 2, 4), np.float32)
+    interrupt(lambda: model(x, threads=1), soon=4 * SOON)
+
+
+@OPENMP
+def test_a_handler_that_calls_a_model_takes_no_threads_away() -> None:
+    """The call inside the call keeps out of the books of the outer one."""
+    large, small = both_ways(64), both_ways(8)
+    x, y = uniform(*LARGE), uniform(1, 3, 4)
+    use_two_lanes = lambda: [large(x) for _ in range(20)] and last_lanes() == 2  # noqa: E731
+    two_cpus()
+    assert any(use_two_lanes() for _ in range(50))
+    with alarm(0.05, lambda: small(y)):
+        large(uniform(1, 60_000, 4))
+    assert any(use_two_lanes() for _ in range(50))
 
 
 def test_control_c_ends_a_long_call() -> None:

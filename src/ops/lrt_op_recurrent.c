@@ -242,6 +242,9 @@ static void share_rows(lrt_steps *me)
     }
 }
 
+#define BLOCK_WORK (64ull * LRT_STOP_WORK) /* multiply-adds of a step: some milliseconds */
+#define BLOCK_ROWS 64u                     /* rows that make reading all weights worth it */
+
 /* ---- a pass ------------------------------------------------------------------------------------------- */
 
 static void load_vector(const lrt_pass *pass, uint32_t value, uint32_t row, uint32_t d, uint32_t size, float *to)
@@ -282,6 +285,21 @@ static void store_state(const lrt_pass *pass, const lrt_node *n, const lrt_recur
     }
 }
 
+/* All steps of the lane's rows; of very many rows, of so many at a time that the caller is asked soon enough whether
+ * to stop. */
+static void run_blocks(lrt_steps me)
+{
+    const uint64_t row_work = (step_work(me.rec) + (uint64_t)lrt_gates(me.rec->op) * me.rec->hidden * me.dir->w_ih.k);
+    const uint64_t fit = BLOCK_WORK / row_work;
+    const uint32_t end = me.n1, block = me.shares > 1 || fit > end ? end : fit > BLOCK_ROWS ? (uint32_t)fit : BLOCK_ROWS;
+    for (uint32_t from = me.n0; from < end && !me.pass->stopping; from = me.n1) {
+        lrt_steps some = me;
+        some.n0 = from;
+        some.n1 = me.n1 = end - from > block ? from + block : end;
+        lrt_run_steps(&some);
+    }
+}
+
 static void run_recurrent(lrt_pass *pass, const lrt_plan_node *at)
 {
     const lrt_node *n = &at->node;
@@ -316,8 +334,8 @@ static void run_recurrent(lrt_pass *pass, const lrt_plan_node *at)
         int mine = mode == LRT_ALONE ? pass->lane == 0 : mode == LRT_BY_DIRECTIONS ? pass->lane == me.d : 1;
         me.dir = &rec->dir[me.d];
         me.scratch = pass->piped ? pass->own_lane : me.d;
-        if (mine && me.n0 < me.n1)
-            lrt_run_steps(&me);
+        if (mine)
+            run_blocks(me);
     }
     lrt_wait_for_all(pass);
     if (pass->lane == 0) {
