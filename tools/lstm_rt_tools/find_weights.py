@@ -173,7 +173,7 @@ def _identity(found: Found) -> tuple[Any, ...]:
 def place(tensor: Tensor) -> tuple[Any, ...]:
     """What part of which storage a tensor is: the same for one tensor that was saved under two names."""
     if isinstance(tensor, FileTensor):
-        return (id(tensor.storage), tensor.offset, tensor.shape, tensor.stride)
+        return (id(tensor.storage), tensor.offset, tensor.shape, tensor.stride, tensor.negative)
     return (id(tensor),)
 
 
@@ -278,8 +278,16 @@ def as_tensor(value: Any, budget: Budget | None = None) -> Tensor | None:
     if isinstance(value, FileTensor):
         return value
     if isinstance(value, Inert):
-        return numpy_tensor(value.state, budget) if _is_numpy(value) else None
+        return numpy_tensor(_numpy_state(value), budget) if _is_numpy(value) else None
     return ArrayTensor(value) if hasattr(value, "shape") and hasattr(value, "dtype") else None
+
+
+def _numpy_state(array: Inert) -> Any:
+    """The state of a pickled array; from protocol 5 on its parts are the arguments of a call."""
+    if array.cls.name != "_frombuffer" or len(array.args) != 4:
+        return array.state
+    data, dtype, shape, order = array.args
+    return (1, shape, dtype, order == "F", data)
 
 
 def _is_numpy(obj: Inert) -> bool:
