@@ -34,6 +34,12 @@ _TELLING_KEYS = _USUAL_KEYS[:3]
 _WEIGHT = re.compile(
     r"^weight(_(ih|hh|hr)(_l\d+)?(_reverse)?)?(_(g|v|raw|orig))?$|(^|\.)parametrizations\.weight\w*\.original[01]?$"
 )
+#: A key that calls its weights the best ones: best_model, modelBest, but not not_best or second_best.
+_BEST = re.compile(
+    r"^(?!.*(?i:(?<![a-z])(not|non|no|next|second|third|worst|\d(nd|rd|th))[^a-z]*best))"
+    r".*?((?<![A-Za-z])[Bb]est|BEST|(?<=[a-z])Best)",
+    re.DOTALL,
+)
 _MAX_DEPTH = 16
 
 
@@ -125,7 +131,7 @@ def _choose(found: Sequence[Found], what: str) -> Found:
     first = usual[0] if usual else found[0]
     signature = _signature(first)
     copies = [f for f in found if _signature(f) == signature]
-    best = [f for f in copies if any("best" in part.lower() for part in f.path)]
+    best = [f for f in copies if any(_BEST.search(part) for part in f.path)]
     if len(found) == 1 or (usual and len(copies) == 1):
         return first
     if len(best) == 1 and (usual or len(copies) == len(found)):
