@@ -122,6 +122,9 @@ def chosen(tree: Any, key: str | None = None) -> Checkpoint:
     [
         ({"model": state(), "best_model": state()}, "best_model"),
         ({"last": state(), "best": state()}, "best"),
+        ({"a": state(), "modelBest": state()}, "modelBest"),
+        ({"not_best": state(), "second_best": state(), "2nd-best": state(), "BEST": state()}, "BEST"),
+        ({"a": state(), "the_best": state(), "worstBest": state()}, "the_best"),
         ({"model": state(), "ema": state(), "best_model": state(), "epoch": 3}, "best_model"),
         ({"state_dict": state(), "discriminator": state(7)}, "state_dict"),
         ({"model": {"state_dict": state()}, "critic": [state(7)]}, "model.state_dict"),
@@ -140,6 +143,7 @@ def test_the_one_that_is_meant(tree: Any, key: str) -> None:
 
 TOSS_UPS = [
     ("model", "ema"), ("state_dict", "teacher"), ("a", "b"), ("best_ema", "best_model"), ("model", "model_ema"),
+    ("model", "not_best"), ("a", "second_best"), ("a", "unbest"),
 ]  # fmt: skip
 
 

@@ -293,7 +293,7 @@ def test_guitarml_errors(tmp_path: Path, changes: dict[str, Any], message: str) 
 def test_guitarml_without_the_numbers_that_the_weights_tell(tmp_path: Path) -> None:
     path = tmp_path / "m.json"
     tree = json.loads(guitar())
-    for key in ("hidden_size", "num_layers", "bias_fl", "skip", "model"):
+    for key in ("hidden_size", "num_layers", "bias_fl", "model"):
         del tree["model_data"][key]
     path.write_text(json.dumps(tree))
     assert [n.op for n in from_torch(path).nodes] == ["lstm", "dense"]
@@ -308,6 +308,30 @@ def test_guitarml_skip(tmp_path: Path) -> None:
     path = tmp_path / "m.json"
     path.write_text(guitar(skip=2))
     assert [n.op for n in from_torch(path).nodes] == ["lstm", "dense", "slice", "add"]
+
+
+def test_guitarml_without_skip_is_what_simplernn_takes(tmp_path: Path) -> None:
+    path = tmp_path / "m.json"
+    tree = json.loads(guitar(output_size=1))
+    tree["state_dict"] |= {n: tree["state_dict"][n][:1] for n in ("lin.weight", "lin.bias")}
+    path.write_text(json.dumps(tree))
+    without = from_torch(path)
+    assert "notes" not in without.meta
+    del tree["model_data"]["skip"]
+    path.write_text(json.dumps(tree))
+    graph = from_torch(path)
+    assert [n.op for n in graph.nodes] == ["lstm", "dense", "slice", "add"]
+    (note,) = graph.meta["notes"]
+    assert "model_data.skip is missing, so skip is SimpleRNN's 1" in note
+    x = array(2, 4, 3)
+    np.testing.assert_allclose(
+        reference.run(graph, [x])[0], reference.run(without, [x])[0] + x[..., :1], rtol=1e-6, atol=1e-6
+    )
+    tree = json.loads(guitar())
+    del tree["model_data"]["skip"]
+    path.write_text(json.dumps(tree))
+    with pytest.raises(ConvertError, match=r"model_data.skip is missing, so skip is SimpleRNN's 1 but output_size 2"):
+        from_torch(path)
 
 
 # -- live modules ----------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lstm_rt_tools.checkpoints import Checkpoint, read_checkpoint
+from lstm_rt_tools.checkpoints import Checkpoint, from_mapping, read_checkpoint
 from lstm_rt_tools.detect import detect
 from lstm_rt_tools.from_torch import from_torch
 from lstm_rt_tools.torch_files import LEGACY_MAGIC
@@ -507,6 +507,69 @@ def test_torch_save(tmp_path: Path, zipped: bool) -> None:
     assert list(found) == list(state)
     for name, value in state.items():
         np.testing.assert_array_equal(found[name], value.detach().float().numpy(), err_msg=name)
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+@pytest.mark.parametrize("zipped", [True, False])
+def test_every_pickle_protocol(tmp_path: Path, zipped: bool, protocol: int) -> None:
+    torch = pytest.importorskip("torch")
+    path = tmp_path / "m.unknown"
+    saved = {"w": torch.arange(6.0), "a": np.arange(6, dtype=np.float32)}
+    torch.save(saved, path, pickle_protocol=protocol, _use_new_zipfile_serialization=zipped)
+    assert detect(path) == "torch"
+    found = numbers(read_checkpoint(path))
+    np.testing.assert_array_equal(found["w"], SIX)
+    np.testing.assert_array_equal(found["a"], SIX)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_the_negative_bit(tmp_path: Path, zipped: bool) -> None:
+    """torch's views of turned sign, as of the imaginary part of a conjugate."""
+    torch = pytest.importorskip("torch")
+    base = torch.arange(6.0).reshape(2, 3)
+    state = {"plain": base, "neg": torch._neg_view(base), "half": torch._neg_view(base.half()),
+             "imag": torch.view_as_complex(torch.randn(3, 2)).conj().imag}  # fmt: skip
+    assert state["imag"].is_neg()
+    torch.save(state, tmp_path / "m.pt", _use_new_zipfile_serialization=zipped)
+    for found in numbers(read_checkpoint(tmp_path / "m.pt")), numbers(from_mapping(state)):
+        for name, value in state.items():
+            np.testing.assert_array_equal(found[name], value.resolve_neg().float().numpy(), err_msg=name)
+
+
+def _v2(*more: bytes) -> bytes:
+    plain = tensor("0", 6, (2, 3), (3, 1))
+    assert plain.endswith(b"tR")
+    return plain[:-2] + b"".join(more) + b"tR"
+
+
+_RAW = tensor("0", 6, (2, 3), (3, 1))[len(b"ctorch._utils\n_rebuild_tensor_v2\n(") : -2]
+UNREAD = {
+    "conj": _v2(obj({"conj": True})),
+    "unknown metadata": _v2(obj({"neg": False, "scale": 3.0})),
+    "metadata of another type": _v2(obj("neg")),
+    "more arguments": _v2(obj({}), obj(1)),
+    "quantised floats": b"ctorch._utils\n_rebuild_qtensor\n(" + _RAW + b"tR",
+    "wrapper": call("torch._utils", "_rebuild_wrapper_subclass", b"ca\nB\n", b"ctorch\nfloat32\n", obj((2, 3))),
+    "device": call("torch._utils", "_rebuild_device_tensor_from_numpy", obj(None)),
+    "sparse": call("torch._utils", "_rebuild_sparse_tensor", obj(None)),
+    "subclass": call("torch._tensor", "_rebuild_from_type_v2", b"ca\nb\n", b"ca\nB\n", b")", b"}"),
+    "parameter": call("torch._utils", "_rebuild_parameter", call("a", "B"), obj(True), obj({})),
+    "long double": call("numpy.core.multiarray", "_reconstruct")
+    + b"(K\x01K\x01\x85" + call("numpy", "dtype", obj("f16")) + b"\x89C\x01atb",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", UNREAD)
+def test_tensors_that_are_not_understood_are_not_dropped(tmp_path: Path, what: str) -> None:
+    """As a bias such a tensor is refused: the layer is not made without. Beside the weights it is no matter."""
+    arch = {"layer": [{"op": "dense", "weights": ""}]}
+    weight = tensor("0", 6, (2, 3), (3, 1))
+    (tmp_path / "m.pt").write_bytes(zip_file(table(weight=weight, bias=UNREAD[what]), {"0": SIX.tobytes()}))
+    with pytest.raises(ConvertError, match="weight bias: has type .*, expected a float tensor"):
+        from_torch(tmp_path / "m.pt", arch=arch)
+    beside = table(state_dict=table(weight=weight), extra=b"](" + UNREAD[what] + b"e")
+    (tmp_path / "m.pt").write_bytes(zip_file(beside, {"0": SIX.tobytes()}))
+    from_torch(tmp_path / "m.pt", arch=arch)
 
 
 def torch_extras() -> dict[str, Any]:

@@ -12,6 +12,8 @@ from typing import BinaryIO
 from lstm_rt.errors import ConvertError
 from lstm_rt.files import open_regular
 
+from .torch_files import looks_like_torch
+
 KNOWN = ("keras", "torch")
 _KNOWN_TEXT = (
     "known are Keras (.keras, .h5, .hdf5), PyTorch (.pt, .pth, .bin, .ckpt, .safetensors) "
@@ -56,7 +58,7 @@ def _by_content(file: BinaryIO, path: Path) -> str | None:
         return "keras"
     if head.startswith(b"PK\x03\x04"):
         return _zip_kind(file, path)
-    if head.startswith(b"\x80\x02\x8a\x0a"):  # torch.save before version 1.6
+    if looks_like_torch(head):  # torch.save before version 1.6
         return "torch"
     if len(head) > 8 and head[8:9] == b"{":  # safetensors: length of a JSON header, then the header
         (length,) = struct.unpack("<Q", head[:8])

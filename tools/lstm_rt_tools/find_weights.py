@@ -34,6 +34,12 @@ _TELLING_KEYS = _USUAL_KEYS[:3]
 _WEIGHT = re.compile(
     r"^weight(_(ih|hh|hr)(_l\d+)?(_reverse)?)?(_(g|v|raw|orig))?$|(^|\.)parametrizations\.weight\w*\.original[01]?$"
 )
+#: A key that calls its weights the best ones: best_model, modelBest, but not not_best or second_best.
+_BEST = re.compile(
+    r"^(?!.*(?i:(?<![a-z])(not|non|no|next|second|third|worst|\d(nd|rd|th))[^a-z]*best))"
+    r".*?((?<![A-Za-z])[Bb]est|BEST|(?<=[a-z])Best)",
+    re.DOTALL,
+)
 _MAX_DEPTH = 16
 
 
@@ -125,7 +131,7 @@ def _choose(found: Sequence[Found], what: str) -> Found:
     first = usual[0] if usual else found[0]
     signature = _signature(first)
     copies = [f for f in found if _signature(f) == signature]
-    best = [f for f in copies if any("best" in part.lower() for part in f.path)]
+    best = [f for f in copies if any(_BEST.search(part) for part in f.path)]
     if len(found) == 1 or (usual and len(copies) == 1):
         return first
     if len(best) == 1 and (usual or len(copies) == len(found)):
@@ -173,7 +179,7 @@ def _identity(found: Found) -> tuple[Any, ...]:
 def place(tensor: Tensor) -> tuple[Any, ...]:
     """What part of which storage a tensor is: the same for one tensor that was saved under two names."""
     if isinstance(tensor, FileTensor):
-        return (id(tensor.storage), tensor.offset, tensor.shape, tensor.stride)
+        return (id(tensor.storage), tensor.offset, tensor.shape, tensor.stride, tensor.negative)
     return (id(tensor),)
 
 
@@ -278,8 +284,16 @@ def as_tensor(value: Any, budget: Budget | None = None) -> Tensor | None:
     if isinstance(value, FileTensor):
         return value
     if isinstance(value, Inert):
-        return numpy_tensor(value.state, budget) if _is_numpy(value) else None
+        return numpy_tensor(_numpy_state(value), budget) if _is_numpy(value) else None
     return ArrayTensor(value) if hasattr(value, "shape") and hasattr(value, "dtype") else None
+
+
+def _numpy_state(array: Inert) -> Any:
+    """The state of a pickled array; from protocol 5 on its parts are the arguments of a call."""
+    if array.cls.name != "_frombuffer" or len(array.args) != 4:
+        return array.state
+    data, dtype, shape, order = array.args
+    return (1, shape, dtype, order == "F", data)
 
 
 def _is_numpy(obj: Inert) -> bool:

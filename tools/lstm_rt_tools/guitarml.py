@@ -14,11 +14,15 @@ from .torch_layers import Weights, count_directions, count_layers
 _UNITS = {"LSTM": "lstm", "GRU": "gru", "RNN": "rnn"}
 _KNOWN = ("model", "input_size", "output_size", "hidden_size", "num_layers", "unit_type", "bias_fl", "skip")
 
+#: ``skip`` of a SimpleRNN that is made without one, as CoreAudioML's load_model does for files that tell none.
+_SKIP = 1
+
 
 def guitarml_arch(model_data: Mapping[str, Any], weights: Weights) -> dict[str, Any]:
     """The architecture (as in an arch file) that ``model_data`` tells.
 
-    The model is ``y = lin(rec(x)) + x[..., :skip]``, without the sum when ``skip`` is 0.
+    The model is ``y = lin(rec(x)) + x[..., :skip]``, without the sum when ``skip`` is 0. A number that the
+    weights tell may be left out; ``skip``, which they do not tell, is then what SimpleRNN takes, with a note.
 
     Raises:
         ConvertError: another model class, options this reader does not know, or a description that
@@ -44,7 +48,7 @@ def guitarml_arch(model_data: Mapping[str, Any], weights: Weights) -> dict[str, 
     layers = [recurrent, {"op": "dense", "name": "lin", "weights": "lin"}]
     return {
         "input": [{"name": "x", "kind": "seq", "size": inputs}],
-        "layer": layers + _skip(model_data, inputs, outputs, what),
+        "layer": layers + _skip(model_data, inputs, outputs, weights),
     }
 
 
@@ -90,16 +94,20 @@ def _check_weights(
         raise ConvertError(f"{what}: bias_fl is {_text(bias)}, but {there} lin.bias")
 
 
-def _skip(model_data: Mapping[str, Any], inputs: int, outputs: int, what: str) -> list[dict[str, Any]]:
-    skip = model_data.get("skip", 0)
+def _skip(model_data: Mapping[str, Any], inputs: int, outputs: int, weights: Weights) -> list[dict[str, Any]]:
+    what = weights.what
+    skip = model_data.get("skip", _SKIP)
     skip = int(skip) if isinstance(skip, bool) else _size({"skip": skip}, "skip", what, least=0)
     if skip == 0:
         return []
+    told = f"skip is {skip}" if "skip" in model_data else f"model_data.skip is missing, so skip is SimpleRNN's {skip}"
     if skip != outputs or skip > inputs:
         raise ConvertError(
-            f"{what}: skip is {skip} but output_size {outputs} and input_size {inputs}; skip adds the first {skip} "
+            f"{what}: {told} but output_size {outputs} and input_size {inputs}; skip adds the first {skip} "
             "features of the input to the output"
         )
+    if "skip" not in model_data:
+        weights.notes.append(f'{told}: the input is added to the output; "skip": 0 in model_data leaves that out')
     return [
         {"op": "slice", "name": "dry", "input": "x", "start": 0, "size": skip},
         {"op": "add", "inputs": ["lin", "dry"]},

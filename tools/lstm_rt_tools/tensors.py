@@ -63,7 +63,7 @@ class ArrayTensor:
         if hasattr(value, "detach"):
             if not value.is_floating_point():
                 raise ConvertError(f"{what}: has type {self.dtype}, expected a float tensor")
-            value = value.detach().cpu().float().numpy()
+            value = value.detach().resolve_neg().cpu().float().numpy()
         array = np.asarray(value)
         if array.dtype.kind != "f":
             raise ConvertError(f"{what}: has type {self.dtype}, expected a float array")
@@ -96,7 +96,7 @@ class Storage:
     data: memoryview | bytes | None = None
     big_endian: bool = False
     budget: Budget | None = None
-    #: What was made, by offset, shape and stride: tied weights are two tensors of one storage.
+    #: What was made, by offset, shape, stride and sign: tied weights are two tensors of one storage.
     arrays: dict[tuple[Any, ...], NDArray[np.float32]] = field(default_factory=dict)
 
     @property
@@ -108,12 +108,16 @@ class Storage:
 
 @dataclass(eq=False, slots=True)
 class FileTensor:
-    """A strided view of a storage; offset and strides count elements."""
+    """A strided view of a storage; offset and strides count elements.
+
+    ``negative``: the numbers are those of the storage with their signs turned (torch's negative bit).
+    """
 
     storage: Storage
     offset: int
     shape: tuple[int, ...]
     stride: tuple[int, ...]
+    negative: bool = False
 
     @property
     def dtype(self) -> str:
@@ -151,7 +155,7 @@ class FileTensor:
         nbytes = 4 * math.prod(self.shape)
         if nbytes == 0:
             return self._empty(what)
-        view, budget = (self.offset, self.shape, self.stride), self.storage.budget
+        view, budget = (self.offset, self.shape, self.stride, self.negative), self.storage.budget
         if view not in self.storage.arrays:
             if budget is not None:  # stride 0 repeats elements, so a tiny file can name an array of any size
                 budget.array(nbytes, what)
@@ -174,7 +178,8 @@ class FileTensor:
             flat[self.offset :], self.shape, [s * step for s in self.stride], writeable=False
         )
         with np.errstate(over="ignore"):  # as in the framework, what is too large is infinite
-            return np.ascontiguousarray(_widen(view, self.dtype), dtype=np.float32)
+            array = np.ascontiguousarray(_widen(view, self.dtype), dtype=np.float32)
+        return np.negative(array) if self.negative else array
 
 
 def _decode(data: memoryview | bytes, dtype: str, big_endian: bool) -> NDArray[Any]:
@@ -189,6 +194,11 @@ def _widen(view: NDArray[Any], dtype: str) -> NDArray[Any]:
     return view
 
 
+def unread(kind: str, shape: tuple[int, ...] = (), stride: tuple[int, ...] = ()) -> FileTensor:
+    """A tensor that we cannot read, of the type ``kind``: it stops who asks for its numbers, and nobody else."""
+    return FileTensor(Storage("unread", shown(kind), 0), 0, shape, stride)
+
+
 def contiguous(storage: Storage, shape: tuple[int, ...]) -> FileTensor:
     """The whole of ``storage`` in C order as ``shape``."""
     stride, below = [], 1
@@ -201,6 +211,8 @@ def contiguous(storage: Storage, shape: tuple[int, ...]) -> FileTensor:
 def numpy_tensor(state: Any, budget: Budget | None = None) -> FileTensor | None:
     """A pickled NumPy array by the state that it was pickled with; None if that is none of numbers.
 
+    Floats of a type that is not read, such as long doubles, are :func:`unread`, as a layer may have them.
+
     Args:
         state: (version, shape, dtype, whether in Fortran order, bytes).
         budget: of the file.
@@ -209,7 +221,9 @@ def numpy_tensor(state: Any, budget: Budget | None = None) -> FileTensor | None:
         return None
     _, shape, dtype, fortran, data = state
     name, order = _numpy_dtype(dtype)
-    if name is None or not isinstance(data, bytes) or not isinstance(shape, tuple):
+    if name is not None and name not in ITEM_SIZE:
+        return unread(name)
+    if name is None or not isinstance(data, bytes | bytearray) or not isinstance(shape, tuple):
         return None
     if len(shape) > _MAX_DIMS or any(type(n) is not int or not 0 <= n <= len(data) for n in shape):
         return None
@@ -226,6 +240,7 @@ _NUMPY_KINDS = {"f8": "float64", "f4": "float32", "f2": "float16", "i8": "int64"
 def _numpy_dtype(dtype: Any) -> tuple[str | None, str]:
     """Name and byte order of a pickled ``numpy.dtype``."""
     args, state = getattr(dtype, "args", ()), getattr(dtype, "state", None)
-    name = _NUMPY_KINDS.get(args[0]) if args and isinstance(args[0], str) else None
+    code = args[0] if args and isinstance(args[0], str) else ""
+    name = _NUMPY_KINDS.get(code, f"numpy {code}" if code.startswith("f") else None)
     order = state[1] if isinstance(state, tuple) and len(state) > 1 else "<"
     return name, order

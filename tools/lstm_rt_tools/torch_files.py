@@ -18,10 +18,16 @@ from lstm_rt.errors import ConvertError
 from .budget import Budget
 from .names import listed, shown
 from .safe_pickle import Global, Inert, SafePickle
-from .tensors import FileTensor, Storage
+from .tensors import FLOATS, FileTensor, Storage, unread
 from .zip_archive import ZipArchive
 
-LEGACY_MAGIC = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."
+#: The number that legacy files begin with, pickled by the protocols 2 to 5; torch.save uses 2 unless told.
+_MAGIC = b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."
+_FRAME = b"\x95\x0d\0\0\0\0\0\0\0"
+LEGACY_MAGIC = b"\x80\x02" + _MAGIC
+_LEGACY = (LEGACY_MAGIC, b"\x80\x03" + _MAGIC, b"\x80\x04" + _FRAME + _MAGIC, b"\x80\x05" + _FRAME + _MAGIC)
+#: What shows that a file is a legacy one, even if the rest of the number is damaged.
+_LEGACY_STARTS = tuple(magic[:4] for magic in _LEGACY[:2]) + tuple(magic[:8] for magic in _LEGACY[2:])
 _LEGACY_PROTOCOL = 1001
 _MAX_DEPTH = 64  #: of modules in modules
 _MAX_DIMS = 64  #: of tensors in torch
@@ -54,7 +60,7 @@ _OPTIMIZER = frozenset({"state", "param_groups"})
 
 def looks_like_torch(head: bytes) -> bool:
     """Whether a file that starts with ``head`` may come from ``torch.save``."""
-    return head.startswith((b"PK\x03\x04", LEGACY_MAGIC[:4]))
+    return head.startswith((b"PK\x03\x04", *_LEGACY_STARTS))
 
 
 def read_torch(data: bytes, what: str, budget: Budget | None = None) -> Any:
@@ -79,10 +85,12 @@ def read_torch(data: bytes, what: str, budget: Budget | None = None) -> Any:
     return _read_legacy(data, what, budget)
 
 
-def _check_legacy(data: bytes, what: str) -> None:
-    if data.startswith(LEGACY_MAGIC):
-        return
-    if data.startswith(LEGACY_MAGIC[:4]):
+def _legacy_magic(data: bytes, what: str) -> bytes:
+    """The magic number that a legacy file begins with."""
+    for magic in _LEGACY:
+        if data.startswith(magic):
+            return magic
+    if data.startswith(_LEGACY_STARTS):
         raise ConvertError(f"{what}: starts like a legacy torch file but its magic number is damaged")
     raise ConvertError(f"{what}: not a torch.save file (neither a zip archive nor the legacy magic number)")
 
@@ -161,37 +169,69 @@ def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> FileT
     return FileTensor(storage, offset, _ints(size), _ints(stride))
 
 
-def _parameter(data: Any, *_: Any) -> FileTensor:
-    if not isinstance(data, FileTensor):
-        raise ValueError("a parameter that does not wrap a tensor")
-    return data
+def _tensor_v2(
+    storage: Any, offset: Any, size: Any, stride: Any, _grad: Any = None, _hooks: Any = None, metadata: Any = None,
+    *more: Any,
+) -> FileTensor:  # fmt: skip
+    """With the bits of views that torch has not carried out yet: ``{"neg": True}``, ``{"conj": True}``."""
+    plain = _tensor(storage, offset, size, stride)
+    bits = {} if metadata is None else metadata
+    known = isinstance(bits, dict) and bits.keys() <= {"neg", "conj"} and all(type(v) is bool for v in bits.values())
+    if more or not known or bits.get("conj"):
+        return unread(f"{plain.dtype} with metadata that is not known", plain.shape, plain.stride)
+    plain.negative = bool(bits.get("neg"))
+    return plain
 
 
 def _tensor_v3(storage: Any, offset: Any, size: Any, stride: Any, *rest: Any) -> FileTensor:
     """Of a type that is too new for a storage of its own: float8 and others that we do not read."""
     dtype = rest[2] if len(rest) > 2 else None
     name = dtype.name if isinstance(dtype, Global) else "unknown"
-    (start,) = _ints((offset,))
-    return FileTensor(Storage("untyped", shown(name), 0), start, _ints(size), _ints(stride))
+    return unread(f"untyped {name}" if name in FLOATS else name, _ints(size), _ints(stride))
+
+
+def _quantized(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> FileTensor:
+    plain = _tensor(storage, offset, size, stride)
+    return unread(plain.dtype if plain.dtype not in FLOATS else "quantized", plain.shape, plain.stride)
+
+
+def _parameter(data: Any, *_: Any) -> FileTensor:
+    if isinstance(data, Inert):
+        return unread(str(data.cls))
+    if not isinstance(data, FileTensor):
+        raise ValueError("a parameter that does not wrap a tensor")
+    return data
 
 
 def _of_subclass(function: Any = None, _type: Any = None, args: Any = (), *_: Any) -> Any:
     """A tensor of a subclass: the call that makes the plain one."""
     build = _TENSOR_CALLS.get(str(function)) if isinstance(function, Global) else None
     if build is None or not isinstance(args, tuple):
-        return Inert(Global("torch", "Tensor"), (function, args))
+        return unread(str(function) if isinstance(function, Global) else "a tensor that is not known")
     return build(*args)
+
+
+def _unread(kind: str) -> Callable[..., FileTensor]:
+    return lambda *_: unread(kind)
 
 
 _TENSOR_CALLS: dict[str, Callable[..., Any]] = {
     "torch._utils._rebuild_tensor": _tensor,
-    "torch._utils._rebuild_tensor_v2": _tensor,
+    "torch._utils._rebuild_tensor_v2": _tensor_v2,
     "torch._utils._rebuild_tensor_v3": _tensor_v3,
-    "torch._utils._rebuild_qtensor": _tensor,
+    "torch._utils._rebuild_qtensor": _quantized,
     "torch._utils._rebuild_parameter": _parameter,
     "torch._utils._rebuild_parameter_with_state": _parameter,
     "torch.nn.parameter.Parameter": _parameter,
-}
+    # Tensors all the same: were they objects of another kind, a layer with such a bias would be one without.
+    **{
+        f"torch._utils._rebuild_{name}": _unread(f"torch._utils._rebuild_{name}")
+        for name in (
+            "device_tensor_from_cpu_tensor", "device_tensor_from_numpy", "meta_tensor_no_storage", "nested_tensor",
+            "sparse_csr_tensor", "sparse_tensor", "wrapper_subclass", "xla_tensor",
+        )
+    },
+}  # fmt: skip
 _TORCH_CALLS: dict[str, Callable[..., Any]] = {
     **_TENSOR_CALLS,
     "torch._tensor._rebuild_from_type": _of_subclass,
@@ -282,9 +322,8 @@ def _check_length(storage: Storage, what: str) -> None:
 
 
 def _read_legacy(data: bytes, what: str, budget: Budget) -> Any:
-    _check_legacy(data, what)
     stream = io.BytesIO(data)
-    stream.seek(len(LEGACY_MAGIC))
+    stream.seek(len(_legacy_magic(data, what)))
     storages = _Storages(what, budget)
     protocol = SafePickle(what, stream, budget).load()
     if protocol != _LEGACY_PROTOCOL:
