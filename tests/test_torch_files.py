@@ -477,6 +477,12 @@ def test_json_damage(tmp_path: Path, data: bytes, message: str) -> None:
         read(tmp_path, data, "m.json")
 
 
+@pytest.mark.parametrize("value", [[True, False], [[1.0], [True]], ["1", "2"], "1", True, None, [None, 1.0], {"a": 1}])
+def test_json_weights_that_are_no_numbers(tmp_path: Path, value: Any) -> None:
+    with pytest.raises(ConvertError, match="weight a is not a regular array of numbers"):
+        read(tmp_path, json.dumps({"state_dict": {"a": value}}).encode(), "m.json")
+
+
 # -- what torch itself writes ------------------------------------------------------------------
 
 

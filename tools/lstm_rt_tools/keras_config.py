@@ -295,7 +295,7 @@ class LayerSpec:
         # Keras writes a lambda as its byte code.
         if isinstance(value, Mapping) and (value.get("class_name") == "__lambda__" or list(value) == ["value"]):
             raise self._own_function(key, "lambda")
-        if isinstance(value, Mapping) and value.get("class_name") in ACTIVATION_LAYERS:
+        if isinstance(value, Mapping) and is_one_of(value.get("class_name"), ACTIVATION_LAYERS):
             layer = self.part(value, f"{self}: option {key}")
             return replace(layer, name=self.name).activation_layer(rank=3)
         raise self.error(f"{key} {_short(value)} is not supported")
