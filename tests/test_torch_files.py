@@ -571,7 +571,7 @@ def test_tensors_that_are_not_understood_are_not_dropped(tmp_path: Path, what: s
     arch = {"layer": [{"op": "dense", "weights": ""}]}
     weight = tensor("0", 6, (2, 3), (3, 1))
     (tmp_path / "m.pt").write_bytes(zip_file(table(weight=weight, bias=UNREAD[what]), {"0": SIX.tobytes()}))
-    with pytest.raises(ConvertError, match="weight bias: has type .*, expected a float tensor"):
+    with pytest.raises(ConvertError, match=r"weight bias: has type .*, expected a float tensor"):
         from_torch(tmp_path / "m.pt", arch=arch)
     beside = table(state_dict=table(weight=weight), extra=b"](" + UNREAD[what] + b"e")
     (tmp_path / "m.pt").write_bytes(zip_file(beside, {"0": SIX.tobytes()}))

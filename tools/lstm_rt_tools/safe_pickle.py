@@ -22,7 +22,6 @@ from lstm_rt.errors import ConvertError
 from .budget import Budget
 from .names import shown
 
-
 _LONGEST_NAME = 300
 
 
