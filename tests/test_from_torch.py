@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -224,6 +225,26 @@ def test_arch_files(tmp_path: Path) -> None:
         from_torch(small_state(), arch=path)
     with pytest.raises(FileNotFoundError, match=r"b.toml"):
         from_torch(small_state(), arch=tmp_path / "b.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[" + "a." * 200_000 + "b]\n", "line 1 has more than 1000 dots"),
+        ("a = 1\n" + "a." * 2000 + "b = 1\n", "line 2 has more than 1000 dots"),
+        ("a = " + "9" * 900_000, "not valid TOML .a number of 900000 digits"),
+        ("a = 0." + "9" * 900_000, "not valid TOML .a number of 900000 digits"),
+        ("#" * (2 << 20), "larger than 1,048,576 bytes"),
+        ("".join("[" + "a." * 999 + f"b{i}]\n" for i in range(500)), "unknown option 'a'"),
+    ],
+)
+def test_arch_files_that_would_take_long(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "a.toml"
+    path.write_text(text)
+    start = time.process_time()
+    with pytest.raises(ConvertError, match=f"a.toml: {message}"):
+        from_torch(small_state(), arch=path)
+    assert time.process_time() - start < 5
 
 
 def test_without_arch_the_error_holds_a_draft_that_works(tmp_path: Path) -> None:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import copy
+import dataclasses
 import gzip
+import importlib
 import json
 import os
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from lstm_rt_tools import from_keras
+from lstm_rt_tools.budget import Budget
 from lstm_rt_tools.cli import main
 
-from lstm_rt.errors import ConvertError
+from lstm_rt.errors import ConvertError, GraphError
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
 h5py = pytest.importorskip("h5py")
@@ -166,3 +170,49 @@ def _places(value: Any) -> Any:
     for key, inner in list(items):
         yield value, key
         yield from _places(inner)
+
+
+def _places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in inner:
+        yield (*at, key)
+        yield from _places(item, (*at, key))
+
+
+def _changed(value: Any, at: tuple[Any, ...], new: Any) -> Any:
+    if not at:
+        return new
+    copied = copy.copy(value)
+    copied[at[0]] = _changed(value[at[0]], at[1:], new)
+    return copied
+
+
+_OTHERS: list[Any] = [{}, [], [[]], "x", {"class_name": {}, "config": {}}]
+
+
+def test_every_value_of_a_configuration_may_be_of_another_type(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever stands where, the answer is a graph or an error that names the file's fault."""
+    x = keras.Input((4, 3))
+    _, h, c = keras.layers.LSTM(3, return_state=True)(x)
+    seq = keras.layers.GRU(3, return_sequences=True)(keras.layers.Masking()(x))
+    y = keras.layers.Dense(3, activation="relu")(keras.layers.Add()([h, c]))
+    z = keras.layers.LSTM(3)(seq, initial_state=[h, c])
+    keras.Model(x, [keras.layers.ReLU()(y), z]).save(tmp_path / "m.keras")
+    module = importlib.import_module("lstm_rt_tools.from_keras")
+    model = module.open_model(tmp_path / "m.keras")
+    count = 0
+    for at in _places(model.config):
+        for other in _OTHERS:
+            changed = dataclasses.replace(model, config=_changed(model.config, at, other), budget=Budget(1 << 20))
+            changed.weights.reset()
+            monkeypatch.setattr(module, "open_model", lambda *_, changed=changed: changed)
+            count += 1
+            try:
+                from_keras(tmp_path / "m.keras")
+            except (ConvertError, GraphError):
+                continue
+            except Exception as e:
+                pytest.fail(f"{at} is {other!r}: {e!r}")
+    assert count > 800

@@ -477,6 +477,12 @@ def test_json_damage(tmp_path: Path, data: bytes, message: str) -> None:
         read(tmp_path, data, "m.json")
 
 
+@pytest.mark.parametrize("value", [[True, False], [[1.0], [True]], ["1", "2"], "1", True, None, [None, 1.0], {"a": 1}])
+def test_json_weights_that_are_no_numbers(tmp_path: Path, value: Any) -> None:
+    with pytest.raises(ConvertError, match="weight a is not a regular array of numbers"):
+        read(tmp_path, json.dumps({"state_dict": {"a": value}}).encode(), "m.json")
+
+
 # -- what torch itself writes ------------------------------------------------------------------
 
 
@@ -565,7 +571,7 @@ def test_tensors_that_are_not_understood_are_not_dropped(tmp_path: Path, what: s
     arch = {"layer": [{"op": "dense", "weights": ""}]}
     weight = tensor("0", 6, (2, 3), (3, 1))
     (tmp_path / "m.pt").write_bytes(zip_file(table(weight=weight, bias=UNREAD[what]), {"0": SIX.tobytes()}))
-    with pytest.raises(ConvertError, match="weight bias: has type .*, expected a float tensor"):
+    with pytest.raises(ConvertError, match=r"weight bias: has type .*, expected a float tensor"):
         from_torch(tmp_path / "m.pt", arch=arch)
     beside = table(state_dict=table(weight=weight), extra=b"](" + UNREAD[what] + b"e")
     (tmp_path / "m.pt").write_bytes(zip_file(beside, {"0": SIX.tobytes()}))

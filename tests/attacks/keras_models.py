@@ -491,3 +491,23 @@ def heap_claims_much() -> bytes:
     while (at := data.find(b"HEAP", at + 1)) > 0:
         struct.pack_into("<Q", data, at + 8, 1 << 36)
     return bytes(data)
+
+
+@attack("m.keras")
+def groups_of_many_backslashes() -> bytes:
+    """Groups whose names are paths of 30,000 parts, as Windows writes shorter ones."""
+    def fill(root: Any) -> None:
+        for i in range(8):
+            root.create_group("layers/" + "\\".join([chr(97 + i)] * 30_000))
+
+    return keras_bytes(sequential(dense("d")), fill)
+
+
+@attack("m.keras")
+def groups_of_long_names() -> bytes:
+    """The same of 90 parts of 600 characters."""
+    def fill(root: Any) -> None:
+        for i in range(8):
+            root.create_group("layers/" + "\\".join([chr(97 + i) * 600] * 90))
+
+    return keras_bytes(sequential(dense("d")), fill)

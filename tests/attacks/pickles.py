@@ -34,9 +34,9 @@ _CALLS = {
     "pickle_in_a_storage": call("torch.storage._load_from_bytes", obj(pickle.dumps(print))),
     "setstate": b"c__main__\nEvil\n)\x81" + table(__setstate__=b"cos\nsystem\n") + b"b" + run("setstate") + b"b",
     "runpy": call("runpy._run_code", obj("open('runpy', 'w')"), b"}"),
-    "subclass_of_tensor": call(
+    "subclass_of_tensor": b"](" + call(  # in a list: among the weights it would be one, and one too many
         "torch._tensor._rebuild_from_type_v2", b"cos\nsystem\n", b"N", run("subclass_of_tensor") + b"\x85", b"N"
-    ),
+    ) + b"e",
     "default_factory": call("collections.defaultdict", b"cos\nsystem\n"),
     "map": call("builtins.list", call("builtins.map", b"cos\nsystem\n", b"](" + run("map") + b"e")),
 }
@@ -205,6 +205,26 @@ def colliding_keys() -> bytes:
 def globals_flood() -> bytes:
     """STACK_GLOBAL of two names that the memo holds."""
     return torch_zip(obj("a")[:-2] + b"q\x000](" + b"h\x00h\x00\x93" * 180_000 + b"e")
+
+
+@attack("m.pt")
+def a_long_class_often() -> bytes:
+    """A class whose name has 350 KB, made an object of 120,000 times."""
+    return torch_zip(obj("m")[:-2] + obj("q" * 350_000)[:-2] + b"\x93q\x000](" + b"h\x00)\x810" * 120_000 + b"e")
+
+
+@attack("m.pt")
+def a_long_function_often() -> bytes:
+    """A function whose name has 350 KB, as what makes 70,000 tensors of a subclass."""
+    name = obj("m")[:-2] + obj("q" * 350_000)[:-2] + b"\x93q\x000"
+    make = b"ctorch._tensor\n_rebuild_from_type_v2\nq\x010(h\x00N)tq\x020"
+    return torch_zip(name + make + b"](" + b"h\x01h\x02R0" * 70_000 + b"e")
+
+
+@attack("m.pt", arch=DENSE, exits=(0,))
+def a_name_of_wrappers() -> bytes:
+    """module. 130,000 times before the name of a weight."""
+    return torch_zip(table(**{"module." * 130_000 + "weight": WEIGHT}), {"0": SIX})
 
 
 @attack("m.pt")

@@ -71,6 +71,14 @@ def json_unknown_options() -> bytes:
 
 
 @attack("m.json")
+def json_many_weights_too_many() -> bytes:
+    """20,000 weights that no layer takes."""
+    state = {"rec.weight_ih_l0": [[0.0]] * 4, "rec.weight_hh_l0": [[0.0]] * 4, "rec.bias_ih_l0": [0.0] * 4,
+             "rec.bias_hh_l0": [0.0] * 4, "lin.weight": [[0.0]], "lin.bias": [0.0]}  # fmt: skip
+    return guitarml(state | {f"\x1b\n{i}": [1] for i in range(20_000)})
+
+
+@attack("m.json")
 def json_dimensions() -> bytes:
     """A weight of 500 dimensions."""
     return b'{"state_dict": {"w": ' + b"[" * 500 + b"1" + b"]" * 500 + b"}}"

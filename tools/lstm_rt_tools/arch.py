@@ -7,17 +7,18 @@ numbers of layers and directions come from the weights.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from lstm_rt.errors import ConvertError, GraphError, did_you_mean
-from lstm_rt.files import read_regular
+from lstm_rt.files import open_regular
 from lstm_rt.graph import ACTIVATIONS, GATES, INPUT_KINDS, Activation, Array, Graph
 
 from .arch_prefix import Shift, find_shift
-from .names import listed
+from .names import listed, shown
 from .torch_layers import Stack, Weights, add_stack, constant, count_directions, count_layers, join
 
 if sys.version_info >= (3, 11):
@@ -53,6 +54,9 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(ACTIVATIONS, ("alpha", "beta")),
 }
 _MANY_INPUTS = ("add", "mul", "average", "concat")
+_MOST_BYTES = 1 << 20  #: of an arch file
+_MOST_IN_A_LINE = 1000  #: dots in a line, and digits in a number
+_DIGITS = re.compile(rb"[0-9][0-9_]*")
 _NORM_EPS = 1e-5  # PyTorch's default for LayerNorm and BatchNorm
 
 
@@ -127,10 +131,25 @@ def build(arch: Arch, weights: Weights) -> Graph:
 
 def _read_toml(path: str | os.PathLike[str]) -> tuple[str, dict[str, Any]]:
     what = os.path.basename(os.fspath(path))
+    with open_regular(path) as file:
+        data = file.read(_MOST_BYTES + 1)
+    if len(data) > _MOST_BYTES:
+        raise ConvertError(f"{what}: larger than {_MOST_BYTES:,} bytes, which no arch file is")
+    _check_lines(data, what)
     try:
-        return what, tomllib.loads(read_regular(path).decode())
-    except (ValueError, RecursionError) as e:  # also what is not UTF-8, and numbers of 5,000 digits
-        raise ConvertError(f"{what}: not valid TOML ({e})") from None
+        return what, tomllib.loads(data.decode())
+    except (ValueError, RecursionError) as e:  # also what is not UTF-8
+        raise ConvertError(f"{what}: not valid TOML ({shown(str(e))})") from None
+
+
+def _check_lines(data: bytes, what: str) -> None:
+    """Refuse what makes the TOML reader slow, or its memory large: endless dotted keys and numbers."""
+    for i, line in enumerate(data.split(b"\n"), 1):
+        if line.count(b".") > _MOST_IN_A_LINE:
+            raise ConvertError(f"{what}: line {i} has more than {_MOST_IN_A_LINE} dots; write it as several lines")
+    for number in _DIGITS.finditer(data):
+        if number.end() - number.start() > _MOST_IN_A_LINE:
+            raise ConvertError(f"{what}: not valid TOML (a number of {number.end() - number.start()} digits)")
 
 
 def _known_keys(what: str, table: Mapping[str, Any], known: tuple[str, ...]) -> None:

@@ -171,6 +171,7 @@ def _from_json(data: bytes, what: str, budget: Budget) -> Checkpoint:
 
 
 def _json_tensor(name: str, value: Any, what: str) -> ArrayTensor:
+    _check_numbers(name, value, what)
     try:
         with np.errstate(over="ignore"):  # infinite then, which is refused
             array = np.array(value, dtype=np.float32)
@@ -179,3 +180,16 @@ def _json_tensor(name: str, value: Any, what: str) -> ArrayTensor:
     if not np.all(np.isfinite(array)):
         raise ConvertError(f"{what}: weight {shown(name)} holds a number that is not finite")
     return ArrayTensor(array)
+
+
+def _check_numbers(name: str, value: Any, what: str) -> None:
+    """Raise ConvertError unless all that lists hold are numbers: NumPy would make some of true and of text, too."""
+    left = [value]
+    while left:
+        item = left.pop()
+        if isinstance(item, list):
+            left.extend(item)
+        elif type(item) not in (int, float):
+            raise ConvertError(
+                f"{what}: weight {shown(name)} is not a regular array of numbers: it holds {shown(repr(item)[:100])}"
+            )

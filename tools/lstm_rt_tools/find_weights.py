@@ -184,14 +184,13 @@ def place(tensor: Tensor) -> tuple[Any, ...]:
 
 
 #: Put before names by torch.compile and (Distributed)DataParallel.
-_WRAPPERS = ("module.", "_orig_mod.")
+_WRAPPERS = re.compile(r"(?:module\.|_orig_mod\.)*")
 
 
 def bare(name: str) -> str:
     """A weight's name without the ``module.`` and ``_orig_mod.`` that wrappers put before it."""
-    while name.startswith(_WRAPPERS):
-        name = name[name.index(".") + 1 :]
-    return name
+    wrappers = _WRAPPERS.match(name)
+    return name[wrappers.end() :] if wrappers else name
 
 
 # -- looking through -------------------------------------------------------------------------------

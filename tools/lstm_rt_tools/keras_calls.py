@@ -81,8 +81,8 @@ def _layer_call(spec: LayerSpec, args: list[Any], kwargs: dict[str, Any]) -> Nod
         raise spec.error(f"argument {unknown[0]} of its call is not supported")
     inputs = _flat(args)[:]
     if spec.class_name in _STATEFUL and args:
-        first, *states = _flat(args[0])  # Keras 2 puts the states behind the input
-        inputs, initial = [first], initial or states
+        inputs, states = (found := _flat(args[0]))[:1], found[1:]  # Keras 2 puts the states behind the input
+        initial = initial or states
     for value in (*inputs, *initial, *mask):
         if not is_ref(value):
             raise spec.error(f"it is called with {value!r}, expected the output of a layer")

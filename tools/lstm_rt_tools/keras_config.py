@@ -5,7 +5,7 @@ Every option of a layer is either interpreted, known to be harmless at inference
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -229,7 +229,7 @@ class LayerSpec:
             dtype = _inner(dtype).get("name")
         if dtype in (None, "float32"):
             return None
-        if dtype in _OTHER_FLOATS:
+        if is_one_of(dtype, _OTHER_FLOATS):
             return str(dtype)
         raise self.error(f"dtype {_short(dtype)} is not supported, expected a float type")
 
@@ -295,7 +295,7 @@ class LayerSpec:
         # Keras writes a lambda as its byte code.
         if isinstance(value, Mapping) and (value.get("class_name") == "__lambda__" or list(value) == ["value"]):
             raise self._own_function(key, "lambda")
-        if isinstance(value, Mapping) and value.get("class_name") in ACTIVATION_LAYERS:
+        if isinstance(value, Mapping) and is_one_of(value.get("class_name"), ACTIVATION_LAYERS):
             layer = self.part(value, f"{self}: option {key}")
             return replace(layer, name=self.name).activation_layer(rank=3)
         raise self.error(f"{key} {_short(value)} is not supported")
@@ -329,6 +329,11 @@ class LayerSpec:
             0.0 if self.config.get("negative_slope") is None else self.number_option("negative_slope", 0.0)
         )
         return Activation("leaky_relu", alpha=slope) if slope else Activation("relu")
+
+
+def is_one_of(value: Any, names: Container[str]) -> bool:
+    """Whether a value of a configuration, which may be of any type, is one of these names."""
+    return isinstance(value, str) and value in names
 
 
 #: Layers that are an activation function, with their options.

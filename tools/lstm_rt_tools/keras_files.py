@@ -30,6 +30,8 @@ from .zip_archive import ZipArchive
 _ZIP_MAGIC = b"PK\x03\x04"
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 _ROOT = "model.weights.h5"
+_MAX_DEPTH = 100  #: of groups in groups
+_GROUP = 800  #: bytes that a group's record takes
 
 
 @dataclass(frozen=True)
@@ -175,7 +177,7 @@ def _read_weights_only(
             _check_names([layer for layer, arrays in layers.items() if arrays], name, config, arch_name)
             weights: Weights = NamedWeights.of_layers(layers)
         elif any(_layers_key(key) for key in h5):
-            weights = _read_groups(h5)
+            weights = _read_groups(h5, budget)
             weights.forget_names()
         else:
             raise ConvertError(f"{name}: this HDF5 file holds no Keras weights; expected what save_weights writes")
@@ -228,17 +230,17 @@ def _read_archive(file: BinaryIO, name: str, budget: Budget) -> tuple[dict[str, 
     metadata = _json(archive.read("metadata.json"), f"{name}/metadata.json", budget)
     version = read_version(metadata.get("keras_version"), name)
     with open_hdf5(io.BytesIO(archive.read(_ROOT)), f"{name}/{_ROOT}", budget) as h5:
-        return config, version, _read_groups(h5)
+        return config, version, _read_groups(h5, budget)
 
 
-def _read_groups(h5: Hdf5Group) -> GroupWeights:
+def _read_groups(h5: Hdf5Group, budget: Budget) -> GroupWeights:
     """The layers of ``model.weights.h5``; everything else there (the optimizer) is left alone."""
     root = GroupWeights(_ROOT)
     for key in h5:
         if _layers_key(key) and (group := h5.group(key)):
-            _read_group(group, _below(root, key))
+            _read_group(group, _below(root, key, budget), budget)
     if variables := h5.group("vars"):
-        root.arrays = _read_arrays(variables, "vars")
+        root.arrays = _read_arrays(variables, "vars", budget)
     return root
 
 
@@ -250,16 +252,19 @@ def _layers_key(key: str) -> bool:
     return key.split("\\")[0] in _LAYERS
 
 
-def _below(here: GroupWeights, key: str) -> GroupWeights:
+def _below(here: GroupWeights, key: str, budget: Budget) -> GroupWeights:
     """The group called ``key`` in ``here``. On Windows a key may be a whole path: ``layers\\lstm\\cell``."""
-    for part in key.split("\\"):
+    for part in key.split("\\", _MAX_DEPTH):
         name = "layers" if part in _LAYERS else part
         label = f"{here.label}/{part}" if here.label != _ROOT else part
+        if label.count("/") + label.count("\\") >= _MAX_DEPTH:
+            raise ConvertError(f"{_ROOT}: groups in {shown(label)} are nested more than {_MAX_DEPTH} deep")
+        budget.memory(_GROUP + 4 * len(label), "its groups")
         here = here.children.setdefault(name, GroupWeights(label))
     return here
 
 
-def _read_group(group: Hdf5Group, here: GroupWeights) -> None:
+def _read_group(group: Hdf5Group, here: GroupWeights, budget: Budget) -> None:
     for name in group:
         below = group.group(name)
         if below is None:
@@ -267,15 +272,19 @@ def _read_group(group: Hdf5Group, here: GroupWeights) -> None:
         if name == "vars":
             if here.arrays:
                 raise ConvertError(f"model.weights.h5: the group {here.label} is there twice")
-            here.arrays = _read_arrays(below, f"{here.label}/vars")
+            here.arrays = _read_arrays(below, f"{here.label}/vars", budget)
             given = below.attrs.get("name")
             here.name = None if given is None else _text(given, f"{here.label}/vars")
         elif name != "seed_generator":
-            _read_group(below, _below(here, name))
+            _read_group(below, _below(here, name, budget), budget)
 
 
-def _read_arrays(group: Hdf5Group, label: str) -> dict[str, Weight]:
-    return {name: Weight(f"{label}/{name}", group.array(name, f"{label}/{name}")) for name in group}
+def _read_arrays(group: Hdf5Group, label: str, budget: Budget) -> dict[str, Weight]:
+    arrays = {}
+    for name in group:
+        budget.memory(_GROUP + 4 * (len(label) + len(name)), "the names of its weights")
+        arrays[name] = Weight(f"{label}/{name}", group.array(name, f"{label}/{name}"))
+    return arrays
 
 
 # -- .h5 files --------------------------------------------------------------------------------------

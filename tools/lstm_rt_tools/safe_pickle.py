@@ -22,6 +22,8 @@ from lstm_rt.errors import ConvertError
 from .budget import Budget
 from .names import shown
 
+_LONGEST_NAME = 300
+
 
 @dataclass(frozen=True, slots=True)
 class Global:
@@ -31,7 +33,8 @@ class Global:
     name: str
 
     def __str__(self) -> str:
-        return f"{self.module}.{self.name}"
+        # Cut where it is longer than any that we know: a file can name one of a megabyte in every byte.
+        return f"{self.module[:_LONGEST_NAME]}.{self.name[:_LONGEST_NAME]}"
 
 
 @dataclass(eq=False, slots=True)

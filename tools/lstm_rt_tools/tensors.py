@@ -93,7 +93,7 @@ class Storage:
     key: str
     dtype: str
     numel: int
-    data: memoryview | bytes | None = None
+    data: memoryview | bytes | bytearray | None = None
     big_endian: bool = False
     budget: Budget | None = None
     #: What was made, by offset, shape, stride and sign: tied weights are two tensors of one storage.
@@ -182,7 +182,7 @@ class FileTensor:
         return np.negative(array) if self.negative else array
 
 
-def _decode(data: memoryview | bytes, dtype: str, big_endian: bool) -> NDArray[Any]:
+def _decode(data: memoryview | bytes | bytearray, dtype: str, big_endian: bool) -> NDArray[Any]:
     kind = "u2" if dtype == "bfloat16" else f"f{ITEM_SIZE[dtype]}"
     return np.frombuffer(data, np.dtype((">" if big_endian else "<") + kind))
 

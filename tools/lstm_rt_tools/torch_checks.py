@@ -204,7 +204,7 @@ class Checks:
     def _given_state(self, tensors: Sequence[Any], n: int) -> list[Any]:
         given: dict[tuple[int, str], NDArray[Any]] = {}
         for use in self._recorder.state_uses:
-            state = tensors[use.source.index].detach().cpu().double().numpy()
+            state = tensors[use.source.index].detach().resolve_neg().cpu().double().numpy()
             for k, node in enumerate(use.nodes):
                 given[id(node), use.letter] = state[k * use.directions : (k + 1) * use.directions]
         out: list[Any] = []
@@ -281,7 +281,7 @@ class CellChecks:
         for t in range(x.shape[1]):
             state = self._runner.run((x[:, t], state), again=t > 0)
             steps.append(state[0] if isinstance(state, tuple) else state)
-        theirs = torch.stack(steps, 1).cpu().float().numpy()
+        theirs = torch.stack(steps, 1).resolve_neg().cpu().float().numpy()
         exact = reference.run(self._graph, arrays)
         single = reference.run(self._graph, arrays, dtype=np.float32)
         problem = _first_difference(["output"], exact, [theirs], lambda: single)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -136,11 +137,14 @@ class Weights:
             f'ignore = ["{shown(state)}"] leaves it out, to give it as state= at run time'
         )
 
+    @cached_property
+    def _hidden_sizes(self) -> set[int]:
+        return {t.shape[1] for n, t in self.tensors.items() if "weight_hh" in n and len(t.shape) == 2}
+
     def _initial(self, name: str, tensor: Tensor) -> bool:
         """Whether an array may be a learned initial state: by its name, and a shape without a batch."""
         shape = tensor.shape
-        sizes = {t.shape[1] for n, t in self.tensors.items() if "weight_hh" in n and len(t.shape) == 2}
-        fits = 0 < len(shape) < 4 and shape[-1] in sizes and all(n == 1 for n in shape[1:-1])
+        fits = 0 < len(shape) < 4 and shape[-1] in self._hidden_sizes and all(n == 1 for n in shape[1:-1])
         return fits and tensor.dtype in FLOATS and bool(INITIAL.search(name.rpartition(".")[2]))
 
     def _twins(self, left: list[str]) -> dict[str, str]:

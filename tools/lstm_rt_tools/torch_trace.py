@@ -217,7 +217,7 @@ class Recorder:
         if self.maybe_sym(obj) is not None:
             raise unsupported(name, "with data where a weight is expected")
         if isinstance(obj, self.torch.Tensor):
-            obj = obj.detach().cpu().float().numpy()
+            obj = obj.detach().resolve_neg().cpu().float().numpy()
         array = np.array(obj, dtype=np.float32)  # a copy: the module may be trained on
         if not np.all(np.isfinite(array)):
             raise unsupported(name, "with a constant that is not finite")
