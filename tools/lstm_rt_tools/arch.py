@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from lstm_rt.errors import ConvertError, GraphError, did_you_mean
-from lstm_rt.files import read_regular
+from lstm_rt.files import Limit, read_regular
 from lstm_rt.graph import ACTIVATIONS, GATES, INPUT_KINDS, Activation, Array, Graph
 
 from .arch_prefix import Shift, find_shift
@@ -27,6 +27,7 @@ else:  # pragma: no cover
 
 ArchSource: TypeAlias = "str | os.PathLike[str] | Mapping[str, Any]"
 
+MAX_ARCH = Limit(1 << 20, "an architecture file is small")
 _TOP_KEYS = ("checkpoint", "ignore", "input", "layer", "output", "draft")
 _INPUT_KEYS = ("name", "kind", "size", "of")
 _OUTPUT_KEYS = ("name", "value")
@@ -77,7 +78,7 @@ def read_arch(source: ArchSource) -> Arch:
 
     Raises:
         ConvertError: not TOML, or an unknown key, op or option: named, with the known ones.
-        OSError: the file is missing, cannot be read or is no regular file.
+        OSError: the file is missing, cannot be read, is no regular file or larger than 1 MiB.
     """
     what, tree = ("arch", dict(source)) if isinstance(source, Mapping) else _read_toml(source)
     _known_keys(f"{what}", tree, _TOP_KEYS)
@@ -128,7 +129,7 @@ def build(arch: Arch, weights: Weights) -> Graph:
 def _read_toml(path: str | os.PathLike[str]) -> tuple[str, dict[str, Any]]:
     what = os.path.basename(os.fspath(path))
     try:
-        return what, tomllib.loads(read_regular(path).decode())
+        return what, tomllib.loads(read_regular(path, MAX_ARCH).decode())
     except (ValueError, RecursionError) as e:  # also what is not UTF-8, and numbers of 5,000 digits
         raise ConvertError(f"{what}: not valid TOML ({e})") from None
 
