@@ -161,7 +161,8 @@ def test_archives_are_read_by_name_or_in_order(tmp_path: Path) -> None:
     np.savez(tmp_path / "order.npz", a, b)
     for name in ("names.npz", "order.npz"):
         got, unread = arrays_io.read_arrays([tmp_path / name], ["a", "b"], "input")
-        assert unread == (f"{tmp_path / name}: holds 'other', no input of the model (a, b)" if name == "names.npz" else "")
+        more = f"{tmp_path / name}: holds 'other', no input of the model (a, b)"
+        assert unread == (more if name == "names.npz" else "")
         np.testing.assert_array_equal(got[0], a)
         np.testing.assert_array_equal(got[1], b)
     with pytest.raises(InputError, match="holds arr_0, arr_1, expected 1: a"):

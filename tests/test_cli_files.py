@@ -152,6 +152,8 @@ def test_a_pipe_that_nobody_reads_is_waited_for_in_words(folder: Path) -> None:
     program = [sys.executable, "-m", "lstm_rt_tools", "run", "m.lrt", "x.npy", "--format", "npy", "-o", "pipe"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(str(Path(p).resolve()) for p in sys.path if p)}
     with subprocess.Popen(program, cwd=folder, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE) as run:
+        too_long = threading.Timer(60, run.kill)
+        too_long.start()
         try:
             assert run.stderr is not None
             assert run.stderr.readline() == b"lstm-rt: note: waiting for somebody to read from pipe\n"
@@ -159,6 +161,7 @@ def test_a_pipe_that_nobody_reads_is_waited_for_in_words(folder: Path) -> None:
             assert run.wait(60) == 0
             assert run.stderr.read() == b""
         finally:
+            too_long.cancel()
             run.kill()
 
 

@@ -129,7 +129,8 @@ def _unread(archive: _Archive, names: Sequence[str], what: str) -> str:
     if not more:
         return ""
     near = did_you_mean(more[0], names)
-    return f"{archive.path}: holds {listed(map(repr, map(shown, more)))}, no {what} of the model ({listed(names)}){near}"
+    unread = listed(map(repr, map(shown, more)))
+    return f"{archive.path}: holds {unread}, no {what} of the model ({listed(names)}){near}"
 
 
 def as_dtype(array: AnyArray, dtype: np.dtype[Any], name: str) -> tuple[AnyArray, str]:
