@@ -48,7 +48,7 @@ def check_layout(file: BinaryIO, what: str) -> None:
     header, start = _header(data, size, what, Budget(size, what))
     header.pop("__metadata__", None)
     for name, entry in header.items():
-        _described(name, entry, what)
+        _described(name, entry, size - start, what)
     _check_layout(header, size - start, what)
 
 
@@ -107,8 +107,8 @@ def _sizes(value: Any) -> tuple[int, ...] | None:
     return tuple(value) if ok else None
 
 
-def _described(name: str, entry: Any, what: str) -> tuple[str, tuple[int, ...], tuple[int, ...]]:
-    """The dtype, shape and data_offsets of a tensor."""
+def _described(name: str, entry: Any, size: int, what: str) -> tuple[str, tuple[int, ...], tuple[int, ...]]:
+    """The dtype, shape and data_offsets of a tensor in ``size`` bytes of data."""
     who = f"{what}: tensor {shown(name)}"
     if not isinstance(entry, dict):
         raise ConvertError(f"{who} is not described by a table")
@@ -120,16 +120,17 @@ def _described(name: str, entry: Any, what: str) -> tuple[str, tuple[int, ...], 
         raise ConvertError(
             f"{who} lacks a proper shape (at most {_MAX_DIMS} sizes) or data_offsets (where it begins and ends)"
         )
+    begin, end = offsets
+    if not begin <= end <= size:
+        raise ConvertError(f"{who} spans bytes {begin} to {end} of {size}: truncated?")
     return kind, shape, offsets
 
 
 def _tensor(name: str, entry: Any, body: memoryview, what: str, budget: Budget) -> FileTensor:
     who = f"{what}: tensor {shown(name)}"
-    kind, shape, (begin, end) = _described(name, entry, what)
+    kind, shape, (begin, end) = _described(name, entry, len(body), what)
     # A type that we do not know may belong to something beside the weights: it stops who asks for it.
     dtype = _DTYPES.get(kind, shown(kind))
-    if not begin <= end <= len(body):
-        raise ConvertError(f"{who} spans bytes {begin} to {end} of {len(body)}: truncated?")
     storage = Storage(name, dtype, math.prod(shape), body[begin:end], budget=budget)
     if storage.nbytes not in (None, end - begin):
         raise ConvertError(f"{who} has {end - begin} bytes, expected {storage.nbytes} for {shape} {dtype}")
