@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import BinaryIO, NamedTuple, TypeAlias
 
@@ -45,14 +45,22 @@ def record_reads() -> Iterator[list[ReadFile]]:
 # -- reading ----------------------------------------------------------------------------------------
 
 
-def open_regular(path: PathLike) -> BinaryIO:
+class Limit(NamedTuple):
+    """The most bytes that a kind of file may have, and the words for it in messages."""
+
+    bytes: int
+    why: str
+
+
+def open_regular(path: PathLike, limit: Limit | None = None) -> BinaryIO:
     """Open a regular file for reading, in binary.
 
     Anything else could be waited for without end (a pipe that nobody writes to), be endless, or do
     something by being opened.
 
     Raises:
-        OSError: there is no such file, it cannot be read, or it is a folder, pipe, device or socket.
+        OSError: there is no such file, it cannot be read, it is a folder, pipe, device or socket, or
+            larger than ``limit``.
     """
     name = os.fsdecode(path)
     _check_regular(os.stat(name), name)  # before opening, which is an act for some devices
@@ -61,6 +69,9 @@ def open_regular(path: PathLike) -> BinaryIO:
     try:
         status = os.fstat(fd)
         _check_regular(status, name)
+        if limit is not None and status.st_size > limit.bytes:
+            most = f"has {status.st_size:,} bytes, expected at most {limit.bytes:,}: {limit.why}"
+            raise OSError(errno.EFBIG, most, name)
         file = os.fdopen(fd, "rb")
     except BaseException:
         os.close(fd)
@@ -71,9 +82,9 @@ def open_regular(path: PathLike) -> BinaryIO:
     return file
 
 
-def read_regular(path: PathLike) -> bytes:
+def read_regular(path: PathLike, limit: Limit | None = None) -> bytes:
     """All bytes of a regular file; errors as :func:`open_regular`."""
-    with open_regular(path) as f:
+    with open_regular(path, limit) as f:
         return f.read(os.fstat(f.fileno()).st_size)
 
 
@@ -92,13 +103,18 @@ def _kind(status: os.stat_result) -> str:
 # -- writing ----------------------------------------------------------------------------------------
 
 
-def write_atomically(path: PathLike, data: bytes) -> None:
+def write_atomically(path: PathLike, data: bytes, waits: Callable[[], None] | None = None) -> None:
     """``path`` holds ``data`` afterwards, or is as it was and an OSError is raised.
 
     Symbolic links are followed: the file that they lead to is replaced, in its own folder. A file that
     was there keeps its mode and attributes, and its owner and group where the system allows it; other
     hard links to it keep its old content. A new file has the mode that the umask leaves. Pipes and
     character devices, such as ``/dev/null``, are written to and stay what they are.
+
+    Args:
+        path: the file.
+        data: its new content.
+        waits: called before a pipe is waited for that nobody reads from yet.
 
     Raises:
         OSError: it cannot be written, or is a folder, disk or socket.
@@ -110,7 +126,7 @@ def write_atomically(path: PathLike, data: bytes) -> None:
         if old is None or (stat.S_ISREG(old.st_mode) and _is(target, old)):
             _replace(target, data, old)
         else:
-            with os.fdopen(os.open(name, os.O_WRONLY), "wb") as f:
+            with os.fdopen(_open_special(name, old, waits), "wb") as f:
                 f.write(data)
     except OSError as e:
         raise OSError(e.errno, e.strerror, name) from None
@@ -135,6 +151,20 @@ def status_to_write(path: PathLike) -> os.stat_result | None:
     if not os.access(name, os.W_OK):  # a folder that may be written would let it be replaced all the same
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), name)
     return status
+
+
+def _open_special(name: str, status: os.stat_result, waits: Callable[[], None] | None) -> int:
+    if waits is not None and stat.S_ISFIFO(status.st_mode):
+        try:
+            fd = os.open(name, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError as e:
+            if e.errno != errno.ENXIO:
+                raise
+            waits()
+        else:  # kept: a reader would take the closing of a first descriptor for the end
+            os.set_blocking(fd, True)
+            return fd
+    return os.open(name, os.O_WRONLY)
 
 
 def _is(name: str, status: os.stat_result) -> bool:

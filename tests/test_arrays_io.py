@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from lstm_rt_tools import arrays_io
 
@@ -40,6 +40,8 @@ ROWS = [[0.1, 0.2], [3, -4e-5]]
         "a,b\n0.1,0.2\n3,-4e-5",
         '"speed, in m/s";"b"\n0.1;0.2\n3;-4e-5',
         "information,nanometres\n0.1,0.2\n3,-4e-5",
+        "O2,I\n0.1,0.2\n3,-4e-5",
+        "l,x.1\n0.1,0.2\n3,-4e-5",
         "\ufeffa,b\n0.1,0.2\n\n  \n3,-4e-5\n\n",
         "# made by numpy.savetxt\n# a b\n0.1 0.2\n3 -4e-5",
         "temp\u00e9rature;b\n0.1;0.2\n3;-4e-5".encode("latin-1"),
@@ -75,6 +77,10 @@ def test_one_column_and_one_row(tmp_path: Path) -> None:
         ("1,2\n3,4\n5;6\n", r"line 3, field 1: '5;6' is no number"),
         ("a;b\n1,2\n3,4\n", r"line 1 has 1 names, line 2 2 numbers"),
         ("a,b,c\n1,2\n", r"line 1 has 3 names, line 2 2 numbers"),
+        ("O.1,O.2\n1,2\n", r"line 1, field 1: 'O.1' is no number"),
+        ("l.0\n1\n", r"line 1, field 1: 'l.0' is no number"),
+        ("-I.5e-o3;x\n1;2\n", r"line 1, field 1: '-I.5e-o3' is no number"),
+        ("x .l\n1 2\n", r"line 1, field 1: 'x' is no number"),
         ("NA,NA\n1,2\n", r"line 1, field 1: 'NA' is no number"),
         (",\n1,2\n", r"line 1, field 1: is empty"),
         ("1e400,2\n", r"line 1, field 1: '1e400' is too large a number"),
@@ -94,6 +100,7 @@ def test_what_is_no_table_is_an_error(text: str | bytes, message: str, tmp_path:
         read(tmp_path, text)
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.lists(st.floats(width=32), min_size=2, max_size=2), min_size=1, max_size=4),
     st.sampled_from([",", ";", "\t", " "]),
@@ -153,7 +160,9 @@ def test_archives_are_read_by_name_or_in_order(tmp_path: Path) -> None:
     np.savez(tmp_path / "names.npz", b=b, a=a, other=np.array([None]))  # what is not wanted is not read
     np.savez(tmp_path / "order.npz", a, b)
     for name in ("names.npz", "order.npz"):
-        got = arrays_io.read_arrays([tmp_path / name], ["a", "b"], "input")
+        got, unread = arrays_io.read_arrays([tmp_path / name], ["a", "b"], "input")
+        more = f"{tmp_path / name}: holds 'other', no input of the model (a, b)"
+        assert unread == (more if name == "names.npz" else "")
         np.testing.assert_array_equal(got[0], a)
         np.testing.assert_array_equal(got[1], b)
     with pytest.raises(InputError, match="holds arr_0, arr_1, expected 1: a"):
@@ -193,3 +202,23 @@ def test_names_that_cannot_be_found_again(names: list[str], message: str) -> Non
     with pytest.raises(InputError, match=message) as caught:
         arrays_io.to_bytes([(name, np.zeros(1)) for name in names], "npz")
     assert str(caught.value).isprintable()
+
+
+def test_a_name_that_is_missing_from_an_archive(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", audoi=np.ones(2), ids=np.ones(2))
+    with pytest.raises(InputError, match=r"holds audoi, ids, expected 2: audio, ids; .*did you mean 'audoi'"):
+        arrays_io.read_arrays([tmp_path / "x.npz"], ["audio", "ids"], "input")
+
+
+@pytest.mark.parametrize("text", ["5,2.5", "2.5", "5,", ",5", "5,,3", "1e3", "5 3", "9" * 400 + ".5"])
+def test_lengths_that_are_not_whole_are_no_file(text: str) -> None:
+    with pytest.raises(InputError, match="lengths are whole numbers, separated by commas") as caught:
+        arrays_io.read_lengths(text)
+    assert len(str(caught.value)) < 300
+    assert arrays_io.lengths_file("n.npy") == Path("n.npy")
+
+
+def test_a_file_of_lengths_is_named(tmp_path: Path) -> None:
+    (tmp_path / "n.csv").write_text("3\n2.5\n")
+    with pytest.raises(InputError, match=r"n\.csv: .* with values that int32 does not hold: 2\.5 at \[1\]"):
+        arrays_io.read_lengths(str(tmp_path / "n.csv"))

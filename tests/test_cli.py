@@ -324,6 +324,44 @@ def test_run_with_lengths_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "twice" in fails(capsys, *command, "--lengths", "a=1,2", "--lengths", "a=1,2")
 
 
+def test_run_tells_what_it_rounds_and_does_not_read(
+    model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    x, out = np.full((1, 2, 3), 0.5), str(tmp_path / "y.npy")
+    x[0, 1, 2] = 0.1
+
+    def notes(name: str) -> str:
+        assert main(["run", model, str(tmp_path / name), "-o", out]) == 0
+        return capsys.readouterr().err
+
+    np.save(tmp_path / "x.npy", x)
+    assert notes("x.npy") == "lstm-rt: note: x: float64 converted to float32, which rounds 1 of 6 numbers\n"
+    np.savez(tmp_path / "x.npz", x=x, length=[2])
+    first, second = notes("x.npz").splitlines()
+    assert first.startswith("lstm-rt: note: not read: ")
+    assert first.endswith("x.npz: holds 'length', no input of the model (x)")
+    assert "rounds 1 of 6" in second
+    np.savetxt(tmp_path / "x.csv", x[0], delimiter=",")
+    assert notes("x.csv") == ""
+    x[0, 1] = [np.nan, np.inf, 0.25]
+    np.save(tmp_path / "x.npy", x)
+    assert notes("x.npy") == ""
+
+
+def test_values_that_do_not_fit_name_their_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = saved(tmp_path / "m.lrt", lstm_graph())
+    (tmp_path / "x.csv").write_text("a,b,c\n1,2,3\n4,1e39,6\n")
+    line = fails(capsys, "run", model, tmp_path / "x.csv", "-o", tmp_path / "y.npy")
+    assert "x.csv: x: " in line
+    assert "float32 does not hold: 1e+39 at [1, 1]" in line
+    ids = saved(tmp_path / "ids.lrt", two_by_two())
+    np.save(tmp_path / "ids.npy", [[1, 3.5]])
+    np.save(tmp_path / "v.npy", np.ones((1, 2), np.float32))
+    line = fails(capsys, "run", ids, tmp_path / "ids.npy", tmp_path / "v.npy", "-o", tmp_path / "y.npz")
+    assert "ids.npy: ids: " in line
+    assert "3.5 at [0, 1]" in line
+
+
 def test_run_errors_leave_no_file(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def file(name: str, array: Any) -> Path:
         np.save(tmp_path / name, np.asarray(array))

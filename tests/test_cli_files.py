@@ -147,6 +147,48 @@ def test_a_pipe_gets_the_model(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @unix
+def test_a_pipe_that_nobody_reads_is_waited_for_in_words(folder: Path) -> None:
+    os.mkfifo(folder / "pipe")
+    program = [sys.executable, "-m", "lstm_rt_tools", "run", "m.lrt", "x.npy", "--format", "npy", "-o", "pipe"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(str(Path(p).resolve()) for p in sys.path if p)}
+    with subprocess.Popen(program, cwd=folder, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE) as run:
+        too_long = threading.Timer(60, run.kill)
+        too_long.start()
+        try:
+            assert run.stderr is not None
+            assert run.stderr.readline() == b"lstm-rt: note: waiting for somebody to read from pipe\n"
+            assert np.load(io.BytesIO((folder / "pipe").read_bytes())).shape == (2, 4, 5)
+            assert run.wait(60) == 0
+            assert run.stderr.read() == b""
+        finally:
+            too_long.cancel()
+            run.kill()
+
+
+@pytest.mark.parametrize("name", ["new/", "new/.", "new/..", "here/"])
+@pytest.mark.parametrize("command", [CONVERT, RUN])
+def test_a_folder_is_no_output(
+    command: list[str],
+    name: str,
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(folder)
+    os.mkdir("here")
+    before = contents(folder)
+    assert "folder" in fails(capsys, *command, name, *(["--format", "npy"] if command is RUN else []))
+    assert contents(folder) == before
+
+
+@pytest.mark.parametrize(
+    "command", [[*CONVERT, ""], [*RUN, ""], ["convert", ""], ["info", ""], ["run", "m.lrt", "", "-o", "y.npy"]]
+)
+def test_an_empty_name_is_called_so(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert "the name of the file is empty" in fails(capsys, *command)
+
+
+@unix
 def test_read_only_files_are_not_replaced(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     if os.geteuid() == 0:
         pytest.skip("root may write everything")
@@ -264,8 +306,11 @@ def test_convert_names_its_output_after_the_source(
     assert main(command) == 0
     assert os.listdir() == ["d.lrt"]
     first = Path("d.lrt").read_bytes()
+    capsys.readouterr()
     assert main(command) == 0  # the same again
-    assert "as it was" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "as it was" in text
+    assert "read: ../d.pt, ../a.toml\n" in text
     Path("d.lrt").write_bytes(b"mine")
     line = fails(capsys, *command)
     assert "d.lrt: exists and is another file" in line

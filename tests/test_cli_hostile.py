@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from command_line import DIGITS, fails, json_of, lstm_graph, lstm_rt, saved
+from command_line import ARCH, DIGITS, fails, json_of, lstm_graph, lstm_rt, python, saved
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lstm_rt_tools import arch_guess, from_torch
@@ -274,7 +275,10 @@ def test_closed_streams(closed: str, tmp_path: Path) -> None:
             ["sh", "-c", shell, "sh", *program], capture_output=True, text=True, check=False, env=environment
         )
 
-    assert run("info", path).returncode == 0
+    for command in ("info", "verify"):  # what they print is all that they do
+        assert run(command, path).returncode == (2 if closed.startswith(">") else 0)
+    if closed == ">&-":
+        assert run("info", path).stderr == "lstm-rt: error: standard output: is closed\n"
     assert run("info", "missing").returncode == 2
     done = run("run", path, str(tmp_path / "x.npy"), "-o", str(tmp_path / "y.npy"))
     assert done.returncode == 0
@@ -295,6 +299,12 @@ def test_closed_streams(closed: str, tmp_path: Path) -> None:
         ["bench", "m.lrt", "--threads", "9" * 400],
         ["bench", "m.lrt", "--threads", "9" * 5000],
         ["bench", "m.lrt", "--threads", "65"],
+        ["bench", "m.lrt", "--seconds", "9" * 300],
+        ["bench", "m.lrt", "9" * 400],
+        ["convert", "m.pt", "--from", "9" * 400],
+        ["run", "m.lrt", "x." + "9" * 400, "-o", "y.npy"],
+        ["run", "m.lrt", "x.npy", "-o", "y.npy", "--lengths", "9" * 400 + "=1", "--lengths", "9" * 400 + "=1"],
+        ["run", "m.lrt", "x.npy", "-o", "y.npy", "--lengths", "9" * 400, "--lengths", "1"],
         ["bench", "m.lrt", "--threads", "\u0663"],
         ["bench", "m.lrt", "--batch", "9" * 18],
         ["bench", "m.lrt", "--batch", "1000000", "--steps", "1000000"],
@@ -329,6 +339,57 @@ def test_absurd_arguments(
     assert "unexpected" not in line
     assert is_plain(line)
     assert len(line) < 1000
+    assert not re.search("[0-9]{50}", line)
+
+
+WRONG_SIZE = json.dumps({"w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}).encode()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the memory of a process as Linux does")
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["convert", str(DIGITS), "--arch", "empty"], "expected at most 1,048,576: an architecture file is small"),
+        (["convert", "m.h5", "--from", "keras", "--arch", "empty"], "an architecture file is small"),
+        (["verify", "m.lrt", "--against", "m.h5", "--from", "keras", "--arch", "brace"], "architecture file is small"),
+        (["run", "m.lrt", "empty.csv", "-o", "y.npy"], "not a text file"),
+        (["run", "m.lrt", "long.csv", "-o", "y.npy"], "long.csv: has 10,737,418,240 bytes, expected at most 1,073,"),
+        (["run", "m.lrt", "x.npy", "-o", "y.npy", "--lengths", "empty.csv"], "not a text file"),
+        (["verify", "m.lrt", "--inputs", "x.npy", "--expect", "empty.csv"], "not a text file"),
+        (["convert", "s.safetensors"], "bytes of data, the tensors cover 8"),
+        (["convert", "h.safetensors"], "a safetensors header of 5,000,000,000 bytes, expected at most 100,000,000"),
+        (["convert", "brace.json"], "unknown format"),
+        (["convert", str(DIGITS), "--arch", "a.toml"], "digits.lrt: exists and is another file"),
+    ],
+)
+def test_gigabytes_are_not_read_to_be_refused(command: list[str], message: str, tmp_path: Path) -> None:
+    """Sparse files of 10 GB and a process that has no room for one."""
+    saved(tmp_path / "m.lrt", lstm_graph())
+    np.save(tmp_path / "x.npy", np.ones((1, 2, 3), np.float32))
+    (tmp_path / "m.h5").write_bytes(b"\x89HDF\r\n\x1a\n")
+    (tmp_path / "a.toml").write_bytes(ARCH.read_bytes())
+    large = {
+        "empty": b"",
+        "brace": b"{",
+        "empty.csv": b"",
+        "long.csv": b"1,2,3\n" * 20000,
+        "brace.json": b"{",
+        "s.safetensors": struct.pack("<Q", len(WRONG_SIZE)) + WRONG_SIZE,
+        "h.safetensors": struct.pack("<Q", 5_000_000_000) + b"{",
+        "digits.lrt": b"",
+    }
+    for name, head in large.items():
+        with (tmp_path / name).open("wb") as f:
+            f.write(head)
+            f.truncate(10 << 30)
+    code = (
+        "import resource, sys; from lstm_rt_tools.cli import main; "
+        f"resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30)); sys.exit(main({command!r}))"
+    )
+    done = python("-c", code, cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the memory of a process as Linux does")

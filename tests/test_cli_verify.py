@@ -266,3 +266,58 @@ def test_axes_of_size_one_may_be_missing(tmp_path: Path, capsys: pytest.CaptureF
 )
 def test_options_that_do_not_go_together(options: list[str], model: str, capsys: pytest.CaptureFixture[str]) -> None:
     fails(capsys, "verify", model, *options)
+
+
+# -- what compares nothing --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_where_nothing_is_compared_nothing_is_ok(
+    options: list[str], model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    x, y = tmp_path / "x.npy", tmp_path / "y.npy"
+    command = ["verify", model, "--inputs", x, "--expect", y, *options]
+    np.save(x, np.ones((2, 3, 3), np.float32))
+    np.save(y, np.zeros((2, 3, 5), np.float32))
+    assert "nothing was compared" in fails(capsys, *command, "--lengths", "0,0")
+    for value in (np.nan, np.inf):
+        np.save(y, np.full((2, 3, 5), value))
+        assert "none of the expected numbers of output 'y' is finite" in fails(capsys, *command)
+    np.save(x, np.ones((2, 0, 3), np.float32))
+    np.save(y, np.ones((2, 0, 5), np.float32))
+    assert "has no numbers" in fails(capsys, *command)
+
+
+def test_a_source_that_gives_no_numbers_proves_nothing(
+    model: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run_source(source: Path, graph: Graph, *_: object) -> Any:
+        inputs = testdata.make_inputs(graph, 1, 2)
+        return "a source", inputs, [np.full((1, 2, 5), np.nan)]
+
+    monkeypatch.setattr("lstm_rt_tools.compare.run_source", run_source)
+    assert "nothing was compared" in fails(capsys, "verify", model, "--against", DIGITS)
+
+
+def test_expected_arrays_that_are_no_outputs(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    x = np.ones((2, 3, 3), np.float32)
+    (y,) = reference.run(lstm_graph(), [x])
+    np.savez(tmp_path / "in.npz", x=x, xx=x)
+    np.savez(tmp_path / "out.npz", y=y, yy=y + 1)
+    np.savez(tmp_path / "good.npz", y=y)
+    command = ["verify", model, "--inputs", tmp_path / "in.npz", "--expect"]
+    assert main([str(a) for a in [*command, tmp_path / "good.npz"]]) == 0
+    assert "in.npz: holds 'xx', no input of the model (x); did you mean 'x'?" in capsys.readouterr().err
+    assert main([str(a) for a in [*command, tmp_path / "out.npz"]]) == 2
+    assert "out.npz: holds 'yy', no output of the model (y); did you mean 'y'?" in capsys.readouterr().err
+
+
+def test_notes_without_end_are_cut(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    graph = lstm_graph()
+    graph.meta["notes"] = [f"note {k}" for k in range(2001)]
+    path = saved(tmp_path / "m.lrt", graph)
+    assert main(["verify", path]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) < 60
+    assert lines[-1] == "note: ... and 1,951 more (info --json shows all)"
+    assert len(json_of(capsys, "verify", path, "--json")["notes"]) == 2001

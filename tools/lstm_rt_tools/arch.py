@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from lstm_rt.errors import ConvertError, GraphError, did_you_mean
-from lstm_rt.files import open_regular
+from lstm_rt.files import Limit, read_regular
 from lstm_rt.graph import ACTIVATIONS, GATES, INPUT_KINDS, Activation, Array, Graph
 
 from .arch_prefix import Shift, find_shift
@@ -28,6 +28,7 @@ else:  # pragma: no cover
 
 ArchSource: TypeAlias = "str | os.PathLike[str] | Mapping[str, Any]"
 
+MAX_ARCH = Limit(1 << 20, "an architecture file is small")
 _TOP_KEYS = ("checkpoint", "ignore", "input", "layer", "output", "draft")
 _INPUT_KEYS = ("name", "kind", "size", "of")
 _OUTPUT_KEYS = ("name", "value")
@@ -54,7 +55,6 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(ACTIVATIONS, ("alpha", "beta")),
 }
 _MANY_INPUTS = ("add", "mul", "average", "concat")
-_MOST_BYTES = 1 << 20  #: of an arch file
 _MOST_IN_A_LINE = 1000  #: dots in a line, and digits in a number
 _DIGITS = re.compile(rb"[0-9][0-9_]*")
 _NORM_EPS = 1e-5  # PyTorch's default for LayerNorm and BatchNorm
@@ -81,7 +81,7 @@ def read_arch(source: ArchSource) -> Arch:
 
     Raises:
         ConvertError: not TOML, or an unknown key, op or option: named, with the known ones.
-        OSError: the file is missing, cannot be read or is no regular file.
+        OSError: the file is missing, cannot be read, is no regular file or larger than 1 MiB.
     """
     what, tree = ("arch", dict(source)) if isinstance(source, Mapping) else _read_toml(source)
     _known_keys(f"{what}", tree, _TOP_KEYS)
@@ -131,10 +131,7 @@ def build(arch: Arch, weights: Weights) -> Graph:
 
 def _read_toml(path: str | os.PathLike[str]) -> tuple[str, dict[str, Any]]:
     what = os.path.basename(os.fspath(path))
-    with open_regular(path) as file:
-        data = file.read(_MOST_BYTES + 1)
-    if len(data) > _MOST_BYTES:
-        raise ConvertError(f"{what}: larger than {_MOST_BYTES:,} bytes, which no arch file is")
+    data = read_regular(path, MAX_ARCH)
     _check_lines(data, what)
     try:
         return what, tomllib.loads(data.decode())

@@ -14,9 +14,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_rt.errors import InputError
-from lstm_rt.files import open_regular, read_regular
+from lstm_rt.errors import InputError, did_you_mean
+from lstm_rt.files import Limit, open_regular, read_regular
 from lstm_rt.text import shown
+
+from .names import listed
 
 AnyArray = NDArray[Any]
 FORMATS = ("npy", "npz", "csv")
@@ -26,7 +28,7 @@ def format_of(path: Path) -> str:
     """One of :data:`FORMATS`, by the name's end."""
     suffix = path.suffix.lower().removeprefix(".")
     if suffix not in FORMATS:
-        raise InputError(f"{path}: unknown array file type {path.suffix!r}; known: .npy, .npz, .csv")
+        raise InputError(f"{path}: unknown array file type {shown(path.suffix)!r}; known: .npy, .npz, .csv")
     return suffix
 
 
@@ -90,11 +92,14 @@ class _Archive:
         return array
 
 
-def read_arrays(paths: Sequence[Path], names: Sequence[str], what: str) -> list[AnyArray]:
+def read_arrays(paths: Sequence[Path], names: Sequence[str], what: str) -> tuple[list[AnyArray], str]:
     """Arrays in the order of ``names``: from one .npz file by name (or order), or from a file each.
 
     Args:
         what: ``"input"`` or ``"output"``, for messages.
+
+    Returns:
+        The arrays, and a note on those of the .npz file that are none of them ('' if there are none).
 
     Raises:
         InputError: too few or too many, other names, or a file that is broken.
@@ -104,14 +109,28 @@ def read_arrays(paths: Sequence[Path], names: Sequence[str], what: str) -> list[
     if len(paths) == 1 and format_of(paths[0]) == "npz":
         archive = _Archive(paths[0])
         if all(n in archive.names for n in names):
-            return [archive.read(n) for n in names]
+            return [archive.read(n) for n in names], _unread(archive, names, what)
         in_order = [f"arr_{k}" for k in range(len(names))]  # np.savez(f, a, b)
         if sorted(archive.names) == sorted(in_order):
-            return [archive.read(n) for n in in_order]
-        raise InputError(f"{paths[0]}: holds {', '.join(map(shown, archive.names))}, expected {wanted}")
+            return [archive.read(n) for n in in_order], ""
+        missing = next(n for n in names if n not in archive.names)
+        near = did_you_mean(missing, (n for n in archive.names if n not in names))
+        raise InputError(
+            f"{paths[0]}: holds {listed(archive.names)}, expected {wanted}"
+            + (f"; {shown(missing)!r} is missing{near}" if near else "")
+        )
     if len(paths) != len(names):
         raise InputError(f"{len(paths)} {what} files given, expected {wanted}")
-    return [read_array(p) for p in paths]
+    return [read_array(p) for p in paths], ""
+
+
+def _unread(archive: _Archive, names: Sequence[str], what: str) -> str:
+    more = [n for n in archive.names if n not in names]
+    if not more:
+        return ""
+    near = did_you_mean(more[0], names)
+    unread = listed(map(repr, map(shown, more)))
+    return f"{archive.path}: holds {unread}, no {what} of the model ({listed(names)}){near}"
 
 
 def as_dtype(array: AnyArray, dtype: np.dtype[Any], name: str) -> tuple[AnyArray, str]:
@@ -124,27 +143,46 @@ def as_dtype(array: AnyArray, dtype: np.dtype[Any], name: str) -> tuple[AnyArray
         converted: AnyArray = array.astype(dtype)
         held = np.isfinite(converted) | ~np.isfinite(array) if dtype.kind == "f" else converted == array
     if not held.all():
-        raise InputError(f"{name}: dtype {array.dtype} with values that {dtype} does not hold")
-    return converted, f"{name}: {array.dtype} converted to {dtype}"
+        where = np.unravel_index(np.argmin(held), array.shape)
+        first = f"{array[where]} at {[int(k) for k in where]}"
+        raise InputError(f"{name}: dtype {array.dtype} with values that {dtype} does not hold: {first}")
+    return converted, f"{name}: {array.dtype} converted to {dtype}{_rounding(array, converted)}"
+
+
+def _rounding(array: AnyArray, converted: AnyArray) -> str:
+    changed = int(np.count_nonzero((converted != array) & (array == array)))  # NaN is not equal to itself
+    return f", which rounds {changed:,} of {array.size:,} numbers" if changed else ""
 
 
 def read_lengths(text: str) -> NDArray[np.int32]:
     """Lengths given as ``3,5,2`` or as the name of an array file."""
     file = lengths_file(text)
     given = read_array(file).ravel() if file else np.array([float(part) for part in text.split(",")])
-    lengths, _ = as_dtype(given, np.dtype(np.int32), "--lengths")
+    lengths, _ = as_dtype(given, np.dtype(np.int32), f"--lengths {file}" if file else "--lengths")
     return lengths
 
 
 def lengths_file(text: str) -> Path | None:
-    """The file that ``text`` names, or None where it is a list of numbers."""
-    return None if re.fullmatch(r"\s*[+-]?[0-9]+\s*(,\s*[+-]?[0-9]+\s*)*", text) else Path(text)
+    """The file that ``text`` names, or None where it is a list of numbers.
+
+    Raises:
+        InputError: numbers that are not whole.
+    """
+    if re.fullmatch(r"\s*[+-]?[0-9]+\s*(,\s*[+-]?[0-9]+\s*)*", text):
+        return None
+    if re.fullmatch(r"[-+0-9.,eE\s]*", text):
+        raise InputError(f"--lengths {shown(text)!r}: lengths are whole numbers, separated by commas, as in 5,3,9")
+    return Path(text)
 
 
 # -- reading CSV ------------------------------------------------------------------------------------
 
+_HEAD = 1 << 16  #: bytes in which a file shows that it is no text
+_MAX_CSV = Limit(1 << 30, "larger tables belong into a .npy file")
 #: What begins like this is meant as a number, also where a typo made it none, as in "0.l".
 _LIKE_A_NUMBER = re.compile(r"[+-]?\.?[0-9]|[+-]?(inf|infinity|nan)$", re.IGNORECASE)
+#: A number with letters in the place of digits.
+_MISTYPED = re.compile(r"[+-]?(D+\.D*|\.D+)([eE][+-]?D+)?".replace("D", "[0-9OolI]"))
 _MISSING = ("na", "n/a", "null", "none")
 _DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+")
 
@@ -165,9 +203,7 @@ def read_csv(path: Path) -> AnyArray:
         InputError: anything else; the message names the line.
         OSError: the file is missing, cannot be read or is no regular file.
     """
-    text = read_regular(path).decode("utf-8-sig", errors="replace")  # numbers are ASCII; names do not matter
-    if "\0" in text:
-        raise InputError(f"{path}: not a text file in UTF-8")
+    text = _read_text(path)
     numbered = (_Line(n, line.strip()) for n, line in enumerate(re.split(r"\r\n|\r|\n", text), 1))
     lines = [line for line in numbered if line.text and not line.text.startswith("#")]
     if not lines:
@@ -183,6 +219,15 @@ def read_csv(path: Path) -> AnyArray:
             f"{path}: line {lines[0].number} has {len(names)} names, line {data[0].number} {table.shape[1]} numbers"
         )
     return table
+
+
+def _read_text(path: Path) -> str:
+    with open_regular(path) as file:
+        head = file.read(_HEAD)
+    data = head if b"\0" in head else read_regular(path, _MAX_CSV)
+    if b"\0" in data:
+        raise InputError(f"{path}: not a text file in UTF-8")
+    return data.decode("utf-8-sig", errors="replace")  # numbers are ASCII; names do not matter
 
 
 def _separator(line: str) -> str | None:
@@ -202,7 +247,7 @@ def _fields(line: str, separator: str | None) -> list[str]:
 
 def _names(fields: list[str]) -> list[str]:
     """The fields of the first line if they are column names, else nothing."""
-    if any(_LIKE_A_NUMBER.match(f) for f in fields):
+    if any(_LIKE_A_NUMBER.match(f) or _MISTYPED.fullmatch(f) for f in fields):
         return []
     some = any(re.search(r"[^\W\d]", f) and f.lower() not in _MISSING for f in fields)
     return fields if some else []

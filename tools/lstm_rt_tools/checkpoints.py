@@ -15,10 +15,10 @@ from lstm_rt.files import open_regular
 
 from .budget import Budget
 from .find_weights import Weighed, bare, find_weights
-from .json_text import load_json
+from .json_text import load_json, looks_like_json
 from .names import shown
 from .safe_pickle import Inert
-from .safetensors_file import looks_like_safetensors, read_safetensors
+from .safetensors_file import check_layout, looks_like_safetensors, read_safetensors
 from .tensors import ArrayTensor, Tensor
 from .torch_files import looks_like_torch, read_torch
 from .weight_forms import fold
@@ -74,7 +74,10 @@ def read_checkpoint(path: str | os.PathLike[str], key: str | None = None) -> Che
     """
     what = os.path.basename(os.fspath(path))
     with open_regular(path) as f:
-        _check_known(f.read(_HEAD), what)  # before gigabytes are read and hashed
+        head = f.read(_HEAD)
+        _check_known(head, what)  # before gigabytes are read and hashed
+        if _is_safetensors(head, what):
+            check_layout(f, what)
         f.seek(0)
         data = f.read(os.fstat(f.fileno()).st_size)
     budget = Budget(len(data), what)
@@ -96,18 +99,22 @@ def read_checkpoint(path: str | os.PathLike[str], key: str | None = None) -> Che
 def _parse(data: bytes, what: str, key: str | None, budget: Budget) -> Checkpoint:
     if looks_like_torch(data[:8]):
         return _from_tree(read_torch(data, what, budget), what, key, budget)
-    if looks_like_safetensors(data[:16]) or what.endswith(".safetensors"):
+    if _is_safetensors(data[:16], what):
         return _checkpoint(what, read_safetensors(data, what, budget))
     return _from_json(data, what, budget)
 
 
 def _check_known(head: bytes, what: str) -> None:
     """Raise ConvertError unless a file that begins like this is of a kind that :func:`_parse` reads."""
-    known = looks_like_torch(head[:8]) or looks_like_safetensors(head[:16]) or what.endswith(".safetensors")
-    if not known and head.lstrip()[:1] != b"{":
+    if not (looks_like_torch(head[:8]) or _is_safetensors(head, what) or looks_like_json(head)):
         raise ConvertError(
             f"{what}: unknown format; expected a torch.save file (zip or legacy), safetensors, or GuitarML JSON"
         )
+
+
+def _is_safetensors(head: bytes, what: str) -> bool:
+    """Only asked of what is no torch.save file, whatever its name."""
+    return not looks_like_torch(head[:8]) and (looks_like_safetensors(head[:16]) or what.endswith(".safetensors"))
 
 
 def from_mapping(state: Mapping[str, Any], key: str | None = None) -> Checkpoint:

@@ -23,7 +23,7 @@ from lstm_rt.graph import Graph
 from lstm_rt.text import shown
 
 from . import __version__, arrays_io, describe, detect, testdata
-from .cli_common import ERROR, MAX_LINE, MISMATCH, OK, ModelFile, as_json, warn
+from .cli_common import ERROR, MISMATCH, OK, ModelFile, as_json, one_line, warn
 from .cli_convert import convert
 from .cli_run import run
 from .cli_verify import verify
@@ -37,7 +37,7 @@ class _Parser(argparse.ArgumentParser):
     """Usage errors as one line, like all other errors."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(ERROR, f"lstm-rt: error: {shown(message, MAX_LINE)} (try: {self.prog} --help)\n")
+        self.exit(ERROR, f"lstm-rt: error: {one_line(message)} (try: {self.prog} --help)\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -63,6 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run_command(args: argparse.Namespace) -> int:
     command: Callable[[argparse.Namespace], int] = args.command
+    if sys.stdout is None and command in (info, verify, bench):  # what they print is all that they do
+        warn("error: standard output: is closed")
+        return ERROR
     try:
         return command(args)
     except KeyboardInterrupt:
@@ -139,8 +142,8 @@ _OUT = "the .lrt file to write, - for standard output (default: the source's nam
 
 def _add_convert(commands: Any) -> _Parser:
     sub = _command(commands, "convert", convert, "turn a trained Keras or PyTorch model into a .lrt file")
-    sub.add_argument("source", type=Path, help="the model file")
-    sub.add_argument("-o", "--output", type=Path, metavar="OUT", help=_OUT)
+    sub.add_argument("source", type=_path, help="the model file")
+    sub.add_argument("-o", "--output", type=_output, metavar="OUT", help=_OUT)
     _add_source_options(sub)
     sub.add_argument("--no-selftest", action="store_true", help="leave the self-test vector out")
     return sub
@@ -149,7 +152,7 @@ def _add_convert(commands: Any) -> _Parser:
 def _add_source_options(sub: _Parser) -> None:
     sub.add_argument(
         "--arch",
-        type=Path,
+        type=_path,
         metavar="FILE",
         help="what a file of weights does not tell: TOML for PyTorch (docs/arch.md), the JSON of to_json() for Keras",
     )
@@ -158,19 +161,19 @@ def _add_source_options(sub: _Parser) -> None:
 
 def _add_info(commands: Any) -> _Parser:
     sub = _command(commands, "info", info, "show what is in a .lrt file")
-    sub.add_argument("model", type=Path)
+    sub.add_argument("model", type=_path)
     sub.add_argument("--json", action="store_true", help="as JSON")
     return sub
 
 
 def _add_run(commands: Any) -> _Parser:
     sub = _command(commands, "run", run, "run a model on arrays from files")
-    sub.add_argument("model", type=Path)
+    sub.add_argument("model", type=_path)
     sub.add_argument(
-        "inputs", type=Path, nargs="+", metavar="X", help=".npy or .csv, one per input, or one .npz with all"
+        "inputs", type=_path, nargs="+", metavar="X", help=".npy or .csv, one per input, or one .npz with all"
     )
     sub.add_argument(
-        "-o", "--output", type=Path, required=True, metavar="OUT", help=".npy, .npz or .csv, - for standard output"
+        "-o", "--output", type=_output, required=True, metavar="OUT", help=".npy, .npz or .csv, - for standard output"
     )
     sub.add_argument(
         "--format", choices=arrays_io.FORMATS, help="whatever the output's name says; standard output is csv without"
@@ -192,12 +195,12 @@ def _add_lengths(sub: _Parser) -> None:
 
 def _add_verify(commands: Any) -> _Parser:
     sub = _command(commands, "verify", verify, "check a model with its self-test, known outputs or its source")
-    sub.add_argument("model", type=Path)
-    sub.add_argument("--against", type=Path, metavar="SOURCE", help="the file the model was converted from")
+    sub.add_argument("model", type=_path)
+    sub.add_argument("--against", type=_path, metavar="SOURCE", help="the file the model was converted from")
     _add_source_options(sub)
     files = ".npy or .csv, one per {}, or one .npz with all"
-    sub.add_argument("--inputs", type=Path, nargs="+", metavar="X", help=files.format("input"))
-    sub.add_argument("--expect", type=Path, nargs="+", metavar="Y", help=f"their outputs: {files.format('output')}")
+    sub.add_argument("--inputs", type=_path, nargs="+", metavar="X", help=files.format("input"))
+    sub.add_argument("--expect", type=_path, nargs="+", metavar="Y", help=f"their outputs: {files.format('output')}")
     _add_lengths(sub)
     sub.add_argument("--atol", type=_tolerance, default=_ATOL, help=f"for comparisons (default {_ATOL:g})")
     sub.add_argument("--rtol", type=_tolerance, default=_RTOL, help=f"for comparisons (default {_RTOL:g})")
@@ -207,7 +210,7 @@ def _add_verify(commands: Any) -> _Parser:
 
 def _add_bench(commands: Any) -> _Parser:
     sub = _command(commands, "bench", bench, "measure how long a model takes on this computer")
-    sub.add_argument("model", type=Path)
+    sub.add_argument("model", type=_path)
     sub.add_argument("--batch", type=_positive, default=1, metavar="N", help="rows (default 1)")
     sub.add_argument("--steps", type=_positive, default=100, metavar="T", help="time steps (default 100)")
     sub.add_argument("--threads", type=_thread_list, default=[1], metavar="N,N,...", help="default 1")
@@ -215,6 +218,19 @@ def _add_bench(commands: Any) -> _Parser:
     sub.add_argument("--stream", action="store_true", help="also measure stream.step")
     sub.add_argument("--json", action="store_true", help="as JSON")
     return sub
+
+
+def _path(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError("the name of the file is empty")
+    return Path(text)
+
+
+def _output(text: str) -> Path:
+    """A file to write: pathlib would take ``new/`` for ``new``."""
+    if os.path.basename(text) in ("", ".", "..") and text and not os.path.isdir(text):
+        raise argparse.ArgumentTypeError(f"{shown(text, 200)} is the name of a folder, and there is none")
+    return _path(text)
 
 
 def _positive(text: str) -> int:
@@ -245,7 +261,7 @@ def _tolerance(text: str) -> float:
 def _seconds(text: str) -> float:
     value = _tolerance(text)
     if value > 3600:
-        raise argparse.ArgumentTypeError(f"{text!r} is more than an hour")
+        raise argparse.ArgumentTypeError(f"{shown(text)!r} is more than an hour")
     return value
 
 

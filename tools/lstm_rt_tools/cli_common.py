@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import re
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ from lstm_rt.text import shown
 
 OK, MISMATCH, ERROR = 0, 1, 2
 MAX_LINE = 800  #: characters of an error or a note: room for names, paths and what is known instead
+_MAX_NOTES = 50
+_LONG_NUMBER = re.compile(r"[0-9]{41,}")
 
 
 class ModelFile:
@@ -57,6 +61,14 @@ def notes(graph: Graph) -> list[str]:
     return [shown(note, MAX_LINE) for note in found] if isinstance(found, list) else []
 
 
+def note_lines(notes: Sequence[str]) -> Iterator[str]:
+    """The notes as they are printed: as many as somebody may read."""
+    for note in notes[:_MAX_NOTES]:
+        yield f"note: {note}"
+    if len(notes) > _MAX_NOTES:
+        yield f"note: ... and {len(notes) - _MAX_NOTES:,} more (info --json shows all)"
+
+
 def as_json(facts: Any) -> str:
     """JSON, in which numbers that are not finite are null."""
 
@@ -74,4 +86,9 @@ def warn(text: str) -> None:
     """One line on standard error, whatever is in the text."""
     if sys.stderr is not None:
         with contextlib.suppress(OSError):
-            print(f"lstm-rt: {shown(' '.join(text.split()), MAX_LINE)}", file=sys.stderr)
+            print(f"lstm-rt: {one_line(text)}", file=sys.stderr)
+
+
+def one_line(text: str) -> str:
+    """A message as one line of bearable length; numbers of hundreds of digits lose their middle."""
+    return shown(_LONG_NUMBER.sub(lambda m: shown(m[0], 40), " ".join(text.split())), MAX_LINE)

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lstm_rt.errors import InputError
-from lstm_rt.files import ReadFile, read_regular, record_reads
+from lstm_rt.files import ReadFile, open_regular, read_regular, record_reads
 from lstm_rt.format import dumps
 from lstm_rt.graph import Graph
 from lstm_rt.text import shown
 
 from . import __version__, describe, detect, testdata
-from .cli_common import OK, notes
+from .cli_common import OK, note_lines, notes
 from .output import Output
 from .progress import Progress
 
@@ -33,10 +33,11 @@ def convert(args: argparse.Namespace) -> int:
         graph.meta.setdefault("tool", f"lstm-rt {__version__}")
         progress.step(f"writing {output.name}")
         data = dumps(graph)
-        for read in reads:  # readers may have opened more than the command names
+        sources = list(reads)  # what follows looks at the output
+        for read in sources:  # readers may have opened more than the command names
             output.refuse(read)
         written = _write(output, data, by_name=args.output is not None)
-    _report(output, graph, reads, f"{describe.bytes_text(len(data))}{written}", test_from)
+    _report(output, graph, sources, f"{describe.bytes_text(len(data))}{written}", test_from)
     return OK
 
 
@@ -49,7 +50,8 @@ def _default_output(source: Path) -> Path:
 def _write(output: Output, data: bytes, by_name: bool) -> str:
     """Write the file, but never over another one that the user has not named; returns a remark."""
     if not by_name and output.path.exists():
-        if not output.is_file or read_regular(output.path) != data:
+        same_size = output.is_file and output.path.stat().st_size == len(data)
+        if not same_size or read_regular(output.path) != data:
             raise InputError(f"{output.name}: exists and is another file; to replace it give -o {output.name}")
         return ", as it was"
     output.write(data)
@@ -60,16 +62,19 @@ def _report(output: Output, graph: Graph, reads: Sequence[ReadFile], size: str, 
     output.say(f"{shown(output.name, 200)}: {size}, {len(graph.nodes)} nodes, {graph.parameters():,} parameters")
     output.say(f"read: {', '.join(shown(read.name, 200) for read in reads)}")
     output.say(f"self-test: {test_from}")
-    for note in notes(graph):
-        output.say(f"note: {note}")
+    for line in note_lines(notes(graph)):
+        output.say(line)
 
 
 def read_source(source: Path, arch: Path | None, framework: str | None) -> Graph:
     """The graph of a model file of any framework."""
     framework = framework or detect.detect(source)
     if framework == "keras":
+        from .arch import MAX_ARCH
         from .from_keras import from_keras
 
+        if arch is not None:
+            open_regular(arch, MAX_ARCH).close()
         return from_keras(source, arch)
     from .from_torch import from_torch
 

@@ -53,9 +53,9 @@ def read_lengths(options: Sequence[str] | None) -> Any:
     for option in options:
         name, text = _split(option)
         if not name:
-            raise InputError(f"--lengths {option}: several are given, so each needs INPUT=")
+            raise InputError(f"--lengths {shown(option)}: several are given, so each needs INPUT=")
         if name in by_name:
-            raise InputError(f"--lengths: {name!r} is given twice")
+            raise InputError(f"--lengths: {shown(name)!r} is given twice")
         by_name[name] = arrays_io.read_lengths(text)
     return by_name
 
@@ -69,14 +69,27 @@ def _split(option: str) -> tuple[str, str]:
 def model_inputs(model: Any, paths: Sequence[Path]) -> list[Any]:
     """The arrays of input files, as the model takes them; what had to be changed is told."""
     specs = list(model.inputs)
-    arrays = arrays_io.read_arrays(paths, [s.name for s in specs], "input")
+    arrays, unread = arrays_io.read_arrays(paths, [s.name for s in specs], "input")
+    if unread:
+        warn(f"note: not read: {unread}")
+    files = paths if len(paths) == len(specs) else [paths[0]] * len(specs)
     result = []
-    for spec, array in zip(specs, arrays, strict=True):
-        converted, note = arrays_io.as_dtype(array, np.dtype(DTYPES[spec.kind]), spec.name)
-        if note and array.dtype != np.float64:  # float64 is just how numpy and CSV hold numbers
+    for spec, array, file in zip(specs, arrays, files, strict=True):
+        try:
+            converted, note = arrays_io.as_dtype(array, np.dtype(DTYPES[spec.kind]), shown(spec.name))
+        except InputError as e:
+            raise InputError(f"{file}: {e}") from None
+        if note and _worth_telling(file, array, converted):
             warn(f"note: {note}")
         result.append(np.ascontiguousarray(converted))
     return result
+
+
+def _worth_telling(file: Path, array: Any, converted: Any) -> bool:
+    """float64 is just how numpy and CSV hold numbers; of an array it tells where digits are lost."""
+    if array.dtype != np.float64:
+        return True
+    return arrays_io.format_of(file) != "csv" and not np.array_equal(array, converted, equal_nan=True)
 
 
 def call(model: Any, inputs: Sequence[Any], lengths: Any = None) -> Named:

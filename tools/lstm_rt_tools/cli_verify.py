@@ -15,7 +15,8 @@ from lstm_rt.graph import Graph
 from lstm_rt.text import shown
 
 from . import arrays_io, compare
-from .cli_common import MISMATCH, OK, ModelFile, as_json
+from .arch import MAX_ARCH
+from .cli_common import MISMATCH, OK, ModelFile, as_json, note_lines
 from .cli_run import Named, call, model_inputs, read_lengths
 
 _PROVES = (
@@ -70,16 +71,16 @@ def _verify_selftest(args: argparse.Namespace) -> int:
         verdict = "ok" if ok else "MISMATCH"
         print(f"{verdict}: checksum good, self-test max abs difference {error:.2e} (allowed: {allowed})")
         print(_PROVES)
-    for note in file.notes():
-        print(f"note: {note}")
+    for line in note_lines(file.notes()):
+        print(line)
     return OK if ok else MISMATCH
 
 
 def _verify_against(args: argparse.Namespace) -> int:
     file = _whole(args)
-    for path in (args.against, args.arch):
-        if path is not None:
-            open_regular(path).close()  # a framework that loads it would wait for a pipe
+    open_regular(args.against).close()  # a framework that loads it would wait for a pipe
+    if args.arch is not None:
+        open_regular(args.arch, MAX_ARCH).close()
     what, inputs, want = compare.run_source(args.against, file.graph, args.arch, args.framework)
     return _compare(args, what, call(file.model(), inputs), want)
 
@@ -90,11 +91,13 @@ def _verify_expected(args: argparse.Namespace) -> int:
     inputs = model_inputs(model, args.inputs)
     lengths = read_lengths(args.lengths)
     names = [port.name for port in model.outputs]
-    expected = arrays_io.read_arrays(args.expect, names, "output")
+    expected, unread = arrays_io.read_arrays(args.expect, names, "output")
+    if unread:
+        raise InputError(f"--expect {unread}")
     got = call(model, inputs, lengths)
     valid = _valid_steps(file.graph, inputs, lengths)
     pairs = [
-        _comparable(name, g, arrays_io.as_dtype(w, np.dtype(np.float64), f"expected {name}")[0], valid.get(axis))
+        _comparable(name, g, arrays_io.as_dtype(w, np.dtype(np.float64), f"expected {shown(name)}")[0], valid.get(axis))
         for (name, g), w, axis in zip(got, expected, _axes(file.graph), strict=True)
     ]
     what = ", ".join(str(path) for path in args.expect)
@@ -142,8 +145,18 @@ def _comparable(name: str, got: Any, want: Any, lengths: Any) -> tuple[Any, Any]
     return got.reshape(shape)[counts], want.reshape(shape)[counts]
 
 
+def _check_proves(name: str, want: Any) -> None:
+    """As for self-tests: an output without a finite number proves nothing."""
+    if not want.size:
+        raise InputError(f"nothing was compared: output {shown(name)!r} has no numbers, or none within the lengths")
+    if not np.isfinite(want).any():
+        raise InputError(f"nothing was compared: none of the expected numbers of output {shown(name)!r} is finite")
+
+
 def _compare(args: argparse.Namespace, what: str, got: Named, want: Sequence[Any]) -> int:
     names, arrays = [name for name, _ in got], [array for _, array in got]
+    for name, w in zip(names, want, strict=False):
+        _check_proves(name, w)
     diffs = compare.differences(names, arrays, want, args.atol, args.rtol)
     ok = all(d.ok for d in diffs)
     if args.json:

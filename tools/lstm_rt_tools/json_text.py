@@ -15,9 +15,15 @@ from .names import shown
 #: Bytes of objects for each of these characters, generously: what it begins, or separates.
 _COST = {b"{": 64, b":": 170, b"[": 64, b",": 40, b'"': 30}
 _INT64_DIGITS = 19
+_TABLE = re.compile(rb'(?:\xef\xbb\xbf)?\s*\{\s*(?:["}]|\Z)')
 # Half of a pair \ud83d\ude00 without the other; a backslash that is itself escaped begins nothing.
 _HIGH, _LOW = rb"\\u[dD][89abAB][0-9a-fA-F]{2}", rb"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
 _LONE_SURROGATE = re.compile(rb"\\\\|" + _HIGH + _LOW + rb"|(" + _HIGH + rb"|" + _LOW + rb")")
+
+
+def looks_like_json(head: bytes) -> bool:
+    """Whether a file that begins with ``head`` may be a table in JSON."""
+    return b"\0" not in head and _TABLE.match(head) is not None
 
 
 def load_json(

@@ -11,6 +11,8 @@ from pathlib import Path
 from lstm_rt.errors import InputError
 from lstm_rt.files import ReadFile, status_to_write, write_atomically
 
+from .cli_common import warn
+
 STANDARD = Path("-")  #: the name of standard output
 
 
@@ -53,7 +55,7 @@ class Output:
             text: fit for a terminal; other data is not written to one.
         """
         if not self.is_standard:
-            write_atomically(self.path, data)
+            write_atomically(self.path, data, lambda: warn(f"note: waiting for somebody to read from {self.name}"))
             return
         if sys.stdout is None:
             raise InputError("standard output is closed")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+import os
+from typing import Any, BinaryIO
 
 from lstm_rt.errors import ConvertError
 
@@ -26,11 +27,29 @@ _DTYPES = {
 }
 _MAX_DIMS = 16
 _TENSOR = 600  #: bytes of the objects of one tensor
+_MAX_HEADER = 100_000_000  #: as in the reference implementation
 
 
 def looks_like_safetensors(head: bytes) -> bool:
     """Whether a file that starts with ``head`` (at least 9 bytes) may be safetensors."""
     return len(head) >= 9 and head[8:9] == b"{" and head[6:8] == b"\0\0"
+
+
+def check_layout(file: BinaryIO, what: str) -> None:
+    """Compare what the header of a file tells with the file's size, before gigabytes are read for nothing.
+
+    Raises:
+        ConvertError: as :func:`read_safetensors`, as far as the header and the size tell.
+    """
+    size = os.fstat(file.fileno()).st_size
+    file.seek(0)
+    length = file.read(8)
+    data = length + file.read(min(int.from_bytes(length, "little"), _MAX_HEADER))
+    header, start = _header(data, size, what, Budget(size, what))
+    header.pop("__metadata__", None)
+    for name, entry in header.items():
+        _described(name, entry, size - start, what)
+    _check_layout(header, size - start, what)
 
 
 def read_safetensors(data: bytes, what: str, budget: Budget | None = None) -> dict[str, FileTensor]:
@@ -46,7 +65,7 @@ def read_safetensors(data: bytes, what: str, budget: Budget | None = None) -> di
             than the budget allows.
     """
     budget = budget or Budget(len(data), what)
-    header, start = _header(data, what, budget)
+    header, start = _header(data, len(data), what, budget)
     body = memoryview(data)[start:]
     metadata = header.pop("__metadata__", {})
     budget.memory(_TENSOR * len(header))
@@ -61,12 +80,15 @@ def read_safetensors(data: bytes, what: str, budget: Budget | None = None) -> di
     return out
 
 
-def _header(data: bytes, what: str, budget: Budget) -> tuple[dict[str, Any], int]:
-    if len(data) < 8:
-        raise ConvertError(f"{what}: truncated: {len(data)} bytes, a safetensors file has at least 8")
+def _header(data: bytes, file_size: int, what: str, budget: Budget) -> tuple[dict[str, Any], int]:
+    """The header, and where the data begins, of a file of that size which begins with ``data``."""
+    if file_size < 8:
+        raise ConvertError(f"{what}: truncated: {file_size} bytes, a safetensors file has at least 8")
     size = int.from_bytes(data[:8], "little")
-    if size > len(data) - 8:
-        raise ConvertError(f"{what}: truncated: the header needs {size} bytes, {len(data) - 8} are left")
+    if size > file_size - 8:
+        raise ConvertError(f"{what}: truncated: the header needs {size} bytes, {file_size - 8} are left")
+    if size > _MAX_HEADER:
+        raise ConvertError(f"{what}: a safetensors header of {size:,} bytes, expected at most {_MAX_HEADER:,}")
     header = load_json(data[8 : 8 + size], f"{what}: the safetensors header", budget, _unique)
     if not isinstance(header, dict):
         raise ConvertError(f"{what}: the safetensors header is not a table")
@@ -85,23 +107,30 @@ def _sizes(value: Any) -> tuple[int, ...] | None:
     return tuple(value) if ok else None
 
 
-def _tensor(name: str, entry: Any, body: memoryview, what: str, budget: Budget) -> FileTensor:
+def _described(name: str, entry: Any, size: int, what: str) -> tuple[str, tuple[int, ...], tuple[int, ...]]:
+    """The dtype, shape and data_offsets of a tensor in ``size`` bytes of data."""
     who = f"{what}: tensor {shown(name)}"
     if not isinstance(entry, dict):
         raise ConvertError(f"{who} is not described by a table")
     kind = entry.get("dtype")
     if not isinstance(kind, str):
         raise ConvertError(f"{who} has no dtype, expected one such as F32")
-    # A type that we do not know may belong to something beside the weights: it stops who asks for it.
-    dtype = _DTYPES.get(kind, shown(kind))
     shape, offsets = _sizes(entry.get("shape")), _sizes(entry.get("data_offsets"))
     if shape is None or offsets is None or len(offsets) != 2:
         raise ConvertError(
             f"{who} lacks a proper shape (at most {_MAX_DIMS} sizes) or data_offsets (where it begins and ends)"
         )
     begin, end = offsets
-    if not begin <= end <= len(body):
-        raise ConvertError(f"{who} spans bytes {begin} to {end} of {len(body)}: truncated?")
+    if not begin <= end <= size:
+        raise ConvertError(f"{who} spans bytes {begin} to {end} of {size}: truncated?")
+    return kind, shape, offsets
+
+
+def _tensor(name: str, entry: Any, body: memoryview, what: str, budget: Budget) -> FileTensor:
+    who = f"{what}: tensor {shown(name)}"
+    kind, shape, (begin, end) = _described(name, entry, len(body), what)
+    # A type that we do not know may belong to something beside the weights: it stops who asks for it.
+    dtype = _DTYPES.get(kind, shown(kind))
     storage = Storage(name, dtype, math.prod(shape), body[begin:end], budget=budget)
     if storage.nbytes not in (None, end - begin):
         raise ConvertError(f"{who} has {end - begin} bytes, expected {storage.nbytes} for {shape} {dtype}")
