@@ -621,6 +621,19 @@ def test_nan_and_zeros_in_the_example(torch: Any) -> None:
         same_as_module(torch, from_torch(module, torch.full((4, 6, 5), fill)), module)
 
 
+def test_weights_that_are_not_finite_are_named_and_too_large_ones_refused(torch: Any) -> None:
+    module = module_of(torch, plain)
+    module.fc.bias.data[1] = float("nan")
+    graph = from_torch(module, example(torch))
+    assert [n.partition(";")[0] for n in graph.meta["notes"]] == [
+        "NaN or infinity in the weights: fc (Linear): weight bias (1 number)"
+    ]
+    module = module_of(torch, plain).double()
+    module.rec.weight_ih_l0.data[2, 1] = 1e300
+    with pytest.raises(ConvertError, match=r"rec \(LSTM\): weight weight_ih_l0: holds 1e\+300, which is beyond float32"):
+        from_torch(module, example(torch))
+
+
 def test_results_that_are_left_out_are_noted(torch: Any) -> None:
     module = module_of(torch, lambda s, x: {"y": plain(s, x), "n": torch.tensor(3)})
     notes = from_torch(module, example(torch)).meta["notes"]

@@ -14,6 +14,7 @@ from .arch_guess import guess_arch
 from .checkpoints import Checkpoint, from_mapping, read_checkpoint
 from .guitarml import guitarml_arch
 from .names import shown
+from .tensors import noting_not_finite
 from .torch_layers import Weights
 from .torch_modules import build_inert
 
@@ -102,10 +103,11 @@ def _from_checkpoint(checkpoint: Checkpoint, arch: Arch | None) -> Graph:
     if arch is None and checkpoint.model_data is not None:
         arch = read_arch(guitarml_arch(checkpoint.model_data, weights))
     graph = None
-    if arch is not None:
-        graph = build(arch, weights)
-    elif checkpoint.module is not None:
-        graph = build_inert(checkpoint.module, weights)
+    with noting_not_finite(weights.notes):
+        if arch is not None:
+            graph = build(arch, weights)
+        elif checkpoint.module is not None:
+            graph = build_inert(checkpoint.module, weights)
     if graph is None:
         raise _needs_arch(checkpoint)
     checkpoint.budget.graph(graph)

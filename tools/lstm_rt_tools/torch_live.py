@@ -10,6 +10,7 @@ from typing import Any
 from lstm_rt.errors import ConvertError, GraphError
 from lstm_rt.graph import Graph
 
+from .tensors import noting_not_finite
 from .tidy import tidy
 from .torch_checks import CellChecks, Checks
 from .torch_example import Args, as_tensors, leaves, named_tensors, read_example, replace, smaller
@@ -32,7 +33,7 @@ def from_module(module: Any, example: Any = None) -> Graph:
     module = _unwrap(module)
     _refuse(torch, module)
     notes = list(_training_notes(module))
-    with undisturbed(torch):
+    with undisturbed(torch), noting_not_finite(notes):
         module = _in_float32(torch, module, notes)
         runner = Runner(torch, module)
         try:
