@@ -18,7 +18,7 @@ from .torch_layers import add_stack
 from .torch_modules import BATCHNORM, CELLS, IGNORED, RECURRENT, class_name, own_weights, recurrent_activations
 from .torch_run import Results, Runner, argument_names, brief, make_inputs, paths, tensors_of
 from .torch_state import undisturbed
-from .torch_symbols import Dims, Input, Lengths, States, WrongSizes
+from .torch_symbols import Dims, Input, Lengths, States, WrongSizes, order_notes
 from .torch_trace import Recorder, WrongAxes, WrongLayout
 
 #: Dimensions that an output may have, ones aside: N and T in any order or joined, F last or dropped.
@@ -208,8 +208,16 @@ class _Conversion:
         checks.second_call()
         graph.meta["source"] = {"layout": "time-major; this graph is batch-first"} if time_major else {}
         checks.make_selftest()
-        self.notes += checks.notes
+        self.notes += self._order_notes() + checks.notes
         return graph
+
+    def _order_notes(self) -> list[str]:
+        """The axes of the graph's inputs and outputs that are others than the module's."""
+        graph = self.recorder.graph
+        takes = [(f"input {i.name!r}", i.dims) for i in self.recorder.inputs if i.kind != "state"]
+        names = [graph.values[o].name for o in graph.outputs]
+        gives = [(f"output {n!r}", dims) for n, (_, dims) in zip(names, self.outputs, strict=True)]
+        return order_notes(takes, "takes") + order_notes(gives, "gives")
 
     def _record(self, tensors: Sequence[Any], time_major: bool, share: bool) -> tuple[Recorder, Any]:
         """Run the module on copies of ``tensors``; returns what was noted, and the module's result."""
