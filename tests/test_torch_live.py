@@ -656,6 +656,22 @@ def test_another_order_of_axes_is_noted(torch: Any, tmp_path: Path) -> None:
         assert from_torch(tmp_path / "m.pt").meta.get("notes") == wanted
 
 
+def test_a_state_carried_outside_of_the_module_is_blamed(torch: Any) -> None:
+    kept: dict[str, Any] = {}
+
+    def forward(s: Any, x: Any) -> Any:
+        y, kept["h"] = s.rec(x, kept.get("h"))
+        return s.fc(y)
+
+    with pytest.raises(ConvertError, match=r"differ from call to call: .*carried on outside of the module.*global"):
+        from_torch(module_of(torch, forward), example(torch))
+    assert kept  # as the docstring says: this is not put back
+    kept = {"h": (torch.ones(1, 1, 7), torch.ones(1, 1, 7))}
+    fixed = module_of(torch, lambda s, x: s.rec(x, tuple(h.expand(1, len(x), 7) for h in kept["h"]))[0])
+    with pytest.raises(ConvertError, match="constant initial state other than zero"):
+        from_torch(fixed, example(torch))
+
+
 def test_results_that_are_left_out_are_noted(torch: Any) -> None:
     module = module_of(torch, lambda s, x: {"y": plain(s, x), "n": torch.tensor(3)})
     notes = from_torch(module, example(torch)).meta["notes"]

@@ -42,8 +42,9 @@ def from_torch(source: Any, example: Any = None, arch: ArchSource | None = None)
         F of 1. Dropout is left out. ``graph.meta["notes"]`` lists what was chosen among several sets of
         weights, put back into the form of the layer (weight norm, weight drop), or left unread beside
         the weights, and what else is worth knowing; for a live module these are warnings, too. A live
-        module is left as it was: its attributes, weights and buffers, training mode, and the random
-        generators. float16 and bfloat16 modules are converted by a float32 copy.
+        module is left as it was, also after an error: its attributes, weights and buffers, training mode,
+        and the random generators. What its forward changes elsewhere, such as in globals, closures or
+        files, stays changed by the calls. float16 and bfloat16 modules are converted by a float32 copy.
 
     Raises:
         ConvertError: the file is damaged or of an unknown kind; weights are missing, left over or

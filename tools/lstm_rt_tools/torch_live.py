@@ -12,14 +12,14 @@ from lstm_rt.graph import Graph
 
 from .tensors import noting_not_finite
 from .tidy import tidy
-from .torch_checks import CellChecks, Checks
+from .torch_checks import CHECK_TOLERANCE, CellChecks, Checks
 from .torch_example import Args, as_tensors, leaves, named_tensors, read_example, replace, smaller
 from .torch_layers import add_stack
 from .torch_modules import BATCHNORM, CELLS, IGNORED, RECURRENT, class_name, own_weights, recurrent_activations
 from .torch_run import Results, Runner, argument_names, brief, make_inputs, paths, tensors_of
 from .torch_state import undisturbed
 from .torch_symbols import Dims, Input, Lengths, States, WrongSizes, order_notes
-from .torch_trace import Recorder, WrongAxes, WrongLayout
+from .torch_trace import Recorder, StrangeState, WrongAxes, WrongLayout
 
 #: Dimensions that an output may have, ones aside: N and T in any order or joined, F last or dropped.
 _OUTPUTS = frozenset({"N F", "N", "N T F", "N T", "T N F", "T N", "NT F", "TN F", "NT", "TN"})
@@ -144,7 +144,23 @@ class _Conversion:
                 return self._convert(results)
             except WrongSizes as e:
                 wrong = wrong or e
+            except StrangeState as e:
+                if self._same_again(results):
+                    raise
+                raise ConvertError(
+                    "the module's outputs for one input differ from call to call: an initial state is random, or it "
+                    "is carried on outside of the module, such as in a global or a closure; keep it in an attribute "
+                    f"of the module, or take it as an argument ({e})"
+                ) from e
         raise wrong or ConvertError("the module cannot be converted")
+
+    def _same_again(self, results: Results) -> bool:
+        """Whether the module, put back as it was, gives for the example what it gave at first."""
+        again = self.runner.results(self.args)
+        return list(again) == list(results) and all(
+            a.shape == b.shape and bool(self.torch.allclose(a, b, CHECK_TOLERANCE, CHECK_TOLERANCE, equal_nan=True))
+            for a, b in zip(again.values(), results.values(), strict=True)
+        )
 
     def _convert(self, results: Results) -> Graph:
         first: ConvertError | None = None

@@ -1,7 +1,8 @@
 """What a module's forward may change: kept before it runs, put back after.
 
 A forward is the user's code. It may keep ``self.hidden``, count its calls, fill a cache, write into a
-buffer. Whatever of this can be reached from the module is copied here, and put back as it was.
+buffer. Whatever of this can be reached from the module is copied here, and put back as it was. Globals and
+closures are not: they are everybody's, and following them would lead through the whole program.
 """
 
 from __future__ import annotations
