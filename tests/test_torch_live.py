@@ -672,6 +672,43 @@ def test_a_state_carried_outside_of_the_module_is_blamed(torch: Any) -> None:
         from_torch(fixed, example(torch))
 
 
+def count_up(s: Any) -> None:
+    s.n, s.calls = 0, []
+    s.register_buffer("ticks", s.fc.bias.detach()[:1] * 0)
+
+
+COUNTS: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "number": (lambda s: setattr(s, "n", s.n + 1), "n"),
+    "list": (lambda s: s.calls.append(1), "calls"),
+    "buffer": (lambda s: s.ticks.add_(1), "ticks"),
+    "another buffer": (lambda s: setattr(s, "ticks", s.ticks + 1), "ticks"),
+}
+
+
+@pytest.mark.parametrize("which", COUNTS)
+def test_what_counts_the_calls_is_noted(torch: Any, which: str) -> None:
+    """A fourth call that differs cannot be found by two."""
+    count, name = COUNTS[which]
+
+    def forward(s: Any, x: Any) -> Any:
+        count(s)
+        y = plain(s, x)
+        return y * 2 if s.n > 3 or len(s.calls) > 3 else y
+
+    module = module_of(torch, forward, count_up)
+    (note,) = from_torch(module, example(torch)).meta["notes"]
+    assert note.startswith(f"the module's forward changes {name}; the converted model gives in every call")
+    assert (module.n, module.calls, float(module.ticks)) == (0, [], 0)
+
+
+@pytest.mark.parametrize("length", [50, 127])
+def test_a_branch_on_a_long_length_shows(torch: Any, length: int) -> None:
+    module = module_of(torch, lambda s, x: plain(s, x) * (1 if x.shape[1] < length else 2))
+    message = r"on a long sequence, .*differs.*the forward does something else there.*test_torch_live"
+    with pytest.raises(ConvertError, match=message):
+        from_torch(module, example(torch))
+
+
 def test_results_that_are_left_out_are_noted(torch: Any) -> None:
     module = module_of(torch, lambda s, x: {"y": plain(s, x), "n": torch.tensor(3)})
     notes = from_torch(module, example(torch)).meta["notes"]
