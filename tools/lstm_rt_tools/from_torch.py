@@ -29,7 +29,7 @@ def from_torch(source: Any, example: Any = None, arch: ArchSource | None = None)
         example: for a live module, its input: a tensor or array, or a tuple of them for several
             arguments, in the shapes that the module takes. A few of its rows and steps are run through
             the module to see what it does. The graph is compared with the module on these and on
-            random inputs of several sizes, in about ten calls. Its self-test holds random inputs,
+            random inputs of several sizes, up to 128 steps where that takes moments, in about ten calls. Its self-test holds random inputs,
             nothing of the example.
         arch: for files and state dicts, the architecture file (``docs/arch.md``) or its contents
             as a dictionary. GuitarML files and pickled ``torch.nn.Sequential`` do without.
@@ -41,15 +41,16 @@ def from_torch(source: Any, example: Any = None, arch: ArchSource | None = None)
         call. Outputs are ``(N, T, F)`` or ``(N, F)``, also where the module joins N and T or drops an
         F of 1. Dropout is left out. ``graph.meta["notes"]`` lists what was chosen among several sets of
         weights, put back into the form of the layer (weight norm, weight drop), or left unread beside
-        the weights, and what else is worth knowing; for a live module these are warnings, too. A live
-        module is left as it was, also after an error: its attributes, weights and buffers, training mode,
+        the weights, weights that are not finite, another order of axes than the module's, attributes in which
+        a forward may count its calls, and what else is worth knowing; for a live module these are
+        warnings, too. A live module is left as it was, also after an error: its attributes, weights and buffers, training mode,
         and the random generators. What its forward changes elsewhere, such as in globals, closures or
         files, stays changed by the calls. float16 and bfloat16 modules are converted by a float32 copy.
 
     Raises:
         ConvertError: the file is damaged or of an unknown kind; weights are missing, left over or
-            of the wrong shape; a layer or function is not supported (named); several sets of
-            weights are equally likely; the architecture is not known (the message and its ``draft``
+            of the wrong shape; a finite weight is beyond float32; a layer or function is not supported
+            (named); several sets of weights are equally likely; the architecture is not known (the message and its ``draft``
             hold one to start from); or the graph's numbers differ from the module's. What is in
             the way in a live module's forward is named with the line of its code.
         OSError: a file is missing, cannot be read or is no regular file.
