@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from lstm_rt_tools import reference
 from lstm_rt_tools.checkpoints import Checkpoint, from_mapping, read_checkpoint
+from lstm_rt_tools.cli import main
 from lstm_rt_tools.from_torch import from_torch
 from lstm_rt_tools.weight_forms import fold
 
@@ -108,6 +109,47 @@ def test_tied_weights_count_as_used_once() -> None:
     for other in (table + 1, np.zeros((6, 3), np.float32)):
         with pytest.raises(ConvertError, match=r"not used by any layer: copy.weight"):
             from_torch(state(**{**tied, "copy.weight": other}), arch=arch)
+
+
+# -- numbers that are not finite, or too large -----------------------------------------------------
+
+
+def test_weights_that_are_not_finite_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    weights = state(**{"fc.weight": array(2, 5)})
+    weights["lstm.weight_ih_l0"][3, 1:] = np.nan, -np.inf
+    arch = {"layer": [*LSTM["layer"], {"op": "dense", "weights": "fc"}]}
+    graph = from_torch(weights, arch=arch)
+    named = "NaN or infinity in the weights: state dict: weight lstm.weight_ih_l0 (2 numbers);"
+    assert notes(graph).startswith(named)
+    assert "fc" not in notes(graph)
+    torch = pytest.importorskip("torch")
+    file = tmp_path / "m.pt"
+    torch.save({k: torch.from_numpy(v).double() for k, v in weights.items()}, file)
+    (tmp_path / "a.toml").write_text(
+        '[[layer]]\nop = "lstm"\nweights = "lstm"\n[[layer]]\nop = "dense"\nweights = "fc"\n'
+    )
+    assert main(["convert", str(file), "--arch", str(tmp_path / "a.toml"), "-o", str(tmp_path / "m.lrt")]) == 0
+    said = "".join(capsys.readouterr())
+    assert "self-test: left out, because weights of the model are not finite" in said
+    assert named.replace("state dict", "m.pt") in said
+
+
+def test_finite_numbers_beyond_float32_are_an_error(tmp_path: Path) -> None:
+    weights = {k: v.astype(np.float64) for k, v in state().items()}
+    weights["lstm.weight_hh_l0"][2, 1] = -1e300
+    weights["lstm.weight_hh_l0"][0, 0] = np.nan
+    message = "weight lstm.weight_hh_l0: holds -1e[+]300, which is beyond float32"
+    with pytest.raises(ConvertError, match=message):
+        from_torch(weights, arch=LSTM)
+    torch = pytest.importorskip("torch")
+    tensors = {k: torch.from_numpy(v) for k, v in weights.items()}
+    with pytest.raises(ConvertError, match=message):
+        from_torch(tensors, arch=LSTM)
+    torch.save(tensors, tmp_path / "m.pt")
+    pytest.importorskip("safetensors.torch").save_file(tensors, tmp_path / "m.safetensors")
+    for name in ("m.pt", "m.safetensors"):
+        with pytest.raises(ConvertError, match=f"{name}: {message}"):
+            from_torch(tmp_path / name, arch=LSTM)
 
 
 # -- which of several ------------------------------------------------------------------------------

@@ -260,7 +260,20 @@ def test_no_finite_number() -> None:
     model.layers[0].set_weights([np.full((F, 2), np.nan), np.zeros(2)])
     graph = from_keras(model)
     assert any("not finite" in note for note in graph.meta["notes"])
+    (named,) = (note for note in graph.meta["notes"] if note.startswith("NaN or infinity in the weights: "))
+    assert "kernel" in named
+    assert "(6 numbers)" in named
+    assert "bias" not in named
     assert graph.selftest is None
+
+
+def test_finite_numbers_beyond_float32(tmp_path: Path) -> None:
+    model = seq(L.Dense(2, dtype="float64"))
+    model.layers[0].set_weights([np.full((F, 2), 1e300), np.zeros(2)])
+    model.save(tmp_path / "m.keras")
+    for source in (model, tmp_path / "m.keras"):
+        with pytest.raises(ConvertError, match=r"weight .*: holds 1e\+300, which is beyond float32"):
+            from_keras(source)
 
 
 def test_numbers_that_grow_are_compared_as_float32_allows() -> None:

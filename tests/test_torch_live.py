@@ -621,6 +621,94 @@ def test_nan_and_zeros_in_the_example(torch: Any) -> None:
         same_as_module(torch, from_torch(module, torch.full((4, 6, 5), fill)), module)
 
 
+def test_weights_that_are_not_finite_are_named_and_too_large_ones_refused(torch: Any) -> None:
+    module = module_of(torch, plain)
+    module.fc.bias.data[1] = float("nan")
+    graph = from_torch(module, example(torch))
+    assert [n.partition(";")[0] for n in graph.meta["notes"]] == [
+        "NaN or infinity in the weights: fc (Linear): weight bias (1 number)"
+    ]
+    module = module_of(torch, plain).double()
+    module.rec.weight_ih_l0.data[2, 1] = 1e300
+    with pytest.raises(ConvertError, match=r"rec \(LSTM\): weight weight_ih_l0: holds 1e\+300, which is"):
+        from_torch(module, example(torch))
+
+
+def test_another_order_of_axes_is_noted(torch: Any, tmp_path: Path) -> None:
+    takes = "input 'x': the module takes (T, N, F); the converted model takes (N, T, F)"
+    gives = "output 'output': the module gives (T, N, F); the converted model gives (N, T, F)"
+    lstm = torch.nn.LSTM(5, 7)
+    with pytest.warns(UserWarning, match=r"input 'x': the module takes \(T, N, F\)"):
+        graph = from_torch(lstm, example(torch))
+    assert graph.meta["notes"] == [takes, gives]
+    last = user_module(torch, lambda s, x: s.fc(s.rec(x)[0][-1]), batch_first=False).eval()
+    assert from_torch(last, example(torch)).meta["notes"] == [takes]
+    turned = module_of(torch, lambda s, x: s.fc(s.rec(x)[0]).transpose(0, 1))
+    assert from_torch(turned, example(torch)).meta["notes"] == [gives]
+    inside = user_module(torch, lambda s, x: s.rec(x.transpose(0, 1))[0].transpose(0, 1), batch_first=False).eval()
+    assert "notes" not in from_torch(inside, example(torch)).meta
+    for module, wanted in (
+        (lstm, [takes, gives]),
+        (torch.nn.LSTM(5, 7, batch_first=True), None),
+        (torch.nn.Sequential(torch.nn.Embedding(9, 5), lstm), [takes.replace(", F", ""), gives]),
+    ):
+        torch.save(module, tmp_path / "m.pt")
+        assert from_torch(tmp_path / "m.pt").meta.get("notes") == wanted
+
+
+def test_a_state_carried_outside_of_the_module_is_blamed(torch: Any) -> None:
+    kept: dict[str, Any] = {}
+
+    def forward(s: Any, x: Any) -> Any:
+        y, kept["h"] = s.rec(x, kept.get("h"))
+        return s.fc(y)
+
+    with pytest.raises(ConvertError, match=r"differ from call to call: .*carried on outside of the module.*global"):
+        from_torch(module_of(torch, forward), example(torch))
+    assert kept  # as the docstring says: this is not put back
+    kept = {"h": (torch.ones(1, 1, 7), torch.ones(1, 1, 7))}
+    fixed = module_of(torch, lambda s, x: s.rec(x, tuple(h.expand(1, len(x), 7) for h in kept["h"]))[0])
+    with pytest.raises(ConvertError, match="constant initial state other than zero"):
+        from_torch(fixed, example(torch))
+
+
+def count_up(s: Any) -> None:
+    s.n, s.calls = 0, []
+    s.register_buffer("ticks", s.fc.bias.detach()[:1] * 0)
+
+
+COUNTS: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "number": (lambda s: setattr(s, "n", s.n + 1), "n"),
+    "list": (lambda s: s.calls.append(1), "calls"),
+    "buffer": (lambda s: s.ticks.add_(1), "ticks"),
+    "another buffer": (lambda s: setattr(s, "ticks", s.ticks + 1), "ticks"),
+}
+
+
+@pytest.mark.parametrize("which", COUNTS)
+def test_what_counts_the_calls_is_noted(torch: Any, which: str) -> None:
+    """A fourth call that differs cannot be found by two."""
+    count, name = COUNTS[which]
+
+    def forward(s: Any, x: Any) -> Any:
+        count(s)
+        y = plain(s, x)
+        return y * 2 if s.n > 3 or len(s.calls) > 3 else y
+
+    module = module_of(torch, forward, count_up)
+    (note,) = from_torch(module, example(torch)).meta["notes"]
+    assert note.startswith(f"the module's forward changes {name}; the converted model gives in every call")
+    assert (module.n, module.calls, float(module.ticks)) == (0, [], 0)
+
+
+@pytest.mark.parametrize("length", [50, 127])
+def test_a_branch_on_a_long_length_shows(torch: Any, length: int) -> None:
+    module = module_of(torch, lambda s, x: plain(s, x) * (1 if x.shape[1] < length else 2))
+    message = r"on a long sequence, .*differs.*the forward does something else there.*test_torch_live"
+    with pytest.raises(ConvertError, match=message):
+        from_torch(module, example(torch))
+
+
 def test_results_that_are_left_out_are_noted(torch: Any) -> None:
     module = module_of(torch, lambda s, x: {"y": plain(s, x), "n": torch.tensor(3)})
     notes = from_torch(module, example(torch)).meta["notes"]

@@ -184,6 +184,7 @@ def _json_tensor(name: str, value: Any, what: str) -> ArrayTensor:
             array = np.array(value, dtype=np.float32)
     except (ValueError, TypeError, OverflowError):
         raise ConvertError(f"{what}: weight {shown(name)} is not a regular array of numbers") from None
+    # JSON has no such numbers: where others read this file they refuse them, or take one that was too large.
     if not np.all(np.isfinite(array)):
         raise ConvertError(f"{what}: weight {shown(name)} holds a number that is not finite")
     return ArrayTensor(array)

@@ -86,6 +86,8 @@ def _ensure_selftest(graph: Graph) -> str:
     if graph.selftest is not None:
         return "from the source"
     graph.selftest = testdata.make_selftest(graph)
+    if graph.selftest is None and describe.nonfinite(graph):
+        return "left out, because weights of the model are not finite"
     if graph.selftest is None:
         return "left out, because float32 does not give the model's outputs for random inputs"
     graph.meta["selftest"] = "computed from the converted graph by the reference interpreter in float64"

@@ -24,6 +24,7 @@ from .keras_layers import check_known, emit_layer
 from .keras_ops import emit_op
 from .keras_rnn import group_names
 from .keras_weights import Weights
+from .tensors import noting_not_finite
 
 _PARSE_STEPS = 20  #: to understand what a file says of one layer
 _SHAPES = ("batch_shape", "batch_input_shape")
@@ -78,8 +79,9 @@ def _build(model: KerasModel, groups: dict[int, int]) -> Graph:
     keras = KerasVersion(model.version)
     ctx = Context(Graph(), keras, groups, model.budget)
     spec = replace(parse_layer(model.config, keras, "the model"), whole=True)
-    for name, flow in _run_model(ctx, spec, model.weights, None):
-        _declare_output(ctx, spec, name, flow)
+    with noting_not_finite(ctx.notes):
+        for name, flow in _run_model(ctx, spec, model.weights, None):
+            _declare_output(ctx, spec, name, flow)
     unused = model.weights.unused()
     if unused:
         raise ConvertError(

@@ -14,6 +14,7 @@ from .arch_guess import guess_arch
 from .checkpoints import Checkpoint, from_mapping, read_checkpoint
 from .guitarml import guitarml_arch
 from .names import shown
+from .tensors import noting_not_finite
 from .torch_layers import Weights
 from .torch_modules import build_inert
 
@@ -26,30 +27,32 @@ def from_torch(source: Any, example: Any = None, arch: ArchSource | None = None)
             a state dict or checkpoint in memory (names to arrays or tensors), or a live
             ``torch.nn.Module``. The weights may lie anywhere in a checkpoint.
         example: for a live module, its input: a tensor or array, or a tuple of them for several
-            arguments, in the shapes that the module takes. A few of its rows and steps are run through
-            the module to see what it does. The graph is compared with the module on these and on
-            random inputs of several sizes, in about ten calls. Its self-test holds random inputs,
-            nothing of the example.
+            arguments, in the shapes that the module takes. A few of its rows and steps are run through the
+            module to see what it does. The graph is compared with the module on these and on random inputs
+            of several sizes, up to 128 steps where that takes moments, in about ten calls. Its self-test
+            holds random inputs, nothing of the example.
         arch: for files and state dicts, the architecture file (``docs/arch.md``) or its contents
             as a dictionary. GuitarML files and pickled ``torch.nn.Sequential`` do without.
 
     Returns:
-        A graph whose sequences are batch-first, ``(N, T, F)`` float32, also where the module is
-        time-major. The state of recurrent layers is the caller's (``state=``, ``return_state``),
-        also where the module takes and returns ``h`` and ``c`` itself, or keeps them from call to
-        call. Outputs are ``(N, T, F)`` or ``(N, F)``, also where the module joins N and T or drops an
-        F of 1. Dropout is left out. ``graph.meta["notes"]`` lists what was chosen among several sets of
-        weights, put back into the form of the layer (weight norm, weight drop), or left unread beside
-        the weights, and what else is worth knowing; for a live module these are warnings, too. A live
-        module is left as it was: its attributes, weights and buffers, training mode, and the random
-        generators. float16 and bfloat16 modules are converted by a float32 copy.
+        A graph whose sequences are batch-first, ``(N, T, F)`` float32, also where the module is time-major.
+        The state of recurrent layers is the caller's (``state=``, ``return_state``), also where the module
+        takes and returns ``h`` and ``c`` itself, or keeps them from call to call. Outputs are ``(N, T, F)``
+        or ``(N, F)``, also where the module joins N and T or drops an F of 1. Dropout is left out.
+        ``graph.meta["notes"]`` lists what was chosen among several sets of weights, put back into the form
+        of the layer (weight norm, weight drop), or left unread beside the weights, weights that are not
+        finite, another order of axes than the module's, attributes in which a forward may count its calls,
+        and what else is worth knowing; for a live module these are warnings, too. A live module is left as
+        it was, also after an error: its attributes, weights and buffers, training mode, and the random
+        generators. What its forward changes elsewhere, such as in globals, closures or files, stays changed
+        by the calls. float16 and bfloat16 modules are converted by a float32 copy.
 
     Raises:
         ConvertError: the file is damaged or of an unknown kind; weights are missing, left over or
-            of the wrong shape; a layer or function is not supported (named); several sets of
-            weights are equally likely; the architecture is not known (the message and its ``draft``
-            hold one to start from); or the graph's numbers differ from the module's. What is in
-            the way in a live module's forward is named with the line of its code.
+            of the wrong shape; a finite weight is beyond float32; a layer or function is not supported
+            (named); several sets of weights are equally likely; the architecture is not known (the message
+            and its ``draft`` hold one to start from); or the graph's numbers differ from the module's. What
+            is in the way in a live module's forward is named with the line of its code.
         OSError: a file is missing, cannot be read or is no regular file.
     """
     live = not isinstance(source, type) and hasattr(source, "named_modules") and hasattr(source, "state_dict")
@@ -102,10 +105,11 @@ def _from_checkpoint(checkpoint: Checkpoint, arch: Arch | None) -> Graph:
     if arch is None and checkpoint.model_data is not None:
         arch = read_arch(guitarml_arch(checkpoint.model_data, weights))
     graph = None
-    if arch is not None:
-        graph = build(arch, weights)
-    elif checkpoint.module is not None:
-        graph = build_inert(checkpoint.module, weights)
+    with noting_not_finite(weights.notes):
+        if arch is not None:
+            graph = build(arch, weights)
+        elif checkpoint.module is not None:
+            graph = build_inert(checkpoint.module, weights)
     if graph is None:
         raise _needs_arch(checkpoint)
     checkpoint.budget.graph(graph)

@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 
 from lstm_rt.errors import ConvertError
 
+from .tensors import as_float32
+
 FloatArray = NDArray[np.float32]
 
 #: Random states of dropout layers are stored beside the weights; inference has no use for them.
@@ -195,5 +197,4 @@ def _read(weight: Weight, who: str) -> FloatArray:
     if weight.array.dtype.kind != "f":
         raise ConvertError(f"{who}: weight {weight.label} has dtype {weight.array.dtype}, expected floats")
     weight.used = True
-    with np.errstate(over="ignore"):  # as in the framework, what is too large is infinite
-        return np.asarray(weight.array, dtype=np.float32)
+    return as_float32(weight.array, f"{who}: weight {weight.label}")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -13,7 +15,7 @@ from numpy.typing import NDArray
 from lstm_rt.errors import ConvertError
 
 from .budget import Budget
-from .names import shown
+from .names import listed, shown
 
 #: Bytes per element of every type a tensor file may name.
 ITEM_SIZE = {
@@ -35,6 +37,53 @@ ITEM_SIZE = {
 }
 FLOATS = frozenset({"float64", "float32", "float16", "bfloat16"})
 _MAX_DIMS = 16
+#: What has been read of weights that are not finite, with how many numbers are not.
+_not_finite: ContextVar[dict[str, int] | None] = ContextVar("not_finite", default=None)
+
+
+@contextmanager
+def noting_not_finite(notes: list[str]) -> Iterator[None]:
+    """Adds to ``notes`` which of the weights that are read inside hold NaN or infinity, if any do."""
+    found: dict[str, int] = {}
+    token = _not_finite.set(found)
+    try:
+        yield
+    finally:
+        _not_finite.reset(token)
+    if found:
+        names = listed([f"{what} ({n} number{'s' * (n != 1)})" for what, n in found.items()])
+        notes.append(f"NaN or infinity in the weights: {names}; outputs that depend on them may not be finite")
+
+
+def as_float32(values: NDArray[Any], what: str) -> NDArray[np.float32]:
+    """Floats as C-contiguous float32, copied only if needed: every weight that is read comes through here.
+
+    NaN and infinity are the model's own and pass, for :func:`noting_not_finite` to tell.
+
+    Raises:
+        ConvertError: a finite number is beyond float32: the model that it made would be another one.
+    """
+    with np.errstate(over="ignore"):
+        array = np.asarray(values, dtype=np.float32, order="C")
+    if values.dtype.itemsize > array.itemsize and not _all_finite(array):
+        beyond = np.isinf(array) & np.isfinite(values)
+        if beyond.any():
+            raise ConvertError(
+                f"{what}: holds {values[beyond][0]:g}, which is beyond float32 (at most {np.finfo(np.float32).max:.3g})"
+            )
+    return _noted(array, what)
+
+
+def _noted(array: NDArray[np.float32], what: str) -> NDArray[np.float32]:
+    found = _not_finite.get()
+    if found is not None and not _all_finite(array):
+        found[what] = int(np.count_nonzero(~np.isfinite(array)))
+    return array
+
+
+def _all_finite(array: NDArray[np.float32]) -> bool:
+    """Without an array of as many truths: weights may fill the memory."""
+    return not array.size or bool(np.isfinite(array.max()) and np.isfinite(array.min()))
 
 
 class Tensor(Protocol):
@@ -63,11 +112,13 @@ class ArrayTensor:
         if hasattr(value, "detach"):
             if not value.is_floating_point():
                 raise ConvertError(f"{what}: has type {self.dtype}, expected a float tensor")
-            value = value.detach().resolve_neg().cpu().float().numpy()
+            value = value.detach().resolve_neg().cpu()
+            value = (value if value.element_size() > 4 else value.float()).numpy()
         array = np.asarray(value)
         if array.dtype.kind != "f":
             raise ConvertError(f"{what}: has type {self.dtype}, expected a float array")
-        return np.array(array, dtype=np.float32, order="C")  # a copy: the caller's may be trained on
+        made = as_float32(array, what)
+        return made.copy() if np.may_share_memory(made, array) else made  # the caller's may be trained on
 
 
 @dataclass(eq=False)
@@ -80,7 +131,7 @@ class Computed:
 
     def array(self, what: str) -> NDArray[np.float32]:
         """The numbers; :class:`ConvertError` if those that it is made from are not floats."""
-        return self.make(what)
+        return _noted(self.make(what), what)
 
 
 @dataclass(eq=False, slots=True)
@@ -159,7 +210,7 @@ class FileTensor:
         if view not in self.storage.arrays:
             if budget is not None:  # stride 0 repeats elements, so a tiny file can name an array of any size
                 budget.array(nbytes, what)
-            self.storage.arrays[view] = self._made()
+            self.storage.arrays[view] = self._made(what)
         elif budget is not None:
             budget.use(nbytes)
         return self.storage.arrays[view]
@@ -170,15 +221,14 @@ class FileTensor:
         except ValueError:  # NumPy has a limit also for what has no elements
             raise ConvertError(f"{what}: shape {self.shape} is larger than an array can be") from None
 
-    def _made(self) -> NDArray[np.float32]:
+    def _made(self, what: str) -> NDArray[np.float32]:
         assert self.storage.data is not None
         flat = _decode(self.storage.data, self.dtype, self.storage.big_endian)
         step = flat.itemsize
         view = np.lib.stride_tricks.as_strided(
             flat[self.offset :], self.shape, [s * step for s in self.stride], writeable=False
         )
-        with np.errstate(over="ignore"):  # as in the framework, what is too large is infinite
-            array = np.ascontiguousarray(_widen(view, self.dtype), dtype=np.float32)
+        array = np.ascontiguousarray(as_float32(_widen(view, self.dtype), what))
         return np.negative(array) if self.negative else array
 
 

@@ -14,6 +14,7 @@ from lstm_rt.graph import Array, Graph
 
 from . import reference, testdata
 from .compare import differences
+from .names import listed
 from .torch_example import Args, canonical, canonical_output, from_canonical, leaves
 from .torch_run import Results, Runner, brief
 from .torch_symbols import Dims
@@ -24,6 +25,8 @@ CHECK_TOLERANCE = 5e-5
 #: A check with many rows or steps takes no more elements of an input, and no more products, than this.
 _MOST_ELEMENTS, _MOST_PRODUCTS = 1 << 20, 1 << 31
 _MOST_STEPS, _MOST_ROWS = 512, 64
+#: Steps of one row on which branches on the length show, and how many products they may take.
+_LONG, _LONG_PRODUCTS = 128, 1 << 30
 _LONGEST_NOTE = 500
 _FROM_MODULE = "the module's own outputs for random inputs"
 _FROM_GRAPH = "computed from the converted graph by the reference interpreter in float64"
@@ -101,7 +104,10 @@ class Checks:
 
         self._takes_random = not made_for_one_size or runs("with other numbers", n, t)
         runs("with a single row and step", *free(1, 1))
-        runs("with many steps", *free(2, self._many("T", example, 40, _MOST_STEPS)))
+        many = self._many("T", example, 40, _MOST_STEPS)
+        runs("with many steps", *free(2, many))
+        if any_steps and many < _LONG <= _LONG_PRODUCTS // self._parameters():
+            runs("on a long sequence", *free(1, _LONG))
         runs("with many rows", *free(self._many("N", example, 12, _MOST_ROWS), 2))
         if failed:
             checked = f"compared with {_size_text(n, t)}; the module itself fails with {'; '.join(failed)}"
@@ -119,8 +125,14 @@ class Checks:
             raise ConvertError(
                 f"the module's forward works once only, then it fails: {brief(e)}{self._runner.where(e)}"
             ) from e
+        counters = self._runner.snapshot.counters()
         changed = ", ".join(self._runner.restore()[:5])
         if not self._difference(second, results):
+            if counters:
+                self.notes.append(
+                    f"the module's forward changes {listed(counters, 5)}; the converted model gives in every call what "
+                    "the module gives in its first two, so if later ones depend on that, they differ"
+                )
             return
         carried = self._run_graph(self._example)[1]
         if self._difference(second, results, carried):

@@ -10,15 +10,16 @@ from typing import Any
 from lstm_rt.errors import ConvertError, GraphError
 from lstm_rt.graph import Graph
 
+from .tensors import noting_not_finite
 from .tidy import tidy
-from .torch_checks import CellChecks, Checks
+from .torch_checks import CHECK_TOLERANCE, CellChecks, Checks
 from .torch_example import Args, as_tensors, leaves, named_tensors, read_example, replace, smaller
 from .torch_layers import add_stack
 from .torch_modules import BATCHNORM, CELLS, IGNORED, RECURRENT, class_name, own_weights, recurrent_activations
 from .torch_run import Results, Runner, argument_names, brief, make_inputs, paths, tensors_of
 from .torch_state import undisturbed
-from .torch_symbols import Dims, Input, Lengths, States, WrongSizes
-from .torch_trace import Recorder, WrongAxes, WrongLayout
+from .torch_symbols import Dims, Input, Lengths, States, WrongSizes, order_notes
+from .torch_trace import Recorder, StrangeState, WrongAxes, WrongLayout
 
 #: Dimensions that an output may have, ones aside: N and T in any order or joined, F last or dropped.
 _OUTPUTS = frozenset({"N F", "N", "N T F", "N T", "T N F", "T N", "NT F", "TN F", "NT", "TN"})
@@ -32,7 +33,7 @@ def from_module(module: Any, example: Any = None) -> Graph:
     module = _unwrap(module)
     _refuse(torch, module)
     notes = list(_training_notes(module))
-    with undisturbed(torch):
+    with undisturbed(torch), noting_not_finite(notes):
         module = _in_float32(torch, module, notes)
         runner = Runner(torch, module)
         try:
@@ -143,7 +144,23 @@ class _Conversion:
                 return self._convert(results)
             except WrongSizes as e:
                 wrong = wrong or e
+            except StrangeState as e:
+                if self._same_again(results):
+                    raise
+                raise ConvertError(
+                    "the module's outputs for one input differ from call to call: an initial state is random, or it "
+                    "is carried on outside of the module, such as in a global or a closure; keep it in an attribute "
+                    f"of the module, or take it as an argument ({e})"
+                ) from e
         raise wrong or ConvertError("the module cannot be converted")
+
+    def _same_again(self, results: Results) -> bool:
+        """Whether the module, put back as it was, gives for the example what it gave at first."""
+        again = self.runner.results(self.args)
+        return list(again) == list(results) and all(
+            a.shape == b.shape and bool(self.torch.allclose(a, b, CHECK_TOLERANCE, CHECK_TOLERANCE, equal_nan=True))
+            for a, b in zip(again.values(), results.values(), strict=True)
+        )
 
     def _convert(self, results: Results) -> Graph:
         first: ConvertError | None = None
@@ -207,8 +224,16 @@ class _Conversion:
         checks.second_call()
         graph.meta["source"] = {"layout": "time-major; this graph is batch-first"} if time_major else {}
         checks.make_selftest()
-        self.notes += checks.notes
+        self.notes += self._order_notes() + checks.notes
         return graph
+
+    def _order_notes(self) -> list[str]:
+        """The axes of the graph's inputs and outputs that are others than the module's."""
+        graph = self.recorder.graph
+        takes = [(f"input {i.name!r}", i.dims) for i in self.recorder.inputs if i.kind != "state"]
+        names = [graph.values[o].name for o in graph.outputs]
+        gives = [(f"output {n!r}", dims) for n, (_, dims) in zip(names, self.outputs, strict=True)]
+        return order_notes(takes, "takes") + order_notes(gives, "gives")
 
     def _record(self, tensors: Sequence[Any], time_major: bool, share: bool) -> tuple[Recorder, Any]:
         """Run the module on copies of ``tensors``; returns what was noted, and the module's result."""

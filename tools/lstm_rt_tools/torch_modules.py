@@ -14,6 +14,7 @@ from .safe_pickle import Inert
 from .tensors import ArrayTensor
 from .torch_files import is_module, table_of
 from .torch_layers import Weights, add_stack, join
+from .torch_symbols import order_notes
 
 #: Reads an attribute of a module by name; None if it has none.
 Getter: TypeAlias = Callable[[str], Any]
@@ -202,6 +203,7 @@ def build_inert(module: Inert, weights: Weights) -> Graph | None:
         for i, (prefix, leaf) in enumerate(leaves):
             value = _inert_leaf(graph, prefix, leaf, value, weights, last=i == len(leaves) - 1)
         graph.output(value, "output")
+        weights.notes += _inert_order(graph, leaves)
     except ConvertError:
         raise
     except GraphError as e:
@@ -237,6 +239,15 @@ def _inert_input(graph: Graph, leaves: list[tuple[str, Inert]], weights: Weights
                 size = weights.shape(join(prefix, name))[-1]
                 return graph.input("x", "seq" if sequential else "vec", size)
     raise ConvertError(f"{weights.what}: no layer tells the number of input features")
+
+
+def _inert_order(graph: Graph, leaves: list[tuple[str, Inert]]) -> list[str]:
+    """Notes on time-major recurrent layers: all of a Sequential is time-major with them."""
+    if not any(str(m.cls) in RECURRENT and not m.attrs.get("batch_first") for _, m in leaves):
+        return []
+    dims = ("T", "N", "F")
+    takes = dims[: 2 if graph.values[graph.inputs[0]].kind == "ids" else 3]
+    return order_notes([("input 'x'", takes)], "takes") + order_notes([("output 'output'", dims)], "gives")
 
 
 def _inert_leaf(graph: Graph, prefix: str, leaf: Inert, x: int, weights: Weights, last: bool) -> int:

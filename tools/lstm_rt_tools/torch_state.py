@@ -1,7 +1,8 @@
 """What a module's forward may change: kept before it runs, put back after.
 
 A forward is the user's code. It may keep ``self.hidden``, count its calls, fill a cache, write into a
-buffer. Whatever of this can be reached from the module is copied here, and put back as it was.
+buffer. Whatever of this can be reached from the module is copied here, and put back as it was. Globals and
+closures are not: they are everybody's, and following them would lead through the whole program.
 """
 
 from __future__ import annotations
@@ -61,6 +62,15 @@ class Snapshot:
     def restore(self) -> list[str]:
         """Put everything back; returns the names of what had changed."""
         return list(dict.fromkeys(name for kept in self._kept for name in kept.put_back()))
+
+    def counters(self) -> list[str]:
+        """The names of single numbers, texts and collections that have changed: a forward may count its calls.
+
+        Other tensors, which a forward keeps to be looked at or to go on from, are no counters; neither is the
+        training mode, which is ours.
+        """
+        names = dict.fromkeys(name for kept in self._kept for name in kept.counters())
+        return [n for n in names if n.rpartition(".")[2] != "training"]
 
     def name_of(self, tensor: Any) -> str | None:
         """The name of the tensor of the module whose memory ``tensor`` shows."""
@@ -219,6 +229,10 @@ class _Kept:
     def put_back(self) -> list[str]:
         raise NotImplementedError
 
+    def counters(self) -> list[str]:
+        """The names of what may count calls, and has changed."""
+        return []
+
 
 class _Dict(_Kept):
     def __init__(self, target: dict[Any, Any], name: Callable[[Any], str]) -> None:
@@ -233,10 +247,16 @@ class _Dict(_Kept):
                 now[key] = value
         return [self.name(k) for k in keys]
 
+    def counters(self) -> list[str]:
+        return [self.name(k) for k in _changed_keys(self.was, self.target) if _may_count(self.target.get(k))]
+
 
 class _List(_Kept):
     def __init__(self, path: str, target: Any) -> None:
         self.path, self.target, self.was = path, target, list(target)
+
+    def counters(self) -> list[str]:
+        return [self.path] if len(self.target) != len(self.was) else []
 
     def put_back(self) -> list[str]:
         if [id(v) for v in self.target] == [id(v) for v in self.was]:
@@ -249,6 +269,9 @@ class _List(_Kept):
 class _Set(_Kept):
     def __init__(self, path: str, target: set[Any]) -> None:
         self.path, self.target, self.was = path, target, set(target)
+
+    def counters(self) -> list[str]:
+        return [self.path] if self.target != self.was else []
 
     def put_back(self) -> list[str]:
         if self.target == self.was:
@@ -276,6 +299,10 @@ class _Attributes(_Kept):
                 delete(self.target, key)
         return [f"{self.path}.{key}" for key in keys]
 
+    def counters(self) -> list[str]:
+        now = self.read()
+        return [f"{self.path}.{key}" for key in _changed_keys(self.was, now) if _may_count(now.get(key))]
+
 
 class _Array(_Kept):
     def __init__(self, path: str, target: Any) -> None:
@@ -301,6 +328,10 @@ def _changed_keys(was: dict[Any, Any], now: dict[Any, Any]) -> list[Any]:
     return [k for k in {**was, **now} if was.get(k, _MISSING) is not now.get(k, _MISSING)]
 
 
+def _may_count(value: Any) -> bool:
+    return value is not None and (type(value) in _ATOMS or getattr(value, "shape", None) in ((), (1,)))
+
+
 class _Tensor(_Kept):
     """A tensor: its numbers, its memory (``t.data = ...`` gives it another), requires_grad and grad."""
 
@@ -312,6 +343,10 @@ class _Tensor(_Kept):
 
     def shares(self, other: Any) -> bool:
         return bool(self.memory.untyped_storage().data_ptr() == other.untyped_storage().data_ptr())
+
+    def counters(self) -> list[str]:
+        changed = self.memory.numel() == 1 and not _same_bits(self.torch, self.memory, self.was)
+        return [self.path] if changed else []
 
     def put_back(self) -> list[str]:
         t, changed = self.target, False

@@ -8,7 +8,7 @@ decide what an operation means, so an example whose sizes coincide cannot mislea
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -157,6 +157,18 @@ def join_parts(parts: Sequence[Part]) -> list[Part]:
         else:
             out.append((value, start, size))
     return out
+
+
+def order_notes(ports: Iterable[tuple[str, Dims]], verb: str) -> list[str]:
+    """For each named input (the module ``takes`` it) or output (it ``gives``): is N not first in it?"""
+    notes = []
+    for name, dims in ports:
+        theirs = [label for part in dims for label in part if label != "1"]  # N and T may be joined
+        ours = sorted(theirs, key="NTF".index)
+        if theirs != ours:
+            shapes = (", ".join(d for d in dims), ", ".join(ours))
+            notes.append(f"{name}: the module {verb} ({shapes[0]}); the converted model {verb} ({shapes[1]})")
+    return notes
 
 
 def unsupported(name: str, why: str = "") -> ConvertError:

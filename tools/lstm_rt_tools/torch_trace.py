@@ -79,6 +79,10 @@ class WrongLayout(ConvertError):
     """The module reads its input time-major where batch-first was assumed, or the other way round."""
 
 
+class StrangeState(ConvertError):
+    """A layer starts from a state that is not zero and belongs neither to the inputs nor to the module."""
+
+
 class WrongAxes(ConvertError):
     """Two inputs were combined that were taken for unrelated sequences."""
 
@@ -447,7 +451,9 @@ class Recorder:
         sym = self.maybe_sym(tensor)
         if sym is None:
             if bool((tensor != 0).any()):
-                raise unsupported(call.name, self._constant_state(tensor))
+                attribute = self.attribute_of(tensor)
+                error = unsupported(call.name, self._constant_state(attribute))
+                raise error if attribute else StrangeState(str(error))
             return None
         if isinstance(sym, Pending) and len(sym.dims) == 3:
             sym.input.kind = "state"
@@ -463,8 +469,8 @@ class Recorder:
         per_layer = [rows[i : i + directions] for i in range(0, len(rows), directions)]
         return [self.value(self.join(p, ("N", "F"))) for p in per_layer]
 
-    def _constant_state(self, tensor: Any) -> str:
-        attribute = self.attribute_of(tensor)
+    @staticmethod
+    def _constant_state(attribute: str | None) -> str:
         if attribute is None:
             return "with a constant initial state other than zero"
         return (
