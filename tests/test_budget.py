@@ -6,14 +6,12 @@ import collections
 import io
 import json
 import pickle
-import sys
-import threading
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
-from lstm_rt_tools.budget import Budget, memory_limited
+from lstm_rt_tools.budget import Budget
 from lstm_rt_tools.checkpoints import Checkpoint, read_checkpoint
 from lstm_rt_tools.json_text import load_json
 from lstm_rt_tools.names import listed, shown
@@ -37,6 +35,18 @@ def test_what_is_charged_is_gone() -> None:
     budget.memory(1)
     with pytest.raises(ConvertError, match=r"m\.pt: its parts refer to each other so often"):
         budget.steps(100 * MB)
+
+
+def test_another_process_can_go_on() -> None:
+    budget, other = Budget(MB, "m.pt"), Budget(MB, "m.pt")
+    other.settle(*budget.left)
+    other.memory(1000)
+    other.steps(10)
+    memory, steps = budget.left
+    budget.settle(*other.left)
+    assert budget.left == (memory - 1000, steps - 10)
+    budget.settle(memory, steps)
+    assert budget.left == (memory - 1000, steps - 10)
 
 
 def test_a_graph_of_wide_values_is_charged() -> None:
@@ -151,33 +161,3 @@ def test_names_are_shown() -> None:
         assert "..." in shown(hostile)
     assert listed(map(str, range(12)), 3) == "0, 1, 2 and 9 more"
     assert listed(["a", "b"]) == "a, b"
-
-
-# -- memory of C code --------------------------------------------------------------------------------
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="limits memory as Linux does")
-def test_memory_is_limited_for_a_while() -> None:
-    import resource
-
-    before = resource.getrlimit(resource.RLIMIT_DATA)
-    with memory_limited(64 * MB):
-        assert len(bytearray(32 * MB)) == 32 * MB
-        if threading.active_count() == 1:
-            with pytest.raises(MemoryError):
-                bytearray(256 * MB)
-    assert resource.getrlimit(resource.RLIMIT_DATA) == before
-    assert len(bytearray(256 * MB)) == 256 * MB
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="limits memory as Linux does")
-def test_memory_of_other_threads_is_not_limited() -> None:
-    stop = threading.Event()
-    thread = threading.Thread(target=stop.wait)
-    thread.start()
-    try:
-        with memory_limited(64 * MB):
-            assert len(bytearray(256 * MB)) == 256 * MB
-    finally:
-        stop.set()
-        thread.join()

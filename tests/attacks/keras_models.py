@@ -456,8 +456,6 @@ def class_of_another_module() -> bytes:
 
 
 
-
-
 # -- HDF5's own tables -------------------------------------------------------------------------------
 
 
@@ -476,11 +474,37 @@ def free_list_without_end() -> bytes:
 @attack("m.h5")
 def free_text_of_no_size() -> bytes:
     """In a collection of texts the free rest has no size: HDF5 never gets behind it."""
-    data = bytearray(h5_bytes(DENSE_MODEL))
+    return _free_text(lambda size: 0)
+
+
+@attack("m.h5")
+def free_text_that_ends_early() -> bytes:
+    """The free rest ends before the collection does: HDF5 reads on in zeros, which are of no size."""
+    return _free_text(lambda size: size - size % 256)
+
+
+@attack("m.keras")
+def archive_with_a_free_text_of_no_size() -> bytes:
+    """The same in the weights of an archive."""
+    return zipped({"config.json": json.dumps(DENSE_MODEL).encode(), "metadata.json": b'{"keras_version": "3.0.0"}',
+                   "model.weights.h5": _free_text(lambda size: 0, named_layers)})  # fmt: skip
+
+
+def named_layers(root: Any) -> None:
+    variables = root.create_group("layers/dense/vars")
+    variables.attrs["name"] = "a text of variable length"
+
+
+def _free_text(resize: Callable[[int], int], fill: Callable[[Any], None] | None = None) -> bytes:
+    out = io.BytesIO()
+    if fill:
+        with h5py.File(out, "w") as f:
+            fill(f)
+    data = bytearray(out.getvalue() or h5_bytes(DENSE_MODEL))
     at = data.index(b"GCOL") + 16
     while (index := struct.unpack_from("<H6xQ", data, at))[0]:
         at += 16 + (index[1] + 7) // 8 * 8
-    struct.pack_into("<Q", data, at + 8, 0)
+    struct.pack_into("<Q", data, at + 8, resize(index[1]))
     return bytes(data)
 
 

@@ -10,11 +10,6 @@ The rest of the 16 and 64 is for what is not charged: the file's own bytes, and 
 
 from __future__ import annotations
 
-import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from lstm_rt.errors import ConvertError
 from lstm_rt.graph import Graph
 
@@ -28,7 +23,6 @@ _BASE_STEPS = 1 << 21
 _ARRAY_COPIES = 4
 #: Bytes of numbers that go through all of that in one step.
 _ARRAY_BYTES_PER_STEP = 50
-_ALLOCATOR = 8 << 20  #: taken in advance, by the allocators of C and Python
 _SELFTEST_BYTES = 4 * (8 + 4)  #: of a feature: 4 time steps, in double and in single precision
 
 
@@ -50,6 +44,15 @@ class Budget:
     def memory_left(self) -> int:
         """Bytes that may still be charged."""
         return self._bytes
+
+    @property
+    def left(self) -> tuple[int, int]:
+        """Bytes and steps that may still be charged, for another process to go on with."""
+        return self._bytes, self._steps
+
+    def settle(self, nbytes: int, steps: int) -> None:
+        """Go on with what another process has :attr:`left`; nothing comes back."""
+        self._bytes, self._steps = min(nbytes, self._bytes), min(steps, self._steps)
 
     def memory(self, n: int, for_what: str = "its contents") -> None:
         """Charge ``n`` bytes of objects.
@@ -89,33 +92,3 @@ class Budget:
     def graph(self, graph: Graph) -> None:
         """Charge the arrays that computing a self-test for ``graph`` takes."""
         self.memory(_SELFTEST_BYTES * sum(v.size for v in graph.values), "the values of its layers")
-
-
-@contextmanager
-def memory_limited(more: int) -> Iterator[None]:
-    """Let the process take at most ``more`` bytes above what it has, while C code reads a hostile file.
-
-    Beyond that, allocations fail, which the code must bear. Only on Linux, and only in a process without
-    other threads of Python: the limit would be theirs too.
-    """
-    if sys.platform != "linux" or threading.active_count() > 1:
-        yield
-        return
-    import resource
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    limit = _data_bytes() + more + _ALLOCATOR
-    if resource.RLIM_INFINITY not in (soft, hard):
-        limit = min(limit, soft, hard)
-    resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
-
-
-def _data_bytes() -> int:
-    """What RLIMIT_DATA limits: the private memory of the process that can be written."""
-    with open("/proc/self/status", encoding="ascii") as f:
-        sizes = [line.split()[1] for line in f if line.startswith("VmData:")]
-    return 1024 * int(sizes[0])

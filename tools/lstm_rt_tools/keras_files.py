@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
 from numpy.typing import NDArray
 
 from lstm_rt.errors import ConvertError
@@ -169,10 +169,10 @@ def _read_weights_only(
     Archives number layers by class, so names may differ from those of the architecture.
     """
     with open_hdf5(file, name, budget) as h5:
-        if "model_config" in h5.attrs:
+        if h5.attribute("model_config") is not None:
             raise ConvertError(_whole(name))
-        saved_by = h5.attrs.get("keras_version")
-        if "layer_names" in h5.attrs or "layer_names0" in h5.attrs:
+        saved_by = _attribute(h5, "keras_version", name)
+        if h5.attribute("layer_names") is not None or h5.attribute("layer_names0") is not None:
             layers = _read_named(h5, "", name)
             _check_names([layer for layer, arrays in layers.items() if arrays], name, config, arch_name)
             weights: Weights = NamedWeights.of_layers(layers)
@@ -273,8 +273,7 @@ def _read_group(group: Hdf5Group, here: GroupWeights, budget: Budget) -> None:
             if here.arrays:
                 raise ConvertError(f"model.weights.h5: the group {here.label} is there twice")
             here.arrays = _read_arrays(below, f"{here.label}/vars", budget)
-            given = below.attrs.get("name")
-            here.name = None if given is None else _text(given, f"{here.label}/vars")
+            here.name = _attribute(below, "name", f"{here.label}/vars")
         elif name != "seed_generator":
             _read_group(below, _below(here, name, budget), budget)
 
@@ -292,19 +291,20 @@ def _read_arrays(group: Hdf5Group, label: str, budget: Budget) -> dict[str, Weig
 
 def _read_legacy(file: BinaryIO, name: str, budget: Budget) -> tuple[dict[str, Any], str, Weights]:
     with open_hdf5(file, name, budget) as h5:
-        if "model_config" not in h5.attrs:
+        architecture = _attribute(h5, "model_config", name)
+        if architecture is None:
             raise ConvertError(_no_architecture(h5, name))
-        config = _json(_text(h5.attrs["model_config"], name), f"{name}: model_config", budget)
+        config = _json(architecture, f"{name}: model_config", budget)
         group = h5.group("model_weights")
         if group is None:
             raise ConvertError(f"{name}: expected a group model_weights, there is none")
-        version = read_version(h5.attrs.get("keras_version", group.attrs.get("keras_version")), name)
+        version = read_version(_attribute(h5, "keras_version", name) or _attribute(group, "keras_version", name), name)
         layers = _read_named(group, "model_weights/", name)
     return config, version, NamedWeights.of_layers(layers)
 
 
 def _no_architecture(h5: Hdf5Group, name: str) -> str:
-    if any(_layers_key(key) for key in h5) or "layer_names" in h5.attrs:
+    if any(_layers_key(key) for key in h5) or h5.attribute("layer_names") is not None:
         return (
             f"{name} holds weights but no architecture; give the JSON text of model.to_json() with it: "
             f"lstm-rt convert {name} --arch model.json -o model.lrt; or save the whole model: "
@@ -329,15 +329,25 @@ def _read_layer(group: Hdf5Group, layer: str, prefix: str, name: str) -> list[tu
 
 def _names(group: Hdf5Group, attribute: str, name: str) -> list[str]:
     """A list of names; Keras splits lists that are too long for one attribute into chunks."""
-    chunks = [attribute] if attribute in group.attrs else []
-    while not chunks or f"{attribute}{len(chunks)}" in group.attrs:
-        if f"{attribute}{len(chunks)}" not in group.attrs:
+    names = group.attribute(attribute)
+    if names is None:
+        numbered = (group.attribute(f"{attribute}{i}") for i in itertools.count())
+        chunks = list(itertools.takewhile(bool, numbered))
+        if not chunks:
             raise ConvertError(f"{name}: group {shown(group.name)} has no attribute {attribute}")
-        chunks.append(f"{attribute}{len(chunks)}")
-    return [_text(item, name) for chunk in chunks for item in np.atleast_1d(group.attrs[chunk])]
+        names = [item for chunk in chunks for item in chunk or ()]
+    return [_text(item, name) for item in names]
 
 
 # -- texts ------------------------------------------------------------------------------------------
+
+
+def _attribute(group: Hdf5Group, attribute: str, name: str) -> str | None:
+    """The one text of an attribute; None if there is none."""
+    texts = group.attribute(attribute)
+    if texts is not None and len(texts) != 1:
+        raise ConvertError(f"{name}: expected one text in attribute {attribute}, found {len(texts)}")
+    return _text(texts[0], name) if texts else None
 
 
 def _text(value: Any, name: str) -> str:
