@@ -28,7 +28,7 @@ typedef int lrt_isa_is_chosen; /* C has no empty files: those of other architect
 
 /* LRT_WIDE: kernels of wide vectors, which more optimisation serves. LRT_STRUCTS: those of vectors as structs. */
 #if defined(LRT_INSTRUMENTED) && defined(__clang__)
-#define LRT_WIDE LRT_PRAGMA(clang optimize off)
+#define LRT_WIDE
 #define LRT_STRUCTS LRT_PRAGMA(clang optimize off)
 #elif defined(LRT_INSTRUMENTED) && defined(__GNUC__)
 #define LRT_WIDE
