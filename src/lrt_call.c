@@ -6,7 +6,7 @@
 
 static int is_root(const lrt_session *s, uint32_t axis)
 {
-    const lrt_axis a = lrt_read_axis(s->model, axis);
+    const lrt_axis a = s->derived ? lrt_read_axis(s->model, axis) : (lrt_axis){LRT_NONE, 1, 1, 0, 0};
     return lrt_is_root(&a);
 }
 
@@ -80,7 +80,7 @@ static void copy_groups(const lrt_value *v, float *rows, float *grouped, uint32_
 static void set_views(lrt_session *s, const lrt_call_args *call)
 {
     const lrt_model *m = s->model;
-    s->gaps = 0;
+    s->gaps = s->any_grouped = 0;
     for (uint32_t i = m->n_inputs; i < m->n_values; i++) {
         const lrt_value *v = &s->values[i];
         s->views[i].data = s->buffers[i];
@@ -98,6 +98,7 @@ static void set_views(lrt_session *s, const lrt_call_args *call)
             data = call->outputs[i - m->n_inputs];
         set_port(&s->views[value], v, v->groups > 1 ? s->buffers[value] : data, s->batch, steps);
         s->gaps |= v->order == LRT_TIME_FIRST && s->batch > 1;
+        s->any_grouped |= v->groups > 1;
         if (i >= m->n_inputs)
             s->grouped[i - m->n_inputs] = (float *)data;
         else if (v->groups > 1)
@@ -107,7 +108,7 @@ static void set_views(lrt_session *s, const lrt_call_args *call)
 
 void lrt_finish_call(const lrt_session *s)
 {
-    for (uint32_t i = 0; i < s->model->n_outputs; i++) {
+    for (uint32_t i = 0; i < s->model->n_outputs && s->any_grouped; i++) {
         const uint32_t value = lrt_output_value(s->model, i);
         if (s->values[value].groups > 1)
             copy_groups(&s->values[value], (float *)s->buffers[value], s->grouped[i], s->batch, 1);
@@ -124,13 +125,16 @@ static int take_lengths(const lrt_session *s, const lrt_call_args *call, const u
         if (s->values[i].kind == LRT_LENGTHS)
             lengths[s->values[i].axis] = (const int32_t *)call->inputs[i];
     for (uint32_t a = 0; a < s->model->n_axes; a++) {
-        const lrt_axis axis = lrt_read_axis(s->model, a);
-        const int32_t *from = axis.parent != LRT_NONE ? lengths[axis.parent] : NULL;
-        int32_t *to = s->derived + (size_t)a * s->limits.batch;
-        if (lrt_is_root(&axis)) {
+        lrt_axis axis;
+        const int32_t *from;
+        int32_t *to;
+        if (is_root(s, a)) {
             LRT_TRY(check_lengths(lengths[a], call->batch, steps[a]));
             continue;
         }
+        axis = lrt_read_axis(s->model, a);
+        from = axis.parent != LRT_NONE ? lengths[axis.parent] : NULL;
+        to = s->derived_lengths + (size_t)a * s->limits.batch;
         lengths[a] = from ? to : NULL;
         for (uint32_t n = 0; from && n < call->batch; n++)
             to[n] = (int32_t)lrt_derived_steps(&axis, (uint32_t)from[n]);
@@ -145,7 +149,7 @@ int lrt_prepare(lrt_session *s, const lrt_call_args *call)
     if (!s || !call)
         return LRT_E_ARGUMENT;
     memcpy(steps, call->steps, sizeof steps);
-    if (!lrt_model_steps(s->model, steps))
+    if (s->derived && !lrt_model_steps(s->model, steps))
         return LRT_E_STEPS;
     LRT_TRY(check_shape(s, call, steps));
     LRT_TRY(check_pointers(s, call));

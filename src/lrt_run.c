@@ -96,11 +96,14 @@ static void set_stretch(lrt_pass *pass, uint32_t from, uint32_t count)
     pass->first = !s->chunk || from == 0;
     pass->last = !s->chunk || from + count == s->steps[0];
     for (uint32_t i = 0; i < s->model->n_axes; i++) {
-        const lrt_axis a = lrt_read_axis(s->model, i);
-        const int derived = s->chunk && !lrt_is_root(&a);
         uint32_t end = s->chunk ? from + count : s->steps[i];
+        lrt_axis a;
         pass->t0[i] = s->chunk ? from : 0;
-        if (derived) {
+        pass->steps[i] = end - pass->t0[i];
+        if (!s->chunk || !s->derived)
+            continue;
+        a = lrt_read_axis(s->model, i);
+        if (!lrt_is_root(&a)) {
             const uint32_t before = a.parent == LRT_NONE ? 0 : pass->t0[a.parent];
             const uint32_t after = a.parent == LRT_NONE ? 0 : before + pass->steps[a.parent];
             pass->t0[i] = pass->first ? 0 : lrt_derived_steps(&a, before);

@@ -139,8 +139,10 @@ static uint32_t stages_of(const lrt_model *m, const lrt_limits *limits)
 static uint32_t derived_axes(const lrt_model *m)
 {
     uint32_t n = 0;
-    for (uint32_t i = 0; i < m->n_axes; i++)
-        n = lrt_read_axis(m, i).parent == LRT_NONE ? n : i + 1;
+    for (uint32_t i = 0; i < m->n_axes; i++) {
+        const lrt_axis a = lrt_read_axis(m, i);
+        n = lrt_is_root(&a) ? n : i + 1;
+    }
     return n;
 }
 
@@ -170,6 +172,7 @@ static void lay_out(lrt_planner *p, lrt_session *s)
     at->stages = stages_of(m, p->limits);
     for (uint32_t i = 0; i < m->n_axes; i++)
         at->planned[i] = lrt_planned_steps(p, i);
+    at->derived = derived_axes(m) > 0;
     at->nodes = (lrt_plan_node *)lrt_take(p, m->n_nodes, sizeof *at->nodes);
     at->values = (lrt_value *)lrt_take(p, m->n_values, sizeof *at->values);
     at->buffers = (void **)lrt_take(p, m->n_values, sizeof *at->buffers);
@@ -202,7 +205,7 @@ static void lay_out(lrt_planner *p, lrt_session *s)
     at->between = lrt_take_floats(p, p->parts * p->between, 1);
     at->out_rows = (float **)lrt_take(p, lrt_times(p, p->limits->lanes, p->limits->batch), 2 * sizeof(float *));
     at->stopping = (unsigned char *)lrt_take(p, p->limits->lanes, 2);
-    at->derived = (int32_t *)lrt_take(p, lrt_times(p, derived_axes(m), p->limits->batch), sizeof *at->derived);
+    at->derived_lengths = (int32_t *)lrt_take(p, lrt_times(p, derived_axes(m), p->limits->batch), sizeof *at->derived_lengths);
     at->row_lists = (uint32_t *)lrt_take(p, lrt_times(p, p->limits->lanes, p->limits->batch), 2 * sizeof(uint32_t));
 }
 

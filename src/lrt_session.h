@@ -26,6 +26,7 @@ struct lrt_session {
     const lrt_kernels *kernels;
     lrt_limits limits;
     uint32_t chunk; /* steps per pass of a causal model; 0: one pass takes all */
+    int derived; /* has it derived axes? */
     uint32_t planned[LRT_MAX_AXES]; /* most steps of a pass, by axis: what buffers have room for */
     lrt_plan_node *nodes;
     lrt_value *values;
@@ -47,10 +48,11 @@ struct lrt_session {
     lrt_stop *stop;
     void *stop_context;
     float **grouped; /* per output: the caller's array, where it is in groups */
+    int any_grouped;
     int gaps; /* do the steps of some port not follow each other? */
     uint32_t batch, steps[LRT_MAX_AXES];
     const int32_t *lengths[LRT_MAX_AXES];
-    int32_t *derived; /* lengths on derived axes: [axis][row] */
+    int32_t *derived_lengths; /* lengths on derived axes: [axis][row] */
 };
 
 /* Rows of input products that are made at a time, and half of the rows of a pass: enough for blocks of rows. */

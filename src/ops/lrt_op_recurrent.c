@@ -287,17 +287,20 @@ static void store_state(const lrt_pass *pass, const lrt_node *n, const lrt_recur
 
 /* All steps of the lane's rows; of very many rows, of so many at a time that the caller is asked soon enough whether
  * to stop. */
-static void run_blocks(lrt_steps me)
+static void run_blocks(lrt_steps *me, lrt_direction *dir)
 {
-    const uint64_t row_work = (step_work(me.rec) + (uint64_t)lrt_gates(me.rec->op) * me.rec->hidden * me.dir->w_ih.k);
-    const uint64_t fit = BLOCK_WORK / row_work;
-    const uint32_t end = me.n1, block = me.shares > 1 || fit > end ? end : fit > BLOCK_ROWS ? (uint32_t)fit : BLOCK_ROWS;
-    for (uint32_t from = me.n0; from < end && !me.pass->stopping; from = me.n1) {
-        lrt_steps some = me;
-        some.n0 = from;
-        some.n1 = me.n1 = end - from > block ? from + block : end;
-        lrt_run_steps(&some);
+    const uint64_t inputs = (uint64_t)lrt_gates(me->rec->op) * me->rec->hidden * dir->w_ih.k;
+    const uint64_t fit = BLOCK_WORK / (step_work(me->rec) + inputs);
+    const uint32_t first = me->n0, end = me->n1;
+    uint32_t block = fit > BLOCK_ROWS ? lrt_smaller((uint32_t)fit, end) : lrt_smaller(BLOCK_ROWS, end);
+    block = me->shares > 1 ? end : block;
+    for (; me->n0 < end && !me->pass->stopping; me->n0 = me->n1) {
+        me->n1 = end - me->n0 > block ? me->n0 + block : end;
+        me->dir = dir;
+        lrt_run_steps(me);
     }
+    me->n0 = first;
+    me->n1 = end;
 }
 
 static void run_recurrent(lrt_pass *pass, const lrt_plan_node *at)
@@ -332,10 +335,9 @@ static void run_recurrent(lrt_pass *pass, const lrt_plan_node *at)
     }
     for (me.d = 0; me.d < rec->n_dir; me.d++) {
         int mine = mode == LRT_ALONE ? pass->lane == 0 : mode == LRT_BY_DIRECTIONS ? pass->lane == me.d : 1;
-        me.dir = &rec->dir[me.d];
         me.scratch = pass->piped ? pass->own_lane : me.d;
         if (mine)
-            run_blocks(me);
+            run_blocks(&me, &rec->dir[me.d]);
     }
     lrt_wait_for_all(pass);
     if (pass->lane == 0) {
