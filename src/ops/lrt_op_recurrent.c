@@ -213,6 +213,8 @@ static void work_of_recurrent(const lrt_session *s, const lrt_plan_node *at, lrt
 
 static enum lrt_mode mode_of(const lrt_session *s, const lrt_recurrent *rec, uint32_t lanes)
 {
+    if (lanes == 1)
+        return LRT_ALONE;
     return lrt_choose_mode(lanes, s->batch, rec->n_dir, step_work(rec), lrt_panel_count(rec->hidden));
 }
 
@@ -289,11 +291,15 @@ static void store_state(const lrt_pass *pass, const lrt_node *n, const lrt_recur
  * to stop. */
 static void run_blocks(lrt_steps *me, lrt_direction *dir)
 {
-    const uint64_t inputs = (uint64_t)lrt_gates(me->rec->op) * me->rec->hidden * dir->w_ih.k;
-    const uint64_t fit = BLOCK_WORK / (step_work(me->rec) + inputs);
     const uint32_t first = me->n0, end = me->n1;
-    uint32_t block = fit > BLOCK_ROWS ? lrt_smaller((uint32_t)fit, end) : lrt_smaller(BLOCK_ROWS, end);
-    block = me->shares > 1 ? end : block;
+    uint32_t block = BLOCK_ROWS;
+    if (me->shares > 1 || end - first <= BLOCK_ROWS) {
+        block = end - first;
+    } else {
+        const uint64_t inputs = (uint64_t)lrt_gates(me->rec->op) * me->rec->hidden * dir->w_ih.k;
+        const uint64_t fit = BLOCK_WORK / (step_work(me->rec) + inputs);
+        block = fit > end ? end : fit > block ? (uint32_t)fit : block;
+    }
     for (; me->n0 < end && !me->pass->stopping; me->n0 = me->n1) {
         me->n1 = end - me->n0 > block ? me->n0 + block : end;
         me->dir = dir;

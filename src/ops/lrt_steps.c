@@ -380,7 +380,7 @@ void lrt_run_steps(lrt_steps *me)
     me->out = ses->out_rows + list;
     set_fixed_args(me);
     if (me->input_in_step) /* nothing is computed ahead; an even number, as panels are walked to and fro */
-        stretch = 16 + (uint32_t)(LRT_STOP_WORK / step_work(me)) / 2 * 2;
+        stretch = steps <= 16 ? 16 : 16 + (uint32_t)(LRT_STOP_WORK / step_work(me)) / 2 * 2;
     for (uint32_t s0 = 0; s0 < steps; s0 += stretch) {
         uint32_t count = lrt_smaller(stretch, steps - s0);
         if (!me->input_in_step)
