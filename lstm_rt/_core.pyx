@@ -785,7 +785,7 @@ cdef _format_error(int e, const char *blob, Py_ssize_t size):
     text = lrt_error_text(e).decode()
     if e == LRT_E_VERSION:
         version = int.from_bytes(blob[8:12], "little")
-        text = f"format version {version}; this runtime reads version {LRT_FORMAT_VERSION}"
+        text = f"format version {version}; this runtime reads versions 1 to {LRT_FORMAT_VERSION}"
     return FormatError(f"not a usable .lrt file ({size} bytes): {text}", e)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from . import _selftest
 from .errors import FormatError, GraphError, InputError
-from .format import VERSION, check_bytes, loads_graph, read_selftest
+from .format import check_bytes, loads_graph, read_selftest
 from .graph import Graph, Node
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def describe(model: Model) -> dict[str, Any]:
     graph = loads_graph(model._bytes())
     counts = graph.node_parameters()
     return {
-        "format_version": VERSION,
+        "format_version": int.from_bytes(model._bytes()[8:12], "little"),
         "file_bytes": model.nbytes,
         "parameters": sum(counts),
         "session_bytes": model.session_nbytes(),

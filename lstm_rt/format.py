@@ -17,13 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _selftest
-from ._core import MAX_COUNT
+from ._core import MAX_COUNT, MAX_SIZE
 from .errors import FormatError, GraphError
 from .files import read_regular, write_atomically
 from .graph import ACTIVATIONS, DIRECTIONS, GATES, Activation, Array, Graph, Node, SelfTest, Value, check_limit
 
 MAGIC = b"\x89LRT\r\n\x1a\n"
-VERSION = 1
+VERSION = 2  #: the newest; a file is given the lowest that says all it needs
+TIED_VERSION = 2  #: the first in which an embedding may share the panels of a dense layer
 ALIGN = 64
 OVERREAD = 64  #: bytes that must follow the last tensor
 PANEL = 16
@@ -131,6 +132,7 @@ class _Writer:
         self.graph = graph
         self.tensors: list[tuple[bytes, int, int, int, int, int]] = []
         self.shared: dict[tuple[bytes, int, int, int, int, int], int] = {}
+        self.version = 1
         self.order = _value_order(graph)
         self.strings = b""
 
@@ -142,6 +144,13 @@ class _Writer:
             self.shared[record] = len(self.tensors)
             self.tensors.append(record)
         return self.shared[record]
+
+    def is_dense_weight(self, table: Array) -> bool:
+        """Is it also what a dense layer multiplies with (tied weights)?"""
+        if len(table) > MAX_SIZE:
+            return False
+        dense = (n.weights["weight"] for n in self.graph.nodes if n.op == "dense")
+        return any(w is table or (w.shape == table.shape and w.tobytes() == table.tobytes()) for w in dense)
 
     def panels(self, w: Array, gates: int) -> int:
         w = w.reshape(w.shape[0], -1)
@@ -221,7 +230,7 @@ class _Writer:
         counts = (g.n_axes, len(g.values), len(g.nodes), len(self.tensors), len(g.inputs), len(g.outputs))
         sizes = (1 if g.selftest else 0, len(self.strings), len(meta))
         body = values + nodes + records + outputs + selftest + self.strings + meta
-        head = HEADER.pack(MAGIC, VERSION, 0, total, *counts, *sizes)
+        head = HEADER.pack(MAGIC, self.version, 0, total, *counts, *sizes)
         start = b"".join([head, body]).ljust(_round_up(HEADER.size + len(body)), b"\0")
         blob = b"".join([start, *data, bytes(OVERREAD)])
         return blob[:12] + struct.pack("<I", zlib.crc32(blob)) + blob[16:]
@@ -290,6 +299,9 @@ def _write_dense(w: _Writer, n: Node) -> tuple[list[int], bytes]:
 
 def _write_embedding(w: _Writer, n: Node) -> tuple[list[int], bytes]:
     table = n.weights["table"]
+    if w.is_dense_weight(table):
+        w.version = max(w.version, TIED_VERSION)
+        return [w.panels(table, 1)], b""
     return [w.tensor(table, F32, PLAIN, 1, *table.shape)], b""
 
 

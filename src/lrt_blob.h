@@ -10,9 +10,10 @@
 #define LRT_VALUE_SIZE 32u
 #define LRT_NODE_SIZE 160u
 #define LRT_TENSOR_SIZE 32u
+#define LRT_VERSION_TIED 2u   /* the first in which an embedding may look up rows of panels */
 #define LRT_AXIS_SIZE 20u
-#define LRT_VERSION_AXES 2u   /* the first with rules of time axes, */
-#define LRT_VERSION_ORDERS 2u /* and in which ports say the order of their axes */
+#define LRT_VERSION_AXES 3u   /* the first with rules of time axes, */
+#define LRT_VERSION_ORDERS 3u /* and in which ports say the order of their axes */
 #define LRT_NONE 0xffffffffu
 #define LRT_NODE_ATTRS 17u
 

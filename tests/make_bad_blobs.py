@@ -212,7 +212,7 @@ def container() -> dict[str, bytes]:
         "magic__another_type": b"\x89PNG\r\n\x1a\n" + bytes(120),
         "magic__text_mode_transfer": b"\x89LRT\n\x1a\n" + d[8:],
         "version__zero": edited(d, ("header", "version", 0)),
-        "version__two": edited(d, ("header", "version", 2)),
+        "version__three": edited(d, ("header", "version", 3)),
         "size__cut": d[:-64],
         "size__cut_after_header": d[:128],
         "size__appended": d + bytes(64),

@@ -162,18 +162,18 @@ def test_configurations_cut_and_mixed_up_give_errors_that_name_something(
     junk: list[Any] = [None, [], {}, -1, 2.5, "x", True, [[]], [["inner", 0, 0]], {"class_name": "Dense", "config": {}}]
     for _ in range(400):
         config = json.loads(model.to_json())
-        places = list(_places(config))
+        places = list(_containers(config))
         where, key = places[rng.integers(len(places))]
         where[key] = junk[rng.integers(len(junk))]
         with contextlib.suppress(ConvertError):
             from_keras(weights, config)
 
 
-def _places(value: Any) -> Any:
+def _containers(value: Any) -> Any:
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, inner in list(items):
         yield value, key
-        yield from _places(inner)
+        yield from _containers(inner)
 
 
 def _places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:

@@ -16,7 +16,7 @@ from lstm_rt_tools.cli import main
 from make_bad_blobs import edited, start_of
 
 import lstm_rt
-from lstm_rt import Model
+from lstm_rt import InputError, Model
 from lstm_rt.format import dumps, load_graph, loads_graph
 from lstm_rt.graph import Graph
 
@@ -186,11 +186,34 @@ def test_tensors_of_other_shapes_share_their_bytes() -> None:
     np.testing.assert_allclose(Model(blob)(row), normal * v + v + v, atol=1e-5)
 
 
-def test_a_table_tied_with_an_output_layer_is_there_in_both_layouts(tmp_path: Path) -> None:
-    """Version 1 has no layout for both; the count knows that they are one."""
+def test_a_table_tied_with_an_output_layer_is_stored_once(tmp_path: Path) -> None:
     rng, g = np.random.default_rng(0), Graph()
     table = weights(rng, 100, 16)
     g.output(g.dense(g.embedding(g.input("ids", "ids"), table), table), "y")
     g.save(str(tmp_path / "m.lrt"))
-    assert data_bytes((tmp_path / "m.lrt").read_bytes()) == 2 * table.nbytes
+    blob = (tmp_path / "m.lrt").read_bytes()
+    assert int.from_bytes(blob[8:12], "little") == 2  # version 1 has no layout for both
+    assert data_bytes(blob) == table.nbytes
     assert everywhere(g) == load_graph(tmp_path / "m.lrt").parameters() == table.size
+
+
+def test_rows_of_tied_tables_of_any_size() -> None:
+    rng = np.random.default_rng(0)
+    for rows in [*range(1, 41), 100]:
+        g, table = Graph(), weights(rng, rows, 5)
+        e = g.embedding(g.input("ids", "ids"), table)
+        g.output(g.activation(e, "linear"), "e")
+        g.output(g.dense(e, table), "y")
+        model, ids = Model(dumps(g)), np.arange(rows)[None]
+        got, y = model(ids)
+        np.testing.assert_array_equal(got[0], table)
+        np.testing.assert_allclose(y[0], table @ table.T, atol=1e-5)
+        np.testing.assert_array_equal(loads_graph(dumps(g)).nodes[0].weights["table"], table)
+        with pytest.raises(InputError, match=f"id {rows} at"):
+            model(ids + 1)
+
+
+def test_a_table_that_is_not_tied_stays_in_version_1() -> None:
+    rng, g = np.random.default_rng(0), Graph()
+    g.output(g.dense(g.embedding(g.input("ids", "ids"), weights(rng, 7, 3)), weights(rng, 7, 3)), "y")
+    assert int.from_bytes(dumps(g)[8:12], "little") == 1
