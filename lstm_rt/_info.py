@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 
 def describe(model: Model) -> dict[str, Any]:
     """A JSON-able description; see ``Model.info``."""
-    graph = loads_graph(model._bytes())
+    blob = model._bytes()
+    graph = loads_graph(blob)
     counts = graph.node_parameters()
     return {
-        "format_version": int.from_bytes(model._bytes()[8:12], "little"),
+        "format_version": int.from_bytes(blob[8:12], "little"),
         "file_bytes": model.nbytes,
         "parameters": sum(counts),
         "session_bytes": model.session_nbytes(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -173,3 +174,11 @@ def test_unknown_minor_version_is_noted_where_it_matters(tmp_path: Path) -> None
     assert expected.selftest is not None
     (y,) = reference.run(graph, expected.selftest.inputs)
     np.testing.assert_allclose(y, expected.selftest.outputs[0], rtol=0, atol=1e-5)
+
+
+def test_a_large_architecture_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    (tmp_path / "m.json").write_bytes(b'{"class_name"')
+    os.truncate(tmp_path / "m.json", 1 << 34)
+    (tmp_path / "m.h5").write_bytes(b"\x89HDF\r\n\x1a\n")
+    with pytest.raises(OSError, match="an architecture file is small"):
+        from_keras(tmp_path / "m.h5", tmp_path / "m.json")

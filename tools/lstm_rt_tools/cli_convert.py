@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lstm_rt.errors import InputError
-from lstm_rt.files import ReadFile, open_regular, read_regular, record_reads
+from lstm_rt.files import ReadFile, read_regular, record_reads
 from lstm_rt.format import dumps
 from lstm_rt.graph import Graph
 from lstm_rt.text import shown
@@ -70,11 +70,8 @@ def read_source(source: Path, arch: Path | None, framework: str | None) -> Graph
     """The graph of a model file of any framework."""
     framework = framework or detect.detect(source)
     if framework == "keras":
-        from .arch import MAX_ARCH
         from .from_keras import from_keras
 
-        if arch is not None:
-            open_regular(arch, MAX_ARCH).close()
         return from_keras(source, arch)
     from .from_torch import from_torch
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from lstm_rt.errors import ConvertError
 from lstm_rt.files import open_regular
 
+from .arch import MAX_ARCH
 from .budget import Budget
 from .hdf5_files import Hdf5Group, open_hdf5
 from .json_text import load_json
@@ -144,7 +145,7 @@ def _read_arch(arch: ArchSource) -> tuple[dict[str, Any], str]:
     else:
         path = Path(os.fspath(arch))
         name = path.name
-        with open_regular(path) as file:
+        with open_regular(path, MAX_ARCH) as file:
             head = file.read(16)
             if not head.lstrip().startswith(b"{"):
                 raise ConvertError(
