@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lstm_rt_tools import testdata
-from lstm_rt_tools.cli import main
+from lstm_rt_tools.cli.parser import main
+from lstm_rt_tools.judges import testdata
 
 from lstm_rt.graph import Graph
 

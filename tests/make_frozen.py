@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 from graphs import cell_weights, every_op_graph, inputs_for, recurrent_graph, weights
-from lstm_rt_tools import reference
+from lstm_rt_tools.judges import reference
 from make_corpus import all_models
 
 from lstm_rt import Model

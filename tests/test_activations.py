@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from lstm_rt_tools import reference
+from lstm_rt_tools.judges import reference
 from measure_activations import BLOCK, CASES, errors, floats, table
 
 import lstm_rt

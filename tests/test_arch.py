@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lstm_rt_tools import reference
-from lstm_rt_tools.from_torch import from_torch
+from lstm_rt_tools.judges import reference
+from lstm_rt_tools.torch_reader.from_torch import from_torch
 
 import lstm_rt
 from lstm_rt import Model

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lstm_rt_tools import arrays_io
+from lstm_rt_tools.cli import arrays_io
 
 from lstm_rt import InputError
 

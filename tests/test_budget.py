@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from lstm_rt_tools.budget import Budget
-from lstm_rt_tools.checkpoints import Checkpoint, read_checkpoint
-from lstm_rt_tools.json_text import load_json
 from lstm_rt_tools.names import listed, shown
-from lstm_rt_tools.safe_pickle import SafePickle
-from lstm_rt_tools.tensors import FileTensor, Storage
-from lstm_rt_tools.zip_archive import ZipArchive
+from lstm_rt_tools.weights.budget import Budget
+from lstm_rt_tools.weights.checkpoints import Checkpoint, read_checkpoint
+from lstm_rt_tools.weights.json_text import load_json
+from lstm_rt_tools.weights.safe_pickle import SafePickle
+from lstm_rt_tools.weights.tensors import FileTensor, Storage
+from lstm_rt_tools.weights.zip_archive import ZipArchive
 
 from lstm_rt.errors import ConvertError
 from lstm_rt.graph import Graph

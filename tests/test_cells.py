@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from graphs import cell_weights
-from lstm_rt_tools import reference, testdata
+from lstm_rt_tools.judges import reference, testdata
 
 import lstm_rt
 from lstm_rt import GRU, LSTM, RNN, GraphError, InputError, Model

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lstm_rt_tools import reference
-from lstm_rt_tools.checkpoints import Checkpoint, from_mapping, read_checkpoint
-from lstm_rt_tools.cli import main
-from lstm_rt_tools.from_torch import from_torch
-from lstm_rt_tools.weight_forms import fold
+from lstm_rt_tools.cli.parser import main
+from lstm_rt_tools.judges import reference
+from lstm_rt_tools.torch_reader.from_torch import from_torch
+from lstm_rt_tools.weights.checkpoints import Checkpoint, from_mapping, read_checkpoint
+from lstm_rt_tools.weights.forms import fold
 
 from lstm_rt import Model
 from lstm_rt.errors import ConvertError

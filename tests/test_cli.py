@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 from command_line import ARCH, DIGITS, EXAMPLES, SUNSPOTS, fails, json_of, lstm_graph, python, saved, two_by_two
-from lstm_rt_tools import arrays_io, detect, reference, testdata
-from lstm_rt_tools.cli import main
+from lstm_rt_tools import readers as detect
+from lstm_rt_tools.cli import arrays_io
+from lstm_rt_tools.cli.parser import main
+from lstm_rt_tools.judges import reference, testdata
 
 from lstm_rt.errors import ConvertError, InputError
 from lstm_rt.graph import Graph
@@ -32,13 +34,13 @@ def test_module_entry_point() -> None:
 
 def test_import_needs_no_framework() -> None:
     heavy = ["torch", "keras", "tensorflow", "h5py", "onnx", "rich", "matplotlib"]
-    code = f"import sys, lstm_rt_tools.cli; print([m for m in {heavy} if m in sys.modules])"
+    code = f"import sys, lstm_rt_tools.cli.parser; print([m for m in {heavy} if m in sys.modules])"
     assert python("-c", code).stdout.strip() == "[]"
 
 
 def test_readers_keep_their_names() -> None:
     """Importing the submodule must not hide the function of the same name."""
-    code = "import lstm_rt_tools.from_torch, lstm_rt_tools as t; print(callable(t.from_torch))"
+    code = "import lstm_rt_tools.torch_reader.from_torch, lstm_rt_tools as t; print(callable(t.from_torch))"
     done = python("-c", code)
     assert done.stdout.strip() == "True", done.stderr
 
@@ -99,7 +101,7 @@ def test_a_state_dict_alone_gives_a_draft(tmp_path: Path, capsys: pytest.Capture
 def test_convert_prints_notes(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
     graph = lstm_graph()
     graph.meta["notes"] = ["memory: was stateful"]
-    monkeypatch.setattr("lstm_rt_tools.cli_convert.read_source", lambda *_: graph)
+    monkeypatch.setattr("lstm_rt_tools.cli.convert.read_source", lambda *_: graph)
     assert main(["convert", "any", "-o", str(tmp_path / "m.lrt")]) == 0
     assert "note: memory: was stateful" in capsys.readouterr().out
 
@@ -442,7 +444,7 @@ def shown_on_a_terminal(seconds: float) -> str:
 
     code = f"""
 import time
-from lstm_rt_tools.progress import Progress
+from lstm_rt_tools.cli.progress import Progress
 with Progress() as progress:
     progress.step("reading m\\x1b.pt")
     time.sleep({seconds})

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from command_line import ARCH, DIGITS, fails, lstm_graph, lstm_rt, saved
-from lstm_rt_tools import arrays_io
-from lstm_rt_tools.cli import main
+from lstm_rt_tools.cli import arrays_io
+from lstm_rt_tools.cli.parser import main
 
 from lstm_rt.format import loads_graph
 
@@ -93,7 +93,7 @@ def test_files_that_only_a_reader_knows_are_no_outputs(
         return lstm_graph()
 
     (folder / "part.bin").write_bytes(b"weights")
-    monkeypatch.setattr("lstm_rt_tools.cli_convert.read_source", read_source)
+    monkeypatch.setattr("lstm_rt_tools.cli.convert.read_source", read_source)
     assert "is an input" in fails(capsys, *CONVERT[:2], "-o", folder / "part.bin")
     assert (folder / "part.bin").read_bytes() == b"weights"
     assert main(["convert", "d.pt", "-o", str(folder / "other.lrt")]) == 0
@@ -325,7 +325,7 @@ def test_convert_names_its_output_after_the_source(
     [("m.pt", "m.lrt"), ("a/b/m.v1.keras", "m.v1.lrt"), ("epoch=3.25", "epoch=3.25.lrt"), ("M.H5", "M.lrt")],
 )
 def test_names(source: str, output: str) -> None:
-    from lstm_rt_tools.cli_convert import _default_output
+    from lstm_rt_tools.cli.convert import _default_output
 
     assert _default_output(Path(source)) == Path(output)
 

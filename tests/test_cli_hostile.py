@@ -20,8 +20,9 @@ import pytest
 from command_line import ARCH, DIGITS, fails, json_of, lstm_graph, lstm_rt, python, saved
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from lstm_rt_tools import arch_guess, from_torch
-from lstm_rt_tools.cli import main
+from lstm_rt_tools import from_torch
+from lstm_rt_tools.arch import guess as arch_guess
+from lstm_rt_tools.cli.parser import main
 
 from lstm_rt import format as lrt_format
 from lstm_rt.errors import ConvertError
@@ -383,7 +384,7 @@ def test_gigabytes_are_not_read_to_be_refused(command: list[str], message: str, 
             f.write(head)
             f.truncate(10 << 30)
     code = (
-        "import resource, sys; from lstm_rt_tools.cli import main; "
+        "import resource, sys; from lstm_rt_tools.cli.parser import main; "
         f"resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30)); sys.exit(main({command!r}))"
     )
     done = python("-c", code, cwd=tmp_path)
@@ -402,7 +403,7 @@ def test_exhausted_memory_is_one_plain_line(command: list[str], tmp_path: Path) 
         np.lib.format.write_array_header_1_0(f, {"descr": "<f4", "fortran_order": False, "shape": (1, 100_000_000, 3)})
         f.truncate(f.tell() + 1_200_000_000)
     code = (
-        "import resource, sys; from lstm_rt_tools.cli import main; "
+        "import resource, sys; from lstm_rt_tools.cli.parser import main; "
         f"resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30)); sys.exit(main({command!r}))"
     )
     from command_line import python

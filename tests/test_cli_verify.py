@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 from command_line import ARCH, DIGITS, SUNSPOTS, fails, json_of, lstm_graph, saved, two_by_two
-from lstm_rt_tools import reference, testdata
-from lstm_rt_tools.cli import main
+from lstm_rt_tools.cli.parser import main
+from lstm_rt_tools.judges import reference, testdata
 
 from lstm_rt.errors import ConvertError
 from lstm_rt.graph import Graph, SelfTest
@@ -100,7 +100,7 @@ def everything_torch_can() -> Graph:
 
 def test_torch_replay_agrees_with_the_reference() -> None:
     pytest.importorskip("torch")
-    from lstm_rt_tools.torch_replay import replay
+    from lstm_rt_tools.judges.torch_replay import replay
 
     graph = everything_torch_can()
     inputs = testdata.make_inputs(graph, 4, 7, seed=3, full_lengths=False)
@@ -114,7 +114,7 @@ def test_torch_replay_agrees_with_the_reference() -> None:
 
 def test_torch_replay_refuses_what_torch_lacks() -> None:
     pytest.importorskip("torch")
-    from lstm_rt_tools.torch_replay import replay
+    from lstm_rt_tools.judges.torch_replay import replay
 
     g = Graph()
     x = g.input("x", "seq", 1)
@@ -295,7 +295,7 @@ def test_a_source_that_gives_no_numbers_proves_nothing(
         inputs = testdata.make_inputs(graph, 1, 2)
         return "a source", inputs, [np.full((1, 2, 5), np.nan)]
 
-    monkeypatch.setattr("lstm_rt_tools.compare.run_source", run_source)
+    monkeypatch.setattr("lstm_rt_tools.judges.compare.run_source", run_source)
     assert "nothing was compared" in fails(capsys, "verify", model, "--against", DIGITS)
 
 

@@ -19,7 +19,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lstm_rt_tools import from_keras, reference
+from lstm_rt_tools import from_keras
+from lstm_rt_tools.judges import reference
 
 import lstm_rt.format
 from lstm_rt.errors import ConvertError
@@ -620,7 +621,7 @@ def test_truncated_files(name: str, tmp_path: Path) -> None:
 
 
 def test_damaged_bytes_never_give_foreign_exceptions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lstm_rt_tools.hdf5_files._BASE_SECONDS", 1)  # some make HDF5 loop for ever
+    monkeypatch.setattr("lstm_rt_tools.weights.hdf5_files._BASE_SECONDS", 1)  # some make HDF5 loop for ever
     rng = np.random.default_rng(3)
     for name in ("m.keras", "m.h5"):
         path = save(ids(L.Bidirectional(L.LSTM(2))), tmp_path, name)

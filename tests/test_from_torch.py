@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lstm_rt_tools import reference
-from lstm_rt_tools.from_torch import from_torch
+from lstm_rt_tools.judges import reference
+from lstm_rt_tools.torch_reader.from_torch import from_torch
 
 import lstm_rt
 from lstm_rt import Model
@@ -358,7 +358,7 @@ def test_guitarml_without_skip_is_what_simplernn_takes(tmp_path: Path) -> None:
 
 
 def test_the_reader_itself_needs_no_torch() -> None:
-    code = "import sys, lstm_rt_tools.from_torch; sys.exit('torch' in sys.modules)"
+    code = "import sys, lstm_rt_tools.torch_reader.from_torch; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from attacks import keras_models
-from lstm_rt_tools import hdf5_files
-from lstm_rt_tools.budget import Budget
-from lstm_rt_tools.hdf5_files import open_hdf5
+from lstm_rt_tools.weights import hdf5_files
+from lstm_rt_tools.weights.budget import Budget
+from lstm_rt_tools.weights.hdf5_files import open_hdf5
 
 from lstm_rt.errors import ConvertError
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lstm_rt_tools import from_keras, reference
+from lstm_rt_tools import from_keras
+from lstm_rt_tools.judges import reference
 
 from lstm_rt.errors import ConvertError
 
@@ -49,7 +50,7 @@ def test_stateful_is_noted(tmp_path: Path) -> None:
 
 def test_import_needs_no_framework() -> None:
     heavy = ("h5py", "keras", "tensorflow", "torch")
-    code = f"import sys, lstm_rt_tools.from_keras; print([n for n in {heavy} if n in sys.modules])"
+    code = f"import sys, lstm_rt_tools.keras_reader.from_keras; print([n for n in {heavy} if n in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lstm_rt_tools import from_keras, keras_live
+from lstm_rt_tools import from_keras
+from lstm_rt_tools.keras_reader import live as keras_live
 
 import lstm_rt
 from lstm_rt.errors import ConvertError

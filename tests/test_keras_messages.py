@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import pytest
 from lstm_rt_tools import from_keras
-from lstm_rt_tools.budget import Budget
-from lstm_rt_tools.cli import main
+from lstm_rt_tools.cli.parser import main
+from lstm_rt_tools.weights.budget import Budget
 
 from lstm_rt.errors import ConvertError, GraphError
 
@@ -204,7 +204,7 @@ def test_every_value_of_a_configuration_may_be_of_another_type(
     y = keras.layers.Dense(3, activation="relu")(keras.layers.Add()([h, c]))
     z = keras.layers.LSTM(3)(seq, initial_state=[h, c])
     keras.Model(x, [keras.layers.ReLU()(y), z]).save(tmp_path / "m.keras")
-    module = importlib.import_module("lstm_rt_tools.from_keras")
+    module = importlib.import_module("lstm_rt_tools.keras_reader.from_keras")
     model = module.open_model(tmp_path / "m.keras")
     count = 0
     for at in _places(model.config):

@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lstm_rt_tools import from_keras, keras_live, reference
+from lstm_rt_tools import from_keras
+from lstm_rt_tools.judges import reference
+from lstm_rt_tools.keras_reader import live as keras_live
 
 from lstm_rt.errors import ConvertError
 from lstm_rt.graph import Graph

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lstm_rt_tools import from_keras, reference
-from lstm_rt_tools.cli import main
+from lstm_rt_tools import from_keras
+from lstm_rt_tools.cli.parser import main
+from lstm_rt_tools.judges import reference
 
 from lstm_rt.errors import ConvertError
 from lstm_rt.graph import Graph

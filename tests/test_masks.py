@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import spec_cells
 from graphs import cell_weights
-from lstm_rt_tools import reference
+from lstm_rt_tools.judges import reference
 from test_format_spec import read, read_cell
 
 import lstm_rt

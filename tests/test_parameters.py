@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 from graphs import cell_weights, weights
-from lstm_rt_tools import describe, from_keras, from_torch
-from lstm_rt_tools.cli import main
+from lstm_rt_tools import from_keras, from_torch
+from lstm_rt_tools.cli import describe
+from lstm_rt_tools.cli.parser import main
 from make_bad_blobs import edited, start_of
 
 import lstm_rt

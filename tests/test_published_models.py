@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lstm_rt_tools.cli import main
+from lstm_rt_tools.cli.parser import main
 
 import lstm_rt
 

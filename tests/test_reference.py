@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lstm_rt_tools.reference import activate, run, stateful_nodes
+from lstm_rt_tools.judges.reference import activate, run, stateful_nodes
 
 from lstm_rt.errors import InputError
 from lstm_rt.graph import ACTIVATIONS, Activation, Graph

@@ -7,7 +7,7 @@ import pytest
 from graphs import ELEMENTWISE, every_op_graph, inputs_for, recurrent_graph, weights
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lstm_rt_tools import reference
+from lstm_rt_tools.judges import reference
 
 from lstm_rt import Model
 from lstm_rt.format import dumps, loads_graph

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from graphs import cell_weights, weights
-from lstm_rt_tools import testdata
+from lstm_rt_tools.judges import testdata
 from make_bad_blobs import edited, seal, start_of
 
 import lstm_rt

@@ -27,10 +27,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lstm_rt_tools.checkpoints import Checkpoint, from_mapping, read_checkpoint
-from lstm_rt_tools.detect import detect
-from lstm_rt_tools.from_torch import from_torch
-from lstm_rt_tools.torch_files import LEGACY_MAGIC
+from lstm_rt_tools.readers import detect
+from lstm_rt_tools.torch_reader.from_torch import from_torch
+from lstm_rt_tools.weights.checkpoints import Checkpoint, from_mapping, read_checkpoint
+from lstm_rt_tools.weights.torch_files import LEGACY_MAGIC
 
 from lstm_rt.errors import ConvertError
 

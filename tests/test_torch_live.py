@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lstm_rt_tools import reference
-from lstm_rt_tools.from_torch import from_torch
+from lstm_rt_tools.judges import reference
+from lstm_rt_tools.torch_reader.from_torch import from_torch
 from test_from_torch import FORWARDS, check_selftest, compiled, user_module
 
 from lstm_rt.errors import ConvertError
@@ -328,7 +328,7 @@ def test_a_huge_example_is_not_copied(torch: Any) -> None:
     code = """
     import resource, numpy as np, torch
     resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
-    from lstm_rt_tools.from_torch import from_torch
+    from lstm_rt_tools.torch_reader.from_torch import from_torch
     module = torch.nn.GRU(8, 16, batch_first=True)
     from_torch(module, torch.randn(2, 3, 8))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

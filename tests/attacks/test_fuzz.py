@@ -19,8 +19,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from lstm_rt_tools.from_keras import from_keras
-from lstm_rt_tools.from_torch import from_torch
+from lstm_rt_tools.keras_reader.from_keras import from_keras
+from lstm_rt_tools.torch_reader.from_torch import from_torch
 
 from lstm_rt.errors import LstmRtError
 

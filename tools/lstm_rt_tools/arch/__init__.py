@@ -1,0 +1,1 @@
+"""Architecture files: what bare weights do not say."""

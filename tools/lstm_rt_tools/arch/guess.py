@@ -1,0 +1,391 @@
+"""A first draft of an architecture file, guessed from the names and shapes of weights.
+
+The evidence is in the sizes: what a layer reads must be what another one gives. Layers stand in the
+order of the file where the sizes allow it, else in the first order that they do allow; values that
+only fit side by side are joined. What no file tells is listed at the end of the draft.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise, takewhile
+
+from lstm_rt.graph import GATES
+
+from ..names import listed, shown
+from ..torch_reader.layers import INITIAL, join
+from ..weights.find import place
+from ..weights.tensors import Tensor
+
+_RECURRENT_NAME = re.compile(r"^(weight_ih|weight_hh|weight_hr|bias_ih|bias_hh)(_l\d+)?(_reverse)?$")
+_CELLS = {gates: op for op, gates in GATES.items()}
+_MAX_GROUPS, _MAX_NAME = 100, 200  #: of layers, of characters in a quoted name
+_MAX_TRIES = 10_000  #: steps of the search for an order that fits
+_MAX_SIZE = 10**12  #: no array has more; files may claim numbers of any length
+
+_HEAD = """\
+# Guessed from the names and shapes of the weights. Check every line: a state dict does not tell
+# the order of layers, activations, skip connections, or whether all steps or only the last one
+# are used. Options: docs/arch.md
+
+draft = true         # delete this line when you have checked the others
+"""
+
+
+@dataclass
+class _Group:
+    prefix: str
+    shapes: dict[str, tuple[int, ...]]
+
+
+@dataclass
+class _Draft:
+    """One layer of the draft: ``reads`` and ``writes`` count features, 0 where they do not matter."""
+
+    op: str
+    prefix: str
+    note: str
+    reads: int
+    writes: int
+    options: list[str] = field(default_factory=list)
+    rows: list[int] = field(default_factory=list)  #: features of each layer's final h, directions side by side
+    hidden: int = 0
+    name: str = ""  #: given when another layer refers to it
+    source: str = ""  #: the value it reads, if that is not the layer above
+    parts: list[str] = field(default_factory=list)  #: values to join before it
+
+    def text(self) -> str:
+        lines = []
+        if self.parts:
+            lines += ["[[layer]]", 'op = "concat"', f"inputs = [{', '.join(map(_quoted, self.parts))}]"]
+            lines += ["# a guess: no value alone has as many features as the next layer reads", ""]
+        lines += ["[[layer]]", f'op = "{self.op}"']
+        if self.name:
+            lines.append(f"name = {_quoted(self.name)}")
+        if self.source:
+            lines.append(f"input = {_quoted(self.source)}")
+        return "\n".join([*lines, f"weights = {_quoted(self.prefix)}", *self.options, f"# {self.note}"]) + "\n"
+
+
+def guess_arch(
+    tensors: Mapping[str, Tensor], key: str | None = None, beside: Mapping[str, Tensor] | None = None
+) -> str:
+    """TOML text of an architecture that may fit ``tensors``; comments say what cannot be known.
+
+    Args:
+        tensors: the state dict.
+        key: what the arch file has to say as ``checkpoint``, if anything.
+        beside: arrays outside of the state dict, among which may be initial states.
+    """
+    groups = _groups(tensors)
+    drafts: list[_Draft] = []
+    strange: list[_Group] = []
+    for i, group in enumerate(groups[:_MAX_GROUPS]):
+        following = groups[i + 1] if i + 1 < len(groups) else None
+        if _is_copy(group.prefix, tensors, drafts):
+            continue
+        draft = _draft(group, following, first=i == 0) if _can_quote(group.prefix) else None
+        if draft is None:
+            strange.append(group)
+        else:
+            drafts.append(draft)
+    drafts = _in_order(drafts)
+    loose = _initial_states(strange, drafts, beside or {})
+    inputs, outputs = _wire(drafts)
+    parts = [_HEAD]
+    if key:
+        parts.append(f"checkpoint = {_quoted(key)}\n")
+    parts += inputs
+    for i, draft in enumerate(drafts):
+        parts += [draft.text(), *_questions(draft, drafts[i + 1 :])]
+    parts += [_unknown(g) for g in strange if g.shapes]
+    parts += loose + outputs
+    if len(groups) > _MAX_GROUPS:
+        parts.append(f"# and {listed([g.prefix for g in groups[_MAX_GROUPS:]])}\n")
+    return "\n".join([*parts, _not_told(drafts)])
+
+
+def _is_copy(prefix: str, tensors: Mapping[str, Tensor], drafts: list[_Draft]) -> bool:
+    """Whether this is a table that the draft has already: one embedding saved under two names."""
+    weight = tensors.get(join(prefix, "weight"))
+    tables = [tensors[join(d.prefix, "weight")] for d in drafts if d.op == "embedding"]
+    return weight is not None and "emb" in prefix.lower() and any(place(weight) == place(t) for t in tables)
+
+
+def _groups(tensors: Mapping[str, Tensor]) -> list[_Group]:
+    groups: dict[str, _Group] = {}
+    for name, tensor in tensors.items():
+        prefix, _, leaf = name.rpartition(".")
+        shape = tuple(max(-1, min(n, _MAX_SIZE)) for n in tensor.shape)
+        groups.setdefault(prefix, _Group(prefix, {})).shapes[leaf] = shape
+    return list(groups.values())
+
+
+# -- layers --------------------------------------------------------------------------------------
+
+
+def _draft(group: _Group, following: _Group | None, first: bool) -> _Draft | None:
+    """The layer that has these weights, None if we know of none."""
+    if any(_RECURRENT_NAME.match(n) for n in group.shapes):
+        return _recurrent(group)
+    weight = group.shapes.get("weight", ())
+    if mean := group.shapes.get("running_mean"):
+        return _Draft("batchnorm", group.prefix, f"over {mean[-1]} features", mean[-1], mean[-1], ["eps = 1e-5"])
+    if len(weight) == 2 and "bias" not in group.shapes:
+        return _table_or_matrix(group.prefix, weight, following, first)
+    if len(weight) == 2:
+        return _Draft("dense", group.prefix, f"{weight[1]} -> {weight[0]}", weight[1], weight[0])
+    if len(weight) == 1 and weight[0] > 1:
+        note = f"over {weight[0]} features"
+        return _Draft("layernorm", group.prefix, note, weight[0], weight[0], ["eps = 1e-5"])
+    return None
+
+
+def _table_or_matrix(prefix: str, weight: tuple[int, ...], following: _Group | None, first: bool) -> _Draft:
+    """A matrix without a bias: an embedding or a Linear. The next layer reads its columns or its rows."""
+    reads = 0
+    if following is not None:
+        weights = (following.shapes.get(n, ()) for n in ("weight_ih_l0", "weight_ih", "weight"))
+        reads = next((w[1] for w in weights if len(w) == 2), 0)
+    table = "emb" in prefix.lower() or weight[1] == reads != weight[0] or (first and reads != weight[0])
+    if table:
+        return _Draft("embedding", prefix, f"table of {weight[0]} x {weight[1]}", 0, weight[1])
+    note = f"{weight[1]} -> {weight[0]}; without bias: or is it an embedding?"
+    return _Draft("dense", prefix, note, weight[1], weight[0])
+
+
+def _recurrent(group: _Group) -> _Draft | None:
+    w_ih = group.shapes.get("weight_ih_l0", group.shapes.get("weight_ih", ()))
+    w_hh = group.shapes.get("weight_hh_l0", group.shapes.get("weight_hh", ()))
+    if len(w_ih) != 2 or len(w_hh) != 2 or w_hh[1] < 1:
+        return None
+    projection = group.shapes.get("weight_hr_l0")
+    hidden = projection[1] if projection is not None and len(projection) == 2 else w_hh[1]
+    op = _CELLS.get(w_ih[0] // hidden if hidden > 0 else 0)
+    if op is None:
+        return None
+    layers = max(1, sum(bool(re.match(r"^weight_ih_l\d+$", n)) for n in group.shapes))
+    both = any(n.endswith("_reverse") for n in group.shapes)
+    writes = w_hh[1] * (2 if both else 1)
+    note = f"{w_ih[1]} -> {hidden}, {layers} layer(s){', bidirectional' if both else ''}"
+    options = ['nonlinearity = "tanh"   # or "relu": the weights do not tell'] if op == "rnn" else []
+    name = group.prefix.rpartition(".")[2] or op
+    return _Draft(op, group.prefix, note, w_ih[1], writes, options, [writes] * min(layers, 64), hidden, name)
+
+
+def _unknown(group: _Group) -> str:
+    shapes = listed([f"{n} {s}" for n, s in group.shapes.items()], 6)
+    return f"# {shown(group.prefix) or '(no prefix)'}: no supported layer has these weights: {shapes}\n"
+
+
+def _initial_states(strange: list[_Group], drafts: list[_Draft], beside: Mapping[str, Tensor]) -> list[str]:
+    """Give arrays that look like initial states to the one layer that they fit; comments for the others."""
+    arrays = {join(g.prefix, n): s for g in strange for n, s in g.shapes.items()}
+    arrays.update({n: t.shape for n, t in beside.items()})
+    found = {n: s for n, s in arrays.items() if INITIAL.search(n.rpartition(".")[2]) and _can_quote(n)}
+    comments = []
+    for name, shape in found.items():
+        fits = [d for d in drafts if d.rows and len(shape) == 3 and shape[1] == 1
+                and shape[0] * shape[2] == sum(d.rows)]  # fmt: skip
+        state = "c0" if name.rpartition(".")[2].lower().startswith("c") else "h0"
+        if len(fits) == 1 and not any(o.startswith(state) for o in fits[0].options):
+            fits[0].options.append(f"{state} = {_quoted(name)}   # {shape}: an initial state, by its name and shape")
+        elif name not in beside or fits:
+            comments.append(f'# {shown(name)} {shape}: an initial state? h0 = "..." in a layer takes it\n')
+    for group in strange:
+        group.shapes = {n: s for n, s in group.shapes.items() if join(group.prefix, n) not in found}
+    return comments
+
+
+# -- order and wiring ----------------------------------------------------------------------------
+
+
+def _in_order(drafts: list[_Draft]) -> list[_Draft]:
+    """The order of the file, unless the sizes contradict it and allow exactly such a chain otherwise.
+
+    Files that are sorted by name (safetensors) have ``fc`` before ``lstm``.
+    """
+    if len(drafts) < 2 or _is_chain(drafts):
+        return drafts
+    tries = 0
+
+    def search(done: list[_Draft], left: list[_Draft]) -> list[_Draft] | None:
+        nonlocal tries
+        if not left:
+            return done
+        for i, draft in enumerate(left):
+            tries += 1
+            if tries > _MAX_TRIES:
+                return None
+            starts = draft.op == "embedding" or draft.hidden or draft.op == "dense"
+            if (draft.reads == done[-1].writes and draft.reads) if done else starts:
+                found = search([*done, draft], left[:i] + left[i + 1 :])
+                if found is not None:
+                    return found
+        return None
+
+    # A model more often starts with what reads tokens or sequences than with a dense layer.
+    by_kind = sorted(drafts, key=lambda d: 0 if d.op == "embedding" else 1 if d.hidden else 2)
+    return search([], by_kind) or drafts
+
+
+def _is_chain(drafts: Sequence[_Draft]) -> bool:
+    return all(b.reads == a.writes for a, b in pairwise(drafts))
+
+
+@dataclass
+class _Value:
+    """Something a layer can read; ``origin`` is the input whose steps it has, ``read`` whether one does."""
+
+    name: str
+    size: int
+    origin: str
+    draft: _Draft | None = None
+    read: bool = False
+
+
+def _wire(drafts: list[_Draft]) -> tuple[list[str], list[str]]:
+    """Decide what each layer reads; returns the [[input]] and the [[output]] tables."""
+    inputs: dict[str, list[str]] = {}
+    values: list[_Value] = []  # latest last
+    taken = {"x"}
+    for i, draft in enumerate(drafts):
+        draft.name = _free(draft.name or draft.prefix.rpartition(".")[2] or draft.op, taken)
+        if i == 0 or draft.op == "embedding":
+            origin = "x" if i == 0 else _free(f"{draft.name}_ids", taken)
+            inputs[origin] = _input(origin, draft)
+            draft.source = origin if i else ""
+            if i == 0 and draft.reads:
+                values.append(_Value(origin, draft.reads, origin, read=True))
+        else:
+            sources = _sources(draft, drafts[i - 1], values)
+            origin = _joined(draft, sources, inputs) if sources else values[-1].origin
+        values.append(_Value(draft.name, draft.writes, origin, draft))
+    ends = [v.name for v in values if not v.read]
+    outputs = [f"[[output]]\nname = {_quoted(n)}\n" for n in ends] if len(ends) > 1 else []
+    used = {s for d in drafts for s in (d.source, *d.parts)} | (set(ends) if outputs else set())
+    for draft in drafts:
+        if draft.name not in used and not draft.hidden:
+            draft.name = ""
+    tables = list(inputs.values()) or [["[[input]]", 'name = "x"', 'kind = "seq"         # features (N, T, F)']]
+    return ["\n".join(t) + "\n" for t in tables], outputs
+
+
+def _sources(draft: _Draft, above: _Draft, values: list[_Value]) -> list[_Value]:
+    """The values that a layer reads, by their sizes: what nothing has read yet comes first."""
+    same = [v for v in values if v.size == draft.reads]
+    unread = [v for v in values if not v.read]
+    if same:
+        chosen = max(same, key=lambda v: (not v.read, _alike(v, draft), values.index(v)))
+        chosen.read = True
+        if chosen.draft is not above:
+            draft.source = chosen.name
+        return [chosen]
+    if 2 <= len(unread) <= 6 and sum(v.size for v in unread) == draft.reads:
+        parts = unread
+    elif above.hidden and len(above.rows) > 1 and sum(above.rows) == draft.reads:
+        values[-1].read = True
+        draft.parts = [f"{above.name}.h.{k}" for k in range(len(above.rows))]
+        return [values[-1]]
+    else:
+        parts = _pair(values, draft.reads)
+    for v in parts:
+        v.read = True
+    if not parts:
+        values[-1].read = True
+        draft.note += f"; but no value above has {draft.reads} features: what does it read?"
+    draft.parts = [v.name for v in parts]
+    return parts
+
+
+def _alike(value: _Value, draft: _Draft) -> int:
+    """How many characters the names of two layers start with in common."""
+    pairs = zip(value.draft.prefix, draft.prefix, strict=False) if value.draft else ()
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
+def _joined(draft: _Draft, sources: list[_Value], inputs: dict[str, list[str]]) -> str:
+    """The input whose steps a layer has; values with steps of different inputs are joined by their last states."""
+    origin = sources[0].origin
+    others = [v.origin for v in sources[1:] if v.origin != origin]
+    if others and all(v.draft and v.draft.hidden for v in sources):
+        draft.parts = [f"{v.name}.h" for v in sources]
+    else:
+        for other in dict.fromkeys(others):
+            inputs[other].append(f"of = {_quoted(origin)}             # the same steps, as they are joined below")
+    return origin
+
+
+def _pair(values: list[_Value], size: int) -> list[_Value]:
+    """The latest two values that have ``size`` features together."""
+    for j in range(len(values) - 1, 0, -1):
+        for i in range(j - 1, -1, -1):
+            if values[i].size + values[j].size == size:
+                return [values[i], values[j]]
+    return []
+
+
+def _free(name: str, taken: set[str]) -> str:
+    out, k = name, 2
+    while out in taken:
+        out, k = f"{name}_{k}", k + 1
+    taken.add(out)
+    return out
+
+
+def _input(name: str, draft: _Draft) -> list[str]:
+    if draft.op == "embedding":
+        kind = 'kind = "ids"         # token ids (N, T)'
+    else:
+        kind = f'kind = "seq"         # features (N, T, {draft.reads or "F"})'
+    return ["[[input]]", f"name = {_quoted(name)}", kind]
+
+
+# -- what is not in the file -----------------------------------------------------------------------
+
+
+def _questions(draft: _Draft, later: Sequence[_Draft]) -> list[str]:
+    """Commented layers at the places where layers without weights often are."""
+    dense_follows = any(d.op == "dense" for d in later)
+    if draft.hidden and dense_follows and not any(d.hidden for d in later) and not later[0].parts:
+        return ['# [[layer]]\n# op = "last"        # uncomment if only the last step goes on\n']
+    if draft.op == "dense" and dense_follows:
+        return ['# [[layer]]\n# op = "relu"        # an activation in between? it has no weights\n']
+    if draft.op == "dense" and not later:
+        return ['# [[layer]]\n# op = "sigmoid"     # a final activation, such as sigmoid or softmax?\n']
+    return []
+
+
+def _not_told(drafts: Sequence[_Draft]) -> str:
+    """The list of what the weights do not tell about such layers."""
+    ops = {d.op for d in drafts}
+    lines = ["activations between layers and at the end; sums with earlier values (skip connections)"]
+    if any(d.hidden for d in drafts):
+        lines.append("whether all steps, the last one or the final state (name.h) goes on; pooling or attention")
+        lines.append("whether rows have lengths of their own, and initial states other than zero")
+    if "rnn" in ops:
+        lines.append("the nonlinearity of the rnn")
+    if ops & {"layernorm", "batchnorm"}:
+        lines.append("eps of the normalisation, and for batchnorm its place before or after an activation")
+    return "# What the weights do not tell:\n" + "".join(f"# - {line}\n" for line in lines)
+
+
+# -- names -----------------------------------------------------------------------------------------
+
+
+def _can_quote(name: str) -> bool:
+    """Can the name stand in a TOML file that people read? Half of a surrogate pair cannot at all."""
+    return len(name) <= _MAX_NAME and not any("\ud800" <= c <= "\udfff" for c in name)
+
+
+def _quoted(name: str) -> str:
+    """A TOML string; what is not printable is escaped, so that it reaches no terminal."""
+
+    def escaped(c: str) -> str:
+        if c in '"\\':
+            return "\\" + c
+        return c if c.isprintable() else f"\\u{ord(c):04x}" if ord(c) < 0x10000 else f"\\U{ord(c):08x}"
+
+    return '"' + "".join(map(escaped, name)) + '"'

@@ -1,0 +1,94 @@
+"""``lstm-rt convert``: a trained model into a ``.lrt`` file."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from lstm_rt.errors import InputError
+from lstm_rt.files import ReadFile, read_regular, record_reads
+from lstm_rt.format import dumps
+from lstm_rt.graph import Graph
+from lstm_rt.text import shown
+
+from .. import __version__
+from .. import readers as detect
+from ..judges import testdata
+from . import describe
+from .common import OK, note_lines, notes
+from .output import Output
+from .progress import Progress
+
+
+def convert(args: argparse.Namespace) -> int:
+    """``lstm-rt convert``"""
+    output = Output(args.output or _default_output(args.source), [args.source, args.arch])
+    with record_reads() as reads, Progress() as progress:
+        progress.step(f"reading {args.source.name}")
+        graph = read_source(args.source, args.arch, args.framework)
+        test_from = "left out"
+        if args.no_selftest:
+            graph.selftest = None
+        else:
+            progress.step("computing the self-test")
+            test_from = _ensure_selftest(graph)
+        graph.meta.setdefault("tool", f"lstm-rt {__version__}")
+        progress.step(f"writing {output.name}")
+        data = dumps(graph)
+        sources = list(reads)  # what follows looks at the output
+        for read in sources:  # readers may have opened more than the command names
+            output.refuse(read)
+        written = _write(output, data, by_name=args.output is not None)
+    _report(output, graph, sources, f"{describe.bytes_text(len(data))}{written}", test_from)
+    return OK
+
+
+def _default_output(source: Path) -> Path:
+    """``model.pt`` -> ``model.lrt`` in the current folder, where compilers put what they make, too."""
+    known = source.suffix.lower() in detect.SUFFIXES
+    return Path(f"{source.stem if known else source.name}.lrt")
+
+
+def _write(output: Output, data: bytes, by_name: bool) -> str:
+    """Write the file, but never over another one that the user has not named; returns a remark."""
+    if not by_name and output.path.exists():
+        same_size = output.is_file and output.path.stat().st_size == len(data)
+        if not same_size or read_regular(output.path) != data:
+            raise InputError(f"{output.name}: exists and is another file; to replace it give -o {output.name}")
+        return ", as it was"
+    output.write(data)
+    return ""
+
+
+def _report(output: Output, graph: Graph, reads: Sequence[ReadFile], size: str, test_from: str) -> None:
+    output.say(f"{shown(output.name, 200)}: {size}, {len(graph.nodes)} nodes, {graph.parameters():,} parameters")
+    output.say(f"read: {', '.join(shown(read.name, 200) for read in reads)}")
+    output.say(f"self-test: {test_from}")
+    for line in note_lines(notes(graph)):
+        output.say(line)
+
+
+def read_source(source: Path, arch: Path | None, framework: str | None) -> Graph:
+    """The graph of a model file of any framework."""
+    framework = framework or detect.detect(source)
+    if framework == "keras":
+        from ..keras_reader.from_keras import from_keras
+
+        return from_keras(source, arch)
+    from ..torch_reader.from_torch import from_torch
+
+    return from_torch(source, arch=arch)
+
+
+def _ensure_selftest(graph: Graph) -> str:
+    """Give the graph a self-test vector if it has none; returns where it comes from."""
+    if graph.selftest is not None:
+        return "from the source"
+    graph.selftest = testdata.make_selftest(graph)
+    if graph.selftest is None and describe.nonfinite(graph):
+        return "left out, because weights of the model are not finite"
+    if graph.selftest is None:
+        return "left out, because float32 does not give the model's outputs for random inputs"
+    graph.meta["selftest"] = "computed from the converted graph by the reference interpreter in float64"
+    return "random inputs, outputs computed in float64 by the reference interpreter"

@@ -1,0 +1,334 @@
+"""The ``lstm-rt`` command.
+
+Exit codes: 0 all is well, 1 a mismatch or a failed check, 2 wrong usage or bad input.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import math
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+from lstm_rt.errors import ConvertError, InputError, LstmRtError
+from lstm_rt.graph import Graph
+from lstm_rt.text import shown
+
+from .. import __version__
+from .. import readers as detect
+from ..judges import testdata
+from . import arrays_io, describe
+from .common import ERROR, MISMATCH, OK, ModelFile, as_json, one_line, warn
+from .convert import convert
+from .run import run
+from .verify import verify
+
+_ATOL, _RTOL = 1e-5, 1e-4
+_MAX_INT = 2**31 - 1
+_MAX_INPUT = 1 << 28  #: numbers in an input that ``bench`` makes up: 1 GiB
+
+
+class _Parser(argparse.ArgumentParser):
+    """Usage errors as one line, like all other errors."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(ERROR, f"lstm-rt: error: {one_line(message)} (try: {self.prog} --help)\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code.
+
+    Raises:
+        SystemExit: on ``--help``, ``--version`` and usage errors, as argparse does.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a terminal need not know every character of a name
+            stream.reconfigure(errors="backslashreplace")
+    code = OK
+    try:
+        args = _parser().parse_args(argv)
+        code = _run_command(args)
+    finally:
+        problem = _flush()
+    if problem and code != ERROR:
+        warn(f"error: standard output: {problem}")
+        return ERROR
+    return code
+
+
+def _run_command(args: argparse.Namespace) -> int:
+    command: Callable[[argparse.Namespace], int] = args.command
+    if sys.stdout is None and command in (info, verify, bench):  # what they print is all that they do
+        warn("error: standard output: is closed")
+        return ERROR
+    try:
+        return command(args)
+    except KeyboardInterrupt:
+        return 130
+    except Exception as e:  # a user gets one line, whatever went wrong
+        if _is_enough(e):
+            return OK
+        if args.traceback:
+            traceback.print_exc()
+        warn(f"error: {_message(e)}")
+        if isinstance(e, ConvertError) and e.draft:  # on stdout, so that `> arch.toml` catches it
+            with contextlib.suppress(OSError):
+                print(e.draft)
+        return ERROR
+
+
+def _is_enough(e: Exception) -> bool:
+    """Has the reader of what is printed, such as `head`, gone? A broken pipe of ``-o`` has a name."""
+    return isinstance(e, BrokenPipeError) and e.filename is None
+
+
+def _flush() -> str:
+    """Write what has been printed; returns what went wrong, which Python would tell of when it exits."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as e:
+        with contextlib.suppress(OSError, ValueError):  # the rest goes nowhere, rather than fail again
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return "" if _is_enough(e) else e.strerror or str(e)
+    return ""
+
+
+def _message(e: Exception) -> str:
+    if isinstance(e, OSError) and e.strerror:
+        return f"{os.fsdecode(e.filename)}: {e.strerror}" if e.filename else e.strerror
+    if isinstance(e, ImportError) and e.name and not e.name.startswith("lstm_rt"):
+        return f"this needs {e.name}, which is not installed (pip install {e.name.partition('.')[0]})"
+    text = str(e)
+    if isinstance(e, ConvertError) and e.draft:
+        text = text.removesuffix(e.draft)
+    if isinstance(e, LstmRtError):
+        return text
+    if isinstance(e, MemoryError):
+        return f"not enough memory ({text})" if text else "not enough memory"
+    if isinstance(e, RecursionError):
+        return "the file is nested too deeply"
+    if isinstance(e, OverflowError) or (isinstance(e, ValueError) and "integer string conversion" in text):
+        return f"a number in the file is too large ({text})"
+    return f"{type(e).__name__}: {text} (unexpected; --traceback shows where)"
+
+
+# -- arguments --------------------------------------------------------------------------------------
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="lstm-rt", description="Convert, inspect, run and measure recurrent networks.")
+    parser.add_argument("--version", action="version", version=f"lstm-rt {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
+    for add in (_add_convert, _add_info, _add_run, _add_verify, _add_bench):
+        sub = add(commands)
+        sub.add_argument("--traceback", action="store_true", help="show where an error was raised")
+    return parser
+
+
+def _command(commands: Any, name: str, function: Callable[[argparse.Namespace], int], text: str) -> _Parser:
+    sub: _Parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    sub.set_defaults(command=function)
+    return sub
+
+
+_OUT = "the .lrt file to write, - for standard output (default: the source's name in the current folder)"
+
+
+def _add_convert(commands: Any) -> _Parser:
+    sub = _command(commands, "convert", convert, "turn a trained Keras or PyTorch model into a .lrt file")
+    sub.add_argument("source", type=_path, help="the model file")
+    sub.add_argument("-o", "--output", type=_output, metavar="OUT", help=_OUT)
+    _add_source_options(sub)
+    sub.add_argument("--no-selftest", action="store_true", help="leave the self-test vector out")
+    return sub
+
+
+def _add_source_options(sub: _Parser) -> None:
+    sub.add_argument(
+        "--arch",
+        type=_path,
+        metavar="FILE",
+        help="what a file of weights does not tell: TOML for PyTorch (docs/arch.md), the JSON of to_json() for Keras",
+    )
+    sub.add_argument("--from", dest="framework", choices=detect.KNOWN, help="do not guess the file type")
+
+
+def _add_info(commands: Any) -> _Parser:
+    sub = _command(commands, "info", info, "show what is in a .lrt file")
+    sub.add_argument("model", type=_path)
+    sub.add_argument("--json", action="store_true", help="as JSON")
+    return sub
+
+
+def _add_run(commands: Any) -> _Parser:
+    sub = _command(commands, "run", run, "run a model on arrays from files")
+    sub.add_argument("model", type=_path)
+    sub.add_argument(
+        "inputs", type=_path, nargs="+", metavar="X", help=".npy or .csv, one per input, or one .npz with all"
+    )
+    sub.add_argument(
+        "-o", "--output", type=_output, required=True, metavar="OUT", help=".npy, .npz or .csv, - for standard output"
+    )
+    sub.add_argument(
+        "--format", choices=arrays_io.FORMATS, help="whatever the output's name says; standard output is csv without"
+    )
+    _add_lengths(sub)
+    sub.add_argument("--threads", type=_threads, default=1, metavar="N", help="a number or auto (default 1)")
+    sub.add_argument("--json", action="store_true", help="print what was written as JSON")
+    return sub
+
+
+def _add_lengths(sub: _Parser) -> None:
+    sub.add_argument(
+        "--lengths",
+        action="append",
+        metavar="[INPUT=]N,N,...",
+        help="valid steps per row, or an array file with them; INPUT= where inputs have time axes of their own",
+    )
+
+
+def _add_verify(commands: Any) -> _Parser:
+    sub = _command(commands, "verify", verify, "check a model with its self-test, known outputs or its source")
+    sub.add_argument("model", type=_path)
+    sub.add_argument("--against", type=_path, metavar="SOURCE", help="the file the model was converted from")
+    _add_source_options(sub)
+    files = ".npy or .csv, one per {}, or one .npz with all"
+    sub.add_argument("--inputs", type=_path, nargs="+", metavar="X", help=files.format("input"))
+    sub.add_argument("--expect", type=_path, nargs="+", metavar="Y", help=f"their outputs: {files.format('output')}")
+    _add_lengths(sub)
+    sub.add_argument("--atol", type=_tolerance, default=_ATOL, help=f"for comparisons (default {_ATOL:g})")
+    sub.add_argument("--rtol", type=_tolerance, default=_RTOL, help=f"for comparisons (default {_RTOL:g})")
+    sub.add_argument("--json", action="store_true", help="as JSON")
+    return sub
+
+
+def _add_bench(commands: Any) -> _Parser:
+    sub = _command(commands, "bench", bench, "measure how long a model takes on this computer")
+    sub.add_argument("model", type=_path)
+    sub.add_argument("--batch", type=_positive, default=1, metavar="N", help="rows (default 1)")
+    sub.add_argument("--steps", type=_positive, default=100, metavar="T", help="time steps (default 100)")
+    sub.add_argument("--threads", type=_thread_list, default=[1], metavar="N,N,...", help="default 1")
+    sub.add_argument("--seconds", type=_seconds, default=1.0, metavar="S", help="per measurement (default 1)")
+    sub.add_argument("--stream", action="store_true", help="also measure stream.step")
+    sub.add_argument("--json", action="store_true", help="as JSON")
+    return sub
+
+
+def _path(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError("the name of the file is empty")
+    return Path(text)
+
+
+def _output(text: str) -> Path:
+    """A file to write: pathlib would take ``new/`` for ``new``."""
+    if os.path.basename(text) in ("", ".", "..") and text and not os.path.isdir(text):
+        raise argparse.ArgumentTypeError(f"{shown(text, 200)} is the name of a folder, and there is none")
+    return _path(text)
+
+
+def _positive(text: str) -> int:
+    digits = text.lstrip("0") if text.isascii() and text.isdecimal() else ""
+    if not digits or len(digits) > 10 or int(digits) > _MAX_INT:
+        raise argparse.ArgumentTypeError(f"{shown(text)!r} is not a whole number from 1 to {_MAX_INT}")
+    return int(digits)
+
+
+def _threads(text: str) -> int | str:
+    return text if text == "auto" else _positive(text)
+
+
+def _thread_list(text: str) -> list[int | str]:
+    return [_threads(part) for part in text.split(",")]
+
+
+def _tolerance(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value >= 0):
+        raise argparse.ArgumentTypeError(f"{shown(text)!r} is not a number of 0 or more")
+    return value
+
+
+def _seconds(text: str) -> float:
+    value = _tolerance(text)
+    if value > 3600:
+        raise argparse.ArgumentTypeError(f"{shown(text)!r} is more than an hour")
+    return value
+
+
+# -- info -------------------------------------------------------------------------------------------
+
+
+def info(args: argparse.Namespace) -> int:
+    """``lstm-rt info``"""
+    file = ModelFile(args.model)
+    checksum = f"FAILED: {file.problem}" if file.problem else "ok"
+    facts = {"file": str(args.model), "bytes": len(file.blob), "checksum": checksum, **describe.describe(file.graph)}
+    print(as_json(facts) if args.json else describe.as_text(facts))
+    return MISMATCH if file.problem else OK
+
+
+# -- bench ------------------------------------------------------------------------------------------
+
+
+def bench(args: argparse.Namespace) -> int:
+    """``lstm-rt bench``"""
+    import lstm_rt
+
+    from . import bench as measure
+
+    graph = ModelFile(args.model).graph
+    most = max((graph.values[i].size for i in graph.inputs), default=1)
+    if args.batch * args.steps * max(most, 1) > _MAX_INPUT:
+        raise InputError(f"an input of {args.batch} x {args.steps} x {most} numbers is too large; choose fewer")
+
+    def load(threads: Any) -> Any:
+        return lstm_rt.load(str(args.model), threads=threads)
+
+    inputs = testdata.make_inputs(graph, args.batch, args.steps)
+    rows = list(measure.bench_calls(load, inputs, args.steps, args.threads, args.seconds))
+    model = load("auto")
+    if args.stream:
+        rows.append(measure.bench_stream(model, args.batch, _one_step(graph, inputs), args.seconds))
+    if args.json:
+        facts = {"file": str(args.model), "batch": args.batch, "steps": args.steps}
+        print(as_json({**facts, "kernels": model.kernels, "timings": [asdict(r) for r in rows]}))
+        return OK
+    name = shown(args.model, 200)
+    print(f"{name}, {args.batch} x {args.steps} steps, {model.kernels} kernels, microseconds\n")
+    head = ["mode", "threads", "median", "p10..p90", "per step", "calls"]
+    cells = [
+        [
+            r.mode,
+            r.threads,
+            f"{r.median_us:.1f}",
+            f"{r.p10_us:.1f}..{r.p90_us:.1f}",
+            f"{r.median_us_per_step:.2f}",
+            str(r.calls),
+        ]
+        for r in rows
+    ]
+    print(describe.table(head, cells, right=(1, 2, 3, 4, 5)))
+    return OK
+
+
+def _one_step(graph: Graph, inputs: Sequence[Any]) -> Any:
+    if len(inputs) != 1 or graph.values[graph.inputs[0]].kind not in ("seq", "ids"):
+        raise InputError("--stream needs a model with one sequence as its input")
+    return np.ascontiguousarray(inputs[0][:, 0])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What judges a conversion: the reference, a source that runs again, comparison, test data."""

@@ -1,0 +1,1 @@
+"""From Keras: archives, HDF5 files and live models to graphs."""

@@ -1,0 +1,141 @@
+"""The calls of layers in a Functional model's configuration, in the forms of Keras 2 and Keras 3."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .config import LayerSpec
+from .rnn import RECURRENT
+
+#: A tensor: layer, which of its calls, which of its outputs.
+Ref = tuple[str, int, int]
+
+_STATEFUL = (*RECURRENT, "Bidirectional")
+#: Names that layers give to their first argument.
+_FIRST = ("inputs", "sequences", "sequence", "x")
+
+
+@dataclass(frozen=True)
+class NodeCall:
+    """The arguments of one call; for functions (``keras.ops``) they are in ``op_args``, in order."""
+
+    inputs: list[Ref] = field(default_factory=list)
+    initial_state: list[Ref] = field(default_factory=list)
+    mask: Ref | None = None
+    op_args: list[Any] = field(default_factory=list)
+
+    def refs(self) -> list[Ref]:
+        """Every tensor the call reads."""
+        flat = [r for a in self.op_args for r in (a if isinstance(a, list) else [a]) if is_ref(r)]
+        return [*self.inputs, *self.initial_state, *([self.mask] if self.mask else []), *flat]
+
+    def with_refs(self, change: Callable[[Ref], Ref]) -> NodeCall:
+        """The same call of the tensors that ``change`` gives."""
+
+        def changed(value: Any) -> Any:
+            if isinstance(value, list):
+                return [changed(v) for v in value]
+            return change(value) if is_ref(value) else value
+
+        return NodeCall(changed(self.inputs), changed(self.initial_state), changed(self.mask), changed(self.op_args))
+
+
+def is_ref(value: Any) -> bool:
+    """Whether ``value`` is a :data:`Ref` as this module makes them."""
+    return isinstance(value, tuple)
+
+
+def parse_call(spec: LayerSpec, node: Any) -> NodeCall:
+    """One entry of ``inbound_nodes``.
+
+    Raises:
+        ConvertError: an argument is not understood; layer and argument are named.
+    """
+    if isinstance(node, Mapping):
+        args, kwargs = _keras3_arguments(spec, node)
+    elif isinstance(node, list | tuple) and node:
+        args, kwargs = _keras2_arguments(spec, node)
+    else:
+        raise spec.error(f"its call {node!r} is not understood")
+    if spec.is_op or spec.class_name == "TFOpLambda":
+        return NodeCall(op_args=[*args, *(v for v in kwargs.values() if v is not None)])
+    return _layer_call(spec, args, kwargs)
+
+
+def _layer_call(spec: LayerSpec, args: list[Any], kwargs: dict[str, Any]) -> NodeCall:
+    for name in _FIRST if not args else ():
+        if name in kwargs:
+            args = [kwargs.pop(name)]
+    names = ("initial_state", "mask", "training") if spec.class_name in _STATEFUL else ()
+    if len(args) > 1 + len(names):
+        raise spec.error(f"it is called with {len(args)} arguments, expected {1 + len(names)}")
+    kwargs = {**kwargs, **dict(zip(names, args[1:], strict=False))}
+    if kwargs.pop("training", None):
+        raise spec.error("it is called with training=True, only inference is supported")
+    mask = _flat(kwargs.pop("mask", None))
+    initial = _flat(kwargs.pop("initial_state", None))
+    unknown = [k for k, v in kwargs.items() if v is not None]
+    if unknown:
+        raise spec.error(f"argument {unknown[0]} of its call is not supported")
+    inputs = _flat(args)[:]
+    if spec.class_name in _STATEFUL and args:
+        inputs, states = (found := _flat(args[0]))[:1], found[1:]  # Keras 2 puts the states behind the input
+        initial = initial or states
+    for value in (*inputs, *initial, *mask):
+        if not is_ref(value):
+            raise spec.error(f"it is called with {value!r}, expected the output of a layer")
+    if len(mask) > 1:
+        raise spec.error("a call with several masks is not supported")
+    return NodeCall(inputs, initial, mask[0] if mask else None)
+
+
+def _keras3_arguments(spec: LayerSpec, node: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+    args, kwargs = node.get("args"), node.get("kwargs")
+    if not isinstance(args, list | tuple) or not isinstance(kwargs, Mapping):
+        raise spec.error("its call has no args and kwargs")
+    return [_refs3(spec, a) for a in args], {str(k): _refs3(spec, v) for k, v in kwargs.items()}
+
+
+def _refs3(spec: LayerSpec, value: Any) -> Any:
+    """The value with tensors replaced by refs."""
+    if isinstance(value, Mapping):
+        if value.get("class_name") != "__keras_tensor__":
+            return {k: _refs3(spec, v) for k, v in value.items()}
+        config = value.get("config")
+        return as_ref(spec, config.get("keras_history") if isinstance(config, Mapping) else None)
+    return [_refs3(spec, v) for v in value] if isinstance(value, list | tuple) else value
+
+
+def _keras2_arguments(spec: LayerSpec, node: Any) -> tuple[list[Any], dict[str, Any]]:
+    entries = [node] if isinstance(node[0], str) else list(node)  # functions have one bare entry
+    refs = [as_ref(spec, e) for e in entries]
+    kwargs: dict[str, Any] = {}
+    for entry in entries:
+        if len(entry) > 3 and isinstance(entry[3], Mapping):
+            kwargs |= {str(k): _refs2(spec, v) for k, v in entry[3].items()}
+    return (list(refs) if spec.class_name == "TFOpLambda" else [refs]), kwargs
+
+
+def _refs2(spec: LayerSpec, value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        looks_like_ref = len(value) >= 3 and isinstance(value[0], str) and isinstance(value[1], int)
+        return as_ref(spec, value) if looks_like_ref else [_refs2(spec, v) for v in value]
+    return value
+
+
+def as_ref(spec: LayerSpec, value: Any) -> Ref:
+    """A :data:`Ref` from ``[layer, call, output, ...]``."""
+    if isinstance(value, list | tuple) and len(value) >= 3:
+        name, node, tensor = value[:3]
+        if isinstance(name, str) and isinstance(node, int) and isinstance(tensor, int):
+            return (name, node, tensor)
+    raise spec.error(f"{value!r} does not name the output of a layer")
+
+
+def _flat(value: Any) -> list[Any]:
+    """Nested lists flattened; None vanishes."""
+    if isinstance(value, list):
+        return [v for item in value for v in _flat(item)]
+    return [] if value is None else [value]

@@ -1,0 +1,1 @@
+"""From PyTorch: weight files, pickled modules and live ones to graphs."""

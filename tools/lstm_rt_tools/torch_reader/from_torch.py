@@ -1,0 +1,131 @@
+"""PyTorch models to graphs: files without torch, state dicts, and live modules."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from lstm_rt.errors import ConvertError
+from lstm_rt.graph import Graph
+
+from ..arch.build import Arch, ArchSource, build, read_arch
+from ..arch.guess import guess_arch
+from ..arch.guitarml import guitarml_arch
+from ..names import shown
+from ..weights.checkpoints import Checkpoint, from_mapping, read_checkpoint
+from ..weights.tensors import noting_not_finite
+from .layers import Weights
+from .modules import build_inert
+
+
+def from_torch(source: Any, example: Any = None, arch: ArchSource | None = None) -> Graph:
+    """Convert a PyTorch model.
+
+    Args:
+        source: a path (``torch.save`` file, safetensors, GuitarML JSON; none of them needs torch),
+            a state dict or checkpoint in memory (names to arrays or tensors), or a live
+            ``torch.nn.Module``. The weights may lie anywhere in a checkpoint.
+        example: for a live module, its input: a tensor or array, or a tuple of them for several
+            arguments, in the shapes that the module takes. A few of its rows and steps are run through the
+            module to see what it does. The graph is compared with the module on these and on random inputs
+            of several sizes, up to 128 steps where that takes moments, in about ten calls. Its self-test
+            holds random inputs, nothing of the example.
+        arch: for files and state dicts, the architecture file (``docs/arch.md``) or its contents
+            as a dictionary. GuitarML files and pickled ``torch.nn.Sequential`` do without.
+
+    Returns:
+        A graph whose sequences are batch-first, ``(N, T, F)`` float32, also where the module is time-major.
+        The state of recurrent layers is the caller's (``state=``, ``return_state``), also where the module
+        takes and returns ``h`` and ``c`` itself, or keeps them from call to call. Outputs are ``(N, T, F)``
+        or ``(N, F)``, also where the module joins N and T or drops an F of 1. Dropout is left out.
+        ``graph.meta["notes"]`` lists what was chosen among several sets of weights, put back into the form
+        of the layer (weight norm, weight drop), or left unread beside the weights, weights that are not
+        finite, another order of axes than the module's, attributes in which a forward may count its calls,
+        and what else is worth knowing; for a live module these are warnings, too. A live module is left as
+        it was, also after an error: its attributes, weights and buffers, training mode, and the random
+        generators. What its forward changes elsewhere, such as in globals, closures or files, stays changed
+        by the calls. float16 and bfloat16 modules are converted by a float32 copy.
+
+    Raises:
+        ConvertError: the file is damaged or of an unknown kind; weights are missing, left over or
+            of the wrong shape; a finite weight is beyond float32; a layer or function is not supported
+            (named); several sets of weights are equally likely; the architecture is not known (the message
+            and its ``draft`` hold one to start from); or the graph's numbers differ from the module's. What
+            is in the way in a live module's forward is named with the line of its code.
+        OSError: a file is missing, cannot be read or is no regular file.
+    """
+    live = not isinstance(source, type) and hasattr(source, "named_modules") and hasattr(source, "state_dict")
+    if example is not None and not live and isinstance(source, str | os.PathLike | Mapping):
+        raise ConvertError("example is for a live module; files and state dicts take an arch file (arch=...)")
+    if isinstance(source, str | os.PathLike):
+        return _from_file(source, arch)
+    if isinstance(source, Mapping):
+        parsed = None if arch is None else read_arch(arch)
+        return _from_checkpoint(from_mapping(source, parsed.checkpoint if parsed else None), parsed)
+    if live:
+        if arch is not None:
+            raise ConvertError("arch is for weight files; a live module tells its architecture itself")
+        from .live import from_module
+
+        return from_module(source, example)
+    raise ConvertError(f"{_what_it_is(source)}; expected a path, a state dict or a torch.nn.Module")
+
+
+def _what_it_is(source: Any) -> str:
+    """What was given by mistake, and what was probably meant."""
+    name = type(source).__name__
+    if isinstance(source, type):
+        return f"cannot convert the class {source.__name__}; call it: {source.__name__}(...)"
+    if name == "ExportedProgram":
+        return "cannot convert an ExportedProgram: give the module that it was exported from"
+    if callable(source):
+        name = getattr(source, "__qualname__", name)
+        return f"cannot convert the function {name}: give the module that it calls, or wrap it in one"
+    return f"cannot convert a {name}"
+
+
+def _from_file(path: str | os.PathLike[str], arch: ArchSource | None) -> Graph:
+    parsed = None if arch is None else read_arch(arch)
+    return _from_checkpoint(read_checkpoint(path, parsed.checkpoint if parsed else None), parsed)
+
+
+def _from_checkpoint(checkpoint: Checkpoint, arch: Arch | None) -> Graph:
+    weights = Weights(
+        checkpoint.tensors,
+        checkpoint.what,
+        checkpoint.budget,
+        beside=checkpoint.beside,
+        elsewhere=checkpoint.elsewhere,
+        stored=checkpoint.stored,
+        unknown=checkpoint.unknown,
+    )
+    if arch is not None and not arch.layers:
+        arch = None
+    if arch is None and checkpoint.model_data is not None:
+        arch = read_arch(guitarml_arch(checkpoint.model_data, weights))
+    graph = None
+    with noting_not_finite(weights.notes):
+        if arch is not None:
+            graph = build(arch, weights)
+        elif checkpoint.module is not None:
+            graph = build_inert(checkpoint.module, weights)
+    if graph is None:
+        raise _needs_arch(checkpoint)
+    checkpoint.budget.graph(graph)
+    graph.meta["source"] = checkpoint.source
+    if notes := checkpoint.notes + weights.notes:
+        graph.meta.setdefault("notes", []).extend(notes)
+    return graph
+
+
+def _needs_arch(checkpoint: Checkpoint) -> ConvertError:
+    holds = "holds weights only"
+    if checkpoint.module is not None:
+        holds = f"holds a {shown(str(checkpoint.module.cls))}, whose forward is code that is never run"
+    return ConvertError(
+        f"{checkpoint.what}: {holds}; how they are connected must be told by an arch file "
+        "(arch=..., --arch on the command line). Where the code of the model runs, "
+        "from_torch(module, example) converts the live module and needs none. A draft to check and complete:",
+        draft=guess_arch(checkpoint.tensors, checkpoint.key if checkpoint.elsewhere else None, checkpoint.beside),
+    )
