@@ -28,7 +28,7 @@ test: build
 	$(BIN)/pytest -n auto tests
 
 # The tests that ask the frameworks that models come from: they are the judges.
-LIVE = $(shell grep -lE 'importorskip..(torch|keras)' tests/*.py tests/attacks/*.py)
+LIVE = $(shell grep -rlE --include='*.py' 'importorskip..(torch|keras)' tests)
 live: build
 	$(BIN)/python -m pip install --quiet torch==2.13.0 "keras>=3"
 	KERAS_BACKEND=torch $(BIN)/pytest -n auto $(LIVE)
