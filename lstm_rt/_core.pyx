@@ -23,6 +23,7 @@ from libc.string cimport memcpy, memset
 
 from ._lrt cimport *
 
+from . import _shapes
 from ._cgroups import quota
 from .errors import FormatError, InputError, did_you_mean
 

@@ -423,6 +423,10 @@ class Graph:
             raise GraphError("the graph has no input")
         if not self.outputs:
             raise GraphError("the graph has no output")
+        ports = [self.values[i] for i in self.inputs + self.outputs]
+        with_batch = [v.name for v in ports if v.order != "unbatched"]
+        if 0 < len(with_batch) < len(ports):
+            raise GraphError(f"some inputs and outputs are unbatched, but not {', '.join(with_batch)}")
         if not isinstance(self.meta, dict):
             raise GraphError(f"meta is a {type(self.meta).__name__}, expected a dict")
         for what, count, most in (

@@ -260,18 +260,19 @@ static int check_node(lrt_checker *c, uint32_t *flags)
     return LRT_OK;
 }
 
-/* A model can only run in chunks if one axis of inputs says what all others have in a chunk; and be an endless
+/* A model can only run in chunks if one axis of inputs, the first, says what all others have in a chunk; and be an endless
  * stream only if no derived axis depends on the steps that were before. */
 static uint32_t flags_of_axes(const lrt_model *m)
 {
-    uint32_t roots = 0, flags = LRT_FLAG_CAUSAL | LRT_FLAG_STREAMS;
+    uint32_t roots = 0, first = 0, flags = LRT_FLAG_CAUSAL | LRT_FLAG_STREAMS;
     for (uint32_t i = 0; i < m->n_axes; i++) {
         const lrt_axis a = lrt_read_axis(m, i);
         roots += lrt_is_root(&a) ? 1 : 0;
+        first |= i == 0 && lrt_is_root(&a);
         if (!lrt_is_root(&a) && (a.add != 0 || a.div != 1 || a.cap != 0x7fffffffu))
             flags &= ~LRT_FLAG_STREAMS;
     }
-    return roots == 1 ? flags : 0;
+    return roots == 1 && first ? flags : 0;
 }
 
 static int check_nodes(lrt_model *m)

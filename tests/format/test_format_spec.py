@@ -16,10 +16,11 @@ from helpers.graphs import cell_weights, every_op_graph, inputs_for, recurrent_g
 
 from lstm_rt import FormatError, Model
 from lstm_rt.format import dumps
-from lstm_rt.graph import ACTIVATIONS, NOT_ELEMENTWISE, Activation, Graph, SelfTest
+from lstm_rt.graph import ACTIVATIONS, NOT_ELEMENTWISE, Activation, Axis, Graph, SelfTest
 
 NONE = 0xFFFFFFFF
 KINDS = {1: "seq", 2: "vec", 3: "ids", 4: "mask", 5: "lengths"}
+ORDERS = ["batch_first", "time_first", "unbatched", "groups_first"]
 ACTS = ["linear", "sigmoid", "tanh", "relu", "hard_sigmoid", "leaky_relu", "elu", "selu", "softplus", "softsign",
         "swish", "gelu", "gelu_tanh", "softmax", "log_softmax"]  # fmt: skip
 #: op code: name, n_in, n_out, n_tensors per direction
@@ -28,7 +29,7 @@ OPS = {
     5: ("lstm", 4, 3, 6), 6: ("gru", 4, 2, 6), 7: ("rnn", 4, 2, 6), 8: ("dense", 1, 1, 2), 9: ("activation", 1, 1, 0),
     10: ("layernorm", 1, 1, 2), 11: ("batchnorm", 1, 1, 3), 12: ("add", 2, 1, 0), 13: ("mul", 2, 1, 0),
     14: ("average", 2, 1, 0), 15: ("concat", None, 1, 0), 16: ("slice", 1, 1, 0), 17: ("select", 1, 1, 0),
-    18: ("reverse", 1, 1, 0),
+    18: ("reverse", 1, 1, 0), 19: ("take", 1, 1, 0), 20: ("repeat", 1, 1, 0),
 }  # fmt: skip
 
 
@@ -96,7 +97,7 @@ def read(blob):
     magic, version, checksum, file_size = struct.unpack_from("<8sIIQ", blob)
     n_axes, n_values, n_nodes, n_tensors, n_inputs, n_outputs, n_tests, strings_size, meta_size = u32s(blob, 24, 9)
     assert magic == bytes([0x89, 0x4C, 0x52, 0x54, 0x0D, 0x0A, 0x1A, 0x0A])
-    assert version in (1, 2)
+    assert version in (1, 2, 3)
     assert file_size == len(blob)
     assert checksum == zlib.crc32(blob[:12] + bytes(4) + blob[16:])
     assert n_axes <= 8
@@ -106,7 +107,8 @@ def read(blob):
     nodes_at = 128 + 32 * n_values
     tensors_at = nodes_at + 160 * n_nodes
     outputs_at = tensors_at + 32 * n_tensors
-    test_at = outputs_at + 4 * n_outputs
+    axes_at = outputs_at + 4 * n_outputs
+    test_at = axes_at + (20 * n_axes if version == 3 else 0)
     strings_at = test_at + (16 + 4 * (n_axes + n_inputs + n_outputs)) * n_tests
     meta_at = strings_at + strings_size
     data = meta_at + meta_size
@@ -115,12 +117,26 @@ def read(blob):
     for i in range(n_values):
         kind, axis, zero, size, name, n = struct.unpack_from("<BBHIII", blob, 128 + 32 * i)
         assert zero == 0
-        assert not any(blob[128 + 32 * i + 16 : 128 + 32 * i + 32])
+        order, zeros, groups = struct.unpack_from("<B3sI", blob, 128 + 32 * i + 16)
+        assert not any(zeros)
+        assert not any(blob[128 + 32 * i + 24 : 128 + 32 * i + 32])
+        assert order <= (3 if version == 3 else 0)
+        assert groups == 0 or (version == 3 and order in (2, 3) and kind == 2 and size % groups == 0)
+        assert groups or order != 3
+        assert order != 1 or kind in (1, 3)
         assert axis == 255 if kind == 2 else axis < n_axes
         assert (size >= 1) == (kind in (1, 2))
         assert name + n <= strings_size
         text = blob[strings_at + name : strings_at + name + n].decode()
         values.append({"name": text, "kind": KINDS[kind], "size": size, "axis": None if kind == 2 else axis})
+        if order:
+            values[-1].update(order=ORDERS[order], groups=groups)
+    axes = [struct.unpack_from("<IIiII", blob, axes_at + 20 * i) for i in range(n_axes)] if version == 3 else []
+    for i, (parent, mul, add, div, cap) in enumerate(axes):
+        assert parent == NONE or parent < i
+        assert max(mul, div, cap) < 1 << 31
+        assert div >= 1
+        assert parent != NONE or mul == 0 or (mul, add, div, cap) == (1, 0, 1, (1 << 31) - 1)
 
     tensors = [read_tensor(blob, tensors_at + 32 * i, data) for i in range(n_tensors)]
     nodes, following = [], n_inputs
@@ -151,7 +167,7 @@ def read(blob):
         test = {"batch": batch, "steps": steps, "atol": atol, "rtol": rtol, "arrays": arrays}
     meta = json.loads(blob[meta_at:data].decode()) if meta_size else None
     return {"values": values, "n_inputs": n_inputs, "nodes": nodes, "outputs": outputs, "test": test, "meta": meta,
-            "size": {"data": data, "n_axes": n_axes}}  # fmt: skip
+            "axes": axes, "version": version, "size": {"data": data, "n_axes": n_axes}}  # fmt: skip
 
 
 def read_act(attr, i):
@@ -257,6 +273,10 @@ def check_plain(node, source):
         assert u32s(node["attr"], 0, 2) == [a["start"], a["size"]]
     elif node["op"] == "select":
         assert u32s(node["attr"], 0, 1) == [-a["index"]]
+    elif node["op"] == "take":
+        assert u32s(node["attr"], 0, 2) == [a["start"], a["stride"]]
+    elif node["op"] == "repeat":
+        assert u32s(node["attr"], 0, 1) == [a["times"]]
 
 
 def check(graph):
@@ -272,7 +292,13 @@ def check(graph):
                 number[o] = len(number)
     for value, i in ((graph.values[old], new) for old, new in number.items()):
         axis = None if value.kind == "vec" else value.axis
-        assert got["values"][i] == {"name": value.name, "kind": value.kind, "size": value.size, "axis": axis}
+        want = {"name": value.name, "kind": value.kind, "size": value.size, "axis": axis}
+        if value.order != "batch_first":
+            want.update(order=value.order, groups=value.groups)
+        assert got["values"][i] == want
+    rules = [(NONE if a.parent is None else a.parent, a.mul, a.add, a.div, a.cap) for a in graph.axes]
+    assert got["axes"] == (rules if got["version"] == 3 else [])
+    assert got["version"] == 3 or not any(parent != NONE or mul == 0 for parent, mul, _, _, _ in rules)
     assert got["n_inputs"] == len(graph.inputs)
     assert got["outputs"] == [number[o] for o in graph.outputs]
     counts = [sum(w.size for w in node.weights.values()) for node in graph.nodes]
@@ -317,7 +343,7 @@ def test_every_op():
     g = every_op_graph(np.random.default_rng(0))
     g.meta = {"source": {"framework": "none"}, "ü": [1, 2.5, None]}
     _, got = check(g)
-    assert {n["op"] for n in got["nodes"]} == {o[0] for o in OPS.values()} - {"gru", "rnn"}
+    assert {n["op"] for n in got["nodes"]} == {o[0] for o in OPS.values()} - {"gru", "rnn", "take", "repeat"}
 
 
 def test_every_activation():
@@ -331,6 +357,36 @@ def test_every_activation():
     g.output(x, "y")
     check(g)
     assert set(ACTS[13:]) == NOT_ELEMENTWISE
+
+
+def test_orders_and_derived_axes():
+    """Version 3."""
+    rng, g = np.random.default_rng(0), Graph()
+    x = g.input("x", "seq", 4, order="time_first")
+    h0 = g.input("h0", "vec", 6, order="groups_first", groups=2)
+    w = cell_weights(rng, "gru", 4, 3, "bidirectional")
+    seq, h, _ = g.recurrent("gru", x, w, hidden_size=3, direction="bidirectional", h0=h0)
+    g.output(g.take(seq, 1, 2, drop=1, most=5), "every_second", order="time_first")
+    g.output(g.repeat(seq, 3), "three_times")
+    g.output(g.repeat_vector(h, g.new_axis(Axis(mul=0, add=4))), "four_times")
+    g.output(h, "h", order="groups_first", groups=2)
+    _, got = check(with_selftest(g, batch=2))
+    assert got["version"] == 3
+    assert got["axes"][1:] == [(0, 1, -1, 2, 5), (0, 3, 0, 1, (1 << 31) - 1), (NONE, 0, 4, 1, (1 << 31) - 1)]
+    assert got["test"]["steps"] == [6, 2, 18, 4]
+
+
+def test_without_a_batch():
+    """Version 3: no port has one."""
+    rng, g = np.random.default_rng(0), Graph()
+    x = g.input("x", "seq", 4, order="unbatched")
+    seq, h, c = g.recurrent("lstm", x, cell_weights(rng, "lstm", 4, 3), hidden_size=3)
+    g.output(seq, "y", order="unbatched")
+    g.output(h, "h", order="unbatched", groups=1)
+    g.output(c, "c", order="unbatched")
+    _, got = check(with_selftest(g))
+    assert got["version"] == 3
+    assert [v.get("order") for v in got["values"]] == ["unbatched"] * 4
 
 
 def test_initial_states_and_lengths():
@@ -398,7 +454,7 @@ E = {"SHORT": 1, "MAGIC": 2, "VERSION": 3, "SIZE": 4, "COUNTS": 7, "TABLES": 8, 
 NAN = 0x7FC00000
 #: (error, table, record, offset in the record, type, new value); tables as in section 1
 BROKEN = [
-    ("MAGIC", "header", 0, 0, "B", 0), ("VERSION", "header", 0, 8, "I", 3), ("VERSION", "header", 0, 8, "I", 0),
+    ("MAGIC", "header", 0, 0, "B", 0), ("VERSION", "header", 0, 8, "I", 4), ("VERSION", "header", 0, 8, "I", 0),
     ("SIZE", "header", 0, 16, "Q", 1 << 40), ("COUNTS", "header", 0, 24, "I", 9),
     ("COUNTS", "header", 0, 28, "I", 0), ("COUNTS", "header", 0, 28, "I", 4097), ("COUNTS", "header", 0, 32, "I", 0),
     ("COUNTS", "header", 0, 32, "I", 4097), ("COUNTS", "header", 0, 36, "I", 4097),
@@ -415,7 +471,8 @@ BROKEN = [
     ("TENSOR", "tensors", 0, 8, "Q", 4), ("TENSOR", "tensors", 0, 16, "B", 0), ("TENSOR", "tensors", 0, 16, "B", 3),
     ("TENSOR", "tensors", 0, 17, "B", 3), ("TENSOR", "tensors", 0, 18, "H", 0), ("TENSOR", "tensors", 0, 18, "H", 5),
     ("TENSOR", "tensors", 0, 20, "I", 0), ("TENSOR", "tensors", 0, 24, "I", 0), ("TENSOR", "tensors", 0, 28, "I", 1),
-    ("OP", "nodes", 0, 0, "H", 0), ("OP", "nodes", 0, 0, "H", 19), ("NODE_INPUT", "nodes", 0, 2, "H", 7),
+    ("OP", "nodes", 0, 0, "H", 0), ("OP", "nodes", 0, 0, "H", 19), ("OP", "nodes", 0, 0, "H", 21),
+    ("NODE_INPUT", "nodes", 0, 2, "H", 7),
     ("NODE_INPUT", "nodes", 0, 2, "H", 3), ("NODE_OUTPUT", "nodes", 0, 4, "H", 4),
     ("NODE_OUTPUT", "nodes", 0, 4, "H", 2), ("NODE_TENSOR", "nodes", 0, 6, "H", 13),
     ("NODE_TENSOR", "nodes", 0, 6, "H", 12), ("NODE_INPUT", "nodes", 0, 8, "I", 1),
