@@ -1,7 +1,7 @@
 /* A call of a session: what it must be like, and where everything is during it. */
 #include <string.h>
 
-#include "lrt_session.h"
+#include "lrt_share.h"
 #include "ops/lrt_ops.h"
 
 static int check_shape(const lrt_session *s, const lrt_call_args *call, const uint32_t *steps)
@@ -169,6 +169,7 @@ static int take_shape(lrt_session *s, const lrt_call_args *call)
     s->batch = call->batch;
     s->shaped = 1;
     set_strides(s);
+    lrt_set_work(s);
     return LRT_OK;
 }
 

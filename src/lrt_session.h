@@ -55,6 +55,7 @@ struct lrt_session {
     int shaped; /* has there been a call that set what follows, and the strides of the views? */
     uint32_t batch, steps[LRT_MAX_AXES];
     uint32_t given[LRT_MAX_AXES]; /* steps as the call has them, those of derived axes not filled in */
+    uint64_t work, shareable; /* multiply-adds, and those that lanes could share, were they few enough */
     const int32_t *lengths[LRT_MAX_AXES];
     int32_t *derived_lengths; /* lengths on derived axes: [axis][row] */
 };

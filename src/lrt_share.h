@@ -26,6 +26,9 @@ static inline uint32_t lrt_even_parts(uint32_t n, uint32_t most)
 enum lrt_mode { LRT_ALONE, LRT_BY_ROWS, LRT_BY_DIRECTIONS, LRT_BY_PANELS };
 enum lrt_mode lrt_choose_mode(uint32_t lanes, uint32_t batch, uint32_t n_dir, uint64_t step_work, uint32_t panels);
 
+/* The work of a call of the session's shape. */
+void lrt_set_work(lrt_session *s);
+
 /* A stage's nodes [*from, *to) where each of `stages` lanes runs a part of the nodes; returns their work, and
  * all nodes' in *total. */
 uint64_t lrt_stage_nodes(const lrt_session *s, uint32_t stage, uint32_t stages, uint32_t *from, uint32_t *to,
