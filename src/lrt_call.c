@@ -8,9 +8,6 @@ static int check_shape(const lrt_session *s, const lrt_call_args *call, const ui
 {
     if (call->batch > s->limits.batch)
         return LRT_E_BATCH;
-    for (uint32_t i = 0; i < s->model->n_inputs; i++)
-        if (s->values[i].order == LRT_UNBATCHED && call->batch != 1)
-            return LRT_E_BATCH;
     for (uint32_t a = 0; a < s->model->n_axes && !s->chunk; a++) {
         const lrt_axis axis = lrt_read_axis(s->model, a);
         if (lrt_is_root(&axis) && steps[a] > s->limits.steps[a])
@@ -102,7 +99,7 @@ static void set_grouped(lrt_session *s, const lrt_call_args *call)
     for (uint32_t i = 0; i < s->model->n_inputs + s->model->n_outputs; i++) {
         const uint32_t value = port_value(s, i);
         const lrt_value *v = &s->values[value];
-        if (v->groups == 1)
+        if (!lrt_is_grouped(v))
             continue;
         if (i < s->model->n_inputs)
             copy_groups(v, (float *)s->buffers[value], (float *)s->views[value].data, s->batch, 0);
@@ -127,7 +124,7 @@ void lrt_finish_call(const lrt_session *s)
 {
     for (uint32_t i = 0; i < s->model->n_outputs; i++) {
         const uint32_t value = lrt_output_value(s->model, i);
-        if (s->values[value].groups > 1)
+        if (lrt_is_grouped(&s->values[value]))
             copy_groups(&s->values[value], (float *)s->buffers[value], s->grouped[i], s->batch, 1);
     }
 }

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from graphs import cell_weights, weights
+from helpers.graphs import cell_weights, weights
 
 from lstm_rt.format import dumps
 from lstm_rt.graph import Graph, SelfTest
