@@ -1,6 +1,6 @@
 """The C API of the core (src/lstm_rt.h), and of what the runtime has in C (_runtime/)."""
 
-from libc.stdint cimport int32_t, uint32_t
+from libc.stdint cimport int32_t, uint32_t, uint64_t
 
 
 cdef extern from "lstm_rt.h" nogil:
@@ -85,6 +85,7 @@ cdef extern from "lstm_rt.h" nogil:
     int lrt_session_init(lrt_session **session, const lrt_model *model, const lrt_kernels *kernels,
                          const lrt_limits *limits, void *memory, size_t size)
     int lrt_prepare(lrt_session *session, const lrt_call_args *call)
+    uint64_t lrt_prepared_work(const lrt_session *session)
     int lrt_run(lrt_session *session, uint32_t lane, uint32_t lanes, void *barrier, void *context)
     uint32_t lrt_slot_count(const lrt_session *session)
     int lrt_slot_info(const lrt_session *session, uint32_t i, lrt_slot *slot)

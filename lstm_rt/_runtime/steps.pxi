@@ -92,9 +92,14 @@ cdef class _Running:
 
     cdef int _run(self, lrt_call_args *call) except -1:
         """Run one call on the session's state; returns the core's error code."""
-        cdef uint32_t most = _allowed(self.most)
+        cdef uint32_t most
+        cdef int e
         self._check_whole(0, call.batch)
         call.keep_state = 1
+        e = _run_short(self.session.s, call)
+        if e >= 0:
+            return e
+        most = _allowed(self.most)
         self.changing = call.batch
         try:
             return _execute(self.session.s, call, most)
