@@ -8,7 +8,6 @@ import io
 import os
 import pickle
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers.graphs import cell_weights, inputs_for, recurrent_graph, weights
+from helpers.programs import python
 
 import lstm_rt
 from lstm_rt import FormatError, GraphError, InputError, LstmRtError, Model
@@ -692,8 +692,7 @@ def test_unknown_kernels_in_the_environment(tmp_path: Path) -> None:
     code = "import sys, lstm_rt; print(lstm_rt.load(sys.argv[1]).kernels)"
 
     def run(kernels: str) -> subprocess.CompletedProcess[str]:
-        env, command = {**os.environ, "LSTM_RT_KERNELS": kernels}, [sys.executable, "-c", code, str(path)]
-        return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+        return python("-c", code, path, env={"LSTM_RT_KERNELS": kernels})
 
     assert run("portable").stdout.strip() == "portable"
     assert run("").stdout.strip() == lstm_rt.kernels()[0]

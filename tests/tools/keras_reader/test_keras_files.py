@@ -5,14 +5,13 @@ from __future__ import annotations
 import gzip
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from helpers.paths import DATA
+from helpers.programs import python
 from lstm_rt_tools import from_keras
 from lstm_rt_tools.judges import reference
 
@@ -52,7 +51,7 @@ def test_stateful_is_noted(tmp_path: Path) -> None:
 def test_import_needs_no_framework() -> None:
     heavy = ("h5py", "keras", "tensorflow", "torch")
     code = f"import sys, lstm_rt_tools.keras_reader.from_keras; print([n for n in {heavy} if n in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = python("-c", code, check=True)
     assert done.stdout.strip() == "[]"
 
 

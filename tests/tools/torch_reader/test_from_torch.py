@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers.paths import DATA
+from helpers.programs import python
 from lstm_rt_tools.judges import reference
 from lstm_rt_tools.torch_reader.from_torch import from_torch
 
@@ -359,7 +359,7 @@ def test_guitarml_without_skip_is_what_simplernn_takes(tmp_path: Path) -> None:
 
 def test_the_reader_itself_needs_no_torch() -> None:
     code = "import sys, lstm_rt_tools.torch_reader.from_torch; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert python("-c", code).returncode == 0
 
 
 @pytest.fixture
@@ -762,7 +762,7 @@ def test_pickled_user_module_is_never_run(tmp_path: Path) -> None:
         "torch.save(Net(), sys.argv[1])\n"
     )
     path = tmp_path / "net.pt"
-    subprocess.run([sys.executable, "-c", script, str(path)], check=True)
+    python("-c", script, path, check=True)
     with pytest.raises(
         ConvertError, match=r"holds a __main__.Net, whose forward is code.*\n(.*\n)*.*op = \"gru\""
     ):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import random
 import re
-import subprocess
-import sys
 import textwrap
 import threading
 import warnings
@@ -17,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers.programs import python
 from lstm_rt_tools.judges import reference
 from lstm_rt_tools.torch_reader.from_torch import from_torch
 from test_from_torch import FORWARDS, check_selftest, compiled, user_module
@@ -336,7 +335,7 @@ def test_a_huge_example_is_not_copied(torch: Any) -> None:
     from_torch(module, np.broadcast_to(np.float32(1), (1 << 14, 1 << 13, 8)))
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
     """
-    run = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True)
+    run = python("-c", textwrap.dedent(code), check=True)
     assert int(run.stdout) < 64 << 10  # KiB; the example would be 4 GiB
 
 
