@@ -8,9 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers.models import zeros
-from helpers.small_graphs import (
-    lstm,
-)
+from helpers.small_graphs import lstm
 
 from lstm_rt import GraphError, LstmRtError
 from lstm_rt.graph import Activation, Graph

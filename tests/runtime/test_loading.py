@@ -14,13 +14,7 @@ import pytest
 from helpers.graphs import recurrent_graph
 from helpers.models import zeros
 from helpers.programs import python
-from helpers.small_graphs import (
-    X,
-    build,
-    mixed,
-    plain,
-    two_layers,
-)
+from helpers.small_graphs import X, build, mixed, plain, two_layers
 
 import lstm_rt
 from lstm_rt import FormatError, GraphError, InputError, Model

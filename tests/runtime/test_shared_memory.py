@@ -9,13 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers.models import zeros
-from helpers.small_graphs import (
-    X,
-    build,
-    one_axis,
-    plain,
-    tokens,
-)
+from helpers.small_graphs import X, build, one_axis, plain, tokens
 
 import lstm_rt
 from lstm_rt import InputError, Model

@@ -8,17 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers.models import zeros
-from helpers.small_graphs import (
-    IDS,
-    both_ways,
-    build,
-    mixed,
-    own_lengths,
-    plain,
-    read_only,
-    tokens,
-    two_axes,
-)
+from helpers.small_graphs import IDS, both_ways, build, mixed, own_lengths, plain, read_only, tokens, two_axes
 
 import lstm_rt
 from lstm_rt import InputError

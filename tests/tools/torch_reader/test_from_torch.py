@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -15,6 +14,7 @@ import numpy as np
 import pytest
 from helpers.paths import DATA
 from helpers.programs import python
+from helpers.stored import published
 from lstm_rt_tools.judges import reference
 from lstm_rt_tools.torch_reader.from_torch import from_torch
 
@@ -57,35 +57,24 @@ def names(graph: Graph, values: list[int]) -> list[str]:
 # -- published models ------------------------------------------------------------------------------
 
 
-def model_dir(name: str) -> Path:
-    root = os.environ.get("LSTM_RT_MODELS")
-    if not root:
-        pytest.skip("LSTM_RT_MODELS is not set: the published models are not part of the repository")
-    return Path(root) / name
-
-
 @pytest.mark.parametrize(("file", "arch"), [("model.json", None), ("state_dict.pt", "guitar_ts9.toml")])
 def test_guitar_pedal(file: str, arch: str | None) -> None:
-    folder = model_dir("guitar_ts9_lstm8_neuralseed")
-    graph = from_torch(folder / file, arch=DATA / arch if arch else None)
-    case, io_ = json.loads((folder / "case.json").read_text()), np.load(folder / "io.npz")
-    for entry in case["io"]:
-        ins = {k: io_[f"{entry['tag']}__in__{k}"] for k in entry["inputs"]}
+    case = published("guitar_ts9_lstm8_neuralseed")
+    graph = from_torch(case.folder / file, arch=DATA / arch if arch else None)
+    for ins, outs in case.runs():
         state = [(ins["h0"], ins["c0"])] if "h0" in ins else None
         x = ins["x"].transpose(1, 0, 2)  # the reference data is time-major
         (y,), [(h, c)] = reference.run(graph, [x], state=state, return_state=True)
         for name, mine in (("y", y.transpose(1, 0, 2)), ("hn", h), ("cn", c)):
-            np.testing.assert_allclose(mine, io_[f"{entry['tag']}__out__{name}"], **case["tolerance"])
+            case.close(mine, outs[name])
 
 
 def test_ergo() -> None:
-    folder = model_dir("ergo_tcr_peptide_lstm")
-    graph = from_torch(folder / "model.pt", arch=DATA / "ergo.toml")
-    case, io_ = json.loads((folder / "case.json").read_text()), np.load(folder / "io.npz")
-    for entry in case["io"]:
-        ins = {k: io_[f"{entry['tag']}__in__{k}"] for k in entry["inputs"]}
+    case = published("ergo_tcr_peptide_lstm")
+    graph = from_torch(case.folder / "model.pt", arch=DATA / "ergo.toml")
+    for ins, outs in case.runs():
         for name, mine in zip(names(graph, graph.outputs), reference.run(graph, ins), strict=True):
-            np.testing.assert_allclose(mine, io_[f"{entry['tag']}__out__{name}"], **case["tolerance"])
+            case.close(mine, outs[name])
 
 
 # -- architecture files ----------------------------------------------------------------------------
