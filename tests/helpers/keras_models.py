@@ -13,6 +13,8 @@ from lstm_rt_tools.judges import reference
 import lstm_rt.format
 from lstm_rt.graph import Graph
 
+from .graphs import names
+
 BACKEND = os.environ.setdefault("KERAS_BACKEND", "torch")
 pytest.importorskip("h5py")
 pytest.importorskip({"torch": "torch", "jax": "jax"}.get(BACKEND, "tensorflow"))
@@ -424,7 +426,3 @@ def assert_same(a: Graph, b: Graph) -> None:
         assert x.weights.keys() == y.weights.keys()
         for key, w in x.weights.items():
             np.testing.assert_array_equal(w, y.weights[key])
-
-
-def names(graph: Graph) -> tuple[list[str], list[str]]:
-    return [graph.values[i].name for i in graph.inputs], [graph.values[o].name for o in graph.outputs]

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers.graphs import names
 from helpers.keras_files import edit_config, edit_weights, h5py, layer, save
-from helpers.keras_models import CASES, KINDS, F, L, assert_same, check, keras, names, randomise, seq
+from helpers.keras_models import CASES, KINDS, F, L, assert_same, check, keras, randomise, seq
 from lstm_rt_tools import from_keras
 
 

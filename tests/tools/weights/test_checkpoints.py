@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers.state_dicts import array
 from helpers.stored import case
 from lstm_rt_tools.cli.parser import main
 from lstm_rt_tools.judges import reference
@@ -21,12 +22,6 @@ from lstm_rt import Model
 from lstm_rt.errors import ConvertError
 from lstm_rt.format import dumps
 from lstm_rt.graph import Graph
-
-RNG = np.random.default_rng(3)
-
-
-def array(*shape: int) -> np.ndarray:
-    return RNG.normal(0, 0.4, shape).astype(np.float32)
 
 
 def state(hidden: int = 5, **more: Any) -> dict[str, Any]:
