@@ -1,4 +1,4 @@
-"""The C API of the core (src/lstm_rt.h), of the team (_team.h) and of mapped files (_map.h)."""
+"""The C API of the core (src/lstm_rt.h), and of what the runtime has in C (_runtime/)."""
 
 from libc.stdint cimport int32_t, uint32_t
 
@@ -10,6 +10,8 @@ cdef extern from "lstm_rt.h" nogil:
         LRT_E_SIZE
         LRT_E_LENGTH
         LRT_E_TOKEN
+        LRT_E_TOO_LARGE
+        LRT_E_STREAM
         LRT_E_STOPPED
         LRT_MAX_AXES
         LRT_MAX_COUNT
@@ -22,6 +24,7 @@ cdef extern from "lstm_rt.h" nogil:
         LRT_IDS
         LRT_MASK
         LRT_LENGTHS
+        LRT_FIRST_VERSION
         LRT_FORMAT_VERSION
 
     const float LRT_MAX_RTOL
@@ -41,11 +44,11 @@ cdef extern from "lstm_rt.h" nogil:
     ctypedef struct lrt_limits:
         uint32_t batch
         uint32_t lanes
-        uint32_t steps[8]
+        uint32_t steps[LRT_MAX_AXES]
     ctypedef int lrt_stop(void *context, uint32_t lane)
     ctypedef struct lrt_call_args:
         uint32_t batch
-        uint32_t steps[8]
+        uint32_t steps[LRT_MAX_AXES]
         const void **inputs
         float **outputs
         const int32_t **lengths
@@ -85,8 +88,9 @@ cdef extern from "lstm_rt.h" nogil:
     int lrt_row_swap(lrt_session *session, uint32_t a, uint32_t b)
 
 
-cdef extern from "_team.h" nogil:
+cdef extern from "_runtime/team.h" nogil:
     int LRT_OPENMP
+    int LRT_MOST_LANES
     int lrt_forced_lanes
     int lrt_quota_due
     ctypedef struct lrt_caller:
@@ -106,6 +110,6 @@ cdef extern from "_team.h" nogil:
     void lrt_team_run(lrt_session *session, lrt_team *team)
 
 
-cdef extern from "_map.h":
+cdef extern from "_runtime/map.h":
     void *lrt_map(int fd, size_t size)
     void lrt_unmap(void *p, size_t size)

@@ -14,9 +14,6 @@ static int check_shape(const lrt_session *s, const lrt_call_args *call, const ui
 {
     if (call->batch > s->limits.batch)
         return LRT_E_BATCH;
-    for (uint32_t i = 0; i < s->model->n_inputs; i++)
-        if (s->values[i].order == LRT_UNBATCHED && call->batch != 1)
-            return LRT_E_BATCH;
     for (uint32_t a = 0; a < s->model->n_axes; a++)
         if (!s->chunk && is_root(s, a) && steps[a] > s->limits.steps[a])
             return LRT_E_STEPS;
@@ -96,12 +93,12 @@ static void set_views(lrt_session *s, const lrt_call_args *call)
             memcpy(&data, &call->inputs[i], sizeof data);
         else
             data = call->outputs[i - m->n_inputs];
-        set_port(&s->views[value], v, v->groups > 1 ? s->buffers[value] : data, s->batch, steps);
+        set_port(&s->views[value], v, lrt_is_grouped(v) ? s->buffers[value] : data, s->batch, steps);
         s->gaps |= v->order == LRT_TIME_FIRST && s->batch > 1;
-        s->any_grouped |= v->groups > 1;
+        s->any_grouped |= lrt_is_grouped(v);
         if (i >= m->n_inputs)
             s->grouped[i - m->n_inputs] = (float *)data;
-        else if (v->groups > 1)
+        else if (lrt_is_grouped(v))
             copy_groups(v, (float *)s->buffers[value], (float *)data, s->batch, 0);
     }
 }
@@ -110,7 +107,7 @@ void lrt_finish_call(const lrt_session *s)
 {
     for (uint32_t i = 0; i < s->model->n_outputs && s->any_grouped; i++) {
         const uint32_t value = lrt_output_value(s->model, i);
-        if (s->values[value].groups > 1)
+        if (lrt_is_grouped(&s->values[value]))
             copy_groups(&s->values[value], (float *)s->buffers[value], s->grouped[i], s->batch, 1);
     }
 }

@@ -151,7 +151,7 @@ static void *value_buffer(lrt_planner *p, uint32_t stages, uint32_t i, const lrt
     const lrt_model *m = p->m;
     const int is_port = i < m->n_inputs || is_output(m, i);
     uint64_t rows = p->limits->batch;
-    if (is_port ? v->groups == 1 : !is_read(m, i))
+    if (is_port ? !lrt_is_grouped(v) : !is_read(m, i))
         return NULL;
     if (v->kind != LRT_VEC)
         rows = lrt_times(p, rows * lrt_planned_steps(p, v->axis), stages);

@@ -157,7 +157,7 @@ def test_names_and_metadata() -> None:
 
 def test_sizes_that_are_u32(monkeypatch: pytest.MonkeyPatch) -> None:
     """Names and metadata of 4 GiB, without making them."""
-    monkeypatch.setattr(lrt_format, "MAX_BYTES", 30)
+    monkeypatch.setattr("lstm_rt.format.writer.MAX_BYTES", 30)
     dumps(wide(1))
     g = wide(1)
     g.meta = {"a": 1, "bcd": 2}

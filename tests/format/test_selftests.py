@@ -163,7 +163,7 @@ def test_arrays_of_a_selftest() -> None:
     for inputs, outputs, message in [
         (ones > 0, ones, "x has dtype bool, expected float32"),
         (np.ones((2, 3, 1)), ones, r"x has shape \(2, 3, 1\), expected \(2, 3, 2\)"),
-        (ones, np.ones((2, 4, 2)), r"x has shape \(2, 3, 2\), expected \(2, 4, 2\)"),
+        (ones, np.ones((2, 4, 2)), r"y has shape \(2, 4, 2\), expected \(2, 3, 2\)"),
         (ones[:, :0], ones[:, :0], "'y' has no finite number"),
         (ones[:0], ones[:0], "a batch of 0 rows, expected 1 to 4096"),
         (np.ones((4097, 1, 2)), np.ones((4097, 1, 2)), "a batch of 4097 rows"),

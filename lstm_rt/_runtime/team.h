@@ -1,7 +1,7 @@
-/* A team of threads for one call, and aligned memory. How many threads: _lanes.h. On Linux, _GNU_SOURCE
+/* A team of threads for one call, and aligned memory. How many threads: lanes.h. On Linux, _GNU_SOURCE
  * must be defined, as Python.h does.
  *
- * With _lanes.h, and _openmp.py, which loads its runtime, the only place that knows OpenMP: a build without
+ * With lanes.h, and ../_openmp.py, which loads its runtime, the only place that knows OpenMP: a build without
  * it works. */
 #ifndef LRT_TEAM_H
 #define LRT_TEAM_H
@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "_lanes.h"
+#include "lanes.h"
 
 #if defined(_WIN32)
 #include <malloc.h>
