@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 from helpers.paths import ROOT
+from helpers.programs import python
 
 import lstm_rt
 
@@ -38,8 +39,7 @@ def keep_environment(monkeypatch):
 
 
 def run_script(name, *options):
-    command = [sys.executable, str(FOLDER / name), *map(str, options)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+    return python(FOLDER / name, *options, timeout=300)
 
 
 @pytest.mark.parametrize("w", SMALL, ids=lambda w: w.name)

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -75,17 +72,3 @@ def json_of(capsys: pytest.CaptureFixture[str], *argv: object, code: int = 0) ->
     capsys.readouterr()
     assert main([str(a) for a in argv]) == code
     return json.loads(capsys.readouterr().out)
-
-
-def python(*args: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    """Run Python as a program of its own, in whatever folder (``cwd=``) with what this one imports from."""
-    options.setdefault("stdout", subprocess.PIPE)
-    options.setdefault("stderr", subprocess.PIPE)
-    path = os.pathsep.join(str(Path(p).resolve()) for p in sys.path if p)
-    environment = {**os.environ, **options.pop("env", {}), "PYTHONPATH": path}
-    return subprocess.run([sys.executable, *args], text=True, check=False, env=environment, **options)
-
-
-def lstm_rt(*args: object, **options: Any) -> subprocess.CompletedProcess[str]:
-    """Run the command as a program of its own."""
-    return python("-m", "lstm_rt_tools", *map(str, args), **options)

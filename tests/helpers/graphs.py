@@ -89,3 +89,8 @@ def inputs_for(rng, graph, batch, steps, lengths=None):
             a = np.asarray(lengths if lengths is not None else [t] * batch, np.int32)
         out.append(v.from_batch_first(a))
     return out
+
+
+def names(graph):
+    """Of the inputs and of the outputs."""
+    return [graph.values[i].name for i in graph.inputs], [graph.values[o].name for o in graph.outputs]

@@ -1,6 +1,6 @@
 """Sections 5.1 and 6 of docs/format.md as plain code, written from that text alone: one row, one step at a time.
 
-It runs a recurrent node that ``test_format_spec.read`` has read. Only sigmoid, tanh and relu are known.
+It runs a recurrent node that ``spec_reader.read`` has read. Only sigmoid, tanh and relu are known.
 """
 
 from __future__ import annotations

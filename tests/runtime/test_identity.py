@@ -5,12 +5,13 @@ import itertools
 import numpy as np
 import pytest
 from helpers.graphs import cell_weights, every_op_graph, inputs_for, recurrent_graph
+from helpers.threads import OPENMP, on_lanes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lstm_rt
 from lstm_rt import Model
-from lstm_rt._core import _all_kernels, force_lanes
+from lstm_rt._core import _all_kernels
 from lstm_rt.format import dumps
 from lstm_rt.graph import Graph
 
@@ -108,15 +109,7 @@ def test_ragged_batch(graph):
         assert not y[row, n:].any()
 
 
-def on_lanes(lanes, call):
-    """The call on so many threads, however little work it is."""
-    force_lanes(lanes)
-    try:
-        return call()
-    finally:
-        force_lanes(0)
-
-
+@OPENMP
 @pytest.mark.parametrize("batch", [1, 2, 3, 8, 32])
 def test_threads(graph, batch):
     blob = dumps(graph)
@@ -126,6 +119,7 @@ def test_threads(graph, batch):
         same(one, on_lanes(lanes, lambda n=lanes: Model(blob, threads=n)(*x)))
 
 
+@OPENMP
 @given(
     lengths=st.lists(st.integers(0, 25), min_size=1, max_size=20),
     lanes=st.sampled_from([2, 3, 5]),
@@ -155,6 +149,7 @@ def stacked_graph(rng):
     return g
 
 
+@OPENMP
 @pytest.mark.parametrize("steps", [47, 48, 97, 500, 1700])
 @pytest.mark.parametrize("lanes", [2, 3, 4])
 @pytest.mark.parametrize("batch", [1, 2, 5])
@@ -188,6 +183,7 @@ def test_ragged_batch_of_one_axis(order):
             same(np.ascontiguousarray(a[:, row]), b)
 
 
+@OPENMP
 @pytest.mark.parametrize(("op", "options"), VARIANTS, ids=lambda v: str(v))
 @pytest.mark.parametrize("direction", ["forward", "bidirectional"])
 def test_threads_sharing_panels(op, options, direction):

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from helpers import spec_cells
 from helpers.graphs import cell_weights
+from helpers.spec_reader import read, read_cell
 from lstm_rt_tools.judges import reference
-from test_format_spec import read, read_cell
 
 import lstm_rt
 from lstm_rt.format import dumps

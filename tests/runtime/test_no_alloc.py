@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers.graphs import cell_weights, recurrent_graph, weights
+from helpers.programs import python
 
 import lstm_rt
 from lstm_rt import format as lrt_format
@@ -183,10 +184,7 @@ def test_steps_call_no_malloc(model_file: Path, tmp_path: Path) -> None:
     built = subprocess.run([compiler, "-O1", "-fno-builtin", "-shared", "-fPIC", str(source), "-o", str(library)])
     if built.returncode:
         pytest.skip("this C library has no second names for malloc and its kin")
-    package = str(Path(lstm_rt.__file__).parent.parent)
-    env = {**os.environ, "LD_PRELOAD": str(library), "PYTHONPATH": package}
-    command = [sys.executable, "-c", CHILD, str(model_file), str(STEPS)]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60)
+    done = python("-c", CHILD, model_file, STEPS, env={"LD_PRELOAD": str(library)}, timeout=60)
     assert done.returncode == 0, done.stderr
     idle, large, steps, group_steps, feed = map(int, done.stdout.split())
     assert large >= 1  # the counter counts: an array of 32 MB is made

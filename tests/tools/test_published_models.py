@@ -5,15 +5,12 @@ The models are not part of the repository; LSTM_RT_MODELS names the folder that 
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from helpers.paths import DATA
+from helpers.stored import Case, published
 from lstm_rt_tools.cli.parser import main
 
 import lstm_rt
@@ -21,42 +18,15 @@ import lstm_rt
 GUITAR, THAI, ERGO = "guitar_ts9_lstm8_neuralseed", "unicode_thai_segmenter_bilstm", "ergo_tcr_peptide_lstm"
 
 
-class Case:
-    """One published model with its reference inputs and outputs."""
-
-    def __init__(self, name: str) -> None:
-        root = os.environ.get("LSTM_RT_MODELS")
-        if not root:
-            pytest.skip("LSTM_RT_MODELS is not set: the published models are not part of the repository")
-        self.folder = Path(root) / name
-        if not self.folder.is_dir():
-            pytest.skip(f"LSTM_RT_MODELS has no {name}")
-        self.facts = json.loads((self.folder / "case.json").read_text())
-        self.tolerance = self.facts["tolerance"]
-
-    def runs(self) -> Iterator[tuple[dict[str, np.ndarray], dict[str, np.ndarray]]]:
-        """Inputs and outputs by name, for every tag."""
-        with np.load(self.folder / "io.npz") as data:
-            for tag in [entry["tag"] for entry in self.facts["io"]]:
-                keys = [key.split("__", 2) for key in data.files]
-                arrays = {way: {k[2]: data["__".join(k)] for k in keys if k[:2] == [tag, way]} for way in ("in", "out")}
-                assert arrays["in"]
-                assert arrays["out"]
-                yield arrays["in"], arrays["out"]
-
-    def convert(self, folder: Path, file: str, arch: str | None = None) -> lstm_rt.Model:
-        """Convert on the command line, load and verify."""
-        out = folder / "model.lrt"
-        options = ["--arch", str(DATA / arch)] if arch else []
-        assert main(["convert", str(self.folder / file), "-o", str(out), *options]) == 0
-        assert main(["verify", str(out)]) == 0
-        model = lstm_rt.load(out, verify=True)
-        assert model.info["not_finite"] == 0
-        return model
-
-    def close(self, mine: Any, theirs: np.ndarray) -> None:
-        assert mine.shape == theirs.shape
-        np.testing.assert_allclose(mine, theirs, **self.tolerance)
+def convert(case: Case, folder: Path, file: str, arch: str | None = None) -> lstm_rt.Model:
+    """Convert on the command line, load and verify."""
+    out = folder / "model.lrt"
+    options = ["--arch", str(DATA / arch)] if arch else []
+    assert main(["convert", str(case.folder / file), "-o", str(out), *options]) == 0
+    assert main(["verify", str(out)]) == 0
+    model = lstm_rt.load(out, verify=True)
+    assert model.info["not_finite"] == 0
+    return model
 
 
 def batch_major(x: np.ndarray) -> np.ndarray:
@@ -65,8 +35,8 @@ def batch_major(x: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize(("file", "arch"), [("model.json", None), ("state_dict.pt", "guitar_ts9.toml")])
 def test_guitar_pedal(file: str, arch: str | None, tmp_path: Path) -> None:
-    case = Case(GUITAR)
-    model = case.convert(tmp_path, file, arch)
+    case = published(GUITAR)
+    model = convert(case, tmp_path, file, arch)
     for ins, outs in case.runs():
         state = (ins["h0"], ins["c0"]) if "h0" in ins else None
         x = batch_major(ins["x"])
@@ -92,16 +62,16 @@ def test_guitar_pedal(file: str, arch: str | None, tmp_path: Path) -> None:
 @pytest.mark.parametrize("file", ["model.keras", "model_tfkeras.h5"])
 def test_thai_segmenter(file: str, tmp_path: Path) -> None:
     pytest.importorskip("h5py")
-    case = Case(THAI)
-    model = case.convert(tmp_path, file)
+    case = published(THAI)
+    model = convert(case, tmp_path, file)
     for ins, outs in case.runs():
         case.close(model(ins["ids"]), outs["probs"])
         case.close(model(ins["ids"][0]), outs["probs"][0])
 
 
 def test_peptides(tmp_path: Path) -> None:
-    case = Case(ERGO)
-    model = case.convert(tmp_path, "model.pt", "ergo.toml")
+    case = published(ERGO)
+    model = convert(case, tmp_path, "model.pt", "ergo.toml")
     for ins, outs in case.runs():
         result = model(**ins)
         for port, y in zip(model.outputs, result, strict=True):
@@ -114,8 +84,8 @@ def test_peptides(tmp_path: Path) -> None:
 
 
 def test_run_on_the_command_line(tmp_path: Path) -> None:
-    case = Case(GUITAR)
-    case.convert(tmp_path, "model.json")
+    case = published(GUITAR)
+    convert(case, tmp_path, "model.json")
     ins, outs = next(run for run in case.runs() if run[0]["x"].shape == (17, 5, 1))
     np.save(tmp_path / "x.npy", batch_major(ins["x"]))
     assert main(["run", str(tmp_path / "model.lrt"), str(tmp_path / "x.npy"), "-o", str(tmp_path / "y.npy")]) == 0

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers.paths import DATA
+from helpers.state_dicts import RNG, dense, embedding, rec, weights
 from lstm_rt_tools.judges import reference
 from lstm_rt_tools.torch_reader.from_torch import from_torch
 
@@ -21,33 +22,6 @@ if sys.version_info >= (3, 11):
     import tomllib
 else:  # pragma: no cover
     import tomli as tomllib
-
-RNG = np.random.default_rng(5)
-
-
-def weights(*shapes: tuple[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
-    return {name: RNG.normal(0, 0.4, shape).astype(np.float32) for name, shape in shapes}
-
-
-def dense(prefix: str, reads: int, writes: int) -> dict[str, np.ndarray]:
-    return weights((f"{prefix}.weight", (writes, reads)), (f"{prefix}.bias", (writes,)))
-
-
-def rec(prefix: str, reads: int, hidden: int, gates: int = 4, layers: int = 1, both: bool = False) -> dict[str, Any]:
-    out: dict[str, Any] = {}
-    for k in range(layers):
-        wide = reads if k == 0 else hidden * (2 if both else 1)
-        for s in ("", "_reverse") if both else ("",):
-            out |= weights(
-                (f"{prefix}.weight_ih_l{k}{s}", (gates * hidden, wide)),
-                (f"{prefix}.weight_hh_l{k}{s}", (gates * hidden, hidden)),
-            )
-    return out
-
-
-def embedding(prefix: str, rows: int, size: int) -> dict[str, np.ndarray]:
-    return weights((f"{prefix}.weight", (rows, size)))
-
 
 ARCH: dict[str, Any] = {"layer": [{"op": "lstm", "weights": "lstm"}, {"op": "dense", "weights": "fc"}]}
 

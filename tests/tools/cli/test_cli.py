@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.command_line import ARCH, DIGITS, SUNSPOTS, fails, json_of, lstm_graph, python, saved, two_by_two
+from helpers.command_line import ARCH, DIGITS, SUNSPOTS, fails, json_of, lstm_graph, saved, two_by_two
 from helpers.paths import EXAMPLES
+from helpers.programs import python
 from lstm_rt_tools import readers as detect
 from lstm_rt_tools.cli import arrays_io
 from lstm_rt_tools.cli.parser import main

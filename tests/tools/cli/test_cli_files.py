@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.command_line import ARCH, DIGITS, fails, lstm_graph, lstm_rt, saved
+from helpers.command_line import ARCH, DIGITS, fails, lstm_graph, saved
+from helpers.programs import environment, lstm_rt
 from lstm_rt_tools.cli import arrays_io
 from lstm_rt_tools.cli.parser import main
 
@@ -150,8 +151,8 @@ def test_a_pipe_gets_the_model(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_a_pipe_that_nobody_reads_is_waited_for_in_words(folder: Path) -> None:
     os.mkfifo(folder / "pipe")
     program = [sys.executable, "-m", "lstm_rt_tools", "run", "m.lrt", "x.npy", "--format", "npy", "-o", "pipe"]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(str(Path(p).resolve()) for p in sys.path if p)}
-    with subprocess.Popen(program, cwd=folder, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE) as run:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(program, cwd=folder, env=environment(), **pipes) as run:
         too_long = threading.Timer(60, run.kill)
         too_long.start()
         try:
@@ -241,13 +242,9 @@ def test_models_and_arrays_go_to_standard_output(name: str, folder: Path) -> Non
         pytest.skip("no /dev/stdout")
     for target in ("pipe", "file"):
         out = (folder / "out").open("w+b") if target == "file" else None
-        options = {"cwd": folder, "stdout": out or subprocess.PIPE, "stderr": subprocess.PIPE}
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(str(Path(p).resolve()) for p in sys.path if p)}
         results = []
         for command in ([*CONVERT, name], [*RUN, name, "--format", "npz"], ["run", "m.lrt", "x.csv", "-o", name]):
-            done = subprocess.run(
-                [sys.executable, "-m", "lstm_rt_tools", *command], env=environment, check=True, **options
-            )
+            done = lstm_rt(*command, cwd=folder, stdout=out or subprocess.PIPE, text=False, check=True)
             data = done.stdout
             if out is not None:
                 data = (folder / "out").read_bytes()

@@ -17,7 +17,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.command_line import ARCH, DIGITS, fails, json_of, lstm_graph, lstm_rt, python, saved
+from helpers import programs
+from helpers.command_line import ARCH, DIGITS, fails, json_of, lstm_graph, saved
+from helpers.programs import lstm_rt, python
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lstm_rt_tools import from_torch
@@ -270,11 +272,8 @@ def test_closed_streams(closed: str, tmp_path: Path) -> None:
 
     def run(*command: str) -> subprocess.CompletedProcess[str]:
         shell = f'exec "$@" {closed}'
-        program = [sys.executable, "-m", "lstm_rt_tools", *command]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(str(Path(p).resolve()) for p in sys.path if p)}
-        return subprocess.run(
-            ["sh", "-c", shell, "sh", *program], capture_output=True, text=True, check=False, env=environment
-        )
+        program = ["sh", "-c", shell, "sh", sys.executable, "-m", "lstm_rt_tools", *command]
+        return subprocess.run(program, capture_output=True, text=True, check=False, env=programs.environment())
 
     for command in ("info", "verify"):  # what they print is all that they do
         assert run(command, path).returncode == (2 if closed.startswith(">") else 0)
@@ -406,8 +405,6 @@ def test_exhausted_memory_is_one_plain_line(command: list[str], tmp_path: Path) 
         "import resource, sys; from lstm_rt_tools.cli.parser import main; "
         f"resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30)); sys.exit(main({command!r}))"
     )
-    from helpers.command_line import python
-
     done = python("-c", code, cwd=tmp_path, env={"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"})
     assert done.returncode == 2, done.stderr
     assert done.stderr.count("\n") == 1

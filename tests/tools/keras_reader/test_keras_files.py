@@ -2,49 +2,29 @@
 
 from __future__ import annotations
 
-import gzip
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from helpers.paths import DATA
+from helpers.programs import python
+from helpers.stored import KERAS2, check_keras2, published, unpack
 from lstm_rt_tools import from_keras
-from lstm_rt_tools.judges import reference
 
 from lstm_rt.errors import ConvertError
 
 pytest.importorskip("h5py")
 
-#: Made by make_keras2_fixtures.py.
-KERAS2_FILES = DATA / "keras2"
-KERAS2 = sorted(p.name.removesuffix(".h5.gz") for p in KERAS2_FILES.glob("*.h5.gz"))
-
-
-def unpack(name: str, folder: Path) -> Path:
-    path = folder / f"{name}.h5"
-    path.write_bytes(gzip.decompress((KERAS2_FILES / f"{name}.h5.gz").read_bytes()))
-    return path
-
-
-@pytest.mark.parametrize("name", KERAS2)
+@pytest.mark.parametrize("name", sorted(p.name.removesuffix(".h5.gz") for p in KERAS2.glob("*.h5.gz")))
 def test_keras2_file(name: str, tmp_path: Path) -> None:
-    graph = from_keras(unpack(name, tmp_path))
+    graph = from_keras(unpack(KERAS2 / f"{name}.h5.gz", tmp_path))
     assert graph.meta["source"]["version"].startswith("2.")
-    with np.load(KERAS2_FILES / f"{name}.npz") as data:
-        expected = [data[f"y{i}"] for i in range(len(data.files) - 1)]
-        actual = reference.run(graph, [data["x"]])
-    assert [a.shape for a in actual] == [e.shape for e in expected]
-    for a, e in zip(actual, expected, strict=True):
-        np.testing.assert_allclose(a, e, rtol=0, atol=1e-5)
+    check_keras2(graph, name)
 
 
 def test_stateful_is_noted(tmp_path: Path) -> None:
-    (note,) = from_keras(unpack("stateful", tmp_path)).meta["notes"]
+    (note,) = from_keras(unpack(KERAS2 / "stateful.h5.gz", tmp_path)).meta["notes"]
     assert "'lstm'" in note
     assert "stateful" in note
 
@@ -52,26 +32,16 @@ def test_stateful_is_noted(tmp_path: Path) -> None:
 def test_import_needs_no_framework() -> None:
     heavy = ("h5py", "keras", "tensorflow", "torch")
     code = f"import sys, lstm_rt_tools.keras_reader.from_keras; print([n for n in {heavy} if n in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = python("-c", code, check=True)
     assert done.stdout.strip() == "[]"
 
 
 @pytest.mark.parametrize("file", ["model.keras", "model_tfkeras.h5"])
 def test_unicode_thai_segmenter(file: str) -> None:
-    folder = os.environ.get("LSTM_RT_MODELS")
-    if not folder:
-        pytest.skip("LSTM_RT_MODELS is not set: the folder of real models")
-    case = Path(folder) / "unicode_thai_segmenter_bilstm"
-    if not case.is_dir():
-        pytest.skip(f"LSTM_RT_MODELS has no {case.name}")
-    tolerance = json.loads((case / "case.json").read_text())["tolerance"]
-    graph = from_keras(case / file)
+    case = published("unicode_thai_segmenter_bilstm")
+    graph = from_keras(case.folder / file)
     assert graph.parameters() == 17868
-    with np.load(case / "io.npz") as data:
-        tags = {key.split("__")[0] for key in data.files}
-        for tag in tags:
-            (y,) = reference.run(graph, [data[f"{tag}__in__ids"]])
-            np.testing.assert_allclose(y, data[f"{tag}__out__probs"], **tolerance)
+    case.check(graph)
 
 
 # -- HDF5 as others write it -------------------------------------------------------------------------

@@ -5,7 +5,6 @@ Runs on the backend that KERAS_BACKEND names.
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -13,19 +12,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers.keras_models import BACKEND, F, L, functional, keras, seq
 from lstm_rt_tools import from_keras
 from lstm_rt_tools.keras_reader import live as keras_live
 
 import lstm_rt
 from lstm_rt.errors import ConvertError
-
-BACKEND = os.environ.setdefault("KERAS_BACKEND", "torch")
-pytest.importorskip("h5py")
-pytest.importorskip({"torch": "torch", "jax": "jax"}.get(BACKEND, "tensorflow"))
-keras = pytest.importorskip("keras")
-L = keras.layers
-F = 3
-
 
 # -- models of the user's, called like Keras's own --------------------------------------------------
 
@@ -68,15 +60,6 @@ class Functional(keras.Model):
 class Masking(keras.layers.Masking):
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         return keras.ops.any(keras.ops.not_equal(inputs, 5.0), axis=-1)
-
-
-def seq(*layers: Any, cls: Any = None) -> Any:
-    return (cls or keras.Sequential)([L.Input((None, F), name="x"), *layers])
-
-
-def functional(make: Callable[[Any], Any], cls: Any = None) -> Any:
-    x = L.Input((None, F), name="x")
-    return (cls or keras.Model)(x, make(x))
 
 
 def with_attribute(layer: Any, name: str, value: Any) -> Any:
@@ -263,7 +246,7 @@ def test_no_finite_number() -> None:
     assert any("not finite" in note for note in graph.meta["notes"])
     (named,) = (note for note in graph.meta["notes"] if note.startswith("NaN or infinity in the weights: "))
     assert "kernel" in named
-    assert "(6 numbers)" in named
+    assert f"({2 * F} numbers)" in named
     assert "bias" not in named
     assert graph.selftest is None
 

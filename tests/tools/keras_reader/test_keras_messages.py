@@ -5,35 +5,26 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
-import gzip
 import importlib
 import json
-import os
 import sys
-import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from helpers.paths import DATA
+from helpers.keras_files import edit_h5_config, refuse, rewrite, save
+from helpers.keras_models import F, L, keras
+from helpers.stored import case, unpack
 from lstm_rt_tools import from_keras
 from lstm_rt_tools.cli.parser import main
 from lstm_rt_tools.weights.budget import Budget
 
 from lstm_rt.errors import ConvertError, GraphError
 
-os.environ.setdefault("KERAS_BACKEND", "torch")
-h5py = pytest.importorskip("h5py")
-if os.environ["KERAS_BACKEND"] == "torch":
-    pytest.importorskip("torch")
-keras = pytest.importorskip("keras")
-L = keras.layers
-F = 4
 
-
-def functional(make: Callable[[Any], Any]) -> Any:
+def of_five(make: Callable[[Any], Any]) -> Any:
     x = L.Input((5, F), name="x")
     return keras.Model(x, make(x))
 
@@ -42,22 +33,18 @@ def nested(layer: Any) -> Any:
     return keras.Sequential([L.Input((5, F)), L.Dense(F), layer], name="inner")
 
 
-def refuse(model: Any, folder: Path, *words: str) -> None:
-    model.save(folder / "m.keras")
-    model.save(folder / "m.h5")
-    for source in (model, folder / "m.keras", folder / "m.h5"):
-        with pytest.raises(ConvertError) as caught:
-            from_keras(source)
-        for word in words:
-            assert word in str(caught.value), f"{source}: {caught.value}"
+def refuse_all(model: Any, folder: Path, *words: str) -> None:
+    """Alive and from both kinds of files."""
+    for source in (model, save(model, folder), save(model, folder, "m.h5")):
+        refuse(source, *words)
 
 
 MEANWHILE = ("not supported", "meanwhile", "keras.Model(inputs, outputs)")
 UNSUPPORTED: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
-    "MultiHeadAttention": (lambda: functional(lambda x: L.MultiHeadAttention(2, 2, name="a")(x, x)), MEANWHILE),
-    "Attention": (lambda: functional(lambda x: L.Attention(name="a")([x, x])), MEANWHILE),
-    "RepeatVector": (lambda: functional(lambda x: L.LSTM(2)(L.RepeatVector(3, name="a")(L.LSTM(2)(x)))), MEANWHILE),
-    "Conv1D": (lambda: functional(lambda x: L.LSTM(2)(L.Conv1D(3, 2, name="a")(x))), MEANWHILE),
+    "MultiHeadAttention": (lambda: of_five(lambda x: L.MultiHeadAttention(2, 2, name="a")(x, x)), MEANWHILE),
+    "Attention": (lambda: of_five(lambda x: L.Attention(name="a")([x, x])), MEANWHILE),
+    "RepeatVector": (lambda: of_five(lambda x: L.LSTM(2)(L.RepeatVector(3, name="a")(L.LSTM(2)(x)))), MEANWHILE),
+    "Conv1D": (lambda: of_five(lambda x: L.LSTM(2)(L.Conv1D(3, 2, name="a")(x))), MEANWHILE),
     "Normalization": (
         lambda: keras.Sequential(
             [L.Input((5, F)), L.Normalization(mean=np.zeros(F), variance=np.ones(F), name="a"), L.LSTM(2)]
@@ -70,27 +57,25 @@ UNSUPPORTED: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
 @pytest.mark.parametrize("case", UNSUPPORTED)
 def test_unsupported_layers(case: str, tmp_path: Path) -> None:
     build, words = UNSUPPORTED[case]
-    refuse(build(), tmp_path, "'a'", case, *words)
+    refuse_all(build(), tmp_path, "'a'", case, *words)
 
 
 def test_where_in_nested_models(tmp_path: Path) -> None:
-    model = functional(nested(L.Conv1D(3, 2, name="a")))
-    refuse(model, tmp_path, "layer 'a' (Conv1D) in model 'inner' (Sequential)", *MEANWHILE)
-    model = functional(L.Bidirectional(L.LSTM(2, activation="mish"), name="both"))
-    refuse(model, tmp_path, "(LSTM) in layer 'both' (Bidirectional)", "mish")
+    model = of_five(nested(L.Conv1D(3, 2, name="a")))
+    refuse_all(model, tmp_path, "layer 'a' (Conv1D) in model 'inner' (Sequential)", *MEANWHILE)
+    model = of_five(L.Bidirectional(L.LSTM(2, activation="mish"), name="both"))
+    refuse_all(model, tmp_path, "(LSTM) in layer 'both' (Bidirectional)", "mish")
 
 
 def test_a_layer_of_keras_2_in_a_nested_model(tmp_path: Path) -> None:
     """The layer is named, not a circle of layers."""
-    packed = DATA / "cases" / "keras2_nested_models" / "autoencoder_k2.h5.gz"
-    (tmp_path / "m.h5").write_bytes(gzip.decompress(packed.read_bytes()))
-    with h5py.File(tmp_path / "m.h5", "a") as h5:
-        config = json.loads(h5.attrs["model_config"])
-        decoder = config["config"]["layers"][2]["config"]["layers"]
-        decoder[1]["class_name"] = "RepeatVector"
-        h5.attrs["model_config"] = json.dumps(config)
+
+    def change(config: Any) -> None:
+        config["config"]["layers"][2]["config"]["layers"][1]["class_name"] = "RepeatVector"
+
+    path = edit_h5_config(unpack(case("keras2_nested_models").folder / "autoencoder_k2.h5.gz", tmp_path), change)
     with pytest.raises(ConvertError, match=r"\(RepeatVector\) in model 'decoder' \(Functional\): .*not supported"):
-        from_keras(tmp_path / "m.h5")
+        from_keras(path)
 
 
 def test_training_false_is_inference(tmp_path: Path) -> None:
@@ -100,23 +85,17 @@ def test_training_false_is_inference(tmp_path: Path) -> None:
         y = L.SpatialDropout1D(0.2, name="s")(x, training=False)
         return L.LSTM(2)(L.Dropout(0.3)(L.GRU(3, return_sequences=True)(y, training=False), training=False))
 
-    model = functional(make)
+    model = of_five(make)
     model.save(tmp_path / "m.keras")
     model.save(tmp_path / "m.h5")
     ops = [[n.op for n in from_keras(source).nodes] for source in (model, tmp_path / "m.keras", tmp_path / "m.h5")]
     assert ops == [["gru", "lstm"]] * 3
-    refuse(functional(lambda x: L.SpatialDropout1D(0.2, name="s")(x, training=True)), tmp_path, "'s'", "training=True")
+    refuse_all(of_five(lambda x: L.SpatialDropout1D(0.2, name="s")(x, training=True)), tmp_path, "'s'", "training=True")
 
 
 def archive(folder: Path, config: str) -> Path:
     """A .keras archive of any configuration, with the weights of a small model."""
-    functional(L.Dense(2, name="dense_name")).save(folder / "m.keras")
-    with zipfile.ZipFile(folder / "m.keras") as old:
-        members = {name: old.read(name) for name in old.namelist()}
-    with zipfile.ZipFile(folder / "m.keras", "w") as new:
-        for name, data in (members | {"config.json": config.encode()}).items():
-            new.writestr(name, data)
-    return folder / "m.keras"
+    return rewrite(save(of_five(L.Dense(2, name="dense_name")), folder), {"config.json": config.encode()})
 
 
 HALF = "\\ud800"
@@ -124,7 +103,7 @@ HALF = "\\ud800"
 
 @pytest.mark.parametrize("what", ["layer", "model", "class", "module", "input", "activation", "option"])
 def test_half_characters_in_names(what: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    model = functional(L.Dense(2, name="dense_name"))
+    model = of_five(L.Dense(2, name="dense_name"))
     text = model.to_json()
     replaced = {
         "layer": text.replace("dense_name", f"d{HALF}"),
@@ -156,7 +135,7 @@ def test_configurations_cut_and_mixed_up_give_errors_that_name_something(
 ) -> None:
     """Whatever stands where in the configuration of a nested model: a ConvertError, or a model."""
     monkeypatch.setattr(sys, "executable", "")  # the HDF5 file is sound; without processes it is faster
-    model = functional(lambda x: nested(L.LSTM(2, return_sequences=True))(x))
+    model = of_five(lambda x: nested(L.LSTM(2, return_sequences=True))(x))
     weights = tmp_path / "m.weights.h5"
     model.save_weights(weights)
     rng = np.random.default_rng(0)

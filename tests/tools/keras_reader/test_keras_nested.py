@@ -2,82 +2,47 @@
 
 from __future__ import annotations
 
-import gzip
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from helpers.paths import DATA
+from helpers.keras_files import edit_h5_config
+from helpers.stored import KERAS2, case, check_keras2, unpack
 from lstm_rt_tools import from_keras
-from lstm_rt_tools.judges import reference
 from lstm_rt_tools.keras_reader import live as keras_live
 
 from lstm_rt.errors import ConvertError
-from lstm_rt.graph import Graph
-
-h5py = pytest.importorskip("h5py")
 
 F = 3
 
 
-def unpack(packed: Path, folder: Path) -> Path:
-    path = folder / packed.name.removesuffix(".gz")
-    path.write_bytes(gzip.decompress(packed.read_bytes()))
-    return path
-
-
-def check_case(graph: Graph, case: Path, tags: list[str]) -> None:
-    """The outputs that the framework gave are in ``io.npz``: ``<tag>__in__<name>``, ``<tag>__out__<name>``."""
-    with np.load(case / "io.npz") as data:
-        for tag in tags:
-            inputs = [data[k] for k in data.files if k.startswith(f"{tag}__in__")]
-            expected = [data[k] for k in data.files if k.startswith(f"{tag}__out__")]
-            actual = reference.run(graph, inputs)
-            assert len(actual) == len(expected)
-            for a, e in zip(actual, expected, strict=True):
-                np.testing.assert_allclose(a, e, rtol=0, atol=1e-5)
+NESTED = case("keras2_nested_models")
 
 
 @pytest.mark.parametrize("kind", ["k2.h5", "k2.keras", "k3.h5", "k3.keras"])
 @pytest.mark.parametrize("name", ["siamese", "autoencoder", "ensemble"])
 def test_published_kinds(name: str, kind: str, tmp_path: Path) -> None:
-    case = DATA / "cases" / "keras2_nested_models"
-    graph = from_keras(unpack(case / f"{name}_{kind}.gz", tmp_path))
+    graph = from_keras(unpack(NESTED.folder / f"{name}_{kind}.gz", tmp_path))
     tag = f"{name}-{kind[:2]}"
-    check_case(graph, case, [f"{tag}-1", f"{tag}-3"])
+    NESTED.check(graph, f"{tag}-1", f"{tag}-3")
 
 
 def test_archive_written_on_windows(tmp_path: Path) -> None:
     r"""The paths of its groups are names: ``layers\lstm\cell``."""
-    case = DATA / "cases" / "keras_file_saved_on_windows"
-    check_case(from_keras(unpack(case / "small_windows.keras.gz", tmp_path)), case, ["small1", "small3"])
+    windows = case("keras_file_saved_on_windows")
+    windows.check(from_keras(unpack(windows.folder / "small_windows.keras.gz", tmp_path)), "small1", "small3")
 
 
-@pytest.mark.parametrize("name", sorted(p.name.removesuffix(".keras.gz") for p in (DATA / "keras2").glob("*.keras.gz")))
+@pytest.mark.parametrize("name", sorted(p.name.removesuffix(".keras.gz") for p in KERAS2.glob("*.keras.gz")))
 def test_keras2_archives(name: str, tmp_path: Path) -> None:
     """The same models as .h5 are in test_keras_files.py."""
-    graph = from_keras(unpack(DATA / "keras2" / f"{name}.keras.gz", tmp_path))
-    with np.load(DATA / "keras2" / f"{name}.npz") as data:
-        actual = reference.run(graph, [data["x"]])
-        for i, a in enumerate(actual):
-            np.testing.assert_allclose(a, data[f"y{i}"], rtol=0, atol=1e-5)
-        assert len(actual) == len(data.files) - 1
-
-
-def edit_h5(path: Path, change: Callable[[Any], None]) -> Path:
-    with h5py.File(path, "a") as h5:
-        config = json.loads(h5.attrs["model_config"])
-        change(config)
-        h5.attrs["model_config"] = json.dumps(config)
-    return path
+    check_keras2(from_keras(unpack(KERAS2 / f"{name}.keras.gz", tmp_path)), name)
 
 
 def test_sequential_of_old_keras_2_has_no_input_layer(tmp_path: Path) -> None:
     """Before 2.4 the first layer knows the shape; calls are counted from 1 all the same."""
-    case = DATA / "cases" / "keras2_nested_models"
 
     def change(config: Any) -> None:
         (encoder,) = (e for e in config["config"]["layers"] if e["name"] == "enc")
@@ -85,12 +50,12 @@ def test_sequential_of_old_keras_2_has_no_input_layer(tmp_path: Path) -> None:
         rest[0]["config"]["batch_input_shape"] = first["config"]["batch_input_shape"]
         encoder["config"] = rest  # before 2.2.3 a list
 
-    path = edit_h5(unpack(case / "siamese_k2.h5.gz", tmp_path), change)
-    check_case(from_keras(path), case, ["siamese-k2-3"])
+    path = edit_h5_config(unpack(NESTED.folder / "siamese_k2.h5.gz", tmp_path), change)
+    NESTED.check(from_keras(path), "siamese-k2-3")
 
 
 def test_calls_that_do_not_exist_and_circles_are_told_apart(tmp_path: Path) -> None:
-    packed = DATA / "cases" / "keras2_nested_models" / "siamese_k2.h5.gz"
+    packed = NESTED.folder / "siamese_k2.h5.gz"
 
     def entry(config: Any, name: str) -> Any:
         return next(e for e in config["config"]["layers"] if e["name"] == name)
@@ -102,9 +67,9 @@ def test_calls_that_do_not_exist_and_circles_are_told_apart(tmp_path: Path) -> N
         entry(config, "concatenate")["inbound_nodes"] = [[["enc", 1, 0, {}], ["dense_3", 0, 0, {}]]]
 
     with pytest.raises(ConvertError, match=r"'concatenate'.*output 0 of call 6 of 'enc', which does not exist"):
-        from_keras(edit_h5(unpack(packed, tmp_path), lost))
+        from_keras(edit_h5_config(unpack(packed, tmp_path), lost))
     with pytest.raises(ConvertError, match="circle"):
-        from_keras(edit_h5(unpack(packed, tmp_path), circle))
+        from_keras(edit_h5_config(unpack(packed, tmp_path), circle))
 
 
 # -- Keras 3, living and saved ----------------------------------------------------------------------

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.paths import DATA
+from helpers.state_dicts import array
+from helpers.stored import case
 from lstm_rt_tools.cli.parser import main
 from lstm_rt_tools.judges import reference
 from lstm_rt_tools.torch_reader.from_torch import from_torch
@@ -22,13 +23,6 @@ from lstm_rt.errors import ConvertError
 from lstm_rt.format import dumps
 from lstm_rt.graph import Graph
 
-CASES = DATA / "cases"
-RNG = np.random.default_rng(3)
-
-
-def array(*shape: int) -> np.ndarray:
-    return RNG.normal(0, 0.4, shape).astype(np.float32)
-
 
 def state(hidden: int = 5, **more: Any) -> dict[str, Any]:
     """The state dict of an LSTM."""
@@ -39,15 +33,13 @@ def state(hidden: int = 5, **more: Any) -> dict[str, Any]:
 LSTM = {"layer": [{"op": "lstm", "weights": "lstm"}]}
 
 
-def close(graph: Graph, case: str, tag: str) -> None:
+def close(graph: Graph, name: str, tag: str) -> None:
     """The converted model gives what the framework gave."""
-    io = np.load(CASES / case / "io.npz")
-    ins = [io[k] for k in io.files if k.startswith(f"{tag}__in__")]
-    want = [io[k] for k in io.files if k.startswith(f"{tag}__out__")]
-    ins = [a.astype(np.float32) if a.dtype.kind == "f" else a.astype(np.int32) for a in ins]
-    got = Model(dumps(graph))(*ins)
-    for mine, theirs in zip(got if isinstance(got, tuple) else (got,), want, strict=True):
-        np.testing.assert_allclose(mine, theirs, atol=1e-5, rtol=0)
+    stored = case(name)
+    for ins, outs in stored.runs(tag):
+        got = Model(dumps(graph))(*[a.astype(np.float32 if a.dtype.kind == "f" else np.int32) for a in ins.values()])
+        for mine, theirs in zip(got if isinstance(got, tuple) else (got,), outs.values(), strict=True):
+            stored.close(mine, theirs)
 
 
 def notes(graph: Graph) -> str:
@@ -74,17 +66,17 @@ GOOD = [
 ]
 
 
-@pytest.mark.parametrize(("case", "file", "arch", "tag", "note"), GOOD)
-def test_cases(case: str, file: str, arch: str, tag: str, note: str) -> None:
-    graph = from_torch(CASES / case / file, arch=CASES / case / arch)
-    close(graph, case, tag)
+@pytest.mark.parametrize(("name", "file", "arch", "tag", "note"), GOOD)
+def test_cases(name: str, file: str, arch: str, tag: str, note: str) -> None:
+    graph = from_torch(case(name).folder / file, arch=case(name).folder / arch)
+    close(graph, name, tag)
     assert bool(notes(graph)) == bool(note)
     assert re.search(note, notes(graph)), notes(graph)
 
 
 def test_two_parts_of_one_model() -> None:
     """Each converts with an arch of its own; one arch for both is told so."""
-    folder = CASES / "encoder_decoder_checkpoint"
+    folder = case("encoder_decoder_checkpoint").folder
     file = folder / "LSTM_rollout8.pth.tar"
     decoder = from_torch(file, arch=folder / "dec.toml")
     assert [n.op for n in decoder.nodes] == ["dense", "lstm", "dense"]
@@ -360,7 +352,8 @@ def test_names_that_only_look_like_forms_stay() -> None:
 
 
 def test_a_learned_initial_state_is_not_dropped() -> None:
-    folder = CASES / "uisrnn_learned_initial_state"
+    stored = case("uisrnn_learned_initial_state")
+    folder = stored.folder
     with pytest.raises(ConvertError, match=r'rnn_init_hidden \(1, 1, 6\).*h0 = "rnn_init_hidden".*state= at run time'):
         from_torch(folder / "saved_model.uisrnn", arch=folder / "arch.toml")
     with pytest.raises(ConvertError, match=r'h0 \(1, 1, 6\).*seems to be an initial state: h0 = "h0"'):
@@ -378,9 +371,8 @@ def test_a_learned_initial_state_is_not_dropped() -> None:
 
     plain = from_torch(folder / "saved_model.uisrnn", arch={"layer": layers, "ignore": ["rnn_init_hidden"]})
     h0 = read_checkpoint(folder / "saved_model.uisrnn").beside["rnn_init_hidden"].array("")
-    io = np.load(folder / "io.npz")
-    y = Model(dumps(plain))(io["b3__in__x"], state=np.repeat(h0, 3, axis=1))
-    np.testing.assert_allclose(y, io["b3__out__y"], atol=1e-5)
+    ((ins, outs),) = stored.runs("b3")
+    stored.close(Model(dumps(plain))(ins["x"], state=np.repeat(h0, 3, axis=1)), outs["y"])
 
 
 @pytest.mark.parametrize("kind", ["LSTM", "GRU"])

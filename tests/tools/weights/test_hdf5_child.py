@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from attacks import keras_models
+from helpers.programs import python
 from lstm_rt_tools.weights import hdf5_files
 from lstm_rt_tools.weights.budget import Budget
 from lstm_rt_tools.weights.hdf5_files import open_hdf5
@@ -101,7 +101,7 @@ def test_h5py_is_not_loaded_here(tmp_path: Path) -> None:
     relu = keras_models.layer("Activation", "a", activation="relu")
     (tmp_path / "m.h5").write_bytes(keras_models.h5_bytes(keras_models.sequential(keras_models.inputs(), relu)))
     code = "import sys, lstm_rt_tools as t; t.from_keras(sys.argv[1]); print('h5py' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code, tmp_path / "m.h5"], capture_output=True, text=True, check=True)
+    done = python("-c", code, tmp_path / "m.h5", check=True)
     assert done.stdout.strip() == "False"
 
 

@@ -2,98 +2,22 @@
 
 from __future__ import annotations
 
-import argparse
-import collections
-import contextlib
-import dataclasses
-import datetime
-import decimal
-import enum
-import fractions
-import functools
-import io
 import json
-import pathlib
-import pickle
-import pickletools
-import random
-import re
 import struct
-import types
-import uuid
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from attacks.build import call, obj, table, tensor, torch_zip, zipped
+from helpers.weight_files import GOOD, SIX, numbers, read
 from lstm_rt_tools.readers import detect
 from lstm_rt_tools.torch_reader.from_torch import from_torch
-from lstm_rt_tools.weights.checkpoints import Checkpoint, from_mapping, read_checkpoint
+from lstm_rt_tools.weights.checkpoints import from_mapping, read_checkpoint
 from lstm_rt_tools.weights.torch_files import LEGACY_MAGIC
 
 from lstm_rt.errors import ConvertError
-
-# -- files made by hand, so that these tests need no torch -----------------------------------------
-
-
-def obj(value: Any) -> bytes:
-    """Opcodes that push a plain value."""
-    return pickle.dumps(value, 2)[2:-1]
-
-
-def call(module: str, name: str, *args: bytes) -> bytes:
-    """Opcodes that call a global."""
-    return b"c" + f"{module}\n{name}\n".encode() + b"(" + b"".join(args) + b"tR"
-
-
-def tensor(
-    key: str, numel: int, shape: Any, stride: Any, offset: int = 0, kind: str = "FloatStorage"
-) -> bytes:
-    storage = (
-        b"(" + obj("storage") + f"ctorch\n{kind}\n".encode() + obj(key) + obj("cuda:0") + obj(numel) + b"tQ"
-    )
-    args = (storage, obj(offset), obj(shape), obj(stride), obj(False), obj({}))
-    return call("torch._utils", "_rebuild_tensor_v2", *args)
-
-
-def table(**items: bytes) -> bytes:
-    return b"}(" + b"".join(obj(k) + v for k, v in items.items()) + b"u"
-
-
-def zip_file(
-    body: bytes, storages: dict[str, bytes], method: int = zipfile.ZIP_STORED, **extra: bytes
-) -> bytes:
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", method) as z:
-        z.writestr("m/data.pkl", b"\x80\x02" + body + b".")
-        z.writestr("m/byteorder", b"little")
-        for key, data in storages.items():
-            z.writestr(f"m/data/{key}", data)
-        for name, data in extra.items():
-            z.writestr(f"m/{name}", data)
-    return out.getvalue()
-
-
-def legacy_file(body: bytes, storages: dict[str, tuple[int, bytes]]) -> bytes:
-    head = LEGACY_MAGIC + pickle.dumps(1001, 2) + pickle.dumps({"little_endian": True}, 2)
-    tail = b"".join(struct.pack("<q", n) + data for n, data in storages.values())
-    return head + b"\x80\x02" + body + b"." + pickle.dumps(list(storages), 2) + tail
-
-
-def read(tmp_path: Path, data: bytes, name: str = "m.pt", key: str | None = None) -> Checkpoint:
-    path = tmp_path / name
-    path.write_bytes(data)
-    return read_checkpoint(path, key)
-
-
-def numbers(checkpoint: Checkpoint) -> dict[str, np.ndarray]:
-    return {k: t.array(k) for k, t in checkpoint.tensors.items()}
-
-
-SIX = np.arange(6, dtype=np.float32)
-GOOD = {"zip": zip_file(table(w=tensor("0", 6, (2, 3), (3, 1))), {"0": SIX.tobytes()})}
-GOOD["legacy"] = legacy_file(table(w=tensor("0", 6, (2, 3), (3, 1))), {"0": (6, SIX.tobytes())})
 
 
 @pytest.mark.parametrize("form", GOOD)
@@ -108,7 +32,7 @@ def test_views_share_a_storage(tmp_path: Path) -> None:
     body = table(
         a=tensor("0", 6, (3, 2), (1, 3)), b=tensor("0", 6, (2,), (2,), 1), c=tensor("0", 6, (4,), (0,), 5)
     )
-    found = numbers(read(tmp_path, zip_file(body, {"0": SIX.tobytes()})))
+    found = numbers(read(tmp_path, torch_zip(body, {"0": SIX.tobytes()})))
     np.testing.assert_array_equal(found["a"], SIX.reshape(2, 3).T)
     np.testing.assert_array_equal(found["b"], [1, 3])
     np.testing.assert_array_equal(found["c"], [5, 5, 5, 5])
@@ -126,20 +50,20 @@ def test_views_share_a_storage(tmp_path: Path) -> None:
     ],
 )
 def test_float_types_become_float32(tmp_path: Path, kind: str, data: bytes) -> None:
-    found = numbers(read(tmp_path, zip_file(table(w=tensor("0", 2, (2,), (1,), kind=kind)), {"0": data})))
+    found = numbers(read(tmp_path, torch_zip(table(w=tensor("0", 2, (2,), (1,), kind=kind)), {"0": data})))
     assert found["w"].dtype == np.float32
     np.testing.assert_array_equal(found["w"], [1.5, -2.0])
 
 
 def test_parameters_and_nested_checkpoints(tmp_path: Path) -> None:
-    w = call("torch._utils", "_rebuild_parameter", tensor("0", 6, (6,), (1,)), obj(True), obj({}))
+    w = call("torch._utils._rebuild_parameter", tensor("0", 6, (6,), (1,)), obj(True), obj({}))
     body = table(epoch=obj(3), model_state_dict=table(**{"module._orig_mod.w": w}))
-    assert list(read(tmp_path, zip_file(body, {"0": SIX.tobytes()})).tensors) == ["w"]
+    assert list(read(tmp_path, torch_zip(body, {"0": SIX.tobytes()})).tensors) == ["w"]
 
 
 def test_checkpoint_key_chooses_the_weights(tmp_path: Path) -> None:
     w = tensor("0", 6, (6,), (1,))
-    data = zip_file(table(raw=table(a=w), ema=table(b=w)), {"0": SIX.tobytes()})
+    data = torch_zip(table(raw=table(a=w), ema=table(b=w)), {"0": SIX.tobytes()})
     assert list(read(tmp_path, data, key="ema").tensors) == ["b"]
     with pytest.raises(ConvertError, match=r"several sets of weights \(raw, ema\)"):
         read(tmp_path, data)
@@ -147,99 +71,21 @@ def test_checkpoint_key_chooses_the_weights(tmp_path: Path) -> None:
         read(tmp_path, data, key="best")
 
 
-# -- whatever else a checkpoint holds ----------------------------------------------------------
-
-
-class Colour(enum.Enum):
-    RED = 1
-
-
-@dataclasses.dataclass
-class Options:
-    colour: Colour = Colour.RED
-    sizes: tuple[int, ...] = (1, 2)
-
-
-class Slots:
-    __slots__ = ("a", "b")
-
-    def __init__(self) -> None:
-        self.a, self.b = 1, [2]
-
-
-EXTRAS: dict[str, Any] = {
-    "enum": Colour.RED,
-    "dataclass": Options(),
-    "slots": Slots(),
-    "class": Options,
-    "partial": functools.partial(int, base=2),
-    "function": json.dumps,
-    "bound method": "abc".upper,
-    "slice": slice(1, None, 2),
-    "range": range(5),
-    "frozenset": frozenset({1, (2, 3)}),
-    "set": {1, "a"},
-    "deque": collections.deque([1, 2], maxlen=3),
-    "Counter": collections.Counter("hello"),
-    "OrderedDict": collections.OrderedDict(a=1),
-    "defaultdict": collections.defaultdict(list, a=[1]),
-    "defaultdict of a class": collections.defaultdict(Options, a=Options()),
-    "ChainMap": collections.ChainMap({"a": 1}),
-    "namespace": argparse.Namespace(lr=0.1, net=types.SimpleNamespace(a=1)),
-    "date": [datetime.date(2020, 1, 1), datetime.datetime.now(datetime.timezone.utc), datetime.timedelta(1)],
-    "path": pathlib.PurePosixPath("/a/b"),
-    "uuid": uuid.UUID(int=1),
-    "decimal": [decimal.Decimal("1.5"), fractions.Fraction(1, 3)],
-    "pattern": re.compile("a+"),
-    "complex": 1 + 2j,
-    "bytes": [b"ab", bytearray(b"cd")],
-    "exception": ValueError("x"),
-    "numpy scalars": [np.float64(1.5), np.int32(3), np.str_("x"), np.bool_(True)],
-    "numpy dtype": np.dtype("f4"),
-    "numpy arrays": [np.arange(3), np.array(["a", None], dtype=object), np.array([(1, 2.0)], dtype="i4,f8")],
-    "numpy generators": [np.random.default_rng(0), np.random.RandomState(0)],
-    "random state": random.getstate(),
-    "keys": {(1, 2): 0, ((1,), ("a",)): 1, None: 2, 1.5: 3, b"x": 4, frozenset({1}): 5, 1 << 80: 6, Colour.RED: 7},
-    "numpy keys": {np.str_("a"): 0, np.int64(3): 1, np.float32(0.5): 2},
-    "surrogate": "\udc80",
-}
-
-
-@pytest.mark.parametrize("what", EXTRAS)
-@pytest.mark.parametrize("protocol", [2, 4, 5])
-def test_extras_do_not_block_the_weights(tmp_path: Path, what: str, protocol: int) -> None:
-    whole = pickle.dumps(EXTRAS[what], protocol)
-    extra = b"".join(op for op in opcodes(whole) if op[0] not in b"\x80\x95")[:-1]
-    # First, and nothing remembered before it: protocol 4 counts what it remembers.
-    body = b"}X\x05\0\0\0extra" + extra + b"s" + obj("state_dict") + table(w=tensor("0", 6, (6,), (1,))) + b"s"
-    found = numbers(read(tmp_path, zip_file(body, {"0": SIX.tobytes()})))
-    np.testing.assert_array_equal(found["w"], SIX)
-
-
-def opcodes(data: bytes) -> list[bytes]:
-    starts = [at for _, _, at in pickletools.genops(data)]
-    return [data[a:b] for a, b in zip(starts, [*starts[1:], len(data)], strict=True)]
-
-
 # -- archives around torch files ---------------------------------------------------------------
 
 
 def archive(method: int = zipfile.ZIP_STORED, **files: bytes) -> bytes:
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", method) as z:
-        for name, data in files.items():
-            z.writestr(name.replace("__", "."), data)
-    return out.getvalue()
+    return zipped({name.replace("__", "."): data for name, data in files.items()}, method)
 
 
-OPTIMIZER = zip_file(table(state=b"}", param_groups=b"]"), {})
+OPTIMIZER = torch_zip(table(state=b"}", param_groups=b"]"), {})
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 @pytest.mark.parametrize("form", GOOD)
 def test_a_policy_in_an_archive(tmp_path: Path, form: str, method: int) -> None:
     """As stable-baselines3 saves agents: the policy, its optimizer, and variables, here none."""
-    variables = zip_file(b"N", {})
+    variables = torch_zip(b"N", {})
     files = {"data": b"{}", "policy__optimizer__pth": OPTIMIZER, "policy__pth": GOOD[form]}
     data = archive(method, **files, pytorch_variables__pth=variables, system_info__txt=b"Linux")
     found = read(tmp_path, data, "agent.zip", key="policy")
@@ -262,136 +108,6 @@ def test_archives_that_hold_no_model(tmp_path: Path) -> None:
         read(tmp_path, archive(a__optimizer__pth=OPTIMIZER))
     with pytest.raises(ConvertError, match=r"m\.pt/m\.pth: an archive in an archive"):
         read(tmp_path, archive(m__pth=archive(m__pth=GOOD["zip"])))
-
-
-# -- hostile files -----------------------------------------------------------------------------
-
-HOSTILE = {
-    "reduce": call("os", "system", obj("exit 1")),
-    "posix": call("posix", "system", obj("exit 1")),
-    "eval": call("builtins", "eval", obj("1")),
-    "inst": b"(" + obj("exit 1") + b"ios\nsystem\n",
-    "obj": b"(cos\nsystem\n" + obj("exit 1") + b"o",
-    "stack_global": obj("os") + obj("system") + b"\x93(" + obj("exit 1") + b"tR",
-    "getattr": call("builtins", "getattr", obj("x"), obj("y")),
-    "load": call("torch.storage", "_load_from_bytes", obj("x")),
-    "setstate": call("copyreg", "__newobj__", obj("x")),
-    "call the result of a call": b"(" + call("builtins", "getattr", obj("x"), obj("y")) + obj("exit 1") + b"o",
-}
-
-
-@pytest.mark.parametrize("how", HOSTILE)
-@pytest.mark.parametrize("container", ["zip", "legacy"])
-def test_calls_are_never_made(tmp_path: Path, how: str, container: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They become records beside the weights; tests/attacks has a canary in a process of its own."""
-    monkeypatch.setattr("os.system", lambda *_: pytest.fail("it was run"))
-    body = table(w=tensor("0", 6, (6,), (1,)), evil=HOSTILE[how])
-    storages = {"0": SIX.tobytes()}
-    data = zip_file(body, storages) if container == "zip" else legacy_file(body, {"0": (6, storages["0"])})
-    np.testing.assert_array_equal(numbers(read(tmp_path, data))["w"], SIX)
-
-
-def test_a_call_in_place_of_the_weights_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConvertError, match=r"no weights found.*there is a os\.system, which is looked at, never made"):
-        read(tmp_path, zip_file(HOSTILE["reduce"], {}))
-
-
-def test_unknown_objects_stay_inert(tmp_path: Path) -> None:
-    evil = b"cos\nsystem\n)\x81" + obj({"a": 1}) + b"b"  # cls.__new__ and a state: looked at, never made
-    found = read(tmp_path, zip_file(table(w=tensor("0", 6, (6,), (1,)), args=evil), {"0": SIX.tobytes()}))
-    assert list(found.tensors) == ["w"]
-
-
-@pytest.mark.parametrize(
-    ("body", "message"),
-    [
-        (tensor("0", 6, (1 << 40,), (0,)), "w would take far more memory"),
-        (tensor("0", 6, (7,), (1,)), "needs element 6"),
-        (tensor("0", 6, (1 << 62, 0, 1 << 62), (0, 0, 0)), "larger than an array can be"),
-        (tensor("0", 6, [10**5000], (1,)), "damaged"),
-        (tensor("0", 10**5000, (2,), (1,)), "proper name and size"),
-        (tensor("0", 6, (2,), (1,), 10**5000), "damaged"),
-        (tensor("0", 6, (1,) * 65, (1,) * 65), "damaged"),
-        (tensor("0", 6, (3, 2), (3, 1)), "needs element 7 of a storage that holds 6"),
-        (tensor("0", 6, (2,), (1,), -1), "negative"),
-        (tensor("0", 6, (2,), (-1,)), "negative"),
-        (tensor("0", 6, (2,), (1, 1)), "1 dimensions and 2 strides"),
-        (tensor("0", 1 << 60, (2,), (1,)), "has 24 bytes, expected"),
-        (tensor("9", 6, (2,), (1,)), "data/9 is missing"),
-        (tensor("0", 6, (2,), (1,), kind="QInt8Storage"), "has 24 bytes, expected 6"),
-        (tensor("0", 6, "ab", (1,)), "damaged"),
-        (b"\x96" + struct.pack("<Q", 1 << 50), "damaged or truncated"),  # BYTEARRAY8
-        (b"\x8d" + struct.pack("<Q", 1 << 50), "damaged or truncated"),  # BINUNICODE8
-        (b"r\xff\xff\xff\x7f", "damaged or truncated"),  # LONG_BINPUT
-        (b"\x82\x01", "EXT1"),
-        (b"Q", "damaged or truncated"),
-        (b"", "damaged or truncated"),
-        (b"}((((((((((tttttttttt" + obj(1) + b"s", "no weights"),
-        (obj(1), "no weights"),
-    ],
-)
-def test_damage_is_told(tmp_path: Path, body: bytes, message: str) -> None:
-    whole = body if not body.startswith(b"ctorch") else table(w=body)
-    with pytest.raises(ConvertError, match=message):
-        numbers(read(tmp_path, zip_file(whole, {"0": SIX.tobytes()})))
-
-
-def test_copying_is_bounded(tmp_path: Path) -> None:
-    """One list, named often: the file is small, the copies would not be."""
-    body = b"](" + b"K\x01" * 60_000 + b"eq\x00" + b"0(" + b"cbuiltins\nlist\nh\x00\x85R" * 600 + b"l"
-    with pytest.raises(ConvertError, match="far more memory than a file of"):
-        read(tmp_path, zip_file(body, {}))
-
-
-def test_self_containing_checkpoint_ends(tmp_path: Path) -> None:
-    with pytest.raises(ConvertError, match="no weights"):
-        read(tmp_path, zip_file(b"}q\x00" + obj("model") + b"h\x00s", {}))
-
-
-def test_foreign_zips(tmp_path: Path) -> None:
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w") as z:
-        z.writestr("readme.txt", b"x")
-    with pytest.raises(ConvertError, match=r"without a data\.pkl.*it has readme\.txt"):
-        read(tmp_path, out.getvalue())
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w") as z:
-        for name in ("a/data.pkl", "b/data.pkl"):
-            z.writestr(name, b"\x80\x02}.")
-    with pytest.raises(ConvertError, match=r"2 data\.pkl"):
-        read(tmp_path, out.getvalue())
-
-
-def test_an_archive_that_was_compressed_again_is_read(tmp_path: Path) -> None:
-    data = zip_file(table(w=tensor("0", 6, (6,), (1,))), {"0": SIX.tobytes()}, zipfile.ZIP_DEFLATED)
-    np.testing.assert_array_equal(numbers(read(tmp_path, data))["w"], SIX)
-    bzip2 = zip_file(table(w=tensor("0", 6, (6,), (1,))), {"0": SIX.tobytes()}, zipfile.ZIP_BZIP2)
-    with pytest.raises(ConvertError, match="compressed by method 12, only deflate is read"):
-        read(tmp_path, bzip2)
-
-
-def test_exported_programs_are_refused_with_advice(tmp_path: Path) -> None:
-    with pytest.raises(ConvertError, match=r"torch\.export.*not supported yet.*from_torch"):
-        read(tmp_path, zip_file(obj({}), {}, archive_format=b"pt2"))
-
-
-@pytest.mark.parametrize("form", GOOD)
-def test_every_truncation_is_an_error(tmp_path: Path, form: str) -> None:
-    data = GOOD[form]
-    for n in range(len(data)):
-        with pytest.raises(ConvertError):
-            read(tmp_path, data[:n])
-
-
-@pytest.mark.parametrize("form", GOOD)
-def test_random_damage_never_escapes(tmp_path: Path, form: str) -> None:
-    rng = random.Random(0)
-    for _ in range(1500):
-        data = bytearray(GOOD[form])
-        for _ in range(rng.choice((1, 1, 2, 6))):
-            data[rng.randrange(len(data))] = rng.randrange(256)
-        with contextlib.suppress(ConvertError):
-            numbers(read(tmp_path, bytes(data)))
 
 
 def test_unknown_formats(tmp_path: Path) -> None:
@@ -555,13 +271,13 @@ UNREAD = {
     "metadata of another type": _v2(obj("neg")),
     "more arguments": _v2(obj({}), obj(1)),
     "quantised floats": b"ctorch._utils\n_rebuild_qtensor\n(" + _RAW + b"tR",
-    "wrapper": call("torch._utils", "_rebuild_wrapper_subclass", b"ca\nB\n", b"ctorch\nfloat32\n", obj((2, 3))),
-    "device": call("torch._utils", "_rebuild_device_tensor_from_numpy", obj(None)),
-    "sparse": call("torch._utils", "_rebuild_sparse_tensor", obj(None)),
-    "subclass": call("torch._tensor", "_rebuild_from_type_v2", b"ca\nb\n", b"ca\nB\n", b")", b"}"),
-    "parameter": call("torch._utils", "_rebuild_parameter", call("a", "B"), obj(True), obj({})),
-    "long double": call("numpy.core.multiarray", "_reconstruct")
-    + b"(K\x01K\x01\x85" + call("numpy", "dtype", obj("f16")) + b"\x89C\x01atb",
+    "wrapper": call("torch._utils._rebuild_wrapper_subclass", b"ca\nB\n", b"ctorch\nfloat32\n", obj((2, 3))),
+    "device": call("torch._utils._rebuild_device_tensor_from_numpy", obj(None)),
+    "sparse": call("torch._utils._rebuild_sparse_tensor", obj(None)),
+    "subclass": call("torch._tensor._rebuild_from_type_v2", b"ca\nb\n", b"ca\nB\n", b")", b"}"),
+    "parameter": call("torch._utils._rebuild_parameter", call("a.B"), obj(True), obj({})),
+    "long double": call("numpy.core.multiarray._reconstruct")
+    + b"(K\x01K\x01\x85" + call("numpy.dtype", obj("f16")) + b"\x89C\x01atb",
 }  # fmt: skip
 
 
@@ -570,11 +286,11 @@ def test_tensors_that_are_not_understood_are_not_dropped(tmp_path: Path, what: s
     """As a bias such a tensor is refused: the layer is not made without. Beside the weights it is no matter."""
     arch = {"layer": [{"op": "dense", "weights": ""}]}
     weight = tensor("0", 6, (2, 3), (3, 1))
-    (tmp_path / "m.pt").write_bytes(zip_file(table(weight=weight, bias=UNREAD[what]), {"0": SIX.tobytes()}))
+    (tmp_path / "m.pt").write_bytes(torch_zip(table(weight=weight, bias=UNREAD[what]), {"0": SIX.tobytes()}))
     with pytest.raises(ConvertError, match=r"weight bias: has type .*, expected a float tensor"):
         from_torch(tmp_path / "m.pt", arch=arch)
     beside = table(state_dict=table(weight=weight), extra=b"](" + UNREAD[what] + b"e")
-    (tmp_path / "m.pt").write_bytes(zip_file(beside, {"0": SIX.tobytes()}))
+    (tmp_path / "m.pt").write_bytes(torch_zip(beside, {"0": SIX.tobytes()}))
     from_torch(tmp_path / "m.pt", arch=arch)
 
 
