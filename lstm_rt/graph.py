@@ -55,7 +55,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ._core import MAX_AXES, MAX_COUNT, MAX_PARTS, MAX_PORTS, MAX_ROWS, MAX_SIZE
-from .errors import GraphError, did_you_mean
+from .errors import AxesError, GraphError, did_you_mean
 
 Array = NDArray[np.float32]
 
@@ -195,7 +195,7 @@ class Graph:
 
     def new_axis(self) -> int:
         """A fresh time axis."""
-        check_limit("time axes", self.n_axes + 1, MAX_AXES)
+        check_limit("time axes", self.n_axes + 1, MAX_AXES, AxesError)
         self.n_axes += 1
         return self.n_axes - 1
 
@@ -514,13 +514,13 @@ class Graph:
     @staticmethod
     def _same_axis(op: str, a: Value, b: Value) -> None:
         if a.axis != b.axis:
-            raise GraphError(f"{op}: the values are on different time axes ({a.axis} and {b.axis})")
+            raise AxesError(f"{op}: the values are on different time axes ({a.axis} and {b.axis})")
 
 
-def check_limit(what: str, count: int, most: int) -> None:
-    """Raise :class:`GraphError` where a graph has more of something than a file can hold."""
+def check_limit(what: str, count: int, most: int, error: type[GraphError] = GraphError) -> None:
+    """Raise ``error`` where a graph has more of something than a file can hold."""
     if count > most:
-        raise GraphError(f"{count:,} {what} are more than the {most:,} that an .lrt file can hold")
+        raise error(f"{count:,} {what} are more than the {most:,} that an .lrt file can hold")
 
 
 def _weight(op: str, name: str, array: ArrayLike, shape: tuple[int | None, ...]) -> Array:

@@ -18,7 +18,8 @@ from lstm_rt.files import Limit, read_regular
 from lstm_rt.graph import ACTIVATIONS, GATES, INPUT_KINDS, Activation, Array, Graph
 
 from ..names import listed, shown
-from ..torch_reader.layers import Stack, Weights, add_stack, constant, count_directions, count_layers, join
+from ..weights.state_dict import Weights, join
+from .layers import Stack, add_stack, constant, count_directions, count_layers
 from .prefix import Shift, find_shift
 
 if sys.version_info >= (3, 11):

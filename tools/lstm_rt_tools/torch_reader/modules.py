@@ -8,12 +8,13 @@ from typing import Any, TypeAlias
 from lstm_rt.errors import ConvertError, GraphError
 from lstm_rt.graph import Activation, Graph
 
+from ..arch.layers import add_stack
 from ..names import shown
 from ..weights.budget import Budget
 from ..weights.safe_pickle import Inert
+from ..weights.state_dict import Weights, join
 from ..weights.tensors import ArrayTensor
 from ..weights.torch_files import is_module, table_of
-from .layers import Weights, add_stack, join
 from .symbols import order_notes
 
 #: Reads an attribute of a module by name; None if it has none.
