@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lstm_rt_tools.readers import detect
+from lstm_rt_tools.readers import find
 from lstm_rt_tools.torch_reader.from_torch import from_torch
 from lstm_rt_tools.weights.checkpoints import Checkpoint, from_mapping, read_checkpoint
 from lstm_rt_tools.weights.torch_files import LEGACY_MAGIC
@@ -245,7 +245,7 @@ def test_a_policy_in_an_archive(tmp_path: Path, form: str, method: int) -> None:
     found = read(tmp_path, data, "agent.zip", key="policy")
     np.testing.assert_array_equal(numbers(found)["w"], SIX.reshape(2, 3))
     assert list(read(tmp_path, data, "agent.zip").tensors) == ["w"]
-    assert detect(tmp_path / "agent.zip") == "torch"
+    assert find(tmp_path / "agent.zip").framework == "torch"
     alone = archive(method, policy__pth=GOOD[form], policy__optimizer__pth=OPTIMIZER)
     assert list(read(tmp_path, alone, "agent.zip").tensors) == ["w"]
 
@@ -522,7 +522,7 @@ def test_every_pickle_protocol(tmp_path: Path, zipped: bool, protocol: int) -> N
     path = tmp_path / "m.unknown"
     saved = {"w": torch.arange(6.0), "a": np.arange(6, dtype=np.float32)}
     torch.save(saved, path, pickle_protocol=protocol, _use_new_zipfile_serialization=zipped)
-    assert detect(path) == "torch"
+    assert find(path).framework == "torch"
     found = numbers(read_checkpoint(path))
     np.testing.assert_array_equal(found["w"], SIX)
     np.testing.assert_array_equal(found["a"], SIX)

@@ -14,6 +14,7 @@ from lstm_rt.graph import DTYPES, Array, Graph, SelfTest, Value
 
 from . import reference
 
+ROWS, STEPS = 3, 9  #: of inputs on which a converted model is compared with its source
 _UNBOUND_IDS = 10  #: ids that no embedding reads are drawn from below this
 _SELFTEST_BYTES = 64 << 10
 

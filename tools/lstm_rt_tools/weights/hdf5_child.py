@@ -36,6 +36,8 @@ from .budget import Budget
 Question = tuple[str, int, str, str]
 Answer = tuple[dict[str, Any], NDArray[np.uint8]]
 
+#: How a file begins.
+HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 NEEDS_H5PY = "reading Keras files needs h5py: pip install 'lstm-rt[convert]'"
 _VISIT_STEPS = 250  #: opening an object, in steps of the budget
 _NAME = 250  #: bytes of an entry of a group, or of a text in a list
