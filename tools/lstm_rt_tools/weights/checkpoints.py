@@ -18,7 +18,7 @@ from .forms import fold
 from .guitarml_json import read_guitarml
 from .json_text import looks_like_json
 from .safe_pickle import Inert
-from .safetensors_file import check_layout, looks_like_safetensors, read_safetensors
+from .safetensors_file import check_size, looks_like_safetensors, read_safetensors
 from .tensors import Tensor
 from .torch_files import looks_like_torch, read_torch
 
@@ -76,7 +76,7 @@ def read_checkpoint(path: str | os.PathLike[str], key: str | None = None) -> Che
         head = f.read(_HEAD)
         parse = _parser(head, what)  # before gigabytes are read and hashed
         if parse is _safetensors:
-            check_layout(f, what)
+            check_size(f, what)
         f.seek(0)
         data = f.read(os.fstat(f.fileno()).st_size)
     budget = Budget(len(data), what)
