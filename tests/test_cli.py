@@ -437,13 +437,14 @@ def test_bench_with_ids(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
 # -- progress ---------------------------------------------------------------------------------------
 
 
-def shown_on_a_terminal(seconds: float) -> str:
+def shown_on_a_terminal(seconds: float, before: str = "") -> str:
     """What a terminal gets of a step that takes so long."""
     import os
     import pty
 
     code = f"""
-import time
+import sys, time
+{before}
 from lstm_rt_tools.cli.progress import Progress
 with Progress() as progress:
     progress.step("reading m\\x1b.pt")
@@ -460,15 +461,24 @@ with Progress() as progress:
         pass
     os.close(main_end)
     assert done.returncode == 0
+    assert done.stdout == ""
     return text.decode()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX only")
 def test_long_steps_are_shown_on_a_terminal() -> None:
-    text = shown_on_a_terminal(1.2)
-    assert "reading m\\x1b.pt ... 1 s" in text
-    assert text.endswith("\r\x1b[K")  # nothing of it stays
+    pytest.importorskip("tqdm")
+    text = shown_on_a_terminal(2.5)
+    assert "reading m\\x1b.pt ... 00:01" in text
+    assert text.rpartition("00:01")[2].strip(" \r") == ""  # nothing of it stays
+    assert text.endswith("\r")
+    assert "\n" not in text
     assert shown_on_a_terminal(0) == ""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX only")
+def test_no_progress_without_the_library() -> None:
+    assert shown_on_a_terminal(1.2, "sys.modules['tqdm'] = None") == ""
 
 
 def test_progress_is_for_terminals_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
