@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from lstm_rt.errors import ConvertError
 
+#: How far a graph in float64 may be from its source in float32, relative to the largest output.
+CHECK_TOLERANCE = 5e-5
+
 
 @dataclass(frozen=True)
 class Difference:

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from lstm_rt.errors import ConvertError
 from lstm_rt.graph import Activation, Array, Graph
 
+from ..weights.tensors import count_not_finite
 from .symbols import (
     Dims,
     Feat,
@@ -149,7 +150,7 @@ class Builder:
         if isinstance(obj, self.torch.Tensor):
             obj = obj.detach().resolve_neg().cpu().float().numpy()
         array = np.array(obj, dtype=np.float32)  # a copy: the module may be trained on
-        if not np.all(np.isfinite(array)):
+        if count_not_finite(array):
             raise unsupported(name, "with a constant that is not finite")
         return array
 

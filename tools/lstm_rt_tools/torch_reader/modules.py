@@ -50,6 +50,7 @@ _SOFTPLUS_IS_LINEAR = 20
 _ACTIVATIONS = frozenset(
     {*_PLAIN_ACTIVATIONS, "LeakyReLU", "ELU", "GELU", "Softplus", "Softmax", "LogSoftmax"}
 )
+SHORT_FLOATS = ("float16", "bfloat16")  #: the dtypes that are converted in float32
 _LEAF_STEPS = 100  #: to read and write one layer
 _LEAF = 5000  #: bytes of the objects of one
 

@@ -17,6 +17,7 @@ from .builder import Builder
 from .handlers.call import Call, short_name
 from .handlers.layers import layer
 from .handlers.table import HANDLERS, Handler
+from .modules import SHORT_FLOATS
 from .symbols import Index, Input, Lengths, Noted, WrongAxes, unsupported
 from .where import here
 
@@ -42,7 +43,6 @@ _RANDOM = frozenset(
         "bernoulli", "multinomial", "poisson", "exponential", "random", "dropout", "alpha_dropout",
     ]
 )
-_SHORT_FLOATS = frozenset(["torch.float16", "torch.bfloat16"])
 
 
 class Recorder(Builder):
@@ -117,7 +117,7 @@ class Recorder(Builder):
 
     def _refuse_short_floats(self, name: str, results: Sequence[Any]) -> None:
         for tensor in results:
-            if isinstance(tensor, self.torch.Tensor) and str(tensor.dtype) in _SHORT_FLOATS:
+            if isinstance(tensor, self.torch.Tensor) and str(tensor.dtype).removeprefix("torch.") in SHORT_FLOATS:
                 raise unsupported(name, f"it computes in {tensor.dtype}; the graph computes in float32")
 
     def _guarded(self, handler: Handler, call: Call) -> Any:

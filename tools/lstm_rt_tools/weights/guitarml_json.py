@@ -11,7 +11,7 @@ from lstm_rt.errors import ConvertError
 from ..names import shown
 from .budget import Budget
 from .json_text import load_json, looks_like_json
-from .tensors import ArrayTensor
+from .tensors import ArrayTensor, count_not_finite
 
 _KEYS = ("model_data", "state_dict")
 
@@ -46,7 +46,7 @@ def _tensor(name: str, value: Any, what: str) -> ArrayTensor:
     except (ValueError, TypeError, OverflowError):
         raise ConvertError(f"{what}: weight {shown(name)} is not a regular array of numbers") from None
     # JSON has no such numbers: where others read this file they refuse them, or take one that was too large.
-    if not np.all(np.isfinite(array)):
+    if count_not_finite(array):
         raise ConvertError(f"{what}: weight {shown(name)} holds a number that is not finite")
     return ArrayTensor(array)
 

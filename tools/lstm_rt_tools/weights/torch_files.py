@@ -273,9 +273,7 @@ def _read_zip(archive: ZipArchive, what: str, budget: Budget) -> Any:
     if order not in (b"", b"little", b"big"):
         raise ConvertError(f"{what}: unknown byte order {order!r}")
     for key, storage in storages.by_key.items():
-        storage.data = archive.read(f"{root}data/{key}")
-        storage.big_endian = order == b"big"
-        _check_length(storage, what)
+        storage.fill(archive.read(f"{root}data/{key}"), order == b"big", what)
     return tree
 
 
@@ -323,15 +321,6 @@ def _refuse_export(names: Sequence[str], what: str) -> None:
         )
 
 
-def _check_length(storage: Storage, what: str) -> None:
-    found, expected = len(storage.data or b""), storage.nbytes
-    if expected is not None and found != expected:
-        raise ConvertError(
-            f"{what}: storage {shown(storage.key)} has {found} bytes, expected {expected} "
-            f"({storage.numel} {storage.dtype})"
-        )
-
-
 # -- legacy streams ----------------------------------------------------------------------------
 
 
@@ -371,7 +360,7 @@ def _fill_legacy(data: bytes, at: int, keys: list[Any], storages: _Storages, ord
             raise ConvertError(
                 f"{what}: truncated: storage {shown(storage.key)} needs {size} bytes, {len(data) - at} are left"
             )
-        storage.data, storage.big_endian = view[at : at + size], order == ">"
+        storage.fill(view[at : at + size], order == ">", what)
         at += size
     missing = [k for k, s in storages.by_key.items() if s.data is None]
     if missing:
