@@ -14,8 +14,8 @@ from ..arch.guess import guess_arch
 from ..arch.guitarml import guitarml_arch
 from ..names import shown
 from ..weights.checkpoints import Checkpoint, from_mapping, read_checkpoint
+from ..weights.state_dict import Weights
 from ..weights.tensors import noting_not_finite
-from .layers import Weights
 from .modules import build_inert
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_rt.errors import ConvertError
-from lstm_rt.graph import Array
+from lstm_rt.graph import Array, Node
 
 Dims: TypeAlias = tuple[str, ...]
 #: Features ``start`` to ``start + size`` of a graph value.
@@ -85,6 +85,16 @@ class Index:
 Sym: TypeAlias = "Feat | Pending | States | Lengths | Index"
 
 
+@dataclass(eq=False)
+class StateUse:
+    """An input that a recurrent layer takes as its initial state ``letter``, h or c; ``nodes`` are the layers."""
+
+    source: Input
+    nodes: list[Node]
+    letter: str
+    directions: int
+
+
 @dataclass
 class Noted:
     """A node as it was when the forward made it, and the line that did."""
@@ -105,6 +115,18 @@ class Noted:
 
 class WrongSizes(ConvertError):
     """A reshape that cuts through dimensions; with other numbers of rows and steps it may not."""
+
+
+class WrongLayout(ConvertError):
+    """The module reads its input time-major where batch-first was assumed, or the other way round."""
+
+
+class StrangeState(ConvertError):
+    """A layer starts from a state that is not zero and belongs neither to the inputs nor to the module."""
+
+
+class WrongAxes(ConvertError):
+    """Two inputs were combined that were taken for unrelated sequences."""
 
 
 def swap(dims: Dims, a: int, b: int) -> Dims:

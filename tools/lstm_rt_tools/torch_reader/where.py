@@ -11,7 +11,7 @@ from types import FrameType
 from typing import Any
 
 _LONGEST_LINE = 120
-_OURS = os.path.dirname(os.path.abspath(__file__))
+_OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep  #: the whole package
 _PATHS = sysconfig.get_paths()
 
 #: A frame and the line it is at, outermost first.
@@ -37,7 +37,7 @@ def here(torch: Any, names: Mapping[int, str]) -> str:
 
 def _running() -> Iterator[tuple[FrameType, int]]:
     for frame, line in traceback.walk_stack(None):
-        if os.path.dirname(frame.f_code.co_filename) == _OURS and frame.f_code.co_name == "run":
+        if frame.f_code.co_filename.startswith(_OURS) and frame.f_code.co_name == "run":
             return  # what is further out called the converter
         yield frame, line
 
@@ -52,8 +52,7 @@ def _text(torch: Any, frames: _Frames, names: Mapping[int, str], message: str) -
 def _is_users(torch: Any, file: str) -> bool:
     if file.startswith("<") and not linecache.getline(file, 1):  # such as <frozen importlib>
         return file == "<stdin>" or file == "<string>"
-    inside = (os.path.dirname(torch.__file__), _OURS)
-    return not file.startswith(tuple(d + os.sep for d in inside)) and not _is_stdlib(file)
+    return not file.startswith((os.path.dirname(torch.__file__) + os.sep, _OURS)) and not _is_stdlib(file)
 
 
 def _is_stdlib(file: str) -> bool:
