@@ -112,7 +112,7 @@ def _message(e: Exception) -> str:
         return f"not enough memory ({text})" if text else "not enough memory"
     if isinstance(e, RecursionError):
         return "the file is nested too deeply"
-    if isinstance(e, OverflowError) or (isinstance(e, ValueError) and "integer string conversion" in text):
+    if isinstance(e, OverflowError):
         return f"a number in the file is too large ({text})"
     return f"{type(e).__name__}: {text} (unexpected; --traceback shows where)"
 
