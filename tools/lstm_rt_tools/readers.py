@@ -91,6 +91,15 @@ def find(path: Path, framework: str | None = None) -> Row:
     return (found or rows)[0]
 
 
+def recognised(path: Path) -> Row | None:
+    """The row of a file by its content alone; None where no row knows it or it cannot be read."""
+    try:
+        seen = glance(path)
+    except (ConvertError, OSError):
+        return None
+    return next((row for row in READERS if row.recognises(seen)), None)
+
+
 def _unknown(path: Path, what: str) -> ConvertError:
     kinds = [f"{row.name} ({', '.join(row.suffixes)})" for row in READERS]
     return ConvertError(

@@ -23,8 +23,8 @@ def from_torch(source: Any, example: Any = None, arch: ArchSource | None = None)
     """Convert a PyTorch model.
 
     Args:
-        source: a path (``torch.save`` file, safetensors, GuitarML JSON; none of them needs torch),
-            a state dict or checkpoint in memory (names to arrays or tensors), or a live
+        source: a path (``torch.save`` file, safetensors, GuitarML JSON; none of them needs torch,
+            safetensors files need the package of that name), a state dict or checkpoint in memory (names to arrays or tensors), or a live
             ``torch.nn.Module``. The weights may lie anywhere in a checkpoint.
         example: for a live module, its input: a tensor or array, or a tuple of them for several
             arguments, in the shapes that the module takes. A few of its rows and steps are run through the
