@@ -24,8 +24,9 @@ def from_torch(source: Any, example: Any = None, arch: ArchSource | None = None)
 
     Args:
         source: a path (``torch.save`` file, safetensors, GuitarML JSON; none of them needs torch,
-            safetensors files need the package of that name), a state dict or checkpoint in memory (names to arrays or tensors), or a live
-            ``torch.nn.Module``. The weights may lie anywhere in a checkpoint.
+            safetensors files need the package of that name), a state dict or checkpoint in memory
+            (names to arrays or tensors), or a live ``torch.nn.Module``. The weights may lie anywhere
+            in a checkpoint.
         example: for a live module, its input: a tensor or array, or a tuple of them for several
             arguments, in the shapes that the module takes. A few of its rows and steps are run through the
             module to see what it does. The graph is compared with the module on these and on random inputs
