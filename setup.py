@@ -119,7 +119,7 @@ def main():
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
         extra_compile_args=["-O2", "-g0", *extra],
         extra_link_args=link or strip,
-        depends=[*sorted(map(str, [*Path("lstm_rt").glob("*.pxi"), *Path("lstm_rt").glob("*.h")])), *HEADERS, *SOURCES],
+        depends=[*sorted(map(str, Path("lstm_rt/_runtime").iterdir())), *HEADERS, *SOURCES],
     )
     setup(libraries=[("lrt_core", core)], ext_modules=[extension], cmdclass={"build_ext": BuildExt})
 

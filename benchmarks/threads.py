@@ -109,7 +109,7 @@ def idle_ms(call: Callable[[], object], tries: int = 9) -> float:
 MEETING = r"""
 #define _GNU_SOURCE
 #include <stdio.h>
-#include "_team.h"
+#include "team.h"
 int main(void)
 {
     enum { ROUNDS = 1000000 };
@@ -142,7 +142,7 @@ def meeting_ns() -> float:
         source, program = Path(folder) / "meeting.c", Path(folder) / "meeting"
         source.write_text(MEETING)
         sources = sorted(str(p) for p in (ROOT / "src").rglob("*.c"))
-        include = [f"-I{ROOT / name}" for name in ("src", "lstm_rt")]
+        include = [f"-I{ROOT / name}" for name in ("src", "lstm_rt/_runtime")]
         options = ["-std=gnu11", "-O1", "-DLRT_INSTRUMENTED", "-DLRT_PORTABLE_ONLY", "-fopenmp"]
         command = [*compiler(), *options, *include, str(source), *sources]
         if subprocess.run([*command, "-lm", "-o", str(program)]).returncode:

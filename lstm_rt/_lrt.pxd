@@ -1,6 +1,6 @@
-"""The C API of the core (src/lstm_rt.h), of the team (_team.h) and of mapped files (_map.h)."""
+"""The C API of the core (src/lstm_rt.h), and of what the runtime has in C (_runtime/)."""
 
-from libc.stdint cimport int32_t, uint32_t
+from libc.stdint cimport int32_t, uint32_t, uint64_t
 
 
 cdef extern from "lstm_rt.h" nogil:
@@ -10,6 +10,8 @@ cdef extern from "lstm_rt.h" nogil:
         LRT_E_SIZE
         LRT_E_LENGTH
         LRT_E_TOKEN
+        LRT_E_TOO_LARGE
+        LRT_E_STREAM
         LRT_E_STOPPED
         LRT_MAX_AXES
         LRT_MAX_COUNT
@@ -22,7 +24,12 @@ cdef extern from "lstm_rt.h" nogil:
         LRT_IDS
         LRT_MASK
         LRT_LENGTHS
+        LRT_FIRST_VERSION
         LRT_FORMAT_VERSION
+        LRT_BATCH_FIRST
+        LRT_TIME_FIRST
+        LRT_UNBATCHED
+        LRT_GROUPS_FIRST
 
     const float LRT_MAX_RTOL
 
@@ -38,14 +45,16 @@ cdef extern from "lstm_rt.h" nogil:
         int kind
         uint32_t size
         uint32_t axis
+        int order
+        uint32_t groups
     ctypedef struct lrt_limits:
         uint32_t batch
         uint32_t lanes
-        uint32_t steps[8]
+        uint32_t steps[LRT_MAX_AXES]
     ctypedef int lrt_stop(void *context, uint32_t lane)
     ctypedef struct lrt_call_args:
         uint32_t batch
-        uint32_t steps[8]
+        uint32_t steps[LRT_MAX_AXES]
         const void **inputs
         float **outputs
         const int32_t **lengths
@@ -69,12 +78,14 @@ cdef extern from "lstm_rt.h" nogil:
     int lrt_model_open(lrt_model *model, const void *blob, size_t size)
     lrt_io lrt_model_input(const lrt_model *model, uint32_t i)
     lrt_io lrt_model_output(const lrt_model *model, uint32_t i)
+    int lrt_model_steps(const lrt_model *model, uint32_t *steps)
     int lrt_model_is_causal(const lrt_model *model)
     int lrt_model_streams(const lrt_model *model)
     size_t lrt_session_size(const lrt_model *model, const lrt_limits *limits)
     int lrt_session_init(lrt_session **session, const lrt_model *model, const lrt_kernels *kernels,
                          const lrt_limits *limits, void *memory, size_t size)
     int lrt_prepare(lrt_session *session, const lrt_call_args *call)
+    uint64_t lrt_prepared_work(const lrt_session *session)
     int lrt_run(lrt_session *session, uint32_t lane, uint32_t lanes, void *barrier, void *context)
     uint32_t lrt_slot_count(const lrt_session *session)
     int lrt_slot_info(const lrt_session *session, uint32_t i, lrt_slot *slot)
@@ -85,8 +96,9 @@ cdef extern from "lstm_rt.h" nogil:
     int lrt_row_swap(lrt_session *session, uint32_t a, uint32_t b)
 
 
-cdef extern from "_team.h" nogil:
+cdef extern from "_runtime/team.h" nogil:
     int LRT_OPENMP
+    int LRT_MOST_LANES
     int lrt_forced_lanes
     int lrt_quota_due
     ctypedef struct lrt_caller:
@@ -106,6 +118,6 @@ cdef extern from "_team.h" nogil:
     void lrt_team_run(lrt_session *session, lrt_team *team)
 
 
-cdef extern from "_map.h":
+cdef extern from "_runtime/map.h":
     void *lrt_map(int fd, size_t size)
     void lrt_unmap(void *p, size_t size)

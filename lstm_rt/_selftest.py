@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ._checks import number
 from ._core import MAX_COUNT, MAX_ROWS, MAX_RTOL
 from .errors import GraphError
-from .graph import Graph, SelfTest, Value, number
+from .graph import Graph, SelfTest, Value
 
 ATOL = 1e-5  #: an absolute tolerance up to this is always taken
 SHARE = 0.01  #: ... a larger one as far as this share of an output's largest number
@@ -49,18 +50,24 @@ def _typed(v: Value, given: Any) -> NDArray[Any]:
 
 
 def _shape(graph: Graph, values: list[Value], arrays: list[NDArray[Any]]) -> tuple[int, list[int]]:
-    batch, steps = len(arrays[0]) if arrays[0].ndim else 0, [0] * graph.n_axes
+    """Batch and steps per axis: what the inputs bring, and what follows from it."""
+    batch, steps = int(values[0].order == "unbatched"), [0] * graph.n_axes
+    for v, array in zip(values[: len(graph.inputs)], arrays, strict=False):
+        for what, n in zip(v.shape("N", "T"), array.shape, strict=False):
+            if what == "N":
+                batch = n
+            elif what == "T":
+                steps[v.axis] = n
+    for i, axis in enumerate(graph.axes):
+        if not axis.is_input:
+            steps[i] = axis.steps(0 if axis.parent is None else steps[axis.parent])
     if not 1 <= batch <= MAX_COUNT:
         raise GraphError(f"self-test: a batch of {batch} rows, expected 1 to {MAX_COUNT}")
     for v, array in zip(values, arrays, strict=True):
-        if v.kind in ("seq", "ids") and array.ndim >= 2:
-            steps[v.axis] = array.shape[1]
-    for v, array in zip(values, arrays, strict=True):
-        timed, sized = v.kind in ("seq", "ids"), v.kind in ("seq", "vec")
-        shape = (batch, *([steps[v.axis]] if timed else []), *([v.size] if sized else []))
+        shape = v.shape(batch, steps[v.axis] if steps else 0)
         if array.shape != shape:
             raise GraphError(f"self-test: {v.name} has shape {array.shape}, expected {shape}")
-        if timed and batch * steps[v.axis] > MAX_ROWS:
+        if v.kind in ("seq", "ids") and batch * steps[v.axis] > MAX_ROWS:
             raise GraphError(f"self-test: {batch} rows of {steps[v.axis]} steps are more than {MAX_ROWS}")
     return batch, steps
 

@@ -3,148 +3,48 @@
 A :class:`Graph` is a list of nodes in static single assignment. Each node reads values that
 earlier nodes (or the caller) produced and writes new ones. Weights are plain float32 arrays in
 PyTorch's layout and gate order; :mod:`lstm_rt.format` turns them into the order the kernels read.
-
-Value kinds (``N`` batch rows, ``T`` time steps, ``F`` features):
-
-========= ============= ======= =====================================================
-kind      shape         dtype   meaning
-========= ============= ======= =====================================================
-seq       ``(N, T, F)`` float32 a sequence of feature vectors
-vec       ``(N, F)``    float32 one feature vector per row
-ids       ``(N, T)``    int32   token ids
-mask      ``(N, T)``    uint8   1 where a step counts, 0 where it is skipped
-lengths   ``(N,)``      int32   valid steps per row of the time axis it belongs to
-========= ============= ======= =====================================================
-
-Every value of kind seq, ids, mask or lengths belongs to a *time axis* (a small integer): values
-on one axis have the same ``T`` and the same lengths. ``size`` is ``F``, and 0 for other kinds.
-
-Ops, their inputs -> outputs, attributes and weights (``?`` marks what may be absent):
-
-=========== ======================================= ============================================
-op          inputs -> outputs                       attributes; weights
-=========== ======================================= ============================================
-embedding   ids -> seq                              table ``(V, F)``
-mask_ids    ids -> mask                             1 where id != ``value`` (attr)
-mask_values seq -> mask                             1 where any feature != ``value`` (attr)
-apply_mask  seq, mask -> seq                        masked steps become 0
-lstm        x, h0?, c0?, mask? -> seq?, h_n?, c_n?  see :meth:`Graph.recurrent`
-gru         x, h0?, -, mask? -> seq?, h_n?          see :meth:`Graph.recurrent`
-rnn         x, h0?, -, mask? -> seq?, h_n?          see :meth:`Graph.recurrent`
-dense       seq|vec -> same kind                    activation; weight ``(O, I)``, bias? ``(O,)``
-activation  seq|vec -> same                         activation
-layernorm   seq|vec -> same                         eps; gamma? beta? ``(F,)``, over features
-batchnorm   seq|vec -> same                         eps; mean var gamma? beta? ``(F,)``
-add mul     a, b -> same                            elementwise, shapes equal
-average     a, b -> same                            ``(a + b) / 2``
-concat      a, b, ... -> one                        features side by side
-slice       seq|vec -> same kind                    start, size: a range of features
-select      seq -> vec                              index 0 (first) or -1 (last valid step)
-reverse     seq -> seq                              time reversed within each row's length
-=========== ======================================= ============================================
+:mod:`lstm_rt.values` says what flows between nodes, :mod:`lstm_rt.ops` lists the ops.
 """
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._core import MAX_AXES, MAX_COUNT, MAX_PARTS, MAX_PORTS, MAX_ROWS, MAX_SIZE
+from ._checks import Array, check_limit, integer, number, text, weight
+from ._core import MAX_AXES, MAX_COUNT, MAX_PARTS, MAX_PORTS, MAX_SIZE
+from ._recurrent import cell_activations, recurrent_weights
+from .activations import ACTIVATIONS, NOT_ELEMENTWISE, Activation, as_activation
 from .errors import AxesError, GraphError, did_you_mean
+from .ops import FEATURES, GATES, KINDS, MAX_STEPS, MAX_TAKE, OPS, Axis, Op, Weight
+from .values import DTYPES, INPUT_KINDS, ORDERS, Value, check_order
 
-Array = NDArray[np.float32]
+__all__ = [
+    "ACTIVATIONS",
+    "DIRECTIONS",
+    "DTYPES",
+    "GATES",
+    "INPUT_KINDS",
+    "KINDS",
+    "NOT_ELEMENTWISE",
+    "OPS",
+    "ORDERS",
+    "Activation",
+    "Array",
+    "Axis",
+    "Graph",
+    "Node",
+    "SelfTest",
+    "Value",
+    "as_activation",
+    "check_limit",
+]
 
-KINDS = ("seq", "vec", "ids", "mask", "lengths")
-INPUT_KINDS = ("seq", "vec", "ids", "lengths")
-DTYPES: dict[str, type[np.generic]] = {
-    "seq": np.float32,
-    "vec": np.float32,
-    "ids": np.int32,
-    "mask": np.uint8,
-    "lengths": np.int32,
-}
-
-#: Activations and the defaults of their parameters (alpha, beta); 0 where they have none.
-#: ``hard_sigmoid`` is ``clip(alpha * x + beta, 0, 1)``; ``gelu`` is the exact (erf) form.
-ACTIVATIONS: dict[str, tuple[float, float]] = {
-    "linear": (0.0, 0.0),
-    "sigmoid": (0.0, 0.0),
-    "tanh": (0.0, 0.0),
-    "relu": (0.0, 0.0),
-    "hard_sigmoid": (1.0 / 6.0, 0.5),
-    "leaky_relu": (0.01, 0.0),
-    "elu": (1.0, 0.0),
-    "selu": (0.0, 0.0),
-    "softplus": (0.0, 0.0),
-    "softsign": (0.0, 0.0),
-    "swish": (0.0, 0.0),
-    "gelu": (0.0, 0.0),
-    "gelu_tanh": (0.0, 0.0),
-    "softmax": (0.0, 0.0),
-    "log_softmax": (0.0, 0.0),
-}
-#: Activations that mix features, so they cannot act inside a gate.
-NOT_ELEMENTWISE = frozenset({"softmax", "log_softmax"})
-
-#: Gates per hidden unit, in the order of the rows of ``w_ih``: LSTM i f g o, GRU r z n.
-GATES = {"lstm": 4, "gru": 3, "rnn": 1}
 DIRECTIONS = ("forward", "reverse", "bidirectional")
-_WEIGHT_NAMES = {
-    "lstm": ("w_ih", "w_hh", "b_ih", "b_hh", "w_hr", "peephole"),
-    "gru": ("w_ih", "w_hh", "b_ih", "b_hh"),
-    "rnn": ("w_ih", "w_hh", "b_ih", "b_hh"),
-}
-
-
-@dataclass(frozen=True)
-class Activation:
-    """An activation function by name, with its parameters.
-
-    Raises:
-        GraphError: the name is not in :data:`ACTIVATIONS`, or a parameter is not finite.
-    """
-
-    name: str
-    alpha: float | None = None
-    beta: float | None = None
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or self.name not in ACTIVATIONS:
-            near = did_you_mean(self.name, ACTIVATIONS)
-            raise GraphError(f"unknown activation {self.name!r}; known: {', '.join(ACTIVATIONS)}{near}")
-        for attr, default in zip(("alpha", "beta"), ACTIVATIONS[self.name], strict=True):
-            value = getattr(self, attr)
-            value = default if value is None else number(f"activation {self.name}", attr, value)
-            object.__setattr__(self, attr, value)
-
-    def __str__(self) -> str:
-        if self.name == "hard_sigmoid":
-            return f"hard_sigmoid({self.alpha:.4g}x+{self.beta:.4g})"
-        if self.name in ("leaky_relu", "elu"):
-            return f"{self.name}({self.alpha:.4g})"
-        return self.name
-
-
-def as_activation(value: str | Activation | None) -> Activation:
-    """``None`` -> linear, a name -> that activation with default parameters."""
-    if isinstance(value, Activation):
-        return value
-    return Activation("linear" if value is None else value)
-
-
-@dataclass(frozen=True)
-class Value:
-    """One array that flows through the graph; see the module's table of kinds."""
-
-    name: str
-    kind: str
-    size: int
-    axis: int  #: time axis; -1 for vec
 
 
 @dataclass
@@ -163,8 +63,8 @@ class Node:
 class SelfTest:
     """Inputs and the outputs that the source model gave for them, kept in the file.
 
-    ``inputs`` and ``outputs`` hold one array per graph input and output, in order. An output passes
-    within ``atol + rtol * abs(expected)``. A file takes an ``rtol`` up to 0.01, and an ``atol`` up to
+    ``inputs`` and ``outputs`` hold one array per graph input and output, in their order and with axes in theirs. An
+    output passes within ``atol + rtol * abs(expected)``. A file takes an ``rtol`` up to 0.01, and an ``atol`` up to
     1e-5 or a hundredth of the largest number of each output: beyond, wrong numbers would pass.
     """
 
@@ -186,95 +86,175 @@ class Graph:
         self.nodes: list[Node] = []
         self.inputs: list[int] = []
         self.outputs: list[int] = []
-        self.n_axes = 0
+        self.axes: list[Axis] = []
         #: Free-form JSON-able facts: ``source`` (framework, version, sha256, file), ``tool``.
         self.meta: dict[str, Any] = {}
         self.selftest: SelfTest | None = None
 
     # -- values ---------------------------------------------------------------------------------
 
-    def new_axis(self) -> int:
-        """A fresh time axis."""
+    @property
+    def n_axes(self) -> int:
+        """How many time axes there are."""
+        return len(self.axes)
+
+    def new_axis(self, rule: Axis | None = None) -> int:
+        """A fresh time axis: of inputs, or one derived by ``rule``. The same rule gives the same axis."""
+        rule = rule or Axis()
+        if not rule.is_input and rule in self.axes:
+            return self.axes.index(rule)
         check_limit("time axes", self.n_axes + 1, MAX_AXES, AxesError)
-        self.n_axes += 1
+        self.axes.append(rule)
         return self.n_axes - 1
 
-    def input(self, name: str, kind: str, size: int = 0, axis: int | None = None) -> int:
+    def input(
+        self,
+        name: str,
+        kind: str,
+        size: int = 0,
+        axis: int | None = None,
+        order: str = "batch_first",
+        groups: int = 0,
+    ) -> int:
         """Declare a graph input. A time-bound kind without ``axis`` gets a new time axis.
 
         ``kind="lengths"`` binds the valid lengths of ``axis`` to this input: reverse directions,
         final states and ``select(-1)`` on that axis then respect it. A mask cannot be an input:
-        take it as ids and make it one with :meth:`mask_ids`.
+        take it as ids and make it one with :meth:`mask_ids`. ``order`` and ``groups`` are those of
+        the module's table of orders.
         """
-        name = _name("input", name)
+        name = text("input", name)
+        what = f"input {name!r}"
         if kind == "mask":
-            raise GraphError(f"input {name!r}: a mask cannot be an input; take it as ids and use mask_ids")
+            raise GraphError(f"{what}: a mask cannot be an input; take it as ids and use mask_ids")
         if kind not in INPUT_KINDS:
-            raise GraphError(f"input {name!r}: unknown kind {kind!r}; known: {', '.join(INPUT_KINDS)}")
-        size = _integer(f"input {name!r}", "size", size)
-        if kind == "vec":
-            axis = -1
-        elif axis is None:
-            if kind == "lengths":
-                raise GraphError(f"input {name!r}: lengths need the time axis they belong to")
-            axis = self.new_axis()
-        if kind != "vec" and not 0 <= _integer(f"input {name!r}", "axis", axis) < self.n_axes:
-            raise GraphError(f"input {name!r}: time axis {axis} does not exist")
-        if (size > 0) != (kind in ("seq", "vec")):
-            raise GraphError(f"input {name!r}: size {size} does not fit kind {kind}")
+            raise GraphError(f"{what}: unknown kind {kind!r}; known: {', '.join(INPUT_KINDS)}")
+        size = integer(what, "size", size)
+        if (size > 0) != (kind in FEATURES):
+            raise GraphError(f"{what}: size {size} does not fit kind {kind}")
+        check_order(what, Value(name, kind, size, -1, order, groups))
         if any(self.values[i].name == name for i in self.inputs):
             raise GraphError(f"two inputs are named {name!r}")
-        if kind == "lengths" and any(
-            self.values[i].kind == "lengths" and self.values[i].axis == axis for i in self.inputs
-        ):
-            raise GraphError(f"input {name!r}: time axis {axis} already has lengths")
-        value = self._new_value(name, kind, size, axis)
+        axis = self._input_axis(what, kind, axis)
+        value = self._new_value(name, kind, size, axis, order, groups)
         self.inputs.append(value)
         return value
 
-    def output(self, value: int, name: str) -> None:
-        """Make ``value`` (of kind seq or vec) a graph output called ``name``."""
-        name, v = _name("output", name), self._expect("output", value, "seq", "vec")
+    def _input_axis(self, what: str, kind: str, axis: int | None) -> int:
+        if kind == "vec":
+            return -1
+        if axis is None:
+            if kind == "lengths":
+                raise GraphError(f"{what}: lengths need the time axis they belong to")
+            return self.new_axis()
+        if not 0 <= integer(what, "axis", axis) < self.n_axes:
+            raise GraphError(f"{what}: time axis {axis} does not exist")
+        if not self.axes[axis].is_input:
+            raise GraphError(f"{what}: time axis {axis} is derived from another")
+        taken = [self.values[i].axis for i in self.inputs if self.values[i].kind == "lengths"]
+        if kind == "lengths" and axis in taken:
+            raise GraphError(f"{what}: time axis {axis} already has lengths")
+        return axis
+
+    def output(self, value: int, name: str, order: str = "batch_first", groups: int = 0) -> None:
+        """Make ``value`` (of kind seq or vec) a graph output called ``name``, its axes in ``order``."""
+        name, v = text("output", name), self._expect("output", value, *FEATURES)
         if value in self.outputs:
             raise GraphError(f"output {name!r}: this value already is the output {v.name!r}")
         if any(self.values[o].name == name for o in self.outputs):
             raise GraphError(f"two outputs are named {name!r}")
         if value in self.inputs:
             value = self.activation(value, "linear")  # an output needs storage of its own
-            v = self.values[value]
-        self.values[value] = Value(name, v.kind, v.size, v.axis)
+        v = replace(self.values[value], name=name, order=order, groups=groups)
+        check_order(f"output {name!r}", v)
+        self.values[value] = v
         self.outputs.append(value)
 
     # -- ops ------------------------------------------------------------------------------------
 
+    def node(self, op: str, *inputs: int, axis: int | None = None, **options: Any) -> int:
+        """Add a node of any op but the recurrent ones; returns the number of the value that it writes.
+
+        Args:
+            op: its name in :data:`lstm_rt.ops.OPS`.
+            *inputs: the values that it reads.
+            axis: the time axis of what it writes, where the op leaves a choice.
+            **options: its attributes and weights by name; absent weights may be None.
+        """
+        entry = OPS.get(op)
+        if entry is None or entry.cell:
+            known = [name for name, e in OPS.items() if not e.cell]
+            raise GraphError(f"unknown op {op!r}; known: {', '.join(known)}{did_you_mean(op, known)}")
+        read = self._read_values(entry, inputs)
+        _check_options(entry, options)
+        attrs = {a.name: a.checked(op, options[a.name]) for a in entry.attrs}
+        sizes: dict[str, int] = {}
+        for i, v in zip(entry.inputs, read, strict=False):
+            if i.size:
+                sizes[i.size] = v.size
+        weights = _weights(entry, options, sizes)
+        if entry.check is not None:
+            entry.check(attrs, weights, read[0].size)
+        out, size = entry.output, read[0].size
+        if out.size == "+":
+            size = sum(v.size for v in read)
+        elif out.size:
+            size = attrs[out.size] if out.size in attrs else sizes[out.size]
+        kind = out.kind or read[0].kind
+        size = size if kind in FEATURES else 0
+        written = self._new_value("", kind, size, self._output_axis(entry, attrs, read, axis))
+        self.nodes.append(Node(op, inputs, (written,), attrs, weights))
+        return written
+
+    def _read_values(self, entry: Op, inputs: Sequence[int]) -> list[Value]:
+        """The values that a node reads: so many, of the kinds and on the axes that its op wants."""
+        op = entry.name
+        wanted = entry.inputs * len(inputs) if entry.many else entry.inputs
+        if entry.many and not 2 <= len(inputs) <= MAX_PARTS:
+            raise GraphError(f"{op}: {len(inputs)} parts, expected 2 to {MAX_PARTS}")
+        if len(inputs) != len(wanted):
+            raise GraphError(f"{op}: {len(inputs)} inputs, expected {len(wanted)}")
+        read = [self._expect(op, value, *i.kinds) for value, i in zip(inputs, wanted, strict=True)]
+        first = read[0]
+        for v in read[1:]:
+            if entry.alike and (v.kind != first.kind or v.size != first.size):
+                raise GraphError(f"{op}: {first.kind} of {first.size} and {v.kind} of {v.size} features differ")
+            if entry.many and v.kind != first.kind:
+                raise GraphError(f"{op}: cannot join {first.kind} and {v.kind}")
+            self._same_axis(op, first, v)
+        return read
+
+    def _output_axis(self, entry: Op, attrs: Mapping[str, Any], read: Sequence[Value], axis: int | None) -> int:
+        if (entry.output.kind or read[0].kind) == "vec":
+            return -1
+        if entry.axis is None:
+            return read[0].axis
+        rule = entry.axis(attrs, read[0].axis)
+        if axis is None and rule is None:
+            raise GraphError(f"{entry.name}: the time axis of its output is missing")
+        if axis is None:
+            return self.new_axis(rule)
+        if not 0 <= integer(entry.name, "axis", axis) < self.n_axes:
+            raise GraphError(f"{entry.name}: time axis {axis} does not exist")
+        if rule is not None and not self.axes[axis].is_part_of(rule):
+            raise GraphError(f"{entry.name}: time axis {axis} is {self.axes[axis]}, expected {rule}")
+        return axis
+
     def embedding(self, ids: int, table: ArrayLike) -> int:
         """Rows of ``table`` ``(V, F)`` looked up by id; ids outside ``[0, V)`` are an error at run time."""
-        v = self._expect("embedding", ids, "ids")
-        w = _weight("embedding", "table", table, (None, None))
-        check_limit("rows of an embedding", len(w), MAX_ROWS)
-        out = self._new_value("", "seq", w.shape[1], v.axis)
-        return self._add("embedding", (ids,), out, {}, {"table": w})
+        return self.node("embedding", ids, table=table)
 
     def mask_ids(self, ids: int, value: int = 0) -> int:
         """Mask that is 0 where the id equals ``value`` (Keras ``mask_zero``)."""
-        v = self._expect("mask_ids", ids, "ids")
-        value = _integer("mask_ids", "value", value)
-        if not -(1 << 31) <= value < 1 << 31:
-            raise GraphError(f"mask_ids: value is {value}, expected an int32")
-        return self._add("mask_ids", (ids,), self._new_value("", "mask", 0, v.axis), {"value": value})
+        return self.node("mask_ids", ids, value=value)
 
     def mask_values(self, x: int, value: float = 0.0) -> int:
         """Mask that is 0 where all features equal ``value`` (Keras ``Masking``)."""
-        v = self._expect("mask_values", x, "seq")
-        attrs = {"value": number("mask_values", "value", value)}
-        return self._add("mask_values", (x,), self._new_value("", "mask", 0, v.axis), attrs)
+        return self.node("mask_values", x, value=value)
 
     def apply_mask(self, x: int, mask: int) -> int:
         """``x`` with masked steps set to 0."""
-        v = self._expect("apply_mask", x, "seq")
-        m = self._expect("apply_mask", mask, "mask")
-        self._same_axis("apply_mask", v, m)
-        return self._add("apply_mask", (x, mask), self._like(v))
+        return self.node("apply_mask", x, mask)
 
     def recurrent(
         self,
@@ -324,16 +304,16 @@ class Graph:
         if direction not in DIRECTIONS:
             raise GraphError(f"{op}: unknown direction {direction!r}; known: {', '.join(DIRECTIONS)}")
         v = self._expect(op, x, "seq")
-        hidden_size = _integer(op, "hidden_size", hidden_size)
+        hidden_size = integer(op, "hidden_size", hidden_size)
         if hidden_size < 1:
             raise GraphError(f"{op}: hidden_size is {hidden_size}, expected at least 1")
         check_limit("hidden units", hidden_size, MAX_SIZE)
-        acts = _cell_activations(op, activations)
+        acts = cell_activations(op, activations)
         clip = number(op, "clip", clip)
         if clip < 0:
             raise GraphError(f"{op}: clip is {clip}, expected 0 (off) or a positive number")
         suffixes = ("", "_reverse") if direction == "bidirectional" else ("",)
-        checked, r = _recurrent_weights(op, weights, suffixes, hidden_size, v.size)
+        checked, r = recurrent_weights(op, weights, suffixes, hidden_size, v.size)
         n_dir = len(suffixes)
         if c0 is not None and op != "lstm":
             raise GraphError(f"{op}: only an lstm has a cell state c0")
@@ -363,24 +343,15 @@ class Graph:
         self, x: int, weight: ArrayLike, bias: ArrayLike | None = None, activation: str | Activation | None = None
     ) -> int:
         """``activation(x @ weight.T + bias)``, weight ``(O, I)`` as in ``torch.nn.Linear``."""
-        v = self._expect("dense", x, "seq", "vec")
-        w = _weight("dense", "weight", weight, (None, v.size))
-        weights = {"weight": w}
-        if bias is not None:
-            weights["bias"] = _weight("dense", "bias", bias, (w.shape[0],))
-        out = self._new_value("", v.kind, w.shape[0], v.axis)
-        return self._add("dense", (x,), out, {"activation": as_activation(activation)}, weights)
+        return self.node("dense", x, weight=weight, bias=bias, activation=activation)
 
     def activation(self, x: int, activation: str | Activation) -> int:
         """An activation on its own."""
-        v = self._expect("activation", x, "seq", "vec")
-        return self._add("activation", (x,), self._like(v), {"activation": as_activation(activation)})
+        return self.node("activation", x, activation=activation)
 
     def layernorm(self, x: int, gamma: ArrayLike | None, beta: ArrayLike | None, eps: float) -> int:
         """``(x - mean) / sqrt(var + eps) * gamma + beta`` over the features (Ba et al. 2016)."""
-        v = self._expect("layernorm", x, "seq", "vec")
-        weights = _optional_vectors("layernorm", v.size, gamma=gamma, beta=beta)
-        return self._add("layernorm", (x,), self._like(v), {"eps": _eps("layernorm", eps)}, weights)
+        return self.node("layernorm", x, gamma=gamma, beta=beta, eps=eps)
 
     def batchnorm(
         self,
@@ -392,54 +363,57 @@ class Graph:
         eps: float,
     ) -> int:
         """``(x - mean) / sqrt(var + eps) * gamma + beta`` with the statistics of training."""
-        v = self._expect("batchnorm", x, "seq", "vec")
-        weights = _optional_vectors("batchnorm", v.size, mean=mean, var=var, gamma=gamma, beta=beta)
-        if np.any(weights["var"] < 0):
-            raise GraphError("batchnorm: var holds a negative number")
-        return self._add("batchnorm", (x,), self._like(v), {"eps": _eps("batchnorm", eps)}, weights)
+        return self.node("batchnorm", x, mean=mean, var=var, gamma=gamma, beta=beta, eps=eps)
 
     def binary(self, op: str, a: int, b: int) -> int:
         """``add``, ``mul`` or ``average`` of two values of the same kind and size."""
-        if op not in ("add", "mul", "average"):
-            raise GraphError(f"unknown binary op {op!r}; known: add, mul, average")
-        va, vb = self._expect(op, a, "seq", "vec"), self._expect(op, b, "seq", "vec")
-        if va.kind != vb.kind or va.size != vb.size:
-            raise GraphError(f"{op}: {va.kind} of {va.size} and {vb.kind} of {vb.size} features differ")
-        self._same_axis(op, va, vb)
-        return self._add(op, (a, b), self._like(va))
+        known = [name for name, entry in OPS.items() if entry.alike]
+        if op not in known:
+            raise GraphError(f"unknown binary op {op!r}; known: {', '.join(known)}")
+        return self.node(op, a, b)
 
     def concat(self, *parts: int) -> int:
         """Features of several values (all seq on one axis, or all vec) side by side."""
-        if not 2 <= len(parts) <= MAX_PARTS:
-            raise GraphError(f"concat: {len(parts)} parts, expected 2 to {MAX_PARTS}")
-        vs = [self._expect("concat", p, "seq", "vec") for p in parts]
-        for v in vs[1:]:
-            if v.kind != vs[0].kind:
-                raise GraphError(f"concat: cannot join {vs[0].kind} and {v.kind}")
-            self._same_axis("concat", vs[0], v)
-        out = self._new_value("", vs[0].kind, sum(v.size for v in vs), vs[0].axis)
-        return self._add("concat", parts, out)
+        return self.node("concat", *parts)
 
     def slice(self, x: int, start: int, size: int) -> int:
         """Features ``start`` to ``start + size``."""
-        v = self._expect("slice", x, "seq", "vec")
-        start, size = _integer("slice", "start", start), _integer("slice", "size", size)
-        if start < 0 or size < 1 or start + size > v.size:
-            raise GraphError(f"slice: [{start}, {start + size}) is not within {v.size} features")
-        out = self._new_value("", v.kind, size, v.axis)
-        return self._add("slice", (x,), out, {"start": start, "size": size})
+        return self.node("slice", x, start=start, size=size)
 
     def select(self, x: int, index: int = -1) -> int:
         """One step of a sequence: 0 the first, -1 the last valid one."""
-        v = self._expect("select", x, "seq")
-        if index not in (0, -1):
-            raise GraphError(f"select: index is {index}, expected 0 or -1")
-        return self._add("select", (x,), self._new_value("", "vec", v.size, -1), {"index": index})
+        return self.node("select", x, index=index)
 
     def reverse(self, x: int) -> int:
         """The sequence backwards, each row within its own length."""
-        v = self._expect("reverse", x, "seq")
-        return self._add("reverse", (x,), self._like(v))
+        return self.node("reverse", x)
+
+    def take(self, x: int, start: int = 0, stride: int = 1, drop: int = 0, most: int | None = None) -> int:
+        """Steps ``start``, ``start + stride``... of a sequence, as slices of Python have them.
+
+        The last ``drop`` steps do not come, nor more than ``most``. The result is on a time axis derived from x's;
+        lengths follow: a row of ``n`` valid steps has ``(n - drop - start + stride - 1) // stride``.
+        """
+        drop = integer("take", "drop", drop)
+        if not 0 <= drop <= MAX_TAKE:
+            raise GraphError(f"take: drop is {drop}, expected 0 to {MAX_TAKE}")
+        v, entry = self._expect("take", x, "seq"), OPS["take"]
+        attrs = {a.name: a.checked("take", n) for a, n in zip(entry.attrs, (start, stride), strict=True)}
+        cap = MAX_STEPS if most is None else integer("take", "most", most)
+        if not 0 <= cap <= MAX_STEPS:
+            raise GraphError(f"take: most is {cap}, expected 0 to {MAX_STEPS}")
+        rule = Axis(v.axis, 1, attrs["stride"] - 1 - attrs["start"] - drop, attrs["stride"], cap)
+        return self.node("take", x, axis=self.new_axis(rule), **attrs)
+
+    def repeat(self, x: int, times: int) -> int:
+        """Each step of a sequence ``times`` times, on a time axis derived from x's (Keras ``UpSampling1D``)."""
+        self._expect("repeat", x, "seq")
+        return self.node("repeat", x, times=times)
+
+    def repeat_vector(self, x: int, axis: int) -> int:
+        """A vec at every step of a time axis (Keras ``RepeatVector`` on an axis of a fixed number of steps)."""
+        self._expect("repeat", x, "vec")
+        return self.node("repeat", x, times=0, axis=axis)
 
     # -- whole-graph questions ------------------------------------------------------------------
 
@@ -449,6 +423,10 @@ class Graph:
             raise GraphError("the graph has no input")
         if not self.outputs:
             raise GraphError("the graph has no output")
+        ports = [self.values[i] for i in self.inputs + self.outputs]
+        with_batch = [v.name for v in ports if v.order != "unbatched"]
+        if 0 < len(with_batch) < len(ports):
+            raise GraphError(f"some inputs and outputs are unbatched, but not {', '.join(with_batch)}")
         if not isinstance(self.meta, dict):
             raise GraphError(f"meta is a {type(self.meta).__name__}, expected a dict")
         for what, count, most in (
@@ -482,24 +460,12 @@ class Graph:
 
     # -- helpers --------------------------------------------------------------------------------
 
-    def _new_value(self, name: str, kind: str, size: int, axis: int) -> int:
-        check_limit("features of a value", size, MAX_SIZE)
-        self.values.append(Value(name, kind, size, axis))
-        return len(self.values) - 1
-
-    def _like(self, v: Value) -> int:
-        return self._new_value("", v.kind, v.size, v.axis)
-
-    def _add(
-        self,
-        op: str,
-        inputs: tuple[int, ...],
-        output: int,
-        attrs: dict[str, Any] | None = None,
-        weights: dict[str, Array] | None = None,
+    def _new_value(
+        self, name: str, kind: str, size: int, axis: int, order: str = "batch_first", groups: int = 0
     ) -> int:
-        self.nodes.append(Node(op, inputs, (output,), attrs or {}, weights or {}))
-        return output
+        check_limit("features of a value", size, MAX_SIZE)
+        self.values.append(Value(name, kind, size, axis, order, groups))
+        return len(self.values) - 1
 
     def _expect(self, op: str, value: int, *kinds: str) -> Value:
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
@@ -517,112 +483,30 @@ class Graph:
             raise AxesError(f"{op}: the values are on different time axes ({a.axis} and {b.axis})")
 
 
-def check_limit(what: str, count: int, most: int, error: type[GraphError] = GraphError) -> None:
-    """Raise ``error`` where a graph has more of something than a file can hold."""
-    if count > most:
-        raise error(f"{count:,} {what} are more than the {most:,} that an .lrt file can hold")
-
-
-def _weight(op: str, name: str, array: ArrayLike, shape: tuple[int | None, ...]) -> Array:
-    """A C-contiguous float32 copy-if-needed of ``array``, its shape checked (None: any size >= 1)."""
-    try:
-        a = np.asarray(array)
-    except ValueError as e:  # rows of different lengths
-        raise GraphError(f"{op}: {name} is not an array: {e}") from e
-    if a.dtype.kind != "f":
-        raise GraphError(f"{op}: {name} has dtype {a.dtype}, expected a float array")
-    fits = a.ndim == len(shape) and all(
-        n >= 1 if want is None else n == want for n, want in zip(a.shape, shape, strict=True)
-    )
-    if not fits:
-        wanted = ", ".join("any" if n is None else str(n) for n in shape)
-        raise GraphError(f"{op}: {name} has shape {a.shape}, expected ({wanted})")
-    with np.errstate(over="ignore"):  # too large for float32: infinite, as the caller may see in info
-        return np.ascontiguousarray(a, dtype=np.float32)
-
-
-def _name(what: str, name: Any) -> str:
-    if not isinstance(name, str):
-        raise GraphError(f"{what}: the name is {name!r}, expected a string")
-    try:
-        name.encode()
-    except UnicodeEncodeError:  # half of a surrogate pair
-        raise GraphError(f"{what}: the name {name!r} is not valid Unicode") from None
-    return name
-
-
-def _integer(what: str, name: str, value: Any) -> int:
-    try:
-        return operator.index(value)
-    except TypeError:
-        raise GraphError(f"{what}: {name} is {value!r}, expected an integer") from None
-
-
-def number(what: str, name: str, value: Any) -> float:
-    """A number that float32 holds, as files do."""
-    try:
-        result = float(value)
-    except (TypeError, ValueError):
-        raise GraphError(f"{what}: {name} is {value!r}, expected a number") from None
-    except OverflowError:  # an int of hundreds of digits
-        result = float("inf")
-    if not abs(result) <= float(np.finfo(np.float32).max):
-        raise GraphError(f"{what}: {name} is {result:g}, expected a finite number of float32")
-    return result
-
-
-def _optional_vectors(op: str, size: int, **arrays: ArrayLike | None) -> dict[str, Array]:
-    return {k: _weight(op, k, a, (size,)) for k, a in arrays.items() if a is not None}
-
-
-def _eps(op: str, eps: float) -> float:
-    eps = number(op, "eps", eps)
-    if eps < 0:
-        raise GraphError(f"{op}: eps is {eps}, expected a non-negative number")
-    return eps
-
-
-def _cell_activations(op: str, given: Sequence[str | Activation] | None) -> tuple[Activation, ...]:
-    defaults = {"lstm": ("sigmoid", "tanh", "tanh"), "gru": ("sigmoid", "tanh"), "rnn": ("tanh",)}[op]
-    if isinstance(given, (str, Activation)) or not (given is None or isinstance(given, Iterable)):
-        raise GraphError(f"{op}: activations is {given!r}, expected a list of {len(defaults)}")
-    acts = tuple(as_activation(a) for a in (defaults if given is None else given))
-    if len(acts) != len(defaults):
-        raise GraphError(f"{op}: {len(acts)} activations given, expected {len(defaults)}")
-    for a in acts:
-        if a.name in NOT_ELEMENTWISE:
-            raise GraphError(f"{op}: {a.name} cannot be a gate activation, it mixes features")
-    return acts
-
-
-def _recurrent_weights(
-    op: str, given: Mapping[str, ArrayLike | None], suffixes: tuple[str, ...], hidden: int, inputs: int
-) -> tuple[dict[str, Array], int]:
-    """Check all weights of a recurrent layer; returns them and the size of ``h``."""
-    known = {name + s for name in _WEIGHT_NAMES[op] for s in suffixes}
-    unknown = sorted(k for k, w in given.items() if w is not None and k not in known)
+def _check_options(entry: Op, options: Mapping[str, Any]) -> None:
+    known = [*(a.name for a in entry.attrs), *(w.name for w in entry.weights)]
+    unknown = [name for name in options if name not in known]
     if unknown:
-        raise GraphError(f"{op}: unexpected weights {', '.join(unknown)}; expected some of {', '.join(sorted(known))}")
-    rows = GATES[op] * hidden
-    w_hr = given.get("w_hr")
-    r = hidden if w_hr is None else _weight(op, "w_hr", w_hr, (None, hidden)).shape[0]
-    shapes: dict[str, tuple[int | None, ...]] = {
-        "w_ih": (rows, inputs),
-        "w_hh": (rows, r),
-        "b_ih": (rows,),
-        "b_hh": (rows,),
-        "w_hr": (r, hidden),
-        "peephole": (3, hidden),
-    }
-    out: dict[str, Array] = {}
-    for s in suffixes:
-        for name in _WEIGHT_NAMES[op]:
-            array = given.get(name + s)
-            if array is not None:
-                out[name + s] = _weight(op, name + s, array, shapes[name])
-            elif name in ("w_ih", "w_hh"):
-                raise GraphError(f"{op}: weight {name + s} is missing")
-    for name in _WEIGHT_NAMES[op]:
-        if len({name + s in out for s in suffixes}) > 1:
-            raise GraphError(f"{op}: {name} is given for one direction only")
-    return out, r
+        near = did_you_mean(unknown[0], known)
+        raise GraphError(f"{entry.name}: unknown option {unknown[0]!r}; known: {', '.join(known) or 'none'}{near}")
+    needed = [*(a.name for a in entry.attrs), *(w.name for w in entry.weights if not w.optional)]
+    missing = [name for name in needed if name not in options]
+    if missing:
+        raise GraphError(f"{entry.name}: {missing[0]} is missing")
+
+
+def _weights(entry: Op, options: Mapping[str, Any], sizes: dict[str, int]) -> dict[str, Array]:
+    """The weights among the options, checked; letters that are free take the sizes they find."""
+    found: dict[str, Array] = {}
+    for w in entry.weights:
+        array = options.get(w.name)
+        if array is None and w.optional:
+            continue
+        found[w.name] = _weight(entry.name, w, array, sizes)
+    return found
+
+
+def _weight(op: str, w: Weight, array: Any, sizes: dict[str, int]) -> Array:
+    checked = weight(op, w.name, array, tuple(sizes.get(letter) for letter in w.shape))
+    sizes.update(zip(w.shape, checked.shape, strict=True))
+    return checked

@@ -17,8 +17,8 @@ lrt_value lrt_read_value(const lrt_model *m, uint32_t i)
     v.size = lrt_u32(p + 4);
     v.name = lrt_u32(p + 8);
     v.name_size = lrt_u32(p + 12);
-    v.order = (lrt_order)p[16]; /* reserved, so 0, in version 1 */
-    v.groups = v.order == LRT_GROUPS_FIRST ? lrt_u32(p + 20) : 1;
+    v.order = (lrt_order)p[16]; /* both reserved, so 0, before version 3 */
+    v.groups = lrt_u32(p + 20);
     return v;
 }
 
@@ -46,7 +46,7 @@ int lrt_model_steps(const lrt_model *m, uint32_t steps[LRT_MAX_AXES])
         const uint32_t from = a.parent == LRT_NONE ? 0 : steps[a.parent];
         if (lrt_is_root(&a))
             continue;
-        if (from > 0x7fffffffu || ((int64_t)from * a.mul + a.add) / a.div > 0x7fffffff)
+        if (from > 0x7fffffffu || (a.cap == 0x7fffffffu && ((int64_t)from * a.mul + a.add) / a.div > 0x7fffffff))
             return 0;
         steps[i] = lrt_derived_steps(&a, from);
     }

@@ -59,11 +59,13 @@ static int find_tables(lrt_model *m, uint64_t *data)
 /* A rule multiplies or divides by what fits into 31 bits, and follows an axis before it. */
 static int check_axis(const lrt_model *m, uint32_t i)
 {
+    const uint32_t most = 0x7fffffffu;
     const lrt_axis a = lrt_read_axis(m, i);
     if (lrt_is_root(&a))
         return a.mul == 1 && a.add == 0 && a.div == 1 && a.cap == 0x7fffffffu ? LRT_OK : LRT_E_AXIS;
-    return (a.parent < i || a.parent == LRT_NONE) && a.mul <= 0x7fffffffu && a.div >= 1 && a.div <= 0x7fffffffu && a.cap <= 0x7fffffffu ? LRT_OK
-                                                                                                         : LRT_E_AXIS;
+    if (a.parent >= i && a.parent != LRT_NONE)
+        return LRT_E_AXIS;
+    return a.mul <= most && a.div >= 1 && a.div <= most && a.cap <= most ? LRT_OK : LRT_E_AXIS;
 }
 
 /* The order of the axes, and the groups where there are such. */
@@ -72,9 +74,11 @@ static int check_order(const unsigned char *p, const lrt_value *v)
     const int timed = v->kind == LRT_SEQ || v->kind == LRT_IDS;
     if (p[16] > LRT_GROUPS_FIRST || p[17] || lrt_u16(p + 18) || (v->order == LRT_TIME_FIRST && !timed))
         return LRT_E_VALUE;
-    if (v->order != LRT_GROUPS_FIRST)
-        return lrt_u32(p + 20) ? LRT_E_VALUE : LRT_OK;
-    return v->kind == LRT_VEC && v->groups >= 1 && v->size % v->groups == 0 ? LRT_OK : LRT_E_VALUE;
+    if (v->groups == 0)
+        return v->order == LRT_GROUPS_FIRST ? LRT_E_VALUE : LRT_OK;
+    if (v->kind != LRT_VEC || (v->order != LRT_GROUPS_FIRST && v->order != LRT_UNBATCHED))
+        return LRT_E_VALUE;
+    return v->size % v->groups == 0 ? LRT_OK : LRT_E_VALUE;
 }
 
 static int check_value(const lrt_model *m, uint32_t i)
@@ -205,6 +209,20 @@ static int is_tolerance(const unsigned char *p, float most)
     return f >= 0.0f && f <= most;
 }
 
+/* Do derived axes have as many steps as their rules give? */
+static int steps_follow(const lrt_model *m, const unsigned char *given)
+{
+    uint32_t steps[LRT_MAX_AXES];
+    for (uint32_t a = 0; a < m->n_axes; a++)
+        steps[a] = lrt_u32(given + 4 * a);
+    if (!lrt_model_steps(m, steps))
+        return 0;
+    for (uint32_t a = 0; a < m->n_axes; a++)
+        if (steps[a] != lrt_u32(given + 4 * a))
+            return 0;
+    return 1;
+}
+
 static int check_selftest(const lrt_model *m)
 {
     const unsigned char *p = m->blob + m->selftest, *steps = p + 16;
@@ -214,7 +232,7 @@ static int check_selftest(const lrt_model *m)
         return LRT_OK;
     if (batch < 1 || batch > LRT_MAX_COUNT || lrt_u32(p + 12))
         return LRT_E_SELFTEST;
-    if (!is_tolerance(p + 4, FLT_MAX) || !is_tolerance(p + 8, LRT_MAX_RTOL))
+    if (!is_tolerance(p + 4, FLT_MAX) || !is_tolerance(p + 8, LRT_MAX_RTOL) || !steps_follow(m, steps))
         return LRT_E_SELFTEST;
     for (uint32_t i = 0; i < m->n_inputs; i++, ids += 4)
         LRT_TRY(check_test_tensor(m, lrt_u32(ids), i, steps, batch));
@@ -242,18 +260,19 @@ static int check_node(lrt_checker *c, uint32_t *flags)
     return LRT_OK;
 }
 
-/* A model can only run in chunks if one axis of inputs says what all others have in a chunk; and be an endless
+/* A model can only run in chunks if one axis of inputs, the first, says what all others have in a chunk; and be an endless
  * stream only if no derived axis depends on the steps that were before. */
 static uint32_t flags_of_axes(const lrt_model *m)
 {
-    uint32_t roots = 0, flags = LRT_FLAG_CAUSAL | LRT_FLAG_STREAMS;
+    uint32_t roots = 0, first = 0, flags = LRT_FLAG_CAUSAL | LRT_FLAG_STREAMS;
     for (uint32_t i = 0; i < m->n_axes; i++) {
         const lrt_axis a = lrt_read_axis(m, i);
         roots += lrt_is_root(&a) ? 1 : 0;
+        first |= i == 0 && lrt_is_root(&a);
         if (!lrt_is_root(&a) && (a.add != 0 || a.div != 1 || a.cap != 0x7fffffffu))
             flags &= ~LRT_FLAG_STREAMS;
     }
-    return roots == 1 ? flags : 0;
+    return roots == 1 && first ? flags : 0;
 }
 
 static int check_nodes(lrt_model *m)

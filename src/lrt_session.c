@@ -151,7 +151,7 @@ static void *value_buffer(lrt_planner *p, uint32_t stages, uint32_t i, const lrt
     const lrt_model *m = p->m;
     const int is_port = i < m->n_inputs || is_output(m, i);
     uint64_t rows = p->limits->batch;
-    if (is_port ? v->groups == 1 : !is_read(m, i))
+    if (is_port ? !lrt_is_grouped(v) : !is_read(m, i))
         return NULL;
     if (v->kind != LRT_VEC)
         rows = lrt_times(p, rows * lrt_planned_steps(p, v->axis), stages);
@@ -181,6 +181,8 @@ static void lay_out(lrt_planner *p, lrt_session *s)
     for (uint32_t i = 0; i < m->n_values; i++) {
         lrt_value v = lrt_read_value(m, i);
         void *buffer = value_buffer(p, at->stages, i, &v);
+        at->any_grouped |= lrt_is_grouped(&v);
+        at->any_lengths |= v.kind == LRT_LENGTHS;
         if (s) {
             s->values[i] = v;
             s->buffers[i] = buffer;
@@ -193,6 +195,7 @@ static void lay_out(lrt_planner *p, lrt_session *s)
         node.own = NULL;
         if (node.op->plan)
             node.op->plan(p, &node);
+        at->any_accepts |= node.op->accepts != NULL;
         if (s)
             s->nodes[i] = node;
     }

@@ -22,7 +22,7 @@ extern "C" {
 #endif
 
 #define LRT_FIRST_VERSION 1u  /* format versions that this runtime reads: from here */
-#define LRT_FORMAT_VERSION 2u /* to here; what of version 3 the core knows waits for its writer */
+#define LRT_FORMAT_VERSION 3u /* to here */
 #define LRT_ALIGN 64     /* of blobs and session memory; 16 is enough on CPUs without 64-byte lines */
 
 /* Limits of a model: docs/format.md, section 10. Writers take them from here too. */
@@ -117,7 +117,8 @@ const char *lrt_refused_op(const void *blob, size_t size);
 int lrt_model_check(const lrt_model *model);
 
 /* The order of a port's axes, as its model has it: batch first; time first, (T, N, size); without a batch, (T, size),
- * of which a call has one row; or, for LRT_VEC, in groups: (groups, N, size / groups), as PyTorch gives states. */
+ * of which a call has one row (or several, as if batch first: streams that step together); or, for LRT_VEC, in groups:
+ * (groups, N, size / groups), as PyTorch gives states. */
 typedef enum { LRT_BATCH_FIRST = 0, LRT_TIME_FIRST = 1, LRT_UNBATCHED = 2, LRT_GROUPS_FIRST = 3 } lrt_order;
 
 /* An input or output. Shapes, batch first: LRT_SEQ (N, T, size), LRT_VEC (N, size), LRT_IDS (N, T) of int32,
@@ -129,7 +130,7 @@ typedef struct {
     uint32_t size;
     uint32_t axis; /* time axis, or LRT_MAX_AXES for LRT_VEC */
     lrt_order order;
-    uint32_t groups; /* LRT_GROUPS_FIRST: how many; else 1 */
+    uint32_t groups; /* LRT_GROUPS_FIRST, LRT_UNBATCHED: how many a vec is cut into; 0: not at all */
 } lrt_io;
 lrt_io lrt_model_input(const lrt_model *model, uint32_t i);   /* i < model->n_inputs */
 lrt_io lrt_model_output(const lrt_model *model, uint32_t i);  /* i < model->n_outputs */
@@ -189,10 +190,11 @@ int lrt_call(lrt_session *session, const lrt_call_args *call);
  * each with its own lane < lanes <= limits.lanes; `barrier` must return only when all of them have
  * called it. All get the same result, LRT_OK or LRT_E_STOPPED. lrt_worthwhile_lanes says how many threads,
  * up to `most`, do not make it slower: if they are awake, that is, spinning for work, or if they have to be woken,
- * which takes tens of microseconds. */
+ * which takes tens of microseconds. lrt_prepared_work says how much there is to do, in multiply-adds, more or less. */
 typedef void lrt_barrier(void *context);
 int lrt_prepare(lrt_session *session, const lrt_call_args *call);
 uint32_t lrt_worthwhile_lanes(const lrt_session *session, uint32_t most, int awake);
+uint64_t lrt_prepared_work(const lrt_session *session);
 int lrt_run(lrt_session *session, uint32_t lane, uint32_t lanes, lrt_barrier *barrier, void *context);
 
 /* State: one slot per h or c of a recurrent layer without explicit initial states, in the order of

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from graphs import cell_weights, inputs_for, recurrent_graph, weights
+from helpers.graphs import cell_weights, inputs_for, recurrent_graph, weights
 
 from lstm_rt.format import dumps
 from lstm_rt.graph import ACTIVATIONS, GATES, Activation, Graph, SelfTest

@@ -5,7 +5,7 @@ version, and never again: the script adds files and refuses to change one that i
 
     python tests/make_frozen.py
 
-Outputs are those of the runtime at the time, held to the float64 reference. tests/test_frozen.py reads them.
+Outputs are those of the runtime at the time, held to the float64 reference. tests/format/test_frozen.py reads them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from graphs import cell_weights, every_op_graph, inputs_for, recurrent_graph, weights
+from helpers.graphs import cell_weights, every_op_graph, inputs_for, recurrent_graph, weights
 from lstm_rt_tools.judges import reference
 from make_corpus import all_models
 

@@ -5,7 +5,7 @@
     python tests/measure_activations.py --kernels portable
     python tests/measure_activations.py --table               the bounds that docs/numerics.md states
 
-The bounds in docs/numerics.md come from here, and tests/test_activations.py asserts them. An ulp is
+The bounds in docs/numerics.md come from here, and tests/runtime/test_activations.py asserts them. An ulp is
 the distance of neighbouring float32 numbers at the exact result, 2**-149 at least.
 """
 

@@ -85,7 +85,7 @@ def memo(n: int) -> tuple[bytes, bytes]:
 
 
 def storage(key: str, numel: Any, kind: str = "FloatStorage") -> bytes:
-    return b"(" + obj("storage") + f"ctorch\n{kind}\n".encode() + obj(key) + obj("cpu") + obj(numel) + b"tQ"
+    return b"(" + obj("storage") + f"ctorch\n{kind}\n".encode() + obj(key) + obj("cuda:0") + obj(numel) + b"tQ"
 
 
 def tensor(key: str, numel: Any, shape: Any, stride: Any, offset: Any = 0, kind: str = "FloatStorage") -> bytes:

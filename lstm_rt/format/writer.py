@@ -1,0 +1,260 @@
+"""A graph to the bytes of a ``.lrt`` file."""
+
+from __future__ import annotations
+
+import json
+import struct
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import _selftest
+from .._checks import Array, check_limit
+from .._core import MAX_COUNT, MAX_SIZE
+from ..errors import GraphError
+from ..graph import Activation, Graph, Node, Value
+from ..ops import GATES, OPS, Axis, Weight
+from .panels import padded_units, to_panels
+from .records import (
+    AXES_VERSION,
+    AXIS,
+    BIDIRECTIONAL,
+    F32,
+    HEADER,
+    I32,
+    KIND_CODES,
+    LANES,
+    MAGIC,
+    MAX_BYTES,
+    N_ATTRS,
+    NODE,
+    NONE,
+    OP_CODES,
+    ORDER_CODES,
+    OVERREAD,
+    PANELS,
+    PLAIN,
+    RESET_AFTER,
+    REVERSE,
+    TENSOR,
+    TIED_VERSION,
+    VALUE,
+    ZERO_MASKED,
+    act_bytes,
+    attr_bytes,
+    round_up,
+)
+
+
+class Writer:
+    """Collects the tables of one file."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.tensors: list[tuple[bytes, int, int, int, int, int]] = []
+        self.shared: dict[tuple[bytes, int, int, int, int, int], int] = {}
+        self.version = _lowest_version(graph)
+        self.order = _value_order(graph)
+        self.strings = b""
+
+    def tensor(self, data: NDArray[Any], dtype: int, layout: int, gates: int, units: int, k: int) -> int:
+        """Number of a tensor; equal ones (tied weights) are stored once."""
+        raw = np.ascontiguousarray(data, dtype="<f4" if dtype == F32 else "<i4").tobytes()
+        record = (raw, dtype, layout, gates, units, k)
+        if record not in self.shared:
+            self.shared[record] = len(self.tensors)
+            self.tensors.append(record)
+        return self.shared[record]
+
+    def is_dense_weight(self, table: Array) -> bool:
+        """Is it also what a dense layer multiplies with (tied weights)?"""
+        if len(table) > MAX_SIZE:
+            return False
+        dense = (n.weights["weight"] for n in self.graph.nodes if n.op == "dense")
+        return any(w is table or (w.shape == table.shape and w.tobytes() == table.tobytes()) for w in dense)
+
+    def panels(self, w: Array, gates: int) -> int:
+        w = w.reshape(w.shape[0], -1)
+        return self.tensor(to_panels(w, gates), F32, PANELS, gates, w.shape[0] // gates, w.shape[1])
+
+    def vector(self, v: Array | None) -> int:
+        return NONE if v is None else self.tensor(v, F32, PLAIN, 1, 1, v.size)
+
+    def weight(self, w: Weight, array: Array | None) -> int:
+        """Number of the tensor of one weight, in the layout that its op wants."""
+        if array is None:
+            return NONE
+        if w.layout == "panels":
+            return self.panels(array, 1)
+        return self.vector(array) if w.layout == "vector" else self.tensor(array, F32, PLAIN, 1, *array.shape)
+
+    def string(self, text: str) -> tuple[int, int]:
+        raw = text.encode()
+        at = len(self.strings)
+        self.strings += raw
+        return at, len(raw)
+
+    # -- records
+
+    def value(self, v: Value) -> bytes:
+        axis = 255 if v.axis < 0 else v.axis
+        return VALUE.pack(KIND_CODES[v.kind], axis, 0, v.size, *self.string(v.name), ORDER_CODES[v.order], v.groups)
+
+    def node(self, n: Node) -> bytes:
+        tensors, attrs = _NODE_WRITERS.get(n.op, _write_node)(self, n)
+        ins = [NONE if i is None else self.order[i] for i in n.inputs]
+        outs = [self.order[o] for o in n.outputs if o is not None]
+
+        def pad(ids: list[int], size: int) -> list[int]:
+            return ids + [NONE] * (size - len(ids))
+
+        head = NODE.pack(
+            OP_CODES[n.op], len(ins), len(outs), len(tensors), *pad(ins, 6), *pad(outs, 3), *pad(tensors, 12)
+        )
+        return head + attrs.ljust(4 * N_ATTRS, b"\0")
+
+    def selftest(self) -> bytes:
+        test = self.graph.selftest
+        if test is None:
+            return b""
+        batch, steps, test = _selftest.checked(self.graph, test)
+        ids = []
+        for value, array in zip(self.graph.inputs + self.graph.outputs, test.inputs + test.outputs, strict=True):
+            size = max(self.graph.values[value].size, 1)
+            dtype = I32 if array.dtype.kind == "i" else F32
+            ids.append(self.tensor(array, dtype, PLAIN, 1, array.size // size, size))
+        head = struct.pack("<IffI", batch, test.atol, test.rtol, 0)
+        return head + struct.pack(f"<{len(steps) + len(ids)}I", *steps, *ids)
+
+    def meta(self) -> bytes:
+        """The metadata, with what the tables do not tell: how many parameters the source of each node had."""
+        meta = {"parameters": self.graph.node_parameters(), **self.graph.meta}
+        try:
+            raw = json.dumps(meta, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+        except (TypeError, ValueError, RecursionError) as e:
+            raise GraphError(f"the metadata cannot be written as JSON: {e}") from e
+        check_limit("bytes of metadata", len(raw), MAX_BYTES)
+        return raw
+
+    def bytes(self) -> bytes:
+        g = self.graph
+        by_number = sorted(range(len(g.values)), key=lambda i: self.order[i])
+        values = b"".join(self.value(g.values[i]) for i in by_number)
+        nodes = b"".join(self.node(n) for n in g.nodes)
+        outputs = struct.pack(f"<{len(g.outputs)}I", *(self.order[o] for o in g.outputs))
+        selftest = self.selftest()
+        meta = self.meta()
+        check_limit("tensors", len(self.tensors), MAX_COUNT)
+        check_limit("bytes of names", len(self.strings), MAX_BYTES)
+        axes = b"".join(map(_axis, g.axes)) if self.version >= AXES_VERSION else b""
+        tables = HEADER.size + len(values) + len(nodes) + TENSOR.size * len(self.tensors)
+        at = round_up(tables + len(outputs) + len(axes) + len(selftest) + len(self.strings) + len(meta))
+        records, data, places = b"", [], dict[bytes, int]()
+        for raw, dtype, layout, gates, units, k in self.tensors:
+            if raw not in places:  # tensors of other shapes may be the same bytes
+                places[raw] = at
+                data.append(raw.ljust(round_up(len(raw)), b"\0"))
+                at += len(data[-1])
+            records += TENSOR.pack(places[raw], len(raw), dtype, layout, gates, units, k, 0)
+        total = at + OVERREAD
+        counts = (g.n_axes, len(g.values), len(g.nodes), len(self.tensors), len(g.inputs), len(g.outputs))
+        sizes = (1 if g.selftest else 0, len(self.strings), len(meta))
+        body = values + nodes + records + outputs + axes + selftest + self.strings + meta
+        head = HEADER.pack(MAGIC, self.version, 0, total, *counts, *sizes)
+        start = b"".join([head, body]).ljust(round_up(HEADER.size + len(body)), b"\0")
+        blob = b"".join([start, *data, bytes(OVERREAD)])
+        return blob[:12] + struct.pack("<I", zlib.crc32(blob)) + blob[16:]
+
+
+def _value_order(graph: Graph) -> dict[int, int]:
+    """Old to new numbers: inputs first, then outputs in the order of the nodes."""
+    order = list(graph.inputs)
+    for n in graph.nodes:
+        order += [o for o in n.outputs if o is not None]
+    if sorted(order) != list(range(len(graph.values))):
+        raise GraphError("the graph has values that no node writes, or that are written twice")
+    return {old: new for new, old in enumerate(order)}
+
+
+def _write_recurrent(w: Writer, n: Node) -> tuple[list[int], bytes]:
+    a = n.attrs
+    flags = {"forward": 0, "reverse": REVERSE, "bidirectional": BIDIRECTIONAL}[a["direction"]]
+    flags |= RESET_AFTER if a.get("reset_after") else 0
+    flags |= ZERO_MASKED if a["zero_masked"] else 0
+    tensors: list[int] = []
+    for suffix in ("", "_reverse") if a["direction"] == "bidirectional" else ("",):
+        tensors += _direction_tensors(w, n, suffix)
+    acts = tuple(a["activations"]) + (Activation("linear"),) * (3 - len(a["activations"]))
+    head = struct.pack("<IIIIf", a["hidden_size"], a["input_size"], a["proj_size"], flags, a["clip"])
+    return tensors, head + act_bytes(*acts)
+
+
+def _direction_tensors(w: Writer, n: Node, suffix: str) -> list[int]:
+    """The six tensors of one direction; see docs/format.md."""
+    gates, hidden = GATES[n.op], n.attrs["hidden_size"]
+    w_hh = n.weights["w_hh" + suffix]
+    zero = np.zeros(gates * hidden, np.float32)
+    b_ih = n.weights.get("b_ih" + suffix, zero)
+    b_hh = n.weights.get("b_hh" + suffix, zero)
+    w_ih = w.panels(n.weights["w_ih" + suffix], gates)
+    if n.op == "gru" and n.attrs["reset_after"]:
+        return [w_ih, w.panels(b_ih, 3), w.panels(w_hh, 3), w.panels(b_hh, 3), NONE, NONE]
+    if n.op == "gru":
+        rz = 2 * hidden
+        first = [w.panels(w_hh[:rz], 2), w.panels(b_hh[:rz], 2)]
+        return [w_ih, w.panels(b_ih, 3), *first, w.panels(w_hh[rz:], 1), w.panels(b_hh[rz:], 1)]
+    w_hr, peephole = n.weights.get("w_hr" + suffix), n.weights.get("peephole" + suffix)
+    extra = NONE if w_hr is None else w.panels(w_hr, 1)
+    extra2 = NONE
+    if peephole is not None:
+        lanes = np.zeros((3, padded_units(hidden)), np.float32)
+        lanes[:, :hidden] = peephole
+        extra2 = w.tensor(lanes, F32, LANES, 3, hidden, 1)
+    return [w_ih, w.panels(b_ih + b_hh, gates), w.panels(w_hh, gates), NONE, extra, extra2]
+
+
+def _write_embedding(w: Writer, n: Node) -> tuple[list[int], bytes]:
+    table = n.weights["table"]
+    if w.is_dense_weight(table):
+        w.version = max(w.version, TIED_VERSION)
+        return [w.panels(table, 1)], b""
+    return _write_node(w, n)
+
+
+def _write_batchnorm(w: Writer, n: Node) -> tuple[list[int], bytes]:
+    """mean, gamma / sqrt(var + eps), beta: folded in float64."""
+    mean, var = n.weights["mean"], n.weights["var"].astype(np.float64)
+    scale = n.weights.get("gamma", np.ones_like(mean)) / np.sqrt(var + n.attrs["eps"])
+    beta = n.weights.get("beta", np.zeros_like(mean))
+    return [w.vector(mean), w.vector(scale.astype(np.float32)), w.vector(beta)], b""
+
+
+def _write_node(w: Writer, n: Node) -> tuple[list[int], bytes]:
+    """As the op's entry says."""
+    entry = OPS[n.op]
+    attrs = bytearray(4 * N_ATTRS)
+    for attr in entry.attrs:
+        raw = attr_bytes(attr, n.attrs[attr.name])
+        attrs[4 * attr.at : 4 * attr.at + len(raw)] = raw
+    return [w.weight(weight, n.weights.get(weight.name)) for weight in entry.weights], bytes(attrs)
+
+
+_NODE_WRITERS: dict[str, Callable[[Writer, Node], tuple[list[int], bytes]]] = {
+    **dict.fromkeys(GATES, _write_recurrent),
+    "embedding": _write_embedding,
+    "batchnorm": _write_batchnorm,
+}
+
+
+def _lowest_version(graph: Graph) -> int:
+    """The lowest that knows the graph's ops, axes and orders; what its nodes write may ask for more."""
+    orders = any(v.order != "batch_first" for v in graph.values)
+    axes = not all(a.is_input for a in graph.axes)
+    return max([AXES_VERSION if orders or axes else 1, *(OPS[n.op].since for n in graph.nodes)])
+
+
+def _axis(a: Axis) -> bytes:
+    return AXIS.pack(NONE if a.parent is None else a.parent, a.mul, a.add, a.div, a.cap)

@@ -1,0 +1,243 @@
+"""The ops of a graph: one entry each, of which graphs, files, ``info`` and docs/format.md are made.
+
+An entry says what a node of the op reads, writes, has as attributes and as weights, and where those stand in a file.
+What it computes is in docs/format.md, section 5; the arbiter of the equations is
+:mod:`lstm_rt_tools.judges.reference`; the row that runs it is in ``src/ops``.
+
+Letters stand for sizes: the first use of one binds it, each further use must agree. So ``dense`` reads features of
+size I, has a weight (O, I) and a bias (O,), and gives size O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ._checks import Array, check_limit, integer, number
+from ._core import MAX_ROWS, MAX_SIZE
+from .activations import as_activation
+from .errors import GraphError
+
+FEATURES: tuple[str, ...] = ("seq", "vec")
+#: Values in the order of their codes in files, from 1.
+KINDS: tuple[str, ...] = ("seq", "vec", "ids", "mask", "lengths")
+MAX_STEPS = 0x7FFFFFFF  #: of a time axis
+MAX_TAKE = 0x3FFFFFFF  #: first step and stride of a take: their sum is an i32
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A time axis. Of ``n`` steps of ``parent`` it has ``(n * mul + add) // div``, at least 0 and at most ``cap``.
+
+    Without a parent the inputs on it bring the number of steps; with ``mul`` 0 it has always ``add``.
+    """
+
+    parent: int | None = None
+    mul: int = 1
+    add: int = 0
+    div: int = 1
+    cap: int = MAX_STEPS
+
+    @property
+    def is_input(self) -> bool:
+        """Do inputs bring its steps?"""
+        return self.parent is None and self.mul != 0
+
+    def is_part_of(self, whole: Axis) -> bool:
+        """Is it derived as ``whole`` is, but for steps that it drops at the end?"""
+        return replace(self, add=0, cap=0) == replace(whole, add=0, cap=0) and self.add <= whole.add
+
+    def steps(self, n: int) -> int:
+        """Steps (or valid steps of a row) where the parent has ``n``."""
+        return max(0, min((n * self.mul + self.add) // self.div, self.cap))
+
+
+@dataclass(frozen=True)
+class Input:
+    """One value that an op reads; ``size`` is a letter for its features."""
+
+    name: str
+    kinds: tuple[str, ...] = FEATURES
+    size: str = ""
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class Output:
+    """One value that an op writes: of the kind and size of the first input where they are empty.
+
+    ``size``: a letter, the name of an attribute, or ``+``, the sum of the inputs' sizes.
+    """
+
+    kind: str = ""
+    size: str = ""
+
+
+@dataclass(frozen=True)
+class Attr:
+    """One attribute: its type ``i32``, ``u32``, ``f32`` or ``activation``, and its number in a node's record.
+
+    ``codes``: the values that it may have, and what stands for them in files. ``note``: for docs/format.md.
+    """
+
+    name: str
+    type: str
+    at: int
+    least: float | None = None
+    most: float | None = None
+    codes: Mapping[int, int] | None = None
+    note: str = ""
+
+    def checked(self, op: str, value: Any) -> Any:
+        """The value as a graph holds it; GraphError if it cannot be."""
+        if self.type == "activation":
+            return as_activation(value)
+        if self.codes is not None:
+            if value not in self.codes:
+                raise GraphError(f"{op}: {self.name} is {value}, expected {' or '.join(map(str, self.codes))}")
+            return value
+        if self.type == "f32":
+            value = number(op, self.name, value)
+            if self.least is not None and value < self.least:
+                raise GraphError(f"{op}: {self.name} is {value}, expected a non-negative number")
+            return value
+        value = integer(op, self.name, value)
+        least = -(1 << 31) if self.least is None and self.type == "i32" else self.least or 0
+        most = (1 << 31) - 1 if self.most is None else self.most
+        if not least <= value <= most:
+            wanted = "an int32" if self.least is None and self.type == "i32" else f"{least} to {most}"
+            raise GraphError(f"{op}: {self.name} is {value}, expected {wanted}")
+        return value
+
+
+@dataclass(frozen=True)
+class Weight:
+    """One weight: its shape in letters, and its layout in files (docs/format.md, section 3)."""
+
+    name: str
+    shape: str
+    layout: str = "panels"
+    optional: bool = False
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What recurrent ops have beside: gates per unit, weights of a direction, what acts where by default."""
+
+    gates: int
+    weights: tuple[str, ...]
+    activations: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Op:
+    """One entry."""
+
+    name: str
+    code: int
+    inputs: tuple[Input, ...]
+    output: Output = Output()
+    attrs: tuple[Attr, ...] = ()
+    weights: tuple[Weight, ...] = ()
+    since: int = 1  #: the first version of the format that has it
+    alike: bool = False  #: are all inputs of the kind and size of the first?
+    many: bool = False  #: takes two or more of its input
+    stored: tuple[Weight, ...] | None = None  #: what files hold in place of ``weights``
+    check: Callable[[Mapping[str, Any], Mapping[str, Array], int], None] | None = None  #: what else must hold
+    #: The axis of its output where that is not its input's: from the attributes and the input's axis. None: any axis.
+    axis: Callable[[Mapping[str, Any], int], Axis | None] | None = None
+    cell: Cell | None = None
+
+
+def _check_table(attrs: Mapping[str, Any], weights: Mapping[str, Array], size: int) -> None:
+    check_limit("rows of an embedding", len(weights["table"]), MAX_ROWS)
+
+
+def _check_statistics(attrs: Mapping[str, Any], weights: Mapping[str, Array], size: int) -> None:
+    if np.any(weights["var"] < 0):
+        raise GraphError("batchnorm: var holds a negative number")
+
+
+def _check_slice(attrs: Mapping[str, Any], weights: Mapping[str, Array], size: int) -> None:
+    start, count = attrs["start"], attrs["size"]
+    if start + count > size:
+        raise GraphError(f"slice: [{start}, {start + count}) is not within {size} features")
+
+
+def _taken(attrs: Mapping[str, Any], axis: int) -> Axis:
+    return Axis(axis, 1, attrs["stride"] - 1 - attrs["start"], attrs["stride"])
+
+
+def _repeated(attrs: Mapping[str, Any], axis: int) -> Axis | None:
+    if (attrs["times"] > 0) != (axis >= 0):
+        raise GraphError(f"repeat: times is {attrs['times']}, expected 1 or more of a seq, 0 of a vec")
+    return Axis(axis, attrs["times"]) if axis >= 0 else None
+
+
+_X = Input("x")
+_XF = Input("x", size="F")
+_SEQ = Input("x", ("seq",))
+_ACTIVATION = Attr("activation", "activation", 0)
+_EPS = Attr("eps", "f32", 0, least=0, note="finite, >= 0")
+_TWO = (Input("a"), Input("b"))
+_RECURRENT = (
+    Input("x", ("seq",), "I"),
+    Input("h0", ("vec",), optional=True),
+    Input("c0", ("vec",), optional=True),
+    Input("mask", ("mask",), optional=True),
+)
+_BIASED = ("w_ih", "w_hh", "b_ih", "b_hh")
+
+_ENTRIES = (
+    Op("embedding", 1, (Input("ids", ("ids",)),), Output("seq", "F"),
+       weights=(Weight("table", "VF", "plain", note="version 2: or panels 1 × V × F"),),
+       check=_check_table),
+    Op("mask_ids", 2, (Input("ids", ("ids",)),), Output("mask"), (Attr("value", "i32", 0),)),
+    Op("mask_values", 3, (_SEQ,), Output("mask"), (Attr("value", "f32", 0),)),
+    Op("apply_mask", 4, (_SEQ, Input("mask", ("mask",)))),
+    Op("lstm", 5, _RECURRENT,
+       cell=Cell(4, (*_BIASED, "w_hr", "peephole"), ("sigmoid", "tanh", "tanh"))),
+    Op("gru", 6, _RECURRENT, cell=Cell(3, _BIASED, ("sigmoid", "tanh"))),
+    Op("rnn", 7, _RECURRENT, cell=Cell(1, _BIASED, ("tanh",))),
+    Op("dense", 8, (Input("x", size="I"),), Output(size="O"), (_ACTIVATION,),
+       (Weight("weight", "OI"), Weight("bias", "O", optional=True))),
+    Op("activation", 9, (_X,), attrs=(_ACTIVATION,)),
+    Op("layernorm", 10, (_XF,), attrs=(_EPS,),
+       weights=(Weight("gamma", "F", "vector", True), Weight("beta", "F", "vector", True))),
+    Op("batchnorm", 11, (_XF,), attrs=(Attr("eps", "f32", -1, least=0),),
+       weights=(Weight("mean", "F", "vector"), Weight("var", "F", "vector"),
+                Weight("gamma", "F", "vector", True), Weight("beta", "F", "vector", True)),
+       stored=(Weight("mean", "F", "vector"), Weight("scale", "F", "vector"), Weight("beta", "F", "vector")),
+       check=_check_statistics),
+    Op("add", 12, _TWO, alike=True),
+    Op("mul", 13, _TWO, alike=True),
+    Op("average", 14, _TWO, alike=True),
+    Op("concat", 15, (_X,), Output(size="+"), many=True),
+    Op("slice", 16, (_XF,), Output(size="size"),
+       (Attr("start", "u32", 0, most=MAX_SIZE), Attr("size", "u32", 1, 1, MAX_SIZE, note=">= 1, start + size <= F")),
+       check=_check_slice),
+    Op("select", 17, (_SEQ,), Output("vec"),
+       (Attr("index", "u32", 0, codes={0: 0, -1: 1}, note="0 for the first step, 1 for the last"),)),
+    Op("reverse", 18, (_SEQ,)),
+    Op("take", 19, (_SEQ,), since=3, axis=_taken,
+       attrs=(Attr("start", "u32", 0, 0, MAX_TAKE, note="0 to 2^30 − 1"),
+              Attr("stride", "u32", 1, 1, MAX_TAKE, note="1 to 2^30 − 1"))),
+    Op("repeat", 20, (_X,), Output("seq"), since=3, axis=_repeated,
+       attrs=(Attr("times", "u32", 0, 0, MAX_SIZE, note="1 to 2^20; 0 for vec"),)),
+)  # fmt: skip
+
+OPS: dict[str, Op] = {op.name: op for op in _ENTRIES}
+OF_CODE: dict[int, Op] = {op.code: op for op in _ENTRIES}
+#: Gates per hidden unit, in the order of the rows of ``w_ih``: LSTM i f g o, GRU r z n.
+GATES: dict[str, int] = {op.name: op.cell.gates for op in _ENTRIES if op.cell is not None}
+
+
+def cell_of(op: str) -> Cell:
+    """What the recurrent op of this name has beside."""
+    cell = OPS[op].cell
+    assert cell is not None
+    return cell

@@ -1,0 +1,1 @@
+"""What several tests share; ``tests`` is on the path of every run (``pyproject.toml``)."""

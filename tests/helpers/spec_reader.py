@@ -1,0 +1,182 @@
+"""A second reader of ``.lrt`` files, written from docs/format.md alone: no code of lstm_rt is used."""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+import zlib
+
+import numpy as np
+
+NONE = 0xFFFFFFFF
+KINDS = {1: "seq", 2: "vec", 3: "ids", 4: "mask", 5: "lengths"}
+ORDERS = ["batch_first", "time_first", "unbatched", "groups_first"]
+ACTS = ["linear", "sigmoid", "tanh", "relu", "hard_sigmoid", "leaky_relu", "elu", "selu", "softplus", "softsign",
+        "swish", "gelu", "gelu_tanh", "softmax", "log_softmax"]  # fmt: skip
+#: op code: name, n_in, n_out, n_tensors per direction
+OPS = {
+    1: ("embedding", 1, 1, 1), 2: ("mask_ids", 1, 1, 0), 3: ("mask_values", 1, 1, 0), 4: ("apply_mask", 2, 1, 0),
+    5: ("lstm", 4, 3, 6), 6: ("gru", 4, 2, 6), 7: ("rnn", 4, 2, 6), 8: ("dense", 1, 1, 2), 9: ("activation", 1, 1, 0),
+    10: ("layernorm", 1, 1, 2), 11: ("batchnorm", 1, 1, 3), 12: ("add", 2, 1, 0), 13: ("mul", 2, 1, 0),
+    14: ("average", 2, 1, 0), 15: ("concat", None, 1, 0), 16: ("slice", 1, 1, 0), 17: ("select", 1, 1, 0),
+    18: ("reverse", 1, 1, 0), 19: ("take", 1, 1, 0), 20: ("repeat", 1, 1, 0),
+}  # fmt: skip
+
+
+def u32s(blob, at, n):
+    return list(struct.unpack_from(f"<{n}I", blob, at))
+
+
+def widths(units):
+    return [16] * math.floor(units / 16) + {0: [], 1: [4], 2: [8], 3: [8, 4], 4: [16]}[math.ceil((units % 16) / 4)]
+
+
+def unpack_panels(flat, gates, units, k):
+    """(gates, units, k), by the closed form of section 3.2; padding lanes must be zero."""
+    w, used = np.empty((gates, units, k), np.float32), np.zeros(flat.size, bool)
+    start = 0
+    for width in widths(units):
+        u = np.arange(start, min(start + width, units))
+        g, i = np.arange(gates)[:, None, None], np.arange(k)
+        at = start * gates * k + (i * gates + g) * width + (u[:, None] - start)
+        w[:, u] = flat[at]
+        used[at] = True
+        start += width
+    assert not flat[~used].any()
+    return w
+
+
+def read_tensor(blob, at, data):
+    """(array, layout): plain (units, k), panels (gates, units, k), lanes (gates, units)."""
+    offset, size, dtype, layout, gates, units, k, reserved = struct.unpack_from("<QQBBHIII", blob, at)
+    padded = units if layout == 0 else sum(widths(units))
+    assert dtype in (1, 2)
+    assert layout in (0, 1, 2)
+    assert reserved == 0
+    assert 1 <= gates <= (4 if layout else 1)
+    assert layout != 2 or k == 1
+    assert size == 4 * gates * k * padded
+    assert offset % 64 == 0
+    assert offset >= data
+    assert offset + size + 64 <= len(blob)
+    flat = np.frombuffer(blob, "<f4" if dtype == 1 else "<i4", size // 4, offset)
+    if layout == 1:
+        return unpack_panels(flat, gates, units, k), "panels"
+    if layout == 2:
+        lanes = flat.reshape(gates, padded)
+        assert not lanes[:, units:].any()
+        return lanes[:, :units], "lanes"
+    return flat.reshape(units, k), "plain"
+
+
+def read_node(blob, at):
+    op, n_in, n_out, n_tensors = struct.unpack_from("<4H", blob, at)
+    name, want_in, want_out, want_tensors = OPS[op]
+    attr = blob[at + 92 : at + 160]
+    directions = 2 if name in ("lstm", "gru", "rnn") and u32s(attr, 12, 1)[0] & 2 else 1
+    assert n_in == want_in if want_in else 2 <= n_in <= 6
+    assert n_out == want_out
+    assert n_tensors == want_tensors * directions
+    ins, outs, tensors = u32s(blob, at + 8, 6), u32s(blob, at + 32, 3), u32s(blob, at + 44, 12)
+    assert set(ins[n_in:] + outs[n_out:] + tensors[n_tensors:]) <= {NONE}
+    return {"op": name, "in": ins[:n_in], "out": outs[:n_out], "tensor": tensors[:n_tensors], "attr": attr}
+
+
+def read(blob):
+    """All of a file: a dict of values, nodes (weights as arrays), outputs, self-test and metadata."""
+    magic, version, checksum, file_size = struct.unpack_from("<8sIIQ", blob)
+    n_axes, n_values, n_nodes, n_tensors, n_inputs, n_outputs, n_tests, strings_size, meta_size = u32s(blob, 24, 9)
+    assert magic == bytes([0x89, 0x4C, 0x52, 0x54, 0x0D, 0x0A, 0x1A, 0x0A])
+    assert version in (1, 2, 3)
+    assert file_size == len(blob)
+    assert checksum == zlib.crc32(blob[:12] + bytes(4) + blob[16:])
+    assert n_axes <= 8
+    assert n_tests <= 1
+    assert n_inputs < n_values
+    assert not any(blob[60:128])
+    nodes_at = 128 + 32 * n_values
+    tensors_at = nodes_at + 160 * n_nodes
+    outputs_at = tensors_at + 32 * n_tensors
+    axes_at = outputs_at + 4 * n_outputs
+    test_at = axes_at + (20 * n_axes if version == 3 else 0)
+    strings_at = test_at + (16 + 4 * (n_axes + n_inputs + n_outputs)) * n_tests
+    meta_at = strings_at + strings_size
+    data = meta_at + meta_size
+
+    values = []
+    for i in range(n_values):
+        kind, axis, zero, size, name, n = struct.unpack_from("<BBHIII", blob, 128 + 32 * i)
+        assert zero == 0
+        order, zeros, groups = struct.unpack_from("<B3sI", blob, 128 + 32 * i + 16)
+        assert not any(zeros)
+        assert not any(blob[128 + 32 * i + 24 : 128 + 32 * i + 32])
+        assert order <= (3 if version == 3 else 0)
+        assert groups == 0 or (version == 3 and order in (2, 3) and kind == 2 and size % groups == 0)
+        assert groups or order != 3
+        assert order != 1 or kind in (1, 3)
+        assert axis == 255 if kind == 2 else axis < n_axes
+        assert (size >= 1) == (kind in (1, 2))
+        assert name + n <= strings_size
+        text = blob[strings_at + name : strings_at + name + n].decode()
+        values.append({"name": text, "kind": KINDS[kind], "size": size, "axis": None if kind == 2 else axis})
+        if order:
+            values[-1].update(order=ORDERS[order], groups=groups)
+    axes = [struct.unpack_from("<IIiII", blob, axes_at + 20 * i) for i in range(n_axes)] if version == 3 else []
+    for i, (parent, mul, add, div, cap) in enumerate(axes):
+        assert parent == NONE or parent < i
+        assert max(mul, div, cap) < 1 << 31
+        assert div >= 1
+        assert parent != NONE or mul == 0 or (mul, add, div, cap) == (1, 0, 1, (1 << 31) - 1)
+
+    tensors = [read_tensor(blob, tensors_at + 32 * i, data) for i in range(n_tensors)]
+    nodes, following = [], n_inputs
+    for i in range(n_nodes):
+        node = read_node(blob, nodes_at + 160 * i)
+        assert all(v == NONE or v < following for v in node["in"])
+        assert node["out"] == list(range(following, following + len(node["out"])))
+        following += len(node["out"])
+        node["tensor"] = [None if t == NONE else tensors[t] for t in node["tensor"]]
+        nodes.append(node)
+    assert following == n_values
+
+    outputs = u32s(blob, outputs_at, n_outputs)
+    assert all(n_inputs <= o < n_values and values[o]["kind"] in ("seq", "vec") for o in outputs)
+    test = None
+    if n_tests:
+        batch, atol, rtol, zero = struct.unpack_from("<IffI", blob, test_at)
+        steps = u32s(blob, test_at + 16, n_axes)
+        ids = u32s(blob, test_at + 16 + 4 * n_axes, n_inputs + n_outputs)
+        arrays = []
+        for v, t in zip([*range(n_inputs), *outputs], ids, strict=True):
+            kind, size, axis = values[v]["kind"], values[v]["size"], values[v]["axis"]
+            units = batch * steps[axis] if kind in ("seq", "ids") else batch
+            assert tensors[t][1] == "plain"
+            assert tensors[t][0].shape == (units, size or 1)
+            assert zero == 0
+            arrays.append(tensors[t][0])
+        test = {"batch": batch, "steps": steps, "atol": atol, "rtol": rtol, "arrays": arrays}
+    meta = json.loads(blob[meta_at:data].decode()) if meta_size else None
+    return {"values": values, "n_inputs": n_inputs, "nodes": nodes, "outputs": outputs, "test": test, "meta": meta,
+            "axes": axes, "version": version, "size": {"data": data, "n_axes": n_axes}}  # fmt: skip
+
+
+def read_act(attr, i):
+    code, alpha, beta = struct.unpack_from("<Iff", attr, 4 * i)
+    return ACTS[code], alpha, beta
+
+
+def read_cell(node):
+    """Attributes of a recurrent node, and per direction its weights by the names of section 5.1."""
+    h, inputs, proj, flags, clip = struct.unpack_from("<IIIIf", node["attr"])
+    acts = [read_act(node["attr"], i) for i in (5, 8, 11)]
+    assert flags < 16
+    assert flags & 3 != 3
+    out = {"hidden": h, "input": inputs, "proj": proj, "flags": flags, "clip": clip, "acts": acts, "directions": []}
+    for d in range(0, len(node["tensor"]), 6):
+        arrays = [t and t[0] for t in node["tensor"][d : d + 6]]
+        layouts = [t and t[1] for t in node["tensor"][d : d + 6]]
+        assert layouts[:5] == [a if a is None else "panels" for a in arrays[:5]]
+        assert layouts[5] in (None, "panels" if node["op"] == "gru" else "lanes")
+        out["directions"].append(arrays)
+    return out

@@ -1,0 +1,151 @@
+"""Layers, options and own classes that the Keras reader does not know are named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers.keras_files import edit_config, layer, refuse, save, set_option
+from helpers.keras_models import F, L, V, functional, keras, seq
+
+
+@keras.saving.register_keras_serializable(package="mine")
+class OwnLayer(keras.layers.Layer):
+    def call(self, x: Any) -> Any:
+        return x
+
+
+@keras.saving.register_keras_serializable(package="mine")
+def own_function(x: Any) -> Any:
+    return x * x
+
+
+def _different_masks(merge: Any) -> Any:
+    x, tokens = L.Input((None, F), name="x"), L.Input((None,), dtype="int32", name="ids")
+    a, b = L.Masking(0.0)(x), L.Embedding(V, F, mask_zero=True)(tokens)
+    return keras.Model([x, tokens], L.LSTM(2)(merge([a, b])))
+
+
+UNSUPPORTED: dict[str, tuple[Callable[[], Any], list[str]]] = {
+    "lambda": (lambda: seq(L.Lambda(lambda x: x + 1, name="trick")), ["'trick'", "Lambda"]),
+    "conv": (lambda: seq(L.Conv1D(3, 2, name="c")), ["'c'", "Conv1D"]),
+    "own layer": (lambda: seq(OwnLayer(name="o")), ["'o'", "OwnLayer", "own class"]),
+    "own function": (
+        lambda: seq(L.Dense(2, activation=own_function, name="d")),
+        ["'d'", "activation", "own_function"],
+    ),
+    "activation": (lambda: seq(L.LSTM(2, activation="mish", name="l")), ["'l'", "LSTM", "mish"]),
+    "softmax in a gate": (lambda: seq(L.LSTM(2, activation="softmax", name="l")), ["'l'", "softmax"]),
+    "relu max": (lambda: seq(L.ReLU(max_value=6.0, name="r")), ["'r'", "max_value=6.0"]),
+    "relu threshold": (lambda: seq(L.ReLU(threshold=1.0, name="r")), ["'r'", "threshold"]),
+    "softmax axis": (lambda: seq(L.Softmax(axis=1, name="s")), ["'s'", "axis"]),
+    "softmax mask": (
+        lambda: keras.Sequential([L.Input((F, F)), L.Masking(), L.Softmax(name="s")]),
+        ["'s'", "mask"],
+    ),
+    "layernorm axis": (
+        lambda: keras.Sequential([L.Input((5, F)), L.LayerNormalization(axis=[1, 2])]),
+        ["axis"],
+    ),
+    "batchnorm axis": (lambda: keras.Sequential([L.Input((5, F)), L.BatchNormalization(axis=1)]), ["axis"]),
+    "distributed lstm": (
+        lambda: keras.Sequential([L.Input((None, 5, F)), L.TimeDistributed(L.LSTM(2))]),
+        ["shape", "(None, None, 5, 4)"],
+    ),
+    "distributed": (lambda: seq(L.TimeDistributed(L.PReLU(), name="t")), ["'t'", "PReLU"]),
+    "concat axis": (lambda: functional(lambda x: L.Concatenate(axis=1)([x, x])), ["Concatenate", "axis"]),
+    "no width": (
+        lambda: keras.Sequential([L.Input((None, None)), L.Activation("tanh")]),
+        ["InputLayer", "shape"],
+    ),
+    "training": (
+        lambda: functional(lambda x: L.Dropout(0.5, name="d")(x, training=True)),
+        ["'d'", "training"],
+    ),
+    "constant": (lambda: functional(lambda x: x * 2.0), ["Multiply", "not supported"]),
+    "function": (lambda: functional(keras.ops.sin), ["Sin", "not supported"]),
+    "two masks added": (lambda: _different_masks(L.Add()), ["LSTM", "mask"]),
+    "two masks multiplied": (lambda: _different_masks(L.Multiply()), ["Multiply", "mask"]),
+    "two masks joined": (lambda: _different_masks(L.Concatenate()), ["LSTM", "mask"]),
+    "broadcast": (lambda: functional(lambda x: L.Add()([L.Dense(1)(x), x])), ["Add", "differ"]),
+    "embedding of two": (
+        lambda: keras.Sequential([L.Input((2, 3)), L.Embedding(V, 2)]),
+        ["InputLayer", "shape", "Embedding"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", UNSUPPORTED)
+def test_unsupported_models(case: str, tmp_path: Path) -> None:
+    build, words = UNSUPPORTED[case]
+    model = build()
+    refuse(model, *words)
+    refuse(save(model, tmp_path), *words)
+
+
+def test_own_model_classes() -> None:
+    class Own(keras.Model):
+        def call(self, x: Any) -> Any:
+            return x
+
+    refuse(Own(), "Own")
+
+
+def test_unbuilt_model() -> None:
+    refuse(keras.Sequential([L.LSTM(3)]), "build the model")
+
+
+OPTIONS: dict[str, tuple[Callable[[Any], None], list[str]]] = {
+    "unknown": (set_option("LSTM", peephole=True), ["'l'", "LSTM", "unknown option peephole=True"]),
+    "time_major": (set_option("LSTM", time_major=True), ["'l'", "time_major"]),
+    "units": (set_option("LSTM", units=-3), ["units is -3"]),
+    "flag": (set_option("LSTM", return_sequences="yes"), ["return_sequences", "'yes'"]),
+    "no activation": (lambda c: layer(c, "LSTM").pop("activation"), ["'l'", "activation", "missing"]),
+    "int8": (set_option("LSTM", dtype="int8"), ["dtype 'int8'"]),
+    "quantized": (
+        set_option(
+            "Dense", dtype={"class_name": "QuantizedDTypePolicy", "config": {"name": "int8_from_float32"}}
+        ),
+        ["Dense", "QuantizedDTypePolicy"],
+    ),
+    "lora": (set_option("Dense", lora_rank=4), ["Dense", "lora_rank=4"]),
+    "rms": (set_option("LayerNormalization", rms_scaling=True), ["LayerNormalization", "rms_scaling"]),
+    "epsilon": (set_option("LayerNormalization", epsilon="tiny"), ["epsilon", "'tiny'"]),
+    "negative epsilon": (set_option("LayerNormalization", epsilon=-1.0), ["LayerNormalization", "eps"]),
+    "same name": (set_option("Dense", name="l"), ["'l'", "same name"]),
+    "module": (lambda c: c["config"]["layers"][1].update(module="mypackage.layers"), ["'l'", "mypackage"]),
+    "class": (lambda c: c.update(class_name="Mine"), ["Mine"]),
+    "no layers": (lambda c: c["config"].update(layers=[]), ["no layers"]),
+    "both forward": (
+        lambda c: layer(c, "Bidirectional")["backward_layer"]["config"].update(go_backwards=False),
+        ["go_backwards"],
+    ),
+    "merge_mode": (set_option("Bidirectional", merge_mode="max"), ["Bidirectional", "merge_mode='max'"]),
+    "different sequences": (
+        lambda c: layer(c, "Bidirectional")["backward_layer"]["config"].update(return_sequences=True),
+        ["return_sequences"],
+    ),
+    "not recurrent": (
+        lambda c: layer(c, "Bidirectional")["layer"].update(class_name="Dense"),
+        ["Dense", "recurrent layer"],
+    ),
+    "reset_after": (
+        lambda c: layer(c, "Bidirectional")["layer"]["config"].update(reset_after=False),
+        ["GRU", "bias has shape (2, 6)"],
+    ),
+    "ragged": (set_option("InputLayer", ragged=True), ["InputLayer", "ragged"]),
+}
+
+
+@pytest.mark.parametrize("case", OPTIONS)
+def test_options(case: str, tmp_path: Path) -> None:
+    change, words = OPTIONS[case]
+    layers = [
+        L.LSTM(3, return_sequences=True, name="l"),
+        L.LayerNormalization(),
+        L.Bidirectional(L.GRU(2)),
+        L.Dense(2),
+    ]
+    refuse(edit_config(save(seq(*layers), tmp_path), change), *words)
