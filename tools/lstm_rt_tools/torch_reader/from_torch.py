@@ -16,6 +16,7 @@ from ..names import shown
 from ..weights.checkpoints import Checkpoint, from_mapping, read_checkpoint
 from ..weights.state_dict import Weights
 from ..weights.tensors import noting_not_finite
+from .live import from_module
 from .modules import build_inert
 
 
@@ -67,8 +68,6 @@ def from_torch(source: Any, example: Any = None, arch: ArchSource | None = None)
     if live:
         if arch is not None:
             raise ConvertError("arch is for weight files; a live module tells its architecture itself")
-        from .live import from_module
-
         return from_module(source, example)
     raise ConvertError(f"{_what_it_is(source)}; expected a path, a state dict or a torch.nn.Module")
 
