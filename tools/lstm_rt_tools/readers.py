@@ -45,16 +45,14 @@ def _torch() -> ReaderModule:
     return reader
 
 
+_ARCH = frozenset({"arch"})
 #: What comes first recognises first.
 READERS = (
-    Row("Keras", "keras", (".keras", ".h5", ".hdf5"), _is_keras, _keras, frozenset({"arch"})),
-    Row("PyTorch", "torch", (".pt", ".pth", ".bin", ".ckpt"), _is_torch, _torch, frozenset({"arch"})),
-    Row(
-        "safetensors", "torch", (".safetensors",), lambda seen: looks_like_safetensors(seen.head), _torch,
-        frozenset({"arch"}),
-    ),
-    Row("GuitarML", "torch", (".json",), lambda seen: looks_like_guitarml(seen.head), _torch, frozenset({"arch"})),
-)  # fmt: skip
+    Row("Keras", "keras", (".keras", ".h5", ".hdf5"), _is_keras, _keras, _ARCH),
+    Row("PyTorch", "torch", (".pt", ".pth", ".bin", ".ckpt"), _is_torch, _torch, _ARCH),
+    Row("safetensors", "torch", (".safetensors",), lambda seen: looks_like_safetensors(seen.head), _torch, _ARCH),
+    Row("GuitarML", "torch", (".json",), lambda seen: looks_like_guitarml(seen.head), _torch, _ARCH),
+)
 #: What ``--from`` takes.
 FRAMEWORKS = tuple(dict.fromkeys(row.framework for row in READERS))
 #: Kinds of files that are known and not read: by their bytes, where these tell, or by the end of their name.
@@ -89,6 +87,15 @@ def find(path: Path, framework: str | None = None) -> Row:
     if not found and framework is None:
         raise _unknown(path, next((w for w, end, _ in _NOT_READ if end == suffix), "a file of unknown type"))
     return (found or rows)[0]
+
+
+def recognised(path: Path) -> Row | None:
+    """The row of a file by its content alone; None where no row knows it or it cannot be read."""
+    try:
+        seen = glance(path)
+    except (ConvertError, OSError):
+        return None
+    return next((row for row in READERS if row.recognises(seen)), None)
 
 
 def _unknown(path: Path, what: str) -> ConvertError:

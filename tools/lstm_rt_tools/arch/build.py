@@ -74,7 +74,7 @@ class Arch:
     outputs: list[dict[str, Any]]
     ignore: list[str]
     checkpoint: str | None
-    draft: bool = False  #: made up by :func:`.arch_guess.guess_arch`, and not yet checked by anybody
+    draft: bool = False  #: made up by :func:`.guess.guess_arch`, and not yet checked by anybody
 
 
 def read_arch(source: ArchSource) -> Arch:

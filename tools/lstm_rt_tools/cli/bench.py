@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+import lstm_rt
 from lstm_rt.errors import InputError
 from lstm_rt.graph import Graph
 from lstm_rt.text import shown
@@ -25,8 +26,6 @@ _MIN_CALLS, _MAX_CALLS = 20, 20000
 
 def bench(args: argparse.Namespace) -> int:
     """``lstm-rt bench``"""
-    import lstm_rt
-
     graph = ModelFile(args.model).graph
     most = max((graph.values[i].size for i in graph.inputs), default=1)
     if args.batch * args.steps * max(most, 1) > _MAX_INPUT:

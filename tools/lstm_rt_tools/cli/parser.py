@@ -15,11 +15,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from lstm_rt.errors import ConvertError, LstmRtError
+from lstm_rt.errors import ConvertError, FormatError, LstmRtError
 from lstm_rt.text import shown
 
 from .. import __version__
-from ..readers import FRAMEWORKS
+from ..readers import FRAMEWORKS, recognised
 from . import arrays_io
 from .bench import bench
 from .common import ERROR, OK, one_line, warn
@@ -74,11 +74,19 @@ def _run_command(args: argparse.Namespace) -> int:
             return OK
         if args.traceback:
             traceback.print_exc()
-        warn(f"error: {_message(e)}")
+        warn(f"error: {_message(e)}{_advice(e, args)}")
         if isinstance(e, ConvertError) and e.draft:  # on stdout, so that `> arch.toml` catches it
             with contextlib.suppress(OSError):
                 print(e.draft)
         return ERROR
+
+
+def _advice(e: Exception, args: argparse.Namespace) -> str:
+    """For somebody who gives a trained model where a converted one is expected."""
+    row = recognised(args.model) if isinstance(e, FormatError) and "model" in args else None
+    if row is None:
+        return ""
+    return f"; this is a {row.name} file: lstm-rt convert {shown(args.model, 200)} makes an .lrt file of it"
 
 
 def _is_enough(e: Exception) -> bool:
@@ -112,7 +120,7 @@ def _message(e: Exception) -> str:
         return f"not enough memory ({text})" if text else "not enough memory"
     if isinstance(e, RecursionError):
         return "the file is nested too deeply"
-    if isinstance(e, OverflowError) or (isinstance(e, ValueError) and "integer string conversion" in text):
+    if isinstance(e, OverflowError):
         return f"a number in the file is too large ({text})"
     return f"{type(e).__name__}: {text} (unexpected; --traceback shows where)"
 

@@ -139,7 +139,8 @@ class Builder:
             if sorted(feat.dims) == sorted(dims):
                 raise WrongLayout(
                     f"{name} reads its input as ({', '.join(dims)}), but it is ({', '.join(feat.dims)}); "
-                    "is batch_first set as you mean it?"
+                    "is batch_first set as you mean it?",
+                    name,
                 )
             raise unsupported(name, f"on dimensions ({', '.join(feat.dims)}), expected ({', '.join(dims)})")
 

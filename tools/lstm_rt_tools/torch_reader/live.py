@@ -46,7 +46,7 @@ _OUTPUTS = frozenset({"N F", "N", "N T F", "N T", "T N F", "T N", "NT F", "TN F"
 
 
 def from_module(module: Any, example: Any = None) -> Graph:
-    """The graph of a live module; see :func:`lstm_rt_tools.from_torch.from_torch`."""
+    """The graph of a live module; see :func:`lstm_rt_tools.from_torch`."""
     import torch
 
     module = _unwrap(module)

@@ -11,14 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from lstm_rt.errors import AxesError, ConvertError, GraphError
+from lstm_rt.errors import AxesError, GraphError
 
 from .builder import Builder
 from .handlers.call import Call, short_name
 from .handlers.layers import layer
 from .handlers.table import HANDLERS, Handler
 from .modules import SHORT_FLOATS
-from .symbols import Index, Input, Lengths, Noted, WrongAxes, unsupported
+from .symbols import ForwardError, Index, Input, Lengths, Noted, WrongAxes, unsupported
 from .where import here
 
 #: Reading these tells nothing about the numbers in a tensor; comparisons stand in assertions, and a
@@ -105,9 +105,10 @@ class Recorder(Builder):
             return
         for tensor in _flatten(args):
             if self.tracked(tensor) and self.changed(tensor):
-                raise ConvertError(
+                raise ForwardError(
                     f"{name} reads a tensor that the module's forward has changed in place through a view of its "
-                    "memory; not supported"
+                    "memory; not supported",
+                    name,
                 )
 
     def _note(self) -> None:
@@ -124,9 +125,9 @@ class Recorder(Builder):
         try:
             return handler(self, call)
         except AxesError as e:
-            raise WrongAxes(f"{call.name}: {e}") from None
+            raise WrongAxes(f"{call.name}: {e}", call.name) from None
         except GraphError as e:
-            raise ConvertError(f"{call.name} in the module's forward: {e}") from None
+            raise ForwardError(f"{call.name} in the module's forward: {e}", call.name) from None
 
 
 def _flatten(obj: Any) -> Iterator[Any]:

@@ -23,7 +23,7 @@ from ..modules import (
     own_weights,
     recurrent_activations,
 )
-from ..symbols import Feat, Input, Pending, States, StateUse, StrangeState, Sym, unsupported
+from ..symbols import Feat, ForwardError, Input, Pending, States, StateUse, StrangeState, Sym, unsupported
 from .call import Call
 
 
@@ -116,8 +116,8 @@ def _initial(rec: Builder, call: Call, tensor: Any, layers: int, directions: int
     if sym is None:
         if bool((tensor != 0).any()):
             attribute = rec.attribute_of(tensor)
-            error = unsupported(call.name, _constant_state(attribute))
-            raise error if attribute else StrangeState(str(error))
+            kind = ForwardError if attribute else StrangeState
+            raise unsupported(call.name, _constant_state(attribute), kind)
         return None
     if isinstance(sym, Pending) and len(sym.dims) == 3:
         sym.input.kind = "state"

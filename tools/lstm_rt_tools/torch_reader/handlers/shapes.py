@@ -134,10 +134,8 @@ def reshape(rec: Builder, call: Call) -> Sym:
     feat = rec.feat(sym, call.name)
     dims = regroup(atoms(feat.dims, tuple(call.args[0].shape), rec.sizes(feat)), shape)
     if dims is None:
-        raise WrongSizes(
-            f"the module's forward uses {call.name}, which is not supported: it reshapes "
-            f"{tuple(call.args[0].shape)} ({' '.join(feat.dims)}) to {shape}, cutting dimensions"
-        )
+        sizes = f"{tuple(call.args[0].shape)} ({' '.join(feat.dims)})"
+        raise unsupported(call.name, f"it reshapes {sizes} to {shape}, cutting dimensions", WrongSizes)
     return with_dims(rec, call, feat, dims)
 
 
