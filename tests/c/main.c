@@ -52,7 +52,16 @@ int main(int argc, char **argv)
         return 2;
     }
     test_errors();
+    test_blobs();
+    test_models();
+    test_calls();
+    test_shares();
     test_dispatch();
+    test_panels();
+    test_products();
+    test_math();
+    test_rows();
+    test_cells();
     check_folder(argv[1]);
     test_sessions(argv[1]);
     test_recurrent();
