@@ -66,6 +66,11 @@ int main(int argc, char **argv)
     test_sessions(argv[1]);
     test_recurrent();
     test_stops();
+    test_op_table();
+    test_op_checks();
+    test_dense();
+    test_features();
+    test_masks();
     test_time();
     printf("core_test: results %016llx\n", (unsigned long long)results);
     printf("core_test: %lu checks, %lu failed\n", check_count, check_failures);

@@ -44,6 +44,15 @@ static inline size_t panel_place(uint32_t gates, uint32_t units, uint32_t g, uin
     return (size_t)start * gates + (size_t)g * width_at(units, start) + (u - start);
 }
 
+/* Where the weight of unit u for input i stands, of one gate. */
+static inline size_t weight_place(uint32_t units, uint32_t inputs, uint32_t u, uint32_t i)
+{
+    uint32_t start = 0;
+    while (start + width_at(units, start) <= u)
+        start += width_at(units, start);
+    return (size_t)start * inputs + (size_t)i * width_at(units, start) + (u - start);
+}
+
 static inline void random_floats(float *x, size_t n, float scale, uint32_t *seed)
 {
     for (size_t i = 0; i < n; i++)
