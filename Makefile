@@ -6,7 +6,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 SOURCES := pyproject.toml setup.py $(wildcard src/*.[ch] src/*/*.[ch] src/cflags.txt lstm_rt/*.py lstm_rt/*/*.py lstm_rt/*.pyi lstm_rt/_lrt.pxd lstm_rt/_core.pyx lstm_rt/_runtime/* \
-	lstm_rt/py.typed tools/lstm_rt_tools/*.py tools/lstm_rt_tools/*/*.py)
+	lstm_rt/py.typed tools/lstm_rt_tools/*.py tools/lstm_rt_tools/*/*.py tools/lstm_rt_tools/*/*/*.py)
 
 .PHONY: demo test build live lint clean
 

@@ -18,11 +18,12 @@ from cpython.memoryview cimport PyMemoryView_FromMemory
 from cpython.pythread cimport PyThread_get_thread_ident
 from cython.parallel cimport parallel
 from libc.errno cimport errno
-from libc.stdint cimport int32_t, uint32_t
+from libc.stdint cimport int32_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from ._lrt cimport *
 
+from . import _shapes
 from ._cgroups import quota
 from .errors import FormatError, InputError, did_you_mean
 

@@ -1,6 +1,6 @@
 """The C API of the core (src/lstm_rt.h), and of what the runtime has in C (_runtime/)."""
 
-from libc.stdint cimport int32_t, uint32_t
+from libc.stdint cimport int32_t, uint32_t, uint64_t
 
 
 cdef extern from "lstm_rt.h" nogil:
@@ -26,6 +26,10 @@ cdef extern from "lstm_rt.h" nogil:
         LRT_LENGTHS
         LRT_FIRST_VERSION
         LRT_FORMAT_VERSION
+        LRT_BATCH_FIRST
+        LRT_TIME_FIRST
+        LRT_UNBATCHED
+        LRT_GROUPS_FIRST
 
     const float LRT_MAX_RTOL
 
@@ -41,6 +45,8 @@ cdef extern from "lstm_rt.h" nogil:
         int kind
         uint32_t size
         uint32_t axis
+        int order
+        uint32_t groups
     ctypedef struct lrt_limits:
         uint32_t batch
         uint32_t lanes
@@ -72,12 +78,14 @@ cdef extern from "lstm_rt.h" nogil:
     int lrt_model_open(lrt_model *model, const void *blob, size_t size)
     lrt_io lrt_model_input(const lrt_model *model, uint32_t i)
     lrt_io lrt_model_output(const lrt_model *model, uint32_t i)
+    int lrt_model_steps(const lrt_model *model, uint32_t *steps)
     int lrt_model_is_causal(const lrt_model *model)
     int lrt_model_streams(const lrt_model *model)
     size_t lrt_session_size(const lrt_model *model, const lrt_limits *limits)
     int lrt_session_init(lrt_session **session, const lrt_model *model, const lrt_kernels *kernels,
                          const lrt_limits *limits, void *memory, size_t size)
     int lrt_prepare(lrt_session *session, const lrt_call_args *call)
+    uint64_t lrt_prepared_work(const lrt_session *session)
     int lrt_run(lrt_session *session, uint32_t lane, uint32_t lanes, void *barrier, void *context)
     uint32_t lrt_slot_count(const lrt_session *session)
     int lrt_slot_info(const lrt_session *session, uint32_t i, lrt_slot *slot)

@@ -173,6 +173,8 @@ def _taken(attrs: Mapping[str, Any], axis: int) -> Axis:
 
 
 def _repeated(attrs: Mapping[str, Any], axis: int) -> Axis | None:
+    if (attrs["times"] > 0) != (axis >= 0):
+        raise GraphError(f"repeat: times is {attrs['times']}, expected 1 or more of a seq, 0 of a vec")
     return Axis(axis, attrs["times"]) if axis >= 0 else None
 
 

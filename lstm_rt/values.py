@@ -35,6 +35,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._checks import integer
+from ._shapes import ORDERS as ORDERS
+from ._shapes import shape
 from .errors import GraphError, did_you_mean
 from .ops import KINDS
 
@@ -46,7 +48,6 @@ DTYPES: dict[str, type[np.generic]] = {
     "mask": np.uint8,
     "lengths": np.int32,
 }
-ORDERS = ("batch_first", "time_first", "unbatched", "groups_first")  #: in the order of their codes in files
 
 
 @dataclass(frozen=True)
@@ -62,12 +63,7 @@ class Value:
 
     def shape(self, batch: Any, steps: Any) -> tuple[Any, ...]:
         """The shape of its arrays as callers have them, of so many rows and steps (numbers or names of them)."""
-        rows = () if self.order == "unbatched" else (batch,)
-        if self.kind == "vec":
-            return (self.groups, *rows, self.size // self.groups) if self.groups else (*rows, self.size)
-        features = (self.size,) if self.kind == "seq" else ()
-        times = () if self.kind == "lengths" else (steps,)
-        return (*times, *rows, *features) if self.order == "time_first" else (*rows, *times, *features)
+        return shape(self.kind, self.size, self.order, self.groups, batch, steps)
 
     def to_batch_first(self, array: NDArray[Any]) -> NDArray[Any]:
         """An array of this value's order and a right number of axes as ``(N, T, F)``, ``(N, F)``..."""

@@ -1,22 +1,18 @@
 /* A call of a session: what it must be like, and where everything is during it. */
 #include <string.h>
 
-#include "lrt_session.h"
+#include "lrt_share.h"
 #include "ops/lrt_ops.h"
-
-static int is_root(const lrt_session *s, uint32_t axis)
-{
-    const lrt_axis a = s->derived ? lrt_read_axis(s->model, axis) : (lrt_axis){LRT_NONE, 1, 1, 0, 0};
-    return lrt_is_root(&a);
-}
 
 static int check_shape(const lrt_session *s, const lrt_call_args *call, const uint32_t *steps)
 {
     if (call->batch > s->limits.batch)
         return LRT_E_BATCH;
-    for (uint32_t a = 0; a < s->model->n_axes; a++)
-        if (!s->chunk && is_root(s, a) && steps[a] > s->limits.steps[a])
+    for (uint32_t a = 0; a < s->model->n_axes && !s->chunk; a++) {
+        const lrt_axis axis = lrt_read_axis(s->model, a);
+        if (lrt_is_root(&axis) && steps[a] > s->limits.steps[a])
             return LRT_E_STEPS;
+    }
     return LRT_OK;
 }
 
@@ -53,11 +49,10 @@ static int check_nodes(const lrt_session *s, const lrt_call_args *call)
 }
 
 /* The strides of a port of `steps` steps, as the caller's array has them. */
-static void set_port(lrt_view *view, const lrt_value *v, void *data, uint32_t batch, uint32_t steps)
+static void set_port(lrt_view *view, const lrt_value *v, uint32_t batch, uint32_t steps)
 {
     const ptrdiff_t per_step = (ptrdiff_t)lrt_per_step(v);
     const int time_first = v->order == LRT_TIME_FIRST;
-    view->data = data;
     view->row = time_first ? per_step : per_step * (ptrdiff_t)steps;
     view->step = time_first ? per_step * (ptrdiff_t)batch : per_step;
 }
@@ -73,11 +68,16 @@ static void copy_groups(const lrt_value *v, float *rows, float *grouped, uint32_
         }
 }
 
-/* Where every value is during this call: inside the session, or in an array of the caller. */
-static void set_views(lrt_session *s, const lrt_call_args *call)
+static uint32_t port_value(const lrt_session *s, uint32_t i)
+{
+    return i < s->model->n_inputs ? i : lrt_output_value(s->model, i - s->model->n_inputs);
+}
+
+/* Where all values are that are no arrays of the caller, and the strides of all. */
+static void set_strides(lrt_session *s)
 {
     const lrt_model *m = s->model;
-    s->gaps = s->any_grouped = 0;
+    s->gaps = 0;
     for (uint32_t i = m->n_inputs; i < m->n_values; i++) {
         const lrt_value *v = &s->values[i];
         s->views[i].data = s->buffers[i];
@@ -85,27 +85,44 @@ static void set_views(lrt_session *s, const lrt_call_args *call)
         s->views[i].row = s->views[i].step * (ptrdiff_t)(v->kind == LRT_VEC ? 1 : lrt_pass_steps(s, v->axis));
     }
     for (uint32_t i = 0; i < m->n_inputs + m->n_outputs; i++) {
-        const uint32_t value = i < m->n_inputs ? i : lrt_output_value(m, i - m->n_inputs);
+        const uint32_t value = port_value(s, i);
         const lrt_value *v = &s->values[value];
-        const uint32_t steps = v->kind == LRT_VEC || v->kind == LRT_LENGTHS ? 1 : s->steps[v->axis];
-        void *data; /* inputs are only read; the view's type serves both */
-        if (i < m->n_inputs)
-            memcpy(&data, &call->inputs[i], sizeof data);
-        else
-            data = call->outputs[i - m->n_inputs];
-        set_port(&s->views[value], v, lrt_is_grouped(v) ? s->buffers[value] : data, s->batch, steps);
+        const int timed = v->kind == LRT_SEQ || v->kind == LRT_IDS;
+        set_port(&s->views[value], v, s->batch, timed ? s->steps[v->axis] : 1);
         s->gaps |= v->order == LRT_TIME_FIRST && s->batch > 1;
-        s->any_grouped |= lrt_is_grouped(v);
-        if (i >= m->n_inputs)
-            s->grouped[i - m->n_inputs] = (float *)data;
-        else if (lrt_is_grouped(v))
-            copy_groups(v, (float *)s->buffers[value], (float *)data, s->batch, 0);
     }
+}
+
+/* Ports in groups come from the caller's array, or go there, by way of a buffer. */
+static void set_grouped(lrt_session *s, const lrt_call_args *call)
+{
+    for (uint32_t i = 0; i < s->model->n_inputs + s->model->n_outputs; i++) {
+        const uint32_t value = port_value(s, i);
+        const lrt_value *v = &s->values[value];
+        if (!lrt_is_grouped(v))
+            continue;
+        if (i < s->model->n_inputs)
+            copy_groups(v, (float *)s->buffers[value], (float *)s->views[value].data, s->batch, 0);
+        else
+            s->grouped[i - s->model->n_inputs] = call->outputs[i - s->model->n_inputs];
+        s->views[value].data = s->buffers[value];
+    }
+}
+
+/* The arrays of the caller. */
+static void set_arrays(lrt_session *s, const lrt_call_args *call)
+{
+    for (uint32_t i = 0; i < s->model->n_inputs; i++) /* only read; the view's type serves both */
+        memcpy(&s->views[i].data, &call->inputs[i], sizeof s->views[i].data);
+    for (uint32_t i = 0; i < s->model->n_outputs; i++)
+        s->views[lrt_output_value(s->model, i)].data = call->outputs[i];
+    if (s->any_grouped)
+        set_grouped(s, call);
 }
 
 void lrt_finish_call(const lrt_session *s)
 {
-    for (uint32_t i = 0; i < s->model->n_outputs && s->any_grouped; i++) {
+    for (uint32_t i = 0; i < s->model->n_outputs; i++) {
         const uint32_t value = lrt_output_value(s->model, i);
         if (lrt_is_grouped(&s->values[value]))
             copy_groups(&s->values[value], (float *)s->buffers[value], s->grouped[i], s->batch, 1);
@@ -113,56 +130,68 @@ void lrt_finish_call(const lrt_session *s)
 }
 
 /* The lengths of every axis: an input's, or the caller's, or what follows from those of the axis it is derived from. */
-static int take_lengths(const lrt_session *s, const lrt_call_args *call, const uint32_t *steps,
-                        const int32_t **lengths)
+static int take_lengths(lrt_session *s, const lrt_call_args *call)
 {
-    for (uint32_t a = 0; a < LRT_MAX_AXES; a++)
-        lengths[a] = call->lengths && a < s->model->n_axes ? call->lengths[a] : NULL;
+    const int32_t **lengths = s->lengths;
+    for (uint32_t a = 0; a < s->model->n_axes; a++)
+        lengths[a] = call->lengths ? call->lengths[a] : NULL;
     for (uint32_t i = 0; i < s->model->n_inputs; i++)
         if (s->values[i].kind == LRT_LENGTHS)
             lengths[s->values[i].axis] = (const int32_t *)call->inputs[i];
     for (uint32_t a = 0; a < s->model->n_axes; a++) {
-        lrt_axis axis;
+        const lrt_axis axis = lrt_read_axis(s->model, a);
+        int32_t *derived = s->derived_lengths + (size_t)a * s->limits.batch;
         const int32_t *from;
-        int32_t *to;
-        if (is_root(s, a)) {
-            LRT_TRY(check_lengths(lengths[a], call->batch, steps[a]));
+        if (lrt_is_root(&axis)) {
+            LRT_TRY(check_lengths(lengths[a], s->batch, s->steps[a]));
             continue;
         }
-        axis = lrt_read_axis(s->model, a);
         from = axis.parent != LRT_NONE ? lengths[axis.parent] : NULL;
-        to = s->derived_lengths + (size_t)a * s->limits.batch;
-        lengths[a] = from ? to : NULL;
-        for (uint32_t n = 0; from && n < call->batch; n++)
-            to[n] = (int32_t)lrt_derived_steps(&axis, (uint32_t)from[n]);
+        lengths[a] = from ? derived : NULL;
+        for (uint32_t n = 0; from && n < s->batch; n++)
+            derived[n] = (int32_t)lrt_derived_steps(&axis, (uint32_t)from[n]);
     }
     return LRT_OK;
 }
 
-int lrt_prepare(lrt_session *s, const lrt_call_args *call)
+static int take_shape(lrt_session *s, const lrt_call_args *call)
 {
-    const int32_t *lengths[LRT_MAX_AXES];
     uint32_t steps[LRT_MAX_AXES];
-    if (!s || !call)
-        return LRT_E_ARGUMENT;
     memcpy(steps, call->steps, sizeof steps);
     if (s->derived && !lrt_model_steps(s->model, steps))
         return LRT_E_STEPS;
     LRT_TRY(check_shape(s, call, steps));
+    memcpy(s->given, call->steps, sizeof s->given);
+    memcpy(s->steps, steps, sizeof s->steps);
+    s->batch = call->batch;
+    s->shaped = 1;
+    set_strides(s);
+    lrt_set_work(s);
+    return LRT_OK;
+}
+
+/* What a call shares with the one before it is not looked at again: of the smallest models, a step takes little
+ * longer than that would. A call that is refused leaves no state changed. */
+int lrt_prepare(lrt_session *s, const lrt_call_args *call)
+{
+    if (!s || !call)
+        return LRT_E_ARGUMENT;
+    if (!s->shaped || call->batch != s->batch || memcmp(call->steps, s->given, sizeof s->given) != 0)
+        LRT_TRY(take_shape(s, call));
     LRT_TRY(check_pointers(s, call));
-    LRT_TRY(take_lengths(s, call, steps, lengths));
-    LRT_TRY(check_nodes(s, call));
-    if (call->keep_state)
-        lrt_state_hold(s, call->batch);
-    else
+    memset(s->lengths, 0, sizeof s->lengths);
+    if (call->lengths || s->any_lengths)
+        LRT_TRY(take_lengths(s, call));
+    if (s->any_accepts)
+        LRT_TRY(check_nodes(s, call));
+    if (!call->keep_state)
         lrt_session_reset(s);
+    else if (call->batch < s->stepped)
+        lrt_state_hold(s, call->batch);
     s->stepped = call->batch;
     s->stop = call->stop;
     s->stop_context = call->stop_context;
-    s->batch = call->batch;
-    memcpy(s->steps, steps, sizeof s->steps);
-    memcpy(s->lengths, lengths, sizeof lengths);
-    set_views(s, call);
+    set_arrays(s, call);
     return LRT_OK;
 }
 

@@ -11,8 +11,6 @@ typedef struct {
     uint32_t lane, lanes;
     lrt_barrier *barrier;
     void *context;
-    uint32_t t0[LRT_MAX_AXES];    /* first step of the pass, by axis */
-    uint32_t steps[LRT_MAX_AXES]; /* and its steps */
     int first, last;              /* is it the first pass, the last? */
     int piped;                    /* runs a part of the nodes alone, while other lanes run the others */
     uint32_t own_lane;            /* number among all lanes, also where it is piped: for scratch of its own */
@@ -20,6 +18,8 @@ typedef struct {
     uint64_t work;                /* since the lane last asked whether to stop, in multiply-adds */
     uint32_t meetings;            /* at which lanes told each other whether to stop */
     int stopping;
+    uint32_t t0[LRT_MAX_AXES];    /* first step of the pass, by axis */
+    uint32_t steps[LRT_MAX_AXES]; /* and its steps */
 } lrt_pass;
 
 static inline uint32_t lrt_smaller(uint32_t a, uint32_t b) { return a < b ? a : b; }
@@ -41,7 +41,8 @@ static inline void lrt_wait_for_all(const lrt_pass *pass)
 void lrt_ask(lrt_pass *pass);
 
 /* All lanes meet; do they stop? */
-int lrt_meet(lrt_pass *pass);
+int lrt_meet_others(lrt_pass *pass);
+static inline int lrt_meet(lrt_pass *pass) { return pass->lanes > 1 ? lrt_meet_others(pass) : pass->stopping; }
 
 /* After a piece of work: shall the lane leave the rest? */
 static inline int lrt_told_to_stop(lrt_pass *pass, uint64_t work)
@@ -80,7 +81,8 @@ static inline float *lrt_row(const lrt_pass *pass, uint32_t value, uint32_t n)
     float *row = (float *)view->data + (ptrdiff_t)n * view->row;
     if (v->kind == LRT_VEC)
         return row;
-    return pass->s->buffers[value] ? row + lrt_buffer_start(pass, v->axis) * v->size : row + (ptrdiff_t)pass->t0[v->axis] * view->step;
+    return row + (pass->s->buffers[value] ? (ptrdiff_t)(lrt_buffer_start(pass, v->axis) * v->size)
+                                          : (ptrdiff_t)pass->t0[v->axis] * view->step);
 }
 static inline float *lrt_row_at(const lrt_pass *pass, uint32_t value, uint32_t n, uint32_t step)
 {
@@ -91,7 +93,8 @@ static inline float *lrt_row_at(const lrt_pass *pass, uint32_t value, uint32_t n
 static inline const int32_t *lrt_ids_at(const lrt_pass *pass, uint32_t value, uint32_t n, uint32_t step)
 {
     const lrt_view *view = &pass->s->views[value];
-    return (const int32_t *)view->data + (ptrdiff_t)n * view->row + ((ptrdiff_t)pass->t0[pass->s->values[value].axis] + step) * view->step;
+    const ptrdiff_t at = (ptrdiff_t)pass->t0[pass->s->values[value].axis] + step;
+    return (const int32_t *)view->data + (ptrdiff_t)n * view->row + at * view->step;
 }
 static inline unsigned char *lrt_mask_at(const lrt_pass *pass, uint32_t value, uint32_t n, uint32_t step)
 {

@@ -13,11 +13,9 @@ void lrt_ask(lrt_pass *pass)
 }
 
 /* What a lane has written of itself the others read before the next meeting, and it is written over after that. */
-int lrt_meet(lrt_pass *pass)
+int lrt_meet_others(lrt_pass *pass)
 {
     unsigned char *told = pass->s->stopping + (pass->meetings++ & 1u) * pass->s->limits.lanes;
-    if (pass->lanes == 1)
-        return pass->stopping;
     told[pass->own_lane] = (unsigned char)pass->stopping;
     lrt_wait_for_all(pass);
     for (uint32_t i = 0; i < pass->lanes; i++)
@@ -32,7 +30,9 @@ static int has_no_gaps(const lrt_session *s, const lrt_node *n)
     for (unsigned l = 0; l < 2 && s->gaps; l++)
         for (uint32_t i = 0; i < counts[l]; i++) {
             const uint32_t v = lists[l][i];
-            if (v != LRT_NONE && s->values[v].kind != LRT_VEC && s->views[v].step != (ptrdiff_t)lrt_per_step(&s->values[v]))
+            if (v == LRT_NONE || s->values[v].kind == LRT_VEC)
+                continue;
+            if (s->views[v].step != (ptrdiff_t)lrt_per_step(&s->values[v]))
                 return 0;
         }
     return 1;
@@ -88,6 +88,21 @@ static void run_pass(lrt_pass *pass)
     }
 }
 
+/* The steps of axis i, if it is derived, that those of the pass on the axis it comes from give rise to. */
+static void derive_stretch(lrt_pass *pass, uint32_t i)
+{
+    const lrt_axis a = lrt_read_axis(pass->s->model, i);
+    uint32_t from = 0, to = 0;
+    if (lrt_is_root(&a))
+        return;
+    if (a.parent != LRT_NONE) {
+        from = pass->t0[a.parent];
+        to = from + pass->steps[a.parent];
+    }
+    pass->t0[i] = pass->first ? 0 : lrt_derived_steps(&a, from);
+    pass->steps[i] = (pass->last ? pass->s->steps[i] : lrt_derived_steps(&a, to)) - pass->t0[i];
+}
+
 /* Which steps a pass takes: all, on every axis, where the model does not run in chunks; else steps `from` to
  * from + count of axis 0, which all others are derived from, and what these have given rise to by then. */
 static void set_stretch(lrt_pass *pass, uint32_t from, uint32_t count)
@@ -96,20 +111,10 @@ static void set_stretch(lrt_pass *pass, uint32_t from, uint32_t count)
     pass->first = !s->chunk || from == 0;
     pass->last = !s->chunk || from + count == s->steps[0];
     for (uint32_t i = 0; i < s->model->n_axes; i++) {
-        uint32_t end = s->chunk ? from + count : s->steps[i];
-        lrt_axis a;
         pass->t0[i] = s->chunk ? from : 0;
-        pass->steps[i] = end - pass->t0[i];
-        if (!s->chunk || !s->derived)
-            continue;
-        a = lrt_read_axis(s->model, i);
-        if (!lrt_is_root(&a)) {
-            const uint32_t before = a.parent == LRT_NONE ? 0 : pass->t0[a.parent];
-            const uint32_t after = a.parent == LRT_NONE ? 0 : before + pass->steps[a.parent];
-            pass->t0[i] = pass->first ? 0 : lrt_derived_steps(&a, before);
-            end = pass->last ? s->steps[i] : lrt_derived_steps(&a, after);
-        }
-        pass->steps[i] = end - pass->t0[i];
+        pass->steps[i] = s->chunk ? count : s->steps[i];
+        if (s->chunk && s->derived)
+            derive_stretch(pass, i);
     }
 }
 
@@ -141,10 +146,9 @@ static void run_pipe(lrt_pass *pass, uint32_t pass_steps)
 
 int lrt_run(lrt_session *s, uint32_t lane, uint32_t lanes, lrt_barrier *barrier, void *context)
 {
-    const uint32_t pipe = lrt_pipe_pass(s, lanes);
-    uint32_t from = 0;
+    const uint32_t pipe = lanes > 1 ? lrt_pipe_pass(s, lanes) : 0;
     lrt_pass pass;
-    memset(&pass, 0, sizeof pass);
+    memset(&pass, 0, offsetof(lrt_pass, t0)); /* set_stretch sets the others */
     pass.s = s;
     pass.lane = pass.own_lane = lane;
     pass.lanes = lanes;
@@ -153,13 +157,14 @@ int lrt_run(lrt_session *s, uint32_t lane, uint32_t lanes, lrt_barrier *barrier,
     pass.last = pipe != 0;
     if (pipe)
         run_pipe(&pass, pipe);
-    for (; !pass.last && !pass.stopping; from += pass.steps[0]) {
-        set_stretch(&pass, from, lrt_smaller(lrt_pass_steps(s, 0), s->steps[0] - from));
+    for (uint32_t from = 0, count; !pass.last && !pass.stopping; from += count) {
+        count = lrt_smaller(lrt_pass_steps(s, 0), s->steps[0] - from);
+        set_stretch(&pass, from, count);
         run_pass(&pass);
     }
     if (pass.stopping)
         return LRT_E_STOPPED;
-    if (lane == 0)
+    if (lane == 0 && s->any_grouped)
         lrt_finish_call(s);
     return LRT_OK;
 }

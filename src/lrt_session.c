@@ -181,6 +181,8 @@ static void lay_out(lrt_planner *p, lrt_session *s)
     for (uint32_t i = 0; i < m->n_values; i++) {
         lrt_value v = lrt_read_value(m, i);
         void *buffer = value_buffer(p, at->stages, i, &v);
+        at->any_grouped |= lrt_is_grouped(&v);
+        at->any_lengths |= v.kind == LRT_LENGTHS;
         if (s) {
             s->values[i] = v;
             s->buffers[i] = buffer;
@@ -193,6 +195,7 @@ static void lay_out(lrt_planner *p, lrt_session *s)
         node.own = NULL;
         if (node.op->plan)
             node.op->plan(p, &node);
+        at->any_accepts |= node.op->accepts != NULL;
         if (s)
             s->nodes[i] = node;
     }
@@ -205,7 +208,7 @@ static void lay_out(lrt_planner *p, lrt_session *s)
     at->between = lrt_take_floats(p, p->parts * p->between, 1);
     at->out_rows = (float **)lrt_take(p, lrt_times(p, p->limits->lanes, p->limits->batch), 2 * sizeof(float *));
     at->stopping = (unsigned char *)lrt_take(p, p->limits->lanes, 2);
-    at->derived_lengths = (int32_t *)lrt_take(p, lrt_times(p, derived_axes(m), p->limits->batch), sizeof *at->derived_lengths);
+    at->derived_lengths = (int32_t *)lrt_take(p, lrt_times(p, derived_axes(m), p->limits->batch), sizeof(int32_t));
     at->row_lists = (uint32_t *)lrt_take(p, lrt_times(p, p->limits->lanes, p->limits->batch), 2 * sizeof(uint32_t));
 }
 

@@ -26,7 +26,10 @@ struct lrt_session {
     const lrt_kernels *kernels;
     lrt_limits limits;
     uint32_t chunk; /* steps per pass of a causal model; 0: one pass takes all */
-    int derived; /* has it derived axes? */
+    int derived;       /* has it derived axes? */
+    int any_lengths;   /* inputs that are lengths? */
+    int any_accepts;   /* nodes that do not take whatever a call gives? */
+    int any_grouped;   /* ports in groups? */
     uint32_t planned[LRT_MAX_AXES]; /* most steps of a pass, by axis: what buffers have room for */
     lrt_plan_node *nodes;
     lrt_value *values;
@@ -48,9 +51,11 @@ struct lrt_session {
     lrt_stop *stop;
     void *stop_context;
     float **grouped; /* per output: the caller's array, where it is in groups */
-    int any_grouped;
     int gaps; /* do the steps of some port not follow each other? */
+    int shaped; /* has there been a call that set what follows, and the strides of the views? */
     uint32_t batch, steps[LRT_MAX_AXES];
+    uint32_t given[LRT_MAX_AXES]; /* steps as the call has them, those of derived axes not filled in */
+    uint64_t work, shareable; /* multiply-adds, and those that lanes could share, were they few enough */
     const int32_t *lengths[LRT_MAX_AXES];
     int32_t *derived_lengths; /* lengths on derived axes: [axis][row] */
 };

@@ -80,12 +80,20 @@ uint32_t lrt_pipe_pass(const lrt_session *s, uint32_t lanes)
     return lrt_smaller(pass > PIPE_STEPS ? pass : PIPE_STEPS, s->chunk);
 }
 
+/* So much work in every row and step of a value, or more than can be counted. */
+static uint64_t times_rows(const lrt_session *s, uint64_t work, uint32_t value)
+{
+    const lrt_value *v = &s->values[value];
+    const uint64_t rows = (uint64_t)s->batch * (v->kind == LRT_VEC ? 1 : s->steps[v->axis]);
+    return rows && work > UINT64_MAX / rows ? UINT64_MAX : work * rows;
+}
+
+static uint64_t plus(uint64_t a, uint64_t b) { return a > UINT64_MAX - b ? UINT64_MAX : a + b; }
+
 /* Multiply-adds of the call that must wait for steps before them, of a node that lanes can share. */
 static uint64_t call_work(const lrt_session *s, const lrt_plan_node *at)
 {
-    if (!at->op->is_shared)
-        return 0;
-    return lrt_work_of(s, at).recurrent * s->batch * s->steps[s->values[at->node.in[0]].axis];
+    return at->op->is_shared ? times_rows(s, lrt_work_of(s, at).recurrent, at->node.in[0]) : 0;
 }
 
 /* Multiply-adds of the call that so many lanes share. */
@@ -96,28 +104,31 @@ static uint64_t shared_work(const lrt_session *s, uint32_t lanes)
     for (uint32_t i = 0; i < s->model->n_nodes; i++) {
         const lrt_plan_node *at = &s->nodes[i];
         if (at->op->is_shared && (piped || at->op->is_shared(s, at, lanes)))
-            shared += call_work(s, at);
+            shared = plus(shared, call_work(s, at));
     }
     return shared;
 }
 
-/* Multiply-adds of the call that lanes could share, were they few enough. */
-static uint64_t recurrent_work(const lrt_session *s)
+void lrt_set_work(lrt_session *s)
 {
-    uint64_t work = 0;
-    for (uint32_t i = 0; i < s->model->n_nodes; i++)
-        work += call_work(s, &s->nodes[i]);
-    return work;
+    s->work = s->shareable = 0;
+    for (uint32_t i = 0; i < s->model->n_nodes; i++) {
+        const lrt_plan_node *at = &s->nodes[i];
+        s->work = plus(s->work, times_rows(s, lrt_work_of(s, at).all, at->node.out[0]));
+        s->shareable = plus(s->shareable, call_work(s, at));
+    }
 }
+
+uint64_t lrt_prepared_work(const lrt_session *s) { return s->work; }
 
 uint32_t lrt_worthwhile_lanes(const lrt_session *s, uint32_t most, int awake)
 {
     const uint64_t enough = (awake ? AWAKE_WORK : ASLEEP_WORK) / 2;
-    const uint64_t could = recurrent_work(s) / enough; /* small calls need not look at every number */
     uint32_t lanes = lrt_smaller(most, s->limits.lanes);
-    for (lanes = could < lanes ? (uint32_t)could : lanes; lanes > 1; lanes--) {
+    if (s->shareable < 2 * enough) /* most calls of small models end here */
+        return 1;
+    for (lanes = s->shareable / enough < lanes ? (uint32_t)(s->shareable / enough) : lanes; lanes > 1; lanes--)
         if (shared_work(s, lanes) >= enough * lanes)
             return lanes;
-    }
     return 1;
 }

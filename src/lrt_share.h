@@ -10,8 +10,8 @@
 /* A lane's share [*from, *to) of n things. */
 static inline void lrt_share(uint32_t n, uint32_t lane, uint32_t lanes, uint32_t *from, uint32_t *to)
 {
-    *from = (uint32_t)((uint64_t)n * lane / lanes);
-    *to = (uint32_t)((uint64_t)n * (lane + 1) / lanes);
+    *from = lanes > 1 ? (uint32_t)((uint64_t)n * lane / lanes) : 0; /* divisions take longer than some steps */
+    *to = lanes > 1 ? (uint32_t)((uint64_t)n * (lane + 1) / lanes) : n;
 }
 
 /* n things in parts of at most `most`, such that the last is not much smaller than the others: the size of one. */
@@ -26,12 +26,15 @@ static inline uint32_t lrt_even_parts(uint32_t n, uint32_t most)
 enum lrt_mode { LRT_ALONE, LRT_BY_ROWS, LRT_BY_DIRECTIONS, LRT_BY_PANELS };
 enum lrt_mode lrt_choose_mode(uint32_t lanes, uint32_t batch, uint32_t n_dir, uint64_t step_work, uint32_t panels);
 
+/* The work of a call of the session's shape. */
+void lrt_set_work(lrt_session *s);
+
 /* A stage's nodes [*from, *to) where each of `stages` lanes runs a part of the nodes; returns their work, and
  * all nodes' in *total. */
 uint64_t lrt_stage_nodes(const lrt_session *s, uint32_t stage, uint32_t stages, uint32_t *from, uint32_t *to,
                          uint64_t *total);
 
-/* Steps of a pass if the lanes run parts of the nodes side by side, each a pass behind the one before; 0 if not. */
+/* Steps of a pass if several lanes run parts of the nodes side by side, each a pass behind the one before; 0 if not. */
 uint32_t lrt_pipe_pass(const lrt_session *s, uint32_t lanes);
 
 #endif

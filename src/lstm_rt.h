@@ -190,10 +190,11 @@ int lrt_call(lrt_session *session, const lrt_call_args *call);
  * each with its own lane < lanes <= limits.lanes; `barrier` must return only when all of them have
  * called it. All get the same result, LRT_OK or LRT_E_STOPPED. lrt_worthwhile_lanes says how many threads,
  * up to `most`, do not make it slower: if they are awake, that is, spinning for work, or if they have to be woken,
- * which takes tens of microseconds. */
+ * which takes tens of microseconds. lrt_prepared_work says how much there is to do, in multiply-adds, more or less. */
 typedef void lrt_barrier(void *context);
 int lrt_prepare(lrt_session *session, const lrt_call_args *call);
 uint32_t lrt_worthwhile_lanes(const lrt_session *session, uint32_t most, int awake);
+uint64_t lrt_prepared_work(const lrt_session *session);
 int lrt_run(lrt_session *session, uint32_t lane, uint32_t lanes, lrt_barrier *barrier, void *context);
 
 /* State: one slot per h or c of a recurrent layer without explicit initial states, in the order of

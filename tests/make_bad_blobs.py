@@ -21,7 +21,7 @@ import numpy as np
 from helpers.graphs import cell_weights, weights
 
 from lstm_rt.format import dumps
-from lstm_rt.graph import Graph, SelfTest
+from lstm_rt.graph import Axis, Graph, SelfTest
 
 FOLDER = Path(__file__).parent / "blobs"
 NONE = 0xFFFFFFFF
@@ -47,6 +47,7 @@ CODES = {
     "string": 17,
     "selftest": 18,
     "checksum": 19,
+    "axis": 21,
 }
 
 Edit = tuple[Any, ...]
@@ -54,7 +55,7 @@ Edit = tuple[Any, ...]
 
 # -- where things are -------------------------------------------------------------------------------
 
-RECORDS = {"value": 32, "node": 160, "tensor": 32, "output": 4}
+RECORDS = {"value": 32, "node": 160, "tensor": 32, "output": 4, "axis": 20}
 FIELDS: dict[str, dict[str, tuple[int, str]]] = {
     "header": {
         "version": (8, "I"), "file_size": (16, "Q"), "n_axes": (24, "I"), "n_values": (28, "I"),
@@ -62,7 +63,7 @@ FIELDS: dict[str, dict[str, tuple[int, str]]] = {
         "n_tests": (48, "I"), "strings": (52, "I"), "meta": (56, "I"), "reserved": (60, "B"), "last": (127, "B"),
     },
     "value": {"kind": (0, "B"), "axis": (1, "B"), "reserved": (2, "H"), "size": (4, "I"), "name": (8, "I"),
-              "name_size": (12, "I"), "tail": (31, "B")},
+              "name_size": (12, "I"), "order": (16, "B"), "zeros": (17, "B"), "groups": (20, "I"), "tail": (31, "B")},
     "node": {"op": (0, "H"), "n_in": (2, "H"), "n_out": (4, "H"), "n_tensors": (6, "H"),
              **{f"in{i}": (8 + 4 * i, "I") for i in range(6)}, **{f"out{i}": (32 + 4 * i, "I") for i in range(3)},
              **{f"tensor{i}": (44 + 4 * i, "I") for i in range(12)},
@@ -70,6 +71,7 @@ FIELDS: dict[str, dict[str, tuple[int, str]]] = {
     "tensor": {"offset": (0, "Q"), "bytes": (8, "Q"), "dtype": (16, "B"), "layout": (17, "B"), "gates": (18, "H"),
                "units": (20, "I"), "k": (24, "I"), "reserved": (28, "I")},
     "output": {"value": (0, "I")},
+    "axis": {"parent": (0, "I"), "mul": (4, "I"), "add": (8, "i"), "div": (12, "I"), "cap": (16, "I")},
     "selftest": {"batch": (0, "I"), "atol": (4, "f"), "rtol": (8, "f"), "reserved": (12, "I"), "steps": (16, "I"),
                  "tensor0": (20, "I"), "tensor1": (24, "I")},
 }  # fmt: skip
@@ -80,7 +82,8 @@ def start_of(blob: bytes, table: str) -> int:
         return 0
     counts = struct.unpack_from("<6I", blob, 24)
     at = 128
-    for name, n in zip(RECORDS, (counts[1], counts[2], counts[3], counts[5]), strict=True):
+    axes = counts[0] if blob[8] >= 3 else 0
+    for name, n in zip(RECORDS, (counts[1], counts[2], counts[3], counts[5], axes), strict=True):
         if name == table:
             return at
         at += RECORDS[name] * n
@@ -183,6 +186,34 @@ def tested() -> bytes:
     return dumps(g)
 
 
+@cache
+def derived() -> bytes:
+    """Version 3. x (0, time first), v (1, groups first) -> take (2), repeat (3), repeat of v (4), identity of v (5).
+
+    Axes: x's (0), take's (1), repeat's (2), a fixed one (3). All but inputs are outputs; there is a self-test.
+    """
+    g = Graph()
+    x = g.input("x", "seq", 2, order="time_first")
+    v = g.input("v", "vec", 4, order="groups_first", groups=2)
+    g.output(g.take(x, 1, 2), "some", order="time_first")
+    g.output(g.repeat(x, 3), "more")
+    g.output(g.repeat_vector(v, g.new_axis(Axis(mul=0, add=2))), "four")
+    g.output(g.activation(v, "linear"), "same", order="groups_first", groups=2)
+    arrays = [np.ones((5, 1, 2), np.float32), np.ones((2, 1, 2), np.float32)]
+    outputs = [np.ones(shape, np.float32) for shape in ((2, 1, 2), (1, 15, 2), (1, 2, 4), (2, 1, 2))]
+    g.selftest = SelfTest(arrays, outputs)
+    return dumps(g)
+
+
+@cache
+def inner() -> bytes:
+    """Version 3: x (0, time first) -> activation (1) -> activation (2), the output."""
+    g = Graph()
+    x = g.input("x", "seq", 2, order="time_first")
+    g.output(g.activation(g.activation(x, "tanh"), "tanh"), "y", order="time_first")
+    return dumps(g)
+
+
 def with_extra_value() -> bytes:
     """One value more, that no node writes: everything after its record moves by one line of 64."""
     blob = dense()
@@ -212,7 +243,7 @@ def container() -> dict[str, bytes]:
         "magic__another_type": b"\x89PNG\r\n\x1a\n" + bytes(120),
         "magic__text_mode_transfer": b"\x89LRT\n\x1a\n" + d[8:],
         "version__zero": edited(d, ("header", "version", 0)),
-        "version__three": edited(d, ("header", "version", 3)),
+        "version__four": edited(d, ("header", "version", 4)),
         "size__cut": d[:-64],
         "size__cut_after_header": d[:128],
         "size__appended": d + bytes(64),
@@ -255,6 +286,62 @@ def container() -> dict[str, bytes]:
                                    ("tensor", 0, "bytes", 16)),
         "selftest__size": edited(t, ("tensor", 1, "units", 3), ("tensor", 1, "k", 2)),
     }  # fmt: skip
+
+
+def orders_and_axes() -> dict[str, bytes]:
+    """What version 3 adds."""
+    d, t = derived(), tested()
+    rules = {
+        "later_parent": (d, ("axis", 1, "parent", 2)),
+        "its_own_parent": (d, ("axis", 1, "parent", 1)),
+        "first_has_parent": (d, ("axis", 0, "parent", 0)),
+        "mul_too_large": (d, ("axis", 2, "mul", 1 << 31)),
+        "div_0": (d, ("axis", 1, "div", 0)),
+        "div_too_large": (d, ("axis", 1, "div", 1 << 31)),
+        "cap_too_large": (d, ("axis", 1, "cap", 1 << 31)),
+        "rule_without_parent": (d, ("axis", 0, "mul", 2)),
+        "add_without_parent": (d, ("axis", 0, "add", 1)),
+    }
+    values = {
+        "order_4": (d, ("value", 0, "order", 4)),
+        "order_zeros": (d, ("value", 0, "zeros", 1)),
+        "order_before_version_3": (t, ("value", 0, "order", 1)),
+        "groups_before_version_3": (t, ("value", 0, "groups", 1)),
+        "groups_of_seq": (d, ("value", 0, "groups", 1)),
+        "groups_batch_first": (d, ("value", 1, "order", 0)),
+        "groups_do_not_divide": (d, ("value", 1, "groups", 3)),
+        "no_groups": (d, ("value", 1, "groups", 0)),
+        "too_many_groups": (d, ("value", 1, "groups", 8)),
+        "vec_time_first": (d, ("value", 1, "order", 1), ("value", 1, "groups", 0)),
+    }
+    ports = {
+        "order_of_no_port": (inner(), ("value", 1, "order", 1)),
+        "some_unbatched": (d, ("value", 0, "order", 2)),
+        "input_on_derived_axis": (d, ("axis", 0, "parent", NONE), ("axis", 0, "mul", 0)),
+    }
+    nodes = {
+        "node_attr__take_stride_0": (d, ("node", 0, "attr1", 0)),
+        "node_attr__take_stride_too_large": (d, ("node", 0, "attr1", 1 << 30)),
+        "node_attr__take_start_too_large": (d, ("node", 0, "attr0", 1 << 30)),
+        "node_attr__repeat_no_times": (d, ("node", 1, "attr0", 0)),
+        "node_attr__repeat_times_too_large": (d, ("node", 1, "attr0", (1 << 20) + 1)),
+        "node_attr__repeat_of_vec_with_times": (d, ("node", 2, "attr0", 1)),
+        "node_output__take_of_more_steps": (d, ("axis", 1, "add", 1)),
+        "node_output__take_other_stride": (d, ("axis", 1, "div", 3)),
+        "node_output__take_other_parent": (d, ("axis", 1, "parent", NONE), ("axis", 1, "mul", 0)),
+        "node_output__take_on_its_input_axis": (d, ("value", 2, "axis", 0)),
+        "node_output__repeat_other_times": (d, ("axis", 2, "mul", 2)),
+        "node_output__repeat_with_add": (d, ("axis", 2, "add", 1)),
+        "node_output__repeat_with_div": (d, ("axis", 2, "div", 2)),
+        "node_input__take_of_vec": (d, ("node", 0, "in0", 1)),
+        "selftest__steps_do_not_follow": (d, ("selftest", 0, "steps", 5), ("axis", 3, "add", 3)),
+    }
+    return {
+        **{f"axis__{name}": edited(*args) for name, args in rules.items()},
+        **{f"value__{name}": edited(*args) for name, args in values.items()},
+        **{f"interface__{name}": edited(*args) for name, args in ports.items()},
+        **{name: edited(*args) for name, args in nodes.items()},
+    }
 
 
 def records() -> dict[str, bytes]:
@@ -365,7 +452,7 @@ def node_values() -> dict[str, bytes]:
     }
     out = {f"node_input__{name}": edited(*case) for name, case in inputs.items()}
     out.update({f"node_output__{name}": edited(*case) for name, case in outputs.items()})
-    out.update({f"op__{n}": edited(d, ("node", 0, "op", n)) for n in (0, 19, 65535)})
+    out.update({f"op__{n}": edited(d, ("node", 0, "op", n)) for n in (0, 19, 21, 65535)})
     out["node_output__never_written"] = with_extra_value()
     return out
 
@@ -479,11 +566,13 @@ def valid_files() -> dict[str, bytes]:
     cells = {f"{op}{options}": layer(op, **options) for op, options in (
         ("lstm", {}), ("gru", {}), ("rnn", {}), ("gru", {"reset_after": False}), ("lstm", {"proj": 1}),
         ("lstm", {"peephole": True}), ("lstm", {"direction": "bidirectional"}))}  # fmt: skip
-    return {"dense": dense(), "words": words(), "features": features(), "tested": tested(), **cells}
+    return {"dense": dense(), "words": words(), "features": features(), "tested": tested(),
+            "derived": derived(), "inner": inner(), **cells}
 
 
 def all_files() -> dict[str, bytes]:
-    return {**container(), **records(), **node_values(), **node_attrs(), **node_tensors(), **damaged()}
+    makers = (container, records, orders_and_axes, node_values, node_attrs, node_tensors, damaged)
+    return {name: blob for make in makers for name, blob in make().items()}
 
 
 def write(folder: Path) -> None:

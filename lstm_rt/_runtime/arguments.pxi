@@ -26,12 +26,15 @@ cdef _wrong_count(Model model, Py_ssize_t given):
 cdef bint _take_inputs(Model model, list arrays, lrt_call_args *call, const void **ins, Py_ssize_t least=1) except -1:
     """Check the inputs, fill the call's inputs, batch and steps; returns whether they have a batch axis.
 
+    Models without one are given none. Steps of derived time axes follow from the others.
+
     ``arrays`` then has what the core reads. Texts are made only for errors: they would take most
     of the time of a small call.
     """
     cdef Py_ssize_t i, n, t, batch = -1
     cdef Py_ssize_t steps[LRT_MAX_AXES]
     cdef const lrt_io *io
+    cdef const _Axes *axes
     cdef cnp.ndarray x
     cdef bint batched
     if len(arrays) != <Py_ssize_t>model.m.n_inputs:
@@ -40,19 +43,24 @@ cdef bint _take_inputs(Model model, list arrays, lrt_call_args *call, const void
         arrays[i] = _in_form(model, i, arrays[i])
     memset(call, 0, sizeof(call[0]))
     memset(steps, 0xff, sizeof(steps))
-    batched = cnp.PyArray_NDIM(<cnp.ndarray>arrays[0]) != _full_ndim(&model.ins[0]) - 1
+    axes = &model.in_axes[0]
+    batched = axes.batch >= 0 and cnp.PyArray_NDIM(<cnp.ndarray>arrays[0]) != axes.ndim - 1
     for i in range(len(arrays)):
         io = &model.ins[i]
+        axes = &model.in_axes[i]
         x = arrays[i]
         _check_axes(model, i, x, batched)
         ins[i] = cnp.PyArray_DATA(x)
-        n = cnp.PyArray_DIM(x, 0) if batched or io.kind == LRT_LENGTHS and cnp.PyArray_NDIM(x) == 1 else 1
+        if batched:
+            n = cnp.PyArray_DIM(x, axes.batch)
+        else:
+            n = cnp.PyArray_DIM(x, 0) if io.kind == LRT_LENGTHS and cnp.PyArray_NDIM(x) == 1 else 1
         if batch < 0:
             batch = n
         if n != batch:
             raise InputError(f"input {model.inputs[i].name!r} has a batch of {n}, the inputs before it {batch}")
         if io.kind == LRT_SEQ or io.kind == LRT_IDS:
-            t = cnp.PyArray_DIM(x, 1 if batched else 0)
+            t = cnp.PyArray_DIM(x, _steps_at(axes, batched))
             if steps[io.axis] < 0:
                 steps[io.axis] = t
             elif steps[io.axis] != t:
@@ -65,6 +73,8 @@ cdef bint _take_inputs(Model model, list arrays, lrt_call_args *call, const void
         if steps[i] > MAX_STEPS:
             raise InputError(f"{steps[i]} steps are more than {MAX_STEPS}")
         call.steps[i] = <uint32_t>max(steps[i], 0)
+    if not lrt_model_steps(&model.m, call.steps):
+        raise InputError(f"so many steps would become more than {MAX_STEPS}")
     call.inputs = ins
     return batched
 
@@ -75,7 +85,9 @@ cdef _in_form(Model model, Py_ssize_t i, x):
     if _is_float(io) and _is_ready(x, cnp.NPY_FLOAT32):
         return x
     port = model.inputs[i]
-    shape = port.shape[1:] if getattr(x, "ndim", -1) == _full_ndim(io) - 1 else port.shape
+    shape = port.shape
+    if model.in_axes[i].batch >= 0 and getattr(x, "ndim", -1) == model.in_axes[i].ndim - 1:
+        shape = _without_batch(shape)
     if _is_float(io):
         return _floats(f"input {port.name!r}", shape, x)
     return _int32(f"input {port.name!r}", shape, x)
@@ -84,15 +96,22 @@ cdef _in_form(Model model, Py_ssize_t i, x):
 cdef int _check_axes(Model model, Py_ssize_t i, cnp.ndarray x, bint batched) except -1:
     """The number of axes of input i, and its features."""
     cdef const lrt_io *io = &model.ins[i]
-    cdef int ndim = _full_ndim(io) - (not batched)
+    cdef int ndim = _ndim_of(&model.in_axes[i], batched)
     if io.kind == LRT_LENGTHS and cnp.PyArray_NDIM(x) == 1:
         return 0
-    if (cnp.PyArray_NDIM(x) == ndim
-            and not (_is_float(io) and cnp.PyArray_DIM(x, ndim - 1) != <cnp.npy_intp>io.size)):
+    if cnp.PyArray_NDIM(x) == ndim and (not _is_float(io) or _has_features(x, ndim, io)):
         return 0
     port = model.inputs[i]
-    raise _bad_array(f"input {port.name!r}", port.shape if batched else port.shape[1:] or port.shape,
+    raise _bad_array(f"input {port.name!r}", port.shape if batched else _without_batch(port.shape) or port.shape,
                      "float32" if _is_float(io) else "integers", x)
+
+
+cdef inline bint _has_features(cnp.ndarray x, int ndim, const lrt_io *io) noexcept:
+    """The groups, if there are, and the features of each."""
+    if not io.groups:
+        return cnp.PyArray_DIM(x, ndim - 1) == <cnp.npy_intp>io.size
+    return (cnp.PyArray_DIM(x, 0) == <cnp.npy_intp>io.groups
+            and cnp.PyArray_DIM(x, ndim - 1) == <cnp.npy_intp>(io.size // io.groups))
 
 
 cdef int _take_lengths(Model model, lengths, lrt_call_args *call, const int32_t **lens, list keep,
@@ -105,7 +124,7 @@ cdef int _take_lengths(Model model, lengths, lrt_call_args *call, const int32_t 
         names = [p.name for p in model.inputs if p.kind in ("seq", "ids")]
         if not names:
             raise InputError("lengths are given, but this model has no sequence input")
-        if model.m.n_axes != 1:
+        if len({p.axis for p in model.inputs if p.name in names}) != 1:
             raise InputError(f"this model has several time axes: give lengths as a dict of {', '.join(names)}")
         lengths = {names[0]: lengths}
     ports = {p.name: p for p in model.inputs}
@@ -136,7 +155,7 @@ cdef list _take_outputs(Model model, out, lrt_call_args *call, float **outs, bin
     cdef list results = []
     given = _given_outputs(model, out)
     for i in range(<Py_ssize_t>model.m.n_outputs):
-        ndim = _shape_of(&model.outs[i], call, batched, shape)
+        ndim = _shape_of(&model.outs[i], &model.out_axes[i], call, batched, shape)
         y = given[i]
         if y is None:
             y = cnp.PyArray_EMPTY(ndim, shape, cnp.NPY_FLOAT32, 0)

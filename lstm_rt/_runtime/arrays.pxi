@@ -4,25 +4,24 @@
 cdef object _memmap = np.memmap
 
 
-cdef inline int _full_ndim(const lrt_io *io) noexcept:
-    """Axes of an array with a batch axis."""
-    return 3 if io.kind == LRT_SEQ else 1 if io.kind == LRT_LENGTHS else 2
-
-
 cdef inline bint _is_float(const lrt_io *io) noexcept:
     return io.kind == LRT_SEQ or io.kind == LRT_VEC
 
 
-cdef inline int _shape_of(const lrt_io *io, const lrt_call_args *call, bint batched, cnp.npy_intp *shape) noexcept:
+cdef inline int _shape_of(const lrt_io *io, const _Axes *axes, const lrt_call_args *call, bint batched,
+                          cnp.npy_intp *shape) noexcept:
     """The shape of an output of a call; returns its number of axes."""
     cdef int ndim = 0
-    if batched:
-        shape[0] = call.batch
+    if io.groups or axes.steps == 0:
+        shape[0] = io.groups if io.groups else call.steps[io.axis]
         ndim = 1
-    if io.kind == LRT_SEQ:
+    if batched and axes.batch >= 0:
+        shape[ndim] = call.batch
+        ndim += 1
+    if axes.steps == 1:
         shape[ndim] = call.steps[io.axis]
         ndim += 1
-    shape[ndim] = io.size
+    shape[ndim] = io.size // io.groups if io.groups else io.size
     return ndim + 1
 
 

@@ -121,6 +121,8 @@ cdef class StreamGroup(_Running):
         cdef const void *ins[LRT_MAX_IO]
         cdef float *outs[LRT_MAX_IO]
         cdef uint32_t rows = self._line_up(keys)
+        if model.in_axes[0].batch < 0:
+            raise InputError("this model has no batch axis, so a chunk has no place for several streams: step them")
         if not _take_inputs(model, arrays, &call, ins, 0):
             port = model.inputs[0]
             dtype = "integers" if port.kind == "ids" else "float32"

@@ -21,6 +21,8 @@ cdef class Model:
     cdef int idle  # how many
     cdef lrt_io ins[LRT_MAX_IO]
     cdef lrt_io outs[LRT_MAX_IO]
+    cdef _Axes in_axes[LRT_MAX_IO]
+    cdef _Axes out_axes[LRT_MAX_IO]
     cdef readonly tuple inputs
     cdef readonly tuple outputs
     cdef readonly object threads
@@ -43,8 +45,10 @@ cdef class Model:
         self.idle = 0
         for i in range(self.m.n_inputs):
             self.ins[i] = lrt_model_input(&self.m, i)
+            self.in_axes[i] = _axes_of(&self.ins[i])
         for i in range(self.m.n_outputs):
             self.outs[i] = lrt_model_output(&self.m, i)
+            self.out_axes[i] = _axes_of(&self.outs[i])
         self.inputs = tuple([_describe(&self.m, &self.ins[i]) for i in range(self.m.n_inputs)])
         self.outputs = tuple([_describe(&self.m, &self.outs[i]) for i in range(self.m.n_outputs)])
         self.chunked = lrt_model_is_causal(&self.m)
@@ -58,7 +62,8 @@ cdef class Model:
 
         Args:
             *inputs, **named: one array per input, in order or by name (see :attr:`inputs`):
-                float32 ``(N, T, F)`` for sequences, integer ``(N, T)`` for ids. Without the batch
+                float32 ``(N, T, F)`` for sequences, integer ``(N, T)`` for ids, or with the axes in
+                the order that the model's source has: ports say their ``shape``. Without the batch
                 axis (``(T, F)``, ``(T,)``) the outputs come without it too. Arrays may lie in memory
                 in any way (what is not contiguous is copied); lists of numbers and what NumPy takes
                 for such arrays, CPU tensors for example, will do. An input that is called like one of

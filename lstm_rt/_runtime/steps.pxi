@@ -14,11 +14,13 @@ cdef class _Running:
     # Whatever touches the session has set it, to the number of forks and 1: a step releases the GIL, other
     # things run code of arrays.
     cdef int busy
+    cdef bint uneven  # outputs have not one step for each of the inputs
     cdef uint32_t changing  # rows whose state the call under way is writing
     cdef set torn  # slots whose state is half-written: such a call has not come to its end
 
     cdef int _open(self, Model model, str what, rows, threads, uint32_t steps) except -1:
         cdef lrt_limits limits
+        cdef uint32_t i
         cdef size_t ids = sum([p.kind == "ids" for p in model.inputs])
         if not lrt_model_streams(&model.m):
             raise InputError(f"this model cannot stream: {lrt_error_text(LRT_E_STREAM).decode()}")
@@ -30,8 +32,10 @@ cdef class _Running:
         memset(&limits, 0, sizeof(limits))
         limits.batch = rows
         limits.lanes = self.most
-        limits.steps[0] = steps
+        for i in range(<uint32_t>LRT_MAX_AXES):
+            limits.steps[i] = steps
         self.model = model
+        self._check_steps()
         self.session = _new_session(model, &limits)
         self.torn = set()
         if ids:
@@ -42,6 +46,17 @@ cdef class _Running:
 
     def __dealloc__(self):
         PyMem_Free(self.ids)
+
+    cdef int _check_steps(self) except -1:
+        """Does one step give one step?"""
+        cdef uint32_t steps[LRT_MAX_AXES]
+        cdef uint32_t i
+        for i in range(<uint32_t>LRT_MAX_AXES):
+            steps[i] = 1
+        self.uneven = not lrt_model_steps(&self.model.m, steps)
+        for i in range(self.model.m.n_outputs):
+            self.uneven |= self.model.outs[i].kind == LRT_SEQ and steps[self.model.outs[i].axis] != 1
+        return 0
 
     cdef int _begin(self) except -1:
         """Nothing runs between the question and the answer, so the GIL makes them one."""
@@ -77,9 +92,14 @@ cdef class _Running:
 
     cdef int _run(self, lrt_call_args *call) except -1:
         """Run one call on the session's state; returns the core's error code."""
-        cdef uint32_t most = _allowed(self.most)
+        cdef uint32_t most
+        cdef int e
         self._check_whole(0, call.batch)
         call.keep_state = 1
+        e = _run_short(self.session.s, call)
+        if e >= 0:
+            return e
+        most = _allowed(self.most)
         self.changing = call.batch
         try:
             return _execute(self.session.s, call, most)
@@ -101,6 +121,8 @@ cdef class _Running:
         cdef bint flat = False
         if 1 + len(more) != <Py_ssize_t>model.m.n_inputs:
             raise _wrong_count(model, 1 + len(more))
+        if self.uneven:
+            raise InputError("this model does not give one step for each step of its inputs: feed it")
         for i in range(model.m.n_inputs):
             given = more[i - 1] if i else x
             a = self._step_input(i, given, rows, may_be_flat)
@@ -120,7 +142,8 @@ cdef class _Running:
             results = results[0] if model.m.n_outputs == 1 else results
         memset(&call, 0, sizeof(call))
         call.batch = rows
-        call.steps[0] = 1
+        for i in range(model.m.n_axes):
+            call.steps[i] = 1
         call.inputs = ins
         call.outputs = outs
         if out is not None and _share_memory(model, &call):
@@ -138,36 +161,54 @@ cdef class _Running:
             x = self._in_form(i, x, rows, may_be_flat)
         if not _is_step(x, io, rows, False) and not (may_be_flat and _is_step(x, io, rows, True)):
             port = self.model.inputs[i]
-            raise _bad_array(f"input {port.name!r}", _step_shape(port, rows, may_be_flat and x.ndim < 2),
+            raise _bad_array(f"input {port.name!r}", _step_shape(io, rows, may_be_flat and x.ndim < 2),
                              "float32" if _is_float(io) else "integers", x)
         return x
 
     cdef _in_form(self, uint32_t i, x, uint32_t rows, bint may_be_flat):
         port = self.model.inputs[i]
-        what, shape = f"input {port.name!r}", _step_shape(port, rows, may_be_flat and getattr(x, "ndim", 1) < 2)
+        flat = may_be_flat and getattr(x, "ndim", 1) < 2
+        what, shape = f"input {port.name!r}", _step_shape(&self.model.ins[i], rows, flat)
         if _is_float(&self.model.ins[i]):
             return _floats(what, shape, x)
         return _int32(what, shape, x)
 
     cdef _step_output(self, uint32_t i, y, uint32_t rows, bint flat, float **outs):
         """The array for output i of one step, checked or made; its address goes to outs."""
-        cdef cnp.npy_intp *shape = [rows, self.model.outs[i].size]
+        cdef cnp.npy_intp shape[3]
+        cdef int ndim = _shape_of_step(&self.model.outs[i], rows, flat, shape)
         if y is None:
-            y = cnp.PyArray_EMPTY(2 - flat, shape + flat, cnp.NPY_FLOAT32, 0)
-        elif not _is_out(y, 2 - flat, shape + flat):
+            y = cnp.PyArray_EMPTY(ndim, shape, cnp.NPY_FLOAT32, 0)
+        elif not _is_out(y, ndim, shape):
             port = self.model.outputs[i]
-            raise _bad_out(f"out for {port.name!r}", _step_shape(port, rows, flat), y)
+            raise _bad_out(f"out for {port.name!r}", _step_shape(&self.model.outs[i], rows, flat), y)
         outs[i] = <float *>cnp.PyArray_DATA(<cnp.ndarray>y)
         return y
 
 
 cdef inline bint _is_step(cnp.ndarray x, const lrt_io *io, uint32_t rows, bint flat) noexcept:
-    """Has it the shape (rows, size), or (size,) if flat; of ids (rows,), or ()?"""
-    cdef cnp.npy_intp *shape = [rows, io.size]
+    cdef cnp.npy_intp shape[3]
+    return _has_shape(x, _shape_of_step(io, rows, flat, shape), shape)
+
+
+cdef inline int _shape_of_step(const lrt_io *io, uint32_t rows, bint flat, cnp.npy_intp *shape) noexcept:
+    """(rows, size), or (size,) if flat; of ids (rows,), or (); with groups as the model has them. How many axes?"""
+    cdef int ndim = 0
+    if io.order == LRT_GROUPS_FIRST:
+        shape[0] = io.groups
+        ndim = 1
+    if not flat:
+        shape[ndim] = rows
+        ndim += 1
+    if io.groups and io.order != LRT_GROUPS_FIRST:  # no batch, but for streams that step together
+        shape[ndim] = io.groups
+        ndim += 1
     if io.kind == LRT_IDS:
-        return _has_shape(x, 1 - flat, shape)
-    return _has_shape(x, 2 - flat, shape + flat)
+        return ndim
+    shape[ndim] = io.size // io.groups if io.groups else io.size
+    return ndim + 1
 
 
-cdef tuple _step_shape(port, uint32_t rows, bint flat):
-    return (rows,) if port.kind == "ids" else (port.size,) if flat else (rows, port.size)
+cdef tuple _step_shape(const lrt_io *io, uint32_t rows, bint flat):
+    cdef cnp.npy_intp shape[3]
+    return _tuple(_shape_of_step(io, rows, flat, shape), shape)

@@ -74,6 +74,28 @@ cdef int _run_lanes(lrt_session *s, const lrt_call_args *call, uint32_t most) no
     return e
 
 
+cdef enum:
+    SHORT_ROWS = 256  # rows of all steps, whose ids may have to be looked at
+    SHORT_WORK = 8192  # multiply-adds: a microsecond or so
+
+
+cdef int _run_short(lrt_session *s, const lrt_call_args *call) noexcept:
+    """Run a call of one time axis if it takes about as long as to release the GIL and take it back; -1: it does not.
+
+    Nothing else runs meanwhile, so it cannot be interrupted.
+    """
+    cdef int e
+    if <uint64_t>call.batch * call.steps[0] > SHORT_ROWS or lrt_forced_lanes > 0:
+        return -1
+    e = lrt_prepare(s, call)
+    if e == LRT_OK and lrt_prepared_work(s) > SHORT_WORK:
+        return -1
+    if e == LRT_OK:
+        lrt_me.lanes = 1
+        e = lrt_run(s, 0, 1, NULL, NULL)
+    return e
+
+
 cdef int _signalled() noexcept with gil:
     """Run the handlers of signals that have come. Has one raised? Then its exception is set."""
     return _check_signals() != 0

@@ -16,11 +16,12 @@ from ..files import read_regular, write_atomically
 from ..graph import Graph, SelfTest
 from .panels import from_panels, padded_units, panel_widths, to_panels
 from .reader import Reader
-from .records import HEADER, OP_CODES, VERSION
+from .records import HEADER, MAGIC, OP_CODES, VERSION
 from .writer import Writer
 
 __all__ = [
     "ACT_CODES",
+    "MAGIC",
     "OP_CODES",
     "VERSION",
     "check",

@@ -161,8 +161,7 @@ static uint64_t larger(uint64_t a, uint64_t b) { return a > b ? a : b; }
 
 static void need_scratch(lrt_planner *p, const lrt_recurrent *rec, uint32_t steps)
 {
-    size_t per_row = (size_t)lrt_gates(rec->op) * lrt_padded_units(rec->hidden);
-    p->pre = larger(p->pre, lrt_times(p, project_rows(p->limits, steps, per_row), per_row));
+    p->pre = larger(p->pre, lrt_times(p, project_rows(p->limits, steps, rec->pre_row), rec->pre_row));
     p->between = larger(p->between, lrt_times(p, p->limits->batch, rec->dir[0].w_second.w ? rec->c_stride : 0));
     p->parts = rec->n_dir > p->parts ? rec->n_dir : p->parts;
 }
@@ -178,6 +177,8 @@ static void plan_recurrent(lrt_planner *p, lrt_plan_node *at)
     rec->hidden = n->attr[LRT_A_HIDDEN];
     rec->h_size = n->attr[LRT_A_PROJ] ? n->attr[LRT_A_PROJ] : rec->hidden;
     rec->c_stride = (rec->hidden + LRT_PANEL - 1) / LRT_PANEL * LRT_PANEL;
+    rec->panels = lrt_panel_count(rec->hidden);
+    rec->pre_row = (size_t)lrt_gates(rec->op) * lrt_padded_units(rec->hidden);
     rec->flags = n->attr[LRT_A_FLAGS];
     rec->n_dir = rec->flags & LRT_BIDIRECTIONAL ? 2 : 1;
     rec->explicit_state = n->in[1] != LRT_NONE || n->in[2] != LRT_NONE;
@@ -215,7 +216,7 @@ static enum lrt_mode mode_of(const lrt_session *s, const lrt_recurrent *rec, uin
 {
     if (lanes == 1)
         return LRT_ALONE;
-    return lrt_choose_mode(lanes, s->batch, rec->n_dir, step_work(rec), lrt_panel_count(rec->hidden));
+    return lrt_choose_mode(lanes, s->batch, rec->n_dir, step_work(rec), rec->panels);
 }
 
 static int recurrent_is_shared(const lrt_session *s, const lrt_plan_node *at, uint32_t lanes)
@@ -289,7 +290,7 @@ static void store_state(const lrt_pass *pass, const lrt_node *n, const lrt_recur
 
 /* All steps of the lane's rows; of very many rows, of so many at a time that the caller is asked soon enough whether
  * to stop. */
-static void run_blocks(lrt_steps *me, lrt_direction *dir)
+static void run_blocks(lrt_steps *me, const lrt_direction *dir)
 {
     const uint32_t first = me->n0, end = me->n1;
     uint32_t block = BLOCK_ROWS;
@@ -316,7 +317,7 @@ static void run_recurrent(lrt_pass *pass, const lrt_plan_node *at)
     lrt_recurrent *rec = (lrt_recurrent *)at->own;
     enum lrt_mode mode = mode_of(s, rec, pass->lanes);
     lrt_steps me;
-    memset(&me, 0, sizeof me);
+    memset(&me, 0, offsetof(lrt_steps, first)); /* lrt_run_steps sets the arguments of the phases */
     me.pass = pass;
     me.n = n;
     me.rec = rec;
@@ -324,7 +325,6 @@ static void run_recurrent(lrt_pass *pass, const lrt_plan_node *at)
     me.lengths = s->lengths[me.axis];
     me.mask = n->in[3];
     me.seq = s->views[n->out[0]].data ? n->out[0] : LRT_NONE;
-    me.pre_row = (size_t)lrt_gates(rec->op) * lrt_padded_units(rec->hidden);
     me.n1 = s->batch;
     me.shares = 1;
     if (mode == LRT_BY_ROWS) {
@@ -333,7 +333,7 @@ static void run_recurrent(lrt_pass *pass, const lrt_plan_node *at)
         me.share = pass->lane;
         me.shares = pass->lanes;
     }
-    lrt_share(lrt_panel_count(rec->hidden), me.share, me.shares, &me.p0, &me.p1);
+    lrt_share(rec->panels, me.share, me.shares, &me.p0, &me.p1);
     if (rec->explicit_state && pass->first) {
         if (pass->lane == 0)
             load_state(pass, n, rec);

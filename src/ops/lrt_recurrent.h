@@ -32,7 +32,7 @@ typedef struct {
     const float *bias, *bias_hh, *bias_second, *peephole;
     lrt_halves h;
     float *c;
-    unsigned char *started; /* per row: has a step counted yet? asked where initial states are values and there is a mask */
+    unsigned char *started; /* per row: has a step counted yet? Asked where initial states are values and steps masked */
     int reverse;
 } lrt_direction;
 
@@ -40,6 +40,8 @@ typedef struct {
     uint32_t op;
     uint32_t n_dir, hidden, h_size; /* h_size: projection's size, or hidden */
     uint32_t c_stride;              /* floats per row of c, and of what stands between two phases */
+    uint32_t panels;                /* of hidden units */
+    size_t pre_row;                 /* floats of one row of pre-activations */
     uint32_t flags;
     int explicit_state;             /* initial states are values of the graph */
     lrt_act act[3];
@@ -72,7 +74,8 @@ typedef struct {
     lrt_pass *pass;
     const lrt_node *n;
     const lrt_recurrent *rec;
-    lrt_direction *dir;
+    const lrt_direction *dir;
+    lrt_halves h;         /* the direction's, whose turns the lane counts for itself */
     uint32_t d;
     uint32_t scratch;     /* which part of the session's scratch: by direction, or by stage */
     uint32_t n0, n1;      /* batch rows */
@@ -82,7 +85,6 @@ typedef struct {
     const int32_t *lengths; /* or NULL */
     uint32_t mask;          /* value or LRT_NONE */
     uint32_t seq;           /* value or LRT_NONE when nobody reads it */
-    size_t pre_row;         /* floats of one row of pre-activations */
     uint32_t *row, rows;    /* the batch rows that take the step under way */
     int input_in_step;      /* the step makes the input product too */
     uint64_t work;          /* where lanes share the panels: since they last asked whether to stop */

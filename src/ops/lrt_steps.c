@@ -36,7 +36,7 @@ static ptrdiff_t forth(const lrt_steps *me, uint32_t value)
 static float *pre_at(const lrt_steps *me, uint32_t ahead, uint32_t n)
 {
     const lrt_session *s = me->pass->s;
-    return s->pre + me->scratch * s->pre_part + ((size_t)ahead * s->batch + n) * me->pre_row;
+    return s->pre + me->scratch * s->pre_part + ((size_t)ahead * s->batch + n) * me->rec->pre_row;
 }
 
 #define PAIRS 120 /* rows of a product that are gathered at a time */
@@ -80,13 +80,13 @@ static void project(const lrt_steps *me, uint32_t s0, uint32_t count)
         return;
     }
     a.x_row = forth(me, me->n->in[0]);
-    a.y_row = (ptrdiff_t)(me->pre_row * s->batch);
+    a.y_row = (ptrdiff_t)(me->rec->pre_row * s->batch);
     a.x = input_at(me, me->n0, s0);
     a.y = pre_at(me, 0, me->n0);
     a.rows = count;
     a.outer = rows - 1;
     a.x_outer = s->views[me->n->in[0]].row;
-    a.y_outer = (ptrdiff_t)me->pre_row;
+    a.y_outer = (ptrdiff_t)me->rec->pre_row;
     if (rows > count) { /* the longer side makes the blocks */
         lrt_linear_args b = a;
         b.x_row = a.x_outer;
@@ -121,14 +121,13 @@ static float *seq_at(const lrt_steps *me, uint32_t n, uint32_t t)
 static void hold_row(const lrt_steps *me, uint32_t n, uint32_t s, int masked)
 {
     const lrt_recurrent *rec = me->rec;
-    const lrt_direction *dir = me->dir;
-    const float *h = lrt_now(&dir->h, n);
+    const float *h = lrt_now(&me->h, n);
     uint32_t from, to;
     unit_range(me, rec->h_size, &from, &to);
-    memcpy(lrt_next(&dir->h, n) + from, h + from, (to - from) * sizeof(float));
+    memcpy(lrt_next(&me->h, n) + from, h + from, (to - from) * sizeof(float));
     if (masked && me->seq != LRT_NONE) {
         float *out = seq_at(me, n, time_of(me, n, s));
-        int zero = rec->flags & LRT_ZERO_MASKED || (rec->explicit_state && !dir->started[n]);
+        int zero = rec->flags & LRT_ZERO_MASKED || (rec->explicit_state && !me->dir->started[n]);
         if (zero)
             memset(out + from, 0, (to - from) * sizeof(float));
         else
@@ -167,34 +166,37 @@ static void choose_rows(lrt_steps *me, uint32_t s)
 
 /* ---- the phases of a step ----------------------------------------------------------------------------------- */
 
-/* What stays the same over the steps. */
+/* What stays the same over the steps. All fields by name: to clear them first would take as long again. */
 static void set_fixed_args(lrt_steps *me)
 {
     const lrt_recurrent *rec = me->rec;
+    const lrt_direction *dir = me->dir;
     lrt_step_args *a = &me->first;
-    memset(a, 0, sizeof *a);
-    a->m = me->dir->w_hh;
-    a->bias_hh = me->dir->bias_hh;
-    a->pre_row = (ptrdiff_t)me->pre_row;
-    a->h_prev_row = a->h_next_row = (ptrdiff_t)me->dir->h.stride;
-    a->c_row = (ptrdiff_t)rec->c_stride;
-    a->pre_step = me->input_in_step ? 0 : (ptrdiff_t)(me->pre_row * me->pass->s->batch);
-    a->w_in = me->dir->w_ih;
-    a->bias_in = me->dir->bias;
+    a->m = dir->w_hh;
+    a->bias_hh = dir->bias_hh;
+    a->x = NULL;
     a->x_step = forth(me, me->n->in[0]);
-    if (me->seq != LRT_NONE)
-        a->out_step = forth(me, me->seq);
-    a->peephole = me->dir->peephole;
+    a->w_in = dir->w_ih;
+    a->bias_in = dir->bias;
+    a->pre_row = (ptrdiff_t)rec->pre_row;
+    a->h_prev_row = a->h_next_row = (ptrdiff_t)me->h.stride;
+    a->c_row = (ptrdiff_t)rec->c_stride;
+    a->h_old = NULL;
+    a->h_old_row = 0;
+    a->out_at = 0;
+    a->peephole = dir->peephole;
     memcpy(a->act, rec->act, sizeof a->act);
     a->clip = rec->clip;
     a->p0 = me->p0;
     a->p1 = me->p1;
-    if (!me->dir->w_second.w)
-        return;
     a->steps = 1;
+    a->pre_step = me->input_in_step ? 0 : (ptrdiff_t)(rec->pre_row * me->pass->s->batch);
+    a->out_step = me->seq != LRT_NONE ? forth(me, me->seq) : 0;
+    if (!dir->w_second.w)
+        return;
     me->second = *a; /* only the GRU's; the projection of an LSTM is a product of its own */
-    me->second.m = me->dir->w_second;
-    me->second.bias_hh = me->dir->bias_second;
+    me->second.m = dir->w_second;
+    me->second.bias_hh = dir->bias_second;
     me->second.h_old_row = a->h_prev_row;
     me->second.h_prev_row = a->h_next_row = (ptrdiff_t)rec->c_stride;
 }
@@ -202,11 +204,10 @@ static void set_fixed_args(lrt_steps *me)
 /* What changes from step to step. */
 static void set_step_args(const lrt_steps *me, lrt_step_args *a, uint32_t ahead)
 {
-    const lrt_direction *dir = me->dir;
     a->pre = pre_at(me, me->input_in_step ? 0 : ahead, 0);
-    a->h_prev = lrt_now(&dir->h, 0);
-    a->h_next = lrt_next(&dir->h, 0);
-    a->c = dir->c;
+    a->h_prev = lrt_now(&me->h, 0);
+    a->h_next = lrt_next(&me->h, 0);
+    a->c = me->dir->c;
     a->out = me->seq != LRT_NONE ? me->out : NULL;
     a->row = me->row;
     a->rows = me->rows;
@@ -237,7 +238,7 @@ static void project_h(const lrt_steps *me)
         a.rows = lrt_smaller(PAIRS, me->rows - first);
         for (uint32_t i = 0; i < a.rows; i++) {
             x[i] = between(me) + (size_t)me->row[first + i] * rec->c_stride;
-            y[i] = lrt_next(&me->dir->h, me->row[first + i]);
+            y[i] = lrt_next(&me->h, me->row[first + i]);
         }
         me->pass->s->kernels->linear(&a);
         for (uint32_t i = 0; i < a.rows && me->seq != LRT_NONE; i++)
@@ -362,25 +363,32 @@ static int end_steps(lrt_steps *me)
     return lrt_meet(me->pass);
 }
 
+/* Steps of a stretch. Where steps make their input products, nothing is computed ahead; an even number then, as panels
+ * are walked to and fro. */
+static uint32_t stretch_steps(const lrt_steps *me, uint32_t steps)
+{
+    if (!me->input_in_step)
+        return lrt_even_parts(steps, lrt_project_steps(me->pass->s->batch, me->rec->pre_row));
+    return steps <= 16 ? 16 : 16 + (uint32_t)(LRT_STOP_WORK / step_work(me)) / 2 * 2;
+}
+
 /* Goes through the steps in stretches. For each stretch, the input product of all its steps is made ahead, as one
  * product of many rows; then its steps follow one by one, or, where nothing has to be looked at in between, as
- * one kernel call. Lanes that share the panels meet after every phase. Each lane counts turns of h for itself, in
- * a copy of the direction; when all are through, the layer counts them once (run_recurrent). */
+ * one kernel call. Lanes that share the panels meet after every phase. Each lane counts turns of h for itself;
+ * when all are through, the layer counts them once (run_recurrent). */
 void lrt_run_steps(lrt_steps *me)
 {
     lrt_session *ses = me->pass->s;
     const uint32_t steps = steps_to_run(me);
     const size_t list = (size_t)(2 * me->pass->own_lane + me->d) * ses->limits.batch;
     const int through = runs_through(me);
-    lrt_direction local = *me->dir;
-    uint32_t stretch = lrt_even_parts(steps, lrt_project_steps(ses->batch, me->pre_row));
-    me->dir = &local;
+    uint32_t stretch;
+    me->h = me->dir->h;
     me->input_in_step = has_input_in_step(me, steps);
     me->row = ses->row_lists + list;
     me->out = ses->out_rows + list;
     set_fixed_args(me);
-    if (me->input_in_step) /* nothing is computed ahead; an even number, as panels are walked to and fro */
-        stretch = steps <= 16 ? 16 : 16 + (uint32_t)(LRT_STOP_WORK / step_work(me)) / 2 * 2;
+    stretch = stretch_steps(me, steps);
     for (uint32_t s0 = 0; s0 < steps; s0 += stretch) {
         uint32_t count = lrt_smaller(stretch, steps - s0);
         if (!me->input_in_step)
@@ -388,7 +396,7 @@ void lrt_run_steps(lrt_steps *me)
         for (uint32_t ahead = 0; ahead < count; ahead += me->first.steps) {
             me->first.steps = through ? count : 1;
             run_step(me, s0 + ahead, ahead);
-            local.h.turn ^= me->first.steps & 1u;
+            me->h.turn ^= me->first.steps & 1u;
             if (end_steps(me))
                 return;
         }

@@ -12,7 +12,7 @@ from helpers.spec_reader import ACTS, NONE, OPS, read, read_act, read_cell, u32s
 
 from lstm_rt import FormatError, Model
 from lstm_rt.format import dumps
-from lstm_rt.graph import ACTIVATIONS, NOT_ELEMENTWISE, Activation, Graph, SelfTest
+from lstm_rt.graph import ACTIVATIONS, NOT_ELEMENTWISE, Activation, Axis, Graph, SelfTest
 
 
 def same(a, b):
@@ -94,6 +94,10 @@ def check_plain(node, source):
         assert u32s(node["attr"], 0, 2) == [a["start"], a["size"]]
     elif node["op"] == "select":
         assert u32s(node["attr"], 0, 1) == [-a["index"]]
+    elif node["op"] == "take":
+        assert u32s(node["attr"], 0, 2) == [a["start"], a["stride"]]
+    elif node["op"] == "repeat":
+        assert u32s(node["attr"], 0, 1) == [a["times"]]
 
 
 def check(graph):
@@ -109,7 +113,13 @@ def check(graph):
                 number[o] = len(number)
     for value, i in ((graph.values[old], new) for old, new in number.items()):
         axis = None if value.kind == "vec" else value.axis
-        assert got["values"][i] == {"name": value.name, "kind": value.kind, "size": value.size, "axis": axis}
+        want = {"name": value.name, "kind": value.kind, "size": value.size, "axis": axis}
+        if value.order != "batch_first":
+            want.update(order=value.order, groups=value.groups)
+        assert got["values"][i] == want
+    rules = [(NONE if a.parent is None else a.parent, a.mul, a.add, a.div, a.cap) for a in graph.axes]
+    assert got["axes"] == (rules if got["version"] == 3 else [])
+    assert got["version"] == 3 or not any(parent != NONE or mul == 0 for parent, mul, _, _, _ in rules)
     assert got["n_inputs"] == len(graph.inputs)
     assert got["outputs"] == [number[o] for o in graph.outputs]
     counts = [sum(w.size for w in node.weights.values()) for node in graph.nodes]
@@ -143,7 +153,7 @@ def test_every_op():
     g = every_op_graph(np.random.default_rng(0))
     g.meta = {"source": {"framework": "none"}, "ü": [1, 2.5, None]}
     _, got = check(g)
-    assert {n["op"] for n in got["nodes"]} == {o[0] for o in OPS.values()} - {"gru", "rnn"}
+    assert {n["op"] for n in got["nodes"]} == {o[0] for o in OPS.values()} - {"gru", "rnn", "take", "repeat"}
 
 
 def test_every_activation():
@@ -157,6 +167,36 @@ def test_every_activation():
     g.output(x, "y")
     check(g)
     assert set(ACTS[13:]) == NOT_ELEMENTWISE
+
+
+def test_orders_and_derived_axes():
+    """Version 3."""
+    rng, g = np.random.default_rng(0), Graph()
+    x = g.input("x", "seq", 4, order="time_first")
+    h0 = g.input("h0", "vec", 6, order="groups_first", groups=2)
+    w = cell_weights(rng, "gru", 4, 3, "bidirectional")
+    seq, h, _ = g.recurrent("gru", x, w, hidden_size=3, direction="bidirectional", h0=h0)
+    g.output(g.take(seq, 1, 2, drop=1, most=5), "every_second", order="time_first")
+    g.output(g.repeat(seq, 3), "three_times")
+    g.output(g.repeat_vector(h, g.new_axis(Axis(mul=0, add=4))), "four_times")
+    g.output(h, "h", order="groups_first", groups=2)
+    _, got = check(with_selftest(g, batch=2))
+    assert got["version"] == 3
+    assert got["axes"][1:] == [(0, 1, -1, 2, 5), (0, 3, 0, 1, (1 << 31) - 1), (NONE, 0, 4, 1, (1 << 31) - 1)]
+    assert got["test"]["steps"] == [6, 2, 18, 4]
+
+
+def test_without_a_batch():
+    """Version 3: no port has one."""
+    rng, g = np.random.default_rng(0), Graph()
+    x = g.input("x", "seq", 4, order="unbatched")
+    seq, h, c = g.recurrent("lstm", x, cell_weights(rng, "lstm", 4, 3), hidden_size=3)
+    g.output(seq, "y", order="unbatched")
+    g.output(h, "h", order="unbatched", groups=1)
+    g.output(c, "c", order="unbatched")
+    _, got = check(with_selftest(g))
+    assert got["version"] == 3
+    assert [v.get("order") for v in got["values"]] == ["unbatched"] * 4
 
 
 def test_initial_states_and_lengths():
@@ -224,7 +264,7 @@ E = {"SHORT": 1, "MAGIC": 2, "VERSION": 3, "SIZE": 4, "COUNTS": 7, "TABLES": 8, 
 NAN = 0x7FC00000
 #: (error, table, record, offset in the record, type, new value); tables as in section 1
 BROKEN = [
-    ("MAGIC", "header", 0, 0, "B", 0), ("VERSION", "header", 0, 8, "I", 3), ("VERSION", "header", 0, 8, "I", 0),
+    ("MAGIC", "header", 0, 0, "B", 0), ("VERSION", "header", 0, 8, "I", 4), ("VERSION", "header", 0, 8, "I", 0),
     ("SIZE", "header", 0, 16, "Q", 1 << 40), ("COUNTS", "header", 0, 24, "I", 9),
     ("COUNTS", "header", 0, 28, "I", 0), ("COUNTS", "header", 0, 28, "I", 4097), ("COUNTS", "header", 0, 32, "I", 0),
     ("COUNTS", "header", 0, 32, "I", 4097), ("COUNTS", "header", 0, 36, "I", 4097),
@@ -241,7 +281,8 @@ BROKEN = [
     ("TENSOR", "tensors", 0, 8, "Q", 4), ("TENSOR", "tensors", 0, 16, "B", 0), ("TENSOR", "tensors", 0, 16, "B", 3),
     ("TENSOR", "tensors", 0, 17, "B", 3), ("TENSOR", "tensors", 0, 18, "H", 0), ("TENSOR", "tensors", 0, 18, "H", 5),
     ("TENSOR", "tensors", 0, 20, "I", 0), ("TENSOR", "tensors", 0, 24, "I", 0), ("TENSOR", "tensors", 0, 28, "I", 1),
-    ("OP", "nodes", 0, 0, "H", 0), ("OP", "nodes", 0, 0, "H", 19), ("NODE_INPUT", "nodes", 0, 2, "H", 7),
+    ("OP", "nodes", 0, 0, "H", 0), ("OP", "nodes", 0, 0, "H", 19), ("OP", "nodes", 0, 0, "H", 21),
+    ("NODE_INPUT", "nodes", 0, 2, "H", 7),
     ("NODE_INPUT", "nodes", 0, 2, "H", 3), ("NODE_OUTPUT", "nodes", 0, 4, "H", 4),
     ("NODE_OUTPUT", "nodes", 0, 4, "H", 2), ("NODE_TENSOR", "nodes", 0, 6, "H", 13),
     ("NODE_TENSOR", "nodes", 0, 6, "H", 12), ("NODE_INPUT", "nodes", 0, 8, "I", 1),

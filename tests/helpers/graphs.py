@@ -127,7 +127,7 @@ def inputs_for(rng, graph, batch, steps, lengths=None):
             a[rng.random((batch, t)) < 0.2] = 0
         else:
             a = np.asarray(lengths if lengths is not None else [t] * batch, np.int32)
-        out.append(a)
+        out.append(v.from_batch_first(a))
     return out
 
 

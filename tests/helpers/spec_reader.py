@@ -11,6 +11,7 @@ import numpy as np
 
 NONE = 0xFFFFFFFF
 KINDS = {1: "seq", 2: "vec", 3: "ids", 4: "mask", 5: "lengths"}
+ORDERS = ["batch_first", "time_first", "unbatched", "groups_first"]
 ACTS = ["linear", "sigmoid", "tanh", "relu", "hard_sigmoid", "leaky_relu", "elu", "selu", "softplus", "softsign",
         "swish", "gelu", "gelu_tanh", "softmax", "log_softmax"]  # fmt: skip
 #: op code: name, n_in, n_out, n_tensors per direction
@@ -19,7 +20,7 @@ OPS = {
     5: ("lstm", 4, 3, 6), 6: ("gru", 4, 2, 6), 7: ("rnn", 4, 2, 6), 8: ("dense", 1, 1, 2), 9: ("activation", 1, 1, 0),
     10: ("layernorm", 1, 1, 2), 11: ("batchnorm", 1, 1, 3), 12: ("add", 2, 1, 0), 13: ("mul", 2, 1, 0),
     14: ("average", 2, 1, 0), 15: ("concat", None, 1, 0), 16: ("slice", 1, 1, 0), 17: ("select", 1, 1, 0),
-    18: ("reverse", 1, 1, 0),
+    18: ("reverse", 1, 1, 0), 19: ("take", 1, 1, 0), 20: ("repeat", 1, 1, 0),
 }  # fmt: skip
 
 
@@ -87,7 +88,7 @@ def read(blob):
     magic, version, checksum, file_size = struct.unpack_from("<8sIIQ", blob)
     n_axes, n_values, n_nodes, n_tensors, n_inputs, n_outputs, n_tests, strings_size, meta_size = u32s(blob, 24, 9)
     assert magic == bytes([0x89, 0x4C, 0x52, 0x54, 0x0D, 0x0A, 0x1A, 0x0A])
-    assert version in (1, 2)
+    assert version in (1, 2, 3)
     assert file_size == len(blob)
     assert checksum == zlib.crc32(blob[:12] + bytes(4) + blob[16:])
     assert n_axes <= 8
@@ -97,7 +98,8 @@ def read(blob):
     nodes_at = 128 + 32 * n_values
     tensors_at = nodes_at + 160 * n_nodes
     outputs_at = tensors_at + 32 * n_tensors
-    test_at = outputs_at + 4 * n_outputs
+    axes_at = outputs_at + 4 * n_outputs
+    test_at = axes_at + (20 * n_axes if version == 3 else 0)
     strings_at = test_at + (16 + 4 * (n_axes + n_inputs + n_outputs)) * n_tests
     meta_at = strings_at + strings_size
     data = meta_at + meta_size
@@ -106,12 +108,26 @@ def read(blob):
     for i in range(n_values):
         kind, axis, zero, size, name, n = struct.unpack_from("<BBHIII", blob, 128 + 32 * i)
         assert zero == 0
-        assert not any(blob[128 + 32 * i + 16 : 128 + 32 * i + 32])
+        order, zeros, groups = struct.unpack_from("<B3sI", blob, 128 + 32 * i + 16)
+        assert not any(zeros)
+        assert not any(blob[128 + 32 * i + 24 : 128 + 32 * i + 32])
+        assert order <= (3 if version == 3 else 0)
+        assert groups == 0 or (version == 3 and order in (2, 3) and kind == 2 and size % groups == 0)
+        assert groups or order != 3
+        assert order != 1 or kind in (1, 3)
         assert axis == 255 if kind == 2 else axis < n_axes
         assert (size >= 1) == (kind in (1, 2))
         assert name + n <= strings_size
         text = blob[strings_at + name : strings_at + name + n].decode()
         values.append({"name": text, "kind": KINDS[kind], "size": size, "axis": None if kind == 2 else axis})
+        if order:
+            values[-1].update(order=ORDERS[order], groups=groups)
+    axes = [struct.unpack_from("<IIiII", blob, axes_at + 20 * i) for i in range(n_axes)] if version == 3 else []
+    for i, (parent, mul, add, div, cap) in enumerate(axes):
+        assert parent == NONE or parent < i
+        assert max(mul, div, cap) < 1 << 31
+        assert div >= 1
+        assert parent != NONE or mul == 0 or (mul, add, div, cap) == (1, 0, 1, (1 << 31) - 1)
 
     tensors = [read_tensor(blob, tensors_at + 32 * i, data) for i in range(n_tensors)]
     nodes, following = [], n_inputs
@@ -142,7 +158,7 @@ def read(blob):
         test = {"batch": batch, "steps": steps, "atol": atol, "rtol": rtol, "arrays": arrays}
     meta = json.loads(blob[meta_at:data].decode()) if meta_size else None
     return {"values": values, "n_inputs": n_inputs, "nodes": nodes, "outputs": outputs, "test": test, "meta": meta,
-            "size": {"data": data, "n_axes": n_axes}}  # fmt: skip
+            "axes": axes, "version": version, "size": {"data": data, "n_axes": n_axes}}  # fmt: skip
 
 
 def read_act(attr, i):

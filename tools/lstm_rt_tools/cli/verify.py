@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from lstm_rt.errors import FormatError, InputError
-from lstm_rt.files import open_regular
 from lstm_rt.graph import Graph
 from lstm_rt.text import shown
 
-from ..arch.build import MAX_ARCH
+from .. import readers
 from ..judges import compare
+from ..row import Options
 from . import arrays_io
 from .common import MISMATCH, OK, ModelFile, as_json, note_lines
 from .run import Named, call, model_inputs, read_lengths
@@ -79,11 +79,8 @@ def _verify_selftest(args: argparse.Namespace) -> int:
 
 def _verify_against(args: argparse.Namespace) -> int:
     file = _whole(args)
-    open_regular(args.against).close()  # a framework that loads it would wait for a pipe
-    if args.arch is not None:
-        open_regular(args.arch, MAX_ARCH).close()
-    what, inputs, want = compare.run_source(args.against, file.graph, args.arch, args.framework)
-    return _compare(args, what, call(file.model(), inputs), want)
+    source = readers.rerun(args.against, file.graph, Options(arch=args.arch), args.framework)
+    return _compare(args, source.what, call(file.model(), source.inputs), source.outputs)
 
 
 def _verify_expected(args: argparse.Namespace) -> int:

@@ -32,7 +32,6 @@ IntArray: TypeAlias = NDArray[np.int64]
 #: State of one recurrent node: ``h (D, N, R)``, or for an lstm the pair with ``c (D, N, H)``.
 LayerState: TypeAlias = "FloatArray | tuple[FloatArray, FloatArray]"
 
-_NDIM = {"seq": 3, "vec": 2, "ids": 2, "lengths": 1}
 _SELU_ALPHA = 1.6732632423543772
 _SELU_SCALE = 1.0507009873554805
 
@@ -215,8 +214,8 @@ def run(
     """Compute the outputs of ``graph``.
 
     Args:
-        inputs: arrays in the order of ``graph.inputs``, or by name; shapes as in
-            :mod:`lstm_rt.graph`'s table of kinds, batch first.
+        inputs: arrays in the order of ``graph.inputs``, or by name; shapes and orders of axes as in
+            :mod:`lstm_rt.values`.
         lengths: valid steps per row: ``(N,)`` for time axis 0, or a dict from time axis to
             ``(N,)``. Axes whose lengths are a graph input take them from there.
         state: one entry per recurrent node without ``h0`` and ``c0``, in node order: ``h (D, N, R)``, or for
@@ -237,7 +236,7 @@ def run(
         job.initial = _checked_states(job, state)
     for node in graph.nodes:
         _run_node(job, node)
-    outputs = [job.values[o] for o in graph.outputs]
+    outputs = [graph.values[o].from_batch_first(job.values[o]) for o in graph.outputs]
     return (outputs, job.final) if return_state else outputs
 
 
@@ -270,7 +269,8 @@ def _prepare(
     lengths: ArrayLike | Mapping[int, ArrayLike] | None,
     dtype: np.dtype[Any],
 ) -> _Run:
-    job = _Run(graph, dtype, arrays[0].shape[0] if arrays[0].ndim else 0, {}, {}, {}, None)
+    arrays = [_batch_first(graph.values[i], a) for i, a in zip(graph.inputs, arrays, strict=True)]
+    job = _Run(graph, dtype, arrays[0].shape[0], {}, {}, {}, None)
     for value, array in zip(graph.inputs, arrays, strict=True):
         job.values[value] = _checked_input(job, graph.values[value], array)
     if lengths is not None and not isinstance(lengths, Mapping):
@@ -287,15 +287,27 @@ def _prepare(
             job.lengths[v.axis] = _checked_lengths(job, v.name, job.values[value], v.axis)
     for axis, steps in job.steps.items():
         job.lengths.setdefault(axis, np.full(job.batch, steps, dtype=np.int64))
+    for axis, rule in enumerate(graph.axes):
+        if not rule.is_input:
+            job.steps[axis] = rule.steps(job.steps[rule.parent] if rule.parent is not None else 0)
+            lengths_of = job.lengths[rule.parent] if rule.parent is not None else np.zeros(job.batch, np.int64)
+            job.lengths[axis] = np.array([rule.steps(int(n)) for n in lengths_of], np.int64)
     return job
 
 
+def _batch_first(v: Value, array: NDArray[Any]) -> NDArray[Any]:
+    """An input of the graph's order with its batch first, as the nodes read it."""
+    expected = v.shape("N", "T")
+    fits = len(expected) == array.ndim
+    if not fits or any(isinstance(n, int) and n != m for n, m in zip(expected, array.shape, strict=True)):
+        text = ", ".join(map(str, expected)) + ("," if len(expected) == 1 else "")
+        raise InputError(f"input {v.name!r} has shape {array.shape}, expected ({text})")
+    return v.to_batch_first(array)
+
+
 def _checked_input(job: _Run, v: Value, array: NDArray[Any]) -> NDArray[Any]:
-    fits = array.ndim == _NDIM[v.kind] and array.shape[0] == job.batch
-    if v.kind in ("seq", "vec"):
-        fits = fits and array.shape[-1] == v.size
-    if not fits:
-        raise InputError(f"input {v.name!r} has shape {array.shape}, expected {_shape_text(v)} with N = {job.batch}")
+    if array.shape[0] != job.batch:
+        raise InputError(f"input {v.name!r} has a batch of {array.shape[0]}, expected {job.batch}")
     timed = v.kind in ("seq", "ids")
     if timed and job.steps.setdefault(v.axis, array.shape[1]) != array.shape[1]:
         raise InputError(f"input {v.name!r} has {array.shape[1]} steps, expected {job.steps[v.axis]}")
@@ -306,11 +318,6 @@ def _checked_input(job: _Run, v: Value, array: NDArray[Any]) -> NDArray[Any]:
     if array.dtype.kind not in "iu":
         raise InputError(f"input {v.name!r} has dtype {array.dtype}, expected integers")
     return array.astype(np.int64)
-
-
-def _shape_text(v: Value) -> str:
-    features = {"seq": f"(N, T, {v.size})", "vec": f"(N, {v.size})", "lengths": "(N,)"}
-    return features.get(v.kind, "(N, T)")
 
 
 def _checked_lengths(job: _Run, name: str, array: NDArray[Any], axis: int) -> IntArray:
@@ -467,6 +474,22 @@ def _reverse(job: _Run, node: Node, args: list[int]) -> NDArray[Any]:
     return y
 
 
+def _take(job: _Run, node: Node, args: list[int]) -> NDArray[Any]:
+    (output,) = node.outputs
+    steps = job.steps[job.kind(output).axis] if output is not None else 0
+    taken = job.values[args[0]][:, node.attrs["start"] :: node.attrs["stride"]]
+    return taken[:, :steps]
+
+
+def _repeat(job: _Run, node: Node, args: list[int]) -> NDArray[Any]:
+    (output,) = node.outputs
+    x = job.values[args[0]]
+    if x.ndim == 3:
+        return np.repeat(x, node.attrs["times"], axis=1)
+    steps = job.steps[job.kind(output).axis] if output is not None else 0
+    return np.repeat(x[:, None], steps, axis=1)
+
+
 _OPS: dict[str, Callable[[_Run, Node, list[int]], NDArray[Any]]] = {
     "embedding": _embedding,
     "mask_ids": lambda job, node, a: job.values[a[0]] != node.attrs["value"],
@@ -483,4 +506,6 @@ _OPS: dict[str, Callable[[_Run, Node, list[int]], NDArray[Any]]] = {
     "slice": _slice,
     "select": _select,
     "reverse": _reverse,
+    "take": _take,
+    "repeat": _repeat,
 }

@@ -14,8 +14,9 @@ from lstm_rt.graph import DTYPES, Array, Graph, SelfTest, Value
 
 from . import reference
 
+ROWS, STEPS = 3, 9  #: of inputs on which a converted model is compared with its source
 _UNBOUND_IDS = 10  #: ids that no embedding reads are drawn from below this
-_SELFTEST_BYTES = 64 << 10
+SELFTEST_BYTES = 64 << 10  #: of a self-test, unless a single step takes more
 
 
 def make_inputs(
@@ -109,6 +110,6 @@ def _selftest_size(graph: Graph) -> tuple[int, int]:
     per_row = 4 * sum(v.size for v in values if v.kind == "vec")
     per_step = 4 * sum(max(v.size, 1) for v in values if v.kind in ("seq", "ids"))
     for rows, steps in ((2, 4), (2, 2), (1, 2)):
-        if rows * (per_row + steps * per_step) <= _SELFTEST_BYTES:
+        if rows * (per_row + steps * per_step) <= SELFTEST_BYTES:
             return rows, steps
     return 1, 1

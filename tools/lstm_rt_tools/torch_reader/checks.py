@@ -13,15 +13,13 @@ from lstm_rt.errors import ConvertError
 from lstm_rt.graph import Array, Graph
 
 from ..judges import reference, testdata
-from ..judges.compare import differences
+from ..judges.compare import CHECK_TOLERANCE, differences
 from ..names import listed
 from .example import Args, canonical, canonical_output, from_canonical, leaves
 from .run import Results, Runner, brief
 from .symbols import Dims
 from .trace import Recorder
 
-#: How far the graph in float64 may be from the module in float32, relative to the largest output.
-CHECK_TOLERANCE = 5e-5
 #: A check with many rows or steps takes no more elements of an input, and no more products, than this.
 _MOST_ELEMENTS, _MOST_PRODUCTS = 1 << 20, 1 << 31
 _MOST_STEPS, _MOST_ROWS = 512, 64

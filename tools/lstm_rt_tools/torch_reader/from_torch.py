@@ -14,8 +14,9 @@ from ..arch.guess import guess_arch
 from ..arch.guitarml import guitarml_arch
 from ..names import shown
 from ..weights.checkpoints import Checkpoint, from_mapping, read_checkpoint
+from ..weights.state_dict import Weights
 from ..weights.tensors import noting_not_finite
-from .layers import Weights
+from .live import from_module
 from .modules import build_inert
 
 
@@ -23,9 +24,10 @@ def from_torch(source: Any, example: Any = None, arch: ArchSource | None = None)
     """Convert a PyTorch model.
 
     Args:
-        source: a path (``torch.save`` file, safetensors, GuitarML JSON; none of them needs torch),
-            a state dict or checkpoint in memory (names to arrays or tensors), or a live
-            ``torch.nn.Module``. The weights may lie anywhere in a checkpoint.
+        source: a path (``torch.save`` file, safetensors, GuitarML JSON; none of them needs torch,
+            safetensors files need the package of that name), a state dict or checkpoint in memory
+            (names to arrays or tensors), or a live ``torch.nn.Module``. The weights may lie anywhere
+            in a checkpoint.
         example: for a live module, its input: a tensor or array, or a tuple of them for several
             arguments, in the shapes that the module takes. A few of its rows and steps are run through the
             module to see what it does. The graph is compared with the module on these and on random inputs
@@ -66,8 +68,6 @@ def from_torch(source: Any, example: Any = None, arch: ArchSource | None = None)
     if live:
         if arch is not None:
             raise ConvertError("arch is for weight files; a live module tells its architecture itself")
-        from .live import from_module
-
         return from_module(source, example)
     raise ConvertError(f"{_what_it_is(source)}; expected a path, a state dict or a torch.nn.Module")
 

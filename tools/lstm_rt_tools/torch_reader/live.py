@@ -10,24 +10,43 @@ from typing import Any
 from lstm_rt.errors import ConvertError, GraphError
 from lstm_rt.graph import Graph
 
-from ..tidy import tidy
+from ..arch.layers import add_stack
+from ..judges.compare import CHECK_TOLERANCE
 from ..weights.tensors import noting_not_finite
-from .checks import CHECK_TOLERANCE, CellChecks, Checks
+from .checks import CellChecks, Checks
 from .example import Args, as_tensors, leaves, named_tensors, read_example, replace, smaller
-from .layers import add_stack
-from .modules import BATCHNORM, CELLS, IGNORED, RECURRENT, class_name, own_weights, recurrent_activations
+from .modules import (
+    BATCHNORM,
+    CELLS,
+    IGNORED,
+    RECURRENT,
+    SHORT_FLOATS,
+    class_name,
+    own_weights,
+    recurrent_activations,
+)
 from .run import Results, Runner, argument_names, brief, make_inputs, paths, tensors_of
 from .state import undisturbed
-from .symbols import Dims, Input, Lengths, States, WrongSizes, order_notes
-from .trace import Recorder, StrangeState, WrongAxes, WrongLayout
+from .symbols import (
+    Dims,
+    Input,
+    Lengths,
+    States,
+    StrangeState,
+    WrongAxes,
+    WrongLayout,
+    WrongSizes,
+    order_notes,
+)
+from .tidy import tidy
+from .trace import Recorder
 
 #: Dimensions that an output may have, ones aside: N and T in any order or joined, F last or dropped.
 _OUTPUTS = frozenset({"N F", "N", "N T F", "N T", "T N F", "T N", "NT F", "TN F", "NT", "TN"})
-_SHORT_FLOATS = ("float16", "bfloat16")
 
 
 def from_module(module: Any, example: Any = None) -> Graph:
-    """The graph of a live module; see :func:`lstm_rt_tools.from_torch.from_torch`."""
+    """The graph of a live module; see :func:`lstm_rt_tools.from_torch`."""
     import torch
 
     module = _unwrap(module)
@@ -104,7 +123,7 @@ def _training_notes(module: Any) -> Iterator[str]:
 def _in_float32(torch: Any, module: Any, notes: list[str]) -> Any:
     """The module, or a float32 copy of it if its weights are float16 or bfloat16."""
     weights = (*module.parameters(), *module.buffers())
-    short = sorted({str(t.dtype).removeprefix("torch.") for t in weights} & set(_SHORT_FLOATS))
+    short = sorted({str(t.dtype).removeprefix("torch.") for t in weights} & set(SHORT_FLOATS))
     if not short:
         return module
     what = f"the weights are {' and '.join(short)}"

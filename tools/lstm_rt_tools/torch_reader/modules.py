@@ -8,12 +8,13 @@ from typing import Any, TypeAlias
 from lstm_rt.errors import ConvertError, GraphError
 from lstm_rt.graph import Activation, Graph
 
+from ..arch.layers import add_stack
 from ..names import shown
 from ..weights.budget import Budget
 from ..weights.safe_pickle import Inert
+from ..weights.state_dict import Weights, join
 from ..weights.tensors import ArrayTensor
 from ..weights.torch_files import is_module, table_of
-from .layers import Weights, add_stack, join
 from .symbols import order_notes
 
 #: Reads an attribute of a module by name; None if it has none.
@@ -49,6 +50,7 @@ _SOFTPLUS_IS_LINEAR = 20
 _ACTIVATIONS = frozenset(
     {*_PLAIN_ACTIVATIONS, "LeakyReLU", "ELU", "GELU", "Softplus", "Softmax", "LogSoftmax"}
 )
+SHORT_FLOATS = ("float16", "bfloat16")  #: the dtypes that are converted in float32
 _LEAF_STEPS = 100  #: to read and write one layer
 _LEAF = 5000  #: bytes of the objects of one
 

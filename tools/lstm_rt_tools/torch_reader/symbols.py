@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_rt.errors import ConvertError
-from lstm_rt.graph import Array
+from lstm_rt.graph import Array, Node
 
 Dims: TypeAlias = tuple[str, ...]
 #: Features ``start`` to ``start + size`` of a graph value.
@@ -85,6 +85,16 @@ class Index:
 Sym: TypeAlias = "Feat | Pending | States | Lengths | Index"
 
 
+@dataclass(eq=False)
+class StateUse:
+    """An input that a recurrent layer takes as its initial state ``letter``, h or c; ``nodes`` are the layers."""
+
+    source: Input
+    nodes: list[Node]
+    letter: str
+    directions: int
+
+
 @dataclass
 class Noted:
     """A node as it was when the forward made it, and the line that did."""
@@ -103,8 +113,28 @@ class Noted:
         return all(np.array_equal(w, other.weights[k], equal_nan=True) for k, w in self.weights.items())
 
 
-class WrongSizes(ConvertError):
+class ForwardError(ConvertError):
+    """Something in a module's forward cannot be converted; the message names it, and so does ``what``."""
+
+    def __init__(self, message: str, what: str = "") -> None:
+        super().__init__(message)
+        self.what = what
+
+
+class WrongSizes(ForwardError):
     """A reshape that cuts through dimensions; with other numbers of rows and steps it may not."""
+
+
+class WrongLayout(ForwardError):
+    """The module reads its input time-major where batch-first was assumed, or the other way round."""
+
+
+class StrangeState(ForwardError):
+    """A layer starts from a state that is not zero and belongs neither to the inputs nor to the module."""
+
+
+class WrongAxes(ForwardError):
+    """Two inputs were combined that were taken for unrelated sequences."""
 
 
 def swap(dims: Dims, a: int, b: int) -> Dims:
@@ -171,7 +201,7 @@ def order_notes(ports: Iterable[tuple[str, Dims]], verb: str) -> list[str]:
     return notes
 
 
-def unsupported(name: str, why: str = "") -> ConvertError:
+def unsupported(name: str, why: str = "", kind: type[ForwardError] = ForwardError) -> ForwardError:
     """The error for an operation in a module's forward that a graph cannot hold."""
     reason = f": {why}" if why else ""
-    return ConvertError(f"the module's forward uses {name}, which is not supported{reason}")
+    return kind(f"the module's forward uses {name}, which is not supported{reason}", name)

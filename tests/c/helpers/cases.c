@@ -1,0 +1,246 @@
+/* Cases: models, inputs, sessions for the tests of the core. */
+#include "helpers/cases.h"
+
+#include <pthread.h>
+
+unsigned long check_count, check_failures;
+const char *check_context;
+
+int model_from_bytes(lrt_model *m, walled *blob, const void *bytes, size_t size)
+{
+    *blob = walled_new(size);
+    memcpy(blob->data, bytes, size);
+    return CHECK(lrt_model_open(m, blob->data, size) == LRT_OK);
+}
+
+int model_from_file(lrt_model *m, walled *blob, const char *path)
+{
+    static unsigned char bytes[1 << 16];
+    FILE *f = fopen(path, "rb");
+    size_t size = f ? fread(bytes, 1, sizeof bytes, f) : 0;
+    if (!CHECK(f && feof(f)))
+        return 0;
+    fclose(f);
+    return model_from_bytes(m, blob, bytes, size);
+}
+
+/* ---- cases ----------------------------------------------------------------------------------------- */
+
+/* Elements per row and step of a value, steps of it in c, bytes of an element. */
+static size_t width_of(const lrt_io *io) { return io->kind == LRT_SEQ || io->kind == LRT_VEC ? io->size : 1; }
+static size_t steps_of(const lrt_io *io, const test_case *c)
+{
+    return io->kind == LRT_SEQ || io->kind == LRT_IDS ? c->steps[io->axis] : 1;
+}
+static size_t row_bytes(const lrt_io *io, const test_case *c) { return 4 * width_of(io) * steps_of(io, c); }
+
+/* Rows of the smallest table that looks up input i. */
+static uint32_t smallest_table(const lrt_model *m, uint32_t i)
+{
+    uint32_t rows = 0x7fffffffu;
+    for (uint32_t j = 0; j < m->n_nodes; j++) {
+        lrt_node n;
+        uint32_t have;
+        lrt_read_node(m, j, &n);
+        if (n.op != LRT_OP_EMBEDDING || n.in[0] != i)
+            continue;
+        have = lrt_u32(m->blob + m->tensors + (size_t)n.tensor[0] * LRT_TENSOR_SIZE + 20);
+        rows = have < rows ? have : rows;
+    }
+    return rows;
+}
+
+static void fill_floats(float *x, size_t rows, size_t width, uint32_t *seed)
+{
+    for (size_t r = 0; r < rows; r++) {
+        int zero = next_random(seed) % 4 == 0; /* a step that a mask may skip */
+        for (size_t i = 0; i < width; i++)
+            x[r * width + i] = zero ? 0.0f : next_float(seed);
+    }
+}
+
+static void fill_ints(int32_t *x, size_t n, uint32_t limit, uint32_t *seed)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] = (int32_t)(next_random(seed) % limit);
+}
+
+static void alloc_outputs(test_case *c)
+{
+    for (uint32_t i = 0; i < c->m->n_outputs; i++) {
+        lrt_io io = lrt_model_output(c->m, i);
+        c->out[i] = walled_new(c->batch * row_bytes(&io, c));
+    }
+}
+
+void case_init(test_case *c, const lrt_model *m, uint32_t batch, const uint32_t *steps, int with_lengths, uint32_t seed)
+{
+    memset(c, 0, sizeof *c);
+    c->m = m;
+    c->batch = batch;
+    memcpy(c->steps, steps, sizeof c->steps);
+    for (uint32_t i = 0; i < m->n_inputs; i++) {
+        lrt_io io = lrt_model_input(m, i);
+        c->in[i] = walled_new(batch * row_bytes(&io, c));
+        if (io.kind == LRT_IDS)
+            fill_ints((int32_t *)(void *)c->in[i].data, batch * steps_of(&io, c), smallest_table(m, i), &seed);
+        else if (io.kind == LRT_LENGTHS)
+            fill_ints((int32_t *)(void *)c->in[i].data, batch, steps[io.axis] + 1, &seed);
+        else
+            fill_floats((float *)(void *)c->in[i].data, batch * steps_of(&io, c), width_of(&io), &seed);
+    }
+    for (uint32_t a = 0; a < m->n_axes && with_lengths; a++) {
+        c->lengths[a] = walled_new(batch * sizeof(int32_t));
+        fill_ints((int32_t *)(void *)c->lengths[a].data, batch, steps[a] + 1, &seed);
+    }
+    alloc_outputs(c);
+}
+
+void case_free(test_case *c)
+{
+    for (unsigned i = 0; i < LRT_MAX_IO; i++) {
+        walled_free(&c->in[i]);
+        walled_free(&c->out[i]);
+    }
+    for (unsigned a = 0; a < LRT_MAX_AXES; a++)
+        walled_free(&c->lengths[a]);
+}
+
+void case_part(test_case *part, const test_case *c, uint32_t n0, uint32_t rows, uint32_t t0, uint32_t count)
+{
+    memset(part, 0, sizeof *part);
+    part->m = c->m;
+    part->batch = rows;
+    for (unsigned a = 0; a < LRT_MAX_AXES; a++)
+        part->steps[a] = count < c->steps[a] ? count : c->steps[a];
+    for (uint32_t i = 0; i < c->m->n_inputs; i++) {
+        lrt_io io = lrt_model_input(c->m, i);
+        size_t to = row_bytes(&io, part), from = row_bytes(&io, c);
+        size_t skip = io.kind == LRT_SEQ || io.kind == LRT_IDS ? 4 * width_of(&io) * t0 : 0;
+        part->in[i] = walled_new(rows * to);
+        for (uint32_t n = 0; n < rows; n++)
+            memcpy(part->in[i].data + n * to, c->in[i].data + (n0 + n) * from + skip, to);
+    }
+    for (uint32_t a = 0; a < c->m->n_axes && c->lengths[a].base && t0 == 0; a++) {
+        part->lengths[a] = walled_new(rows * sizeof(int32_t));
+        memcpy(part->lengths[a].data, c->lengths[a].data + n0 * sizeof(int32_t), rows * sizeof(int32_t));
+    }
+    alloc_outputs(part);
+}
+
+int part_equal(const test_case *part, const test_case *c, uint32_t i, uint32_t n0, uint32_t t0)
+{
+    lrt_io io = lrt_model_output(c->m, i);
+    size_t size = row_bytes(&io, part), whole = row_bytes(&io, c);
+    size_t skip = io.kind == LRT_SEQ ? 4 * width_of(&io) * t0 : 0;
+    for (uint32_t n = 0; n < part->batch; n++)
+        if (memcmp(part->out[i].data + n * size, c->out[i].data + (n0 + n) * whole + skip, size) != 0)
+            return 0;
+    return 1;
+}
+
+int outputs_equal(const test_case *a, const test_case *b)
+{
+    for (uint32_t i = 0; i < a->m->n_outputs; i++)
+        if (memcmp(a->out[i].data, b->out[i].data, a->out[i].size) != 0)
+            return 0;
+    return 1;
+}
+
+const lrt_call_args *case_call(const test_case *c, call_pointers *p, int keep_state)
+{
+    memset(p, 0, sizeof *p);
+    p->args.batch = c->batch;
+    memcpy(p->args.steps, c->steps, sizeof c->steps);
+    for (uint32_t i = 0; i < c->m->n_inputs; i++)
+        p->in[i] = c->in[i].data;
+    for (uint32_t i = 0; i < c->m->n_outputs; i++)
+        p->out[i] = (float *)(void *)c->out[i].data;
+    for (unsigned a = 0; a < LRT_MAX_AXES; a++)
+        p->lengths[a] = (const int32_t *)(const void *)c->lengths[a].data;
+    p->args.inputs = p->in;
+    p->args.outputs = p->out;
+    p->args.lengths = p->lengths;
+    p->args.keep_state = keep_state;
+    return &p->args;
+}
+
+/* ---- sessions -------------------------------------------------------------------------------------- */
+
+void session_new(test_session *t, const lrt_model *m, const lrt_kernels *k, uint32_t batch, const uint32_t *steps,
+                 uint32_t lanes)
+{
+    lrt_limits limits;
+    size_t size;
+    limits.batch = batch;
+    limits.lanes = lanes;
+    memcpy(limits.steps, steps, sizeof limits.steps);
+    size = lrt_session_size(m, &limits);
+    t->s = NULL;
+    t->memory = walled_new(size);
+    CHECK(size > 0 && lrt_session_init(&t->s, m, k, &limits, t->memory.data, size) == LRT_OK);
+}
+
+void session_free(test_session *t) { walled_free(&t->memory); }
+
+static void check_walls(const test_session *t, const test_case *c)
+{
+    CHECK(walls_stand(&t->memory));
+    for (uint32_t i = 0; i < c->m->n_outputs; i++)
+        CHECK(walls_stand(&c->out[i]));
+}
+
+void session_run(test_session *t, const test_case *c)
+{
+    call_pointers p;
+    CHECK(lrt_call(t->s, case_call(c, &p, 0)) == LRT_OK);
+    check_walls(t, c);
+}
+
+typedef struct {
+    lrt_session *s;
+    uint32_t lane, lanes;
+    pthread_barrier_t *barrier;
+    int result;
+} lane_args;
+
+static void wait_for_all(void *context) { pthread_barrier_wait((pthread_barrier_t *)context); }
+
+static void *run_lane(void *context)
+{
+    lane_args *l = (lane_args *)context;
+    l->result = lrt_run(l->s, l->lane, l->lanes, wait_for_all, l->barrier);
+    return NULL;
+}
+
+int session_call_lanes(test_session *t, const lrt_call_args *call, uint32_t lanes)
+{
+    pthread_t threads[8];
+    lane_args args[8];
+    pthread_barrier_t barrier;
+    if (!CHECK(lanes <= 8 && lrt_prepare(t->s, call) == LRT_OK))
+        return LRT_E_ARGUMENT;
+    pthread_barrier_init(&barrier, NULL, lanes);
+    for (uint32_t i = 0; i < lanes; i++) {
+        args[i].s = t->s;
+        args[i].lane = i;
+        args[i].lanes = lanes;
+        args[i].barrier = &barrier;
+        if (i > 0 && pthread_create(&threads[i], NULL, run_lane, &args[i]) != 0)
+            abort();
+    }
+    run_lane(&args[0]);
+    for (uint32_t i = 1; i < lanes; i++) {
+        pthread_join(threads[i], NULL);
+        CHECK(args[i].result == args[0].result);
+    }
+    pthread_barrier_destroy(&barrier);
+    return args[0].result;
+}
+
+void session_run_lanes(test_session *t, const test_case *c, uint32_t lanes)
+{
+    call_pointers p;
+    CHECK(session_call_lanes(t, case_call(c, &p, 0), lanes) == LRT_OK);
+    check_walls(t, c);
+}

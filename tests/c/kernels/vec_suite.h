@@ -1,0 +1,145 @@
+/* Every operation of one vocabulary against scalar C, bit for bit. Include one lrt_vec_<isa>.h, define
+ * VEC_SUITE and, where multiply-adds round twice, VEC_TWICE; then include this. */
+#include <string.h>
+
+#include "helpers/check.h"
+#include "kernels/vec_test.h"
+
+static float lane(vf a, unsigned l)
+{
+    float t[VL];
+    v_store(t, a);
+    return t[l];
+}
+
+/* NaNs too must be the very same bits: where the contract only moves numbers about. */
+static int exact(float got, float want) { return vec_bits(got) == vec_bits(want); }
+
+static void check_lane(unsigned l, const float *pa, const float *pb, const float *pc, const vf *r)
+{
+    vec_expected e = vec_reference(pa[l], pb[l], pc[l]);
+    CHECK(vec_same(lane(r[0], l), e.add));
+    CHECK(vec_same(lane(r[1], l), e.sub));
+    CHECK(vec_same(lane(r[2], l), e.mul));
+    CHECK(vec_same(lane(r[3], l), e.div));
+    CHECK(exact(lane(r[4], l), e.max));
+    CHECK(exact(lane(r[5], l), e.min));
+#ifdef VEC_TWICE
+    CHECK(vec_same(lane(r[6], l), e.fma_twice));
+    CHECK(vec_same(lane(r[7], l), e.fnma_twice));
+#else
+    CHECK(vec_same(lane(r[6], l), e.fma));
+    CHECK(vec_same(lane(r[7], l), e.fnma));
+#endif
+    CHECK(vec_same(lane(r[8], l), e.sqrt));
+    CHECK(exact(lane(r[9], l), e.abs));
+    CHECK(exact(lane(r[10], l), e.select));
+    CHECK(exact(lane(r[11], l), pa[0]));
+}
+
+static void arithmetic(const float *pa, const float *pb, const float *pc)
+{
+    vf a = v_load(pa), b = v_load(pb), c = v_load(pc);
+    const vf r[12] = {v_add(a, b),     v_sub(a, b),     v_mul(a, b), v_div(a, b), v_max(a, b), v_min(a, b),
+                      v_fma(a, b, c),  v_fnma(a, b, c), v_sqrt(a),   v_abs(a),    v_select(v_lt(a, b), c, a),
+                      v_set1(pa[0])};
+    for (unsigned l = 0; l < VL; l++)
+        check_lane(l, pa, pb, pc, r);
+}
+
+static void powers_of_two(void)
+{
+    for (int n = -126; n <= 127; n++) {
+        vf m = v_set1(0x1.8p23f + (float)n);
+        for (unsigned l = 0; l < VL; l++)
+            CHECK(exact(lane(v_pow2(m), l), vec_pow2(n)));
+    }
+}
+
+/* Defined for normal numbers above 0. */
+static void exponents(const float *p)
+{
+    for (unsigned i = 0; i + VL <= VEC_NUMBERS; i += VL) {
+        vf a = v_load(p + i), e = v_exponent(a), m = v_mantissa(a);
+        for (unsigned l = 0; l < VL; l++) {
+            float x = p[i + l];
+            if (!(x >= 0x1p-126f && x <= 0x1.fffffep127f))
+                continue;
+            CHECK(exact(lane(e, l), (float)vec_floor_log2(x)));
+            CHECK(lane(m, l) >= 1.0f && lane(m, l) < 2.0f);
+            CHECK(exact(lane(m, l) * vec_pow2(vec_floor_log2(x)), x));
+        }
+    }
+}
+
+/* Loads and stores of the first n floats, next to memory that cannot be touched on either side. */
+static void check_part(const float *p, vf loaded, const float *stored, unsigned n)
+{
+    for (unsigned l = 0; l < VL; l++)
+        CHECK(exact(lane(loaded, l), l < n ? p[l] : 0.0f));
+    for (unsigned l = 0; l < n; l++)
+        CHECK(exact(stored[l], p[l]));
+}
+
+static void parts_at(const float *p, float *at, unsigned n, int after)
+{
+    vf loaded;
+    memcpy(at, p, n * sizeof(float));
+    loaded = v_load_n(at, n);
+    memset(at, 0xee, (after ? VL + 1 : n) * sizeof(float));
+    v_store_n(at, v_load(p), n);
+    check_part(p, loaded, at, n);
+    for (unsigned l = n; after && l < VL + 1; l++)
+        CHECK(vec_bits(at[l]) == 0xeeeeeeeeu);
+}
+
+/* With n known at compile time, some vocabularies take another way. */
+#define PART_OF_KNOWN_SIZE(n)                          \
+    do {                                               \
+        float *at = vec_before_wall(n);                \
+        vf loaded;                                     \
+        memcpy(at, p, (n) * sizeof(float));            \
+        loaded = v_load_n(at, n);                      \
+        memset(at, 0xee, (n) * sizeof(float));         \
+        v_store_n(at, v_load(p), n);                   \
+        check_part(p, loaded, at, n);                  \
+    } while (0)
+
+static void parts(const float *p)
+{
+    for (unsigned n = 0; n <= VL; n++) {
+        volatile unsigned hidden = n; /* not a constant */
+        parts_at(p, vec_before_wall(n), hidden, 0);
+        parts_at(p, vec_after_wall(), hidden, 1);
+    }
+    PART_OF_KNOWN_SIZE(4);
+#if VL >= 8
+    PART_OF_KNOWN_SIZE(8);
+#endif
+}
+
+static void unaligned(const float *p)
+{
+    float t[VL + 1];
+    for (unsigned shift = 0; shift < 4; shift++) {
+        unsigned char raw[sizeof t + 4];
+        memcpy(raw + 4, p, VL * sizeof(float));
+        v_store((float *)(void *)t + shift % 2, v_load((const float *)(const void *)(raw + 4)));
+        CHECK(memcmp(t + shift % 2, p, VL * sizeof(float)) == 0);
+    }
+}
+
+void VEC_SUITE(const char *name)
+{
+    const float *p = vec_numbers();
+    check_context = name;
+    for (unsigned i = 0; i + VL <= VEC_NUMBERS; i++) {
+        unsigned j = i * 7 % (VEC_NUMBERS - VL), k = i * 13 % (VEC_NUMBERS - VL);
+        arithmetic(p + i, p + j, p + k);
+        arithmetic(p + i % 24, p + i / 24 % 24, p + k); /* pairs of specials */
+        parts(p + i);
+    }
+    powers_of_two();
+    exponents(p);
+    unaligned(p);
+}

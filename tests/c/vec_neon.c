@@ -1,8 +1,0 @@
-#include "kernels/lrt_isa.h"
-
-#ifdef LRT_NEON_TABLES
-#include "kernels/lrt_vec_neon.h"
-
-#define VEC_SUITE vec_neon
-#include "vec_suite.h"
-#endif
