@@ -11,11 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.paths import ROOT
 from lstm_rt_tools.cli import parser as command_line
 
-ROOT = Path(__file__).parent
-while not (ROOT / "pyproject.toml").exists():
-    ROOT = ROOT.parent
 TOOLS = ROOT / "tools"
 MODULES = sorted(TOOLS.rglob("*.py"))
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]

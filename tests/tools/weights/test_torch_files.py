@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import struct
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from attacks.build import call, obj, table, tensor, torch_zip, zipped
+from attacks.build import call, entry, obj, safetensors, table, tensor, torch_zip, zipped
 from helpers.weight_files import GOOD, SIX, numbers, read
 from lstm_rt_tools.readers import find
 from lstm_rt_tools.torch_reader.from_torch import from_torch
@@ -124,17 +123,8 @@ def test_unknown_formats(tmp_path: Path) -> None:
 # -- safetensors -------------------------------------------------------------------------------
 
 
-def safetensors(header: Any, body: bytes, size: int | None = None) -> bytes:
-    text = header if isinstance(header, bytes) else json.dumps(header).encode()
-    return struct.pack("<Q", len(text) if size is None else size) + text + body
-
-
-def entry(dtype: str = "F32", shape: Any = (2,), offsets: Any = (0, 8)) -> dict[str, Any]:
-    return {"dtype": dtype, "shape": list(shape), "data_offsets": list(offsets)}
-
-
 def test_safetensors_with_tied_names(tmp_path: Path) -> None:
-    header = {"a": entry(), "h": entry("F16", (1, 2), (8, 12)), "__metadata__": {"b": "a", "format": "pt"}}
+    header = {"a": entry(), "h": entry((1, 2), (8, 12), "F16"), "__metadata__": {"b": "a", "format": "pt"}}
     body = np.array([1, 2], np.float32).tobytes() + np.array([3, 4], np.float16).tobytes()
     found = numbers(read(tmp_path, safetensors(header, body), "m.safetensors"))
     assert sorted(found) == ["a", "b", "h"]
@@ -151,7 +141,7 @@ def test_safetensors_with_tied_names(tmp_path: Path) -> None:
         (safetensors({"a": entry(shape=(1 << 62,))}, bytes(8)), "file is damaged"),
         (safetensors({"a": entry(shape=(-2,))}, bytes(8)), "file is damaged"),
         (safetensors({"a": {**entry(), "dtype": 3}}, bytes(8)), "file is damaged"),
-        (safetensors({"a": entry("F32X")}, bytes(8)), "file is damaged"),
+        (safetensors({"a": entry(dtype="F32X")}, bytes(8)), "file is damaged"),
         (safetensors({"a": entry(shape=[10**3000])}, bytes(8)), "file is damaged"),
         (safetensors({"a": entry(offsets=(0, 10**400))}, bytes(8)), "the tensors cover 0"),
         (safetensors({"a": {**entry(), "data_offsets": 8}}, bytes(8)), "the tensors cover 0"),
@@ -372,7 +362,7 @@ def test_torchscript_and_export(tmp_path: Path) -> None:
 
 
 def test_safetensors_types_beside_the_weights(tmp_path: Path) -> None:
-    header = {"w": entry(), "scale": entry("F8_E4M3", (2,), (8, 10))}
+    header = {"w": entry(), "scale": entry((2,), (8, 10), "F8_E4M3")}
     found = read(tmp_path, safetensors(header, SIX[:2].tobytes() + b"ab"), "m.safetensors")
     np.testing.assert_array_equal(found.tensors["w"].array("w"), SIX[:2])
     with pytest.raises(ConvertError, match="scale: has type F8_E4M3, expected a float tensor"):
