@@ -28,7 +28,8 @@ test: build
 	$(BIN)/pytest -n auto tests
 
 # The tests that ask the frameworks that models come from: they are the judges.
-LIVE = $(shell grep -rlE --include='*.py' 'importorskip..(torch|keras)' tests)
+LIVE = tests/tools/torch_reader tests/tools/keras_reader tests/bench $(shell grep -rlE --include='test_*.py' \
+	--exclude-dir=*_reader 'importorskip..(torch|keras)' tests)
 live: build
 	$(BIN)/python -m pip install --quiet torch==2.13.0 "keras>=3"
 	KERAS_BACKEND=torch $(BIN)/pytest -n auto $(LIVE)

@@ -87,7 +87,8 @@ static int check_value(const lrt_model *m, uint32_t i)
     lrt_value v = lrt_read_value(m, i);
     int features = v.kind == LRT_SEQ || v.kind == LRT_VEC;
     const int has_orders = lrt_u32(m->blob + 8) >= LRT_VERSION_ORDERS;
-    if (p[0] < LRT_SEQ || p[0] > LRT_LENGTHS || lrt_u16(p + 2) || !all_zero(p + (has_orders ? 24 : 16), has_orders ? 8 : 16))
+    const uint32_t used = has_orders ? 24 : 16;
+    if (p[0] < LRT_SEQ || p[0] > LRT_LENGTHS || lrt_u16(p + 2) || !all_zero(p + used, LRT_VALUE_SIZE - used))
         return LRT_E_VALUE;
     if (has_orders)
         LRT_TRY(check_order(p, &v));
@@ -260,8 +261,8 @@ static int check_node(lrt_checker *c, uint32_t *flags)
     return LRT_OK;
 }
 
-/* A model can only run in chunks if one axis of inputs, the first, says what all others have in a chunk; and be an endless
- * stream only if no derived axis depends on the steps that were before. */
+/* A model can only run in chunks if one axis of inputs, the first, says what all others have in a chunk; and be an
+ * endless stream only if no derived axis depends on the steps that were before. */
 static uint32_t flags_of_axes(const lrt_model *m)
 {
     uint32_t roots = 0, first = 0, flags = LRT_FLAG_CAUSAL | LRT_FLAG_STREAMS;

@@ -81,7 +81,8 @@ static inline float *lrt_row(const lrt_pass *pass, uint32_t value, uint32_t n)
     float *row = (float *)view->data + (ptrdiff_t)n * view->row;
     if (v->kind == LRT_VEC)
         return row;
-    return pass->s->buffers[value] ? row + lrt_buffer_start(pass, v->axis) * v->size : row + (ptrdiff_t)pass->t0[v->axis] * view->step;
+    return row + (pass->s->buffers[value] ? (ptrdiff_t)(lrt_buffer_start(pass, v->axis) * v->size)
+                                          : (ptrdiff_t)pass->t0[v->axis] * view->step);
 }
 static inline float *lrt_row_at(const lrt_pass *pass, uint32_t value, uint32_t n, uint32_t step)
 {
@@ -92,7 +93,8 @@ static inline float *lrt_row_at(const lrt_pass *pass, uint32_t value, uint32_t n
 static inline const int32_t *lrt_ids_at(const lrt_pass *pass, uint32_t value, uint32_t n, uint32_t step)
 {
     const lrt_view *view = &pass->s->views[value];
-    return (const int32_t *)view->data + (ptrdiff_t)n * view->row + ((ptrdiff_t)pass->t0[pass->s->values[value].axis] + step) * view->step;
+    const ptrdiff_t at = (ptrdiff_t)pass->t0[pass->s->values[value].axis] + step;
+    return (const int32_t *)view->data + (ptrdiff_t)n * view->row + at * view->step;
 }
 static inline unsigned char *lrt_mask_at(const lrt_pass *pass, uint32_t value, uint32_t n, uint32_t step)
 {

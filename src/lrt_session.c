@@ -208,7 +208,7 @@ static void lay_out(lrt_planner *p, lrt_session *s)
     at->between = lrt_take_floats(p, p->parts * p->between, 1);
     at->out_rows = (float **)lrt_take(p, lrt_times(p, p->limits->lanes, p->limits->batch), 2 * sizeof(float *));
     at->stopping = (unsigned char *)lrt_take(p, p->limits->lanes, 2);
-    at->derived_lengths = (int32_t *)lrt_take(p, lrt_times(p, derived_axes(m), p->limits->batch), sizeof *at->derived_lengths);
+    at->derived_lengths = (int32_t *)lrt_take(p, lrt_times(p, derived_axes(m), p->limits->batch), sizeof(int32_t));
     at->row_lists = (uint32_t *)lrt_take(p, lrt_times(p, p->limits->lanes, p->limits->batch), 2 * sizeof(uint32_t));
 }
 

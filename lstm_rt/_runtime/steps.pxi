@@ -32,7 +32,7 @@ cdef class _Running:
         memset(&limits, 0, sizeof(limits))
         limits.batch = rows
         limits.lanes = self.most
-        for i in range(LRT_MAX_AXES):
+        for i in range(<uint32_t>LRT_MAX_AXES):
             limits.steps[i] = steps
         self.model = model
         self._check_steps()
@@ -51,7 +51,7 @@ cdef class _Running:
         """Does one step give one step?"""
         cdef uint32_t steps[LRT_MAX_AXES]
         cdef uint32_t i
-        for i in range(LRT_MAX_AXES):
+        for i in range(<uint32_t>LRT_MAX_AXES):
             steps[i] = 1
         self.uneven = not lrt_model_steps(&self.model.m, steps)
         for i in range(self.model.m.n_outputs):
@@ -167,7 +167,8 @@ cdef class _Running:
 
     cdef _in_form(self, uint32_t i, x, uint32_t rows, bint may_be_flat):
         port = self.model.inputs[i]
-        what, shape = f"input {port.name!r}", _step_shape(&self.model.ins[i], rows, may_be_flat and getattr(x, "ndim", 1) < 2)
+        flat = may_be_flat and getattr(x, "ndim", 1) < 2
+        what, shape = f"input {port.name!r}", _step_shape(&self.model.ins[i], rows, flat)
         if _is_float(&self.model.ins[i]):
             return _floats(what, shape, x)
         return _int32(what, shape, x)

@@ -31,8 +31,8 @@ static int check_activation(lrt_checker *c)
 static void each_activation(const lrt_pass *pass, const lrt_node *n, uint32_t row, uint32_t step, uint32_t count)
 {
     lrt_act act = lrt_attr_act(n, 0);
-    lrt_activate_rows(pass->s->kernels, &act, lrt_row_at(pass, n->in[0], row, step), lrt_row_at(pass, n->out[0], row, step),
-                      count, pass->s->values[n->out[0]].size);
+    lrt_activate_rows(pass->s->kernels, &act, lrt_row_at(pass, n->in[0], row, step),
+                      lrt_row_at(pass, n->out[0], row, step), count, pass->s->values[n->out[0]].size);
 }
 
 static int check_layernorm(lrt_checker *c)

@@ -151,7 +151,8 @@ static void each_repeat(const lrt_pass *pass, const lrt_node *n, uint32_t row, u
 }
 
 const lrt_op lrt_ops_time[] = {
-    {.code = LRT_OP_SELECT, .check = check_select, .hinders = select_hinders, .when = LRT_EVERY_PASS, .run = run_select},
+    {.code = LRT_OP_SELECT, .check = check_select, .hinders = select_hinders, .when = LRT_EVERY_PASS,
+     .run = run_select},
     {.code = LRT_OP_TAKE, .since = 3, .check = check_take, .hinders = take_hinders, .each = each_take},
     {.code = LRT_OP_REPEAT, .since = 3, .check = check_repeat, .hinders = repeat_hinders, .each = each_repeat},
     {.code = LRT_OP_REVERSE, .check = check_reverse, .hinders = reverse_hinders, .each = each_reverse},

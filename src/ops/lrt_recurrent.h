@@ -32,7 +32,7 @@ typedef struct {
     const float *bias, *bias_hh, *bias_second, *peephole;
     lrt_halves h;
     float *c;
-    unsigned char *started; /* per row: has a step counted yet? asked where initial states are values and there is a mask */
+    unsigned char *started; /* per row: has a step counted yet? Asked where initial states are values and steps masked */
     int reverse;
 } lrt_direction;
 

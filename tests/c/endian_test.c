@@ -15,7 +15,7 @@ static void *big_endian_memcpy(void *to, const void *from, size_t n)
 #include "../../src/lrt_model.c"
 #undef memcpy
 
-#include "check.h"
+#include "helpers/check.h"
 
 unsigned long check_count, check_failures;
 const char *check_context = "lrt_model_open";

@@ -2,7 +2,7 @@
  * what does by name.
  *
  *   left_out_test folder-with-lrt-files */
-#include "check.h"
+#include "helpers/check.h"
 #include "lstm_rt.h"
 
 unsigned long check_count, check_failures;

@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <sys/mman.h>
 
-#include "cases.h"
+#include "helpers/cases.h"
 
 static volatile unsigned long calls; /* volatile: compilers know that malloc changes no variable of ours */
 

@@ -64,7 +64,7 @@ def bench(args: argparse.Namespace) -> int:
 def _one_step(graph: Graph, inputs: Sequence[Any]) -> Any:
     if len(inputs) != 1 or graph.values[graph.inputs[0]].kind not in ("seq", "ids"):
         raise InputError("--stream needs a model with one sequence as its input")
-    return np.ascontiguousarray(inputs[0][:, 0])
+    return np.ascontiguousarray(graph.values[graph.inputs[0]].to_batch_first(inputs[0])[:, 0])
 
 
 # -- measuring --------------------------------------------------------------------------------------

@@ -37,12 +37,7 @@ def bytes_text(n: int) -> str:
 def shape_of(graph: Graph, v: Value) -> list[str | int]:
     """``['N', 'T', 8]``; the time axes are T0, T1, ... where there are several."""
     steps = "T" if graph.n_axes < 2 else f"T{v.axis}"
-    shapes: dict[str, list[str | int]] = {
-        "seq": ["N", steps, v.size],
-        "vec": ["N", v.size],
-        "lengths": ["N"],
-    }
-    return shapes.get(v.kind, ["N", steps])
+    return list(v.shape("N", steps))
 
 
 def describe(graph: Graph) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from lstm_rt.errors import FormatError, InputError
-from lstm_rt.graph import Graph
+from lstm_rt.graph import Graph, Value
 from lstm_rt.text import shown
 
 from .. import readers
@@ -95,8 +95,8 @@ def _verify_expected(args: argparse.Namespace) -> int:
     got = call(model, inputs, lengths)
     valid = _valid_steps(file.graph, inputs, lengths)
     pairs = [
-        _comparable(name, g, arrays_io.as_dtype(w, np.dtype(np.float64), f"expected {shown(name)}")[0], valid.get(axis))
-        for (name, g), w, axis in zip(got, expected, _axes(file.graph), strict=True)
+        _comparable(v, g, arrays_io.as_dtype(w, np.dtype(np.float64), f"expected {shown(v.name)}")[0], valid.get(v.axis))
+        for v, (_, g), w in zip(_outputs(file.graph), got, expected, strict=True)
     ]
     what = ", ".join(str(path) for path in args.expect)
     if valid:
@@ -111,9 +111,8 @@ def _whole(args: argparse.Namespace) -> ModelFile:
     return file
 
 
-def _axes(graph: Graph) -> list[int]:
-    """The time axis of every output, -1 for one without steps."""
-    return [graph.values[o].axis for o in graph.outputs]
+def _outputs(graph: Graph) -> list[Value]:
+    return [graph.values[o] for o in graph.outputs]
 
 
 def _valid_steps(graph: Graph, inputs: Sequence[Any], lengths: Any) -> dict[int, Any]:
@@ -124,19 +123,25 @@ def _valid_steps(graph: Graph, inputs: Sequence[Any], lengths: Any) -> dict[int,
         found |= {v.axis: lengths[v.name] for v in values if v.name in lengths}
     elif lengths is not None:
         found |= {v.axis: lengths for v in values if v.axis >= 0}
-    return {axis: np.atleast_1d(n) for axis, n in found.items()}
+    valid = {axis: np.atleast_1d(n) for axis, n in found.items()}
+    for axis, rule in enumerate(graph.axes):
+        if rule.parent in valid:
+            valid[axis] = np.array([rule.steps(int(n)) for n in valid[rule.parent]])
+    return valid
 
 
-def _comparable(name: str, got: Any, want: Any, lengths: Any) -> tuple[Any, Any]:
+def _comparable(v: Value, got: Any, want: Any, lengths: Any) -> tuple[Any, Any]:
     """Both arrays in one shape, without the steps that do not count.
 
     Axes of size 1 may be missing or more on one side: they do not change the order of the numbers.
     """
     if np.squeeze(got).shape != np.squeeze(want).shape:
-        raise InputError(f"output {shown(name)!r} has shape {got.shape}, expected is {want.shape}")
+        raise InputError(f"output {shown(v.name)!r} has shape {got.shape}, expected is {want.shape}")
     want = want.reshape(got.shape)
     if lengths is None:
         return got, want
+    if got.ndim == len(v.shape("N", "T")):  # else without a batch, which may be left out
+        got, want = v.to_batch_first(got), v.to_batch_first(want)
     steps = (1, *got.shape)[-2]
     counts = np.arange(steps) < lengths[:, None]
     shape = (*counts.shape, got.shape[-1])

@@ -26,7 +26,7 @@ def make_inputs(
     seed: int = 0,
     full_lengths: bool = True,
 ) -> list[NDArray[Any]]:
-    """Deterministic pseudo-random arrays, one per graph input, in order.
+    """Deterministic pseudo-random arrays, one per graph input, in order, their axes in the input's.
 
     Args:
         steps: T, or a dict from time axis to T.
@@ -37,7 +37,9 @@ def make_inputs(
     for index in graph.inputs:
         v = graph.values[index]
         t = steps if isinstance(steps, int) else steps.get(v.axis, 4)
-        result.append(_make_input(graph, index, v, rng, (batch, t), full_lengths).astype(DTYPES[v.kind]))
+        rows = 1 if v.order == "unbatched" else batch
+        array = _make_input(graph, index, v, rng, (rows, t), full_lengths).astype(DTYPES[v.kind])
+        result.append(np.ascontiguousarray(v.from_batch_first(array)))
     return result
 
 

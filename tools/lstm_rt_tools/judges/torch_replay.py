@@ -51,6 +51,7 @@ class _Replay:
     def run(self, inputs: Sequence[NDArray[Any]]) -> list[NDArray[np.float64]]:
         for index, array in zip(self.graph.inputs, inputs, strict=True):
             v = self.graph.values[index]
+            array = v.to_batch_first(array)
             if v.kind == "lengths":
                 self.lengths[v.axis] = self.torch.from_numpy(array.astype(np.int64))
             else:
@@ -58,7 +59,7 @@ class _Replay:
                 self.values[index] = self.torch.from_numpy(array.astype(dtype))
         for node in self.graph.nodes:
             self._node(node)
-        return [self.values[o].numpy() for o in self.graph.outputs]
+        return [self.graph.values[o].from_batch_first(self.values[o].numpy()) for o in self.graph.outputs]
 
     def _node(self, node: Node) -> None:
         if node.op in _CELLS:

@@ -1,5 +1,5 @@
 /* Cases: models, inputs, sessions for the tests of the core. */
-#include "cases.h"
+#include "helpers/cases.h"
 
 #include <pthread.h>
 

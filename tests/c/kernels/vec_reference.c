@@ -3,8 +3,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "check.h"
-#include "vec_test.h"
+#include "helpers/check.h"
+#include "kernels/vec_test.h"
 
 unsigned long check_count, check_failures;
 const char *check_context;

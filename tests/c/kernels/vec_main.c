@@ -1,8 +1,8 @@
 /* Every vector operation of every vocabulary that this machine can run. */
-#include "check.h"
+#include "helpers/check.h"
 #include "kernels/lrt_cpu.h"
 #include "kernels/lrt_isa.h"
-#include "vec_test.h"
+#include "kernels/vec_test.h"
 
 typedef struct {
     const char *name;

@@ -5,7 +5,7 @@ LRT_ISA("avx512f,fma")
 #include "kernels/lrt_vec_avx512.h"
 
 #define VEC_SUITE vec_avx512
-#include "vec_suite.h"
+#include "kernels/vec_suite.h"
 
 LRT_ISA_END
 #endif

@@ -2,8 +2,8 @@
  * VEC_SUITE and, where multiply-adds round twice, VEC_TWICE; then include this. */
 #include <string.h>
 
-#include "check.h"
-#include "vec_test.h"
+#include "helpers/check.h"
+#include "kernels/vec_test.h"
 
 static float lane(vf a, unsigned l)
 {

@@ -4,5 +4,5 @@
 #include "kernels/lrt_vec_neon.h"
 
 #define VEC_SUITE vec_neon
-#include "vec_suite.h"
+#include "kernels/vec_suite.h"
 #endif

@@ -1,4 +1,4 @@
 #include "kernels/lrt_vec_portable.h"
 
 #define VEC_SUITE vec_portable
-#include "vec_suite.h"
+#include "kernels/vec_suite.h"

@@ -4,4 +4,4 @@
 
 #define VEC_SUITE vec_nofma
 #define VEC_TWICE 1
-#include "vec_suite.h"
+#include "kernels/vec_suite.h"

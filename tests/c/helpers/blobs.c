@@ -1,7 +1,7 @@
 /* The bytes of a model with one recurrent layer: x -> (mask) -> layer -> y, h and, for an lstm, c. */
-#include "blobs.h"
+#include "helpers/blobs.h"
 
-#include "check.h"
+#include "helpers/check.h"
 #include "ops/lrt_recurrent.h"
 
 typedef struct {

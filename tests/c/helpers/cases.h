@@ -2,7 +2,7 @@
 #ifndef CASES_H
 #define CASES_H
 
-#include "check.h"
+#include "helpers/check.h"
 #include "ops/lrt_recurrent.h"
 #include "lstm_rt.h"
 

@@ -1,0 +1,23 @@
+/* One model, many ways to run it. */
+#ifndef MANY_WAYS_H
+#define MANY_WAYS_H
+
+#include "helpers/cases.h"
+
+extern const uint32_t SOME_STEPS[LRT_MAX_AXES];
+
+/* Is one of the inputs lengths? */
+int takes_lengths(const lrt_model *m);
+
+/* With every table, all that is independent of the way to run. Fused tables are held against the portable one, a table
+ * that rounds twice against itself. */
+void check_tables(const lrt_model *m, uint32_t batch, const uint32_t *steps, int with_lengths);
+/* The same with several batches, steps and lengths. */
+void check_model(const lrt_model *m);
+
+/* The portable tables are slow with sanitizers: there, wide layers only take their results. */
+extern int skip_portable;
+/* FNV-1a over the bits of all results of the portable table, all NaNs alike: the same on every machine. */
+extern uint64_t results;
+
+#endif

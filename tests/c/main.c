@@ -1,0 +1,63 @@
+/* The whole C API, on every model of the corpus and on layers of many sizes.
+ *
+ *   core_test folder-with-lrt-files
+ *
+ * What must be the same bits: every fused kernel table, every cut of the sequence into chunks,
+ * every batch, every number of lanes, every session large enough. All memory that the core may
+ * write has walls around it that must stand. */
+#include <dirent.h>
+
+#include "suites.h"
+
+static void check_file(const char *folder, const char *name)
+{
+    char path[512];
+    lrt_model m;
+    walled blob;
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    check_context = name;
+    if (!model_from_file(&m, &blob, path))
+        return;
+    blob_errors(&blob);
+    checksum_errors(&m, &blob);
+    session_errors(&m);
+    call_errors(&m);
+    check_model(&m);
+    walled_free(&blob);
+}
+
+static int is_model(const struct dirent *d)
+{
+    size_t n = strlen(d->d_name);
+    return n > 4 && strcmp(d->d_name + n - 4, ".lrt") == 0;
+}
+
+static void check_folder(const char *folder)
+{
+    struct dirent **names = NULL;
+    int n = scandir(folder, &names, is_model, alphasort);
+    check_context = folder;
+    CHECK(n > 20);
+    for (int i = 0; i < n; i++) {
+        check_file(folder, names[i]->d_name);
+        free(names[i]);
+    }
+    free(names);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc != 2) {
+        fprintf(stderr, "usage: core_test folder-with-lrt-files\n");
+        return 2;
+    }
+    test_errors();
+    test_dispatch();
+    check_folder(argv[1]);
+    test_sessions(argv[1]);
+    test_recurrent();
+    test_stops();
+    printf("core_test: results %016llx\n", (unsigned long long)results);
+    printf("core_test: %lu checks, %lu failed\n", check_count, check_failures);
+    return check_failures > 0;
+}
