@@ -95,7 +95,7 @@ def _verify_expected(args: argparse.Namespace) -> int:
     got = call(model, inputs, lengths)
     valid = _valid_steps(file.graph, inputs, lengths)
     pairs = [
-        _comparable(v, g, arrays_io.as_dtype(w, np.dtype(np.float64), f"expected {shown(v.name)}")[0], valid.get(v.axis))
+        _comparable(v, g, _as_float64(v, w), valid.get(v.axis))
         for v, (_, g), w in zip(_outputs(file.graph), got, expected, strict=True)
     ]
     what = ", ".join(str(path) for path in args.expect)
@@ -128,6 +128,10 @@ def _valid_steps(graph: Graph, inputs: Sequence[Any], lengths: Any) -> dict[int,
         if rule.parent in valid:
             valid[axis] = np.array([rule.steps(int(n)) for n in valid[rule.parent]])
     return valid
+
+
+def _as_float64(v: Value, want: Any) -> Any:
+    return arrays_io.as_dtype(want, np.dtype(np.float64), f"expected {shown(v.name)}")[0]
 
 
 def _comparable(v: Value, got: Any, want: Any, lengths: Any) -> tuple[Any, Any]:
