@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lstm_rt._core import MAX_PARTS
 from lstm_rt.errors import ConvertError
 from lstm_rt.graph import GATES, Activation, Array, Graph
 
@@ -55,6 +56,22 @@ def constant(graph: Graph, x: int, numbers: Array) -> int:
     """
     first = graph.slice(graph.select(x, 0), 0, 1)
     return graph.dense(first, np.zeros((numbers.size, 1), np.float32), numbers)
+
+
+def side_by_side(graph: Graph, values: Sequence[int]) -> int:
+    """The features of any number of values next to each other."""
+    while len(values) > 1:  # a node takes so many
+        runs = [values[i : i + MAX_PARTS] for i in range(0, len(values), MAX_PARTS)]
+        values = [graph.concat(*run) if len(run) > 1 else run[0] for run in runs]
+    return values[0]
+
+
+def add_final_states(graph: Graph, stack: Stack, names: Sequence[str]) -> None:
+    """Make h (and c of an lstm) outputs, ``(layers * directions, N, size)`` as ``torch.nn`` gives them."""
+    for name, values in zip(names, (stack.h, stack.c), strict=True):
+        if values:
+            value = side_by_side(graph, values)
+            graph.output(value, name, "groups_first", len(values) * stack.directions)
 
 
 def add_stack(

@@ -94,10 +94,11 @@ def _verify_expected(args: argparse.Namespace) -> int:
         raise InputError(f"--expect {unread}")
     got = call(model, inputs, lengths)
     valid = _valid_steps(file.graph, inputs, lengths)
-    pairs = [
-        _comparable(v, g, _as_float64(v, w), valid.get(v.axis))
-        for v, (_, g), w in zip(_outputs(file.graph), got, expected, strict=True)
-    ]
+    pairs = []
+    for o, (_, g), w in zip(file.graph.outputs, got, expected, strict=True):
+        v = file.graph.values[o]
+        w, _ = arrays_io.as_dtype(w, np.dtype(np.float64), f"expected {shown(v.name)}")
+        pairs.append(_comparable(v, g, w, valid.get(v.axis)))
     what = ", ".join(str(path) for path in args.expect)
     if valid:
         what += " (steps beyond the lengths aside)"
@@ -109,10 +110,6 @@ def _whole(args: argparse.Namespace) -> ModelFile:
     if file.problem:
         raise FormatError(f"{args.model}: {file.problem}")
     return file
-
-
-def _outputs(graph: Graph) -> list[Value]:
-    return [graph.values[o] for o in graph.outputs]
 
 
 def _valid_steps(graph: Graph, inputs: Sequence[Any], lengths: Any) -> dict[int, Any]:
@@ -128,10 +125,6 @@ def _valid_steps(graph: Graph, inputs: Sequence[Any], lengths: Any) -> dict[int,
         if rule.parent in valid:
             valid[axis] = np.array([rule.steps(int(n)) for n in valid[rule.parent]])
     return valid
-
-
-def _as_float64(v: Value, want: Any) -> Any:
-    return arrays_io.as_dtype(want, np.dtype(np.float64), f"expected {shown(v.name)}")[0]
 
 
 def _comparable(v: Value, got: Any, want: Any, lengths: Any) -> tuple[Any, Any]:

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from lstm_rt.errors import ConvertError
 from lstm_rt.graph import Activation, Array, Graph
 
+from ..arch.layers import side_by_side
 from ..weights.tensors import count_not_finite
 from .symbols import (
     Dims,
@@ -24,6 +25,7 @@ from .symbols import (
     Sym,
     WrongLayout,
     join_parts,
+    order_of,
     unsupported,
 )
 
@@ -110,7 +112,7 @@ class Builder:
         """The graph input of ``item``."""
         if item.value is None:
             size = int(item.tensor.shape[item.dims.index("F")]) if "F" in item.dims else 0
-            item.value = self.graph.input(item.name, item.kind, size, self._axis(item))
+            item.value = self.graph.input(item.name, item.kind, size, self._axis(item), order_of(item.dims))
             self._rows = int(item.tensor.shape[item.dims.index("N")])
             if "T" in item.dims:
                 axis = self.graph.values[item.value].axis
@@ -196,7 +198,7 @@ class Builder:
         feats = [self._part_feat(p, dims) for p in join_parts(parts)]
         if len(feats) == 1:
             return feats[0]
-        return Feat(self.graph.concat(*(self.value(f) for f in feats)), dims)
+        return Feat(side_by_side(self.graph, [self.value(f) for f in feats]), dims)
 
     def step(self, feat: Feat, index: int, name: str) -> int:
         """The first or last step of a sequence."""

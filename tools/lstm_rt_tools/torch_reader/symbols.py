@@ -8,7 +8,7 @@ decide what an operation means, so an example whose sizes coincide cannot mislea
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -189,16 +189,12 @@ def join_parts(parts: Sequence[Part]) -> list[Part]:
     return out
 
 
-def order_notes(ports: Iterable[tuple[str, Dims]], verb: str) -> list[str]:
-    """For each named input (the module ``takes`` it) or output (it ``gives``): is N not first in it?"""
-    notes = []
-    for name, dims in ports:
-        theirs = [label for part in dims for label in part if label != "1"]  # N and T may be joined
-        ours = sorted(theirs, key="NTF".index)
-        if theirs != ours:
-            shapes = (", ".join(d for d in dims), ", ".join(ours))
-            notes.append(f"{name}: the module {verb} ({shapes[0]}); the converted model {verb} ({shapes[1]})")
-    return notes
+def order_of(dims: Dims) -> str:
+    """The order of a port of the graph that is laid out as ``dims``: do rows or steps come first?"""
+    if "L" in dims:
+        return "groups_first"
+    labels = [label for part in dims for label in part if label in "NT"]  # N and T may be joined
+    return "time_first" if labels == ["T", "N"] else "batch_first"
 
 
 def unsupported(name: str, why: str = "", kind: type[ForwardError] = ForwardError) -> ForwardError:
