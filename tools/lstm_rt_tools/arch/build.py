@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 from lstm_rt.errors import ConvertError, GraphError, did_you_mean
 from lstm_rt.files import read_regular
 from lstm_rt.graph import ACTIVATIONS, GATES, INPUT_KINDS, Activation, Array, Graph
+from lstm_rt.ops import OPS, Op
 
 from ..names import listed, shown
 from ..weights.state_dict import Weights, join
@@ -36,6 +37,18 @@ _OUTPUT_KEYS = ("name", "value")
 _COMMON = ("op", "name", "input")
 _RECURRENT = ("weights", "h0", "c0")
 _ACT = ("activation", "alpha", "beta")
+#: Ops without weights that files name as graphs do. Masks are Keras', select and activation have names of their own.
+_PLAIN = {
+    name: op
+    for name, op in OPS.items()
+    if not (op.weights or op.cell or "mask" in name or name in ("select", "activation"))
+}
+
+
+def _options(op: Op) -> tuple[str, ...]:
+    return ("inputs",) if op.many or len(op.inputs) > 1 else tuple(a.name for a in op.attrs)
+
+
 #: The options of every op, besides op, name and input.
 OPTIONS: dict[str, tuple[str, ...]] = {
     "embedding": ("weights",),
@@ -45,17 +58,12 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "dense": ("weights", *_ACT),
     "layernorm": ("weights", "eps"),
     "batchnorm": ("weights", "eps"),
-    "add": ("inputs",),
-    "mul": ("inputs",),
-    "average": ("inputs",),
-    "concat": ("inputs",),
-    "slice": ("start", "size"),
     "first": (),
     "last": (),
-    "reverse": (),
+    **{name: _options(op) for name, op in _PLAIN.items()},
     **dict.fromkeys(ACTIVATIONS, ("alpha", "beta")),
 }
-_MANY_INPUTS = ("add", "mul", "average", "concat")
+_MANY_INPUTS = tuple(name for name, op in _PLAIN.items() if "inputs" in _options(op))
 _MOST_IN_A_LINE = 1000  #: dots in a line, and digits in a number
 _DIGITS = re.compile(rb"[0-9][0-9_]*")
 _NORM_EPS = 1e-5  # PyTorch's default for LayerNorm and BatchNorm
@@ -331,12 +339,10 @@ class _Builder:
                 "dense": self._dense,
                 "layernorm": self._layernorm,
                 "batchnorm": self._batchnorm,
-                "slice": self._slice,
                 "first": lambda w, a, x: self.graph.select(x, 0),
                 "last": lambda w, a, x: self.graph.select(x, -1),
-                "reverse": lambda w, a, x: self.graph.reverse(x),
             }
-            value = handlers[op](what, layer, self._input_of(what, layer))
+            value = handlers.get(op, self._plain)(what, layer, self._input_of(what, layer))
         name = _optional(what, layer, "name", str)
         if name is not None:
             self._name(what, name, value)
@@ -398,12 +404,7 @@ class _Builder:
 
     def _combine(self, what: str, layer: Mapping[str, Any]) -> int:
         names = _strings(what, "inputs", layer.get("inputs"))
-        parts = [self._ref(what, n) for n in names]
-        if layer["op"] == "concat":
-            return self.graph.concat(*parts)
-        if len(parts) != 2:
-            raise ConvertError(f"{what}: {len(parts)} inputs, expected 2")
-        return self.graph.binary(layer["op"], parts[0], parts[1])
+        return self.graph.node(layer["op"], *(self._ref(what, n) for n in names))
 
     def _activation(self, what: str, name: str, layer: Mapping[str, Any]) -> Activation:
         return Activation(name, _optional(what, layer, "alpha", float), _optional(what, layer, "beta", float))
@@ -432,8 +433,12 @@ class _Builder:
         gamma, beta = (self.weights.maybe(join(prefix, n)) for n in ("weight", "bias"))
         return self.graph.batchnorm(x, mean, var, gamma, beta, eps)
 
-    def _slice(self, what: str, layer: Mapping[str, Any], x: int) -> int:
-        return self.graph.slice(x, _required(what, layer, "start", int), _required(what, layer, "size", int))
+    def _plain(self, what: str, layer: Mapping[str, Any], x: int) -> int:
+        attrs = _PLAIN[layer["op"]].attrs
+        kinds = {"f32": float, "activation": str}
+        return self.graph.node(
+            layer["op"], x, **{a.name: _required(what, layer, a.name, kinds.get(a.type, int)) for a in attrs}
+        )
 
     # outputs
 

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from lstm_rt.graph import DTYPES, Activation, Graph, Node, Value
+from lstm_rt.ops import OPS, cell_of
 from lstm_rt.text import shown
 
 from ..weights.tensors import count_not_finite
 
 _NAME, _LINE, _LINES, _DEPTH = 40, 200, 50, 6  #: how much of a name and of metadata is shown
-_DEFAULT_GATES = {"lstm": "sigmoid tanh tanh", "gru": "sigmoid tanh", "rnn": "tanh"}
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
@@ -122,10 +122,8 @@ def _sizes(graph: Graph, node: Node) -> str:
 def _options(node: Node) -> str:
     if "hidden_size" in node.attrs:
         return ", ".join(_recurrent_options(node))
-    options = []
-    if "activation" in node.attrs:
-        options.append(str(node.attrs["activation"]))
-    options += [f"{a} {node.attrs[a]:g}" for a in ("eps", "value", "start", "size", "index") if a in node.attrs]
+    options = [str(node.attrs[a.name]) for a in OPS[node.op].attrs if a.type == "activation"]
+    options += [f"{a.name} {node.attrs[a.name]:g}" for a in OPS[node.op].attrs if a.type != "activation"]
     if node.op == "dense" and "bias" not in node.weights:
         options.append("no bias")
     return ", ".join(options)
@@ -138,7 +136,7 @@ def _recurrent_options(node: Node) -> list[str]:
     if a["proj_size"]:
         options.append(f"projection {a['proj_size']}")
     gates = " ".join(str(v) for v in a["activations"])
-    if gates != _DEFAULT_GATES[node.op]:
+    if gates != " ".join(cell_of(node.op).activations):
         options.append(gates)
     if a["clip"]:
         options.append(f"clip {a['clip']:g}")
