@@ -20,6 +20,7 @@ _Threads: TypeAlias = int | Literal["auto"]
 _Keys: TypeAlias = list[int] | tuple[int, ...] | NDArray[np.integer[Any]]
 _Kind: TypeAlias = Literal["seq", "vec", "ids", "lengths"]
 
+FORMAT_VERSION: int
 MAX_AXES: int
 MAX_COUNT: int
 MAX_PORTS: int

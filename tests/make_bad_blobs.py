@@ -243,7 +243,7 @@ def container() -> dict[str, bytes]:
         "magic__another_type": b"\x89PNG\r\n\x1a\n" + bytes(120),
         "magic__text_mode_transfer": b"\x89LRT\n\x1a\n" + d[8:],
         "version__zero": edited(d, ("header", "version", 0)),
-        "version__four": edited(d, ("header", "version", 4)),
+        "version__beyond": edited(d, ("header", "version", 1000)),
         "size__cut": d[:-64],
         "size__cut_after_header": d[:128],
         "size__appended": d + bytes(64),

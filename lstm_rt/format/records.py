@@ -5,12 +5,13 @@ from __future__ import annotations
 import struct
 from typing import Any
 
+from .._core import FORMAT_VERSION
 from ..activations import ACT_CODES, ACTIVATIONS, Activation
 from ..ops import KINDS, OPS, Attr
 from ..values import ORDERS
 
 MAGIC = b"\x89LRT\r\n\x1a\n"
-VERSION = 3  #: the newest; a file is given the lowest that says all it needs
+VERSION = FORMAT_VERSION  #: the newest; a file is given the lowest that says all it needs
 TIED_VERSION = 2  #: the first in which an embedding may share the panels of a dense layer
 AXES_VERSION = 3  #: the first with rules of time axes, and with orders of the axes of ports
 ALIGN = 64

@@ -23,7 +23,7 @@ DAMAGED = [p for p in FILES if p.name.startswith("checksum__")]
 MESSAGES = {
     1: "shorter than the header of an .lrt file",
     2: "not an .lrt file: it does not begin with the magic number",
-    3: "this runtime reads versions 1 to 3",
+    3: f"this runtime reads versions 1 to {lrt_format.VERSION}",
     4: "truncated or padded: its size is not the one in its header",
     7: "a count in the header is zero where it must not be, or over its limit",
     8: "its tables do not fit in it, or a reserved field is not zero",

@@ -88,7 +88,7 @@ def read(blob):
     magic, version, checksum, file_size = struct.unpack_from("<8sIIQ", blob)
     n_axes, n_values, n_nodes, n_tensors, n_inputs, n_outputs, n_tests, strings_size, meta_size = u32s(blob, 24, 9)
     assert magic == bytes([0x89, 0x4C, 0x52, 0x54, 0x0D, 0x0A, 0x1A, 0x0A])
-    assert version in (1, 2, 3)
+    assert 1 <= version <= 3
     assert file_size == len(blob)
     assert checksum == zlib.crc32(blob[:12] + bytes(4) + blob[16:])
     assert n_axes <= 8
@@ -99,7 +99,7 @@ def read(blob):
     tensors_at = nodes_at + 160 * n_nodes
     outputs_at = tensors_at + 32 * n_tensors
     axes_at = outputs_at + 4 * n_outputs
-    test_at = axes_at + (20 * n_axes if version == 3 else 0)
+    test_at = axes_at + (20 * n_axes if version >= 3 else 0)
     strings_at = test_at + (16 + 4 * (n_axes + n_inputs + n_outputs)) * n_tests
     meta_at = strings_at + strings_size
     data = meta_at + meta_size
@@ -111,8 +111,8 @@ def read(blob):
         order, zeros, groups = struct.unpack_from("<B3sI", blob, 128 + 32 * i + 16)
         assert not any(zeros)
         assert not any(blob[128 + 32 * i + 24 : 128 + 32 * i + 32])
-        assert order <= (3 if version == 3 else 0)
-        assert groups == 0 or (version == 3 and order in (2, 3) and kind == 2 and size % groups == 0)
+        assert order <= (3 if version >= 3 else 0)
+        assert groups == 0 or (version >= 3 and order in (2, 3) and kind == 2 and size % groups == 0)
         assert groups or order != 3
         assert order != 1 or kind in (1, 3)
         assert axis == 255 if kind == 2 else axis < n_axes
@@ -122,7 +122,7 @@ def read(blob):
         values.append({"name": text, "kind": KINDS[kind], "size": size, "axis": None if kind == 2 else axis})
         if order:
             values[-1].update(order=ORDERS[order], groups=groups)
-    axes = [struct.unpack_from("<IIiII", blob, axes_at + 20 * i) for i in range(n_axes)] if version == 3 else []
+    axes = [struct.unpack_from("<IIiII", blob, axes_at + 20 * i) for i in range(n_axes)] if version >= 3 else []
     for i, (parent, mul, add, div, cap) in enumerate(axes):
         assert parent == NONE or parent < i
         assert max(mul, div, cap) < 1 << 31
