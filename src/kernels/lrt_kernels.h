@@ -45,8 +45,8 @@ typedef struct {
 } lrt_matrix;
 
 /* y[r] = bias + x[r] * W for rows r and panels p0 <= p < p1, and the same for `outer` more groups of
- * rows (0 for none), each x_outer and y_outer after the one before: so that weights are read once for
- * all steps of all rows of a batch. With padded, y rows are in panel order, padding included; else,
+ * rows (0 for none; rows is then at least 2), each x_outer and y_outer after the one before: so that weights
+ * are read once for all steps of all rows of a batch. With padded, y rows are in panel order, padding included; else,
  * gates being 1, only the units that exist are written. With x_at and y_at the rows are wherever these
  * say, and x, y, their strides and outer play no part. */
 typedef struct {

@@ -1,4 +1,5 @@
 /* What a call may not be. */
+#include "helpers/blobs.h"
 #include "suites.h"
 
 static int call_with(const test_session *t, const test_case *c, uint32_t batch, uint32_t steps, int without)
@@ -99,4 +100,97 @@ void call_errors(const lrt_model *m)
     CHECK(walls_stand(&t.memory));
     session_free(&t);
     case_free(&c);
+}
+
+/* ---- what a call leaves for the next one ------------------------------------------------------------------- */
+
+/* Calls of many shapes in turn, refused ones among them: each is what it is in a session of its own. */
+static void shapes_in_turn(const lrt_model *m)
+{
+    static const struct {
+        uint32_t batch, steps;
+        int with_lengths;
+    } shapes[] = {{3, 20, 0}, {3, 20, 0}, {3, 20, 1}, {3, 20, 0}, {1, 20, 0}, {3, 7, 1}, {3, 7, 0}, {0, 7, 0}, {3, 0, 0},
+                  {3, 20, 1}, {2, 1, 0}, {2, 1, 0}};
+    const uint32_t most[LRT_MAX_AXES] = {20};
+    test_session t;
+    session_new(&t, m, lrt_kernels_best(), 3, most, 2);
+    for (uint32_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        const uint32_t steps[LRT_MAX_AXES] = {shapes[i].steps};
+        test_session own;
+        test_case c, want;
+        case_init(&c, m, shapes[i].batch, steps, shapes[i].with_lengths, 50 + i);
+        case_part(&want, &c, 0, c.batch, 0, UINT32_MAX);
+        session_new(&own, m, lrt_kernels_best(), 3, most, 1);
+        session_run(&own, &want);
+        CHECK(call_with(&t, &c, 4, shapes[i].steps, 0) == LRT_E_BATCH);
+        session_run(&t, &c);
+        CHECK(outputs_equal(&c, &want));
+        CHECK(call_with(&t, &c, c.batch, c.steps[0], 4) == LRT_E_ARGUMENT);
+        session_run_lanes(&t, &c, 2);
+        CHECK(outputs_equal(&c, &want));
+        session_free(&own);
+        case_free(&c);
+        case_free(&want);
+    }
+    session_free(&t);
+}
+
+/* x -> lstm -> y (time first), h (in groups); and each of x's steps `times` times. */
+static unsigned char *some_graph(uint32_t times, size_t *size)
+{
+    const layer_spec layer = {"", LRT_OP_LSTM, 6, 6, 0, 0, 0};
+    unsigned char *bytes;
+    uint32_t x, y;
+    graph g;
+    graph_begin(&g, 3);
+    graph_axis(&g);
+    graph_derived(&g, 0, times, 0, 1, LRT_NO_CAP);
+    x = graph_input(&g, LRT_SEQ, 6, 0);
+    y = graph_layer(&g, &layer, x, LRT_NONE, LRT_NONE, LRT_NONE);
+    graph_output(&g, y);
+    graph_output(&g, y + 1);
+    graph_output(&g, graph_op(&g, LRT_OP_REPEAT, x, LRT_SEQ, 6, 1));
+    graph_attr(&g, 0, times);
+    g.values[y].order = LRT_TIME_FIRST;
+    g.values[y + 1].order = LRT_GROUPS_FIRST;
+    g.values[y + 1].groups = 3;
+    bytes = graph_bytes(&g, size);
+    graph_free(&g);
+    return bytes;
+}
+
+/* So many steps that a derived axis would have more than 2^31 - 1 are refused before any is looked at. */
+static void too_many_steps(const lrt_model *m)
+{
+    const uint32_t most[LRT_MAX_AXES] = {1};
+    test_session t;
+    test_case c;
+    case_init(&c, m, 1, most, 0, 1);
+    session_new(&t, m, lrt_kernels_best(), 1, most, 1);
+    CHECK(call_with(&t, &c, 1, 0x7fffffffu / 1000 + 1, 0) == LRT_E_STEPS);
+    CHECK(call_with(&t, &c, 1, 0x80000000u, 0) == LRT_E_STEPS);
+    CHECK(call_with(&t, &c, 1, UINT32_MAX, 0) == LRT_E_STEPS);
+    session_run(&t, &c);
+    session_free(&t);
+    case_free(&c);
+}
+
+void test_calls(void)
+{
+    for (uint32_t times = 2; times <= 1000; times += 998) {
+        size_t size;
+        unsigned char *bytes = some_graph(times, &size);
+        lrt_model m;
+        walled blob;
+        check_context = "calls one after the other";
+        if (model_from_bytes(&m, &blob, bytes, size)) {
+            if (times == 1000)
+                too_many_steps(&m);
+            else
+                shapes_in_turn(&m);
+        }
+        walled_free(&blob);
+        free(bytes);
+    }
 }

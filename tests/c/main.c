@@ -52,11 +52,26 @@ int main(int argc, char **argv)
         return 2;
     }
     test_errors();
+    test_blobs();
+    test_models();
+    test_calls();
+    test_shares();
     test_dispatch();
+    test_panels();
+    test_products();
+    test_math();
+    test_rows();
+    test_cells();
     check_folder(argv[1]);
     test_sessions(argv[1]);
     test_recurrent();
     test_stops();
+    test_op_table();
+    test_op_checks();
+    test_dense();
+    test_features();
+    test_masks();
+    test_time();
     printf("core_test: results %016llx\n", (unsigned long long)results);
     printf("core_test: %lu checks, %lu failed\n", check_count, check_failures);
     return check_failures > 0;

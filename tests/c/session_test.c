@@ -1,4 +1,5 @@
 /* Sessions: what their limits may be, and that they do not matter. */
+#include "helpers/blobs.h"
 #include "suites.h"
 
 /* Runs all of `want` again with these limits and lanes: the outputs must be the same bytes. */
@@ -87,4 +88,53 @@ static void too_large(const char *folder)
     walled_free(&blob);
 }
 
-void test_sessions(const char *folder) { too_large(folder); }
+/* A session whose buffers must hold what axes of axes come to, with rules at their ends: none is smaller than it has to
+ * be because a number has gone around. */
+static void extreme_axes(uint32_t cap, int causal)
+{
+    static const uint32_t batches[] = {1, 1u << 24, UINT32_MAX}, steps[] = {0, 1, 1000, 0x7fffffffu, UINT32_MAX};
+    size_t size;
+    unsigned char *bytes, memory[1];
+    lrt_model m;
+    walled blob;
+    graph g;
+    uint32_t x;
+    graph_begin(&g, 3);
+    graph_axis(&g);
+    graph_derived(&g, 0, LRT_MAX_SIZE, 0, 1, LRT_NO_CAP);
+    graph_derived(&g, 1, LRT_MAX_SIZE, 0, 1, cap);
+    x = graph_input(&g, LRT_SEQ, 2, 0);
+    for (uint32_t axis = 1; axis <= 2; axis++) {
+        x = graph_op(&g, LRT_OP_REPEAT, x, LRT_SEQ, 2, axis);
+        graph_attr(&g, 0, LRT_MAX_SIZE);
+    }
+    graph_output(&g, graph_op(&g, causal ? LRT_OP_ACTIVATION : LRT_OP_REVERSE, x, LRT_SEQ, 2, 2));
+    bytes = graph_bytes(&g, &size);
+    check_context = "axes at their ends";
+    if (model_from_bytes(&m, &blob, bytes, size)) {
+        CHECK(lrt_model_is_causal(&m) == causal);
+        for (unsigned b = 0; b < 3; b++)
+            for (unsigned s = 0; s < 5; s++) {
+                const lrt_limits l = {batches[b], 1, {steps[s]}};
+                const uint64_t one = causal ? 1 : steps[s], most = one * LRT_MAX_SIZE < cap ? one * LRT_MAX_SIZE : cap;
+                lrt_session *made;
+                size = lrt_session_size(&m, &l);
+                CHECK(size == 0 || size / 8 >= (size_t)most * l.batch); /* of two floats each */
+                CHECK(lrt_session_init(&made, &m, lrt_kernels_best(), &l, memory, 1) ==
+                      (size ? LRT_E_MEMORY : LRT_E_TOO_LARGE));
+            }
+    }
+    walled_free(&blob);
+    free(bytes);
+    graph_free(&g);
+}
+
+void test_sessions(const char *folder)
+{
+    too_large(folder);
+    for (int causal = 0; causal < 2; causal++) {
+        extreme_axes(LRT_NO_CAP, causal);
+        extreme_axes(0x7ffffffe, causal);
+        extreme_axes(0, causal);
+    }
+}

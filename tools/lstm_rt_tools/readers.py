@@ -80,13 +80,14 @@ def find(path: Path, framework: str | None = None) -> Row:
         raise _unknown(path, what)
     seen, suffix = glance(path), path.suffix.lower()
     rows = [row for row in READERS if framework in (None, row.framework)]
-    found = [row for row in rows if row.recognises(seen)]
-    if not found and framework is None and (what := next((w for w, _, is_it in _NOT_READ if is_it(seen.head)), "")):
-        raise _unknown(path, what)
-    found = found or [row for row in rows if suffix in row.suffixes]
-    if not found and framework is None:
-        raise _unknown(path, next((w for w, end, _ in _NOT_READ if end == suffix), "a file of unknown type"))
-    return (found or rows)[0]
+    by_content = next((row for row in rows if row.recognises(seen)), None)
+    by_name = next((row for row in rows if suffix in row.suffixes), None)
+    if framework is not None:
+        return by_content or by_name or rows[0]  # the user knows better; the reader says what is wrong
+    not_read = next((what for what, _, is_it in _NOT_READ if is_it(seen.head)), None)
+    if found := by_content or (by_name if not_read is None else None):
+        return found
+    raise _unknown(path, not_read or next((w for w, end, _ in _NOT_READ if end == suffix), "a file of unknown type"))
 
 
 def recognised(path: Path) -> Row | None:

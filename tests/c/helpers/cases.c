@@ -32,7 +32,78 @@ static size_t steps_of(const lrt_io *io, const test_case *c)
 {
     return io->kind == LRT_SEQ || io->kind == LRT_IDS ? c->steps[io->axis] : 1;
 }
-static size_t row_bytes(const lrt_io *io, const test_case *c) { return 4 * width_of(io) * steps_of(io, c); }
+static size_t port_bytes(const lrt_io *io, const test_case *c) { return 4 * c->batch * width_of(io) * steps_of(io, c); }
+
+/* Numbers that lie side by side: all of a step of a row, or a group of them. */
+static size_t groups_of(const lrt_io *io) { return io->order == LRT_GROUPS_FIRST ? io->groups : 1; }
+
+/* Where group i of row n is at step t, in elements. */
+static size_t place_of(const lrt_io *io, const test_case *c, size_t n, size_t t, size_t i)
+{
+    const size_t width = width_of(io);
+    if (io->order == LRT_TIME_FIRST)
+        return (t * c->batch + n) * width;
+    if (io->order == LRT_GROUPS_FIRST)
+        return (i * c->batch + n) * (width / io->groups);
+    return (n * steps_of(io, c) + t) * width;
+}
+
+/* Steps of every axis before step t0 of those of the inputs. Only streams are cut there: none has steps before the first. */
+static void steps_before(const test_case *c, uint32_t t0, uint32_t *before)
+{
+    for (unsigned a = 0; a < LRT_MAX_AXES; a++)
+        before[a] = t0;
+    CHECK(t0 == 0 || lrt_model_steps(c->m, before));
+}
+
+port_at port_of(const test_case *c, int output, uint32_t i, uint32_t row, uint32_t step)
+{
+    uint32_t before[LRT_MAX_AXES + 1] = {0}; /* the last for what has no time axis */
+    port_at at;
+    at.c = c;
+    at.io = output ? lrt_model_output(c->m, i) : lrt_model_input(c->m, i);
+    at.data = output ? c->out[i].data : c->in[i].data;
+    at.row = row;
+    steps_before(c, step, before);
+    at.step = at.io.kind == LRT_SEQ || at.io.kind == LRT_IDS ? before[at.io.axis] : 0;
+    return at;
+}
+
+/* Some numbers that lie side by side, counted as if the row were whole. */
+static unsigned char *numbers_at(const port_at *at, size_t row, size_t step, size_t group, size_t size)
+{
+    const size_t place = place_of(&at->io, at->c, at->row + row, at->step + step, group);
+    return at->data + 4 * (place + (groups_of(&at->io) == 1 ? group * size : 0));
+}
+
+int port_same(port_at a, port_at b, uint32_t rows, int copy)
+{
+    const size_t groups = groups_of(&a.io) > groups_of(&b.io) ? groups_of(&a.io) : groups_of(&b.io);
+    const size_t size = width_of(&a.io) / groups;
+    int equal = 1;
+    for (size_t n = 0; n < rows; n++)
+        for (size_t s = 0; s < steps_of(&a.io, a.c); s++)
+            for (size_t i = 0; i < groups; i++) {
+                unsigned char *x = numbers_at(&a, n, s, i, size), *y = numbers_at(&b, n, s, i, size);
+                if (copy)
+                    memcpy(x, y, 4 * size);
+                equal &= memcmp(x, y, 4 * size) == 0;
+            }
+    return equal;
+}
+
+/* Steps of the axes of inputs are `steps`; those of the others follow. */
+static void set_steps(test_case *c, const uint32_t *steps)
+{
+    memcpy(c->steps, steps, sizeof c->steps);
+    CHECK(lrt_model_steps(c->m, c->steps));
+}
+
+static int is_root(const lrt_model *m, uint32_t axis)
+{
+    const lrt_axis a = lrt_read_axis(m, axis);
+    return lrt_is_root(&a);
+}
 
 /* Rows of the smallest table that looks up input i. */
 static uint32_t smallest_table(const lrt_model *m, uint32_t i)
@@ -69,7 +140,7 @@ static void alloc_outputs(test_case *c)
 {
     for (uint32_t i = 0; i < c->m->n_outputs; i++) {
         lrt_io io = lrt_model_output(c->m, i);
-        c->out[i] = walled_new(c->batch * row_bytes(&io, c));
+        c->out[i] = walled_new(port_bytes(&io, c));
     }
 }
 
@@ -78,10 +149,10 @@ void case_init(test_case *c, const lrt_model *m, uint32_t batch, const uint32_t 
     memset(c, 0, sizeof *c);
     c->m = m;
     c->batch = batch;
-    memcpy(c->steps, steps, sizeof c->steps);
+    set_steps(c, steps);
     for (uint32_t i = 0; i < m->n_inputs; i++) {
         lrt_io io = lrt_model_input(m, i);
-        c->in[i] = walled_new(batch * row_bytes(&io, c));
+        c->in[i] = walled_new(port_bytes(&io, c));
         if (io.kind == LRT_IDS)
             fill_ints((int32_t *)(void *)c->in[i].data, batch * steps_of(&io, c), smallest_table(m, i), &seed);
         else if (io.kind == LRT_LENGTHS)
@@ -90,6 +161,8 @@ void case_init(test_case *c, const lrt_model *m, uint32_t batch, const uint32_t 
             fill_floats((float *)(void *)c->in[i].data, batch * steps_of(&io, c), width_of(&io), &seed);
     }
     for (uint32_t a = 0; a < m->n_axes && with_lengths; a++) {
+        if (!is_root(m, a))
+            continue;
         c->lengths[a] = walled_new(batch * sizeof(int32_t));
         fill_ints((int32_t *)(void *)c->lengths[a].data, batch, steps[a] + 1, &seed);
     }
@@ -108,20 +181,21 @@ void case_free(test_case *c)
 
 void case_part(test_case *part, const test_case *c, uint32_t n0, uint32_t rows, uint32_t t0, uint32_t count)
 {
+    uint32_t steps[LRT_MAX_AXES];
     memset(part, 0, sizeof *part);
     part->m = c->m;
     part->batch = rows;
     for (unsigned a = 0; a < LRT_MAX_AXES; a++)
-        part->steps[a] = count < c->steps[a] ? count : c->steps[a];
+        steps[a] = count < c->steps[a] ? count : c->steps[a];
+    set_steps(part, steps);
     for (uint32_t i = 0; i < c->m->n_inputs; i++) {
         lrt_io io = lrt_model_input(c->m, i);
-        size_t to = row_bytes(&io, part), from = row_bytes(&io, c);
-        size_t skip = io.kind == LRT_SEQ || io.kind == LRT_IDS ? 4 * width_of(&io) * t0 : 0;
-        part->in[i] = walled_new(rows * to);
-        for (uint32_t n = 0; n < rows; n++)
-            memcpy(part->in[i].data + n * to, c->in[i].data + (n0 + n) * from + skip, to);
+        part->in[i] = walled_new(port_bytes(&io, part));
+        port_same(port_of(part, 0, i, 0, 0), port_of(c, 0, i, n0, t0), rows, 1);
     }
-    for (uint32_t a = 0; a < c->m->n_axes && c->lengths[a].base && t0 == 0; a++) {
+    for (uint32_t a = 0; a < c->m->n_axes && t0 == 0; a++) {
+        if (!c->lengths[a].base)
+            continue;
         part->lengths[a] = walled_new(rows * sizeof(int32_t));
         memcpy(part->lengths[a].data, c->lengths[a].data + n0 * sizeof(int32_t), rows * sizeof(int32_t));
     }
@@ -130,13 +204,35 @@ void case_part(test_case *part, const test_case *c, uint32_t n0, uint32_t rows, 
 
 int part_equal(const test_case *part, const test_case *c, uint32_t i, uint32_t n0, uint32_t t0)
 {
-    lrt_io io = lrt_model_output(c->m, i);
-    size_t size = row_bytes(&io, part), whole = row_bytes(&io, c);
-    size_t skip = io.kind == LRT_SEQ ? 4 * width_of(&io) * t0 : 0;
-    for (uint32_t n = 0; n < part->batch; n++)
-        if (memcmp(part->out[i].data + n * size, c->out[i].data + (n0 + n) * whole + skip, size) != 0)
-            return 0;
-    return 1;
+    return port_same(port_of(part, 1, i, 0, 0), port_of(c, 1, i, n0, t0), part->batch, 0);
+}
+
+void case_in_order(test_case *c, const lrt_model *m, const test_case *of)
+{
+    memset(c, 0, sizeof *c);
+    c->m = m;
+    c->batch = of->batch;
+    set_steps(c, of->steps);
+    for (uint32_t i = 0; i < m->n_inputs; i++) {
+        lrt_io io = lrt_model_input(m, i);
+        c->in[i] = walled_new(port_bytes(&io, c));
+        port_same(port_of(c, 0, i, 0, 0), port_of(of, 0, i, 0, 0), c->batch, 1);
+    }
+    for (uint32_t a = 0; a < m->n_axes; a++) {
+        if (!of->lengths[a].base)
+            continue;
+        c->lengths[a] = walled_new(of->lengths[a].size);
+        memcpy(c->lengths[a].data, of->lengths[a].data, of->lengths[a].size);
+    }
+    alloc_outputs(c);
+}
+
+int same_in_order(const test_case *c, const test_case *of)
+{
+    int equal = 1;
+    for (uint32_t i = 0; i < c->m->n_outputs; i++)
+        equal &= port_same(port_of(c, 1, i, 0, 0), port_of(of, 1, i, 0, 0), c->batch, 0);
+    return equal;
 }
 
 int outputs_equal(const test_case *a, const test_case *b)

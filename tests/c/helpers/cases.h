@@ -22,6 +22,23 @@ void case_free(test_case *c);
 /* Steps t0 to t0 + count of rows n0 to n0 + rows of c, as a case of its own. Lengths are copied
  * only when t0 is 0 and all steps are taken. */
 void case_part(test_case *part, const test_case *c, uint32_t n0, uint32_t rows, uint32_t t0, uint32_t count);
+/* The inputs of `of` for another model, whose ports have the same kinds and sizes in other orders; are its outputs the
+ * same then? */
+void case_in_order(test_case *c, const lrt_model *m, const test_case *of);
+int same_in_order(const test_case *c, const test_case *of);
+
+/* A port's array from a row on, and from where the steps of its axis are that follow from step `step` of the inputs. */
+typedef struct {
+    const test_case *c;
+    lrt_io io;
+    unsigned char *data;
+    uint32_t row, step;
+} port_at;
+port_at port_of(const test_case *c, int output, uint32_t i, uint32_t row, uint32_t step);
+/* All steps of so many rows of a, whatever the orders: copied from b, or only compared. Returns whether they are the
+ * same. */
+int port_same(port_at a, port_at b, uint32_t rows, int copy);
+
 /* Is output i of `part` the same bytes as that part of c's? */
 int part_equal(const test_case *part, const test_case *c, uint32_t i, uint32_t n0, uint32_t t0);
 int outputs_equal(const test_case *a, const test_case *b);

@@ -1,6 +1,7 @@
 /* One model, many ways to run it: what must be the same bits, whatever tables, limits, batches, lanes, chunks. */
 #include "helpers/many_ways.h"
 
+#include "helpers/blobs.h"
 #include "suites.h"
 
 #define BATCH 7u
@@ -75,4 +76,97 @@ void check_model(const lrt_model *m)
     check_tables(m, 1, SOME_STEPS, 0);
     check_tables(m, 2, one, 1);
     no_steps_no_rows(m);
+}
+
+/* ---- graphs, in other orders of their ports' axes ------------------------------------------------------- */
+
+enum { INPUTS = 1, OUTPUTS = 2, UNBATCHED = 4 }; /* which ports are in another order */
+
+static void reorder(lrt_value *v, int unbatched)
+{
+    const int timed = v->kind == LRT_SEQ || v->kind == LRT_IDS;
+    v->order = unbatched ? LRT_UNBATCHED : timed ? LRT_TIME_FIRST : LRT_BATCH_FIRST;
+    if (v->kind != LRT_VEC)
+        return;
+    v->groups = v->size % 3 == 0 ? 3 : v->size % 2 == 0 ? 2 : 1;
+    v->order = unbatched ? LRT_UNBATCHED : LRT_GROUPS_FIRST;
+}
+
+/* A version 3 of the graph with ports in other orders. */
+static unsigned char *bytes_in_order(const graph *g, unsigned which, size_t *size)
+{
+    graph other = *g;
+    other.version = 3;
+    for (uint32_t i = 0; i < g->n_inputs && which & (INPUTS | UNBATCHED); i++)
+        reorder(&other.values[i], which == UNBATCHED);
+    for (uint32_t i = 0; i < g->n_outputs && which & (OUTPUTS | UNBATCHED); i++)
+        reorder(&other.values[g->outputs[i]], which == UNBATCHED);
+    return graph_bytes(&other, size);
+}
+
+/* The numbers of the model in its own order, by every table and on several lanes. */
+static void same_numbers(const lrt_model *m, const lrt_model *other, uint32_t batch, const uint32_t *steps,
+                         int with_lengths)
+{
+    for (unsigned i = 0; lrt_kernels_at(i); i++) {
+        const lrt_kernels *k = lrt_kernels_at(i);
+        test_session t;
+        test_case want, c;
+        if (!lrt_kernels_usable(k))
+            continue;
+        case_init(&want, m, batch, steps, with_lengths, 41);
+        case_in_order(&c, other, &want);
+        session_new(&t, m, k, batch, steps, 1);
+        session_run(&t, &want);
+        session_free(&t);
+        session_new(&t, other, k, batch + 1, steps, 3);
+        session_run(&t, &c);
+        CHECK(same_in_order(&c, &want));
+        for (uint32_t lanes = 2; lanes <= 3; lanes++) {
+            for (uint32_t o = 0; o < other->n_outputs; o++)
+                memset(c.out[o].data, 0x5a, c.out[o].size);
+            session_run_lanes(&t, &c, lanes);
+            CHECK(same_in_order(&c, &want));
+        }
+        session_free(&t);
+        case_free(&want);
+        case_free(&c);
+    }
+}
+
+static void check_orders(const graph *g, const lrt_model *m)
+{
+    static const unsigned which[] = {INPUTS, OUTPUTS, INPUTS | OUTPUTS, UNBATCHED};
+    for (unsigned i = 0; i < 4; i++) {
+        size_t size;
+        unsigned char *bytes = bytes_in_order(g, which[i], &size);
+        lrt_model other;
+        walled blob;
+        if (model_from_bytes(&other, &blob, bytes, size)) {
+            CHECK(lrt_model_is_causal(&other) == lrt_model_is_causal(m));
+            CHECK(lrt_model_streams(&other) == lrt_model_streams(m));
+            same_numbers(m, &other, which[i] == UNBATCHED ? 1 : BATCH, SOME_STEPS, 0);
+            same_numbers(m, &other, which[i] == UNBATCHED ? 1 : 2, SOME_STEPS, 1);
+            if (which[i] == (INPUTS | OUTPUTS))
+                check_model(&other);
+        }
+        walled_free(&blob);
+        free(bytes);
+    }
+}
+
+void check_graph(graph *g, const char *what)
+{
+    size_t size;
+    unsigned char *bytes = graph_bytes(g, &size);
+    lrt_model m;
+    walled blob;
+    check_context = what;
+    if (model_from_bytes(&m, &blob, bytes, size)) {
+        check_model(&m);
+        check_orders(g, &m);
+    }
+    walled_free(&blob);
+    free(bytes);
+    graph_free(g);
 }

@@ -2,6 +2,7 @@
 #ifndef MANY_WAYS_H
 #define MANY_WAYS_H
 
+#include "helpers/blobs.h"
 #include "helpers/cases.h"
 
 extern const uint32_t SOME_STEPS[LRT_MAX_AXES];
@@ -14,6 +15,9 @@ int takes_lengths(const lrt_model *m);
 void check_tables(const lrt_model *m, uint32_t batch, const uint32_t *steps, int with_lengths);
 /* The same with several batches, steps and lengths. */
 void check_model(const lrt_model *m);
+
+/* The same for a graph, as it is and with its ports in other orders: time first, unbatched, in groups. Frees it. */
+void check_graph(graph *g, const char *what);
 
 /* The portable tables are slow with sanitizers: there, wide layers only take their results. */
 extern int skip_portable;

@@ -60,8 +60,63 @@ static void all_sizes(void)
     }
 }
 
+/* Initial states that are values, and final ones that go out: PyTorch has both in groups, one a direction. */
+static void states_as_values(void)
+{
+    static const layer_spec specs[] = {
+        {"lstm from states", LRT_OP_LSTM, 3, 9, 0, LRT_BIDIRECTIONAL, 0},
+        {"lstm with projection from states", LRT_OP_LSTM, 3, 21, 5, 0, 0},
+        {"gru from states", LRT_OP_GRU, 3, 12, 0, LRT_RESET_AFTER | LRT_BIDIRECTIONAL | LRT_ZERO_MASKED, 0},
+        {"gru, reset before, from states", LRT_OP_GRU, 3, 18, 0, 0, 0},
+        {"rnn from states", LRT_OP_RNN, 3, 7, 0, LRT_REVERSE, 0},
+    };
+    for (size_t i = 0; i < sizeof specs / sizeof *specs; i++) {
+        const layer_spec *s = &specs[i];
+        const uint32_t n_dir = s->flags & LRT_BIDIRECTIONAL ? 2 : 1, h = n_dir * (s->proj ? s->proj : s->hidden);
+        for (int masked = 0; masked < 2; masked++) {
+            graph g;
+            uint32_t x, h0, c0 = LRT_NONE, mask = LRT_NONE, y;
+            graph_begin(&g, 1);
+            graph_axis(&g);
+            x = graph_input(&g, LRT_SEQ, s->inputs, 0);
+            h0 = graph_input(&g, LRT_VEC, h, 0);
+            if (s->op == LRT_OP_LSTM)
+                c0 = graph_input(&g, LRT_VEC, n_dir * s->hidden, 0);
+            if (masked)
+                mask = graph_op(&g, LRT_OP_MASK_VALUES, x, LRT_MASK, 0, 0);
+            y = graph_layer(&g, s, x, h0, c0, mask);
+            for (; y < g.n_values; y++)
+                graph_output(&g, y);
+            check_graph(&g, s->what);
+        }
+    }
+}
+
+/* Layers one after the other in one direction, right from a port and to one: they stream, and lanes run them as a pipe. */
+static void layers_as_ports(void)
+{
+    static const layer_spec specs[] = {
+        {"", LRT_OP_LSTM, 3, 20, 0, 0, 0},
+        {"", LRT_OP_GRU, 20, 18, 0, LRT_RESET_AFTER, 0},
+        {"", LRT_OP_RNN, 18, 24, 0, 0, 0},
+    };
+    graph g;
+    uint32_t x;
+    graph_begin(&g, 1);
+    graph_axis(&g);
+    x = graph_input(&g, LRT_SEQ, 3, 0);
+    for (unsigned i = 0; i < 3; i++) {
+        x = graph_layer(&g, &specs[i], x, LRT_NONE, LRT_NONE, LRT_NONE);
+        graph_output(&g, x + 1);
+    }
+    graph_output(&g, x);
+    check_graph(&g, "three layers");
+}
+
 void test_recurrent(void)
 {
     wide_layers();
     all_sizes();
+    states_as_values();
+    layers_as_ports();
 }

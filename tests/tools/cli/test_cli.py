@@ -470,10 +470,11 @@ with Progress() as progress:
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX only")
 def test_long_steps_are_shown_on_a_terminal() -> None:
     pytest.importorskip("tqdm")
-    text = shown_on_a_terminal(2.5)
+    text = shown_on_a_terminal(4)
     assert "reading m\\x1b.pt ... 00:01" in text
-    assert text.rpartition("00:01")[2].strip(" \r") == ""  # nothing of it stays
-    assert text.endswith("\r")
+    *_, last, rest = text.split("\r")  # each of them goes over the one before
+    assert (last.strip(), rest) == ("", "")  # nothing of it stays
+    assert len(last) >= len("reading m\\x1b.pt ... 00:01")
     assert "\n" not in text
     assert shown_on_a_terminal(0) == ""
 

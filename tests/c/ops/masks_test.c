@@ -1,0 +1,128 @@
+/* Token ids and masks: rows of tables, which steps count, and ports in any order. */
+#include "helpers/blobs.h"
+#include "helpers/tables.h"
+#include "suites.h"
+
+#define IDS 21u
+#define SIZE 6u
+
+/* ids -> embedding (in panels or not). */
+static void begin(graph *g, int panels)
+{
+    graph_begin(g, panels ? 2 : 1);
+    graph_axis(g);
+    graph_output(g, graph_op(g, LRT_OP_EMBEDDING, graph_input(g, LRT_IDS, 0, 0), LRT_SEQ, SIZE, 0));
+    graph_tensor(g, panels ? LRT_PANELS : LRT_PLAIN, 1, IDS, SIZE);
+}
+
+static void tables(int panels)
+{
+    static const uint32_t steps[LRT_MAX_AXES] = {40};
+    size_t size;
+    unsigned char *bytes;
+    lrt_model m;
+    walled blob;
+    test_session t;
+    test_case c;
+    graph g;
+    begin(&g, panels);
+    bytes = graph_bytes(&g, &size);
+    check_context = "embedding";
+    model_from_bytes(&m, &blob, bytes, size);
+    free(bytes);
+    case_init(&c, &m, 2, steps, 0, 4);
+    session_new(&t, &m, lrt_kernels_best(), 2, steps, 1);
+    session_run(&t, &c);
+    for (uint32_t row = 0; row < 2 * steps[0]; row++) {
+        const uint32_t id = (uint32_t)((const int32_t *)(const void *)c.in[0].data)[row];
+        const float *y = (const float *)(const void *)c.out[0].data + (size_t)row * SIZE;
+        for (uint32_t i = 0; i < SIZE; i++)
+            CHECK(y[i] == g.data[0][panels ? weight_place(IDS, SIZE, id, i) : id * SIZE + i]);
+    }
+    session_free(&t);
+    case_free(&c);
+    walled_free(&blob);
+    check_graph(&g, panels ? "embedding in panels" : "embedding");
+}
+
+/* What steps of zeros become: nothing else is changed. */
+static void mask_of_values(void)
+{
+    graph g;
+    uint32_t x, in[2];
+    graph_begin(&g, 1);
+    graph_axis(&g);
+    x = graph_input(&g, LRT_SEQ, SIZE, 0);
+    in[1] = graph_op(&g, LRT_OP_MASK_VALUES, x, LRT_MASK, 0, 0);
+    in[0] = graph_op(&g, LRT_OP_ACTIVATION, x, LRT_SEQ, SIZE, 0);
+    graph_attr(&g, 0, LRT_ACT_SIGMOID); /* of 0 it is not 0 */
+    graph_node(&g, LRT_OP_APPLY_MASK, 2, in);
+    graph_output(&g, graph_result(&g, LRT_SEQ, SIZE, 0));
+    graph_output(&g, in[0]);
+    check_graph(&g, "mask of values");
+}
+
+static void mask_of_ids(void)
+{
+    const layer_spec layer = {"", LRT_OP_GRU, SIZE, 9, 0, LRT_RESET_AFTER | LRT_BIDIRECTIONAL, 0};
+    graph g;
+    uint32_t in[2], y;
+    begin(&g, 0);
+    in[0] = 1;
+    in[1] = graph_op(&g, LRT_OP_MASK_IDS, 0, LRT_MASK, 0, 0);
+    graph_attr(&g, 0, 3);
+    graph_node(&g, LRT_OP_APPLY_MASK, 2, in);
+    graph_output(&g, graph_result(&g, LRT_SEQ, SIZE, 0));
+    y = graph_layer(&g, &layer, 1, LRT_NONE, LRT_NONE, in[1]);
+    graph_output(&g, y);
+    graph_output(&g, y + 1);
+    check_graph(&g, "mask of ids");
+}
+
+/* Steps that the mask leaves out are 0, all others as they were. */
+static void masked_steps(void)
+{
+    static const uint32_t steps[LRT_MAX_AXES] = {60};
+    size_t size;
+    unsigned char *bytes;
+    lrt_model m;
+    walled blob;
+    test_session t;
+    test_case c;
+    graph g;
+    uint32_t in[2] = {1}, skipped = 0;
+    begin(&g, 0);
+    in[1] = graph_op(&g, LRT_OP_MASK_IDS, 0, LRT_MASK, 0, 0);
+    graph_attr(&g, 0, 3);
+    graph_node(&g, LRT_OP_APPLY_MASK, 2, in);
+    graph_output(&g, graph_result(&g, LRT_SEQ, SIZE, 0));
+    bytes = graph_bytes(&g, &size);
+    check_context = "masked steps";
+    model_from_bytes(&m, &blob, bytes, size);
+    free(bytes);
+    case_init(&c, &m, 1, steps, 0, 4);
+    session_new(&t, &m, lrt_kernels_best(), 1, steps, 1);
+    session_run(&t, &c);
+    for (uint32_t s = 0; s < steps[0]; s++) {
+        static const float zeros[SIZE];
+        const int skip = ((const int32_t *)(const void *)c.in[0].data)[s] == 3;
+        const float *all = (const float *)(const void *)c.out[0].data + (size_t)s * SIZE;
+        const float *kept = (const float *)(const void *)c.out[1].data + (size_t)s * SIZE;
+        CHECK(memcmp(kept, skip ? zeros : all, sizeof zeros) == 0);
+        skipped += (uint32_t)skip;
+    }
+    CHECK(skipped > 0 && skipped < steps[0]);
+    session_free(&t);
+    case_free(&c);
+    walled_free(&blob);
+    graph_free(&g);
+}
+
+void test_masks(void)
+{
+    tables(0);
+    tables(1);
+    mask_of_values();
+    mask_of_ids();
+    masked_steps();
+}

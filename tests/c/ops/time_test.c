@@ -1,0 +1,233 @@
+/* Ops along time: what they give, one step after the other; and the axes that they derive. */
+#include "helpers/blobs.h"
+#include "suites.h"
+
+#define SIZE 6u
+
+/* ---- graphs ------------------------------------------------------------------------------------------- */
+
+static uint32_t begin(graph *g)
+{
+    graph_begin(g, 3);
+    graph_axis(g);
+    return graph_input(g, LRT_SEQ, SIZE, 0);
+}
+
+/* Every stride-th step of x from `start` on; of those as many as there are with add = stride - 1 - start. */
+static uint32_t add_take(graph *g, uint32_t x, uint32_t start, uint32_t stride, int32_t add, uint32_t cap)
+{
+    const uint32_t axis = graph_derived(g, g->values[x].axis, 1, add, stride, cap);
+    uint32_t y = graph_op(g, LRT_OP_TAKE, x, LRT_SEQ, g->values[x].size, axis);
+    graph_attr(g, 0, start);
+    graph_attr(g, 1, stride);
+    return y;
+}
+
+static uint32_t add_repeat(graph *g, uint32_t x, uint32_t times, uint32_t cap)
+{
+    const uint32_t axis = graph_derived(g, g->values[x].axis, times, 0, 1, cap);
+    uint32_t y = graph_op(g, LRT_OP_REPEAT, x, LRT_SEQ, g->values[x].size, axis);
+    graph_attr(g, 0, times);
+    return y;
+}
+
+/* A layer, so that steps depend on those before them. */
+static uint32_t add_layer(graph *g, uint32_t x, uint32_t hidden)
+{
+    const layer_spec s = {"", LRT_OP_LSTM, g->values[x].size, hidden, 0, 0, 0};
+    return graph_layer(g, &s, x, LRT_NONE, LRT_NONE, LRT_NONE);
+}
+
+/* ---- what they give ------------------------------------------------------------------------------------ */
+
+/* Output 0 of the graph for one row of `steps` steps; the input counts 1, 2, 3... */
+static test_case run_counting(graph *g, lrt_model *m, walled *blob, uint32_t steps, int32_t length)
+{
+    const uint32_t all[LRT_MAX_AXES] = {steps};
+    size_t size;
+    unsigned char *bytes = graph_bytes(g, &size);
+    test_session t;
+    test_case c;
+    model_from_bytes(m, blob, bytes, size);
+    free(bytes);
+    case_init(&c, m, 1, all, length >= 0, 1);
+    for (uint32_t i = 0; i < steps * SIZE; i++)
+        ((float *)(void *)c.in[0].data)[i] = (float)(i / SIZE + 1);
+    if (length >= 0)
+        *(int32_t *)(void *)c.lengths[0].data = length;
+    session_new(&t, m, lrt_kernels_best(), 1, all, 1);
+    session_run(&t, &c);
+    session_free(&t);
+    return c;
+}
+
+/* The first feature of each step of output 0 is `want`, where no step is 0. */
+static void expect_steps(graph *g, uint32_t steps, int32_t length, uint32_t count, const float *want)
+{
+    lrt_model m;
+    walled blob;
+    test_case c = run_counting(g, &m, &blob, steps, length);
+    CHECK(c.out[0].size == count * SIZE * sizeof(float));
+    for (uint32_t t = 0; t < count && c.out[0].size == count * SIZE * sizeof(float); t++)
+        for (uint32_t i = 0; i < SIZE; i++)
+            CHECK(((float *)(void *)c.out[0].data)[t * SIZE + i] == want[t]);
+    case_free(&c);
+    walled_free(&blob);
+    graph_free(g);
+}
+
+static void takes(void)
+{
+    static const float all[] = {1, 4, 7, 10}, later[] = {2, 5, 8}, capped[] = {1, 3}, dropped[] = {1, 3, 5};
+    graph g;
+    check_context = "take";
+    graph_output(&g, add_take(&g, begin(&g), 0, 3, 2, LRT_NO_CAP));
+    expect_steps(&g, 10, -1, 4, all);
+    graph_output(&g, add_take(&g, begin(&g), 1, 3, 1, LRT_NO_CAP));
+    expect_steps(&g, 10, -1, 3, later);
+    graph_output(&g, add_take(&g, begin(&g), 1, 3, 1, LRT_NO_CAP));
+    expect_steps(&g, 1, -1, 0, NULL);
+    graph_output(&g, add_take(&g, begin(&g), 0, 2, 1, 2));
+    expect_steps(&g, 10, -1, 2, capped);
+    graph_output(&g, add_take(&g, begin(&g), 0, 2, -2, LRT_NO_CAP)); /* without the last two steps and a half */
+    expect_steps(&g, 9, -1, 3, dropped);
+    graph_output(&g, add_take(&g, begin(&g), 0, 2, INT32_MIN, LRT_NO_CAP));
+    expect_steps(&g, 9, -1, 0, NULL);
+    graph_output(&g, add_take(&g, begin(&g), 0x3fffffffu, 1, -0x3fffffff, LRT_NO_CAP));
+    expect_steps(&g, 9, -1, 0, NULL);
+}
+
+static void repeats(void)
+{
+    static const float three[] = {1, 1, 1, 2, 2, 2}, capped[] = {1, 1, 1, 2};
+    graph g;
+    check_context = "repeat";
+    graph_output(&g, add_repeat(&g, begin(&g), 3, LRT_NO_CAP));
+    expect_steps(&g, 2, -1, 6, three);
+    graph_output(&g, add_repeat(&g, begin(&g), 3, 4));
+    expect_steps(&g, 2, -1, 4, capped);
+    graph_output(&g, add_repeat(&g, begin(&g), 1u << 20, LRT_NO_CAP));
+    expect_steps(&g, 0, -1, 0, NULL);
+}
+
+/* A row that ends is as long on a derived axis as the rule says: the last of its steps there is `want`. */
+static void expect_last(graph *g, uint32_t y, uint32_t steps, int32_t length, float want)
+{
+    graph_output(g, graph_op(g, LRT_OP_SELECT, y, LRT_VEC, SIZE, 0));
+    graph_attr(g, 0, 1);
+    expect_steps(g, steps, length, 1, &want);
+}
+
+static void lengths_follow(void)
+{
+    graph g;
+    check_context = "lengths on derived axes";
+    for (int32_t length = 0; length <= 10; length++) {
+        expect_last(&g, add_take(&g, begin(&g), 1, 3, 1, LRT_NO_CAP), 10, length,
+                    length < 2 ? 0.0f : (float)((length - 2) / 3 * 3 + 2));
+        expect_last(&g, add_take(&g, begin(&g), 0, 2, 1, 2), 10, length, length == 0 ? 0.0f : length <= 2 ? 1.0f : 3.0f);
+        expect_last(&g, add_repeat(&g, begin(&g), 4, LRT_NO_CAP), 10, length, (float)length);
+        expect_last(&g, add_take(&g, add_repeat(&g, begin(&g), 4, LRT_NO_CAP), 2, 8, 5, LRT_NO_CAP), 10, length,
+                    length == 0 ? 0.0f : (float)((length - 1) / 2 * 2 + 1));
+    }
+}
+
+/* ---- many ways to run them ------------------------------------------------------------------------------- */
+
+static void selects_and_reverses(void)
+{
+    graph g;
+    for (uint32_t which = 0; which < 2; which++) {
+        graph_output(&g, graph_op(&g, LRT_OP_SELECT, begin(&g), LRT_VEC, SIZE, 0));
+        graph_attr(&g, 0, which);
+        check_graph(&g, which ? "select the last" : "select the first");
+    }
+    graph_output(&g, graph_op(&g, LRT_OP_REVERSE, begin(&g), LRT_SEQ, SIZE, 0));
+    check_graph(&g, "reverse");
+}
+
+/* Takes of every kind, right from the input and out, and layers before and after. */
+static void takes_in_many_ways(void)
+{
+    static const uint32_t strides[] = {1, 2, 3, 7, 0x3fffffffu};
+    graph g;
+    for (unsigned i = 0; i < 5; i++) {
+        for (uint32_t start = 0; start < 3; start++) {
+            uint32_t y = add_take(&g, begin(&g), start, strides[i], (int32_t)strides[i] - 1 - (int32_t)start, LRT_NO_CAP);
+            graph_output(&g, y);
+            if (strides[i] == 2)
+                graph_output(&g, add_layer(&g, y, 5));
+            check_graph(&g, "take");
+        }
+    }
+    graph_output(&g, add_take(&g, add_layer(&g, begin(&g), SIZE), 1, 3, -4, LRT_NO_CAP));
+    check_graph(&g, "take that drops steps");
+    graph_output(&g, add_layer(&g, add_take(&g, add_layer(&g, begin(&g), 9), 0, 2, 1, 11), 7));
+    check_graph(&g, "capped take between layers");
+}
+
+static void repeats_in_many_ways(void)
+{
+    static const uint32_t times[] = {1, 2, 5};
+    graph g;
+    for (unsigned i = 0; i < 3; i++) {
+        uint32_t y = add_repeat(&g, begin(&g), times[i], LRT_NO_CAP);
+        graph_output(&g, y);
+        graph_output(&g, add_layer(&g, y, 4));
+        check_graph(&g, "repeat");
+    }
+    graph_output(&g, add_layer(&g, add_repeat(&g, add_layer(&g, begin(&g), 4), 3, 77), 3));
+    check_graph(&g, "capped repeat between layers");
+}
+
+/* Axes derived from derived ones; their steps in a chunk are those of none of the others. */
+static void axes_of_axes(void)
+{
+    graph g;
+    uint32_t x = begin(&g);
+    uint32_t down = add_layer(&g, add_take(&g, add_layer(&g, x, 5), 1, 3, 1, LRT_NO_CAP), 6);
+    uint32_t again = add_layer(&g, add_take(&g, down, 0, 2, 1, LRT_NO_CAP), 7);
+    uint32_t up = add_layer(&g, add_repeat(&g, again, 5, LRT_NO_CAP), 4);
+    graph_output(&g, down);
+    graph_output(&g, again);
+    graph_output(&g, up);
+    check_graph(&g, "down, down and up");
+    up = add_layer(&g, add_repeat(&g, add_layer(&g, begin(&g), 8), 2, LRT_NO_CAP), 8);
+    graph_output(&g, add_layer(&g, add_repeat(&g, up, 3, LRT_NO_CAP), 5));
+    check_graph(&g, "up and up, as a stream");
+}
+
+/* A vector at each step of the input's axis, of one derived from it, and of one with seven steps. */
+static void repeated_vectors(void)
+{
+    for (int computed = 0; computed < 2; computed++) {
+        for (unsigned i = 0; i < 3; i++) {
+            graph g;
+            uint32_t x = begin(&g), v = graph_input(&g, LRT_VEC, SIZE, 0), axis = 0;
+            if (i == 1)
+                axis = graph_derived(&g, 0, 2, 1, 3, LRT_NO_CAP);
+            else if (i == 2)
+                axis = graph_derived(&g, LRT_NONE, 0, 7, 1, LRT_NO_CAP);
+            if (computed)
+                v = add_layer(&g, x, SIZE) + 1;
+            else
+                graph_output(&g, add_layer(&g, x, 5));
+            v = graph_op(&g, LRT_OP_REPEAT, v, LRT_SEQ, SIZE, axis);
+            graph_output(&g, add_layer(&g, v, 3));
+            graph_output(&g, v);
+            check_graph(&g, computed ? "a computed vector, repeated" : "a vector, repeated");
+        }
+    }
+}
+
+void test_time(void)
+{
+    takes();
+    repeats();
+    lengths_follow();
+    selects_and_reverses();
+    takes_in_many_ways();
+    repeats_in_many_ways();
+    axes_of_axes();
+    repeated_vectors();
+}
