@@ -21,8 +21,8 @@ def read(path: Path, options: Options) -> Graph:
 
 def rerun(path: Path, graph: Graph, options: Options) -> Rerun:
     """A reading of its own, run layer by layer with ``torch.nn``: of the module the file has no code to run."""
-    torch = importlib.import_module("torch")
     own = read(path, options)  # so that a .lrt made from other weights or options is found out
+    torch = importlib.import_module("torch")
     if _signature(own) != _signature(graph):
         raise ConvertError(f"{path} gives {_signature(own)}, the model has {_signature(graph)}")
     inputs = testdata.make_inputs(own, testdata.ROWS, testdata.STEPS, seed=1, full_lengths=False)
