@@ -110,8 +110,8 @@ static void shapes_in_turn(const lrt_model *m)
     static const struct {
         uint32_t batch, steps;
         int with_lengths;
-    } shapes[] = {{3, 20, 0}, {3, 20, 0}, {3, 20, 1}, {3, 20, 0}, {1, 20, 0}, {3, 7, 1}, {3, 7, 0}, {0, 7, 0}, {3, 0, 0},
-                  {3, 20, 1}, {2, 1, 0}, {2, 1, 0}};
+    } shapes[] = {{3, 20, 0}, {3, 20, 0}, {3, 20, 1}, {3, 20, 0}, {1, 20, 0}, {3, 7, 1},
+                  {3, 7, 0},  {0, 7, 0},  {3, 0, 0},  {3, 20, 1}, {2, 1, 0},  {2, 1, 0}};
     const uint32_t most[LRT_MAX_AXES] = {20};
     test_session t;
     session_new(&t, m, lrt_kernels_best(), 3, most, 2);
