@@ -6,7 +6,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 SOURCES := pyproject.toml setup.py $(wildcard src/*.[ch] src/*/*.[ch] src/cflags.txt lstm_rt/*.py lstm_rt/*/*.py lstm_rt/*.pyi lstm_rt/_lrt.pxd lstm_rt/_core.pyx lstm_rt/_runtime/* \
-	lstm_rt/py.typed tools/lstm_rt_tools/*.py tools/lstm_rt_tools/*/*.py)
+	lstm_rt/py.typed tools/lstm_rt_tools/*.py tools/lstm_rt_tools/*/*.py tools/lstm_rt_tools/*/*/*.py)
 
 .PHONY: demo test build live lint clean
 
@@ -28,7 +28,8 @@ test: build
 	$(BIN)/pytest -n auto tests
 
 # The tests that ask the frameworks that models come from: they are the judges.
-LIVE = $(shell grep -rlE --include='*.py' 'importorskip..(torch|keras)' tests)
+LIVE = tests/tools/torch_reader tests/tools/keras_reader tests/bench $(shell grep -rlE --include='test_*.py' \
+	--exclude-dir=*_reader 'importorskip..(torch|keras)' tests)
 live: build
 	$(BIN)/python -m pip install --quiet torch==2.13.0 "keras>=3"
 	KERAS_BACKEND=torch $(BIN)/pytest -n auto $(LIVE)

@@ -14,6 +14,10 @@ class GraphError(LstmRtError, ValueError):
     """A graph was put together wrongly: a shape, kind or option does not fit."""
 
 
+class AxesError(GraphError):
+    """Values that must share their steps are on different time axes, or there are more axes than a file can hold."""
+
+
 class FormatError(LstmRtError, ValueError):
     """Bytes are not a valid ``.lrt`` file, or are of a version this runtime does not read.
 

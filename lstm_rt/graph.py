@@ -19,7 +19,7 @@ from ._checks import Array, check_limit, integer, number, text, weight
 from ._core import MAX_AXES, MAX_COUNT, MAX_PARTS, MAX_PORTS, MAX_SIZE
 from ._recurrent import cell_activations, recurrent_weights
 from .activations import ACTIVATIONS, NOT_ELEMENTWISE, Activation, as_activation
-from .errors import GraphError, did_you_mean
+from .errors import AxesError, GraphError, did_you_mean
 from .ops import FEATURES, GATES, KINDS, MAX_STEPS, MAX_TAKE, OPS, Axis, Op, Weight
 from .values import DTYPES, INPUT_KINDS, ORDERS, Value, check_order
 
@@ -103,7 +103,7 @@ class Graph:
         rule = rule or Axis()
         if not rule.is_input and rule in self.axes:
             return self.axes.index(rule)
-        check_limit("time axes", self.n_axes + 1, MAX_AXES)
+        check_limit("time axes", self.n_axes + 1, MAX_AXES, AxesError)
         self.axes.append(rule)
         return self.n_axes - 1
 
@@ -480,7 +480,7 @@ class Graph:
     @staticmethod
     def _same_axis(op: str, a: Value, b: Value) -> None:
         if a.axis != b.axis:
-            raise GraphError(f"{op}: the values are on different time axes ({a.axis} and {b.axis})")
+            raise AxesError(f"{op}: the values are on different time axes ({a.axis} and {b.axis})")
 
 
 def _check_options(entry: Op, options: Mapping[str, Any]) -> None:

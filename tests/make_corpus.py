@@ -15,10 +15,10 @@ import numpy as np
 from helpers.graphs import cell_weights, inputs_for, recurrent_graph, weights
 
 from lstm_rt.format import dumps
-from lstm_rt.graph import ACTIVATIONS, GATES, Activation, Graph, SelfTest
+from lstm_rt.graph import ACTIVATIONS, GATES, Activation, Axis, Graph, SelfTest
 
 FOLDER = Path(__file__).parent / "fuzz" / "corpus"
-MAX_FILE, MAX_TOTAL = 4096, 150_000
+MAX_FILE, MAX_TOTAL = 4096, 170_000
 
 Rng = np.random.Generator
 
@@ -182,6 +182,69 @@ def with_selftest(rng: Rng) -> Graph:
     return g
 
 
+def time_first(rng: Rng) -> Graph:
+    """Version 3: sequences, ids and states in PyTorch's order."""
+    g = Graph()
+    x = g.input("x", "seq", 3, order="time_first")
+    ids = g.input("ids", "ids", axis=0, order="time_first")
+    h0 = g.input("h0", "vec", 8, order="groups_first", groups=2)
+    both = g.concat(x, g.embedding(ids, weights(rng, 11, 2)))
+    w = cell_weights(rng, "gru", 5, 4, "bidirectional")
+    seq, h, _ = g.recurrent("gru", both, w, hidden_size=4, direction="bidirectional", h0=h0)
+    g.output(seq, "y", order="time_first")
+    g.output(h, "h", order="groups_first", groups=2)
+    g.output(g.dense(seq, weights(rng, 1, 8)), "batch_first")
+    return g
+
+
+def time_first_stream(rng: Rng) -> Graph:
+    """Version 3: what streams, with final states in groups."""
+    g = Graph()
+    x = g.input("x", "seq", 2, order="time_first")
+    a, h_a, c_a = g.recurrent("lstm", x, cell_weights(rng, "lstm", 2, 5), hidden_size=5)
+    b, h_b, c_b = g.recurrent("lstm", a, cell_weights(rng, "lstm", 5, 5), hidden_size=5)
+    g.output(b, "y", order="time_first")
+    for name, pair in (("h_n", (h_a, h_b)), ("c_n", (c_a, c_b))):
+        g.output(g.concat(*[v for v in pair if v is not None]), name, order="groups_first", groups=2)
+    return g
+
+
+def unbatched(rng: Rng) -> Graph:
+    """Version 3: no port has a batch."""
+    g = Graph()
+    x = g.input("x", "seq", 2, order="unbatched")
+    v = g.input("v", "vec", 3, order="unbatched")
+    seq, h, _ = g.recurrent("rnn", x, cell_weights(rng, "rnn", 2, 3), hidden_size=3)
+    g.output(seq, "y", order="unbatched")
+    g.output(g.binary("add", h, v), "h", order="unbatched", groups=1)
+    return g
+
+
+def derived_axes(rng: Rng) -> Graph:
+    """Version 3: some steps, more steps, a fixed number of steps."""
+    g = Graph()
+    x = g.input("x", "seq", 2)
+    a, h, _ = g.recurrent("gru", x, cell_weights(rng, "gru", 2, 3), hidden_size=3)
+    few = g.take(a, 1, 2, drop=1, most=9)
+    b, _, _ = g.recurrent("rnn", few, cell_weights(rng, "rnn", 3, 2, "bidirectional"), hidden_size=2,
+                          direction="bidirectional")  # fmt: skip
+    g.output(b, "few")
+    g.output(g.repeat(b, 3), "more")
+    g.output(g.repeat_vector(h, g.new_axis(Axis(mul=0, add=3))), "three")
+    g.output(g.concat(a, g.repeat_vector(h, g.values[x].axis)), "beside")
+    return g
+
+
+def derived_stream(rng: Rng) -> Graph:
+    """Version 3: derived axes that go through in chunks; a stream, too."""
+    g = Graph()
+    x = g.input("x", "seq", 2, order="time_first")
+    more = g.repeat(x, 2)
+    a, _, _ = g.recurrent("lstm", more, cell_weights(rng, "lstm", 2, 3), hidden_size=3)
+    g.output(a, "y", order="time_first")
+    return g
+
+
 def all_models() -> dict[str, Graph]:
     rng = np.random.default_rng(20)
     models = {**recurrent_models(rng), **cell_activation_models(rng)}
@@ -192,6 +255,7 @@ def all_models() -> dict[str, Graph]:
     models["gru_zero_masked"] = masked(rng, "gru", "forward", True)
     makers: list[Callable[[Rng], Graph]] = [
         computed_state, encoder_decoder, tagger, features, vectors, axes, with_selftest,
+        time_first, time_first_stream, unbatched, derived_axes, derived_stream,
     ]  # fmt: skip
     for make in makers:
         models[make.__name__] = make(rng)

@@ -7,7 +7,7 @@ import struct
 
 import numpy as np
 import pytest
-from helpers.graphs import cell_weights, every_op_graph, inputs_for, recurrent_graph, weights
+from helpers.graphs import CELLS, cell_id, cell_weights, every_op_graph, inputs_for, recurrent_graph, weights
 from helpers.spec_reader import ACTS, NONE, OPS, read, read_act, read_cell, u32s, unpack_panels, widths
 
 from lstm_rt import FormatError, Model
@@ -132,18 +132,7 @@ def check(graph):
     return blob, got
 
 
-CELLS = [
-    ("lstm", {}),
-    ("lstm", {"bias": False}),
-    ("lstm", {"peephole": True, "clip": 0.7, "activations": ("hard_sigmoid", "relu", Activation("elu", 0.3))}),
-    ("lstm", {"proj": 5, "zero_masked": True}),
-    ("gru", {"reset_after": True}),
-    ("gru", {"reset_after": False, "activations": ("hard_sigmoid", "softsign")}),
-    ("rnn", {"activations": (Activation("leaky_relu", 0.2),)}),
-]
-
-
-@pytest.mark.parametrize(("op", "options"), CELLS, ids=[f"{o}-{'-'.join(k) or 'plain'}" for o, k in CELLS])
+@pytest.mark.parametrize(("op", "options"), CELLS, ids=map(cell_id, CELLS))
 def test_cells_of_every_size(op, options):
     directions = ("forward", "reverse", "bidirectional")
     for hidden in range(1, 41):

@@ -8,6 +8,39 @@ from lstm_rt.graph import ACTIVATIONS, GATES, NOT_ELEMENTWISE, Activation, Graph
 
 ELEMENTWISE = [a for a in ACTIVATIONS if a not in NOT_ELEMENTWISE]
 
+#: Each form of a cell that is computed in a way of its own: op and options of :func:`recurrent_graph`.
+FORMS = [
+    ("lstm", {}),
+    ("lstm", {"peephole": True, "clip": 0.8}),
+    ("lstm", {"proj": 19}),
+    ("gru", {"reset_after": True}),
+    ("gru", {"reset_after": False}),
+    ("rnn", {}),
+]
+#: Those with each option of the cells, alone and with others.
+CELLS = [
+    *FORMS,
+    ("lstm", {"peephole": True}),
+    ("lstm", {"proj": 5, "zero_masked": True}),
+    ("lstm", {"proj": 21, "peephole": True, "clip": 0.7}),
+    ("lstm", {"clip": 0.5}),
+    ("lstm", {"bias": False}),
+    ("lstm", {"activations": ("hard_sigmoid", "relu", "softsign")}),
+    ("lstm", {"peephole": True, "activations": ("hard_sigmoid", "relu", Activation("elu", 0.3))}),
+    ("gru", {"reset_after": True, "clip": 0.5}),
+    ("gru", {"reset_after": False, "clip": 0.5, "activations": ("hard_sigmoid", "elu")}),
+    ("gru", {"reset_after": True, "activations": ("hard_sigmoid", "softsign")}),
+    ("rnn", {"activations": ("relu",)}),
+    ("rnn", {"activations": (Activation("leaky_relu", 0.2),)}),
+    ("rnn", {"clip": 0.3}),
+]
+
+
+def cell_id(cell):
+    """The name of a cell's tests, as ``ids`` of the tables above."""
+    op, options = cell
+    return "-".join([op, *(f"{k}={v}" if isinstance(v, bool | int | float) else k for k, v in options.items())])
+
 
 def weights(rng, *shape, scale=None):
     scale = 1.0 / np.sqrt(shape[-1]) if scale is None else scale
@@ -33,12 +66,19 @@ def cell_weights(rng, op, inputs, hidden, direction="forward", proj=0, peephole=
 
 def recurrent_graph(rng, op, inputs, hidden, **options):
     """One layer with sequence, final states as outputs. Options go to cell_weights and recurrent."""
-    g = Graph()
-    x = g.input("x", "seq", inputs)
     keys = ("direction", "proj", "peephole", "bias")
     w = cell_weights(rng, op, inputs, hidden, **{k: options[k] for k in keys if k in options})
     rest = {k: v for k, v in options.items() if k not in ("proj", "peephole", "bias")}
-    seq, h, c = g.recurrent(op, x, w, hidden_size=hidden, **rest)
+    return layer_graph(op, w, inputs, hidden, **rest)
+
+
+def layer_graph(op, weights, inputs, hidden, with_mask=False, **options):
+    """x, and ids as its mask if there is to be one -> one layer -> y, h_n and, of an LSTM, c_n."""
+    g = Graph()
+    x = g.input("x", "seq", inputs)
+    if with_mask:
+        options["mask"] = g.mask_ids(g.input("mask", "ids", axis=0))
+    seq, h, c = g.recurrent(op, x, weights, hidden_size=hidden, **options)
     g.output(seq, "y")
     g.output(h, "h_n")
     if c is not None:

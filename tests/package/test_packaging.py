@@ -1,4 +1,4 @@
-"""What users meet before the first import works: the sdist, the build, the folder of the sources, the README."""
+"""What users meet before the first import works: the sdist, the build, the folder of the sources."""
 
 from __future__ import annotations
 
@@ -9,15 +9,11 @@ import subprocess
 import sys
 import tarfile
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 from helpers.paths import ROOT
 
 import lstm_rt
-from lstm_rt.format import dumps
-from lstm_rt.graph import Graph
 
 #: Tracked, but not part of a release.
 OWN = {".gitignore", ".ci"}
@@ -152,31 +148,3 @@ def test_a_build_without_openmp_says_so(sources: Path, tmp_path: Path) -> None:
     assert code == 3
     assert last.startswith("lstm-rt is built without OpenMP, for one thread per call")
     assert "OpenMP" not in run(sources, "setup.py", "--version").stderr
-
-
-# -- the README -------------------------------------------------------------------------------------
-
-
-def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    rng = np.random.default_rng(0)
-
-    def weights(*shape: int) -> np.ndarray:
-        return rng.uniform(-0.5, 0.5, shape).astype(np.float32)
-
-    g = Graph()
-    w = {"w_ih": weights(20, 3), "w_hh": weights(20, 5)}
-    g.output(g.recurrent("lstm", g.input("x", "seq", 3), w, hidden_size=5)[0], "y")
-    Path("model.lrt").write_bytes(dumps(g))
-    given: dict[str, Any] = {
-        "x": weights(2, 4, 3),
-        "n": np.array([4, 2]),
-        "state": None,
-        "x_t": weights(1, 3),
-        "y_t": None,
-        **{"w_ih": weights(20, 3), "w_hh": weights(20, 5), "b_ih": weights(20), "b_hh": weights(20)},
-    }
-    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S)
-    exec(compile(block, "README.md", "exec"), given)
-    assert given["y"].shape == (2, 4, 5)
-    assert given["y_t"].shape == (1, 5)

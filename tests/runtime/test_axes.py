@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from helpers.graphs import cell_weights, inputs_for, weights
+from helpers.threads import OPENMP, on_lanes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lstm_rt_tools.judges import reference
@@ -35,21 +36,21 @@ TAKES = st.tuples(
 REPEATS = st.tuples(st.just("repeat"), st.integers(1, 3))
 
 
-@settings(max_examples=150, deadline=None)
+@pytest.mark.parametrize("lanes", [1, pytest.param(2, marks=OPENMP)])
+@settings(max_examples=100, deadline=None)
 @given(
     ops=st.lists(TAKES | REPEATS, min_size=1, max_size=3),
     batch=st.integers(1, 5),
     steps=st.integers(0, 150),
     ragged=st.booleans(),
     order=st.sampled_from(["batch_first", "time_first"]),
-    threads=st.integers(1, 2),
 )
-def test_against_the_reference(ops, batch, steps, ragged, order, threads):
+def test_against_the_reference(ops, batch, steps, ragged, order, lanes):
     graph = chain(*ops, order=order)
     rng = np.random.default_rng(2)
     inputs = inputs_for(rng, graph, batch, steps)
     lengths = rng.integers(0, steps + 1, batch) if ragged else None
-    outputs = Model(graph)(*inputs, lengths=lengths, threads=threads)
+    outputs = on_lanes(lanes, lambda: Model(graph)(*inputs, lengths=lengths, threads=lanes))
     for mine, judged in zip(outputs, reference.run(graph, inputs, lengths), strict=True):
         assert mine.shape == judged.shape
         np.testing.assert_allclose(mine, judged, atol=1e-5)

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from helpers.graphs import cell_weights, every_op_graph, inputs_for, recurrent_graph
+from helpers.graphs import FORMS, cell_id, cell_weights, every_op_graph, inputs_for, recurrent_graph
 from helpers.threads import OPENMP, on_lanes
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,23 +17,13 @@ from lstm_rt.graph import Graph
 
 FUSED = [name for name, fused in _all_kernels() if fused and name in lstm_rt.kernels()]
 
-VARIANTS = [
-    ("lstm", {}),
-    ("lstm", {"peephole": True, "clip": 0.8}),
-    ("lstm", {"proj": 19}),
-    ("gru", {"reset_after": True}),
-    ("gru", {"reset_after": False}),
-    ("rnn", {}),
-]
-
-
 def same(a, b):
     a, b = (x if isinstance(x, tuple) else (x,) for x in (a, b))
     for x, y in zip(a, b, strict=True):
         assert x.tobytes() == y.tobytes()
 
 
-@pytest.fixture(scope="module", params=VARIANTS, ids=lambda v: "-".join([v[0], *map(str, v[1])]))
+@pytest.fixture(scope="module", params=FORMS, ids=cell_id)
 def graph(request):
     op, options = request.param
     rng = np.random.default_rng(0)
@@ -184,7 +174,7 @@ def test_ragged_batch_of_one_axis(order):
 
 
 @OPENMP
-@pytest.mark.parametrize(("op", "options"), VARIANTS, ids=lambda v: str(v))
+@pytest.mark.parametrize(("op", "options"), FORMS, ids=map(cell_id, FORMS))
 @pytest.mark.parametrize("direction", ["forward", "bidirectional"])
 def test_threads_sharing_panels(op, options, direction):
     """Large enough that lanes share the panels of each step; 3 threads on one direction too."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 from helpers import spec_cells
-from helpers.graphs import cell_weights
+from helpers.graphs import FORMS, cell_weights
 from helpers.spec_reader import read, read_cell
 from lstm_rt_tools.judges import reference
 
@@ -20,16 +20,10 @@ from lstm_rt.format import dumps
 from lstm_rt.graph import GATES, Graph
 
 BATCH, STEPS, INPUTS, HIDDEN = 5, 7, 3, 4
-OPTIONS = {
-    "lstm": [{}, {"proj": 2, "clip": 0.5}, {"peephole": True}],
-    "gru": [{"reset_after": True}, {"reset_after": False}],
-    "rnn": [{}],
-}
 STATES = ("none", "caller", "h0", "c0", "both")
 CASES = [
     (op, options, direction, zero, state)
-    for op in GATES
-    for options in OPTIONS[op]
+    for op, options in FORMS
     for direction in ("forward", "reverse", "bidirectional")
     for zero in (False, True)
     for state in STATES

@@ -7,6 +7,7 @@ import pickle
 import numpy as np
 import pytest
 from helpers.graphs import cell_weights, inputs_for, weights
+from helpers.threads import OPENMP, on_lanes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lstm_rt_tools.judges import reference
@@ -48,7 +49,8 @@ def to_batch_first(graph, arrays, ports):
     return [graph.values[i].to_batch_first(a) for i, a in zip(ports, arrays, strict=True)]
 
 
-@settings(max_examples=60, deadline=None)
+@pytest.mark.parametrize("lanes", [1, pytest.param(2, marks=OPENMP)])
+@settings(max_examples=40, deadline=None)
 @given(
     op=st.sampled_from(list(GATES)),
     order=st.sampled_from(["batch_first", "time_first"]),
@@ -58,14 +60,15 @@ def to_batch_first(graph, arrays, ports):
     steps=st.integers(0, 40),
     hidden=st.sampled_from([1, 4, 5, 16, 21]),
     ragged=st.booleans(),
-    threads=st.integers(1, 2),
 )
-def test_the_same_bits_as_batch_first(op, order, direction, n, batch, steps, hidden, ragged, threads):
+def test_the_same_bits_as_batch_first(op, order, direction, n, batch, steps, hidden, ragged, lanes):
     graph = layers(op, order, direction, n, hidden=hidden)
     rng = np.random.default_rng(1)
     inputs = inputs_for(rng, graph, batch, steps)
     lengths = rng.integers(0, steps + 1, batch) if ragged else None
-    outputs, state = Model(graph)(*inputs, lengths=lengths, threads=threads, return_state=True)
+    outputs, state = on_lanes(
+        lanes, lambda: Model(graph)(*inputs, lengths=lengths, threads=lanes, return_state=True)
+    )
     first = to_batch_first(graph, inputs, graph.inputs)
     want, want_state = Model(plain(graph))(*first, lengths=lengths, return_state=True)
     assert outputs[0].shape == ((steps, batch) if order == "time_first" else (batch, steps)) + outputs[0].shape[2:]

@@ -4,7 +4,16 @@ import itertools
 
 import numpy as np
 import pytest
-from helpers.graphs import ELEMENTWISE, every_op_graph, inputs_for, recurrent_graph, weights
+from helpers.graphs import (
+    CELLS,
+    ELEMENTWISE,
+    cell_id,
+    cell_weights,
+    every_op_graph,
+    inputs_for,
+    recurrent_graph,
+    weights,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lstm_rt_tools.judges import reference
@@ -25,26 +34,7 @@ def check(graph, inputs, lengths=None, atol=ATOL, **kw):
         np.testing.assert_allclose(y, w, rtol=1e-5, atol=atol, err_msg=name)
 
 
-CELLS = [
-    ("lstm", {}),
-    ("lstm", {"peephole": True}),
-    ("lstm", {"proj": 5}),
-    ("lstm", {"proj": 21, "peephole": True, "clip": 0.7}),
-    ("lstm", {"clip": 0.5}),
-    ("lstm", {"bias": False}),
-    ("lstm", {"activations": ("hard_sigmoid", "relu", "softsign")}),
-    ("gru", {"reset_after": True}),
-    ("gru", {"reset_after": False}),
-    ("gru", {"reset_after": True, "clip": 0.5}),
-    ("gru", {"reset_after": False, "clip": 0.5, "activations": ("hard_sigmoid", "elu")}),
-    ("gru", {"reset_after": True, "activations": ("hard_sigmoid", "softsign")}),
-    ("rnn", {}),
-    ("rnn", {"activations": ("relu",)}),
-    ("rnn", {"clip": 0.3}),
-]
-
-
-@pytest.mark.parametrize(("op", "options"), CELLS, ids=[f"{o}-{'-'.join(k) or 'plain'}" for o, k in CELLS])
+@pytest.mark.parametrize(("op", "options"), CELLS, ids=map(cell_id, CELLS))
 @pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
 @pytest.mark.parametrize("hidden", [1, 8, 20, 27, 45])
 def test_cell(op, options, direction, hidden):
@@ -70,8 +60,6 @@ def test_cell(op, options, direction, hidden):
 )
 @settings(max_examples=150, deadline=None)
 def test_any_shape(op, direction, hidden, inputs, batch, steps, masked, zero_masked, explicit, ragged, seed):
-    from helpers.graphs import cell_weights
-
     rng = np.random.default_rng(seed)
     g = Graph()
     x = g.input("x", "seq", inputs)
@@ -139,8 +127,6 @@ def test_deep_stack_of_mixed_layers():
     g = Graph()
     v = g.input("x", "seq", 6)
     for i, (op, direction) in enumerate(itertools.product(("lstm", "gru", "rnn"), ("forward", "bidirectional"))):
-        from helpers.graphs import cell_weights
-
         size = g.values[v].size
         w = cell_weights(rng, op, size, 9 + i, direction)
         v, _, _ = g.recurrent(op, v, w, hidden_size=9 + i, direction=direction)

@@ -1,82 +1,121 @@
-"""Which framework wrote a model file, by its content first and its name second."""
+"""The kinds of model files that can be converted: a row for each (``CONTRIBUTING.md``: how to add a reader)."""
 
 from __future__ import annotations
 
-import os
 import re
-import struct
-import zipfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
 
 from lstm_rt.errors import ConvertError
-from lstm_rt.files import open_regular
+from lstm_rt.format import MAGIC
+from lstm_rt.graph import Graph
 
-from .weights.torch_files import looks_like_torch
+from .row import Glance, Options, ReaderModule, Rerun, Row, glance
+from .weights.guitarml_json import looks_like_guitarml
+from .weights.hdf5_child import HDF5_MAGIC
+from .weights.safetensors_file import looks_like_safetensors
+from .weights.torch_files import is_torch_archive, looks_like_torch
+from .weights.zip_archive import ZIP_MAGIC
 
-KNOWN = ("keras", "torch")
-_KNOWN_TEXT = (
-    "known are Keras (.keras, .h5, .hdf5), PyTorch (.pt, .pth, .bin, .ckpt, .safetensors) "
-    "and GuitarML (.json) files; --from torch or --from keras overrides the guess"
-)
-SUFFIXES = {
-    **dict.fromkeys((".keras", ".h5", ".hdf5"), "keras"),
-    **dict.fromkeys((".pt", ".pth", ".bin", ".ckpt", ".safetensors", ".pt2", ".json"), "torch"),
-}
-_HEAD = 1 << 16  #: bytes in which a JSON file shows whose it is
 #: What the JSON of a Keras model's architecture (``model.to_json()``) has at its top.
 _KERAS_JSON = (rb'"class_name"\s*:\s*"', rb'"config"\s*:\s*\{')
-_NOT_YET = {
-    ".onnx": "an ONNX file",
-    ".tflite": "a TensorFlow Lite file",
-    ".pb": "a TensorFlow SavedModel",
-    ".lrt": "a converted model already",
-}
 
 
-def detect(path: Path) -> str:
-    """``"keras"`` or ``"torch"``.
+def _is_keras(seen: Glance) -> bool:
+    json = seen.head.lstrip()[:1] == b"{" and all(re.search(mark, seen.head) for mark in _KERAS_JSON)
+    return seen.head.startswith(HDF5_MAGIC) or "config.json" in seen.entries or json
+
+
+def _is_torch(seen: Glance) -> bool:
+    return is_torch_archive(seen.entries) if seen.head.startswith(ZIP_MAGIC) else looks_like_torch(seen.head)
+
+
+# Readers, and the libraries that they need, load when a file is read.
+
+
+def _keras() -> ReaderModule:
+    from .keras_reader import reader
+
+    return reader
+
+
+def _torch() -> ReaderModule:
+    from .torch_reader import reader
+
+    return reader
+
+
+_ARCH = frozenset({"arch"})
+#: What comes first recognises first.
+READERS = (
+    Row("Keras", "keras", (".keras", ".h5", ".hdf5"), _is_keras, _keras, _ARCH),
+    Row("PyTorch", "torch", (".pt", ".pth", ".bin", ".ckpt"), _is_torch, _torch, _ARCH),
+    Row("safetensors", "torch", (".safetensors",), lambda seen: looks_like_safetensors(seen.head), _torch, _ARCH),
+    Row("GuitarML", "torch", (".json",), lambda seen: looks_like_guitarml(seen.head), _torch, _ARCH),
+)
+#: What ``--from`` takes.
+FRAMEWORKS = tuple(dict.fromkeys(row.framework for row in READERS))
+#: Kinds of files that are known and not read: by their bytes, where these tell, or by the end of their name.
+_NOT_READ: tuple[tuple[str, str, Callable[[bytes], bool]], ...] = (
+    ("an .lrt file, a converted model already,", ".lrt", lambda head: head.startswith(MAGIC)),
+    ("a TensorFlow Lite file", ".tflite", lambda head: head[4:8] == b"TFL3"),
+    ("an ONNX file", ".onnx", lambda head: False),
+    ("a TensorFlow SavedModel", ".pb", lambda head: False),
+)
+
+
+def find(path: Path, framework: str | None = None) -> Row:
+    """The row of a file: by its content first, by its name second.
+
+    Args:
+        path: the file.
+        framework: one of :data:`FRAMEWORKS`, of whose rows it must be one.
 
     Raises:
-        ConvertError: neither; the message lists what is known.
+        ConvertError: none; the message lists what is known.
+        OSError: the file is missing, cannot be read or is no regular file.
     """
     if path.is_dir():
         what = "a TensorFlow SavedModel folder" if (path / "saved_model.pb").exists() else "a folder"
-        raise ConvertError(f"{path}: {what} cannot be converted; {_KNOWN_TEXT}")
-    with open_regular(path) as file:
-        found = _by_content(file, path)
-    found = found or SUFFIXES.get(path.suffix.lower())
-    if found is None:
-        what = _NOT_YET.get(path.suffix.lower(), "a file of unknown type")
-        raise ConvertError(f"{path}: {what} cannot be converted; {_KNOWN_TEXT}")
-    return found
+        raise _unknown(path, what)
+    seen, suffix = glance(path), path.suffix.lower()
+    rows = [row for row in READERS if framework in (None, row.framework)]
+    by_content = next((row for row in rows if row.recognises(seen)), None)
+    by_name = next((row for row in rows if suffix in row.suffixes), None)
+    if framework is not None:
+        return by_content or by_name or rows[0]  # the user knows better; the reader says what is wrong
+    not_read = next((what for what, _, is_it in _NOT_READ if is_it(seen.head)), None)
+    if found := by_content or (by_name if not_read is None else None):
+        return found
+    raise _unknown(path, not_read or next((w for w, end, _ in _NOT_READ if end == suffix), "a file of unknown type"))
 
 
-def _by_content(file: BinaryIO, path: Path) -> str | None:
-    head = file.read(_HEAD)
-    if head.startswith(b"\x89HDF\r\n\x1a\n"):
-        return "keras"
-    if head.startswith(b"PK\x03\x04"):
-        return _zip_kind(file, path)
-    if looks_like_torch(head):  # torch.save before version 1.6
-        return "torch"
-    if len(head) > 8 and head[8:9] == b"{":  # safetensors: length of a JSON header, then the header
-        (length,) = struct.unpack("<Q", head[:8])
-        return "torch" if 2 <= length <= os.fstat(file.fileno()).st_size - 8 else None
-    if head.lstrip()[:1] == b"{" and all(re.search(mark, head) for mark in _KERAS_JSON):
-        return "keras"
-    return None
-
-
-def _zip_kind(file: BinaryIO, path: Path) -> str | None:
+def recognised(path: Path) -> Row | None:
+    """The row of a file by its content alone; None where no row knows it or it cannot be read."""
     try:
-        with zipfile.ZipFile(file) as archive:
-            names = archive.namelist()
-    except Exception as e:  # zipfile has many ways to say that a file is broken
-        raise ConvertError(f"{path}: the zip archive is damaged ({e})") from e
-    if "config.json" in names:
-        return "keras"
-    # data.pkl: torch.save and TorchScript; the others: torch.export
-    marks = ("data.pkl", "serialized_exported_program.json", "archive_format")
-    suffixes = (".pth", ".pt", ".ckpt", ".bin")  # of torch.save files that somebody put into an archive
-    return "torch" if any(n.rsplit("/", 1)[-1] in marks or n.lower().endswith(suffixes) for n in names) else None
+        seen = glance(path)
+    except (ConvertError, OSError):
+        return None
+    return next((row for row in READERS if row.recognises(seen)), None)
+
+
+def _unknown(path: Path, what: str) -> ConvertError:
+    kinds = [f"{row.name} ({', '.join(row.suffixes)})" for row in READERS]
+    return ConvertError(
+        f"{path}: {what} cannot be converted; known are {', '.join(kinds[:-1])} and {kinds[-1]} files; "
+        f"{' or '.join(f'--from {name}' for name in FRAMEWORKS)} overrides the guess"
+    )
+
+
+def read(path: Path, options: Options, framework: str | None = None) -> Graph:
+    """The graph of a model file of any kind; errors as of :func:`find` and :meth:`.row.ReaderModule.read`."""
+    row = find(path, framework)
+    row.check(path, options)
+    return row.module().read(path, options)
+
+
+def rerun(path: Path, graph: Graph, options: Options, framework: str | None = None) -> Rerun:
+    """The file that ``graph`` was converted from, run again; errors as of :func:`find` and ``rerun`` of the row."""
+    row = find(path, framework)
+    row.check(path, options)
+    return row.module().rerun(path, graph, options)

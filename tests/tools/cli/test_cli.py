@@ -12,7 +12,7 @@ import pytest
 from helpers.command_line import ARCH, DIGITS, SUNSPOTS, fails, json_of, lstm_graph, saved, two_by_two
 from helpers.paths import EXAMPLES
 from helpers.programs import python
-from lstm_rt_tools import readers as detect
+from lstm_rt_tools import readers
 from lstm_rt_tools.cli import arrays_io
 from lstm_rt_tools.cli.parser import main
 from lstm_rt_tools.judges import reference, testdata
@@ -103,7 +103,7 @@ def test_a_state_dict_alone_gives_a_draft(tmp_path: Path, capsys: pytest.Capture
 def test_convert_prints_notes(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
     graph = lstm_graph()
     graph.meta["notes"] = ["memory: was stateful"]
-    monkeypatch.setattr("lstm_rt_tools.cli.convert.read_source", lambda *_: graph)
+    monkeypatch.setattr("lstm_rt_tools.readers.read", lambda *_: graph)
     assert main(["convert", "any", "-o", str(tmp_path / "m.lrt")]) == 0
     assert "note: memory: was stateful" in capsys.readouterr().out
 
@@ -160,24 +160,24 @@ def test_detect(tmp_path: Path) -> None:
         return tmp_path / name
 
     # by content, whatever the name
-    assert detect.detect(zipped("a.bin", "config.json", "model.weights.h5")) == "keras"
-    assert detect.detect(zipped("b.keras", "archive/data.pkl")) == "torch"
-    assert detect.detect(raw("c", b"\x89HDF\r\n\x1a\n")) == "keras"
-    assert detect.detect(raw("d", b"\x80\x02\x8a\x0a\x6c\xfc")) == "torch"
-    assert detect.detect(raw("e", b"\x02\0\0\0\0\0\0\0{}")) == "torch"
+    assert readers.find(zipped("a.bin", "config.json", "model.weights.h5")).framework == "keras"
+    assert readers.find(zipped("b.keras", "archive/data.pkl")).framework == "torch"
+    assert readers.find(raw("c", b"\x89HDF\r\n\x1a\n")).framework == "keras"
+    assert readers.find(raw("d", b"\x80\x02\x8a\x0a\x6c\xfc")).framework == "torch"
+    assert readers.find(raw("e", b"\x02\0\0\0\0\0\0\0{}")).framework == "torch"
     functional = b'{"class_name": "Functional", "config": {"name": "m"}, "keras_version": "2.4.0"}'
-    assert detect.detect(raw("model.json", functional)) == "keras"
+    assert readers.find(raw("model.json", functional)).framework == "keras"
     sequential = b'\n{"build_config": {"input_shape": [1]},\n"class_name" : "Sequential", "config" : {}}'
-    assert detect.detect(raw("model2.json", sequential)) == "keras"
-    assert detect.detect(raw("amp2.json", b'{"model_data": {"config": {}}, "state_dict": {}}')) == "torch"
+    assert readers.find(raw("model2.json", sequential)).framework == "keras"
+    assert readers.find(raw("amp2.json", b'{"model_data": {"config": {}}, "state_dict": {}}')).framework == "torch"
     # by name
-    assert detect.detect(raw("amp.json", b"{}")) == "torch"
+    assert readers.find(raw("amp.json", b"{}")).framework == "torch"
     with pytest.raises(ConvertError, match="converted model already"):
-        detect.detect(raw("f.lrt", b"LRT"))
+        readers.find(raw("f.lrt", b"LRT"))
     with pytest.raises(ConvertError, match="zip archive is damaged"):
-        detect.detect(raw("f.pt", b"PK\x03\x04"))
+        readers.find(raw("f.pt", b"PK\x03\x04"))
     with pytest.raises(ConvertError, match="unknown type"):
-        detect.detect(zipped("g.zip", "readme.txt"))
+        readers.find(zipped("g.zip", "readme.txt"))
 
 
 # -- info -------------------------------------------------------------------------------------------
@@ -439,13 +439,14 @@ def test_bench_with_ids(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
 # -- progress ---------------------------------------------------------------------------------------
 
 
-def shown_on_a_terminal(seconds: float) -> str:
+def shown_on_a_terminal(seconds: float, before: str = "") -> str:
     """What a terminal gets of a step that takes so long."""
     import os
     import pty
 
     code = f"""
-import time
+import sys, time
+{before}
 from lstm_rt_tools.cli.progress import Progress
 with Progress() as progress:
     progress.step("reading m\\x1b.pt")
@@ -462,15 +463,25 @@ with Progress() as progress:
         pass
     os.close(main_end)
     assert done.returncode == 0
+    assert done.stdout == ""
     return text.decode()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX only")
 def test_long_steps_are_shown_on_a_terminal() -> None:
-    text = shown_on_a_terminal(1.2)
-    assert "reading m\\x1b.pt ... 1 s" in text
-    assert text.endswith("\r\x1b[K")  # nothing of it stays
+    pytest.importorskip("tqdm")
+    text = shown_on_a_terminal(4)
+    assert "reading m\\x1b.pt ... 00:01" in text
+    *_, last, rest = text.split("\r")  # each of them goes over the one before
+    assert (last.strip(), rest) == ("", "")  # nothing of it stays
+    assert len(last) >= len("reading m\\x1b.pt ... 00:01")
+    assert "\n" not in text
     assert shown_on_a_terminal(0) == ""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX only")
+def test_no_progress_without_the_library() -> None:
+    assert shown_on_a_terminal(1.2, "sys.modules['tqdm'] = None") == ""
 
 
 def test_progress_is_for_terminals_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -94,7 +94,7 @@ def test_files_that_only_a_reader_knows_are_no_outputs(
         return lstm_graph()
 
     (folder / "part.bin").write_bytes(b"weights")
-    monkeypatch.setattr("lstm_rt_tools.cli.convert.read_source", read_source)
+    monkeypatch.setattr("lstm_rt_tools.readers.read", read_source)
     assert "is an input" in fails(capsys, *CONVERT[:2], "-o", folder / "part.bin")
     assert (folder / "part.bin").read_bytes() == b"weights"
     assert main(["convert", "d.pt", "-o", str(folder / "other.lrt")]) == 0

@@ -11,6 +11,7 @@ import pytest
 from helpers.command_line import ARCH, DIGITS, SUNSPOTS, fails, json_of, lstm_graph, saved, two_by_two
 from lstm_rt_tools.cli.parser import main
 from lstm_rt_tools.judges import reference, testdata
+from lstm_rt_tools.row import Rerun
 
 from lstm_rt.errors import ConvertError
 from lstm_rt.graph import Graph, SelfTest
@@ -291,11 +292,10 @@ def test_where_nothing_is_compared_nothing_is_ok(
 def test_a_source_that_gives_no_numbers_proves_nothing(
     model: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def run_source(source: Path, graph: Graph, *_: object) -> Any:
-        inputs = testdata.make_inputs(graph, 1, 2)
-        return "a source", inputs, [np.full((1, 2, 5), np.nan)]
+    def rerun(source: Path, graph: Graph, *_: object) -> Rerun:
+        return Rerun("a source", testdata.make_inputs(graph, 1, 2), [np.full((1, 2, 5), np.nan)])
 
-    monkeypatch.setattr("lstm_rt_tools.judges.compare.run_source", run_source)
+    monkeypatch.setattr("lstm_rt_tools.readers.rerun", rerun)
     assert "nothing was compared" in fails(capsys, "verify", model, "--against", DIGITS)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers.graphs import layer_graph
 from lstm_rt_tools.judges.reference import activate, run, stateful_nodes
 
 from lstm_rt.errors import InputError
@@ -22,21 +23,6 @@ def sigmoid(x: float) -> float:
 def f32(rng: np.random.Generator, *shape: int) -> np.ndarray:
     """Numbers that float32 holds exactly, since a graph stores its weights so."""
     return rng.normal(0, 0.5, shape).astype(np.float32)
-
-
-def recurrent(op: str, weights: dict[str, Any], inputs: int, hidden: int, **options: Any) -> Graph:
-    """x -> one recurrent layer -> outputs y, h_n and, for an lstm, c_n."""
-    g = Graph()
-    x = g.input("x", "seq", inputs)
-    if options.pop("with_mask", False):
-        options["mask"] = g.mask_ids(g.input("mask", "ids", axis=0))
-    weights = {k: np.asarray(w, dtype=np.float32) for k, w in weights.items()}
-    seq, h_n, c_n = g.recurrent(op, x, weights, hidden_size=hidden, **options)
-    g.output(seq, "y")
-    g.output(h_n, "h_n")
-    if c_n is not None:
-        g.output(c_n, "c_n")
-    return g
 
 
 # -- against PyTorch --------------------------------------------------------------------------------
@@ -170,7 +156,7 @@ def test_other_ops_of_torch() -> None:
 
 def test_lstm_step_with_peephole() -> None:
     """One unit, one step: i and f see the old cell, o the new one; rows are i f g o, peepholes i f o."""
-    graph = recurrent(
+    graph = layer_graph(
         "lstm",
         {
             "w_ih": [[0.5], [-0.25], [1.0], [0.75]],
@@ -197,7 +183,7 @@ def test_lstm_step_with_peephole() -> None:
 
 
 def test_clip_acts_on_the_sum_before_the_activation() -> None:
-    graph = recurrent(
+    graph = layer_graph(
         "lstm",
         {
             "w_ih": [[3.0], [-3.0], [3.0], [0.125]],
@@ -220,7 +206,7 @@ def test_clip_acts_on_the_sum_before_the_activation() -> None:
 @pytest.mark.parametrize("clip", [0.0, 0.5])
 def test_gru_step(reset_after: bool, clip: float) -> None:
     """Rows r z n; the two reset forms differ when the recurrent part has a bias."""
-    graph = recurrent(
+    graph = layer_graph(
         "gru",
         {
             "w_ih": [[0.5], [1.0], [-1.5]],
@@ -252,7 +238,7 @@ def running_sum(**options: Any) -> Graph:
     weights: dict[str, Any] = {"w_ih": [[1.0]], "w_hh": [[1.0]]}
     if options.get("direction") == "bidirectional":
         weights |= {k + "_reverse": w for k, w in weights.items()}
-    return recurrent("rnn", weights, 1, 1, activations=["linear"], with_mask=True, **options)
+    return layer_graph("rnn", weights, 1, 1, activations=["linear"], with_mask=True, **options)
 
 
 MASK = np.array([[0, 1, 0, 1, 0]], dtype=np.uint8)
@@ -354,7 +340,7 @@ def test_features() -> None:
 def test_no_steps(steps: int) -> None:
     """T = 0, and rows of length 0, leave the state alone."""
     weights = {"w_ih": np.ones((4, 1)), "w_hh": np.ones((4, 1))}
-    graph = recurrent("lstm", weights, 1, 1)
+    graph = layer_graph("lstm", weights, 1, 1)
     state = [(np.full((1, 2, 1), 0.25), np.full((1, 2, 1), 0.5))]
     y, h_n, c_n = run(graph, [np.ones((2, steps, 1))], lengths=[0, 0], state=state)
     assert y.shape == (2, steps, 1)
@@ -366,7 +352,7 @@ def test_no_steps(steps: int) -> None:
 def test_pieces_equal_the_whole() -> None:
     rng = RNG(5)
     weights = {"w_ih": f32(rng, 12, 2), "w_hh": f32(rng, 12, 4), "b_ih": f32(rng, 12)}
-    graph = recurrent("gru", weights, 2, 4)
+    graph = layer_graph("gru", weights, 2, 4)
     x = rng.normal(size=(2, 7, 2))
     whole = run(graph, [x])[0]
     first, state = run(graph, [x[:, :3]], return_state=True)

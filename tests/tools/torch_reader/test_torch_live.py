@@ -57,7 +57,7 @@ def test_user_modules_with_long_examples(torch: Any, which: str) -> None:
     check_selftest(graph)
     assert "checked" not in graph.meta
     assert graph.selftest is not None
-    assert graph.selftest.inputs[0].shape[:2] == (2, 4)
+    assert set(graph.selftest.inputs[0].shape[:2]) == {2, 4}
 
 
 def test_ids_of_the_selftest_are_in_the_table(torch: Any) -> None:

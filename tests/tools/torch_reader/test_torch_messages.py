@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.torch_modules import Namespace, example, module_of, plain, same_as_module, user_module, without_test
+from helpers.torch_modules import Namespace, example, module_of, plain, same_as_module, without_test
 from lstm_rt_tools.torch_reader.from_torch import from_torch
 
 from lstm_rt.errors import ConvertError
@@ -94,28 +94,6 @@ def test_weights_that_are_not_finite_are_named_and_too_large_ones_refused(torch:
     module.rec.weight_ih_l0.data[2, 1] = 1e300
     with pytest.raises(ConvertError, match=r"rec \(LSTM\): weight weight_ih_l0: holds 1e\+300, which is"):
         from_torch(module, example(torch))
-
-
-def test_another_order_of_axes_is_noted(torch: Any, tmp_path: Path) -> None:
-    takes = "input 'x': the module takes (T, N, F); the converted model takes (N, T, F)"
-    gives = "output 'output': the module gives (T, N, F); the converted model gives (N, T, F)"
-    lstm = torch.nn.LSTM(5, 7)
-    with pytest.warns(UserWarning, match=r"input 'x': the module takes \(T, N, F\)"):
-        graph = from_torch(lstm, example(torch))
-    assert graph.meta["notes"] == [takes, gives]
-    last = user_module(torch, lambda s, x: s.fc(s.rec(x)[0][-1]), batch_first=False).eval()
-    assert from_torch(last, example(torch)).meta["notes"] == [takes]
-    turned = module_of(torch, lambda s, x: s.fc(s.rec(x)[0]).transpose(0, 1))
-    assert from_torch(turned, example(torch)).meta["notes"] == [gives]
-    inside = user_module(torch, lambda s, x: s.rec(x.transpose(0, 1))[0].transpose(0, 1), batch_first=False).eval()
-    assert "notes" not in from_torch(inside, example(torch)).meta
-    for module, wanted in (
-        (lstm, [takes, gives]),
-        (torch.nn.LSTM(5, 7, batch_first=True), None),
-        (torch.nn.Sequential(torch.nn.Embedding(9, 5), lstm), [takes.replace(", F", ""), gives]),
-    ):
-        torch.save(module, tmp_path / "m.pt")
-        assert from_torch(tmp_path / "m.pt").meta.get("notes") == wanted
 
 
 def test_a_state_carried_outside_of_the_module_is_blamed(torch: Any) -> None:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import struct
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from attacks.build import call, obj, table, tensor, torch_zip, zipped
+from attacks.build import call, entry, obj, safetensors, table, tensor, torch_zip, zipped
 from helpers.weight_files import GOOD, SIX, numbers, read
-from lstm_rt_tools.readers import detect
+from lstm_rt_tools.readers import find
 from lstm_rt_tools.torch_reader.from_torch import from_torch
 from lstm_rt_tools.weights.checkpoints import from_mapping, read_checkpoint
 from lstm_rt_tools.weights.torch_files import LEGACY_MAGIC
@@ -91,7 +90,7 @@ def test_a_policy_in_an_archive(tmp_path: Path, form: str, method: int) -> None:
     found = read(tmp_path, data, "agent.zip", key="policy")
     np.testing.assert_array_equal(numbers(found)["w"], SIX.reshape(2, 3))
     assert list(read(tmp_path, data, "agent.zip").tensors) == ["w"]
-    assert detect(tmp_path / "agent.zip") == "torch"
+    assert find(tmp_path / "agent.zip").framework == "torch"
     alone = archive(method, policy__pth=GOOD[form], policy__optimizer__pth=OPTIMIZER)
     assert list(read(tmp_path, alone, "agent.zip").tensors) == ["w"]
 
@@ -124,17 +123,8 @@ def test_unknown_formats(tmp_path: Path) -> None:
 # -- safetensors -------------------------------------------------------------------------------
 
 
-def safetensors(header: Any, body: bytes, size: int | None = None) -> bytes:
-    text = header if isinstance(header, bytes) else json.dumps(header).encode()
-    return struct.pack("<Q", len(text) if size is None else size) + text + body
-
-
-def entry(dtype: str = "F32", shape: Any = (2,), offsets: Any = (0, 8)) -> dict[str, Any]:
-    return {"dtype": dtype, "shape": list(shape), "data_offsets": list(offsets)}
-
-
 def test_safetensors_with_tied_names(tmp_path: Path) -> None:
-    header = {"a": entry(), "h": entry("F16", (1, 2), (8, 12)), "__metadata__": {"b": "a", "format": "pt"}}
+    header = {"a": entry(), "h": entry((1, 2), (8, 12), "F16"), "__metadata__": {"b": "a", "format": "pt"}}
     body = np.array([1, 2], np.float32).tobytes() + np.array([3, 4], np.float16).tobytes()
     found = numbers(read(tmp_path, safetensors(header, body), "m.safetensors"))
     assert sorted(found) == ["a", "b", "h"]
@@ -145,18 +135,22 @@ def test_safetensors_with_tied_names(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (safetensors({"a": entry()}, bytes(4)), "spans bytes 0 to 8 of 4"),
-        (safetensors({"a": entry(offsets=(0, 4))}, bytes(4)), "has 4 bytes, expected 8"),
-        (safetensors({"a": entry(offsets=(8, 0))}, bytes(8)), "spans bytes"),
-        (safetensors({"a": entry(shape=(1 << 62,))}, bytes(8)), "expected"),
-        (safetensors({"a": entry(shape=(-2,))}, bytes(8)), "proper shape"),
-        (safetensors({"a": {**entry(), "dtype": 3}}, bytes(8)), "has no dtype"),
-        (safetensors({"a": entry(shape=[1] * 17)}, bytes(8)), "proper shape .at most 16 sizes"),
-        (safetensors({"a": entry(shape=[10**3000])}, bytes(8)), "proper shape"),
-        (safetensors({"a": entry(offsets=(0, 10**400))}, bytes(8)), "data_offsets"),
+        (safetensors({"a": entry()}, bytes(4)), "4 bytes of data, the tensors cover 8"),
+        (safetensors({"a": entry(offsets=(0, 4))}, bytes(4)), "file is damaged"),
+        (safetensors({"a": entry(offsets=(8, 0))}, bytes(8)), "cover 0"),
+        (safetensors({"a": entry(shape=(1 << 62,))}, bytes(8)), "file is damaged"),
+        (safetensors({"a": entry(shape=(-2,))}, bytes(8)), "file is damaged"),
+        (safetensors({"a": {**entry(), "dtype": 3}}, bytes(8)), "file is damaged"),
+        (safetensors({"a": entry(dtype="F32X")}, bytes(8)), "file is damaged"),
+        (safetensors({"a": entry(shape=[10**3000])}, bytes(8)), "file is damaged"),
+        (safetensors({"a": entry(offsets=(0, 10**400))}, bytes(8)), "the tensors cover 0"),
+        (safetensors({"a": {**entry(), "data_offsets": 8}}, bytes(8)), "the tensors cover 0"),
+        (safetensors({"a": entry(), "__metadata__": [1]}, bytes(8)), "file is damaged"),
         (safetensors(b'{"\\ud800": 1}', b""), "half of a character"),
-        (safetensors({"a": 3}, bytes(8)), "not described by a table"),
-        (safetensors({"a": entry(), "b": entry()}, bytes(8)), "overlap or leave a gap"),
+        (safetensors({"a": 3}, bytes(8)), "the tensors cover 0"),
+        (safetensors({"a": 3}, b""), "file is damaged"),
+        (safetensors({"a": entry(), "b": entry()}, bytes(8)), "file is damaged"),
+        (safetensors({"a": entry(shape=(1,), offsets=(4, 8))}, bytes(8)), "file is damaged"),
         (safetensors({"a": entry()}, bytes(12)), "the tensors cover 8"),
         (safetensors({"a": entry()}, bytes(8), 1 << 40), "truncated: the header needs"),
         (safetensors(b'{"a": ', bytes(8)), "header is not valid JSON"),
@@ -238,7 +232,7 @@ def test_every_pickle_protocol(tmp_path: Path, zipped: bool, protocol: int) -> N
     path = tmp_path / "m.unknown"
     saved = {"w": torch.arange(6.0), "a": np.arange(6, dtype=np.float32)}
     torch.save(saved, path, pickle_protocol=protocol, _use_new_zipfile_serialization=zipped)
-    assert detect(path) == "torch"
+    assert find(path).framework == "torch"
     found = numbers(read_checkpoint(path))
     np.testing.assert_array_equal(found["w"], SIX)
     np.testing.assert_array_equal(found["a"], SIX)
@@ -368,7 +362,7 @@ def test_torchscript_and_export(tmp_path: Path) -> None:
 
 
 def test_safetensors_types_beside_the_weights(tmp_path: Path) -> None:
-    header = {"w": entry(), "scale": entry("F8_E4M3", (2,), (8, 10))}
+    header = {"w": entry(), "scale": entry((2,), (8, 10), "F8_E4M3")}
     found = read(tmp_path, safetensors(header, SIX[:2].tobytes() + b"ab"), "m.safetensors")
     np.testing.assert_array_equal(found.tensors["w"].array("w"), SIX[:2])
     with pytest.raises(ConvertError, match="scale: has type F8_E4M3, expected a float tensor"):

@@ -14,11 +14,13 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from lstm_rt.errors import ConvertError, GraphError, did_you_mean
-from lstm_rt.files import Limit, read_regular
+from lstm_rt.files import read_regular
 from lstm_rt.graph import ACTIVATIONS, GATES, INPUT_KINDS, Activation, Array, Graph
 
 from ..names import listed, shown
-from ..torch_reader.layers import Stack, Weights, add_stack, constant, count_directions, count_layers, join
+from ..weights.state_dict import Weights, join
+from . import MAX_ARCH
+from .layers import Stack, add_stack, constant, count_directions, count_layers
 from .prefix import Shift, find_shift
 
 if sys.version_info >= (3, 11):
@@ -28,7 +30,6 @@ else:  # pragma: no cover
 
 ArchSource: TypeAlias = "str | os.PathLike[str] | Mapping[str, Any]"
 
-MAX_ARCH = Limit(1 << 20, "an architecture file is small")
 _TOP_KEYS = ("checkpoint", "ignore", "input", "layer", "output", "draft")
 _INPUT_KEYS = ("name", "kind", "size", "of")
 _OUTPUT_KEYS = ("name", "value")
@@ -73,7 +74,7 @@ class Arch:
     outputs: list[dict[str, Any]]
     ignore: list[str]
     checkpoint: str | None
-    draft: bool = False  #: made up by :func:`.arch_guess.guess_arch`, and not yet checked by anybody
+    draft: bool = False  #: made up by :func:`.guess.guess_arch`, and not yet checked by anybody
 
 
 def read_arch(source: ArchSource) -> Arch:

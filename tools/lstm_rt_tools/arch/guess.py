@@ -15,8 +15,8 @@ from itertools import pairwise, takewhile
 from lstm_rt.graph import GATES
 
 from ..names import listed, shown
-from ..torch_reader.layers import INITIAL, join
 from ..weights.find import place
+from ..weights.state_dict import INITIAL, join
 from ..weights.tensors import Tensor
 
 _RECURRENT_NAME = re.compile(r"^(weight_ih|weight_hh|weight_hr|bias_ih|bias_hh)(_l\d+)?(_reverse)?$")

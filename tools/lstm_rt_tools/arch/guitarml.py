@@ -9,7 +9,8 @@ from lstm_rt.errors import ConvertError, did_you_mean
 from lstm_rt.graph import GATES
 
 from ..names import listed, shown
-from ..torch_reader.layers import Weights, count_directions, count_layers
+from ..weights.state_dict import Weights
+from .layers import count_directions, count_layers
 
 _UNITS = {"LSTM": "lstm", "GRU": "gru", "RNN": "rnn"}
 _KNOWN = ("model", "input_size", "output_size", "hidden_size", "num_layers", "unit_type", "bias_fl", "skip")

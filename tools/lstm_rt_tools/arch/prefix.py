@@ -13,7 +13,7 @@ from lstm_rt.errors import ConvertError, did_you_mean
 from lstm_rt.graph import GATES
 
 from ..names import listed, shown
-from ..torch_reader.layers import Weights, join
+from ..weights.state_dict import Weights, join
 
 
 @dataclass(frozen=True)

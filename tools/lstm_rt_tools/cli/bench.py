@@ -2,15 +2,72 @@
 
 from __future__ import annotations
 
+import argparse
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
+import lstm_rt
+from lstm_rt.errors import InputError
+from lstm_rt.graph import Graph
+from lstm_rt.text import shown
+
+from ..judges import testdata
+from . import describe
+from .common import OK, ModelFile, as_json
+
+_MAX_INPUT = 1 << 28  #: numbers in an input that is made up: 1 GiB
 _WARM_UP_SECONDS = 0.05
 _MIN_CALLS, _MAX_CALLS = 20, 20000
+
+
+def bench(args: argparse.Namespace) -> int:
+    """``lstm-rt bench``"""
+    graph = ModelFile(args.model).graph
+    most = max((graph.values[i].size for i in graph.inputs), default=1)
+    if args.batch * args.steps * max(most, 1) > _MAX_INPUT:
+        raise InputError(f"an input of {args.batch} x {args.steps} x {most} numbers is too large; choose fewer")
+
+    def load(threads: Any) -> Any:
+        return lstm_rt.load(str(args.model), threads=threads)
+
+    inputs = testdata.make_inputs(graph, args.batch, args.steps)
+    rows = list(bench_calls(load, inputs, args.steps, args.threads, args.seconds))
+    model = load("auto")
+    if args.stream:
+        rows.append(bench_stream(model, args.batch, _one_step(graph, inputs), args.seconds))
+    if args.json:
+        facts = {"file": str(args.model), "batch": args.batch, "steps": args.steps}
+        print(as_json({**facts, "kernels": model.kernels, "timings": [asdict(r) for r in rows]}))
+        return OK
+    name = shown(args.model, 200)
+    print(f"{name}, {args.batch} x {args.steps} steps, {model.kernels} kernels, microseconds\n")
+    head = ["mode", "threads", "median", "p10..p90", "per step", "calls"]
+    cells = [
+        [
+            r.mode,
+            r.threads,
+            f"{r.median_us:.1f}",
+            f"{r.p10_us:.1f}..{r.p90_us:.1f}",
+            f"{r.median_us_per_step:.2f}",
+            str(r.calls),
+        ]
+        for r in rows
+    ]
+    print(describe.table(head, cells, right=(1, 2, 3, 4, 5)))
+    return OK
+
+
+def _one_step(graph: Graph, inputs: Sequence[Any]) -> Any:
+    if len(inputs) != 1 or graph.values[graph.inputs[0]].kind not in ("seq", "ids"):
+        raise InputError("--stream needs a model with one sequence as its input")
+    return np.ascontiguousarray(graph.values[graph.inputs[0]].to_batch_first(inputs[0])[:, 0])
+
+
+# -- measuring --------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

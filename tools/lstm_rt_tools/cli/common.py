@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import lstm_rt
+from lstm_rt import format as lrt_format
 from lstm_rt.errors import FormatError
 from lstm_rt.graph import Graph
 from lstm_rt.text import shown
@@ -30,8 +32,6 @@ class ModelFile:
     """
 
     def __init__(self, path: Path) -> None:
-        from lstm_rt import format as lrt_format
-
         self.path = path
         self.blob = lrt_format.read_file(path)
         try:
@@ -46,8 +46,6 @@ class ModelFile:
 
     def model(self) -> Any:
         """The model, ready to run."""
-        import lstm_rt
-
         return lstm_rt.Model(self.blob)
 
     def notes(self) -> list[str]:

@@ -12,9 +12,9 @@ from lstm_rt.format import dumps
 from lstm_rt.graph import Graph
 from lstm_rt.text import shown
 
-from .. import __version__
-from .. import readers as detect
+from .. import __version__, readers
 from ..judges import testdata
+from ..row import Options
 from . import describe
 from .common import OK, note_lines, notes
 from .output import Output
@@ -26,7 +26,7 @@ def convert(args: argparse.Namespace) -> int:
     output = Output(args.output or _default_output(args.source), [args.source, args.arch])
     with record_reads() as reads, Progress() as progress:
         progress.step(f"reading {args.source.name}")
-        graph = read_source(args.source, args.arch, args.framework)
+        graph = readers.read(args.source, Options(arch=args.arch), args.framework)
         test_from = "left out"
         if args.no_selftest:
             graph.selftest = None
@@ -46,7 +46,7 @@ def convert(args: argparse.Namespace) -> int:
 
 def _default_output(source: Path) -> Path:
     """``model.pt`` -> ``model.lrt`` in the current folder, where compilers put what they make, too."""
-    known = source.suffix.lower() in detect.SUFFIXES
+    known = any(source.suffix.lower() in row.suffixes for row in readers.READERS)
     return Path(f"{source.stem if known else source.name}.lrt")
 
 
@@ -67,18 +67,6 @@ def _report(output: Output, graph: Graph, reads: Sequence[ReadFile], size: str, 
     output.say(f"self-test: {test_from}")
     for line in note_lines(notes(graph)):
         output.say(line)
-
-
-def read_source(source: Path, arch: Path | None, framework: str | None) -> Graph:
-    """The graph of a model file of any framework."""
-    framework = framework or detect.detect(source)
-    if framework == "keras":
-        from ..keras_reader.from_keras import from_keras
-
-        return from_keras(source, arch)
-    from ..torch_reader.from_torch import from_torch
-
-    return from_torch(source, arch=arch)
 
 
 def _ensure_selftest(graph: Graph) -> str:

@@ -10,6 +10,8 @@ import numpy as np
 from lstm_rt.graph import DTYPES, Activation, Graph, Node, Value
 from lstm_rt.text import shown
 
+from ..weights.tensors import count_not_finite
+
 _NAME, _LINE, _LINES, _DEPTH = 40, 200, 50, 6  #: how much of a name and of metadata is shown
 _DEFAULT_GATES = {"lstm": "sigmoid tanh tanh", "gru": "sigmoid tanh", "rnn": "tanh"}
 
@@ -35,12 +37,7 @@ def bytes_text(n: int) -> str:
 def shape_of(graph: Graph, v: Value) -> list[str | int]:
     """``['N', 'T', 8]``; the time axes are T0, T1, ... where there are several."""
     steps = "T" if graph.n_axes < 2 else f"T{v.axis}"
-    shapes: dict[str, list[str | int]] = {
-        "seq": ["N", steps, v.size],
-        "vec": ["N", v.size],
-        "lengths": ["N"],
-    }
-    return shapes.get(v.kind, ["N", steps])
+    return list(v.shape("N", steps))
 
 
 def describe(graph: Graph) -> dict[str, Any]:
@@ -64,8 +61,7 @@ def nonfinite(graph: Graph) -> list[str]:
     found = []
     for k, node in enumerate(graph.nodes):
         for name, w in node.weights.items():
-            bad = int(np.count_nonzero(~np.isfinite(w)))
-            if bad:
+            if bad := count_not_finite(w):
                 found.append(f"node {k} ({node.op}) {name}: {bad} of {w.size}")
     return found
 

@@ -12,28 +12,24 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
-import numpy as np
-
-from lstm_rt.errors import ConvertError, InputError, LstmRtError
-from lstm_rt.graph import Graph
+from lstm_rt.errors import ConvertError, FormatError, LstmRtError
 from lstm_rt.text import shown
 
 from .. import __version__
-from .. import readers as detect
-from ..judges import testdata
-from . import arrays_io, describe
-from .common import ERROR, MISMATCH, OK, ModelFile, as_json, one_line, warn
+from ..readers import FRAMEWORKS, recognised
+from . import arrays_io
+from .bench import bench
+from .common import ERROR, OK, one_line, warn
 from .convert import convert
+from .info import info
 from .run import run
 from .verify import verify
 
 _ATOL, _RTOL = 1e-5, 1e-4
 _MAX_INT = 2**31 - 1
-_MAX_INPUT = 1 << 28  #: numbers in an input that ``bench`` makes up: 1 GiB
 
 
 class _Parser(argparse.ArgumentParser):
@@ -78,11 +74,19 @@ def _run_command(args: argparse.Namespace) -> int:
             return OK
         if args.traceback:
             traceback.print_exc()
-        warn(f"error: {_message(e)}")
+        warn(f"error: {_message(e)}{_advice(e, args)}")
         if isinstance(e, ConvertError) and e.draft:  # on stdout, so that `> arch.toml` catches it
             with contextlib.suppress(OSError):
                 print(e.draft)
         return ERROR
+
+
+def _advice(e: Exception, args: argparse.Namespace) -> str:
+    """For somebody who gives a trained model where a converted one is expected."""
+    row = recognised(args.model) if isinstance(e, FormatError) and "model" in args else None
+    if row is None:
+        return ""
+    return f"; this is a {row.name} file: lstm-rt convert {shown(args.model, 200)} makes an .lrt file of it"
 
 
 def _is_enough(e: Exception) -> bool:
@@ -116,7 +120,7 @@ def _message(e: Exception) -> str:
         return f"not enough memory ({text})" if text else "not enough memory"
     if isinstance(e, RecursionError):
         return "the file is nested too deeply"
-    if isinstance(e, OverflowError) or (isinstance(e, ValueError) and "integer string conversion" in text):
+    if isinstance(e, OverflowError):
         return f"a number in the file is too large ({text})"
     return f"{type(e).__name__}: {text} (unexpected; --traceback shows where)"
 
@@ -159,7 +163,7 @@ def _add_source_options(sub: _Parser) -> None:
         metavar="FILE",
         help="what a file of weights does not tell: TOML for PyTorch (docs/arch.md), the JSON of to_json() for Keras",
     )
-    sub.add_argument("--from", dest="framework", choices=detect.KNOWN, help="do not guess the file type")
+    sub.add_argument("--from", dest="framework", choices=FRAMEWORKS, help="do not guess the file type")
 
 
 def _add_info(commands: Any) -> _Parser:
@@ -266,69 +270,3 @@ def _seconds(text: str) -> float:
     if value > 3600:
         raise argparse.ArgumentTypeError(f"{shown(text)!r} is more than an hour")
     return value
-
-
-# -- info -------------------------------------------------------------------------------------------
-
-
-def info(args: argparse.Namespace) -> int:
-    """``lstm-rt info``"""
-    file = ModelFile(args.model)
-    checksum = f"FAILED: {file.problem}" if file.problem else "ok"
-    facts = {"file": str(args.model), "bytes": len(file.blob), "checksum": checksum, **describe.describe(file.graph)}
-    print(as_json(facts) if args.json else describe.as_text(facts))
-    return MISMATCH if file.problem else OK
-
-
-# -- bench ------------------------------------------------------------------------------------------
-
-
-def bench(args: argparse.Namespace) -> int:
-    """``lstm-rt bench``"""
-    import lstm_rt
-
-    from . import bench as measure
-
-    graph = ModelFile(args.model).graph
-    most = max((graph.values[i].size for i in graph.inputs), default=1)
-    if args.batch * args.steps * max(most, 1) > _MAX_INPUT:
-        raise InputError(f"an input of {args.batch} x {args.steps} x {most} numbers is too large; choose fewer")
-
-    def load(threads: Any) -> Any:
-        return lstm_rt.load(str(args.model), threads=threads)
-
-    inputs = testdata.make_inputs(graph, args.batch, args.steps)
-    rows = list(measure.bench_calls(load, inputs, args.steps, args.threads, args.seconds))
-    model = load("auto")
-    if args.stream:
-        rows.append(measure.bench_stream(model, args.batch, _one_step(graph, inputs), args.seconds))
-    if args.json:
-        facts = {"file": str(args.model), "batch": args.batch, "steps": args.steps}
-        print(as_json({**facts, "kernels": model.kernels, "timings": [asdict(r) for r in rows]}))
-        return OK
-    name = shown(args.model, 200)
-    print(f"{name}, {args.batch} x {args.steps} steps, {model.kernels} kernels, microseconds\n")
-    head = ["mode", "threads", "median", "p10..p90", "per step", "calls"]
-    cells = [
-        [
-            r.mode,
-            r.threads,
-            f"{r.median_us:.1f}",
-            f"{r.p10_us:.1f}..{r.p90_us:.1f}",
-            f"{r.median_us_per_step:.2f}",
-            str(r.calls),
-        ]
-        for r in rows
-    ]
-    print(describe.table(head, cells, right=(1, 2, 3, 4, 5)))
-    return OK
-
-
-def _one_step(graph: Graph, inputs: Sequence[Any]) -> Any:
-    if len(inputs) != 1 or graph.values[graph.inputs[0]].kind not in ("seq", "ids"):
-        raise InputError("--stream needs a model with one sequence as its input")
-    return np.ascontiguousarray(inputs[0][:, 0])
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import importlib
+import shutil
 import sys
 import threading
-import time
 from types import TracebackType
 
 from lstm_rt.text import shown
@@ -15,22 +15,22 @@ _TICK = 0.5  #: seconds; what is done sooner is not shown
 
 
 class Progress:
-    """Shows one line on standard error with the current step and its seconds, and clears it at the end.
+    """Shows one line on standard error with the current step and the seconds so far, and clears it at the end.
 
-    Nothing is shown where standard error is not a terminal, nor for steps that take no time. The steps of
-    a conversion have no count to tell, so the line shows that it goes on and at what.
+    Nothing is shown where standard error is not a terminal, where tqdm is not installed, nor of commands that take
+    no time. The steps of a conversion have no count to tell, so the line shows that it goes on and at what.
     """
 
     def __init__(self) -> None:
-        self._step, self._since = "", 0.0
+        self._step = ""
         self._done = threading.Event()
         self._thread: threading.Thread | None = None
-        if sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+        if sys.stderr is not None and sys.stderr.isatty():
             self._thread = threading.Thread(target=self._show, daemon=True)
 
     def step(self, text: str) -> None:
         """What is being done from now on."""
-        self._step, self._since = shown(text, 60), time.monotonic()
+        self._step = shown(text, 60)
 
     def __enter__(self) -> Progress:
         if self._thread is not None:
@@ -45,11 +45,13 @@ class Progress:
             self._thread.join()
 
     def _show(self) -> None:
-        shows = False
-        with contextlib.suppress(OSError):  # a terminal that has gone away
-            while not self._done.wait(_TICK):
-                seconds = time.monotonic() - self._since
-                print(f"\r\x1b[K{self._step} ... {seconds:.0f} s", end="", file=sys.stderr, flush=True)
-                shows = True
-            if shows:
-                print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+        if self._done.wait(_TICK):
+            return
+        with contextlib.suppress(ImportError, OSError):  # OSError: a terminal that has gone away
+            tqdm = importlib.import_module("tqdm").tqdm
+            # A terminal that does not know its size has none for tqdm, and shows nothing.
+            columns, rows = shutil.get_terminal_size()
+            looks = {"bar_format": "{desc} ... {elapsed}", "leave": False, "ncols": columns, "nrows": rows}
+            with tqdm(desc=self._step, file=sys.stderr, **looks) as bar:
+                while not self._done.wait(_TICK):
+                    bar.set_description_str(self._step)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+import lstm_rt
 from lstm_rt.errors import InputError
 from lstm_rt.graph import DTYPES
 from lstm_rt.text import shown
@@ -23,8 +24,6 @@ Named = list[tuple[str, Any]]  #: outputs in order; names need not be different
 
 def run(args: argparse.Namespace) -> int:
     """``lstm-rt run``"""
-    import lstm_rt
-
     output = Output(args.output, [args.model, *args.inputs, *lengths_files(args.lengths)])
     kind = args.format or (arrays_io.format_of(args.output) if output.is_file else "csv")
     model = lstm_rt.load(str(args.model), threads=args.threads)

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from lstm_rt.errors import FormatError, InputError
-from lstm_rt.files import open_regular
-from lstm_rt.graph import Graph
+from lstm_rt.graph import Graph, Value
 from lstm_rt.text import shown
 
-from ..arch.build import MAX_ARCH
+from .. import readers
 from ..judges import compare
+from ..row import Options
 from . import arrays_io
 from .common import MISMATCH, OK, ModelFile, as_json, note_lines
 from .run import Named, call, model_inputs, read_lengths
@@ -79,11 +79,8 @@ def _verify_selftest(args: argparse.Namespace) -> int:
 
 def _verify_against(args: argparse.Namespace) -> int:
     file = _whole(args)
-    open_regular(args.against).close()  # a framework that loads it would wait for a pipe
-    if args.arch is not None:
-        open_regular(args.arch, MAX_ARCH).close()
-    what, inputs, want = compare.run_source(args.against, file.graph, args.arch, args.framework)
-    return _compare(args, what, call(file.model(), inputs), want)
+    source = readers.rerun(args.against, file.graph, Options(arch=args.arch), args.framework)
+    return _compare(args, source.what, call(file.model(), source.inputs), source.outputs)
 
 
 def _verify_expected(args: argparse.Namespace) -> int:
@@ -97,10 +94,11 @@ def _verify_expected(args: argparse.Namespace) -> int:
         raise InputError(f"--expect {unread}")
     got = call(model, inputs, lengths)
     valid = _valid_steps(file.graph, inputs, lengths)
-    pairs = [
-        _comparable(name, g, arrays_io.as_dtype(w, np.dtype(np.float64), f"expected {shown(name)}")[0], valid.get(axis))
-        for (name, g), w, axis in zip(got, expected, _axes(file.graph), strict=True)
-    ]
+    pairs = []
+    for o, (_, g), w in zip(file.graph.outputs, got, expected, strict=True):
+        v = file.graph.values[o]
+        w, _ = arrays_io.as_dtype(w, np.dtype(np.float64), f"expected {shown(v.name)}")
+        pairs.append(_comparable(v, g, w, valid.get(v.axis)))
     what = ", ".join(str(path) for path in args.expect)
     if valid:
         what += " (steps beyond the lengths aside)"
@@ -114,11 +112,6 @@ def _whole(args: argparse.Namespace) -> ModelFile:
     return file
 
 
-def _axes(graph: Graph) -> list[int]:
-    """The time axis of every output, -1 for one without steps."""
-    return [graph.values[o].axis for o in graph.outputs]
-
-
 def _valid_steps(graph: Graph, inputs: Sequence[Any], lengths: Any) -> dict[int, Any]:
     """The lengths of time axes that have some, from ``--lengths`` or from inputs."""
     values = [graph.values[i] for i in graph.inputs]
@@ -127,19 +120,25 @@ def _valid_steps(graph: Graph, inputs: Sequence[Any], lengths: Any) -> dict[int,
         found |= {v.axis: lengths[v.name] for v in values if v.name in lengths}
     elif lengths is not None:
         found |= {v.axis: lengths for v in values if v.axis >= 0}
-    return {axis: np.atleast_1d(n) for axis, n in found.items()}
+    valid = {axis: np.atleast_1d(n) for axis, n in found.items()}
+    for axis, rule in enumerate(graph.axes):
+        if rule.parent in valid:
+            valid[axis] = np.array([rule.steps(int(n)) for n in valid[rule.parent]])
+    return valid
 
 
-def _comparable(name: str, got: Any, want: Any, lengths: Any) -> tuple[Any, Any]:
+def _comparable(v: Value, got: Any, want: Any, lengths: Any) -> tuple[Any, Any]:
     """Both arrays in one shape, without the steps that do not count.
 
     Axes of size 1 may be missing or more on one side: they do not change the order of the numbers.
     """
     if np.squeeze(got).shape != np.squeeze(want).shape:
-        raise InputError(f"output {shown(name)!r} has shape {got.shape}, expected is {want.shape}")
+        raise InputError(f"output {shown(v.name)!r} has shape {got.shape}, expected is {want.shape}")
     want = want.reshape(got.shape)
     if lengths is None:
         return got, want
+    if got.ndim == len(v.shape("N", "T")):  # else without a batch, which may be left out
+        got, want = v.to_batch_first(got), v.to_batch_first(want)
     steps = (1, *got.shape)[-2]
     counts = np.arange(steps) < lengths[:, None]
     shape = (*counts.shape, got.shape[-1])

@@ -14,8 +14,9 @@ from lstm_rt.graph import DTYPES, Array, Graph, SelfTest, Value
 
 from . import reference
 
+ROWS, STEPS = 3, 9  #: of inputs on which a converted model is compared with its source
 _UNBOUND_IDS = 10  #: ids that no embedding reads are drawn from below this
-_SELFTEST_BYTES = 64 << 10
+SELFTEST_BYTES = 64 << 10  #: of a self-test, unless a single step takes more
 
 
 def make_inputs(
@@ -25,7 +26,7 @@ def make_inputs(
     seed: int = 0,
     full_lengths: bool = True,
 ) -> list[NDArray[Any]]:
-    """Deterministic pseudo-random arrays, one per graph input, in order.
+    """Deterministic pseudo-random arrays, one per graph input, in order, their axes in the input's.
 
     Args:
         steps: T, or a dict from time axis to T.
@@ -36,7 +37,9 @@ def make_inputs(
     for index in graph.inputs:
         v = graph.values[index]
         t = steps if isinstance(steps, int) else steps.get(v.axis, 4)
-        result.append(_make_input(graph, index, v, rng, (batch, t), full_lengths).astype(DTYPES[v.kind]))
+        rows = 1 if v.order == "unbatched" else batch
+        array = _make_input(graph, index, v, rng, (rows, t), full_lengths).astype(DTYPES[v.kind])
+        result.append(np.ascontiguousarray(v.from_batch_first(array)))
     return result
 
 
@@ -109,6 +112,6 @@ def _selftest_size(graph: Graph) -> tuple[int, int]:
     per_row = 4 * sum(v.size for v in values if v.kind == "vec")
     per_step = 4 * sum(max(v.size, 1) for v in values if v.kind in ("seq", "ids"))
     for rows, steps in ((2, 4), (2, 2), (1, 2)):
-        if rows * (per_row + steps * per_step) <= _SELFTEST_BYTES:
+        if rows * (per_row + steps * per_step) <= SELFTEST_BYTES:
             return rows, steps
     return 1, 1

@@ -47,18 +47,32 @@ class _Replay:
         self.graph, self.torch = graph, torch
         self.values: dict[int, Tensor] = {}
         self.lengths: dict[int, Tensor] = {}
+        self.steps: dict[int, int] = {}  #: of each time axis
 
     def run(self, inputs: Sequence[NDArray[Any]]) -> list[NDArray[np.float64]]:
         for index, array in zip(self.graph.inputs, inputs, strict=True):
             v = self.graph.values[index]
+            array = v.to_batch_first(array)
             if v.kind == "lengths":
                 self.lengths[v.axis] = self.torch.from_numpy(array.astype(np.int64))
             else:
                 dtype = np.float64 if v.kind in ("seq", "vec") else np.int64
                 self.values[index] = self.torch.from_numpy(array.astype(dtype))
+            if v.kind in ("seq", "ids"):
+                self.steps[v.axis] = array.shape[1]
+        self._derive_axes()
         for node in self.graph.nodes:
             self._node(node)
-        return [self.values[o].numpy() for o in self.graph.outputs]
+        return [self.graph.values[o].from_batch_first(self.values[o].numpy()) for o in self.graph.outputs]
+
+    def _derive_axes(self) -> None:
+        for axis, rule in enumerate(self.graph.axes):
+            if rule.is_input:
+                continue
+            self.steps[axis] = rule.steps(0 if rule.parent is None else self.steps[rule.parent])
+            if rule.parent in self.lengths:
+                own = [rule.steps(n) for n in self.lengths[rule.parent].tolist()]
+                self.lengths[axis] = self.torch.tensor(own, dtype=self.torch.int64)
 
     def _node(self, node: Node) -> None:
         if node.op in _CELLS:
@@ -153,6 +167,18 @@ class _Replay:
             return x[:, node.attrs["index"]]
         return x[self.torch.arange(x.shape[0]), lengths - 1]
 
+    def take(self, node: Node, x: Tensor) -> Tensor:
+        return x[:, node.attrs["start"] :: node.attrs["stride"]][:, : self.steps[self._axis(node)]]
+
+    def repeat(self, node: Node, x: Tensor) -> Tensor:
+        if x.dim() == 3:
+            return x.repeat_interleave(node.attrs["times"], dim=1)
+        return x[:, None].expand(-1, self.steps[self._axis(node)], -1)
+
+    def _axis(self, node: Node) -> int:
+        (output,) = (o for o in node.outputs if o is not None)
+        return self.graph.values[output].axis
+
     # -- features
 
     def activation(self, x: Tensor, a: Activation) -> Tensor:
@@ -203,6 +229,8 @@ _OPS: dict[str, Callable[[_Replay, Node, list[Tensor]], Tensor]] = {
     "slice": lambda r, n, a: a[0].narrow(-1, n.attrs["start"], n.attrs["size"]),
     "select": lambda r, n, a: r.select(n, a[0]),
     "reverse": lambda r, n, a: r.flip(n, a[0]),
+    "take": lambda r, n, a: r.take(n, a[0]),
+    "repeat": lambda r, n, a: r.repeat(n, a[0]),
 }
 
 

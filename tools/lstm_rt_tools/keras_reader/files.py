@@ -20,16 +20,15 @@ from numpy.typing import NDArray
 from lstm_rt.errors import ConvertError
 from lstm_rt.files import open_regular
 
-from ..arch.build import MAX_ARCH
+from ..arch import MAX_ARCH
 from ..names import listed, shown
 from ..weights.budget import Budget
+from ..weights.hdf5_child import HDF5_MAGIC
 from ..weights.hdf5_files import Hdf5Group, open_hdf5
 from ..weights.json_text import load_json
-from ..weights.zip_archive import ZipArchive
+from ..weights.zip_archive import ZIP_MAGIC, ZipArchive
 from .weights import GroupWeights, NamedWeights, Weight, Weights
 
-_ZIP_MAGIC = b"PK\x03\x04"
-_HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 _ROOT = "model.weights.h5"
 _MAX_DEPTH = 100  #: of groups in groups
 _GROUP = 800  #: bytes that a group's record takes
@@ -77,9 +76,9 @@ def _open_path(path: Path) -> KerasModel:
         magic = file.read(8)
         file.seek(0)
         budget = _budget(file, path.name)
-        if magic.startswith(_ZIP_MAGIC):
+        if magic.startswith(ZIP_MAGIC):
             config, version, weights = _read_archive(file, path.name, budget)
-        elif magic == _HDF5_MAGIC:
+        elif magic == HDF5_MAGIC:
             config, version, weights = _read_legacy(file, path.name, budget)
         elif magic.lstrip().startswith(b"{"):
             raise ConvertError(_no_weights(path))
@@ -114,9 +113,9 @@ def _open_pair(path: Path, arch: ArchSource) -> KerasModel:
     with open_regular(path) as file:
         magic = file.read(8)
         file.seek(0)
-        if magic.startswith(_ZIP_MAGIC):
+        if magic.startswith(ZIP_MAGIC):
             raise ConvertError(_whole(path.name))
-        if magic != _HDF5_MAGIC:
+        if magic != HDF5_MAGIC:
             raise ConvertError(
                 f"{path.name} holds no Keras weights: expected an HDF5 file (.weights.h5, .h5) beside the "
                 f"architecture, the file begins with {magic!r}"

@@ -21,18 +21,15 @@ from lstm_rt.errors import ConvertError
 from lstm_rt.graph import Graph, SelfTest
 
 from ..judges import reference, testdata
+from ..judges.compare import CHECK_TOLERANCE
 from .config import PACKAGES
 from .files import KerasModel, read_version
 from .weights import NamedWeights
 
-#: How far the graph in float64 may be from the model in float32, relative to the largest output.
-CHECK_TOLERANCE = 5e-5
-#: The same for models that compute with fewer digits.
+#: What stands for CHECK_TOLERANCE where a model computes with fewer digits.
 _COARSE = {"float16": 2e-2, "bfloat16": 1e-1}
 #: Rows and steps of the runs, where the model leaves them free.
 _SIZES = ((3, 9), (2, 5))
-#: Larger self-tests are left out.
-_MAX_SELFTEST_BYTES = 1 << 16
 #: Numbers above this overflow float32 somewhere on their way.
 _OVERFLOW = 1e30
 _PARTS = ("layers", "layer", "forward_layer", "backward_layer", "cell", "cells")
@@ -359,7 +356,7 @@ def _keep_as_selftest(
     model: Any, graph: Graph, inputs: Sequence[NDArray[Any]], theirs: Sequence[NDArray[Any]], error: float
 ) -> None:
     outputs = [y.astype(np.float32) for y in theirs]
-    if sum(a.nbytes for a in (*inputs, *outputs)) <= _MAX_SELFTEST_BYTES:
+    if sum(a.nbytes for a in (*inputs, *outputs)) <= testdata.SELFTEST_BYTES:
         graph.selftest = SelfTest(list(inputs), outputs, atol=max(1e-5, 4 * error))
         version = graph.meta["source"]["version"]
         graph.meta["selftest"] = f"generated inputs, outputs computed by the living model with Keras {version}"

@@ -41,7 +41,7 @@ RECURRENT = ("LSTM", "GRU", "SimpleRNN", "CuDNNLSTM", "CuDNNGRU", "RNN")
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell, ready for :meth:`Graph.recurrent`."""
+    """One cell, ready for :meth:`lstm_rt.graph.Graph.recurrent`."""
 
     op: str
     units: int

@@ -13,15 +13,13 @@ from lstm_rt.errors import ConvertError
 from lstm_rt.graph import Array, Graph
 
 from ..judges import reference, testdata
-from ..judges.compare import differences
+from ..judges.compare import CHECK_TOLERANCE, differences
 from ..names import listed
 from .example import Args, canonical, canonical_output, from_canonical, leaves
 from .run import Results, Runner, brief
 from .symbols import Dims
 from .trace import Recorder
 
-#: How far the graph in float64 may be from the module in float32, relative to the largest output.
-CHECK_TOLERANCE = 5e-5
 #: A check with many rows or steps takes no more elements of an input, and no more products, than this.
 _MOST_ELEMENTS, _MOST_PRODUCTS = 1 << 20, 1 << 31
 _MOST_STEPS, _MOST_ROWS = 512, 64
@@ -151,12 +149,13 @@ class Checks:
         """The module's own outputs for small random inputs, or the graph's if it takes none of that size."""
 
         def theirs(arrays: list[NDArray[Any]]) -> Sequence[Array]:
+            arrays = self._batch_first(arrays)
             steps = next((a.shape[1] for a, i in zip(arrays, self._read, strict=True) if "T" in i.dims), 0)
             values = [self._graph.values[o] for o in self._graph.outputs]
             shapes = [(len(arrays[0]), *([steps] if v.kind == "seq" else []), v.size) for v in values]
             tensors = self._tensors(arrays, zero_state=True)
             outputs = self._canonical(self._runner.results(self._args, tensors), shapes)
-            return [y.astype(np.float32) for y in outputs]
+            return [v.from_batch_first(y.astype(np.float32)) for v, y in zip(values, outputs, strict=True)]
 
         _add_selftest(self._graph, theirs)
 
@@ -206,12 +205,19 @@ class Checks:
         return _first_difference(names, exact, theirs, lambda: self._run_graph(tensors, state, np.float32)[0])
 
     def _run_graph(self, tensors: Sequence[Any], state: Any = None, dtype: Any = np.float64) -> Any:
-        """Outputs and final states of the graph; ``state`` goes before the states among ``tensors``."""
+        """Outputs, rows first, and final states of the graph; ``state`` goes before the states among ``tensors``."""
+        graph = self._graph
         feeds = [canonical(tensors[i.index], i.dims) for i in self._read]
         if state is None:
             state = self._given_state(tensors, feeds[0].shape[0])
+        feeds = [graph.values[i].from_batch_first(x) for i, x in zip(graph.inputs, feeds, strict=True)]
         with np.errstate(all="ignore"):
-            return reference.run(self._graph, feeds, state=state, return_state=True, dtype=dtype)
+            outputs, final = reference.run(graph, feeds, state=state, return_state=True, dtype=dtype)
+        return [graph.values[o].to_batch_first(y) for o, y in zip(graph.outputs, outputs, strict=True)], final
+
+    def _batch_first(self, arrays: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+        """Inputs of the graph with their rows first."""
+        return [self._graph.values[i].to_batch_first(a) for i, a in zip(self._graph.inputs, arrays, strict=True)]
 
     def _given_state(self, tensors: Sequence[Any], n: int) -> list[Any]:
         given: dict[tuple[int, str], NDArray[Any]] = {}
@@ -239,7 +245,7 @@ class Checks:
 
     def _made(self, rows: int, steps: Mapping[int, int], seed: int, in_order: bool = True) -> list[Any]:
         """Random tensors for the module; floats with the mean and the spread of the example's."""
-        arrays = testdata.make_inputs(self._graph, rows, steps, seed, full_lengths=False)
+        arrays = self._batch_first(testdata.make_inputs(self._graph, rows, steps, seed, full_lengths=False))
         for k, (item, array) in enumerate(zip(self._read, arrays, strict=True)):
             if item.kind == "lengths" and in_order:
                 arrays[k] = np.sort(array)[::-1]

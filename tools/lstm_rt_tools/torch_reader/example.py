@@ -195,6 +195,8 @@ def canonical_output(tensor: Any, dims: Dims, shape: tuple[int, ...]) -> NDArray
     """
     if tensor.numel() != int(np.prod(shape)):
         raise ValueError(f"shape {tuple(tensor.shape)}")
+    if "L" in dims:  # states, which are side by side in the graph
+        tensor, dims = tensor.permute(1, 0, 2).reshape(shape), ("N", "F")
     sizes = dict(zip("NTF" if len(shape) == 3 else "NF", shape, strict=True))
     labels = [c for d in dims for c in d]
     split = tensor.reshape([sizes[c] if c != "1" else 1 for c in labels])

@@ -14,8 +14,9 @@ from ..arch.guess import guess_arch
 from ..arch.guitarml import guitarml_arch
 from ..names import shown
 from ..weights.checkpoints import Checkpoint, from_mapping, read_checkpoint
+from ..weights.state_dict import Weights
 from ..weights.tensors import noting_not_finite
-from .layers import Weights
+from .live import from_module
 from .modules import build_inert
 
 
@@ -23,9 +24,10 @@ def from_torch(source: Any, example: Any = None, arch: ArchSource | None = None)
     """Convert a PyTorch model.
 
     Args:
-        source: a path (``torch.save`` file, safetensors, GuitarML JSON; none of them needs torch),
-            a state dict or checkpoint in memory (names to arrays or tensors), or a live
-            ``torch.nn.Module``. The weights may lie anywhere in a checkpoint.
+        source: a path (``torch.save`` file, safetensors, GuitarML JSON; none of them needs torch,
+            safetensors files need the package of that name), a state dict or checkpoint in memory
+            (names to arrays or tensors), or a live ``torch.nn.Module``. The weights may lie anywhere
+            in a checkpoint.
         example: for a live module, its input: a tensor or array, or a tuple of them for several
             arguments, in the shapes that the module takes. A few of its rows and steps are run through the
             module to see what it does. The graph is compared with the module on these and on random inputs
@@ -35,13 +37,14 @@ def from_torch(source: Any, example: Any = None, arch: ArchSource | None = None)
             as a dictionary. GuitarML files and pickled ``torch.nn.Sequential`` do without.
 
     Returns:
-        A graph whose sequences are batch-first, ``(N, T, F)`` float32, also where the module is time-major.
-        The state of recurrent layers is the caller's (``state=``, ``return_state``), also where the module
-        takes and returns ``h`` and ``c`` itself, or keeps them from call to call. Outputs are ``(N, T, F)``
-        or ``(N, F)``, also where the module joins N and T or drops an F of 1. Dropout is left out.
+        A graph that takes and gives arrays in the module's order of axes, ``(N, T, F)`` or ``(T, N, F)``
+        float32; bare weights are batch-first. Final states that the module returns are outputs,
+        ``(layers * directions, N, H)``. The initial state of recurrent layers is the caller's (``state=``,
+        ``return_state``), also where the module takes ``h`` and ``c`` itself, or keeps them from call to call.
+        Outputs are of that form also where the module joins N and T or drops an F of 1. Dropout is left out.
         ``graph.meta["notes"]`` lists what was chosen among several sets of weights, put back into the form
         of the layer (weight norm, weight drop), or left unread beside the weights, weights that are not
-        finite, another order of axes than the module's, attributes in which a forward may count its calls,
+        finite, initial states that the module takes, attributes in which a forward may count its calls,
         and what else is worth knowing; for a live module these are warnings, too. A live module is left as
         it was, also after an error: its attributes, weights and buffers, training mode, and the random
         generators. What its forward changes elsewhere, such as in globals, closures or files, stays changed
@@ -66,8 +69,6 @@ def from_torch(source: Any, example: Any = None, arch: ArchSource | None = None)
     if live:
         if arch is not None:
             raise ConvertError("arch is for weight files; a live module tells its architecture itself")
-        from .live import from_module
-
         return from_module(source, example)
     raise ConvertError(f"{_what_it_is(source)}; expected a path, a state dict or a torch.nn.Module")
 

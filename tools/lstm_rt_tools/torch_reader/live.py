@@ -10,24 +10,44 @@ from typing import Any
 from lstm_rt.errors import ConvertError, GraphError
 from lstm_rt.graph import Graph
 
-from ..tidy import tidy
+from ..arch.layers import add_stack
+from ..judges.compare import CHECK_TOLERANCE
 from ..weights.tensors import noting_not_finite
-from .checks import CHECK_TOLERANCE, CellChecks, Checks
+from .checks import CellChecks, Checks
 from .example import Args, as_tensors, leaves, named_tensors, read_example, replace, smaller
-from .layers import add_stack
-from .modules import BATCHNORM, CELLS, IGNORED, RECURRENT, class_name, own_weights, recurrent_activations
+from .modules import (
+    BATCHNORM,
+    CELLS,
+    IGNORED,
+    RECURRENT,
+    RESULTS,
+    SHORT_FLOATS,
+    class_name,
+    own_weights,
+    recurrent_activations,
+)
 from .run import Results, Runner, argument_names, brief, make_inputs, paths, tensors_of
 from .state import undisturbed
-from .symbols import Dims, Input, Lengths, States, WrongSizes, order_notes
-from .trace import Recorder, StrangeState, WrongAxes, WrongLayout
+from .symbols import (
+    Dims,
+    Input,
+    Lengths,
+    States,
+    StrangeState,
+    WrongAxes,
+    WrongLayout,
+    WrongSizes,
+    order_of,
+)
+from .tidy import tidy
+from .trace import Recorder
 
 #: Dimensions that an output may have, ones aside: N and T in any order or joined, F last or dropped.
 _OUTPUTS = frozenset({"N F", "N", "N T F", "N T", "T N F", "T N", "NT F", "TN F", "NT", "TN"})
-_SHORT_FLOATS = ("float16", "bfloat16")
 
 
 def from_module(module: Any, example: Any = None) -> Graph:
-    """The graph of a live module; see :func:`lstm_rt_tools.from_torch.from_torch`."""
+    """The graph of a live module; see :func:`lstm_rt_tools.from_torch`."""
     import torch
 
     module = _unwrap(module)
@@ -104,7 +124,7 @@ def _training_notes(module: Any) -> Iterator[str]:
 def _in_float32(torch: Any, module: Any, notes: list[str]) -> Any:
     """The module, or a float32 copy of it if its weights are float16 or bfloat16."""
     weights = (*module.parameters(), *module.buffers())
-    short = sorted({str(t.dtype).removeprefix("torch.") for t in weights} & set(_SHORT_FLOATS))
+    short = sorted({str(t.dtype).removeprefix("torch.") for t in weights} & set(SHORT_FLOATS))
     if not short:
         return module
     what = f"the weights are {' and '.join(short)}"
@@ -222,18 +242,20 @@ class _Conversion:
         checks.on_example(results)
         checks.other_sizes(self.example)
         checks.second_call()
-        graph.meta["source"] = {"layout": "time-major; this graph is batch-first"} if time_major else {}
+        graph.meta["source"] = {}
         checks.make_selftest()
-        self.notes += self._order_notes() + checks.notes
+        self.notes += self._state_notes() + checks.notes
         return graph
 
-    def _order_notes(self) -> list[str]:
-        """The axes of the graph's inputs and outputs that are others than the module's."""
-        graph = self.recorder.graph
-        takes = [(f"input {i.name!r}", i.dims) for i in self.recorder.inputs if i.kind != "state"]
-        names = [graph.values[o].name for o in graph.outputs]
-        gives = [(f"output {n!r}", dims) for n, (_, dims) in zip(names, self.outputs, strict=True)]
-        return order_notes(takes, "takes") + order_notes(gives, "gives")
+    def _state_notes(self) -> list[str]:
+        """Inputs of the module that are none of the converted model."""
+        names = [repr(i.name) for i in self.recorder.inputs if i.kind == "state"]
+        if not names:
+            return []
+        return [
+            f"the initial states {', '.join(names)} are no inputs of the converted model: it takes them as state=..., "
+            "and keeps them in a stream"
+        ]
 
     def _record(self, tensors: Sequence[Any], time_major: bool, share: bool) -> tuple[Recorder, Any]:
         """Run the module on copies of ``tensors``; returns what was noted, and the module's result."""
@@ -259,31 +281,19 @@ class _Conversion:
                 f"the module returns a {type(result).__name__} without float tensors that can be found in it; "
                 "expected tensors, or tuples, lists and dicts of them"
             )
-        kept = [(path, t) for path, t in found if not self._is_state(t)]
-        if not kept:
-            raise ConvertError(
-                "the module returns only the states of a recurrent layer; return h[-1], or join them per row"
-            )
         self._note_left_out(result)
-        places = []
-        for path, tensor in kept:
-            name = "output" if len(kept) == 1 else "_".join(["output", *map(str, path)])
-            places.append((path, self._output(tensor, name)))
-        return places
+        names = ["_".join(["output", *map(str, path)]) for path, _ in found]
+        if len(found) == 1:
+            names = ["output"]
+        elif class_name(self.runner.module) in RECURRENT:
+            names = list(RESULTS[: len(found)])
+        return [(path, self._output(tensor, name)) for (path, tensor), name in zip(found, names, strict=True)]
 
     def _note_left_out(self, result: Any) -> None:
         left = ["_".join(["output", *map(str, p)]) for p, t in paths(result) if not t.is_floating_point()]
         note = f"left out of the graph, as they hold no floats: {', '.join(left)}"
         if left and note not in self.notes:
             self.notes.append(note)
-
-    def _is_state(self, tensor: Any) -> bool:
-        sym = self.recorder.maybe_sym(tensor)
-        if isinstance(sym, States) and not sym.complete:
-            raise ConvertError(
-                "the module returns some states of a recurrent layer; return h[-1] or join them per row"
-            )
-        return isinstance(sym, States)
 
     def _output(self, tensor: Any, name: str) -> Dims:
         self.recorder.check_unchanged(f"{name} of the module", tensor)
@@ -293,16 +303,21 @@ class _Conversion:
                 f"{name} of the module does not depend on its features, or only through code that cannot be "
                 "watched, such as TorchScript or NumPy"
             )
-        feat = self.recorder.feat(sym, f"returning {name}")
-        if " ".join(d for d in feat.dims if d != "1") not in _OUTPUTS:
+        groups = 0
+        if isinstance(sym, States) and sym.dims == ("L", "N", "F"):
+            groups = sym.rows.size
+            feat = self.recorder.join([tuple(r) for r in sym.rows], sym.dims)
+        else:
+            feat = self.recorder.feat(sym, f"returning {name}")
+        if not groups and " ".join(d for d in feat.dims if d != "1") not in _OUTPUTS:
             raise ConvertError(
-                f"{name} has dimensions ({', '.join(feat.dims)}); expected (N, T, F) or (N, F)"
+                f"{name} has dimensions ({', '.join(feat.dims)}); expected (N, T, F), (T, N, F) or (N, F)"
             )
         value = self.recorder.value(feat)
         if value in self.recorder.graph.outputs:
             value = self.recorder.graph.activation(value, "linear")
         try:
-            self.recorder.graph.output(value, name)
+            self.recorder.graph.output(value, name, order_of(feat.dims), groups)
         except GraphError as e:
             raise ConvertError(str(e)) from None
         return feat.dims

@@ -8,18 +8,19 @@ from typing import Any, TypeAlias
 from lstm_rt.errors import ConvertError, GraphError
 from lstm_rt.graph import Activation, Graph
 
+from ..arch.layers import Stack, add_final_states, add_stack
 from ..names import shown
 from ..weights.budget import Budget
 from ..weights.safe_pickle import Inert
+from ..weights.state_dict import Weights, join
 from ..weights.tensors import ArrayTensor
 from ..weights.torch_files import is_module, table_of
-from .layers import Weights, add_stack, join
-from .symbols import order_notes
 
 #: Reads an attribute of a module by name; None if it has none.
 Getter: TypeAlias = Callable[[str], Any]
 
 _NN = "torch.nn.modules."
+RESULTS = ("output", "h_n", "c_n")  #: what recurrent layers give, by the names of torch's documentation
 RECURRENT = {_NN + "rnn.LSTM": "lstm", _NN + "rnn.GRU": "gru", _NN + "rnn.RNN": "rnn"}
 CELLS = {_NN + "rnn.LSTMCell": "lstm", _NN + "rnn.GRUCell": "gru", _NN + "rnn.RNNCell": "rnn"}
 EMBEDDING = _NN + "sparse.Embedding"
@@ -49,6 +50,7 @@ _SOFTPLUS_IS_LINEAR = 20
 _ACTIVATIONS = frozenset(
     {*_PLAIN_ACTIVATIONS, "LeakyReLU", "ELU", "GELU", "Softplus", "Softmax", "LogSoftmax"}
 )
+SHORT_FLOATS = ("float16", "bfloat16")  #: the dtypes that are converted in float32
 _LEAF_STEPS = 100  #: to read and write one layer
 _LEAF = 5000  #: bytes of the objects of one
 
@@ -199,11 +201,14 @@ def build_inert(module: Inert, weights: Weights) -> Graph | None:
         return None
     graph = Graph()
     try:
-        value = _inert_input(graph, leaves, weights)
+        order = _inert_order(leaves)
+        value = _inert_input(graph, leaves, weights, order)
+        stack: Stack | None = None
         for i, (prefix, leaf) in enumerate(leaves):
-            value = _inert_leaf(graph, prefix, leaf, value, weights, last=i == len(leaves) - 1)
-        graph.output(value, "output")
-        weights.notes += _inert_order(graph, leaves)
+            value, stack = _inert_leaf(graph, prefix, leaf, value, weights, last=i == len(leaves) - 1)
+        graph.output(value, RESULTS[0], order)
+        if stack is not None and str(leaves[-1][1].cls) in RECURRENT:
+            add_final_states(graph, stack, RESULTS[1:])
     except ConvertError:
         raise
     except GraphError as e:
@@ -228,29 +233,29 @@ def _leaves(module: Inert, prefix: str, budget: Budget, depth: int = 0) -> list[
     return out
 
 
-def _inert_input(graph: Graph, leaves: list[tuple[str, Inert]], weights: Weights) -> int:
+def _inert_input(graph: Graph, leaves: list[tuple[str, Inert]], weights: Weights, order: str) -> int:
     sequential = any(str(m.cls) in RECURRENT or str(m.cls) in CELLS for _, m in leaves)
     for prefix, leaf in leaves:
         cls = str(leaf.cls)
         if cls == EMBEDDING:
-            return graph.input("x", "ids")
+            return graph.input("x", "ids", order=order)
         for name in ("weight_ih_l0", "weight_ih", "weight"):
             if weights.has(join(prefix, name)):
                 size = weights.shape(join(prefix, name))[-1]
-                return graph.input("x", "seq" if sequential else "vec", size)
+                return graph.input("x", "seq" if sequential else "vec", size, order=order)
     raise ConvertError(f"{weights.what}: no layer tells the number of input features")
 
 
-def _inert_order(graph: Graph, leaves: list[tuple[str, Inert]]) -> list[str]:
-    """Notes on time-major recurrent layers: all of a Sequential is time-major with them."""
-    if not any(str(m.cls) in RECURRENT and not m.attrs.get("batch_first") for _, m in leaves):
-        return []
-    dims = ("T", "N", "F")
-    takes = dims[: 2 if graph.values[graph.inputs[0]].kind == "ids" else 3]
-    return order_notes([("input 'x'", takes)], "takes") + order_notes([("output 'output'", dims)], "gives")
+def _inert_order(leaves: list[tuple[str, Inert]]) -> str:
+    """All of a Sequential is time-major with its recurrent layer."""
+    layers = [m for _, m in leaves if str(m.cls) in RECURRENT]
+    return "time_first" if any(not m.attrs.get("batch_first") for m in layers) else "batch_first"
 
 
-def _inert_leaf(graph: Graph, prefix: str, leaf: Inert, x: int, weights: Weights, last: bool) -> int:
+def _inert_leaf(
+    graph: Graph, prefix: str, leaf: Inert, x: int, weights: Weights, last: bool
+) -> tuple[int, Stack | None]:
+    """The value that a layer gives, and what a recurrent one has made."""
     cls, get = str(leaf.cls), leaf.attrs.get
     what = f"{weights.what}: {prefix or 'module'} ({cls.rpartition('.')[2]})"
     op = RECURRENT.get(cls) or CELLS.get(cls)
@@ -258,11 +263,12 @@ def _inert_leaf(graph: Graph, prefix: str, leaf: Inert, x: int, weights: Weights
         if not last:
             raise ConvertError(f"{what}: gives a tuple, which the next module of a Sequential cannot take")
         acts = recurrent_activations(op, get, what)
-        return add_stack(graph, op, x, weights, prefix, activations=acts).seq
+        stack = add_stack(graph, op, x, weights, prefix, activations=acts)
+        return stack.seq, stack
     if cls == EMBEDDING:
         check_embedding(get, what)
-        return graph.embedding(x, weights.take(join(prefix, "weight")))
+        return graph.embedding(x, weights.take(join(prefix, "weight"))), None
     value = graph.values[x]
     if cls == BATCHNORM and value.kind == "seq":
         raise ConvertError(f"{what}: on a sequence it would normalise time steps; not supported")
-    return add_pointwise(graph, cls, get, x, weights, prefix, 2 if value.kind == "vec" else 3)
+    return add_pointwise(graph, cls, get, x, weights, prefix, 2 if value.kind == "vec" else 3), None

@@ -1,4 +1,4 @@
-"""Runs a live module with a :class:`~.torch_trace.Recorder` watching."""
+"""Runs a live module with a :class:`~.trace.Recorder` watching."""
 
 from __future__ import annotations
 

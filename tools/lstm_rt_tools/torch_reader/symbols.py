@@ -8,7 +8,7 @@ decide what an operation means, so an example whose sizes coincide cannot mislea
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_rt.errors import ConvertError
-from lstm_rt.graph import Array
+from lstm_rt.graph import Array, Node
 
 Dims: TypeAlias = tuple[str, ...]
 #: Features ``start`` to ``start + size`` of a graph value.
@@ -85,6 +85,16 @@ class Index:
 Sym: TypeAlias = "Feat | Pending | States | Lengths | Index"
 
 
+@dataclass(eq=False)
+class StateUse:
+    """An input that a recurrent layer takes as its initial state ``letter``, h or c; ``nodes`` are the layers."""
+
+    source: Input
+    nodes: list[Node]
+    letter: str
+    directions: int
+
+
 @dataclass
 class Noted:
     """A node as it was when the forward made it, and the line that did."""
@@ -103,8 +113,28 @@ class Noted:
         return all(np.array_equal(w, other.weights[k], equal_nan=True) for k, w in self.weights.items())
 
 
-class WrongSizes(ConvertError):
+class ForwardError(ConvertError):
+    """Something in a module's forward cannot be converted; the message names it, and so does ``what``."""
+
+    def __init__(self, message: str, what: str = "") -> None:
+        super().__init__(message)
+        self.what = what
+
+
+class WrongSizes(ForwardError):
     """A reshape that cuts through dimensions; with other numbers of rows and steps it may not."""
+
+
+class WrongLayout(ForwardError):
+    """The module reads its input time-major where batch-first was assumed, or the other way round."""
+
+
+class StrangeState(ForwardError):
+    """A layer starts from a state that is not zero and belongs neither to the inputs nor to the module."""
+
+
+class WrongAxes(ForwardError):
+    """Two inputs were combined that were taken for unrelated sequences."""
 
 
 def swap(dims: Dims, a: int, b: int) -> Dims:
@@ -159,19 +189,15 @@ def join_parts(parts: Sequence[Part]) -> list[Part]:
     return out
 
 
-def order_notes(ports: Iterable[tuple[str, Dims]], verb: str) -> list[str]:
-    """For each named input (the module ``takes`` it) or output (it ``gives``): is N not first in it?"""
-    notes = []
-    for name, dims in ports:
-        theirs = [label for part in dims for label in part if label != "1"]  # N and T may be joined
-        ours = sorted(theirs, key="NTF".index)
-        if theirs != ours:
-            shapes = (", ".join(d for d in dims), ", ".join(ours))
-            notes.append(f"{name}: the module {verb} ({shapes[0]}); the converted model {verb} ({shapes[1]})")
-    return notes
+def order_of(dims: Dims) -> str:
+    """The order of a port of the graph that is laid out as ``dims``: do rows or steps come first?"""
+    if "L" in dims:
+        return "groups_first"
+    labels = [label for part in dims for label in part if label in "NT"]  # N and T may be joined
+    return "time_first" if labels == ["T", "N"] else "batch_first"
 
 
-def unsupported(name: str, why: str = "") -> ConvertError:
+def unsupported(name: str, why: str = "", kind: type[ForwardError] = ForwardError) -> ForwardError:
     """The error for an operation in a module's forward that a graph cannot hold."""
     reason = f": {why}" if why else ""
-    return ConvertError(f"the module's forward uses {name}, which is not supported{reason}")
+    return kind(f"the module's forward uses {name}, which is not supported{reason}", name)

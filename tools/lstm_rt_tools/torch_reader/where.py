@@ -10,8 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import FrameType
 from typing import Any
 
+from .symbols import ForwardError
+
 _LONGEST_LINE = 120
-_OURS = os.path.dirname(os.path.abspath(__file__))
+_OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep  #: the whole package
 _PATHS = sysconfig.get_paths()
 
 #: A frame and the line it is at, outermost first.
@@ -27,7 +29,8 @@ def where(torch: Any, error: BaseException, names: Mapping[int, str]) -> str:
     Returns:
         Text to put behind a message; empty if no line of the user's was running.
     """
-    return _text(torch, list(traceback.walk_tb(error.__traceback__)), names, str(error))
+    named = error.what if isinstance(error, ForwardError) else ""
+    return _text(torch, list(traceback.walk_tb(error.__traceback__)), names, named)
 
 
 def here(torch: Any, names: Mapping[int, str]) -> str:
@@ -37,23 +40,22 @@ def here(torch: Any, names: Mapping[int, str]) -> str:
 
 def _running() -> Iterator[tuple[FrameType, int]]:
     for frame, line in traceback.walk_stack(None):
-        if os.path.dirname(frame.f_code.co_filename) == _OURS and frame.f_code.co_name == "run":
+        if frame.f_code.co_filename.startswith(_OURS) and frame.f_code.co_name == "run":
             return  # what is further out called the converter
         yield frame, line
 
 
-def _text(torch: Any, frames: _Frames, names: Mapping[int, str], message: str) -> str:
+def _text(torch: Any, frames: _Frames, names: Mapping[int, str], named: str) -> str:
     own = [f for f in frames if _is_users(torch, f[0].f_code.co_filename)]
     own = [f for f in own if not _is_installed(f[0].f_code.co_filename)] or own
-    parts = [p for p in (_layer(frames, own, names, message), _line(own)) if p]
+    parts = [p for p in (_layer(frames, own, names, named), _line(own)) if p]
     return f" ({', '.join(parts)})" if parts else ""
 
 
 def _is_users(torch: Any, file: str) -> bool:
     if file.startswith("<") and not linecache.getline(file, 1):  # such as <frozen importlib>
         return file == "<stdin>" or file == "<string>"
-    inside = (os.path.dirname(torch.__file__), _OURS)
-    return not file.startswith(tuple(d + os.sep for d in inside)) and not _is_stdlib(file)
+    return not file.startswith((os.path.dirname(torch.__file__) + os.sep, _OURS)) and not _is_stdlib(file)
 
 
 def _is_stdlib(file: str) -> bool:
@@ -64,14 +66,14 @@ def _is_installed(file: str) -> bool:
     return file.startswith((_PATHS["purelib"] + os.sep, _PATHS["platlib"] + os.sep)) or "site-packages" in file
 
 
-def _layer(frames: _Frames, own: _Frames, names: Mapping[int, str], message: str) -> str:
-    """The layer of torch's that was running, if it is deeper than the user's last line and not named yet."""
+def _layer(frames: _Frames, own: _Frames, names: Mapping[int, str], named: str) -> str:
+    """The layer of torch's that was running, if it is deeper than the user's last line and not ``named`` already."""
     depth = max((frames.index(f) for f in own[-1:]), default=-1)
     for frame, _ in reversed(frames[depth + 1 :]):
         module = frame.f_locals.get("self")
         name = names.get(id(module))
         if name:
-            known = f"{name} ({type(module).__name__})" in message
+            known = named == f"{name} ({type(module).__name__})"
             return "" if known else f"in {name}, a {type(module).__name__}"
     return ""
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
-
-import numpy as np
+from typing import Any, TypeAlias
 
 from lstm_rt.errors import ConvertError
 from lstm_rt.files import open_regular
@@ -17,10 +15,11 @@ from ..names import shown
 from .budget import Budget
 from .find import Weighed, bare, find_weights
 from .forms import fold
-from .json_text import load_json, looks_like_json
+from .guitarml_json import read_guitarml
+from .json_text import looks_like_json
 from .safe_pickle import Inert
-from .safetensors_file import check_layout, looks_like_safetensors, read_safetensors
-from .tensors import ArrayTensor, Tensor
+from .safetensors_file import check_size, looks_like_safetensors, read_safetensors
+from .tensors import Tensor
 from .torch_files import looks_like_torch, read_torch
 
 _HEAD = 4096  #: bytes in which a file shows what it is
@@ -75,15 +74,15 @@ def read_checkpoint(path: str | os.PathLike[str], key: str | None = None) -> Che
     what = os.path.basename(os.fspath(path))
     with open_regular(path) as f:
         head = f.read(_HEAD)
-        _check_known(head, what)  # before gigabytes are read and hashed
-        if _is_safetensors(head, what):
-            check_layout(f, what)
+        parse = _parser(head, what)  # before gigabytes are read and hashed
+        if parse is _safetensors:
+            check_size(f, what)
         f.seek(0)
         data = f.read(os.fstat(f.fileno()).st_size)
     budget = Budget(len(data), what)
-    checkpoint = _parse(data, what, key, budget)
+    checkpoint = parse(data, what, key, budget)
     checkpoint.budget = budget
-    if key and not looks_like_torch(data[:8]):
+    if key and parse is not _torch:
         raise ConvertError(
             f"{what}: checkpoint = {key!r} is for torch.save files; this file has one set of weights"
         )
@@ -96,25 +95,33 @@ def read_checkpoint(path: str | os.PathLike[str], key: str | None = None) -> Che
     return checkpoint
 
 
-def _parse(data: bytes, what: str, key: str | None, budget: Budget) -> Checkpoint:
-    if looks_like_torch(data[:8]):
-        return _from_tree(read_torch(data, what, budget), what, key, budget)
-    if _is_safetensors(data[:16], what):
-        return _checkpoint(what, read_safetensors(data, what, budget))
-    return _from_json(data, what, budget)
+_Parser: TypeAlias = "Callable[[bytes, str, str | None, Budget], Checkpoint]"
 
 
-def _check_known(head: bytes, what: str) -> None:
-    """Raise ConvertError unless a file that begins like this is of a kind that :func:`_parse` reads."""
-    if not (looks_like_torch(head[:8]) or _is_safetensors(head, what) or looks_like_json(head)):
-        raise ConvertError(
-            f"{what}: unknown format; expected a torch.save file (zip or legacy), safetensors, or GuitarML JSON"
-        )
+def _parser(head: bytes, what: str) -> _Parser:
+    """What reads a file that begins like this; :class:`ConvertError` if nothing does."""
+    if looks_like_torch(head):
+        return _torch
+    if looks_like_safetensors(head) or what.endswith(".safetensors"):
+        return _safetensors
+    if looks_like_json(head):
+        return _guitarml
+    raise ConvertError(
+        f"{what}: unknown format; expected a torch.save file (zip or legacy), safetensors, or GuitarML JSON"
+    )
 
 
-def _is_safetensors(head: bytes, what: str) -> bool:
-    """Only asked of what is no torch.save file, whatever its name."""
-    return not looks_like_torch(head[:8]) and (looks_like_safetensors(head[:16]) or what.endswith(".safetensors"))
+def _torch(data: bytes, what: str, key: str | None, budget: Budget) -> Checkpoint:
+    return _from_tree(read_torch(data, what, budget), what, key, budget)
+
+
+def _safetensors(data: bytes, what: str, key: str | None, budget: Budget) -> Checkpoint:
+    return _checkpoint(what, read_safetensors(data, what, budget))
+
+
+def _guitarml(data: bytes, what: str, key: str | None, budget: Budget) -> Checkpoint:
+    tensors, model_data = read_guitarml(data, what, budget)
+    return _checkpoint(what, tensors, model_data=model_data)
 
 
 def from_mapping(state: Mapping[str, Any], key: str | None = None) -> Checkpoint:
@@ -158,46 +165,3 @@ def strip_prefixes(tensors: Mapping[str, Tensor], what: str) -> dict[str, Tensor
             raise ConvertError(f"{what}: two weights are named {shown(short)} once wrapper prefixes are stripped")
         out[short] = tensor
     return out
-
-
-# -- GuitarML JSON -----------------------------------------------------------------------------
-
-
-def _from_json(data: bytes, what: str, budget: Budget) -> Checkpoint:
-    tree = load_json(data, what, budget)
-    state = tree.get("state_dict")
-    if not isinstance(state, dict):
-        raise ConvertError(
-            f"{what}: JSON without a state_dict table; expected GuitarML's model_data and state_dict"
-        )
-    model_data = tree.get("model_data")
-    if model_data is not None and not isinstance(model_data, dict):
-        raise ConvertError(f"{what}: model_data is not a table")
-    tensors: dict[str, Tensor] = {name: _json_tensor(name, v, what) for name, v in state.items()}
-    return _checkpoint(what, tensors, model_data=model_data)
-
-
-def _json_tensor(name: str, value: Any, what: str) -> ArrayTensor:
-    _check_numbers(name, value, what)
-    try:
-        with np.errstate(over="ignore"):  # infinite then, which is refused
-            array = np.array(value, dtype=np.float32)
-    except (ValueError, TypeError, OverflowError):
-        raise ConvertError(f"{what}: weight {shown(name)} is not a regular array of numbers") from None
-    # JSON has no such numbers: where others read this file they refuse them, or take one that was too large.
-    if not np.all(np.isfinite(array)):
-        raise ConvertError(f"{what}: weight {shown(name)} holds a number that is not finite")
-    return ArrayTensor(array)
-
-
-def _check_numbers(name: str, value: Any, what: str) -> None:
-    """Raise ConvertError unless all that lists hold are numbers: NumPy would make some of true and of text, too."""
-    left = [value]
-    while left:
-        item = left.pop()
-        if isinstance(item, list):
-            left.extend(item)
-        elif type(item) not in (int, float):
-            raise ConvertError(
-                f"{what}: weight {shown(name)} is not a regular array of numbers: it holds {shown(repr(item)[:100])}"
-            )

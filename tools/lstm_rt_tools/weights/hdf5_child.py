@@ -30,12 +30,15 @@ from lstm_rt.errors import ConvertError
 
 from ..names import shown
 from .budget import Budget
+from .tensors import from_bfloat16
 
 #: What is asked: what, of which group (by its number), the path or name, what to call it; what is answered:
 #: a header that JSON can hold, and bytes.
 Question = tuple[str, int, str, str]
 Answer = tuple[dict[str, Any], NDArray[np.uint8]]
 
+#: How a file begins.
+HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 NEEDS_H5PY = "reading Keras files needs h5py: pip install 'lstm-rt[convert]'"
 _VISIT_STEPS = 250  #: opening an object, in steps of the budget
 _NAME = 250  #: bytes of an entry of a group, or of a text in a list
@@ -122,7 +125,7 @@ class Reader:
             self._check_chunks(dataset, who)
         array: NDArray[Any] = np.asarray(dataset[()])
         if self._attribute_texts(dataset, "dtype") == [b"bfloat16"]:
-            array = _from_bfloat16(array)
+            array = _two_bytes(array)
         raw = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
         return {"shape": array.shape, "dtype": array.dtype.str, "nbytes": raw.nbytes}, raw
 
@@ -211,12 +214,11 @@ def _check_inflated(raw: bytes, size: int, who: str) -> None:
         raise ConvertError(f"{who}: a chunk inflates to more than its {size} bytes")
 
 
-def _from_bfloat16(array: NDArray[Any]) -> NDArray[Any]:
-    """bfloat16 is stored as two opaque bytes, the upper half of a float32."""
+def _two_bytes(array: NDArray[Any]) -> NDArray[np.float32]:
+    """Keras stores bfloat16 as two opaque bytes."""
     if array.dtype.itemsize != 2:
         raise ConvertError(f"a bfloat16 weight is stored as {array.dtype}, expected two bytes each")
-    halves = np.ascontiguousarray(array).view(np.uint16).astype(np.uint32) << 16
-    return halves.view(np.float32)
+    return from_bfloat16(np.ascontiguousarray(array).view(np.uint16))
 
 
 # -- the process -------------------------------------------------------------------------------------

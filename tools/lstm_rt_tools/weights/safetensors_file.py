@@ -1,7 +1,12 @@
-"""Reads safetensors files: an 8-byte length, a JSON header, raw numbers."""
+"""Reads safetensors files by the library of that name, which checks them, and needs neither torch nor NumPy.
+
+What is done here is what it does not do: say what reading costs before it is read, keep the order of the file, refuse
+a name that is there twice, and tell the names that were left out of the file because their weight has another one.
+"""
 
 from __future__ import annotations
 
+import importlib
 import math
 import os
 from typing import Any, BinaryIO
@@ -25,9 +30,9 @@ _DTYPES = {
     "U8": "uint8",
     "BOOL": "bool",
 }
-_MAX_DIMS = 16
 _TENSOR = 600  #: bytes of the objects of one tensor
-_MAX_HEADER = 100_000_000  #: as in the reference implementation
+_MAX_HEADER = 100_000_000  #: as in the library
+_METADATA = "__metadata__"
 
 
 def looks_like_safetensors(head: bytes) -> bool:
@@ -35,49 +40,61 @@ def looks_like_safetensors(head: bytes) -> bool:
     return len(head) >= 9 and head[8:9] == b"{" and head[6:8] == b"\0\0"
 
 
-def check_layout(file: BinaryIO, what: str) -> None:
+def check_size(file: BinaryIO, what: str) -> None:
     """Compare what the header of a file tells with the file's size, before gigabytes are read for nothing.
 
     Raises:
         ConvertError: as :func:`read_safetensors`, as far as the header and the size tell.
     """
+    _library()
     size = os.fstat(file.fileno()).st_size
     file.seek(0)
     length = file.read(8)
-    data = length + file.read(min(int.from_bytes(length, "little"), _MAX_HEADER))
-    header, start = _header(data, size, what, Budget(size, what))
-    header.pop("__metadata__", None)
-    for name, entry in header.items():
-        _described(name, entry, size - start, what)
-    _check_layout(header, size - start, what)
+    head = length + file.read(min(int.from_bytes(length, "little"), _MAX_HEADER))
+    header, start = _header(head, size, what, Budget(size, what))
+    end = max((_end(entry) for entry in header.values()), default=0)
+    if start + end != size:
+        raise ConvertError(f"{what}: truncated or damaged: {size - start} bytes of data, the tensors cover {end}")
 
 
-def read_safetensors(data: bytes, what: str, budget: Budget | None = None) -> dict[str, FileTensor]:
-    """Tensors by name; names that the metadata tells to be tied are there too.
+def _end(entry: Any) -> int:
+    """Where a tensor ends in the data; 0 if that is not told, which the library refuses."""
+    offsets = entry.get("data_offsets") if isinstance(entry, dict) else None
+    return offsets[-1] if isinstance(offsets, list) and offsets and type(offsets[-1]) is int else 0
+
+
+def read_safetensors(data: bytes, what: str, budget: Budget) -> dict[str, FileTensor]:
+    """Tensors by name, in the order of the file; names that the metadata tells to be tied come last.
 
     Args:
         data: the whole file.
         what: its name, for messages.
-        budget: what reading it may cost; by default what its size allows.
+        budget: what reading it may cost.
 
     Raises:
-        ConvertError: truncated, a damaged header, a tensor outside the file's data, or more asked for
-            than the budget allows.
+        ConvertError: truncated, damaged, more is asked for than the budget allows, or the library is missing.
     """
-    budget = budget or Budget(len(data), what)
-    header, start = _header(data, len(data), what, budget)
-    body = memoryview(data)[start:]
-    metadata = header.pop("__metadata__", {})
-    budget.memory(_TENSOR * len(header))
-    out = {name: _tensor(name, entry, body, what, budget) for name, entry in header.items()}
-    _check_layout(header, len(body), what)
-    if not isinstance(metadata, dict):
-        raise ConvertError(f"{what}: the safetensors metadata is not a table")
+    library = _library()
+    header, _ = _header(data, len(data), what, budget)
+    metadata = header.pop(_METADATA, None) or {}
+    budget.memory(len(data) + _TENSOR * len(header), "the copies of its tensors")
+    try:
+        found = dict(library.deserialize(data))
+    except library.SafetensorError as e:
+        raise ConvertError(f"{what}: the safetensors file is damaged ({shown(str(e), 200)})") from None
+    out = {name: _tensor(name, found[name], budget) for name in header}
     for alias, kept in metadata.items():
         # Savers of tied weights keep one name and note `removed name -> kept name`.
-        if isinstance(kept, str) and kept in out and alias not in out:
+        if kept in out and alias not in out:
             out[alias] = out[kept]
     return out
+
+
+def _library() -> Any:
+    try:
+        return importlib.import_module("safetensors")
+    except ImportError as e:
+        raise ConvertError("reading safetensors files needs safetensors: pip install 'lstm-rt[convert]'") from e
 
 
 def _header(data: bytes, file_size: int, what: str, budget: Budget) -> tuple[dict[str, Any], int]:
@@ -102,47 +119,8 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return out
 
 
-def _sizes(value: Any) -> tuple[int, ...] | None:
-    ok = isinstance(value, list) and len(value) <= _MAX_DIMS and all(type(v) is int and v >= 0 for v in value)
-    return tuple(value) if ok else None
-
-
-def _described(name: str, entry: Any, size: int, what: str) -> tuple[str, tuple[int, ...], tuple[int, ...]]:
-    """The dtype, shape and data_offsets of a tensor in ``size`` bytes of data."""
-    who = f"{what}: tensor {shown(name)}"
-    if not isinstance(entry, dict):
-        raise ConvertError(f"{who} is not described by a table")
-    kind = entry.get("dtype")
-    if not isinstance(kind, str):
-        raise ConvertError(f"{who} has no dtype, expected one such as F32")
-    shape, offsets = _sizes(entry.get("shape")), _sizes(entry.get("data_offsets"))
-    if shape is None or offsets is None or len(offsets) != 2:
-        raise ConvertError(
-            f"{who} lacks a proper shape (at most {_MAX_DIMS} sizes) or data_offsets (where it begins and ends)"
-        )
-    begin, end = offsets
-    if not begin <= end <= size:
-        raise ConvertError(f"{who} spans bytes {begin} to {end} of {size}: truncated?")
-    return kind, shape, offsets
-
-
-def _tensor(name: str, entry: Any, body: memoryview, what: str, budget: Budget) -> FileTensor:
-    who = f"{what}: tensor {shown(name)}"
-    kind, shape, (begin, end) = _described(name, entry, len(body), what)
+def _tensor(name: str, found: dict[str, Any], budget: Budget) -> FileTensor:
     # A type that we do not know may belong to something beside the weights: it stops who asks for it.
-    dtype = _DTYPES.get(kind, shown(kind))
-    storage = Storage(name, dtype, math.prod(shape), body[begin:end], budget=budget)
-    if storage.nbytes not in (None, end - begin):
-        raise ConvertError(f"{who} has {end - begin} bytes, expected {storage.nbytes} for {shape} {dtype}")
-    return contiguous(storage, shape)
-
-
-def _check_layout(header: dict[str, Any], size: int, what: str) -> None:
-    """The format demands that tensors fill the data without gaps or overlaps."""
-    at = 0
-    for begin, end in sorted(tuple(e["data_offsets"]) for e in header.values()):
-        if begin != at:
-            raise ConvertError(f"{what}: the tensors overlap or leave a gap at byte {min(begin, at)}")
-        at = end
-    if at != size:
-        raise ConvertError(f"{what}: {size} bytes of data, the tensors cover {at}")
+    dtype = _DTYPES.get(found["dtype"], shown(found["dtype"]))
+    shape = tuple(found["shape"])
+    return contiguous(Storage(name, dtype, math.prod(shape), found["data"], budget=budget), shape)

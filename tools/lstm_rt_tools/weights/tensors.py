@@ -76,9 +76,14 @@ def as_float32(values: NDArray[Any], what: str) -> NDArray[np.float32]:
 
 def _noted(array: NDArray[np.float32], what: str) -> NDArray[np.float32]:
     found = _not_finite.get()
-    if found is not None and not _all_finite(array):
-        found[what] = int(np.count_nonzero(~np.isfinite(array)))
+    if found is not None and (n := count_not_finite(array)):
+        found[what] = n
     return array
+
+
+def count_not_finite(array: NDArray[np.float32]) -> int:
+    """How many numbers of an array are NaN or infinite."""
+    return 0 if _all_finite(array) else int(np.count_nonzero(~np.isfinite(array)))
 
 
 def _all_finite(array: NDArray[np.float32]) -> bool:
@@ -156,6 +161,15 @@ class Storage:
         size = ITEM_SIZE.get(self.dtype)
         return None if size is None else size * self.numel
 
+    def fill(self, data: memoryview, big_endian: bool, what: str) -> None:
+        """Take the bytes; :class:`ConvertError` where they are not as many as the numbers need."""
+        if self.nbytes not in (None, len(data)):
+            raise ConvertError(
+                f"{what}: storage {shown(self.key)} has {len(data)} bytes, expected {self.nbytes} "
+                f"({self.numel} {self.dtype})"
+            )
+        self.data, self.big_endian = data, big_endian
+
 
 @dataclass(eq=False, slots=True)
 class FileTensor:
@@ -228,7 +242,8 @@ class FileTensor:
         view = np.lib.stride_tricks.as_strided(
             flat[self.offset :], self.shape, [s * step for s in self.stride], writeable=False
         )
-        array = np.ascontiguousarray(as_float32(_widen(view, self.dtype), what))
+        numbers = from_bfloat16(view) if self.dtype == "bfloat16" else view
+        array = np.ascontiguousarray(as_float32(numbers, what))
         return np.negative(array) if self.negative else array
 
 
@@ -237,11 +252,10 @@ def _decode(data: memoryview | bytes | bytearray, dtype: str, big_endian: bool) 
     return np.frombuffer(data, np.dtype((">" if big_endian else "<") + kind))
 
 
-def _widen(view: NDArray[Any], dtype: str) -> NDArray[Any]:
-    if dtype == "bfloat16":  # the upper half of a float32
-        upper: NDArray[np.uint32] = view.astype(np.uint32) << np.uint32(16)
-        return upper.view(np.float32)
-    return view
+def from_bfloat16(halves: NDArray[np.uint16]) -> NDArray[np.float32]:
+    """The numbers of bfloat16, each the upper half of a float32, in an array of any order."""
+    upper: NDArray[np.uint32] = halves.astype(np.uint32) << np.uint32(16)
+    return upper.view(np.float32)
 
 
 def unread(kind: str, shape: tuple[int, ...] = (), stride: tuple[int, ...] = ()) -> FileTensor:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from sys import getsizeof
 from typing import Any
 
@@ -19,7 +19,7 @@ from ..names import listed, shown
 from .budget import Budget
 from .safe_pickle import Global, Inert, SafePickle
 from .tensors import FLOATS, FileTensor, Storage, unread
-from .zip_archive import ZipArchive
+from .zip_archive import ZIP_MAGIC, ZipArchive
 
 #: The number that legacy files begin with, pickled by the protocols 2 to 5; torch.save uses 2 unless told.
 _MAGIC = b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."
@@ -60,7 +60,12 @@ _OPTIMIZER = frozenset({"state", "param_groups"})
 
 def looks_like_torch(head: bytes) -> bool:
     """Whether a file that starts with ``head`` may come from ``torch.save``."""
-    return head.startswith((b"PK\x03\x04", *_LEGACY_STARTS))
+    return head.startswith((ZIP_MAGIC, *_LEGACY_STARTS))
+
+
+def is_torch_archive(entries: Sequence[str]) -> bool:
+    """Whether a zip archive with these entries is one of torch's, or holds files of ``torch.save``."""
+    return bool(_roots(entries)) or _is_exported(entries) or any(n.lower().endswith(_SUFFIXES) for n in entries)
 
 
 def read_torch(data: bytes, what: str, budget: Budget | None = None) -> Any:
@@ -80,7 +85,7 @@ def read_torch(data: bytes, what: str, budget: Budget | None = None) -> Any:
             for more than its budget.
     """
     budget = budget or Budget(len(data), what)
-    if data.startswith(b"PK\x03\x04"):
+    if data.startswith(ZIP_MAGIC):
         return _read_zip(ZipArchive(data, what, budget), what, budget)
     return _read_legacy(data, what, budget)
 
@@ -256,7 +261,7 @@ def _unpickle(stream: io.BytesIO, what: str, storages: _Storages) -> Any:
 
 def _read_zip(archive: ZipArchive, what: str, budget: Budget) -> Any:
     _refuse_export(archive.names, what)
-    roots = [n[: -len("data.pkl")] for n in archive.names if n == "data.pkl" or n.endswith("/data.pkl")]
+    roots = _roots(archive.names)
     if not roots:
         return _read_several(archive, what, budget)
     if len(roots) > 1:
@@ -268,9 +273,7 @@ def _read_zip(archive: ZipArchive, what: str, budget: Budget) -> Any:
     if order not in (b"", b"little", b"big"):
         raise ConvertError(f"{what}: unknown byte order {order!r}")
     for key, storage in storages.by_key.items():
-        storage.data = archive.read(f"{root}data/{key}")
-        storage.big_endian = order == b"big"
-        _check_length(storage, what)
+        storage.fill(archive.read(f"{root}data/{key}"), order == b"big", what)
     return tree
 
 
@@ -284,9 +287,13 @@ def _read_several(archive: ZipArchive, what: str, budget: Budget) -> Any:
         data, inner = bytes(archive.read(name)), f"{what}/{shown(name)}"
         if not looks_like_torch(data):
             continue  # notes that an operating system leaves beside a file
-        if data.startswith(b"PK") and not _is_torch_zip(entries := ZipArchive(data, inner, budget)):
-            raise ConvertError(f"{inner}: an archive in an archive that torch.save did not write; take it out")
-        tree = _read_zip(entries, inner, budget) if data.startswith(b"PK") else _read_legacy(data, inner, budget)
+        if data.startswith(ZIP_MAGIC):
+            entries = ZipArchive(data, inner, budget)
+            if not _roots(entries.names):
+                raise ConvertError(f"{inner}: an archive in an archive that torch.save did not write; take it out")
+            tree = _read_zip(entries, inner, budget)
+        else:
+            tree = _read_legacy(data, inner, budget)
         if not (isinstance(tree, dict) and tree.keys() == _OPTIMIZER):
             trees[stem] = tree
     if not trees:
@@ -297,24 +304,20 @@ def _read_several(archive: ZipArchive, what: str, budget: Budget) -> Any:
     return next(iter(trees.values())) if len(trees) == 1 else trees
 
 
-def _is_torch_zip(archive: ZipArchive) -> bool:
-    return any(n == "data.pkl" or n.endswith("/data.pkl") for n in archive.names)
+def _roots(names: Sequence[str]) -> list[str]:
+    """The folders with a pickle of torch.save in them, each with its slash; one as a rule."""
+    return [n.removesuffix("data.pkl") for n in names if n.rpartition("/")[2] == "data.pkl"]
 
 
-def _refuse_export(names: list[str], what: str) -> None:
-    if any(n.endswith(("archive_format", "serialized_exported_program.json")) for n in names):
+def _is_exported(names: Sequence[str]) -> bool:
+    return any(n.rpartition("/")[2] in ("archive_format", "serialized_exported_program.json") for n in names)
+
+
+def _refuse_export(names: Sequence[str], what: str) -> None:
+    if _is_exported(names):
         raise ConvertError(
             f"{what}: a torch.export archive (.pt2), which is not supported yet: convert the live module "
             "with from_torch(module, example), or save its state dict and use an arch file"
-        )
-
-
-def _check_length(storage: Storage, what: str) -> None:
-    found, expected = len(storage.data or b""), storage.nbytes
-    if expected is not None and found != expected:
-        raise ConvertError(
-            f"{what}: storage {shown(storage.key)} has {found} bytes, expected {expected} "
-            f"({storage.numel} {storage.dtype})"
         )
 
 
@@ -357,7 +360,7 @@ def _fill_legacy(data: bytes, at: int, keys: list[Any], storages: _Storages, ord
             raise ConvertError(
                 f"{what}: truncated: storage {shown(storage.key)} needs {size} bytes, {len(data) - at} are left"
             )
-        storage.data, storage.big_endian = view[at : at + size], order == ">"
+        storage.fill(view[at : at + size], order == ">", what)
         at += size
     missing = [k for k, s in storages.by_key.items() if s.data is None]
     if missing:

@@ -12,6 +12,8 @@ from lstm_rt.errors import ConvertError
 from ..names import listed, shown
 from .budget import Budget
 
+#: How an archive begins that is not empty.
+ZIP_MAGIC = b"PK\x03\x04"
 #: What Python's zipfile raises on damaged archives.
 ZIP_ERRORS = (
     zipfile.BadZipFile,

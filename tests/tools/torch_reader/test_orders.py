@@ -1,0 +1,120 @@
+"""A model whose source holds its whole graph keeps the order of axes, and all that it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers.torch_modules import check_selftest, module_of, user_module
+from lstm_rt_tools.torch_reader.from_torch import from_torch
+
+from lstm_rt import Model
+from lstm_rt.errors import ConvertError
+from lstm_rt.format import dumps
+
+pytest.importorskip("torch")
+
+LAYERS: dict[str, Callable[[Any, bool], Any]] = {
+    "lstm": lambda nn, first: nn.LSTM(5, 7, batch_first=first),
+    "lstm, stacked, both ways": lambda nn, first: nn.LSTM(5, 7, 2, batch_first=first, bidirectional=True),
+    "lstm, projected": lambda nn, first: nn.LSTM(5, 7, 2, proj_size=3, batch_first=first),
+    "lstm, many layers": lambda nn, first: nn.LSTM(5, 3, 9, batch_first=first),
+    "gru": lambda nn, first: nn.GRU(5, 7, 2, batch_first=first),
+    "rnn": lambda nn, first: nn.RNN(5, 7, bidirectional=True, batch_first=first),
+}
+
+
+def flat(result: Any) -> list[Any]:
+    """The tensors of a module's result, in order."""
+    return [t for part in result for t in flat(part)] if isinstance(result, tuple | list) else [result]
+
+
+def same(torch: Any, model: Model, module: Any, *inputs: Any) -> None:
+    """The model gives what the module gives, in its order."""
+    with torch.no_grad():
+        wanted = flat(module(*inputs))
+    got = flat(model(*(x.numpy() for x in inputs)))
+    for mine, theirs in zip(got, wanted, strict=True):
+        assert mine.shape == tuple(theirs.shape)
+        np.testing.assert_allclose(mine, theirs.numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["batch_first", "time_first"])
+@pytest.mark.parametrize("which", LAYERS)
+def test_layers_keep_batch_first_and_what_they_give(torch: Any, tmp_path: Path, which: str, first: bool) -> None:
+    """Live and pickled."""
+    layer = LAYERS[which](torch.nn, first)
+    torch.save(layer, tmp_path / "layer.pt")
+    for graph in (from_torch(layer, torch.randn(4, 6, 5)), from_torch(layer), from_torch(tmp_path / "layer.pt")):
+        assert [graph.values[i].name for i in graph.outputs] == ["output", "h_n", "c_n"][: len(graph.outputs)]
+        assert not graph.meta.get("notes")
+        model = Model(dumps(graph))
+        assert model.inputs[0].shape == (("N", "T", 5) if first else ("T", "N", 5))
+        for shape in ((4, 6, 5), (1, 1, 5), (3, 70, 5)):
+            same(torch, model, layer, torch.randn(shape))
+        same(torch, model, layer, torch.randn(6, 5))  # without a batch, as torch's layers take it too
+    assert model.can_stream == (which not in ("lstm, stacked, both ways", "rnn"))
+
+
+def test_a_sequential_is_time_major_with_its_layer(torch: Any, tmp_path: Path) -> None:
+    module = torch.nn.Sequential(torch.nn.Embedding(9, 5), torch.nn.LSTM(5, 7))
+    torch.save(module, tmp_path / "m.pt")
+    ids = torch.randint(0, 9, (6, 4))
+    for graph in (from_torch(module, ids), from_torch(tmp_path / "m.pt")):
+        model = Model(dumps(graph))
+        assert model.inputs[0].shape == ("T", "N")
+        same(torch, model, module, ids)
+
+
+FORWARDS: dict[str, tuple[Callable[[Any, Any], Any], bool, tuple[Any, ...], tuple[Any, ...]]] = {
+    "time-major": (lambda s, x: s.fc(s.rec(x)[0]), False, ("T", "N", 5), ("T", "N", 3)),
+    "only its input": (lambda s, x: s.fc(s.rec(x)[0][-1]), False, ("T", "N", 5), ("N", 3)),
+    "only its output": (lambda s, x: s.fc(s.rec(x)[0]).transpose(0, 1), True, ("N", "T", 5), ("T", "N", 3)),
+    "inside only": (lambda s, x: s.rec(x.transpose(0, 1))[0].transpose(0, 1), False, ("N", "T", 5), ("N", "T", 7)),
+    "states only": (lambda s, x: s.rec(x)[1][0], True, ("N", "T", 5), (1, "N", 7)),
+    "some states": (lambda s, x: s.rec(x)[1][1][-1:], True, ("N", "T", 5), (1, "N", 7)),
+}
+
+
+@pytest.mark.parametrize("which", FORWARDS)
+def test_forwards_keep_the_order_of_each_port(torch: Any, which: str) -> None:
+    forward, first, takes, gives = FORWARDS[which]
+    module = user_module(torch, forward, batch_first=first).eval()
+    graph = from_torch(module, torch.randn(4, 6, 5))
+    check_selftest(graph)
+    assert "notes" not in graph.meta
+    model = Model(dumps(graph))
+    assert (model.inputs[0].shape, model.outputs[0].shape) == (takes, gives)
+    for shape in ((4, 6, 5), (1, 1, 5), (2, 50, 5)):
+        same(torch, model, module, torch.randn(shape))
+
+
+def test_what_a_forward_returns_beside_is_kept(torch: Any) -> None:
+    module = module_of(torch, lambda s, x: (lambda y, hc: (s.fc(y), hc))(*s.rec(x))).eval()
+    graph = from_torch(module, torch.randn(4, 6, 5))
+    assert [graph.values[o].name for o in graph.outputs] == ["output_0", "output_1_0", "output_1_1"]
+    same(torch, Model(dumps(graph)), module, torch.randn(3, 8, 5))
+
+
+def test_states_that_a_forward_takes_are_the_callers(torch: Any) -> None:
+    """So that the model can stream; a note tells."""
+    layer = torch.nn.LSTM(5, 7)
+    x, state = torch.randn(6, 4, 5), (torch.randn(1, 4, 7), torch.randn(1, 4, 7))
+    with pytest.warns(UserWarning, match=r"initial states 'hx_0', 'hx_1' are no inputs of the converted model"):
+        model = Model(dumps(from_torch(layer, (x, state))))
+    assert [p.name for p in model.inputs] == ["x"]
+    assert model.can_stream
+    with torch.no_grad():
+        wanted = flat(layer(x, state))
+    got = model(x.numpy(), state=tuple(s.numpy() for s in state))
+    for mine, theirs in zip(got, wanted, strict=True):
+        np.testing.assert_allclose(mine, theirs.numpy(), atol=1e-5)
+
+
+def test_states_split_into_layers_and_directions_are_no_output(torch: Any) -> None:
+    split = user_module(torch, lambda s, x: s.rec(x)[1][0].view(1, 2, -1, 7), bidirectional=True)
+    with pytest.raises(ConvertError, match="on the states of several layers or directions at once"):
+        from_torch(split, torch.randn(4, 6, 5))

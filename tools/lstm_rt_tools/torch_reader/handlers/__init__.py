@@ -1,0 +1,1 @@
+"""What the calls in a module's forward mean in a graph."""
