@@ -1,4 +1,4 @@
-/* The memory plan of one running model, inside memory that the caller gives, and the preparation of a call. */
+/* The memory plan of one running model, inside memory that the caller gives. */
 #include "lrt_session.h"
 
 #include <string.h>

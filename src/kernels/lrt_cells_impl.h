@@ -67,7 +67,8 @@ static LRT_INLINE vf clip(const lrt_step_args *a, vf x)
 
 /* LSTM (Hochreiter & Schmidhuber 1997; forget gate Gers et al. 2000; peepholes Gers & Schmidhuber 2000):
  *   i = s(z_i + p_i c)  f = s(z_f + p_f c)  g = t(z_g)  c' = f c + i g  o = s(z_o + p_o c')  h = o t'(c')
- * usual: sigmoid and tanh, no clip, no peepholes. */
+ * usual: sigmoid and tanh, no clip, no peepholes. Of n vectors at once, wherever they stand, and every operation for
+ * all of them before the next: chains that depend on nothing of each other keep the CPU busy. */
 static LRT_INLINE void lstm_gates(const lrt_step_args *a, const gate_at *at, const unsigned n, const int usual)
 {
     const uint32_t padded = lrt_padded_units(a->m.units);
@@ -268,21 +269,21 @@ static LRT_INLINE void group_in_registers(const lrt_step_args *a, const row_grou
 }
 
 /* A cell whose steps of one row are worth much code: a case for each group of panels. */
-#define REGISTER_TAILS(a, g, p, gates, n, np)                                                         \
+#define REGISTER_TAILS(a, g, p, gates, n, np)                                                             \
     case (np) * 4 + 0: if ((np) <= ROW_PANELS(n)) group_in_registers(a, g, p, n, gates, np, 0, 0); break; \
     case (np) * 4 + 1: if ((np) <= ROW_PANELS(n)) group_in_registers(a, g, p, n, gates, np, 0, 1); break; \
     case (np) * 4 + 2: if ((np) <= ROW_PANELS(n)) group_in_registers(a, g, p, n, gates, np, 1, 0); break; \
     case (np) * 4 + 3: if ((np) <= ROW_PANELS(n)) group_in_registers(a, g, p, n, gates, np, 1, 1); break;
 
-#define REGISTER_CELL(name, n)                                                                  \
-    static void name##_group(const lrt_step_args *a, const row_group *g, const row_args *p)  \
-    {                                                                                        \
-        switch (g->panels * 4 + g->has8 * 2 + g->has4) {                                     \
-        REGISTER_TAILS(a, g, p, name, n, 0)                                                              \
-        REGISTER_TAILS(a, g, p, name, n, 1)                                                              \
-        REGISTER_TAILS(a, g, p, name, n, 2)                                                              \
-        default: break;                                                                      \
-        }                                                                                    \
+#define REGISTER_CELL(name, n)                                                              \
+    static void name##_group(const lrt_step_args *a, const row_group *g, const row_args *p) \
+    {                                                                                       \
+        switch (g->panels * 4 + g->has8 * 2 + g->has4) {                                    \
+        REGISTER_TAILS(a, g, p, name, n, 0)                                                 \
+        REGISTER_TAILS(a, g, p, name, n, 1)                                                 \
+        REGISTER_TAILS(a, g, p, name, n, 2)                                                 \
+        default: break;                                                                     \
+        }                                                                                   \
     }
 typedef char all_groups_are_cases[(ROW_PANELS(3) <= 2 && ROW_PANELS(4) <= 2) || LRT_SIDE == 1 ? 1 : -1];
 REGISTER_CELL(lstm_usual, 4)

@@ -52,6 +52,8 @@ static void add_product(row_args *a, const lrt_matrix *m, uint32_t unit, const f
     a->n++;
 }
 
+/* The sums of one group of panels of one row: of np full ones and, where the layer has them, the narrow two. All
+ * counts are constants where this is inlined, so that the sums stay in registers from the first input to the last. */
 static LRT_INLINE void row_tile(const row_args *a, float *y, const unsigned gates, const unsigned np,
                                 const unsigned has8, const unsigned has4)
 {
@@ -104,23 +106,23 @@ static LRT_INLINE void row_tile(const row_args *a, float *y, const unsigned gate
                                                   : 1u)
 
 /* Cases beyond ROW_PANELS are never reached; the constant condition drops their code. */
-#define ROW_TAILS(a, y, gates, np)                                                             \
+#define ROW_TAILS(a, y, gates, np)                                                            \
     case (np) * 4 + 0: if ((np) <= ROW_PANELS(gates)) row_tile(a, y, gates, np, 0, 0); break; \
     case (np) * 4 + 1: if ((np) <= ROW_PANELS(gates)) row_tile(a, y, gates, np, 0, 1); break; \
     case (np) * 4 + 2: if ((np) <= ROW_PANELS(gates)) row_tile(a, y, gates, np, 1, 0); break; \
     case (np) * 4 + 3: if ((np) <= ROW_PANELS(gates)) row_tile(a, y, gates, np, 1, 1); break;
 
-#define ROW_PRODUCT(gates)                                                        \
-    static void row_product_##gates(const row_args *a, const row_group *g, float *y)        \
-    {                                                                             \
-        switch (g->panels * 4 + g->has8 * 2 + g->has4) {                          \
-        ROW_TAILS(a, y, gates, 0)                                                       \
-        ROW_TAILS(a, y, gates, 1)                                                       \
-        ROW_TAILS(a, y, gates, 2)                                                       \
-        ROW_TAILS(a, y, gates, 4)                                                       \
-        ROW_TAILS(a, y, gates, 8)                                                       \
-        default: break;                                                           \
-        }                                                                         \
+#define ROW_PRODUCT(gates)                                                           \
+    static void row_product_##gates(const row_args *a, const row_group *g, float *y) \
+    {                                                                                \
+        switch (g->panels * 4 + g->has8 * 2 + g->has4) {                             \
+        ROW_TAILS(a, y, gates, 0)                                                    \
+        ROW_TAILS(a, y, gates, 1)                                                    \
+        ROW_TAILS(a, y, gates, 2)                                                    \
+        ROW_TAILS(a, y, gates, 4)                                                    \
+        ROW_TAILS(a, y, gates, 8)                                                    \
+        default: break;                                                              \
+        }                                                                            \
     }
 ROW_PRODUCT(1)
 ROW_PRODUCT(2)
@@ -147,7 +149,9 @@ static void row_product(uint32_t gates, const row_group *g, const row_args *a, f
     }
 }
 
-/* The groups of panels p0 to p1, in order: full panels in powers of two, the narrow ones with the last. */
+/* The group of panels that begins at panel p, of those up to p1; returns where the next one begins. Full panels go
+ * in powers of two, as many as there are registers for, because each number of them is a case of its own; the narrow
+ * panels, of which a layer has at most two, at its end, come along with the last of these. */
 static uint32_t next_row_group(const lrt_matrix *m, uint32_t p, uint32_t p1, row_group *g)
 {
     uint32_t all = lrt_full_panels(m->units), full = (p1 < all ? p1 : all), tail = lrt_tail_units(m->units);

@@ -51,6 +51,8 @@ static void length_errors(const test_session *t, const test_case *c)
         expect_with(t, c, &c->lengths[io.axis], -1, LRT_OK); /* an input takes precedence */
     }
     for (uint32_t a = 0; a < c->m->n_axes && !takes_lengths(c->m); a++) {
+        if (!c->lengths[a].base) /* derived axes have none of their own */
+            continue;
         expect_with(t, c, &c->lengths[a], -1, LRT_E_LENGTH);
         expect_with(t, c, &c->lengths[a], INT32_MIN, LRT_E_LENGTH);
         expect_with(t, c, &c->lengths[a], (int32_t)c->steps[a] + 1, LRT_E_LENGTH);
@@ -110,8 +112,8 @@ static void shapes_in_turn(const lrt_model *m)
     static const struct {
         uint32_t batch, steps;
         int with_lengths;
-    } shapes[] = {{3, 20, 0}, {3, 20, 0}, {3, 20, 1}, {3, 20, 0}, {1, 20, 0}, {3, 7, 1}, {3, 7, 0}, {0, 7, 0}, {3, 0, 0},
-                  {3, 20, 1}, {2, 1, 0}, {2, 1, 0}};
+    } shapes[] = {{3, 20, 0}, {3, 20, 0}, {3, 20, 1}, {3, 20, 0}, {1, 20, 0}, {3, 7, 1},
+                  {3, 7, 0},  {0, 7, 0},  {3, 0, 0},  {3, 20, 1}, {2, 1, 0},  {2, 1, 0}};
     const uint32_t most[LRT_MAX_AXES] = {20};
     test_session t;
     session_new(&t, m, lrt_kernels_best(), 3, most, 2);

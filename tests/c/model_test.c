@@ -100,7 +100,8 @@ static void orders(void)
     check_context = "orders";
     for (uint32_t order = 0; order < 6; order++) {
         x->order = (lrt_order)order;
-        CHECK(error_of(&g) == (order <= LRT_TIME_FIRST ? LRT_OK : order == LRT_UNBATCHED ? LRT_E_INTERFACE : LRT_E_VALUE));
+        CHECK(error_of(&g) == (order <= LRT_TIME_FIRST   ? LRT_OK
+                               : order == LRT_UNBATCHED ? LRT_E_INTERFACE : LRT_E_VALUE));
         x->order = LRT_BATCH_FIRST;
         v->order = (lrt_order)order;
         v->groups = order == LRT_GROUPS_FIRST;

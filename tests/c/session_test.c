@@ -21,7 +21,8 @@ static void expect_same(const test_case *want, const lrt_kernels *k, uint32_t ba
 
 void limits_do_not_matter(const test_case *want, const lrt_kernels *k)
 {
-    static const uint32_t few[LRT_MAX_AXES] = {1}, three[LRT_MAX_AXES] = {3}, many[LRT_MAX_AXES] = {60, 60, 60, 60, 60, 60, 60, 60};
+    static const uint32_t few[LRT_MAX_AXES] = {1}, three[LRT_MAX_AXES] = {3};
+    static const uint32_t many[LRT_MAX_AXES] = {60, 60, 60, 60, 60, 60, 60, 60};
     expect_same(want, k, want->batch, want->steps, 1);
     expect_same(want, k, 31, many, 1);
     expect_same(want, k, 100, want->steps, 2); /* two lanes' worth, and two lanes */

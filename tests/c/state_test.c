@@ -74,7 +74,8 @@ static void step_streams(row_streams *g, uint32_t rows, uint32_t count)
     case_part(&together, g->want, 0, rows, 0, count);
     for (uint32_t r = 0; r < rows; r++)
         for (uint32_t i = 0; i < m->n_inputs; i++)
-            port_same(port_of(&together, 0, i, r, 0), port_of(g->want, 0, i, g->stream[r], g->done[g->stream[r]]), 1, 1);
+            port_same(port_of(&together, 0, i, r, 0),
+                      port_of(g->want, 0, i, g->stream[r], g->done[g->stream[r]]), 1, 1);
     CHECK(lrt_call(g->t.s, case_call(&together, &p, 1)) == LRT_OK);
     for (uint32_t r = 0; r < rows; r++) {
         uint32_t stream = g->stream[r], t = g->done[stream];

@@ -48,8 +48,8 @@ typedef struct {
     int masked;                               /* steps that are all zero are skipped */
 } layer_spec;
 
-/* A layer over value x, after masked steps: y, h and, for an lstm, c come one after the other; returns y. h0, c0: values
- * or LRT_NONE. */
+/* A layer over value x: y, h and, for an lstm, c come one after the other; returns y. h0, c0 and the mask are values or
+ * LRT_NONE. */
 uint32_t graph_layer(graph *g, const layer_spec *spec, uint32_t x, uint32_t h0, uint32_t c0, uint32_t mask);
 
 /* The bytes of a model with one layer: x -> (mask) -> layer -> y, h and, for an lstm, c. */

@@ -48,7 +48,7 @@ static size_t place_of(const lrt_io *io, const test_case *c, size_t n, size_t t,
     return (n * steps_of(io, c) + t) * width;
 }
 
-/* Steps of every axis before step t0 of those of the inputs. Only streams are cut there: none has steps before the first. */
+/* Steps of every axis before step t0 of those of the inputs. Only streams are cut: none has steps before the first. */
 static void steps_before(const test_case *c, uint32_t t0, uint32_t *before)
 {
     for (unsigned a = 0; a < LRT_MAX_AXES; a++)
@@ -252,11 +252,13 @@ const lrt_call_args *case_call(const test_case *c, call_pointers *p, int keep_st
         p->in[i] = c->in[i].data;
     for (uint32_t i = 0; i < c->m->n_outputs; i++)
         p->out[i] = (float *)(void *)c->out[i].data;
-    for (unsigned a = 0; a < LRT_MAX_AXES; a++)
+    for (unsigned a = 0; a < LRT_MAX_AXES; a++) {
         p->lengths[a] = (const int32_t *)(const void *)c->lengths[a].data;
+        if (c->lengths[a].base)
+            p->args.lengths = p->lengths;
+    }
     p->args.inputs = p->in;
     p->args.outputs = p->out;
-    p->args.lengths = p->lengths;
     p->args.keep_state = keep_state;
     return &p->args;
 }

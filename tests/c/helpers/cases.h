@@ -17,7 +17,8 @@ int model_from_file(lrt_model *m, walled *blob, const char *path);
 int model_from_bytes(lrt_model *m, walled *blob, const void *bytes, size_t size);
 
 /* Random inputs (ids that fit, some steps all zero for masks) for `batch` rows and steps[axis] steps. */
-void case_init(test_case *c, const lrt_model *m, uint32_t batch, const uint32_t *steps, int with_lengths, uint32_t seed);
+void case_init(test_case *c, const lrt_model *m, uint32_t batch, const uint32_t *steps, int with_lengths,
+               uint32_t seed);
 void case_free(test_case *c);
 /* Steps t0 to t0 + count of rows n0 to n0 + rows of c, as a case of its own. Lengths are copied
  * only when t0 is 0 and all steps are taken. */

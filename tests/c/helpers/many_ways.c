@@ -78,6 +78,33 @@ void check_model(const lrt_model *m)
     no_steps_no_rows(m);
 }
 
+/* ---- graphs ---------------------------------------------------------------------------------------------- */
+
+void graph_case_init(graph_case *of, graph *g, uint32_t batch, uint32_t steps, int with_lengths)
+{
+    const uint32_t all[LRT_MAX_AXES] = {steps};
+    size_t size;
+    unsigned char *bytes = graph_bytes(g, &size);
+    if (!model_from_bytes(&of->m, &of->blob, bytes, size))
+        abort();
+    free(bytes);
+    case_init(&of->c, &of->m, batch, all, with_lengths, 12);
+}
+
+void graph_case_run(graph_case *of, const lrt_kernels *k)
+{
+    test_session t;
+    session_new(&t, &of->m, k, of->c.batch, of->c.steps, 1);
+    session_run(&t, &of->c);
+    session_free(&t);
+}
+
+void graph_case_free(graph_case *of)
+{
+    case_free(&of->c);
+    walled_free(&of->blob);
+}
+
 /* ---- graphs, in other orders of their ports' axes ------------------------------------------------------- */
 
 enum { INPUTS = 1, OUTPUTS = 2, UNBATCHED = 4 }; /* which ports are in another order */

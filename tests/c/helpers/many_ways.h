@@ -16,7 +16,17 @@ void check_tables(const lrt_model *m, uint32_t batch, const uint32_t *steps, int
 /* The same with several batches, steps and lengths. */
 void check_model(const lrt_model *m);
 
-/* The same for a graph, as it is and with its ports in other orders: time first, unbatched, in groups. Frees it. */
+/* The model of a graph with inputs for a call, and the call, which fills the outputs. */
+typedef struct {
+    lrt_model m;
+    walled blob;
+    test_case c;
+} graph_case;
+void graph_case_init(graph_case *of, graph *g, uint32_t batch, uint32_t steps, int with_lengths);
+void graph_case_run(graph_case *of, const lrt_kernels *k);
+void graph_case_free(graph_case *of);
+
+/* check_model for a graph, as it is and with its ports in other orders: time first, unbatched, in groups. Frees it. */
 void check_graph(graph *g, const char *what);
 
 /* The portable tables are slow with sanitizers: there, wide layers only take their results. */

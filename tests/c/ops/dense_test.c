@@ -19,26 +19,16 @@ static void add_dense(graph *g, uint32_t x, uint32_t units, uint32_t act, int wi
 /* Each output is its bias and then its products, one fused operation each. */
 static void numbers(uint32_t units)
 {
-    static const uint32_t steps[LRT_MAX_AXES] = {30};
-    size_t size;
-    unsigned char *bytes;
-    lrt_model m;
-    walled blob;
-    test_session t;
-    test_case c;
+    graph_case of;
     graph g;
     graph_begin(&g, 1);
     graph_axis(&g);
     add_dense(&g, graph_input(&g, LRT_SEQ, INPUTS, 0), units, LRT_ACT_RELU, 1);
-    bytes = graph_bytes(&g, &size);
-    model_from_bytes(&m, &blob, bytes, size);
-    free(bytes);
-    case_init(&c, &m, 3, steps, 0, 4);
-    session_new(&t, &m, lrt_kernels_by_name("portable"), 3, steps, 1);
-    session_run(&t, &c);
-    for (uint32_t row = 0; row < 3 * steps[0]; row++) {
-        const float *x = (const float *)(const void *)c.in[0].data + (size_t)row * INPUTS;
-        const float *y = (const float *)(const void *)c.out[0].data + (size_t)row * units;
+    graph_case_init(&of, &g, 3, 30, 0);
+    graph_case_run(&of, lrt_kernels_by_name("portable"));
+    for (uint32_t row = 0; row < 3 * 30; row++) {
+        const float *x = (const float *)(const void *)of.c.in[0].data + (size_t)row * INPUTS;
+        const float *y = (const float *)(const void *)of.c.out[0].data + (size_t)row * units;
         for (uint32_t u = 0; u < units; u++) {
             float sum = g.data[1][panel_place(1, units, 0, u)];
             for (uint32_t i = 0; i < INPUTS; i++)
@@ -46,9 +36,7 @@ static void numbers(uint32_t units)
             CHECK(y[u] == (sum > 0 ? sum : 0.0f));
         }
     }
-    session_free(&t);
-    case_free(&c);
-    walled_free(&blob);
+    graph_case_free(&of);
     graph_free(&g);
 }
 

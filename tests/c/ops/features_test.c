@@ -25,30 +25,19 @@ typedef double expected(const graph *g, const float *x, const float *y, uint32_t
 
 static void expect_values(graph *g, const char *what, expected *value, double within)
 {
-    static const uint32_t steps[LRT_MAX_AXES] = {9};
-    size_t size;
-    unsigned char *bytes = graph_bytes(g, &size);
-    lrt_model m;
-    walled blob;
-    test_session t;
-    test_case c;
+    graph_case of;
     check_context = what;
-    model_from_bytes(&m, &blob, bytes, size);
-    free(bytes);
-    case_init(&c, &m, 2, steps, 0, 12);
-    session_new(&t, &m, lrt_kernels_best(), 2, steps, 1);
-    session_run(&t, &c);
-    for (uint32_t row = 0; row < 2 * steps[0]; row++) {
-        const uint32_t width = lrt_model_output(&m, 0).size;
-        const float *x = (const float *)(const void *)c.in[0].data + (size_t)row * SIZE;
-        const float *y = m.n_inputs > 1 ? (const float *)(const void *)c.in[1].data + (size_t)row * SIZE : NULL;
-        const float *out = (const float *)(const void *)c.out[0].data + (size_t)row * width;
+    graph_case_init(&of, g, 2, 9, 0);
+    graph_case_run(&of, lrt_kernels_best());
+    for (uint32_t row = 0; row < 2 * 9; row++) {
+        const uint32_t width = lrt_model_output(&of.m, 0).size;
+        const float *x = (const float *)(const void *)of.c.in[0].data + (size_t)row * SIZE;
+        const float *y = of.m.n_inputs > 1 ? (const float *)(const void *)of.c.in[1].data + (size_t)row * SIZE : NULL;
+        const float *out = (const float *)(const void *)of.c.out[0].data + (size_t)row * width;
         for (uint32_t i = 0; i < width; i++)
             CHECK(fabs((double)out[i] - value(g, x, y, i)) <= within);
     }
-    session_free(&t);
-    case_free(&c);
-    walled_free(&blob);
+    graph_case_free(&of);
     check_graph(g, what);
 }
 

@@ -17,31 +17,19 @@ static void begin(graph *g, int panels)
 
 static void tables(int panels)
 {
-    static const uint32_t steps[LRT_MAX_AXES] = {40};
-    size_t size;
-    unsigned char *bytes;
-    lrt_model m;
-    walled blob;
-    test_session t;
-    test_case c;
+    graph_case of;
     graph g;
     begin(&g, panels);
-    bytes = graph_bytes(&g, &size);
     check_context = "embedding";
-    model_from_bytes(&m, &blob, bytes, size);
-    free(bytes);
-    case_init(&c, &m, 2, steps, 0, 4);
-    session_new(&t, &m, lrt_kernels_best(), 2, steps, 1);
-    session_run(&t, &c);
-    for (uint32_t row = 0; row < 2 * steps[0]; row++) {
-        const uint32_t id = (uint32_t)((const int32_t *)(const void *)c.in[0].data)[row];
-        const float *y = (const float *)(const void *)c.out[0].data + (size_t)row * SIZE;
+    graph_case_init(&of, &g, 2, 40, 0);
+    graph_case_run(&of, lrt_kernels_best());
+    for (uint32_t row = 0; row < 2 * 40; row++) {
+        const uint32_t id = (uint32_t)((const int32_t *)(const void *)of.c.in[0].data)[row];
+        const float *y = (const float *)(const void *)of.c.out[0].data + (size_t)row * SIZE;
         for (uint32_t i = 0; i < SIZE; i++)
             CHECK(y[i] == g.data[0][panels ? weight_place(IDS, SIZE, id, i) : id * SIZE + i]);
     }
-    session_free(&t);
-    case_free(&c);
-    walled_free(&blob);
+    graph_case_free(&of);
     check_graph(&g, panels ? "embedding in panels" : "embedding");
 }
 
@@ -82,13 +70,7 @@ static void mask_of_ids(void)
 /* Steps that the mask leaves out are 0, all others as they were. */
 static void masked_steps(void)
 {
-    static const uint32_t steps[LRT_MAX_AXES] = {60};
-    size_t size;
-    unsigned char *bytes;
-    lrt_model m;
-    walled blob;
-    test_session t;
-    test_case c;
+    graph_case of;
     graph g;
     uint32_t in[2] = {1}, skipped = 0;
     begin(&g, 0);
@@ -96,25 +78,19 @@ static void masked_steps(void)
     graph_attr(&g, 0, 3);
     graph_node(&g, LRT_OP_APPLY_MASK, 2, in);
     graph_output(&g, graph_result(&g, LRT_SEQ, SIZE, 0));
-    bytes = graph_bytes(&g, &size);
     check_context = "masked steps";
-    model_from_bytes(&m, &blob, bytes, size);
-    free(bytes);
-    case_init(&c, &m, 1, steps, 0, 4);
-    session_new(&t, &m, lrt_kernels_best(), 1, steps, 1);
-    session_run(&t, &c);
-    for (uint32_t s = 0; s < steps[0]; s++) {
+    graph_case_init(&of, &g, 1, 60, 0);
+    graph_case_run(&of, lrt_kernels_best());
+    for (uint32_t s = 0; s < 60; s++) {
         static const float zeros[SIZE];
-        const int skip = ((const int32_t *)(const void *)c.in[0].data)[s] == 3;
-        const float *all = (const float *)(const void *)c.out[0].data + (size_t)s * SIZE;
-        const float *kept = (const float *)(const void *)c.out[1].data + (size_t)s * SIZE;
+        const int skip = ((const int32_t *)(const void *)of.c.in[0].data)[s] == 3;
+        const float *all = (const float *)(const void *)of.c.out[0].data + (size_t)s * SIZE;
+        const float *kept = (const float *)(const void *)of.c.out[1].data + (size_t)s * SIZE;
         CHECK(memcmp(kept, skip ? zeros : all, sizeof zeros) == 0);
         skipped += (uint32_t)skip;
     }
-    CHECK(skipped > 0 && skipped < steps[0]);
-    session_free(&t);
-    case_free(&c);
-    walled_free(&blob);
+    CHECK(skipped > 0 && skipped < 60);
+    graph_case_free(&of);
     graph_free(&g);
 }
 

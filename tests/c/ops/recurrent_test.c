@@ -92,7 +92,7 @@ static void states_as_values(void)
     }
 }
 
-/* Layers one after the other in one direction, right from a port and to one: they stream, and lanes run them as a pipe. */
+/* Layers one after the other, right from a port and to one: they stream, and lanes run them as a pipe. */
 static void layers_as_ports(void)
 {
     static const layer_spec specs[] = {
