@@ -79,9 +79,12 @@ class BuildExt(build_ext):
     def run(self):
         compiler = c_compiler(self.include_dirs)
         cythonize, numpy_headers = build_packages()
-        if not flag("LSTM_RT_NO_OPENMP") and not self.has_openmp(compiler):
-            print("lstm-rt is built without OpenMP, for one thread per call: the C compiler does not take -fopenmp. "
-                  "GCC has it, Clang with its package libomp.", file=sys.stderr)
+        if flag("LSTM_RT_NO_OPENMP") or not self.has_openmp(compiler):
+            asked = flag("LSTM_RT_NO_OPENMP")
+            why = "LSTM_RT_NO_OPENMP is set." if asked else (
+                "the C compiler does not take -fopenmp. GCC has it, Clang with its package libomp."
+            )
+            print(f"lstm-rt is built without OpenMP, for one thread per call: {why}", file=sys.stderr)
         self.run_command("build_clib")
         clib = self.get_finalized_command("build_clib")
         modules = cythonize(self.extensions, compiler_directives={"language_level": 3})
