@@ -48,6 +48,11 @@ static void add_results(const test_case *c)
 
 int skip_portable;
 
+static int is_tested(const lrt_kernels *k)
+{
+    return lrt_kernels_usable(k) && !(skip_portable && k->width == 4 && lrt_kernels_best() != k);
+}
+
 void check_tables(const lrt_model *m, uint32_t batch, const uint32_t *steps, int with_lengths)
 {
     int streams = lrt_model_streams(m) && !with_lengths && !takes_lengths(m), added = 0;
@@ -55,7 +60,7 @@ void check_tables(const lrt_model *m, uint32_t batch, const uint32_t *steps, int
         const lrt_kernels *k = lrt_kernels_at(i);
         test_session t;
         test_case want;
-        if (!lrt_kernels_usable(k) || (skip_portable && k->width == 4 && lrt_kernels_best() != k))
+        if (!is_tested(k))
             continue;
         case_init(&want, m, batch, steps, with_lengths, 99);
         session_new(&t, m, lrt_kernels_fused(k) ? lrt_kernels_by_name("portable") : k, batch, steps, 1);
@@ -139,7 +144,7 @@ static void same_numbers(const lrt_model *m, const lrt_model *other, uint32_t ba
         const lrt_kernels *k = lrt_kernels_at(i);
         test_session t;
         test_case want, c;
-        if (!lrt_kernels_usable(k))
+        if (!is_tested(k))
             continue;
         case_init(&want, m, batch, steps, with_lengths, 41);
         case_in_order(&c, other, &want);
@@ -189,10 +194,14 @@ void check_graph(graph *g, const char *what)
     lrt_model m;
     walled blob;
     check_context = what;
+#ifdef CHECK_SLOW
+    skip_portable = 1;
+#endif
     if (model_from_bytes(&m, &blob, bytes, size)) {
         check_model(&m);
         check_orders(g, &m);
     }
+    skip_portable = 0;
     walled_free(&blob);
     free(bytes);
     graph_free(g);

@@ -29,7 +29,7 @@ void graph_case_free(graph_case *of);
 /* check_model for a graph, as it is and with its ports in other orders: time first, unbatched, in groups. Frees it. */
 void check_graph(graph *g, const char *what);
 
-/* The portable tables are slow with sanitizers: there, wide layers only take their results. */
+/* The portable tables are slow with sanitizers: there, wide layers and graphs only take their results. */
 extern int skip_portable;
 /* FNV-1a over the bits of all results of the portable table, all NaNs alike: the same on every machine. */
 extern uint64_t results;
