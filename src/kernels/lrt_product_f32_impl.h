@@ -258,6 +258,13 @@ TILE_ROWS(5)
 TILE_ROWS(6)
 #endif
 
+/* No other shapes are cases above, and a row's sums fit into a tile with what spills over. */
+typedef char all_blocks_are_cases[(LRT_BLOCK_V == 1 || LRT_BLOCK_V == 2 || LRT_BLOCK_V == 4) &&
+                                          (LRT_BLOCK_R == 2 || LRT_BLOCK_R == 3 || LRT_BLOCK_R == 6) &&
+                                          LRT_ROW_V * VL < TILE_FLOATS
+                                      ? 1
+                                      : -1];
+
 /* Rows of the next block of so many: blocks of even size, so that none is small. */
 static unsigned block_rows(uint32_t rows)
 {
