@@ -37,7 +37,7 @@ def describe(model: Model) -> dict[str, Any]:
 
 
 def _port(port: Any) -> dict[str, Any]:
-    return {"name": port.name, "kind": port.kind, "shape": list(port.shape), "dtype": port.dtype}
+    return {"name": port.name, "kind": port.kind, "shape": list(port.shape), "order": port.order, "dtype": port.dtype}
 
 
 def _layer(graph: Graph, node: Node, parameters: int) -> dict[str, Any]:

@@ -100,7 +100,13 @@ class Graph:
 
     def new_axis(self, rule: Axis | None = None) -> int:
         """A fresh time axis: of inputs, or one derived by ``rule``. The same rule gives the same axis."""
-        rule = rule or Axis()
+        rule = Axis() if rule is None else rule
+        if not isinstance(rule, Axis):
+            raise GraphError(f"time axis: the rule is {rule!r}, expected an Axis")
+        if rule.parent is not None and not 0 <= rule.parent < self.n_axes:
+            raise GraphError(f"time axis: its parent {rule.parent} does not exist")
+        if rule.parent is None and rule.mul != 0 and rule != Axis():
+            raise GraphError(f"time axis: {rule} has no parent, so mul is 0 or there is no rule")
         if not rule.is_input and rule in self.axes:
             return self.axes.index(rule)
         check_limit("time axes", self.n_axes + 1, MAX_AXES, AxesError)
@@ -132,6 +138,7 @@ class Graph:
         size = integer(what, "size", size)
         if (size > 0) != (kind in FEATURES):
             raise GraphError(f"{what}: size {size} does not fit kind {kind}")
+        check_limit("features of a value", size, MAX_SIZE)
         check_order(what, Value(name, kind, size, -1, order, groups))
         if any(self.values[i].name == name for i in self.inputs):
             raise GraphError(f"two inputs are named {name!r}")
@@ -163,10 +170,10 @@ class Graph:
             raise GraphError(f"output {name!r}: this value already is the output {v.name!r}")
         if any(self.values[o].name == name for o in self.outputs):
             raise GraphError(f"two outputs are named {name!r}")
+        v = replace(v, name=name, order=order, groups=groups)
+        check_order(f"output {name!r}", v)
         if value in self.inputs:
             value = self.activation(value, "linear")  # an output needs storage of its own
-        v = replace(self.values[value], name=name, order=order, groups=groups)
-        check_order(f"output {name!r}", v)
         self.values[value] = v
         self.outputs.append(value)
 
@@ -181,7 +188,7 @@ class Graph:
             axis: the time axis of what it writes, where the op leaves a choice.
             **options: its attributes and weights by name; absent weights may be None.
         """
-        entry = OPS.get(op)
+        entry = OPS.get(op) if isinstance(op, str) else None
         if entry is None or entry.cell:
             known = [name for name, e in OPS.items() if not e.cell]
             raise GraphError(f"unknown op {op!r}; known: {', '.join(known)}{did_you_mean(op, known)}")

@@ -41,6 +41,15 @@ class Axis:
     div: int = 1
     cap: int = MAX_STEPS
 
+    def __post_init__(self) -> None:
+        if self.parent is not None:
+            integer("time axis", "parent", self.parent)
+        for name, least, most in (("mul", 0, MAX_STEPS), ("div", 1, MAX_STEPS), ("cap", 0, MAX_STEPS),
+                                  ("add", -MAX_STEPS - 1, MAX_STEPS)):  # fmt: skip
+            value = integer("time axis", name, getattr(self, name))
+            if not least <= value <= most:
+                raise GraphError(f"time axis: {name} is {value}, expected {least} to {most}")
+
     @property
     def is_input(self) -> bool:
         """Do inputs bring its steps?"""
@@ -96,6 +105,7 @@ class Attr:
         if self.type == "activation":
             return as_activation(value)
         if self.codes is not None:
+            value = integer(op, self.name, value)
             if value not in self.codes:
                 raise GraphError(f"{op}: {self.name} is {value}, expected {' or '.join(map(str, self.codes))}")
             return value

@@ -87,7 +87,7 @@ class Value:
 
 def check_order(what: str, v: Value) -> None:
     """Is it an order, and one of this kind of value?"""
-    if v.order not in ORDERS:
+    if not isinstance(v.order, str) or v.order not in ORDERS:
         near = did_you_mean(v.order, ORDERS)
         raise GraphError(f"{what}: unknown order {v.order!r}; known: {', '.join(ORDERS)}{near}")
     if v.order == "time_first" and v.kind not in ("seq", "ids"):

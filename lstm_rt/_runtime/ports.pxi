@@ -10,17 +10,19 @@ cdef class Port:
     """A named input or output of a model. Read-only.
 
     ``shape`` has ``"N"`` for the batch and ``"T"`` (``"T0"``, ``"T1"``... with several time axes)
-    for the steps, in the order that the model has them in; ``dtype`` is what a call expects or gives.
+    for the steps, in the ``order`` that the model has them in, a vec in so many ``groups`` (0: none); ``dtype`` is
+    what a call expects or gives.
     """
 
-    cdef readonly str name, kind, dtype
+    cdef readonly str name, kind, dtype, order
     cdef readonly tuple shape
-    cdef readonly object size, axis
+    cdef readonly object size, axis, groups
     cdef tuple made_of
 
     def __cinit__(self, str name not None, str kind not None, size, axis, n_axes, order="batch_first", groups=0):
         self.made_of = name, kind, size, axis, n_axes, order, groups
         self.name, self.kind, self.size = name, kind, size
+        self.order, self.groups = order, groups
         self.axis = None if kind == "vec" else axis
         self.shape = _shapes.shape(kind, size, order, groups, "N", "T" if n_axes == 1 else f"T{axis}")
         self.dtype = "float32" if kind in ("seq", "vec") else "int32"

@@ -36,6 +36,11 @@ cdef class _Running:
             limits.steps[i] = steps
         self.model = model
         self._check_steps()
+        if model.in_axes[0].batch < 0 and what == "batch" and rows != 1:
+            raise InputError(f"batch is {rows}, but this model has no batch axis: streams(capacity) steps several")
+        if model.in_axes[0].batch < 0 and what == "capacity" and self.uneven:
+            raise InputError("this model has no batch axis, and does not give one step for each step of its inputs: "
+                             "give each of several streams a stream of its own")
         self.session = _new_session(model, &limits)
         self.torn = set()
         if ids:

@@ -201,8 +201,11 @@ static void run_model(const lrt_model *m, const uint8_t *control, source *number
     for (unsigned a = 0; a < LRT_MAX_AXES; a++) {
         shape.steps[a] = a == 0 ? control[3] : (control[4] >> a & 1u) + control[5] % 5u;
         limits.steps[a] = control[6] & 1u ? shape.steps[a] : shape.steps[a] + control[6] % 7u;
-        most = shape.steps[a] > most ? shape.steps[a] : most;
     }
+    if (!lrt_model_steps(m, shape.steps))
+        return;
+    for (unsigned a = 0; a < LRT_MAX_AXES; a++)
+        most = shape.steps[a] > most ? shape.steps[a] : most;
     size = lrt_session_size(m, &limits);
     if (size == 0 || size > MAX_MEMORY || weights_met(m) * shape.batch * most > MAX_WORK)
         return;

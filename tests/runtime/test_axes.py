@@ -198,6 +198,31 @@ def test_what_cannot_be_is_refused(call, message):
         call(g, x, v)
 
 
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda g: Axis(0, 1, 0, 0), "time axis: div is 0, expected 1 to"),
+        (lambda g: Axis(0, 1, 1 << 31), "time axis: add is 2147483648"),
+        (lambda g: Axis("a"), "time axis: parent is 'a', expected an integer"),
+        (lambda g: Axis(0, 1.5), "time axis: mul is 1.5, expected an integer"),
+        (lambda g: g.new_axis(3), "the rule is 3, expected an Axis"),
+        (lambda g: g.new_axis(Axis(7)), "its parent 7 does not exist"),
+        (lambda g: g.new_axis(Axis(None, 2)), "has no parent, so mul is 0"),
+        (lambda g: g.node("select", 0, index=[]), "select: index is .*, expected an integer"),
+        (lambda g: g.node([], 0), "unknown op"),
+        (lambda g: g.input("z", "seq", 3, order=np.zeros(3)), "unknown order"),
+        (lambda g: g.output(0, "z", order="nope"), "unknown order"),
+        (lambda g: g.input("z", "seq", 1 << 31), "features of a value"),
+    ],
+)
+def test_refused_rules_and_ports_change_nothing(make, message):
+    g = Graph()
+    g.input("x", "seq", 2)
+    with pytest.raises(GraphError, match=message):
+        make(g)
+    assert (len(g.nodes), len(g.values), g.n_axes, len(g.outputs)) == (0, 1, 1, 0)
+
+
 def test_rules():
     assert Axis(0, 1, 1, 2).steps(5) == 3
     assert Axis(0, 1, -7, 2).steps(5) == 0

@@ -176,8 +176,9 @@ def test_info_and_repr() -> None:
     assert info["file_bytes"] == model.nbytes == len(model._bytes())
     assert info["session_bytes"] == model.session_nbytes() > 0
     assert (info["streams"], info["kernels"], info["not_finite"]) == (False, model.kernels, 0)
-    assert info["inputs"] == [{"name": "x", "kind": "seq", "shape": ["N", "T", F], "dtype": "float32"}]
-    assert info["outputs"] == [{"name": "y", "kind": "seq", "shape": ["N", "T", 2 * H], "dtype": "float32"}]
+    sequence = {"kind": "seq", "order": "batch_first", "dtype": "float32"}
+    assert info["inputs"] == [{"name": "x", "shape": ["N", "T", F], **sequence}]
+    assert info["outputs"] == [{"name": "y", "shape": ["N", "T", 2 * H], **sequence}]
     assert [(x["op"], x["size"]) for x in info["layers"]] == [("gru", 2 * H)] * 2
     assert sum(x["parameters"] for x in info["layers"]) == sizes
     first = info["layers"][0]["options"]

@@ -100,6 +100,8 @@ def test_ports_say_their_shapes():
     assert [p.shape for p in (*model.inputs, *model.outputs)] == [("T", 3), ("T", 10), (4, 5), (4, 5)]
     again = pickle.loads(pickle.dumps(model.outputs[1]))
     assert (again.shape, repr(again)) == ((4, 5), "<'h': float32 (4, 5)>")
+    assert (again.order, again.groups) == ("unbatched", 4)
+    assert model.info["inputs"][0]["order"] == "unbatched"
 
 
 @pytest.mark.parametrize("order", ["batch_first", "time_first"])
@@ -181,6 +183,12 @@ def test_streams_of_a_model_without_a_batch():
         np.testing.assert_array_equal(y, [w[t] for w in wanted])
     with pytest.raises(InputError, match="no batch axis"):
         group.feed(x)
+    with pytest.raises(InputError, match="batch is 2, but this model has no batch axis"):
+        model.stream(2)
+    g = Graph()
+    g.output(g.repeat(g.input("x", "seq", 1, order="unbatched"), 2), "y", order="unbatched")
+    with pytest.raises(InputError, match="give each of several streams a stream of its own"):
+        Model(g).streams(2)
 
 
 def test_initial_states_in_groups():

@@ -189,7 +189,8 @@ def test_info(model: str, capsys: pytest.CaptureFixture[str]) -> None:
     for part in ("lstm", "3 -> 5", "(N, T, 3)", "180", "all finite", "checksum     ok", "self-test    yes"):
         assert part in text, text
     facts = json_of(capsys, "info", model, "--json")
-    assert facts["inputs"] == [{"name": "x", "kind": "seq", "shape": ["N", "T", 3], "dtype": "float32"}]
+    shape = {"shape": ["N", "T", 3], "order": "batch_first", "dtype": "float32"}
+    assert facts["inputs"] == [{"name": "x", "kind": "seq", **shape}]
     assert facts["parameters"] == 20 * 3 + 20 * 5 + 20
     assert facts["state_bytes_per_row"] == 40
     assert facts["nodes"][0]["weights"]["w_ih"] == [20, 3]

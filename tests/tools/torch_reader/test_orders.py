@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers.programs import python
 from helpers.torch_modules import check_selftest, module_of, user_module
 from lstm_rt_tools.torch_reader.from_torch import from_torch
 
@@ -90,6 +91,54 @@ def test_forwards_keep_the_order_of_each_port(torch: Any, which: str) -> None:
     assert (model.inputs[0].shape, model.outputs[0].shape) == (takes, gives)
     for shape in ((4, 6, 5), (1, 1, 5), (2, 50, 5)):
         same(torch, model, module, torch.randn(shape))
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["batch_first", "time_first"])
+def test_packed_rows_that_torch_sorts(torch: Any, first: bool) -> None:
+    def forward(s: Any, x: Any, n: Any) -> Any:
+        rnn = torch.nn.utils.rnn
+        packed, (h, c) = s.rec(rnn.pack_padded_sequence(x, n, first, enforce_sorted=False))
+        return rnn.pad_packed_sequence(packed, first, total_length=x.shape[int(first)])[0], h, c
+
+    module = user_module(torch, forward, batch_first=first, num_layers=2).eval()
+    x, n = torch.randn(7, 3, 5), torch.tensor([2, 7, 5])
+    x = x.transpose(0, 1) if first else x
+    same(torch, Model(dumps(from_torch(module, (x, n)))), module, x.contiguous(), n)
+
+
+def test_a_pickled_module_of_ones_own_says_that_it_is_time_major(torch: Any, tmp_path: Path) -> None:
+    """Its code is not run: the draft and the conversion say so, and the architecture file may keep the order."""
+    script = (
+        "import sys, torch\n"
+        "class M(torch.nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.rnn, self.fc = torch.nn.LSTM(4, 5), torch.nn.Linear(5, 2)\n"
+        "torch.save(M(), sys.argv[1])\n"
+    )
+    path = tmp_path / "m.pt"
+    assert python("-c", script, str(path)).returncode == 0
+    with pytest.raises(ConvertError) as caught:
+        from_torch(path)
+    assert "# - the order of axes: batch_first is False in rnn" in caught.value.draft
+    layers = [{"op": "lstm", "weights": "rnn"}, {"op": "dense", "weights": "fc"}]
+    plain = from_torch(path, arch={"layer": layers})
+    assert any("batch_first is False in rnn" in note for note in plain.meta["notes"])
+    ports = {"input": [{"name": "x", "order": "time_first"}], "layer": [*layers[:1], {**layers[1], "name": "y"}]}
+    kept = from_torch(path, arch={**ports, "output": [{"name": "y", "order": "time_first"}]})
+    assert "notes" not in kept.meta
+    x = torch.randn(6, 3, 4).numpy()
+    np.testing.assert_array_equal(Model(kept)(x).swapaxes(0, 1), Model(plain)(x.swapaxes(0, 1)))
+    with pytest.raises(ConvertError, match="unknown order 'first'"):
+        from_torch(path, arch={"input": [{"name": "x", "order": "first"}], "layer": layers})
+
+
+def test_a_layer_that_contradicts_itself_is_refused(torch: Any, tmp_path: Path) -> None:
+    layer = torch.nn.RNN(4, 5)
+    layer.nonlinearity = "relu"
+    torch.save(layer, tmp_path / "r.pt")
+    with pytest.raises(ConvertError, match="nonlinearity 'relu' and mode 'RNN_TANH', which contradict"):
+        from_torch(tmp_path / "r.pt")
 
 
 def test_what_a_forward_returns_beside_is_kept(torch: Any) -> None:

@@ -32,8 +32,8 @@ else:  # pragma: no cover
 ArchSource: TypeAlias = "str | os.PathLike[str] | Mapping[str, Any]"
 
 _TOP_KEYS = ("checkpoint", "ignore", "input", "layer", "output", "draft")
-_INPUT_KEYS = ("name", "kind", "size", "of")
-_OUTPUT_KEYS = ("name", "value")
+_INPUT_KEYS = ("name", "kind", "size", "of", "order")
+_OUTPUT_KEYS = ("name", "value", "order")
 _COMMON = ("op", "name", "input")
 _RECURRENT = ("weights", "h0", "c0")
 _ACT = ("activation", "alpha", "beta")
@@ -247,8 +247,9 @@ class _Builder:
                 near = did_you_mean(kind, INPUT_KINDS)
                 raise ConvertError(f"{what}: unknown kind {kind!r}; known: {', '.join(INPUT_KINDS)}{near}")
             size = self._input_size(what, name, kind, entry, first=i == 0)
+            order = _optional(what, entry, "order", str) or "batch_first"
             try:
-                self._name(what, name, self.graph.input(name, kind, size, self._axis(what, kind, entry)))
+                self._name(what, name, self.graph.input(name, kind, size, self._axis(what, kind, entry), order))
             except GraphError as e:
                 raise ConvertError(f"{what}: {e}") from None
             if i == 0:
@@ -448,11 +449,12 @@ class _Builder:
         for i, entry in enumerate(self.arch.outputs):
             what = f"{self.arch.what}: output {i + 1}"
             name = _required(what, entry, "name", str)
-            self._output(what, self._ref(what, _optional(what, entry, "value", str) or name), name)
+            order = _optional(what, entry, "order", str) or "batch_first"
+            self._output(what, self._ref(what, _optional(what, entry, "value", str) or name), name, order)
 
-    def _output(self, what: str, value: int, name: str) -> None:
+    def _output(self, what: str, value: int, name: str, order: str = "batch_first") -> None:
         try:
-            self.graph.output(value, name)
+            self.graph.output(value, name, order)
         except GraphError as e:
             raise ConvertError(f"{what}: {e}") from None
 

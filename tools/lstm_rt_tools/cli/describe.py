@@ -69,7 +69,7 @@ def nonfinite(graph: Graph) -> list[str]:
 def _describe_value(graph: Graph, index: int) -> dict[str, Any]:
     v = graph.values[index]
     dtype = np.dtype(DTYPES[v.kind]).name
-    return {"name": v.name, "kind": v.kind, "shape": shape_of(graph, v), "dtype": dtype}
+    return {"name": v.name, "kind": v.kind, "shape": shape_of(graph, v), "order": v.order, "dtype": dtype}
 
 
 def _state_floats(node: Node) -> int:

@@ -12,12 +12,12 @@ from lstm_rt.graph import Graph
 from ..arch.build import Arch, ArchSource, build, read_arch
 from ..arch.guess import guess_arch
 from ..arch.guitarml import guitarml_arch
-from ..names import shown
+from ..names import listed, shown
 from ..weights.checkpoints import Checkpoint, from_mapping, read_checkpoint
 from ..weights.state_dict import Weights
 from ..weights.tensors import noting_not_finite
 from .live import from_module
-from .modules import build_inert
+from .modules import build_inert, time_major_layers
 
 
 def from_torch(source: Any, example: Any = None, arch: ArchSource | None = None) -> Graph:
@@ -109,6 +109,7 @@ def _from_checkpoint(checkpoint: Checkpoint, arch: Arch | None) -> Graph:
     with noting_not_finite(weights.notes):
         if arch is not None:
             graph = build(arch, weights)
+            weights.notes += _order_notes(checkpoint, graph)
         elif checkpoint.module is not None:
             graph = build_inert(checkpoint.module, weights)
     if graph is None:
@@ -120,13 +121,38 @@ def _from_checkpoint(checkpoint: Checkpoint, arch: Arch | None) -> Graph:
     return graph
 
 
+def _order_notes(checkpoint: Checkpoint, graph: Graph) -> list[str]:
+    """A pickled module says of its layers that they take the steps first, and the model does not."""
+    if any(graph.values[i].order == "time_first" for i in graph.inputs):
+        return []
+    layers = _time_major(checkpoint)
+    if not layers:
+        return []
+    return [
+        f"batch_first is False in {layers}: the module may take and give (T, N, F), the converted model does as its "
+        'architecture file says, (N, T, F) without order = "time_first"'
+    ]
+
+
+def _time_major(checkpoint: Checkpoint) -> str:
+    """The names of the pickled module's layers that take the steps first."""
+    module = checkpoint.module
+    return listed(map(shown, time_major_layers(module, checkpoint.budget)), 5) if module is not None else ""
+
+
 def _needs_arch(checkpoint: Checkpoint) -> ConvertError:
     holds = "holds weights only"
     if checkpoint.module is not None:
         holds = f"holds a {shown(str(checkpoint.module.cls))}, whose forward is code that is never run"
+    draft = guess_arch(checkpoint.tensors, checkpoint.key if checkpoint.elsewhere else None, checkpoint.beside)
+    if layers := _time_major(checkpoint):
+        draft += (
+            f"# - the order of axes: batch_first is False in {layers}, so the module may take and give (T, N, F);\n"
+            '#   order = "time_first" in [[input]] and [[output]] keeps that\n'
+        )
     return ConvertError(
         f"{checkpoint.what}: {holds}; how they are connected must be told by an arch file "
         "(arch=..., --arch on the command line). Where the code of the model runs, "
         "from_torch(module, example) converts the live module and needs none. A draft to check and complete:",
-        draft=guess_arch(checkpoint.tensors, checkpoint.key if checkpoint.elsewhere else None, checkpoint.beside),
+        draft=draft,
     )

@@ -52,6 +52,7 @@ _ACTIVATIONS = frozenset(
 )
 SHORT_FLOATS = ("float16", "bfloat16")  #: the dtypes that are converted in float32
 _LEAF_STEPS = 100  #: to read and write one layer
+_MOST_MODULES = 10000  #: that are looked through for the order of their axes
 _LEAF = 5000  #: bytes of the objects of one
 
 
@@ -112,9 +113,11 @@ def recurrent_activations(op: str, get: Getter, what: str) -> tuple[str, ...] | 
     """Activations of a recurrent module: only an RNN has a choice."""
     if op != "rnn":
         return None
-    nonlinearity = get("nonlinearity")
+    nonlinearity, of_mode = get("nonlinearity"), {"RNN_TANH": "tanh", "RNN_RELU": "relu"}.get(str(get("mode")))
     if nonlinearity is None:  # torch < 1.10 kept it in the mode only
-        nonlinearity = {"RNN_TANH": "tanh", "RNN_RELU": "relu"}.get(str(get("mode")))
+        nonlinearity = of_mode
+    elif of_mode not in (None, nonlinearity):  # torch goes by the mode
+        raise ConvertError(f"{what}: RNN with nonlinearity {nonlinearity!r} and mode {get('mode')!r}, which contradict")
     if nonlinearity not in ("tanh", "relu"):
         raise ConvertError(f"{what}: RNN with nonlinearity {nonlinearity!r} is not supported")
     return (nonlinearity,)
@@ -217,6 +220,20 @@ def build_inert(module: Inert, weights: Weights) -> Graph | None:
         raise ConvertError(f"{weights.what}: the attributes of a pickled module are damaged ({e})") from None
     weights.check_all_used()
     return graph
+
+
+def time_major_layers(module: Inert, budget: Budget) -> list[str]:
+    """The names of the recurrent layers anywhere in a pickled module that take ``(T, N, F)``."""
+    found, stack, depth = [], [("", module)], 0
+    while stack and depth < _MOST_MODULES:
+        depth += 1
+        name, inert = stack.pop()
+        budget.steps(_LEAF_STEPS + len(name) // 100)
+        if str(inert.cls) in RECURRENT and not inert.attrs.get("batch_first"):
+            found.append(name or "module")
+        children = table_of(inert, "_modules").items()
+        stack += [(join(name, str(child)), m) for child, m in children if is_module(m) and len(name) < _LEAF]
+    return sorted(found)
 
 
 def _leaves(module: Inert, prefix: str, budget: Budget, depth: int = 0) -> list[tuple[str, Inert]]:

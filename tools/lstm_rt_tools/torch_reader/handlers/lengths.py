@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..builder import Builder
-from ..symbols import Feat, Index, Lengths, Sym, unsupported
+from ..symbols import Feat, ForwardError, Index, Lengths, Sym, WrongLayout, unsupported
 from .call import Call
 from .shapes import kept_index
 
@@ -31,7 +31,9 @@ def index_select(rec: Builder, call: Call) -> Sym:
         return Index()
     feat = rec.packable(sym, call.name)
     if feat.dims[dim] != "N":
-        raise unsupported(call.name, f"along the dimension {feat.dims[dim]}")
+        # pack_padded_sequence sorts rows by it, and may have been taken to read another order than it does
+        kind = WrongLayout if feat.dims[dim] == "T" else ForwardError
+        raise unsupported(call.name, f"along the dimension {feat.dims[dim]}", kind)
     chosen = np.asarray(call.arg(2, "index").tolist(), dtype=np.int64)
     order = chosen if feat.order is None else feat.order[chosen]
     rows = np.arange(call.args[0].shape[dim])
