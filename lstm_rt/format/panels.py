@@ -21,7 +21,7 @@ def padded_units(units: int) -> int:
 
 
 def to_panels(w: Array, gates: int) -> Array:
-    """``(gates * units, k)`` -> flat ``[panel][k][gate][lane]``, padding lanes zero."""
+    """``(gates * units, k)`` -> flat ``[panel][k][gate][unit]``, padding zero."""
     units, k = w.shape[0] // gates, w.shape[1]
     padded = np.zeros((gates, padded_units(units), k), np.float32)
     padded[:, :units] = w.reshape(gates, units, k)

@@ -20,11 +20,11 @@ from .records import (
     BIDIRECTIONAL,
     F32,
     HEADER,
-    LANES,
     N_ATTRS,
     NODE,
     NODE_SIZE,
     NONE,
+    PADDED,
     PANELS,
     RESET_AFTER,
     REVERSE,
@@ -66,7 +66,7 @@ class Reader:
         flat: NDArray[Any] = np.frombuffer(self.blob, "<f4" if dtype == F32 else "<i4", size // 4, offset)
         if layout == PANELS:
             return from_panels(flat, gates, units, k)
-        shaped: NDArray[Any] = flat.reshape(gates, -1)[:, :units] if layout == LANES else flat.reshape(units, k)
+        shaped: NDArray[Any] = flat.reshape(gates, -1)[:, :units] if layout == PADDED else flat.reshape(units, k)
         out: NDArray[Any] = shaped.copy()
         return out
 

@@ -31,7 +31,7 @@ KIND_CODES = {kind: code for code, kind in enumerate(KINDS, 1)}
 ORDER_CODES = {order: code for code, order in enumerate(ORDERS)}
 OP_CODES = {name: op.code for name, op in OPS.items()}
 ACT_NAMES = list(ACTIVATIONS)
-PLAIN, PANELS, LANES = 0, 1, 2
+PLAIN, PANELS, PADDED = 0, 1, 2
 F32, I32 = 1, 2
 REVERSE, BIDIRECTIONAL, RESET_AFTER, ZERO_MASKED = 1, 2, 4, 8
 

@@ -26,7 +26,6 @@ from .records import (
     HEADER,
     I32,
     KIND_CODES,
-    LANES,
     MAGIC,
     MAX_BYTES,
     N_ATTRS,
@@ -35,6 +34,7 @@ from .records import (
     OP_CODES,
     ORDER_CODES,
     OVERREAD,
+    PADDED,
     PANELS,
     PLAIN,
     RESET_AFTER,
@@ -210,9 +210,9 @@ def _direction_tensors(w: Writer, n: Node, suffix: str) -> list[int]:
     extra = NONE if w_hr is None else w.panels(w_hr, 1)
     extra2 = NONE
     if peephole is not None:
-        lanes = np.zeros((3, padded_units(hidden)), np.float32)
-        lanes[:, :hidden] = peephole
-        extra2 = w.tensor(lanes, F32, LANES, 3, hidden, 1)
+        padded = np.zeros((3, padded_units(hidden)), np.float32)
+        padded[:, :hidden] = peephole
+        extra2 = w.tensor(padded, F32, PADDED, 3, hidden, 1)
     return [w_ih, w.panels(b_ih + b_hh, gates), w.panels(w_hh, gates), NONE, extra, extra2]
 
 

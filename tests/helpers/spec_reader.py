@@ -33,7 +33,7 @@ def widths(units):
 
 
 def unpack_panels(flat, gates, units, k):
-    """(gates, units, k), by the closed form of section 3.2; padding lanes must be zero."""
+    """(gates, units, k), by the closed form of section 3.2; padding must be zero."""
     w, used = np.empty((gates, units, k), np.float32), np.zeros(flat.size, bool)
     start = 0
     for width in widths(units):
@@ -48,7 +48,7 @@ def unpack_panels(flat, gates, units, k):
 
 
 def read_tensor(blob, at, data):
-    """(array, layout): plain (units, k), panels (gates, units, k), lanes (gates, units)."""
+    """(array, layout): plain (units, k), panels (gates, units, k), padded (gates, units)."""
     offset, size, dtype, layout, gates, units, k, reserved = struct.unpack_from("<QQBBHIII", blob, at)
     padded = units if layout == 0 else sum(widths(units))
     assert dtype in (1, 2)
@@ -64,9 +64,9 @@ def read_tensor(blob, at, data):
     if layout == 1:
         return unpack_panels(flat, gates, units, k), "panels"
     if layout == 2:
-        lanes = flat.reshape(gates, padded)
-        assert not lanes[:, units:].any()
-        return lanes[:, :units], "lanes"
+        rows = flat.reshape(gates, padded)
+        assert not rows[:, units:].any()
+        return rows[:, :units], "padded"
     return flat.reshape(units, k), "plain"
 
 
@@ -177,6 +177,6 @@ def read_cell(node):
         arrays = [t and t[0] for t in node["tensor"][d : d + 6]]
         layouts = [t and t[1] for t in node["tensor"][d : d + 6]]
         assert layouts[:5] == [a if a is None else "panels" for a in arrays[:5]]
-        assert layouts[5] in (None, "panels" if node["op"] == "gru" else "lanes")
+        assert layouts[5] in (None, "panels" if node["op"] == "gru" else "padded")
         out["directions"].append(arrays)
     return out
