@@ -51,25 +51,23 @@ def _typed(v: Value, given: Any) -> NDArray[Any]:
 
 def _shape(graph: Graph, values: list[Value], arrays: list[NDArray[Any]]) -> tuple[int, list[int]]:
     """Batch and steps per axis: what the inputs bring, and what follows from it."""
-    batch, steps = int(values[0].order == "unbatched"), [0] * graph.n_axes
+    batch, steps = int(values[0].order == "unbatched"), dict.fromkeys(range(graph.n_axes), 0)
     for v, array in zip(values[: len(graph.inputs)], arrays, strict=False):
         for what, n in zip(v.shape("N", "T"), array.shape, strict=False):
             if what == "N":
                 batch = n
             elif what == "T":
                 steps[v.axis] = n
-    for i, axis in enumerate(graph.axes):
-        if not axis.is_input:
-            steps[i] = axis.steps(0 if axis.parent is None else steps[axis.parent])
+    graph.complete_steps(steps)
     if not 1 <= batch <= MAX_COUNT:
         raise GraphError(f"self-test: a batch of {batch} rows, expected 1 to {MAX_COUNT}")
     for v, array in zip(values, arrays, strict=True):
-        shape = v.shape(batch, steps[v.axis] if steps else 0)
+        shape = v.shape(batch, steps.get(v.axis, 0))
         if array.shape != shape:
             raise GraphError(f"self-test: {v.name} has shape {array.shape}, expected {shape}")
         if v.kind in ("seq", "ids") and batch * steps[v.axis] > MAX_ROWS:
             raise GraphError(f"self-test: {batch} rows of {steps[v.axis]} steps are more than {MAX_ROWS}")
-    return batch, steps
+    return batch, list(steps.values())
 
 
 def tolerance(test: SelfTest, name: str, expected: NDArray[Any]) -> float:

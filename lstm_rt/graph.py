@@ -113,6 +113,18 @@ class Graph:
         self.axes.append(rule)
         return self.n_axes - 1
 
+    def complete_steps(self, steps: dict[int, int]) -> None:
+        """Add to the steps of axes those of the axes that are fixed, or derived from them."""
+        fixed = {i: a.steps(0) for i, a in enumerate(self.axes) if a.parent is None and not a.is_input}
+        steps.update(fixed)
+        self.complete_lengths(steps)
+
+    def complete_lengths(self, lengths: dict[int, Any]) -> None:
+        """Add to the valid steps of rows on axes, numbers or arrays, those on the axes derived from them."""
+        for i, a in enumerate(self.axes):
+            if a.parent in lengths:
+                lengths[i] = a.steps(lengths[a.parent])
+
     def input(
         self,
         name: str,

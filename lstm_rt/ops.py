@@ -59,9 +59,10 @@ class Axis:
         """Is it derived as ``whole`` is, but for steps that it drops at the end?"""
         return replace(self, add=0, cap=0) == replace(whole, add=0, cap=0) and self.add <= whole.add
 
-    def steps(self, n: int) -> int:
-        """Steps (or valid steps of a row) where the parent has ``n``."""
-        return max(0, min((n * self.mul + self.add) // self.div, self.cap))
+    def steps(self, n: Any) -> Any:
+        """Steps (or valid steps of rows) where the parent has ``n``: a number, or an array of them."""
+        whole = (n * self.mul + self.add) // self.div
+        return max(0, min(whole, self.cap)) if isinstance(n, int) else np.clip(whole, 0, self.cap)
 
 
 @dataclass(frozen=True)

@@ -67,22 +67,19 @@ class Value:
 
     def to_batch_first(self, array: NDArray[Any]) -> NDArray[Any]:
         """An array of this value's order and a right number of axes as ``(N, T, F)``, ``(N, F)``..."""
-        if self.order == "time_first":
-            return np.swapaxes(array, 0, 1)
-        array = array[None] if self.order == "unbatched" and not self.groups else array
-        if not self.groups:
-            return array
-        array = array[:, None] if self.order == "unbatched" else array
-        return np.swapaxes(array, 0, 1).reshape(array.shape[1], -1)
+        if self.order == "unbatched":
+            array = np.expand_dims(array, 1 if self.groups else 0)
+        if self.order == "time_first" or self.groups:
+            array = np.swapaxes(array, 0, 1)
+        return array.reshape(len(array), self.size) if self.groups else array
 
     def from_batch_first(self, array: NDArray[Any]) -> NDArray[Any]:
         """The inverse of :meth:`to_batch_first`."""
-        if self.order == "time_first":
-            return np.swapaxes(array, 0, 1)
         if self.groups:
-            array = np.swapaxes(array.reshape(len(array), self.groups, -1), 0, 1)
-            return array[:, 0] if self.order == "unbatched" else array
-        return array[0] if self.order == "unbatched" else array
+            array = array.reshape(len(array), self.groups, self.size // self.groups)
+        if self.order == "time_first" or self.groups:
+            array = np.swapaxes(array, 0, 1)
+        return array.take(0, 1 if self.groups else 0) if self.order == "unbatched" else array
 
 
 def check_order(what: str, v: Value) -> None:

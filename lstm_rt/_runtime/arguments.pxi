@@ -151,11 +151,14 @@ cdef list _take_outputs(Model model, out, lrt_call_args *call, float **outs, bin
     """The arrays of ``out``, checked, or new ones; fill the call's outputs."""
     cdef Py_ssize_t i
     cdef int ndim
+    cdef const lrt_io *io
     cdef cnp.npy_intp shape[3]
     cdef list results = []
     given = _given_outputs(model, out)
     for i in range(<Py_ssize_t>model.m.n_outputs):
-        ndim = _shape_of(&model.outs[i], &model.out_axes[i], call, batched, shape)
+        io = &model.outs[i]
+        ndim = _shape_of(io, <Py_ssize_t>call.batch if batched else -1,
+                         <Py_ssize_t>call.steps[io.axis] if io.kind == LRT_SEQ else -1, shape)
         y = given[i]
         if y is None:
             y = cnp.PyArray_EMPTY(ndim, shape, cnp.NPY_FLOAT32, 0)

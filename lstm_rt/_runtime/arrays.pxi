@@ -8,19 +8,26 @@ cdef inline bint _is_float(const lrt_io *io) noexcept:
     return io.kind == LRT_SEQ or io.kind == LRT_VEC
 
 
-cdef inline int _shape_of(const lrt_io *io, const _Axes *axes, const lrt_call_args *call, bint batched,
-                          cnp.npy_intp *shape) noexcept:
-    """The shape of an output of a call; returns its number of axes."""
+cdef inline int _shape_of(const lrt_io *io, Py_ssize_t rows, Py_ssize_t steps, cnp.npy_intp *shape) noexcept:
+    """The shape of an array of so many rows and steps, each -1 where it has no such axis; returns its number of axes.
+
+    Streams of a model without a batch that step together have rows all the same, before all else.
+    """
     cdef int ndim = 0
-    if io.groups or axes.steps == 0:
-        shape[0] = io.groups if io.groups else call.steps[io.axis]
+    if io.order == LRT_GROUPS_FIRST or io.order == LRT_TIME_FIRST and steps >= 0:
+        shape[0] = io.groups if io.groups else steps
         ndim = 1
-    if batched and axes.batch >= 0:
-        shape[ndim] = call.batch
+    if rows >= 0:
+        shape[ndim] = rows
         ndim += 1
-    if axes.steps == 1:
-        shape[ndim] = call.steps[io.axis]
+    if steps >= 0 and io.order != LRT_TIME_FIRST:
+        shape[ndim] = steps
         ndim += 1
+    if io.groups and io.order != LRT_GROUPS_FIRST:
+        shape[ndim] = io.groups
+        ndim += 1
+    if io.kind == LRT_IDS:
+        return ndim
     shape[ndim] = io.size // io.groups if io.groups else io.size
     return ndim + 1
 

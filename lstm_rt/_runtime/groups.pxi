@@ -19,6 +19,9 @@ cdef class StreamGroup(_Running):
     def __cinit__(self, Model model not None, capacity, threads=None):
         cdef uint32_t i
         self._open(model, "capacity", capacity, threads, 1)
+        if model.in_axes[0].batch < 0 and self.uneven:
+            raise InputError("this model has no batch axis, and does not give one step for each step of its inputs: "
+                             "give each of several streams a stream of its own")
         self.capacity = capacity
         self.slots = {}
         self.joined = 0

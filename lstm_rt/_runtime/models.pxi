@@ -22,7 +22,6 @@ cdef class Model:
     cdef lrt_io ins[LRT_MAX_IO]
     cdef lrt_io outs[LRT_MAX_IO]
     cdef _Axes in_axes[LRT_MAX_IO]
-    cdef _Axes out_axes[LRT_MAX_IO]
     cdef readonly tuple inputs
     cdef readonly tuple outputs
     cdef readonly object threads
@@ -48,7 +47,6 @@ cdef class Model:
             self.in_axes[i] = _axes_of(&self.ins[i])
         for i in range(self.m.n_outputs):
             self.outs[i] = lrt_model_output(&self.m, i)
-            self.out_axes[i] = _axes_of(&self.outs[i])
         self.inputs = tuple([_describe(&self.m, &self.ins[i]) for i in range(self.m.n_inputs)])
         self.outputs = tuple([_describe(&self.m, &self.outs[i]) for i in range(self.m.n_outputs)])
         self.chunked = lrt_model_is_causal(&self.m)

@@ -36,11 +36,6 @@ cdef class _Running:
             limits.steps[i] = steps
         self.model = model
         self._check_steps()
-        if model.in_axes[0].batch < 0 and what == "batch" and rows != 1:
-            raise InputError(f"batch is {rows}, but this model has no batch axis: streams(capacity) steps several")
-        if model.in_axes[0].batch < 0 and what == "capacity" and self.uneven:
-            raise InputError("this model has no batch axis, and does not give one step for each step of its inputs: "
-                             "give each of several streams a stream of its own")
         self.session = _new_session(model, &limits)
         self.torn = set()
         if ids:
@@ -181,7 +176,7 @@ cdef class _Running:
     cdef _step_output(self, uint32_t i, y, uint32_t rows, bint flat, float **outs):
         """The array for output i of one step, checked or made; its address goes to outs."""
         cdef cnp.npy_intp shape[3]
-        cdef int ndim = _shape_of_step(&self.model.outs[i], rows, flat, shape)
+        cdef int ndim = _shape_of(&self.model.outs[i], -1 if flat else <Py_ssize_t>rows, -1, shape)
         if y is None:
             y = cnp.PyArray_EMPTY(ndim, shape, cnp.NPY_FLOAT32, 0)
         elif not _is_out(y, ndim, shape):
@@ -193,27 +188,9 @@ cdef class _Running:
 
 cdef inline bint _is_step(cnp.ndarray x, const lrt_io *io, uint32_t rows, bint flat) noexcept:
     cdef cnp.npy_intp shape[3]
-    return _has_shape(x, _shape_of_step(io, rows, flat, shape), shape)
-
-
-cdef inline int _shape_of_step(const lrt_io *io, uint32_t rows, bint flat, cnp.npy_intp *shape) noexcept:
-    """(rows, size), or (size,) if flat; of ids (rows,), or (); with groups as the model has them. How many axes?"""
-    cdef int ndim = 0
-    if io.order == LRT_GROUPS_FIRST:
-        shape[0] = io.groups
-        ndim = 1
-    if not flat:
-        shape[ndim] = rows
-        ndim += 1
-    if io.groups and io.order != LRT_GROUPS_FIRST:  # no batch, but for streams that step together
-        shape[ndim] = io.groups
-        ndim += 1
-    if io.kind == LRT_IDS:
-        return ndim
-    shape[ndim] = io.size // io.groups if io.groups else io.size
-    return ndim + 1
+    return _has_shape(x, _shape_of(io, -1 if flat else <Py_ssize_t>rows, -1, shape), shape)
 
 
 cdef tuple _step_shape(const lrt_io *io, uint32_t rows, bint flat):
     cdef cnp.npy_intp shape[3]
-    return _tuple(_shape_of_step(io, rows, flat, shape), shape)
+    return _tuple(_shape_of(io, -1 if flat else <Py_ssize_t>rows, -1, shape), shape)

@@ -14,6 +14,8 @@ cdef class Stream(_Running):
 
     def __cinit__(self, Model model not None, batch=1, threads=None):
         self._open(model, "batch", batch, threads, 0)
+        if model.in_axes[0].batch < 0 and batch != 1:
+            raise InputError(f"batch is {batch}, but this model has no batch axis: streams(capacity) steps several")
         self.batch = batch
 
     def step(self, x, *more, out=None):

@@ -80,8 +80,8 @@ class Writer:
         w = w.reshape(w.shape[0], -1)
         return self.tensor(to_panels(w, gates), F32, PANELS, gates, w.shape[0] // gates, w.shape[1])
 
-    def vector(self, v: Array | None) -> int:
-        return NONE if v is None else self.tensor(v, F32, PLAIN, 1, 1, v.size)
+    def vector(self, v: Array) -> int:
+        return self.tensor(v, F32, PLAIN, 1, 1, v.size)
 
     def weight(self, w: Weight, array: Array | None) -> int:
         """Number of the tensor of one weight, in the layout that its op wants."""

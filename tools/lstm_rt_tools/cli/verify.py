@@ -121,9 +121,7 @@ def _valid_steps(graph: Graph, inputs: Sequence[Any], lengths: Any) -> dict[int,
     elif lengths is not None:
         found |= {v.axis: lengths for v in values if v.axis >= 0}
     valid = {axis: np.atleast_1d(n) for axis, n in found.items()}
-    for axis, rule in enumerate(graph.axes):
-        if rule.parent in valid:
-            valid[axis] = np.array([rule.steps(int(n)) for n in valid[rule.parent]])
+    graph.complete_lengths(valid)
     return valid
 
 

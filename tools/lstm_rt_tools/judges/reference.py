@@ -285,13 +285,10 @@ def _prepare(
             if v.axis in job.lengths:
                 raise InputError(f"lengths of time axis {v.axis} are the graph input {v.name!r}; do not give both")
             job.lengths[v.axis] = _checked_lengths(job, v.name, job.values[value], v.axis)
+    graph.complete_steps(job.steps)
+    graph.complete_lengths(job.lengths)
     for axis, steps in job.steps.items():
         job.lengths.setdefault(axis, np.full(job.batch, steps, dtype=np.int64))
-    for axis, rule in enumerate(graph.axes):
-        if not rule.is_input:
-            job.steps[axis] = rule.steps(job.steps[rule.parent] if rule.parent is not None else 0)
-            lengths_of = job.lengths[rule.parent] if rule.parent is not None else np.zeros(job.batch, np.int64)
-            job.lengths[axis] = np.array([rule.steps(int(n)) for n in lengths_of], np.int64)
     return job
 
 

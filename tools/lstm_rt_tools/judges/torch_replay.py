@@ -66,13 +66,10 @@ class _Replay:
         return [self.graph.values[o].from_batch_first(self.values[o].numpy()) for o in self.graph.outputs]
 
     def _derive_axes(self) -> None:
-        for axis, rule in enumerate(self.graph.axes):
-            if rule.is_input:
-                continue
-            self.steps[axis] = rule.steps(0 if rule.parent is None else self.steps[rule.parent])
-            if rule.parent in self.lengths:
-                own = [rule.steps(n) for n in self.lengths[rule.parent].tolist()]
-                self.lengths[axis] = self.torch.tensor(own, dtype=self.torch.int64)
+        self.graph.complete_steps(self.steps)
+        lengths = {axis: n.numpy() for axis, n in self.lengths.items()}
+        self.graph.complete_lengths(lengths)
+        self.lengths = {axis: self.torch.from_numpy(n) for axis, n in lengths.items()}
 
     def _node(self, node: Node) -> None:
         if node.op in _CELLS:
