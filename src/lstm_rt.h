@@ -22,7 +22,7 @@ extern "C" {
 #endif
 
 #define LRT_FIRST_VERSION 1u  /* format versions that this runtime reads: from here */
-#define LRT_FORMAT_VERSION 3u /* to here */
+#define LRT_FORMAT_VERSION 4u /* to here */
 #define LRT_ALIGN 64     /* of blobs and session memory; 16 is enough on CPUs without 64-byte lines */
 
 /* Limits of a model: docs/format.md, section 10. Writers take them from here too. */

@@ -88,7 +88,7 @@ def read(blob):
     magic, version, checksum, file_size = struct.unpack_from("<8sIIQ", blob)
     n_axes, n_values, n_nodes, n_tensors, n_inputs, n_outputs, n_tests, strings_size, meta_size = u32s(blob, 24, 9)
     assert magic == bytes([0x89, 0x4C, 0x52, 0x54, 0x0D, 0x0A, 0x1A, 0x0A])
-    assert 1 <= version <= 3
+    assert 1 <= version <= 4
     assert file_size == len(blob)
     assert checksum == zlib.crc32(blob[:12] + bytes(4) + blob[16:])
     assert n_axes <= 8
