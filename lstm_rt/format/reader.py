@@ -18,6 +18,7 @@ from .records import (
     AXES_VERSION,
     AXIS,
     BIDIRECTIONAL,
+    DIM_CODES,
     F32,
     HEADER,
     N_ATTRS,
@@ -34,6 +35,8 @@ from .records import (
     read_act,
     read_attr,
 )
+
+_DIMS: dict[int, str] = {code: name for name, code in DIM_CODES.items()}
 
 
 class Reader:
@@ -74,7 +77,10 @@ class Reader:
         kind, axis, _, size, at, n, order, groups = VALUE.unpack_from(self.blob, self.values_at + VALUE.size * i)
         raw = self.blob[self.strings_at + at : self.strings_at + at + n]
         name = raw.decode(errors="replace")
-        return Value(name, KINDS[kind - 1], size, -1 if axis == 255 else axis, ORDERS[order], groups)
+        shaped = ORDERS[order] == "shaped"
+        dims = tuple(_DIMS.get(d, d) for d in self.tensor(groups).ravel().tolist()) if shaped else ()
+        groups = 0 if shaped else groups
+        return Value(name, KINDS[kind - 1], size, -1 if axis == 255 else axis, ORDERS[order], groups, dims)
 
     def axis(self, i: int) -> Axis:
         parent, *rule = AXIS.unpack_from(self.blob, self.axes_at + AXIS.size * i)
