@@ -10,7 +10,8 @@ size I, has a weight (O, I) and a bias (O,), and gives size O.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import builtins
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,7 +20,7 @@ import numpy as np
 from ._checks import Array, check_limit, integer, number
 from ._core import MAX_ROWS, MAX_SIZE
 from .activations import as_activation
-from .errors import GraphError
+from .errors import GraphError, did_you_mean
 
 FEATURES: tuple[str, ...] = ("seq", "vec")
 #: Values in the order of their codes in files, from 1.
@@ -67,12 +68,16 @@ class Axis:
 
 @dataclass(frozen=True)
 class Input:
-    """One value that an op reads; ``size`` is a letter for its features."""
+    """One value that an op reads; ``size`` is a letter for its features.
+
+    ``beside``: the number of the input on whose time axis it is; None: on any.
+    """
 
     name: str
     kinds: tuple[str, ...] = FEATURES
     size: str = ""
     optional: bool = False
+    beside: int | None = 0
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,8 @@ class Output:
 class Attr:
     """One attribute: its type ``i32``, ``u32``, ``f32`` or ``activation``, and its number in a node's record.
 
-    ``codes``: the values that it may have, and what stands for them in files. ``note``: for docs/format.md.
+    ``codes``: the values that it may have (integers, words, or False and True), and what stands for them in files.
+    ``default``: what it is where it is left out. ``note``: for docs/format.md.
     """
 
     name: str
@@ -100,17 +106,21 @@ class Attr:
     most: float | None = None
     codes: Mapping[Any, int] | None = None
     note: str = ""
+    default: Any = None
+
+    @property
+    def python(self) -> builtins.type[Any]:
+        """The type that it has in graphs and in architecture files; an activation is a str there."""
+        if self.codes is not None:
+            return type(next(iter(self.codes)))
+        return {"f32": float, "activation": str}.get(self.type, int)
 
     def checked(self, op: str, value: Any) -> Any:
         """The value as a graph holds it; GraphError if it cannot be."""
         if self.type == "activation":
             return as_activation(value)
         if self.codes is not None:
-            if not any(isinstance(code, str) for code in self.codes):
-                value = integer(op, self.name, value)
-            if not isinstance(value, (int, str)) or value not in self.codes:
-                raise GraphError(f"{op}: {self.name} is {value!r}, expected {' or '.join(map(str, self.codes))}")
-            return value
+            return self._one_of(op, value, self.codes)
         if self.type == "f32":
             value = number(op, self.name, value)
             if self.least is not None and value < self.least:
@@ -123,6 +133,14 @@ class Attr:
             wanted = "an int32" if self.least is None and self.type == "i32" else f"{least} to {most}"
             raise GraphError(f"{op}: {self.name} is {value}, expected {wanted}")
         return value
+
+    def _one_of(self, op: str, value: Any, codes: Mapping[Any, int]) -> Any:
+        if self.python is not str:
+            value = integer(op, self.name, value)
+        if not isinstance(value, (str, int)) or value not in codes:
+            near = did_you_mean(value, codes) if self.python is str else ""
+            raise GraphError(f"{op}: {self.name} is {value}, expected {' or '.join(map(str, codes))}{near}")
+        return next(known for known in codes if known == value)
 
 
 @dataclass(frozen=True)
@@ -167,6 +185,9 @@ class Op:
     check: Callable[[Mapping[str, Any], Mapping[str, Array], int], None] | None = None  #: what else must hold
     #: The axis of its output where that is not its input's: from the attributes and the input's axis. None: any axis.
     axis: Callable[[Mapping[str, Any], int], Axis | None] | None = None
+    #: Kind, size and axis of each value that it writes, from its attributes and the values that it reads, where
+    #: ``output`` cannot say so.
+    writes: Callable[[Mapping[str, Any], Sequence[Any]], list[tuple[str, int, int]]] | None = None
     cell: Cell | None = None
 
 
@@ -211,6 +232,32 @@ def _check_index(attrs: Mapping[str, Any], weights: Mapping[str, Array], size: i
 
 #: What a number of values may be reduced to, and their codes in files. l2: the root of the sum of squares.
 REDUCTIONS: dict[str, int] = {"sum": 0, "mean": 1, "max": 2, "min": 3, "prod": 4, "l2": 5}
+def _check_attention(attrs: Mapping[str, Any], weights: Mapping[str, Array], size: int) -> None:
+    if "weight" in weights and attrs["kind"] != "additive":
+        raise GraphError("attention: a weight is of the kind additive alone")
+
+
+def _attended(attrs: Mapping[str, Any], read: Sequence[Any]) -> list[tuple[str, int, int]]:
+    """What attention gives, and where q is a vec its weights on k's axis."""
+    q, k, v = read[:3]
+    heads: int = attrs["heads"]
+    groups: int = attrs["kv_heads"] or heads
+    if q.size % heads or heads % groups:
+        raise GraphError(f"attention: {heads} heads of q and {groups} of k and v do not fit {q.size} features")
+    if k.size != q.size // heads * groups or v.size % groups:
+        raise GraphError(
+            f"attention: q, k and v have {q.size}, {k.size} and {v.size} features, "
+            f"expected {heads}, {groups} and {groups} heads, of q and k of one size"
+        )
+    if attrs["causal"] and q.kind != "seq":
+        raise GraphError("attention: causal is about the steps of q, which is a vec")
+    out = (q.kind, v.size // groups * heads, q.axis)
+    return [out] if q.kind == "seq" else [out, ("seq", heads, k.axis)]
+
+
+def _flag(name: str, at: int) -> Attr:
+    return Attr(name, "u32", at, codes={False: 0, True: 1}, note="0 or 1", default=False)
+
 
 _X = Input("x")
 _XF = Input("x", size="F")
@@ -227,6 +274,8 @@ _RECURRENT = (
     Input("c0", ("vec",), optional=True),
     Input("mask", ("mask",), optional=True),
 )
+_COUNTS = Input("mask", ("mask",), optional=True)  #: which steps count
+_KEYS = Input("k", ("seq",), beside=None)
 _BIASED = ("w_ih", "w_hh", "b_ih", "b_hh")
 
 _ENTRIES = (
@@ -278,6 +327,15 @@ _ENTRIES = (
        weights=(Weight("gamma", "F", "vector", True), Weight("beta", "F", "vector", True))),
     Op("reduce_features", 40, (_XF,), Output(size="groups"), (_KIND, _GROUPS), since=4,
        check=_check_groups("reduce_features")),
+    Op("reduce", 30, (_SEQ, _COUNTS), Output("vec"), since=4,
+       attrs=(_KIND, _flag("whole", 1))),
+    Op("softmax_steps", 31, (_SEQ, _COUNTS), since=4, attrs=(_flag("whole", 0),)),
+    Op("cumsum", 32, (_SEQ,), since=4),
+    Op("attention", 38, (_XF, _KEYS, replace(_KEYS, name="v", beside=1), replace(_COUNTS, beside=1)), since=4,
+       attrs=(Attr("heads", "u32", 0, 1, MAX_SIZE, default=1), Attr("kv_heads", "u32", 1, 0, MAX_SIZE, default=0),
+              Attr("kind", "u32", 2, codes={"dot": 0, "additive": 1}, default="dot"),
+              Attr("scale", "f32", 3, default=1.0), _flag("causal", 4), _flag("whole", 5)),
+       weights=(Weight("weight", "F", "vector", True),), check=_check_attention, writes=_attended),
 )  # fmt: skip
 
 OPS: dict[str, Op] = {op.name: op for op in _ENTRIES}
