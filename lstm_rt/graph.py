@@ -20,9 +20,10 @@ from ._core import MAX_AXES, MAX_COUNT, MAX_PARTS, MAX_PORTS, MAX_SIZE
 from ._recurrent import cell_activations, recurrent_weights
 from ._row_ops import RowOps
 from ._step_ops import StepOps
+from ._window_ops import WindowOps
 from .activations import ACTIVATIONS, NOT_ELEMENTWISE, Activation, as_activation
 from .errors import AxesError, GraphError, did_you_mean
-from .ops import FEATURES, GATES, KINDS, MAX_STEPS, MAX_TAKE, OPS, Axis, Op, Weight
+from .ops import FEATURES, GATES, KINDS, MAX_STEPS, MAX_TAKE, OPS, Axis, Op, Weight, Written
 from .values import DTYPES, INPUT_KINDS, ORDERS, Value, as_dims, check_order
 
 __all__ = [
@@ -76,7 +77,7 @@ class SelfTest:
     rtol: float = 1e-4
 
 
-class Graph(RowOps, StepOps):
+class Graph(RowOps, StepOps, WindowOps):
     """A model under construction or as read from a file. Methods that add a node return value ids.
 
     Every method raises :class:`~lstm_rt.errors.GraphError` naming the op and what was expected
@@ -228,11 +229,14 @@ class Graph(RowOps, StepOps):
         if entry.check is not None:
             entry.check(attrs, weights, there[0].size)
         if entry.writes is not None:
-            written = entry.writes(attrs, read)
+            written = entry.writes(attrs, weights, read)
         else:
             lead = next((v for v in there if entry.broadcasts and v.kind == "seq"), there[0])
             written = [self._written(entry, attrs, sizes, there, lead, axis)]
-        outputs = tuple(self._new_value("", *w) for w in written)
+        outputs = tuple(
+            self._new_value("", kind, size, self.new_axis(at) if isinstance(at, Axis) else at)
+            for kind, size, at in written
+        )
         absent = (None,) * (len(read) - len(inputs))
         self.nodes.append(Node(op, (*inputs, *absent), outputs, attrs, weights))
         return outputs[0]
@@ -245,7 +249,7 @@ class Graph(RowOps, StepOps):
         read: Sequence[Value],
         lead: Value,
         axis: int | None,
-    ) -> tuple[str, int, int]:
+    ) -> Written:
         """Kind, size and axis of what the op's entry says that it writes; ``lead`` lends its own."""
         out, size = entry.output, read[0].size
         if out.size == "+":

@@ -27,11 +27,11 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from lstm_rt.errors import GraphError, InputError, did_you_mean
 from lstm_rt.graph import GATES, Activation, Graph, Node, Value
 
-from . import reference_steps
+from . import reference_steps, reference_windows
 
 FloatArray: TypeAlias = NDArray[Any]
 IntArray: TypeAlias = NDArray[np.int64]
-#: State of one node: ``h (D, N, R)``, or for an lstm the pair with ``c (D, N, H)``; of a running sum ``(1, N, ...)``.
+#: State of one node: ``h (D, N, R)``, or for an lstm the pair with ``c (D, N, H)``; of others ``(1, N, ...)``.
 LayerState: TypeAlias = "FloatArray | tuple[FloatArray, FloatArray]"
 
 _SELU_ALPHA = 1.6732632423543772
@@ -241,7 +241,7 @@ def run(
             ``(N,)``. Axes whose lengths are a graph input take them from there.
         state: one entry per node of :func:`stateful_nodes`, in node order: ``h (D, N, R)``, or for an lstm
             ``(h, c)`` with ``c (D, N, H)``, of a recurrent node without ``h0`` and ``c0``; what a reduce or cumsum
-            has summed up, ``(1, N, ...)``; ``None`` starts from zero.
+            has summed up, or a conv or pool has kept, ``(1, N, ...)``; ``None`` starts from zero.
         return_state: also return the final states, in the same form.
         dtype: float type to compute in.
 
@@ -264,22 +264,35 @@ def run(
 
 def stateful_nodes(graph: Graph) -> list[Node]:
     """The nodes whose initial state is the caller's, in the order of ``state``."""
-    return [n for n in graph.nodes if n.op in reference_steps.SUMS or (n.op in GATES and _keeps_state(n))]
+    cells = (*GATES, "convlstm")
+    return [n for n in graph.nodes if (_keeps_state(n) if n.op in cells else _state_size(graph, n) > 0)]
+
+
+def _state_size(graph: Graph, node: Node) -> int:
+    """Numbers of a row that a node that is no cell keeps from call to call."""
+    if node.op in reference_steps.SUMS:
+        return reference_steps.SUMS[node.op](_size_of(graph, node))
+    return reference_windows.state_size(graph, node)
+
+
+def _size_of(graph: Graph, node: Node) -> int:
+    output = node.outputs[0]
+    assert output is not None
+    return graph.values[output].size
 
 
 def zero_state(graph: Graph, node: Node, batch: int) -> LayerState:
     """What such a node starts from where no state is given."""
-    if node.op in reference_steps.SUMS:
-        return np.zeros((1, batch, reference_steps.SUMS[node.op](_size_of(graph, node))))
+    if node.op == "convlstm":
+        output = node.outputs[1]
+        assert output is not None
+        h = np.zeros((1, batch, graph.values[output].size))
+        return h, h
+    if node.op not in GATES:
+        return np.zeros((1, batch, _state_size(graph, node)))
     n_dir, r, hidden = _sizes(node)
     h = np.zeros((n_dir, batch, r))
     return (h, np.zeros((n_dir, batch, hidden))) if node.op == "lstm" else h
-
-
-def _size_of(graph: Graph, node: Node) -> int:
-    (output,) = node.outputs
-    assert output is not None
-    return graph.values[output].size
 
 
 def _keeps_state(node: Node) -> bool:
@@ -393,8 +406,11 @@ def _checked_state(job: _Run, k: int, given: ArrayLike, want: tuple[int, ...]) -
 
 
 def _run_node(job: _Run, node: Node) -> None:
-    if node.op in ("lstm", "gru", "rnn"):
+    if node.op in GATES:
         _run_recurrent(job, node)
+        return
+    if node.op == "convlstm":
+        reference_windows.convlstm(job, node)
         return
     if node.op not in _OPS:
         raise GraphError(f"unknown op {node.op!r}")
@@ -597,4 +613,9 @@ _OPS: dict[str, Callable[[_Run, Node, list[int]], NDArray[Any] | tuple[NDArray[A
     "softmax_steps": reference_steps.softmax_steps,
     "cumsum": reference_steps.cumsum,
     "attention": reference_steps.attention,
+    "conv": reference_windows.conv,
+    "pool": reference_windows.pool,
+    "pad": reference_windows.pad,
+    "flatten": reference_windows.flatten,
+    "unflatten": reference_windows.unflatten,
 }

@@ -14,8 +14,11 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from lstm_rt._window import Window
 from lstm_rt.errors import ConvertError
 from lstm_rt.graph import Activation, Graph, Node
+
+from .reference_windows import window_of
 
 Tensor: TypeAlias = Any  # torch is imported only when asked for, so its types are not named here
 
@@ -238,6 +241,56 @@ class _Replay:
         if weight is not None:
             near = near * weight.reshape(q.shape[1], 1, 1, q.shape[3])
         return near.sum(-1) * node.attrs["scale"]
+    def pad(self, node: Node, x: Tensor) -> Tensor:
+        a, f = node.attrs, self.torch.nn.functional
+        n = self.lengths_of(node)
+        lengths = [x.shape[1]] * len(x) if n is None else n.tolist()
+        y = self.torch.zeros(len(x), x.shape[1] + a["before"] + a["after"], x.shape[2], dtype=x.dtype)
+        modes = {"constant": {"value": a["value"]}, "edge": {"mode": "replicate"}, "reflect": {"mode": "reflect"}}
+        for row, length in enumerate(lengths):
+            if length or a["mode"] == "constant":
+                own = f.pad(x[row : row + 1, :length].transpose(1, 2), (a["before"], a["after"]), **modes[a["mode"]])
+                y[row, : own.shape[2]] = own[0].T
+        return y
+
+    # -- windows
+
+    def _images(self, node: Node, x: Tensor, window: Window) -> tuple[Tensor, Tensor]:
+        """(N, C, T, h, w), and 1 where a step is inside; both padded by 0."""
+        steps = x.reshape(len(x), -1, x.shape[-1])
+        inside = self.torch.ones_like(steps[..., :1])
+        lengths = self.lengths_of(node) if x.dim() == 3 and not node.attrs["whole"] else None
+        if lengths is not None:
+            inside[self.torch.arange(steps.shape[1]) >= lengths[:, None]] = 0
+        h, w = window.size
+        images = (steps * inside).reshape(*steps.shape[:2], h, w, -1).permute(0, 4, 1, 2, 3)
+        places = inside.reshape(len(x), 1, -1, 1, 1).expand(-1, -1, -1, h, w)
+        around = [n for pair in reversed(window.pad) for n in pair]
+        return self.torch.nn.functional.pad(images, around), self.torch.nn.functional.pad(places, around)
+
+    def _as_value(self, node: Node, y: Tensor) -> Tensor:
+        y = y.permute(0, 2, 3, 4, 1)
+        (output,) = (o for o in node.outputs if o is not None)
+        return y.reshape(*y.shape[: 1 if self.graph.values[output].kind == "vec" else 2], -1)
+
+    def conv(self, node: Node, x: Tensor) -> Tensor:
+        window, weight = window_of(node), self.weight(node, "weight")
+        images, _ = self._images(node, x, window)
+        options = {"stride": window.stride, "dilation": window.dilation, "groups": node.attrs["groups"]}
+        y = self.torch.nn.functional.conv3d(images, weight, self.weight(node, "bias"), **options)
+        return self._as_value(node, y)
+
+    def pool(self, node: Node, x: Tensor) -> Tensor:
+        window, f = window_of(node), self.torch.nn.functional
+        images, places = self._images(node, x, window)
+        options = {"stride": window.stride, "dilation": window.dilation}
+        counts = f.conv3d(places, self.torch.ones(1, 1, *window.kernel, dtype=x.dtype), **options)
+        if node.attrs["kind"] == "max":
+            y = f.max_pool3d(images.masked_fill(places == 0, -self.torch.inf), window.kernel, **options)
+            return self._as_value(node, y.masked_fill(counts == 0, 0))
+        ones = self.torch.ones(images.shape[1], 1, *window.kernel, dtype=x.dtype)
+        total = f.conv3d(images, ones, groups=images.shape[1], **options)
+        return self._as_value(node, total / (counts.clamp(min=1) if node.attrs["kind"] == "avg" else ones[0].numel()))
 
     def _axis(self, node: Node) -> int:
         (output,) = (o for o in node.outputs if o is not None)
@@ -349,6 +402,11 @@ _OPS: dict[str, Callable[[_Replay, Node, list[Tensor]], Tensor]] = {
     "softmax_steps": lambda r, n, a: r.softmax_steps(n, a[0]),
     "cumsum": lambda r, n, a: r.cumsum(n, a[0]),
     "attention": lambda r, n, a: r.attention(n, *a[:3]),
+    "conv": lambda r, n, a: r.conv(n, a[0]),
+    "pool": lambda r, n, a: r.pool(n, a[0]),
+    "pad": lambda r, n, a: r.pad(n, a[0]),
+    "flatten": lambda r, n, a: a[0].flatten(1),
+    "unflatten": lambda r, n, a: a[0].reshape(len(a[0]), -1, a[0].shape[-1] // n.attrs["times"]),
 }
 
 
