@@ -14,10 +14,11 @@ from .errors import GraphError
 Array: TypeAlias = NDArray[np.float32]
 
 
-def check_limit(what: str, count: int, most: int, error: type[GraphError] = GraphError) -> None:
-    """Raise ``error`` where a graph has more of something than a file can hold."""
+def check_limit(what: str, count: int, most: int, error: type[GraphError] = GraphError) -> int:
+    """The count; ``error`` where a graph has more of something than a file can hold."""
     if count > most:
         raise error(f"{count:,} {what} are more than the {most:,} that an .lrt file can hold")
+    return count
 
 
 def text(what: str, name: Any) -> str:

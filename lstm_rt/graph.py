@@ -19,9 +19,11 @@ from ._checks import Array, check_limit, index, integer, number, text, weight
 from ._core import MAX_AXES, MAX_COUNT, MAX_PARTS, MAX_PORTS, MAX_SIZE
 from ._recurrent import cell_activations, recurrent_weights
 from ._row_ops import RowOps
+from ._step_ops import StepOps
+from ._window_ops import WindowOps
 from .activations import ACTIVATIONS, NOT_ELEMENTWISE, Activation, as_activation
 from .errors import AxesError, GraphError, did_you_mean
-from .ops import FEATURES, GATES, KINDS, MAX_STEPS, MAX_TAKE, OPS, Axis, Op, Weight
+from .ops import FEATURES, GATES, KINDS, MAX_STEPS, MAX_TAKE, OPS, Axis, Op, Weight, Written
 from .values import DTYPES, INPUT_KINDS, ORDERS, Value, as_dims, check_order
 
 __all__ = [
@@ -75,7 +77,7 @@ class SelfTest:
     rtol: float = 1e-4
 
 
-class Graph(RowOps):
+class Graph(RowOps, StepOps, WindowOps):
     """A model under construction or as read from a file. Methods that add a node return value ids.
 
     Every method raises :class:`~lstm_rt.errors.GraphError` naming the op and what was expected
@@ -202,12 +204,12 @@ class Graph(RowOps):
 
     # -- ops ------------------------------------------------------------------------------------
 
-    def node(self, op: str, *inputs: int, axis: int | None = None, **options: Any) -> int:
-        """Add a node of any op but the recurrent ones; returns the number of the value that it writes.
+    def node(self, op: str, *inputs: int | None, axis: int | None = None, **options: Any) -> int:
+        """Add a node of any op but the recurrent ones; returns the number of the (first) value that it writes.
 
         Args:
             op: its name in :data:`lstm_rt.ops.OPS`.
-            *inputs: the values that it reads.
+            *inputs: the values that it reads; absent ones may be None, or left out at the end.
             axis: the time axis of what it writes, where the op leaves a choice.
             **options: its attributes and weights by name; absent weights may be None.
         """
@@ -216,16 +218,39 @@ class Graph(RowOps):
             known = [name for name, e in OPS.items() if not e.cell]
             raise GraphError(f"unknown op {op!r}; known: {', '.join(known)}{did_you_mean(op, known)}")
         read = self._read_values(entry, inputs)
-        lead = next((v for v in read if entry.broadcasts and v.kind == "seq"), read[0])
         _check_options(entry, options)
-        attrs = {a.name: a.checked(op, options[a.name]) for a in entry.attrs}
+        attrs = {a.name: a.checked(op, options.get(a.name, a.default)) for a in entry.attrs}
         sizes: dict[str, int] = {}
         for i, v in zip(entry.inputs, read, strict=False):
-            if i.size:
+            if i.size and v is not None:
                 sizes[i.size] = v.size
         weights = _weights(entry, options, sizes)
+        there = [v for v in read if v is not None]
         if entry.check is not None:
-            entry.check(attrs, weights, read[0].size)
+            entry.check(attrs, weights, there[0].size)
+        if entry.writes is not None:
+            written = entry.writes(attrs, weights, read)
+        else:
+            lead = next((v for v in there if entry.broadcasts and v.kind == "seq"), there[0])
+            written = [self._written(entry, attrs, sizes, there, lead, axis)]
+        outputs = tuple(
+            self._new_value("", kind, size, self.new_axis(at) if isinstance(at, Axis) else at)
+            for kind, size, at in written
+        )
+        absent = (None,) * (len(read) - len(inputs))
+        self.nodes.append(Node(op, (*inputs, *absent), outputs, attrs, weights))
+        return outputs[0]
+
+    def _written(
+        self,
+        entry: Op,
+        attrs: Mapping[str, Any],
+        sizes: Mapping[str, int],
+        read: Sequence[Value],
+        lead: Value,
+        axis: int | None,
+    ) -> Written:
+        """Kind, size and axis of what the op's entry says that it writes; ``lead`` lends its own."""
         out, size = entry.output, read[0].size
         if out.size == "+":
             size = sum(v.size for v in read)
@@ -234,31 +259,37 @@ class Graph(RowOps):
         elif out.size:
             size = attrs[out.size] if out.size in attrs else sizes[out.size]
         kind = out.kind or lead.kind
-        size = size if kind in FEATURES else 0
-        written = self._new_value("", kind, size, self._output_axis(entry, attrs, lead, axis))
-        self.nodes.append(Node(op, inputs, (written,), attrs, weights))
-        return written
+        return kind, size if kind in FEATURES else 0, self._output_axis(entry, attrs, lead, axis)
 
-    def _read_values(self, entry: Op, inputs: Sequence[int]) -> list[Value]:
-        """The values that a node reads: so many, of the kinds and on the axes that its op wants."""
+    def _read_values(self, entry: Op, inputs: Sequence[int | None]) -> list[Value | None]:
+        """The values that a node reads: so many, of the kinds and on the axes that its op wants; None: absent."""
         op = entry.name
         wanted = entry.inputs * len(inputs) if entry.many else entry.inputs
         if entry.many and not 2 <= len(inputs) <= MAX_PARTS:
             raise GraphError(f"{op}: {len(inputs)} parts, expected 2 to {MAX_PARTS}")
-        if len(inputs) != len(wanted):
-            raise GraphError(f"{op}: {len(inputs)} inputs, expected {len(wanted)}")
-        read = [self._expect(op, value, *i.kinds) for value, i in zip(inputs, wanted, strict=True)]
+        needed = len([i for i in wanted if not i.optional])
+        if not needed <= len(inputs) <= len(wanted):
+            expected = f"{needed} to {len(wanted)}" if needed < len(wanted) else str(needed)
+            raise GraphError(f"{op}: {len(inputs)} inputs, expected {expected}")
+        read: list[Value | None] = [
+            None if value is None and i.optional else self._expect(op, value, *i.kinds)
+            for value, i in zip(inputs, wanted, strict=False)
+        ]
         first = read[0]
-        for v in read[1:]:
+        assert first is not None
+        for i, v in zip(wanted[1:], read[1:], strict=False):
+            if v is None:
+                continue
             if entry.alike and (v.kind != first.kind or v.size != first.size):
                 raise GraphError(f"{op}: {first.kind} of {first.size} and {v.kind} of {v.size} features differ")
             if entry.many and v.kind != first.kind:
                 raise GraphError(f"{op}: cannot join {first.kind} and {v.kind}")
             if entry.broadcasts and v.size != first.size and 1 not in (v.size, first.size):
                 raise GraphError(f"{op}: {first.size} and {v.size} features differ, and neither is 1")
-            if not entry.broadcasts or v.kind == first.kind:
-                self._same_axis(op, first, v)
-        return read
+            other = None if i.beside is None and not entry.many and not entry.broadcasts else read[i.beside or 0]
+            if other is not None and (not entry.broadcasts or v.kind == other.kind):
+                self._same_axis(op, other, v)
+        return read + [None] * (len(wanted) - len(read))
 
     def _output_axis(self, entry: Op, attrs: Mapping[str, Any], lead: Value, axis: int | None) -> int:
         if (entry.output.kind or lead.kind) == "vec":
@@ -504,7 +535,7 @@ class Graph(RowOps):
         self.values.append(Value(name, kind, size, axis))
         return len(self.values) - 1
 
-    def _expect(self, op: str, value: int, *kinds: str) -> Value:
+    def _expect(self, op: str, value: int | None, *kinds: str) -> Value:
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
             raise GraphError(f"{op}: got {value!r}, expected the number of one value")
         if not 0 <= value < len(self.values):
@@ -526,7 +557,7 @@ def _check_options(entry: Op, options: Mapping[str, Any]) -> None:
     if unknown:
         near = did_you_mean(unknown[0], known)
         raise GraphError(f"{entry.name}: unknown option {unknown[0]!r}; known: {', '.join(known) or 'none'}{near}")
-    needed = [*(a.name for a in entry.attrs), *(w.name for w in entry.weights if not w.optional)]
+    needed = [a.name for a in entry.attrs if a.default is None] + [w.name for w in entry.weights if not w.optional]
     missing = [name for name in needed if name not in options]
     if missing:
         raise GraphError(f"{entry.name}: {missing[0]} is missing")

@@ -52,7 +52,7 @@ def read_act(attrs: bytes, at: int) -> Activation:
     return Activation(ACT_NAMES[code], alpha, beta)
 
 
-_NUMBERS = {"i32": "<i", "u32": "<I", "f32": "<f"}
+_NUMBERS = {"i32": "<i", "u32": "<I", "u16": "<H", "f32": "<f"}
 
 
 def attr_bytes(attr: Attr, value: Any) -> bytes:
@@ -66,5 +66,5 @@ def read_attr(attr: Attr, attrs: bytes) -> Any:
     """The inverse of :func:`attr_bytes`."""
     if attr.type == "activation":
         return read_act(attrs, 4 * attr.at)
-    (value,) = struct.unpack_from(_NUMBERS[attr.type], attrs, 4 * attr.at)
+    (value,) = struct.unpack_from(_NUMBERS[attr.type], attrs, attr.place)
     return value if attr.codes is None else next(k for k, code in attr.codes.items() if code == value)

@@ -18,6 +18,7 @@ from ..activations import ACT_SINCE
 from ..errors import GraphError
 from ..graph import Activation, Graph, Node, Value
 from ..ops import GATES, OPS, Axis, Weight
+from . import windows
 from .panels import padded_units, to_panels
 from .records import (
     AXES_VERSION,
@@ -244,20 +245,50 @@ def _write_batchnorm(w: Writer, n: Node) -> tuple[list[int], bytes]:
     return [w.vector(mean), w.vector(scale.astype(np.float32)), w.vector(beta)], b""
 
 
+def _write_conv(w: Writer, n: Node) -> tuple[list[int], bytes]:
+    weight, bias, groups = n.weights["weight"], n.weights.get("bias"), n.attrs["groups"]
+    rows = windows.channels_last(weight)
+    if windows.is_depthwise(len(weight), weight.shape[1] * groups, groups):
+        tensors = [w.tensor(rows.T, F32, PLAIN, 1, *rows.T.shape), NONE if bias is None else w.vector(bias)]
+    else:
+        tensors = [w.panels(windows.to_group_units(rows, groups), 1), NONE]
+        if bias is not None:
+            tensors[1] = w.panels(windows.to_group_units(bias[:, None], groups), 1)
+    return tensors, _with_kernel(_attrs(n), windows.KERNEL, *weight.shape[2:])
+
+
+def _write_convlstm(w: Writer, n: Node) -> tuple[list[int], bytes]:
+    w_ih, w_hh, bias = n.weights["w_ih"], n.weights["w_hh"], n.weights.get("bias")
+    tensors = [w.panels(windows.channels_last(w_ih), 4), NONE if bias is None else w.panels(bias, 4)]
+    tensors.append(w.panels(windows.channels_last(w_hh), 4))
+    return tensors, _with_kernel(_attrs(n), windows.CELL_KERNELS, *w_ih.shape[2:], *w_hh.shape[2:])
+
+
+def _with_kernel(attrs: bytes, form: struct.Struct, *sizes: int) -> bytes:
+    """Attributes, and in their free places the sizes of a kernel."""
+    kernel = form.pack(*sizes).ljust(len(attrs), b"\0")
+    return bytes(a | b for a, b in zip(attrs, kernel, strict=True))
+
+
 def _write_node(w: Writer, n: Node) -> tuple[list[int], bytes]:
     """As the op's entry says."""
-    entry = OPS[n.op]
+    return [w.weight(weight, n.weights.get(weight.name)) for weight in OPS[n.op].weights], _attrs(n)
+
+
+def _attrs(n: Node) -> bytes:
     attrs = bytearray(4 * N_ATTRS)
-    for attr in entry.attrs:
+    for attr in OPS[n.op].attrs:
         raw = attr_bytes(attr, n.attrs[attr.name])
-        attrs[4 * attr.at : 4 * attr.at + len(raw)] = raw
-    return [w.weight(weight, n.weights.get(weight.name)) for weight in entry.weights], bytes(attrs)
+        attrs[attr.place : attr.place + len(raw)] = raw
+    return bytes(attrs)
 
 
 _NODE_WRITERS: dict[str, Callable[[Writer, Node], tuple[list[int], bytes]]] = {
     **dict.fromkeys(GATES, _write_recurrent),
     "embedding": _write_embedding,
     "batchnorm": _write_batchnorm,
+    "conv": _write_conv,
+    "convlstm": _write_convlstm,
 }
 
 
