@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ._checks import Array, check_limit, integer, number, text, weight
 from ._core import MAX_AXES, MAX_COUNT, MAX_PARTS, MAX_PORTS, MAX_SIZE
+from ._names import LayerNames
 from ._recurrent import cell_activations, recurrent_weights
 from .activations import ACTIVATIONS, NOT_ELEMENTWISE, Activation, as_activation
 from .errors import AxesError, GraphError, did_you_mean
@@ -57,6 +58,7 @@ class Node:
     attrs: dict[str, Any] = field(default_factory=dict)
     weights: dict[str, Array] = field(default_factory=dict)
     parameters: int | None = None  #: how many the source had, where a file says so; see Graph.parameters
+    name: str = ""  #: of the source's layer; see Graph.layer
 
 
 @dataclass
@@ -74,7 +76,7 @@ class SelfTest:
     rtol: float = 1e-4
 
 
-class Graph:
+class Graph(LayerNames):
     """A model under construction or as read from a file. Methods that add a node return value ids.
 
     Every method raises :class:`~lstm_rt.errors.GraphError` naming the op and what was expected
