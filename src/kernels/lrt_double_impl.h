@@ -80,7 +80,7 @@ static float sine(float x, uint32_t quarters)
         y = y * z - 1.0 / 5040.0;
         y = y * z + 1.0 / 120.0;
         y = y * z - 1.0 / 6.0;
-        y = r + r * (y * z);
+        y = r * (1.0 + y * z);
     }
     return (float)(q & 2u ? -y : y);
 }

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from ..labelled import Labelled
 from ..labels import (
-    N,
     Atom,
     Dim,
     Dims,
     Feat,
     Label,
+    N,
     Steps,
     Unsplittable,
     broadcast,
