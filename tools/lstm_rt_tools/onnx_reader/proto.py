@@ -1,5 +1,6 @@
 """The messages of an ONNX file, with the fields that a reader needs (``onnx.proto`` has the numbers)."""
 
+# ruff: noqa: RUF009 - what describes a field is called where the field stands
 from __future__ import annotations
 
 from dataclasses import dataclass

@@ -72,7 +72,8 @@ class Reader:
         self._budget.memory(_OBJECT)
         if depth > _MAX_DEPTH:
             raise self._damaged("its graphs are nested too deeply")
-        out, specs = kind(), _specs(kind)
+        out: M = kind()
+        specs = _specs(kind)  # type: ignore[arg-type]
         for number, wire, value in self._fields(data):
             spec = specs.get(number)
             if spec is not None:
@@ -144,13 +145,12 @@ class Reader:
 
 
 @cache
-def _specs(kind: type) -> dict[int, _Spec]:
-    specs = (dataclass_field.metadata["spec"] + (dataclass_field.name,) for dataclass_field in _fields_of(kind))
-    return {number: _Spec(name, what, repeated) for number, what, repeated, name in specs}
-
-
-def _fields_of(kind: Any) -> list[dataclasses.Field[Any]]:
-    return [f for f in dataclasses.fields(kind) if "spec" in f.metadata]
+def _specs(kind: Any) -> dict[int, _Spec]:
+    found: dict[int, _Spec] = {}
+    for f in dataclasses.fields(kind):
+        number, what, repeated = f.metadata["spec"]
+        found[number] = _Spec(f.name, what, repeated)
+    return found
 
 
 def varints(data: Data, budget: Budget, dtype: np.dtype[Any] | None = None) -> NDArray[Any]:
