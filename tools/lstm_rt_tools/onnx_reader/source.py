@@ -18,7 +18,7 @@ from .tensors import NARROWED, as_machine_dtype, kind_of
 
 _MAX_DEPTH = 40  #: of functions and graphs in each other
 _NODE_STEPS = 20
-_NOT_TENSORS = ("sequence", "map", "sparse", "optional")
+_NOT_TENSORS = {"sequence": "a sequence", "map": "a map", "sparse": "a sparse tensor", "optional": "an optional value"}
 
 
 class OnnxSource:
@@ -71,9 +71,9 @@ class OnnxSource:
     def _argument(self, info: proto.ValueInfo) -> Argument:
         what = f"{self._model.path}: input {shown(info.name)}"
         given = info.type
-        other = next((k for k in _NOT_TENSORS if given is not None and getattr(given, k) is not None), None)
         if given is None or given.tensor is None:
-            raise ConvertError(f"{what} is {f'a {other}' if other else 'of unknown type'}, expected a tensor")
+            found = [words for k, words in _NOT_TENSORS.items() if given is not None and getattr(given, k) is not None]
+            raise ConvertError(f"{what} is {found[0] if found else 'of unknown type'}, expected a tensor")
         kind = kind_of(given.tensor.elem_type, what)
         if given.tensor.shape is None:
             raise ConvertError(f"{what} has no shape; export the model with the shapes of its inputs")
