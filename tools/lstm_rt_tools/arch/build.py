@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,8 +15,9 @@ from ..names import listed
 from ..weights.state_dict import Weights, join
 from .file import Arch
 from .layers import constant, count_directions, count_layers
-from .ops import ROWS, Layer
+from .ops import ROWS
 from .prefix import Shift, find_shift
+from .row import Layer, Row
 from .tables import layer_title, optional, required, strings
 
 
@@ -56,6 +58,7 @@ class Builder:
         self.shift = shift
         self.graph = Graph()
         self.values: dict[str, int] = {}  #: by the names that layers may refer to
+        self.images: dict[int, tuple[int, int]] = {}  #: height and width of values that are images, channels last
         self.previous: int | None = None
 
     def build(self) -> Graph:
@@ -70,11 +73,20 @@ class Builder:
         return self.graph
 
     def _layer(self, layer: Layer) -> None:
-        value = ROWS[layer.table["op"]].build(self, layer)
+        row = ROWS[layer.table["op"]]
+        value = row.build(self, layer)
+        self._keep_image(row, value)
         name = layer.optional("name", str)
         if name is not None:
             self.name(layer.what, name, value)
         self.previous = value
+
+    def _keep_image(self, row: Row, value: int) -> None:
+        """What an op makes of an image place by place is one, too."""
+        node = self.graph.nodes[-1]
+        images = [self.images[i] for i in node.inputs if i in self.images]
+        if row.keeps and images and value in node.outputs:
+            self.images[value] = images[0]
 
     # -- inputs ---------------------------------------------------------------------------------
 
@@ -88,9 +100,9 @@ class Builder:
                 near = did_you_mean(kind, INPUT_KINDS)
                 raise ConvertError(f"{what}: unknown kind {kind!r}; known: {', '.join(INPUT_KINDS)}{near}")
             size = self._input_size(what, name, kind, entry, first=i == 0)
-            order = optional(what, entry, "order", str) or "batch_first"
             try:
-                self.name(what, name, self.graph.input(name, kind, size, self._axis(what, kind, entry), order))
+                axis = self._axis(what, kind, entry)
+                self.name(what, name, self.graph.input(name, kind, size, axis, **_order(what, entry)))
             except GraphError as e:
                 raise ConvertError(f"{what}: {e}") from None
             if i == 0:
@@ -115,6 +127,8 @@ class Builder:
             if size:
                 raise ConvertError(f"{what}: {kind} have no size")
             return 0
+        if size is None and isinstance(entry.get("dims"), list):
+            size = math.prod(d for d in entry["dims"] if type(d) is int)
         if size is None:
             size = self._inferred_size(name, first)
         if size is None:
@@ -134,10 +148,21 @@ class Builder:
         prefix = self.prefix(layer)
         leaves = ("weight_ih_l0", "weight_ih") if layer.table["op"] in GATES else ("weight", "running_mean")
         names = [join(prefix, n) for n in leaves]
+        if layer.table["op"] == "conv":
+            return self._conv_size(layer, names[0])
         try:
             return (self.weights.shape(next(filter(self.weights.has, names), names[0])) or (0,))[-1]
         except ConvertError as e:
             raise ConvertError(f"{layer.what}: {e}") from None
+
+    def _conv_size(self, layer: Layer, name: str) -> int:
+        """Channels of all groups, at each place of the image."""
+        shape = self.weights.shape(name)
+        if len(shape) not in (3, 4):
+            raise ConvertError(f"{layer.what}: weight has shape {shape}, expected that of a Conv1d or Conv2d")
+        places = math.prod(layer.integers("size", 2)) if "size" in layer.table else 1
+        groups: int = layer.optional("groups", int, 1)
+        return shape[1] * groups * places
 
     # -- references -----------------------------------------------------------------------------
 
@@ -146,10 +171,6 @@ class Builder:
         if name in self.values:
             raise ConvertError(f"{what}: the name {name!r} is taken already")
         self.values[name] = value
-
-    def known(self, name: str) -> int | None:
-        """The value of that name, if there is one."""
-        return self.values.get(name)
 
     def ref(self, what: str, name: Any) -> int:
         """The value of that name; :class:`ConvertError` if there is none."""
@@ -244,14 +265,25 @@ class Builder:
         for i, entry in enumerate(self.arch.outputs):
             what = f"{self.arch.what}: output {i + 1}"
             name = required(what, entry, "name", str)
-            order = optional(what, entry, "order", str) or "batch_first"
-            self._output(what, self.ref(what, optional(what, entry, "value", str) or name), name, order)
+            value = self.ref(what, optional(what, entry, "value", str) or name)
+            self._output(what, value, name, **_order(what, entry))
 
-    def _output(self, what: str, value: int, name: str, order: str = "batch_first") -> None:
+    def _output(self, what: str, value: int, name: str, **order: Any) -> None:
         try:
-            self.graph.output(value, name, order)
+            self.graph.output(value, name, **order)
         except GraphError as e:
             raise ConvertError(f"{what}: {e}") from None
+
+
+def _order(what: str, entry: Mapping[str, Any]) -> dict[str, Any]:
+    """The order of a port's axes, as graphs take it."""
+    order = optional(what, entry, "order", str)
+    if "dims" not in entry:
+        return {"order": order or "batch_first"}
+    dims = entry["dims"]
+    if not isinstance(dims, list) or not all(type(d) in (int, str) for d in dims) or order not in (None, "shaped"):
+        raise ConvertError(f'{what}: dims is {dims!r}, expected a list of "N", "T" and sizes, and no other order')
+    return {"order": "shaped", "dims": tuple(dims)}
 
 
 def _default_input(first: Mapping[str, Any]) -> dict[str, Any]:

@@ -31,8 +31,8 @@ ArchSource: TypeAlias = "str | os.PathLike[str] | Mapping[str, Any]"
 
 _MODEL_KEYS = ("input", "layer", "output")
 _TOP_KEYS = ("checkpoint", "ignore", *_MODEL_KEYS, "part", "draft")
-_INPUT_KEYS = ("name", "kind", "size", "of", "order")
-_OUTPUT_KEYS = ("name", "value", "order")
+_INPUT_KEYS = ("name", "kind", "size", "of", "order", "dims")
+_OUTPUT_KEYS = ("name", "value", "order", "dims")
 _COMMON = ("op", "name", "input")
 _MOST_IN_A_LINE = 1000  #: dots in a line, and digits in a number
 _DIGITS = re.compile(rb"[0-9][0-9_]*")

@@ -6,50 +6,26 @@ that they may read is the option ``mask``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lstm_rt.errors import ConvertError
-from lstm_rt.graph import ACTIVATIONS, GATES, Activation, Array
-from lstm_rt.ops import OPS, Attr, Op
+from lstm_rt.graph import ACTIVATIONS, NOT_ELEMENTWISE, Activation, Array
+from lstm_rt.ops import OPS, Op
 
 from .layers import add_stack, constant
-from .tables import optional, required, strings
+from .row import Layer, Row
+from .tables import optional
+from .windows import WINDOW_ROWS, per_channel
 
 if TYPE_CHECKING:
     from .build import Builder
 
-_NORM_EPS = 1e-5  # PyTorch's default for LayerNorm and BatchNorm
-
-
-@dataclass(frozen=True)
-class Layer:
-    """A [[layer]] that is being built: its title for messages, and its table."""
-
-    what: str
-    table: Mapping[str, Any]
-
-    def optional(self, key: str, kind: type, default: Any = None) -> Any:
-        value = optional(self.what, self.table, key, kind)
-        return default if value is None else value
-
-    def required(self, key: str, kind: type) -> Any:
-        return required(self.what, self.table, key, kind)
-
-
-@dataclass(frozen=True)
-class Row:
-    """An op of architecture files: the keys it takes besides op, name and input, and what makes nodes of it.
-
-    ``many``: it reads several values, by ``inputs``.
-    """
-
-    options: tuple[str, ...]
-    build: Callable[[Builder, Layer], int]
-    many: bool = False
+# PyTorch's defaults.
+_NORM_EPS = 1e-5  #: LayerNorm, BatchNorm and GroupNorm
+_L2_EPS = 1e-12  #: functional.normalize
 
 
 # -- layers with weights -------------------------------------------------------------------------
@@ -81,16 +57,76 @@ def _dense(b: Builder, layer: Layer) -> int:
 
 def _layernorm(b: Builder, layer: Layer) -> int:
     eps = layer.optional("eps", float, _NORM_EPS)
-    return b.graph.layernorm(b.input_of(layer), b.take(layer, "weight"), b.maybe(layer, "bias"), eps)
+    return b.graph.layernorm(b.input_of(layer), b.maybe(layer, "weight"), b.maybe(layer, "bias"), eps)
+
+
+def _groupnorm(b: Builder, layer: Layer) -> int:
+    eps, groups = layer.optional("eps", float, _NORM_EPS), layer.required("groups", int)
+    return b.graph.groupnorm(b.input_of(layer), b.maybe(layer, "weight"), b.maybe(layer, "bias"), eps, groups)
 
 
 def _batchnorm(b: Builder, layer: Layer) -> int:
-    mean, var = (b.take(layer, n) for n in ("running_mean", "running_var"))
-    gamma, beta = (b.maybe(layer, n) for n in ("weight", "bias"))
-    return b.graph.batchnorm(b.input_of(layer), mean, var, gamma, beta, layer.optional("eps", float, _NORM_EPS))
+    x = b.input_of(layer)
+    names = ("running_mean", "running_var", "weight", "bias")
+    mean, var, gamma, beta = (
+        per_channel(b, layer, x, (b.take if "running" in n else b.maybe)(layer, n)) for n in names
+    )
+    assert mean is not None and var is not None
+    return b.graph.batchnorm(x, mean, var, gamma, beta, layer.optional("eps", float, _NORM_EPS))
+
+
+def _prelu(b: Builder, layer: Layer) -> int:
+    x = b.input_of(layer)
+    alpha = b.take(layer, "weight")
+    if alpha.size == 1:
+        alpha = np.broadcast_to(alpha.ravel(), (b.graph.values[x].size,))
+    made = per_channel(b, layer, x, alpha)
+    assert made is not None
+    return b.graph.prelu(x, made)
+
+
+def _multihead(b: Builder, layer: Layer) -> int:
+    """``nn.MultiheadAttention``: three products, attention, and one more."""
+    names = layer.inputs() if "inputs" in layer.table else []
+    if len(names) not in (0, 3):
+        raise ConvertError(f"{layer.what}: {len(names)} inputs, expected 3: query, key and value")
+    values = [b.ref(layer.what, n) for n in names] or [b.input_of(layer)] * 3
+    heads, out = layer.required("heads", int), b.take(layer, "out_proj.weight")
+    packed = b.maybe(layer, "in_proj_weight")
+    weights = [b.take(layer, f"{n}_proj_weight") for n in "qkv"] if packed is None else np.array_split(packed, 3)
+    bias = b.maybe(layer, "in_proj_bias")
+    biases = [None] * 3 if bias is None else np.array_split(bias, 3)
+    q, k, v = (b.graph.dense(x, w, c) for x, w, c in zip(values, weights, biases, strict=True))
+    if heads < 1 or len(out) % heads:
+        raise ConvertError(f"{layer.what}: heads is {heads}, expected a divisor of {len(out)}, the number of features")
+    y, scores = b.graph.attention(
+        q, k, v, heads=heads, scale=(len(out) // heads) ** -0.5, causal=layer.optional("causal", bool, False),
+        mask=_mask(b, layer), whole=layer.optional("whole", bool, False),
+    )  # fmt: skip
+    _name_weights(b, layer, scores)
+    return b.graph.dense(y, out, b.maybe(layer, "out_proj.bias"))
 
 
 # -- layers without weights ----------------------------------------------------------------------
+
+
+def _attention(b: Builder, layer: Layer) -> int:
+    values = [b.ref(layer.what, n) for n in layer.inputs()]
+    if len(values) != 3:
+        raise ConvertError(f"{layer.what}: {len(values)} inputs, expected 3: query, key and value")
+    options = _attributes(layer, OPS["attention"])
+    if "weight" in layer.table:
+        options["weight"] = b.numbers(layer, "weight", b.graph.values[values[0]].size, 1)
+    q, k, v = values
+    y, scores = b.graph.attention(q, k, v, mask=_mask(b, layer), **options)
+    _name_weights(b, layer, scores)
+    return y
+
+
+def _name_weights(b: Builder, layer: Layer, scores: int | None) -> None:
+    name = layer.optional("name", str)
+    if name and scores is not None:
+        b.name(layer.what, f"{name}.weights", scores)
 
 
 def _activation(layer: Layer, name: str) -> Activation:
@@ -103,6 +139,28 @@ def _activate(b: Builder, layer: Layer) -> int:
 
 def _select(b: Builder, layer: Layer, index: int) -> int:
     return b.graph.select(b.input_of(layer), index)
+
+
+def _l2norm(b: Builder, layer: Layer) -> int:
+    groups = layer.optional("groups", int, 1)
+    return b.graph.l2norm(b.input_of(layer), layer.optional("eps", float, _L2_EPS), groups)
+
+
+def _gather(b: Builder, layer: Layer) -> int:
+    return b.graph.gather(b.input_of(layer), np.array(layer.integers("index"), np.int64))
+
+
+def _repeat(b: Builder, layer: Layer) -> int:
+    """Each step several times; or a vec at every step of a sequence."""
+    x = b.input_of(layer)
+    if "like" not in layer.table:
+        return b.graph.node("repeat", x, times=layer.required("times", int))
+    if "times" in layer.table:
+        raise ConvertError(f"{layer.what}: times is for the steps of a sequence, like for a vec: one of the two")
+    like = b.graph.values[b.ref(layer.what, layer.required("like", str))]
+    if like.axis < 0:
+        raise ConvertError(f"{layer.what}: like = {layer.table['like']!r} has no steps")
+    return b.graph.node("repeat", x, times=0, axis=like.axis)
 
 
 def _normalize(b: Builder, layer: Layer) -> int:
@@ -131,6 +189,7 @@ _AFFINE: dict[tuple[str, int], Callable[[Array], tuple[Any, Any]]] = {
     **dict.fromkeys([("mul", 0), ("mul", 1)], lambda n: (n, 0.0)),
     ("sub", 1): lambda n: (1.0, -n),
     ("sub", 0): lambda n: (-1.0, n),
+    ("div", 1): lambda n: (1 / n.astype(np.float64), 0.0),
 }
 
 
@@ -138,15 +197,16 @@ def _combine(op: Op) -> Callable[[Builder, Layer], int]:
     """Several values, among which may be arrays of the file: those are constants."""
 
     def build(b: Builder, layer: Layer) -> int:
-        names = strings(layer.what, "inputs", layer.table.get("inputs"))
-        known = [b.known(n) for n in names]
+        names = layer.inputs()
+        known = [b.values.get(n) for n in names]
         if all(v is None for v in known):
             b.ref(layer.what, names[0] if names else None)
         first = next(v for v in known if v is not None)
         arrays = {i: b.array(layer.what, n) for i, (n, v) in enumerate(zip(names, known, strict=True)) if v is None}
         if len(names) == 2 and len(arrays) == 1:
             ((at, numbers),) = arrays.items()
-            if affine := _AFFINE.get((op.name, at)):
+            affine = _AFFINE.get((op.name, at))
+            if affine and (op.name != "div" or np.all(numbers)):
                 gain, bias = affine(b.sized(layer.what, names[at], numbers, b.graph.values[first].size))
                 return _scaled(b, first, gain, bias)
         values = [constant(b.graph, first, arrays[i].ravel()) if v is None else v for i, v in enumerate(known)]
@@ -160,41 +220,59 @@ def _plain(op: Op) -> Callable[[Builder, Layer], int]:
 
 
 def _node(b: Builder, layer: Layer, op: Op, *values: int) -> int:
-    return b.graph.node(op.name, *values, **{a.name: _attribute(layer, a) for a in op.attrs})
+    masks = [_mask(b, layer)] if any(i.name == "mask" and i.optional for i in op.inputs) else []
+    return b.graph.node(op.name, *values, *masks, **_attributes(layer, op))
 
 
-def _attribute(layer: Layer, attr: Attr) -> Any:
-    return layer.required(attr.name, {"f32": float, "activation": str}.get(attr.type, int))
+def _attributes(layer: Layer, op: Op) -> dict[str, Any]:
+    given = {a.name: optional(layer.what, layer.table, a.name, a.python) for a in op.attrs}
+    missing = next((a for a in op.attrs if given[a.name] is None and a.default is None), None)
+    if missing is not None:
+        layer.required(missing.name, missing.python)
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _mask(b: Builder, layer: Layer) -> int | None:
+    return b.ref(layer.what, layer.table["mask"]) if "mask" in layer.table else None
 
 
 def _plain_row(op: Op) -> Row:
-    many = op.many or len(op.inputs) > 1
-    attrs = tuple(a.name for a in op.attrs)
-    return Row((("inputs",) if many else ()) + attrs, _combine(op) if many else _plain(op), many)
+    needed = [i for i in op.inputs if not i.optional]
+    many = op.many or len(needed) > 1
+    options = [*(["inputs"] if many else []), *(["mask"] if len(needed) < len(op.inputs) else [])]
+    options += [a.name for a in op.attrs]
+    return Row(tuple(options), _combine(op) if many else _plain(op), many, keeps=op.broadcasts or op.alike)
 
 
 # -- the table -----------------------------------------------------------------------------------
 
 _RECURRENT = ("weights", "h0", "c0")
 _ACT = ("activation", "alpha", "beta")
-#: Ops without weights that files name as graphs do. Masks are Keras', select and activation have names of their own.
-_PLAIN = {
-    name: _plain_row(op)
-    for name, op in OPS.items()
-    if not (op.weights or op.cell or "mask" in name or name in ("select", "activation"))
-}
-ROWS: dict[str, Row] = {
+_HEADS = ("inputs", "mask", "heads", "causal", "whole")
+_OWN: dict[str, Row] = {
     "embedding": Row(("weights",), _embedding),
     "lstm": Row(_RECURRENT, _recurrent),
     "gru": Row(("weights", "h0"), _recurrent),
     "rnn": Row(("weights", "h0", "nonlinearity"), _recurrent),
     "dense": Row(("weights", *_ACT), _dense),
     "layernorm": Row(("weights", "eps"), _layernorm),
-    "batchnorm": Row(("weights", "eps"), _batchnorm),
-    "normalize": Row(("mean", "std", "gain", "bias", "eps"), _normalize),
+    "groupnorm": Row(("weights", "eps", "groups"), _groupnorm),
+    "batchnorm": Row(("weights", "eps"), _batchnorm, keeps=True),
+    "prelu": Row(("weights",), _prelu, keeps=True),
+    "multihead": Row(("weights", *_HEADS), _multihead),
+    "attention": Row((*_HEADS, "kv_heads", "kind", "scale", "weight"), _attention, many=True),
+    "normalize": Row(("mean", "std", "gain", "bias", "eps"), _normalize, keeps=True),
+    "l2norm": Row(("eps", "groups"), _l2norm),
+    "gather": Row(("index",), _gather),
+    "repeat": Row(("times", "like"), _repeat),
     "first": Row((), lambda b, layer: _select(b, layer, 0)),
     "last": Row((), lambda b, layer: _select(b, layer, -1)),
-    **_PLAIN,
-    **{name: Row(("alpha", "beta"), _activate) for name in ACTIVATIONS},
+    **WINDOW_ROWS,
 }
-assert GATES.keys() <= ROWS.keys()
+#: Ops that graphs have, and architecture files call otherwise or know nothing of.
+_ELSEWHERE = ("select", "activation", "convlstm")
+ROWS: dict[str, Row] = {
+    **_OWN,
+    **{n: _plain_row(op) for n, op in OPS.items() if n not in _OWN and n not in _ELSEWHERE},
+    **{n: Row(("alpha", "beta"), _activate, keeps=n not in NOT_ELEMENTWISE) for n in ACTIVATIONS},
+}
