@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ._checks import Array, check_limit, index, integer, number, text, weight
 from ._core import MAX_AXES, MAX_COUNT, MAX_PARTS, MAX_PORTS, MAX_SIZE
+from ._names import LayerNames
 from ._recurrent import cell_activations, recurrent_weights
 from ._row_ops import RowOps
 from ._step_ops import StepOps
@@ -60,6 +61,7 @@ class Node:
     attrs: dict[str, Any] = field(default_factory=dict)
     weights: dict[str, Array] = field(default_factory=dict)
     parameters: int | None = None  #: how many the source had, where a file says so; see Graph.parameters
+    name: str = ""  #: of the source's layer; see Graph.layer
 
 
 @dataclass
@@ -77,7 +79,7 @@ class SelfTest:
     rtol: float = 1e-4
 
 
-class Graph(RowOps, StepOps, WindowOps):
+class Graph(LayerNames, RowOps, StepOps, WindowOps):
     """A model under construction or as read from a file. Methods that add a node return value ids.
 
     Every method raises :class:`~lstm_rt.errors.GraphError` naming the op and what was expected

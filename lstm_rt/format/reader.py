@@ -140,6 +140,7 @@ class Reader:
         g.outputs = list(self.u32s(self.outputs_at, self.n_outputs))
         g.meta = self.meta()
         _take_parameters(g)
+        _take_names(g)
         g.selftest = self.selftest()
         return g
 
@@ -153,6 +154,15 @@ def _take_parameters(g: Graph) -> None:
         del g.meta["parameters"]
         for node, n in zip(g.nodes, counts, strict=True):
             node.parameters = n
+
+
+def _take_names(g: Graph) -> None:
+    """Moves the names of layers from the metadata to the nodes, if they are such."""
+    names = g.meta.get("names")
+    if isinstance(names, list) and len(names) == len(g.nodes) and all(isinstance(n, str) for n in names):
+        del g.meta["names"]
+        for node, name in zip(g.nodes, names, strict=True):
+            node.name = name
 
 
 def _read_recurrent(r: Reader, node: Node, tensors: tuple[int, ...], attrs: bytes) -> None:

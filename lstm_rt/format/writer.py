@@ -143,8 +143,10 @@ class Writer:
         return head + struct.pack(f"<{len(steps) + len(ids)}I", *steps, *ids)
 
     def meta(self) -> bytes:
-        """The metadata, with what the tables do not tell: how many parameters the source of each node had."""
+        """The metadata, with what the tables do not tell: of each node its source's parameters and name."""
         meta = {"parameters": self.graph.node_parameters(), **self.graph.meta}
+        if any(n.name for n in self.graph.nodes):
+            meta = {"names": [n.name for n in self.graph.nodes], **meta}
         try:
             raw = json.dumps(meta, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
         except (TypeError, ValueError, RecursionError) as e:

@@ -66,7 +66,8 @@ class Builder:
         for i, table in enumerate(self.arch.layers):
             layer = Layer(layer_title(self.arch.what, i, table), table)
             try:
-                self._layer(layer)
+                with self.graph.layer(self._layer_name(table)):
+                    self._layer(layer)
             except GraphError as e:
                 raise ConvertError(f"{layer.what}: {e}") from None
         self._outputs()
@@ -80,6 +81,10 @@ class Builder:
         if name is not None:
             self.name(layer.what, name, value)
         self.previous = value
+
+    def _layer_name(self, table: Mapping[str, Any]) -> str:
+        """What nodes are named after: the source's layer, or what the architecture file calls one without weights."""
+        return self.shift(table["weights"]) if "weights" in table else str(table.get("name", ""))
 
     def _keep_image(self, row: Row, value: int) -> None:
         """What an op makes of an image place by place is one, too."""
