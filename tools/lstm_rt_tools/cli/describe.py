@@ -125,7 +125,8 @@ def _options(node: Node) -> str:
     if "hidden_size" in node.attrs:
         return ", ".join(_recurrent_options(node))
     options = [str(node.attrs[a.name]) for a in OPS[node.op].attrs if a.type == "activation"]
-    options += [f"{a.name} {node.attrs[a.name]:g}" for a in OPS[node.op].attrs if a.type != "activation"]
+    numbers = {a.name: node.attrs[a.name] for a in OPS[node.op].attrs if a.type != "activation"}
+    options += [f"{name} {value if isinstance(value, str) else f'{value:g}'}" for name, value in numbers.items()]
     if node.op == "dense" and "bias" not in node.weights:
         options.append("no bias")
     return ", ".join(options)

@@ -34,9 +34,7 @@ def _fold_activations(graph: Graph) -> None:
     dense = {
         n.outputs[0]: n
         for n in graph.nodes
-        if n.op == "dense"
-        and n.attrs["activation"] == Activation("linear")
-        and readers.get(n.outputs[0] or 0) == 1
+        if n.op == "dense" and n.attrs["activation"] == Activation("linear") and readers.get(n.outputs[0] or 0) == 1
     }
     kept = []
     for node in graph.nodes:
