@@ -175,7 +175,8 @@ def test_versions_of_activations(name):
     x = g.input("x", "seq", 2)
     y = g.activation(x, name)
     if name not in NOT_ELEMENTWISE:
-        y = g.recurrent("rnn", y, {"w_ih": np.ones((2, 2)), "w_hh": np.ones((2, 2))}, hidden_size=2, activations=[name])[0]
+        w = {"w_ih": np.ones((2, 2)), "w_hh": np.ones((2, 2))}
+        y, _, _ = g.recurrent("rnn", y, w, hidden_size=2, activations=[name])
     g.output(g.dense(y, np.ones((2, 2)), None, name), "y")
     _, got = check(g)
     assert got["version"] == (4 if ACTS.index(name) >= 15 else 1)
@@ -185,7 +186,9 @@ def test_row_ops():
     """Version 4: ops over rows of features, and broadcasts."""
     rng, g = np.random.default_rng(0), Graph()
     x, v, one = g.input("x", "seq", 6), g.input("v", "vec", 6), g.input("one", "vec", 1)
-    y = g.binary("pow", g.binary("maximum", g.binary("minimum", g.binary("div", g.binary("sub", x, v), one), x), v), one)
+    y = x
+    for op, other in (("sub", v), ("div", one), ("minimum", x), ("maximum", v), ("pow", one)):
+        y = g.binary(op, y, other)
     y = g.gather(g.prelu(y, weights(rng, 6)), [5, 4, 3, 3, 0, 1])
     y = g.groupnorm(g.l2norm(y, 1e-6, 3), weights(rng, 6), None, 1e-5, 2)
     g.output(g.reduce_features(y, "l2", 3), "y")
@@ -200,7 +203,8 @@ def test_row_ops():
 
 
 def test_broadcasts_need_version_4():
-    for kinds, sizes, version in ((("seq", "seq"), (2, 2), 1), (("seq", "vec"), (2, 2), 4), (("vec", "vec"), (2, 1), 4)):
+    cases = [(("seq", "seq"), (2, 2), 1), (("seq", "vec"), (2, 2), 4), (("vec", "vec"), (2, 1), 4)]
+    for kinds, sizes, version in cases:
         for op in ("add", "mul"):
             g = Graph()
             a, b = (g.input(n, k, s, axis=0 if n == "b" and k == "seq" else None)

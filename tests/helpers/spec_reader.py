@@ -13,16 +13,17 @@ NONE = 0xFFFFFFFF
 KINDS = {1: "seq", 2: "vec", 3: "ids", 4: "mask", 5: "lengths"}
 ORDERS = ["batch_first", "time_first", "unbatched", "groups_first", "shaped"]
 ACTS = ["linear", "sigmoid", "tanh", "relu", "hard_sigmoid", "leaky_relu", "elu", "selu", "softplus", "softsign",
-        "swish", "gelu", "gelu_tanh", "softmax", "log_softmax", "exp", "log", "sqrt", "abs", "square", "reciprocal", "clip",
-        "hard_swish", "mish", "erf", "sin", "cos", "sign", "floor", "affine", "scaled_tanh", "thresholded_relu", "celu",
-        "power"]  # fmt: skip
+        "swish", "gelu", "gelu_tanh", "softmax", "log_softmax", "exp", "log", "sqrt", "abs", "square", "reciprocal",
+        "clip", "hard_swish", "mish", "erf", "sin", "cos", "sign", "floor", "affine", "scaled_tanh", "thresholded_relu",
+        "celu", "power"]  # fmt: skip
 #: op code: name, n_in, n_out, n_tensors per direction
 OPS = {
     1: ("embedding", 1, 1, 1), 2: ("mask_ids", 1, 1, 0), 3: ("mask_values", 1, 1, 0), 4: ("apply_mask", 2, 1, 0),
     5: ("lstm", 4, 3, 6), 6: ("gru", 4, 2, 6), 7: ("rnn", 4, 2, 6), 8: ("dense", 1, 1, 2), 9: ("activation", 1, 1, 0),
     10: ("layernorm", 1, 1, 2), 11: ("batchnorm", 1, 1, 3), 12: ("add", 2, 1, 0), 13: ("mul", 2, 1, 0),
     14: ("average", 2, 1, 0), 15: ("concat", None, 1, 0), 16: ("slice", 1, 1, 0), 17: ("select", 1, 1, 0),
-    18: ("reverse", 1, 1, 0), 19: ("take", 1, 1, 0), 20: ("repeat", 1, 1, 0), 21: ("sub", 2, 1, 0), 22: ("div", 2, 1, 0),
+    18: ("reverse", 1, 1, 0), 19: ("take", 1, 1, 0), 20: ("repeat", 1, 1, 0), 21: ("sub", 2, 1, 0),
+    22: ("div", 2, 1, 0),
     23: ("maximum", 2, 1, 0), 24: ("minimum", 2, 1, 0), 25: ("pow", 2, 1, 0), 26: ("gather", 1, 1, 1),
     27: ("prelu", 1, 1, 1), 28: ("l2norm", 1, 1, 0), 29: ("groupnorm", 1, 1, 2), 40: ("reduce_features", 1, 1, 0),
 }  # fmt: skip
