@@ -10,11 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .keras_reader.from_keras import from_keras as from_keras
+    from .onnx_reader.from_onnx import from_onnx as from_onnx
     from .torch_reader.from_torch import from_torch as from_torch
 
-__all__ = ["__version__", "from_keras", "from_torch"]
+__all__ = ["__version__", "from_keras", "from_onnx", "from_torch"]
 
-_READERS = {"from_keras": "keras_reader.from_keras", "from_torch": "torch_reader.from_torch"}
+_READERS = {
+    "from_keras": "keras_reader.from_keras",
+    "from_onnx": "onnx_reader.from_onnx",
+    "from_torch": "torch_reader.from_torch",
+}
 
 
 def __getattr__(name: str) -> Any:

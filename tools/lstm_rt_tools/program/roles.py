@@ -150,4 +150,5 @@ def _cost(a: Argument, rows: int | None, steps: int | None) -> int | None:
         cost += -2 if isinstance(d, str) and _TIME.search(d) else 4 if isinstance(d, str) and _BATCH.search(d) else 0
         cost += 2 if isinstance(d, int) else 0
         cost += 0 if steps in (0, 1) else 1
+        cost += 3 if d == 1 and rows is not None and steps < rows else 0  # layers of a state, not steps
     return cost
