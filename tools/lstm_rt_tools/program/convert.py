@@ -49,11 +49,10 @@ def to_graph(source: Source) -> Graph:
             machine = _machine(roles, sizes, may_freeze)
             try:
                 graph = _run(source, machine, roles, sizes)
+                return _finished(source, machine, graph, roles, sizes)
             except ConvertError as e:
                 if best is None or machine.done > best[0]:
                     best = (machine.done, e)
-                continue
-            return _finished(source, machine, graph, roles, sizes)
     if best is None:
         raise ConvertError(f"no reading of the inputs is possible: {_shapes(source)}")
     raise best[1]

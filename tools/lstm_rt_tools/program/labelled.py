@@ -265,8 +265,12 @@ class Labelled(Machine):
     def _put_together(self, flat: Cells, steps: Steps | None, op: str) -> int:
         values, features = apart(flat)
         values = np.maximum(values, -1)  # all numbers are one part
+        cuts = np.flatnonzero(np.diff(values)) + 1
+        distinct, places = np.unique(flat, return_inverse=True)
+        if len(cuts) >= max(_MOST_RUNS, 2 * len(np.unique(values))):  # values that interleave
+            return self.graph.gather(self.value(distinct, steps, op), places.astype(np.int32))
         made = []
-        for at in np.split(np.arange(flat.size), np.flatnonzero(np.diff(values)) + 1):
+        for at in np.split(np.arange(flat.size), cuts):
             value = int(values[at[0]])
             made.append(self._numbers_value(flat[at]) if value < 0 else self._some(value, features[at]))
         kinds = {self.graph.values[v].kind for v in made}
