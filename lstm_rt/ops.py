@@ -246,6 +246,8 @@ def _check_index(attrs: Mapping[str, Any], weights: Mapping[str, Array], size: i
 
 #: What a number of values may be reduced to, and their codes in files. l2: the root of the sum of squares.
 REDUCTIONS: dict[str, int] = {"sum": 0, "mean": 1, "max": 2, "min": 3, "prod": 4, "l2": 5}
+
+
 def _check_attention(attrs: Mapping[str, Any], weights: Mapping[str, Array], size: int) -> None:
     if "weight" in weights and attrs["kind"] != "additive":
         raise GraphError("attention: a weight is of the kind additive alone")
