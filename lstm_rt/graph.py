@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from ._checks import Array, check_limit, integer, number, text, weight
 from ._core import MAX_AXES, MAX_COUNT, MAX_PARTS, MAX_PORTS, MAX_SIZE
 from ._recurrent import cell_activations, recurrent_weights
+from ._step_ops import StepOps
 from ._window_ops import WindowOps
 from .activations import ACTIVATIONS, NOT_ELEMENTWISE, Activation, as_activation
 from .errors import AxesError, GraphError, did_you_mean
@@ -75,7 +76,7 @@ class SelfTest:
     rtol: float = 1e-4
 
 
-class Graph(WindowOps):
+class Graph(StepOps, WindowOps):
     """A model under construction or as read from a file. Methods that add a node return value ids.
 
     Every method raises :class:`~lstm_rt.errors.GraphError` naming the op and what was expected

@@ -10,6 +10,7 @@ size I, has a weight (O, I) and a bias (O,), and gives size O.
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -117,8 +118,8 @@ class Attr:
         return 4 * self.at + 2 * self.high
 
     @property
-    def python(self) -> type:
-        """What it is in graphs and in architecture files; an activation is a str there."""
+    def python(self) -> builtins.type[Any]:
+        """The type that it has in graphs and in architecture files; an activation is a str there."""
         if self.codes is not None:
             return type(next(iter(self.codes)))
         return {"f32": float, "activation": str}.get(self.type, int)
@@ -224,6 +225,29 @@ def _repeated(attrs: Mapping[str, Any], axis: int) -> Axis | None:
     return Axis(axis, attrs["times"]) if axis >= 0 else None
 
 
+def _check_attention(attrs: Mapping[str, Any], weights: Mapping[str, Array], size: int) -> None:
+    if "weight" in weights and attrs["kind"] != "additive":
+        raise GraphError("attention: a weight is of the kind additive alone")
+
+
+def _attended(attrs: Mapping[str, Any], weights: Mapping[str, Array], read: Sequence[Any]) -> list[Written]:
+    """What attention gives, and where q is a vec its weights on k's axis."""
+    q, k, v = read[:3]
+    heads: int = attrs["heads"]
+    groups: int = attrs["kv_heads"] or heads
+    if q.size % heads or heads % groups:
+        raise GraphError(f"attention: {heads} heads of q and {groups} of k and v do not fit {q.size} features")
+    if k.size != q.size // heads * groups or v.size % groups:
+        raise GraphError(
+            f"attention: q, k and v have {q.size}, {k.size} and {v.size} features, "
+            f"expected {heads}, {groups} and {groups} heads, of q and k of one size"
+        )
+    if attrs["causal"] and q.kind != "seq":
+        raise GraphError("attention: causal is about the steps of q, which is a vec")
+    out = (q.kind, v.size // groups * heads, q.axis)
+    return [out] if q.kind == "seq" else [out, ("seq", heads, k.axis)]
+
+
 def _derived(axis: int, add: int, div: int = 1) -> int | Axis:
     """The rule of an axis of (n + add) // div steps; the axis itself where that is n."""
     return Axis(axis, 1, add, div) if (add, div) != (0, 1) else axis
@@ -313,6 +337,10 @@ _RECURRENT = (
     Input("c0", ("vec",), optional=True),
     Input("mask", ("mask",), optional=True),
 )
+_COUNTS = Input("mask", ("mask",), optional=True)  #: which steps count
+_KEYS = Input("k", ("seq",), beside=None)
+_REDUCTIONS = {"sum": 0, "mean": 1, "max": 2, "min": 3, "prod": 4, "l2": 5}
+_REDUCTIONS_NOTE = ", ".join(f"{code} {name}" for name, code in _REDUCTIONS.items())
 _SIZE = (Attr("height", "u32", 0, 1, MAX_SIZE, default=1), Attr("width", "u32", 1, 1, MAX_SIZE, default=1))
 
 
@@ -375,15 +403,20 @@ _ENTRIES = (
               Attr("stride", "u32", 1, 1, MAX_TAKE, note="1 to 2^30 − 1"))),
     Op("repeat", 20, (_X,), Output("seq"), since=3, axis=_repeated,
        attrs=(Attr("times", "u32", 0, 0, MAX_SIZE, note="1 to 2^20; 0 for vec"),)),
+    Op("reduce", 30, (_SEQ, _COUNTS), Output("vec"), since=4,
+       attrs=(Attr("kind", "u32", 0, codes=_REDUCTIONS, note=_REDUCTIONS_NOTE), _flag("whole", 1))),
+    Op("softmax_steps", 31, (_SEQ, _COUNTS), since=4, attrs=(_flag("whole", 0),)),
+    Op("cumsum", 32, (_SEQ,), since=4),
     Op("conv", 33, (_X,), since=4, section="5.3", writes=_convolved,
-       attrs=(*_SIZE, *_window("stride", 4), *_window("dilation", 6), *_PAD, Attr("groups", "u32", 12, 1, MAX_SIZE, default=1),
-              _flag("whole", 13)),
+       attrs=(*_SIZE, *_window("stride", 4), *_window("dilation", 6), *_PAD,
+              Attr("groups", "u32", 12, 1, MAX_SIZE, default=1), _flag("whole", 13)),
        weights=(Weight("weight", "Octhw"), Weight("bias", "O", optional=True))),
     Op("pool", 34, (_X,), since=4, section="5.3", writes=_pooled,
        attrs=(*_SIZE, *_window("kernel", 2, None), *_window("stride", 4), *_window("dilation", 6), *_PAD,
               Attr("kind", "u32", 12, codes={"max": 0, "avg": 1, "avg_pad": 2}), _flag("whole", 13))),
     Op("pad", 35, (_SEQ,), since=4, writes=_padded, gives="seq, same size, derived axis",
-       attrs=(Attr("before", "u32", 0, 0, MAX_TIME, note="0 to 2^28"), Attr("after", "u32", 1, 0, MAX_TIME, note="0 to 2^28"),
+       attrs=(Attr("before", "u32", 0, 0, MAX_TIME, note="0 to 2^28"),
+              Attr("after", "u32", 1, 0, MAX_TIME, note="0 to 2^28"),
               Attr("value", "f32", 2, note="finite", default=0.0),
               Attr("mode", "u32", 3, codes={"constant": 0, "edge": 1, "reflect": 2},
                    note="0 constant, 1 edge, 2 reflect", default="constant"))),
@@ -391,6 +424,12 @@ _ENTRIES = (
        attrs=(Attr("steps", "u32", 0, 1, MAX_SIZE, note=">= 1"),)),
     Op("unflatten", 37, (_X,), since=4, writes=_unflattened, gives="seq of size F / attribute 0, derived axis",
        attrs=(Attr("times", "u32", 0, 1, MAX_SIZE, note=">= 1, divides F"),)),
+    Op("attention", 38, (_XF, _KEYS, replace(_KEYS, name="v", beside=1), replace(_COUNTS, beside=1)), since=4,
+       attrs=(Attr("heads", "u32", 0, 1, MAX_SIZE, default=1), Attr("kv_heads", "u32", 1, 0, MAX_SIZE, default=0),
+              Attr("kind", "u32", 2, codes={"dot": 0, "additive": 1}, default="dot"),
+              Attr("scale", "f32", 3, default=1.0), _flag("causal", 4), _flag("whole", 5)),
+       weights=(Weight("weight", "F", "vector", True),), section="5.2", check=_check_attention,
+       writes=_attended),
     Op("convlstm", 39, (_SEQ, Input("h0", ("vec",), optional=True, beside=None),
                         Input("c0", ("vec",), optional=True, beside=None)),
        since=4, section="5.3", writes=_convlstm,

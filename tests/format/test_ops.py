@@ -40,7 +40,7 @@ def inputs_text(op: Op) -> str:
         return "2 to 6, of one kind and axis"
     first, *others = op.inputs
     text = kinds_text(first.kinds) + (f" of size {first.size}" if first.size else "")
-    return "; ".join([text, *(f"{kinds_text(i.kinds)} on its axis" for i in others)])
+    return "; ".join([text, *(f"{kinds_text(i.kinds)} on its axis" + " or `NONE`" * i.optional for i in others)])
 
 
 def output_text(op: Op) -> str:

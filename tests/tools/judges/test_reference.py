@@ -369,7 +369,7 @@ def test_input_errors() -> None:
         ([STEPS, MASK[:, :3]], {}, "3 steps, expected 5"),
         ([STEPS, MASK], {"lengths": [6]}, "expected 0 to 5"),
         ([STEPS, MASK], {"lengths": {1: [1]}}, "no input is on time axis 1"),
-        ([STEPS, MASK], {"state": []}, "expected 1, one per recurrent layer"),
+        ([STEPS, MASK], {"state": []}, "expected 1, one per layer with state"),
         ([STEPS, MASK], {"state": [np.zeros((1, 1, 2))]}, r"expected \(1, 1, 1\)"),
     ]:
         with pytest.raises(InputError, match=message):

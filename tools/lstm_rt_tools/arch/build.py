@@ -46,7 +46,8 @@ _PLAIN = {
 
 
 def _options(op: Op) -> tuple[str, ...]:
-    return ("inputs",) if op.many or len(op.inputs) > 1 else tuple(a.name for a in op.attrs)
+    needed = [i for i in op.inputs if not i.optional]
+    return ("inputs",) if op.many or len(needed) > 1 else tuple(a.name for a in op.attrs)
 
 
 #: The options of every op, besides op, name and input.
@@ -436,10 +437,8 @@ class _Builder:
 
     def _plain(self, what: str, layer: Mapping[str, Any], x: int) -> int:
         attrs = _PLAIN[layer["op"]].attrs
-        kinds = {"f32": float, "activation": str}
-        return self.graph.node(
-            layer["op"], x, **{a.name: _required(what, layer, a.name, kinds.get(a.type, int)) for a in attrs}
-        )
+        given = [a for a in attrs if a.name in layer or a.default is None]
+        return self.graph.node(layer["op"], x, **{a.name: _required(what, layer, a.name, a.python) for a in given})
 
     # outputs
 

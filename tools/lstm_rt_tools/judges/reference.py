@@ -27,7 +27,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from lstm_rt.errors import GraphError, InputError, did_you_mean
 from lstm_rt.graph import GATES, Activation, Graph, Node, Value
 
-from . import reference_windows
+from . import reference_steps, reference_windows
 
 FloatArray: TypeAlias = NDArray[Any]
 IntArray: TypeAlias = NDArray[np.int64]
@@ -221,8 +221,8 @@ def run(
         lengths: valid steps per row: ``(N,)`` for time axis 0, or a dict from time axis to
             ``(N,)``. Axes whose lengths are a graph input take them from there.
         state: one entry per node of :func:`stateful_nodes`, in node order: ``h (D, N, R)``, or for an lstm
-            ``(h, c)`` with ``c (D, N, H)``, of a recurrent node without ``h0`` and ``c0``; what a conv or pool has
-            kept, ``(1, N, ...)``; ``None`` starts from zero.
+            ``(h, c)`` with ``c (D, N, H)``, of a recurrent node without ``h0`` and ``c0``; what a reduce or cumsum
+            has summed up or a conv or pool has kept, ``(1, N, ...)``; ``None`` starts from zero.
         return_state: also return the final states, in the same form.
         dtype: float type to compute in.
 
@@ -251,6 +251,10 @@ def stateful_nodes(graph: Graph) -> list[Node]:
 
 def _state_size(graph: Graph, node: Node) -> int:
     """Numbers of a row that a node that is no cell keeps from call to call."""
+    if node.op in reference_steps.SUMS:
+        (output,) = node.outputs
+        assert output is not None
+        return reference_steps.SUMS[node.op](graph.values[output].size)
     return reference_windows.state_size(graph, node)
 
 
@@ -388,9 +392,10 @@ def _run_node(job: _Run, node: Node) -> None:
     if node.op not in _OPS:
         raise GraphError(f"unknown op {node.op!r}")
     arguments = [i for i in node.inputs if i is not None]
-    (output,) = node.outputs
-    assert output is not None  # only recurrent nodes have outputs that may be absent
-    job.values[output] = _OPS[node.op](job, node, arguments)
+    results = _OPS[node.op](job, node, arguments)
+    for output, array in zip(node.outputs, results if isinstance(results, tuple) else (results,), strict=True):
+        assert output is not None  # only recurrent nodes have outputs that may be absent
+        job.values[output] = array
 
 
 def _sizes(node: Node) -> tuple[int, int, int]:
@@ -512,7 +517,7 @@ def _repeat(job: _Run, node: Node, args: list[int]) -> NDArray[Any]:
     return np.repeat(x[:, None], steps, axis=1)
 
 
-_OPS: dict[str, Callable[[_Run, Node, list[int]], NDArray[Any]]] = {
+_OPS: dict[str, Callable[[_Run, Node, list[int]], NDArray[Any] | tuple[NDArray[Any], ...]]] = {
     "embedding": _embedding,
     "mask_ids": lambda job, node, a: job.values[a[0]] != node.attrs["value"],
     "mask_values": lambda job, node, a: np.any(job.values[a[0]] != node.attrs["value"], axis=-1),
@@ -530,6 +535,10 @@ _OPS: dict[str, Callable[[_Run, Node, list[int]], NDArray[Any]]] = {
     "reverse": _reverse,
     "take": _take,
     "repeat": _repeat,
+    "reduce": reference_steps.reduce,
+    "softmax_steps": reference_steps.softmax_steps,
+    "cumsum": reference_steps.cumsum,
+    "attention": reference_steps.attention,
     "conv": reference_windows.conv,
     "pool": reference_windows.pool,
     "pad": reference_windows.pad,

@@ -14,8 +14,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_rt.errors import ConvertError
 from lstm_rt._window import Window
+from lstm_rt.errors import ConvertError
 from lstm_rt.graph import Activation, Graph, Node
 
 from .reference_windows import window_of
@@ -81,8 +81,9 @@ class _Replay:
         if node.op not in _OPS:
             raise ConvertError(f"torch.nn has no layer for the op {node.op}")
         arguments = [self.values[i] for i in node.inputs if i is not None]
-        (output,) = (o for o in node.outputs if o is not None)
-        self.values[output] = _OPS[node.op](self, node, arguments)
+        result = _OPS[node.op](self, node, arguments)
+        outputs = [o for o in node.outputs if o is not None]
+        self.values.update(zip(outputs, result if len(outputs) > 1 else [result], strict=True))
 
     def weight(self, node: Node, name: str) -> Tensor | None:
         w = node.weights.get(name)
@@ -175,6 +176,71 @@ class _Replay:
             return x.repeat_interleave(node.attrs["times"], dim=1)
         return x[:, None].expand(-1, self.steps[self._axis(node)], -1)
 
+    # -- along time
+
+    def counting(self, node: Node, number: int = 0) -> Tensor:
+        """Which steps of an input count, ``(N, T)``."""
+        value = node.inputs[number]
+        assert value is not None
+        rows, steps = self.values[value].shape[:2]
+        counts = self.torch.ones(rows, steps, dtype=self.torch.bool)
+        lengths = self.lengths.get(self.graph.values[value].axis)
+        if lengths is not None and not node.attrs.get("whole"):
+            counts = self.torch.arange(steps) < lengths[:, None]
+        return counts
+
+    def reduce(self, node: Node, x: Tensor) -> Tensor:
+        kind, counts = node.attrs["kind"], self.counting(node)[..., None]
+        nothing = {"max": -self.torch.inf, "min": self.torch.inf, "prod": 1.0}.get(kind, 0.0)
+        there = x.masked_fill(~counts, nothing)
+        n = counts.sum(1)
+        if x.shape[1] == 0:
+            return self.torch.zeros(x.shape[0], x.shape[2], dtype=x.dtype)
+        join: dict[str, Callable[[], Tensor]] = {
+            "sum": lambda: there.sum(1),
+            "mean": lambda: there.sum(1) / n.clamp(min=1),
+            "max": lambda: there.amax(1),
+            "min": lambda: there.amin(1),
+            "prod": lambda: there.prod(1),
+            "l2": lambda: self.torch.linalg.vector_norm(there, dim=1),
+        }
+        return join[kind]().masked_fill(n == 0, 0)
+
+    def softmax_steps(self, node: Node, x: Tensor) -> Tensor:
+        counts = self.counting(node)[..., None]
+        return self.torch.softmax(x.masked_fill(~counts, -self.torch.inf), dim=1).masked_fill(~counts, 0)
+
+    def cumsum(self, node: Node, x: Tensor) -> Tensor:
+        return self.torch.cumsum(x.masked_fill(~self.counting(node)[..., None], 0), dim=1)
+
+    def attention(self, node: Node, q: Tensor, k: Tensor, v: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """By scaled_dot_product_attention where it is that, with zeros where nothing counts."""
+        a, flat = node.attrs, q.dim() == 2
+        groups = a["kv_heads"] or a["heads"]
+        q = q[:, None] if flat else q
+        q, k, v = (x.unflatten(2, (n, -1)).transpose(1, 2) for x, n in ((q, a["heads"]), (k, groups), (v, groups)))
+        k, v = (x.repeat_interleave(a["heads"] // groups, dim=1) for x in (k, v))
+        counts = self.counting(node, 1)[:, None, None]
+        counts = counts.expand(-1, -1, q.shape[2], -1)
+        if a["causal"]:
+            counts = counts & self.torch.ones(q.shape[2], k.shape[2], dtype=self.torch.bool).tril()
+        none = ~counts.any(-1, keepdim=True)
+        if a["kind"] == "dot" and not flat:
+            sdpa = self.torch.nn.functional.scaled_dot_product_attention
+            y = sdpa(q, k, v, attn_mask=counts | none, scale=a["scale"]).masked_fill(none, 0)
+            return y.transpose(1, 2).flatten(2)
+        weights = self._fits(node, q, k).masked_fill(~counts, -self.torch.inf).softmax(-1).masked_fill(~counts, 0)
+        y = (weights @ v).transpose(1, 2).flatten(2)
+        return (y[:, 0], weights[:, :, 0].transpose(1, 2)) if flat else y
+
+    def _fits(self, node: Node, q: Tensor, k: Tensor) -> Tensor:
+        if node.attrs["kind"] == "dot":
+            return q @ k.transpose(2, 3) * node.attrs["scale"]
+        near = self.torch.tanh(q[:, :, :, None] + k[:, :, None])
+        weight = self.weight(node, "weight")
+        if weight is not None:
+            near = near * weight.reshape(q.shape[1], 1, 1, q.shape[3])
+        return near.sum(-1) * node.attrs["scale"]
     def pad(self, node: Node, x: Tensor) -> Tensor:
         a, f = node.attrs, self.torch.nn.functional
         n = self.lengths_of(node)
@@ -282,6 +348,10 @@ _OPS: dict[str, Callable[[_Replay, Node, list[Tensor]], Tensor]] = {
     "reverse": lambda r, n, a: r.flip(n, a[0]),
     "take": lambda r, n, a: r.take(n, a[0]),
     "repeat": lambda r, n, a: r.repeat(n, a[0]),
+    "reduce": lambda r, n, a: r.reduce(n, a[0]),
+    "softmax_steps": lambda r, n, a: r.softmax_steps(n, a[0]),
+    "cumsum": lambda r, n, a: r.cumsum(n, a[0]),
+    "attention": lambda r, n, a: r.attention(n, *a[:3]),
     "conv": lambda r, n, a: r.conv(n, a[0]),
     "pool": lambda r, n, a: r.pool(n, a[0]),
     "pad": lambda r, n, a: r.pad(n, a[0]),
