@@ -14,6 +14,8 @@
 #define LRT_AXIS_SIZE 20u
 #define LRT_VERSION_AXES 3u   /* the first with rules of time axes, */
 #define LRT_VERSION_ORDERS 3u /* and in which ports say the order of their axes */
+#define LRT_VERSION_MANY_AXES 4u /* the first with more than */
+#define LRT_FEW_AXES 8u          /* time axes */
 #define LRT_NONE 0xffffffffu
 #define LRT_NODE_ATTRS 17u
 

@@ -14,6 +14,7 @@ MAGIC = b"\x89LRT\r\n\x1a\n"
 VERSION = FORMAT_VERSION  #: the newest; a file is given the lowest that says all it needs
 TIED_VERSION = 2  #: the first in which an embedding may share the panels of a dense layer
 AXES_VERSION = 3  #: the first with rules of time axes, and with orders of the axes of ports
+MANY_AXES_VERSION, FEW_AXES = 4, 8  #: the first with more time axes than these
 ALIGN = 64
 OVERREAD = 64  #: bytes that must follow the last tensor
 NONE = 0xFFFFFFFF

@@ -24,10 +24,12 @@ from .records import (
     AXIS,
     BIDIRECTIONAL,
     F32,
+    FEW_AXES,
     HEADER,
     I32,
     KIND_CODES,
     MAGIC,
+    MANY_AXES_VERSION,
     MAX_BYTES,
     N_ATTRS,
     NODE,
@@ -284,7 +286,8 @@ def _lowest_version(graph: Graph) -> int:
     """The lowest that knows the graph's ops, axes and orders; what its nodes write may ask for more."""
     orders = any(v.order != "batch_first" for v in graph.values)
     axes = not all(a.is_input for a in graph.axes)
-    return max([AXES_VERSION if orders or axes else 1, *(OPS[n.op].since for n in graph.nodes)])
+    many = MANY_AXES_VERSION if graph.n_axes > FEW_AXES else 1
+    return max([many, AXES_VERSION if orders or axes else 1, *(OPS[n.op].since for n in graph.nodes)])
 
 
 def _axis(a: Axis) -> bytes:

@@ -118,6 +118,12 @@ struct lrt_kernels {
     void (*binary)(enum lrt_binary op, const float *a, const float *b, float *y, size_t n);
     void (*layernorm)(const float *x, const float *gamma, const float *beta, float eps, float *y, size_t n);
     void (*batchnorm)(const float *x, const float *mean, const float *scale, const float *beta, float *y, size_t n);
+
+    /* Rows of n features at k places. y = init + the sum of x[i] * w[i], in the order of i; y may be init. */
+    void (*by_channel)(const float *const *x, const float *w, const float *init, float *y, size_t k, size_t n);
+    /* The largest of init and all x[i], a NaN staying; or their sum, in order. Without init it begins with x[0]; k >= 1. */
+    void (*fold)(int largest, const float *const *x, const float *init, float *y, size_t k, size_t n);
+    void (*divide)(float *y, float by, size_t n);
 };
 
 #endif

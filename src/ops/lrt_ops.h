@@ -28,7 +28,13 @@
     X(SELECT, "select", 17)           \
     X(REVERSE, "reverse", 18)         \
     X(TAKE, "take", 19)               \
-    X(REPEAT, "repeat", 20)
+    X(REPEAT, "repeat", 20)           \
+    X(CONV, "conv", 33)               \
+    X(POOL, "pool", 34)               \
+    X(PAD, "pad", 35)                 \
+    X(FLATTEN, "flatten", 36)         \
+    X(UNFLATTEN, "unflatten", 37)     \
+    X(CONVLSTM, "convlstm", 39)
 
 #define LRT_OP_CODE(code, name, value) LRT_OP_##code = value,
 enum lrt_op_code { LRT_OP_LIST(LRT_OP_CODE) LRT_OP_NONE = 0 };
@@ -80,6 +86,7 @@ const char *lrt_op_name(uint32_t code);
 void lrt_for_steps(lrt_pass *pass, const lrt_plan_node *at, lrt_each_fn *each);
 
 /* The families: rows that end with code 0. */
-extern const lrt_op lrt_ops_features[], lrt_ops_masks[], lrt_ops_dense[], lrt_ops_time[], lrt_ops_recurrent[];
+extern const lrt_op lrt_ops_features[], lrt_ops_masks[], lrt_ops_dense[], lrt_ops_time[], lrt_ops_recurrent[],
+    lrt_ops_windows[], lrt_ops_convlstm[];
 
 #endif
