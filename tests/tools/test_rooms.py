@@ -15,6 +15,7 @@ FLOORS = (
     ("__main__",),
     ("cli",),
     ("readers",),
+    ("export",),
     ("torch_reader", "keras_reader", "onnx_reader"),
     ("row",),
     ("program",),

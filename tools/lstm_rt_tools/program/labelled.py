@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ from .labels import (
     cell,
     fixed,
     free,
+    merged_cells,
     whole,
 )
 from .machine import Machine, ProgramError, Tensor
@@ -47,20 +49,27 @@ class Labelled(Machine):
 
     Args:
         roles: what the inputs' dimensions are taken for.
-        sizes: of the rows (``N``) and of the steps of each named time axis in this run.
+        rows: of the batch in this run.
+        steps: of each named time axis in this run.
+        frozen: names of the time axes whose steps the program fixes, if these may become features; else None.
     """
 
-    def __init__(self, roles: Sequence[Role], rows: int, steps: Sequence[int]) -> None:
+    def __init__(
+        self, roles: Sequence[Role], rows: int, steps: Mapping[str, int], frozen: Collection[str] | None
+    ) -> None:
         super().__init__()
         self.graph = Graph()
         self.rows = rows
         self.steps: dict[int, int] = {}
-        self._given_steps = steps
+        self.done = 0  #: operations that have been labelled
+        self.frozen_steps: set[str] = set()  #: names of time axes that have become features somewhere
+        self._given_steps, self._may_freeze = steps, frozen
         self._numbers: list[float] = []
         self._number_at: dict[float, int] = {}
         self._made: dict[tuple[int, bytes], int] = {}
         self._lengths: dict[str, int] = {}
-        self.notes: list[str] = []
+        self.notes: list[str] = []  #: sentences for the user
+        self.folded: list[str] = []  #: what was put together
         self._roles = list(roles)
         self._axes: dict[str, int] = {}
 
@@ -87,7 +96,7 @@ class Labelled(Machine):
             return (N,)
         if dim not in self._axes:
             self._axes[dim] = self.graph.new_axis()
-            self.steps[self._axes[dim]] = self._given_steps[len(self._axes) - 1]
+            self.steps[self._axes[dim]] = self._given_steps[dim]
         return (Steps(self._axes[dim]),)
 
     def use_lengths(self, label: Lengths, axis: int) -> int:
@@ -132,12 +141,77 @@ class Labelled(Machine):
         rule = RULES.get(op)
         if rule is None:
             raise self.error(op, "on data that depends on the inputs it is not supported")
+        self.done += 1
         try:
-            return rule(self, args, options, out)
+            return self._ruled(rule, op, args, options, out)
         except AxesError as e:
             raise WrongRoles(f"{op}: {e}", op) from None
         except GraphError as e:
             raise self.error(op, str(e)) from None
+
+    def _ruled(self, rule: Any, op: str, args: Sequence[Tensor | None], options: dict[str, Any], out: Any) -> Any:
+        """The rule; where it stumbles over steps whose number the program fixes, these become features."""
+        try:
+            return rule(self, args, options, out)
+        except WrongRoles:
+            fixed = [self._without_steps(a) for a in args]
+            if all(f is a for f, a in zip(fixed, args, strict=True)):
+                raise
+            return rule(self, fixed, options, out)
+
+    def _without_steps(self, x: Tensor | None) -> Tensor | None:
+        """The same with its steps as features, where the program fixes their number."""
+        if x is None or not isinstance(x.label, Feat):
+            return x
+        steps = next((a for a in free(x.label.dims) if isinstance(a, Steps)), None)
+        if steps is None or not self._is_frozen(steps.axis):
+            return x
+        return Tensor(x.data, self.flattened(x.label, steps))
+
+    def _is_frozen(self, axis: int) -> bool:
+        """Does the program fix the steps of an axis, or of the one that it derives from?"""
+        root, names = self.graph.root(axis), self._may_freeze
+        return names is not None and (root is None or any(a == root and n in names for n, a in self._axes.items()))
+
+    def flattened(self, label: Feat, steps: Steps) -> Feat:
+        """Steps become features: from now on the model takes this number of them alone."""
+        n, root = self.steps[steps.axis], self.graph.root(steps.axis)
+        self.frozen_steps.update(name for name, a in self._axes.items() if a == root)
+        distinct, at = np.unique(label.cells, return_inverse=True)
+        value = self.at_every_step(self.value(distinct, steps, "reshape"), steps)
+        made = self.graph.flatten(value, n)
+        place = next(
+            k
+            for k, a in enumerate([a for d in label.dims for a in d if isinstance(a, int) or a == steps])
+            if a == steps
+        )
+        features = np.expand_dims(at.reshape(label.cells.shape), place)
+        moments = np.arange(n).reshape([n if k == place else 1 for k in range(features.ndim)])
+        dims = tuple(tuple(n if a == steps else a for a in d if a != steps or n > 1) for d in label.dims)
+        return Feat(dims, cell(made, moments * len(distinct) + features).reshape(fixed(dims)))
+
+    def unflattened(self, label: Feat, i: int) -> Feat:
+        """Features of a vec become steps, along dimension ``i``."""
+        if self._may_freeze is None:
+            raise self.wrong_roles("steps", f"{self.words(label.dims[i])} are read as steps")
+        label = merged_cells(label, i)
+        n = fixed(label.dims[i : i + 1])[0] if label.dims[i] else 1
+        axis = len(fixed(label.dims[:i]))
+        cells = label.cells if label.dims[i] else np.expand_dims(label.cells, axis)
+        moved = np.moveaxis(cells, axis, 0).reshape(n, -1)
+        made = self.graph.unflatten(self.value(moved, None, "unflatten"), n)
+        steps = self.new_axis_of(made)
+        dims = (*label.dims[:i], (steps,), *label.dims[i + 1 :])
+        return Feat(dims, cell(made, np.arange(moved.shape[1])).reshape(fixed(dims)))
+
+    def has_lengths(self, axis: int) -> bool:
+        """Does the program give lengths for an axis?"""
+        return any(self.graph.values[v].axis == axis for v in self._lengths.values())
+
+    @contextmanager
+    def layer(self, name: str) -> Iterator[None]:
+        with super().layer(name), self.graph.layer(name):
+            yield
 
     def wrong_roles(self, op: str, why: str) -> WrongRoles:
         """The error that makes :mod:`.convert` try other roles."""
@@ -189,17 +263,12 @@ class Labelled(Machine):
         return self._made[key]
 
     def _put_together(self, flat: Cells, steps: Steps | None, op: str) -> int:
-        values, features = apart(np.where(flat < 0, np.int64(-1) << 40, flat))
-        cuts = np.flatnonzero(np.diff(values)) + 1
-        parts = []
-        for at in np.split(np.arange(flat.size), cuts):
-            if flat[at[0]] < 0:
-                parts.append(("numbers", flat[at]))
-            else:
-                parts.append((int(values[at[0]]), features[at]))
-        anchor = next((v for v, _ in parts if not isinstance(v, str)), None)
-        made = [self._numbers_value(f) if isinstance(v, str) else self._some(v, f) for v, f in parts]
-        assert anchor is not None or made
+        values, features = apart(flat)
+        values = np.maximum(values, -1)  # all numbers are one part
+        made = []
+        for at in np.split(np.arange(flat.size), np.flatnonzero(np.diff(values)) + 1):
+            value = int(values[at[0]])
+            made.append(self._numbers_value(flat[at]) if value < 0 else self._some(value, features[at]))
         kinds = {self.graph.values[v].kind for v in made}
         if len(kinds) > 1:
             assert steps is not None
@@ -301,9 +370,7 @@ class Labelled(Machine):
 
     def words(self, dim: Sequence[Atom]) -> str:
         """A dimension in words."""
-        names = [
-            f"{a} features" if isinstance(a, int) else "the batch" if a == N else "the steps" for a in dim
-        ]
+        names = [f"{a} features" if isinstance(a, int) else "the batch" if a == N else "the steps" for a in dim]
         return " x ".join(names) or "one"
 
     def dims_in_words(self, dims: Dims) -> str:

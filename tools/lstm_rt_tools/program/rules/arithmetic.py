@@ -207,7 +207,8 @@ def _masked(b: Labelled, x: Tensor, y: Tensor) -> Label:
     label = b.feat(features, "mul")
     if mask.inverted or mask.value is None:
         return Loose("features times such a mask are not supported", label.dims)
-    return b.each(label, "mul", lambda value: b.graph.apply_mask(b.at_every_step(value, Steps(mask.axis)), mask.value))
+    steps, number = Steps(mask.axis), mask.value
+    return b.each(label, "mul", lambda value: b.graph.apply_mask(b.at_every_step(value, steps), number))
 
 
 def _compared(word: str, b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> Label:

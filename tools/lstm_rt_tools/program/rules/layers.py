@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..labelled import Labelled
-from ..labels import Dim, Feat, Label, Lengths, N, Steps, cell, fixed, is_fixed, merged_cells, permuted
+from ..labels import Dim, Feat, Label, Lengths, N, Steps, cell, fixed, free, indexed, is_fixed, merged_cells, permuted
 from ..machine import Tensor
 from .reductions import reduced
 
@@ -88,11 +88,11 @@ def _weight_each(b: Labelled, x: Feat, weight: NDArray[Any]) -> Feat:
     if len(x.dims) < rank:
         x = Feat(((),) * (rank - len(x.dims)) + x.dims, x.cells)
     parts: list[Feat] = []
-    (place,) = [rank - 2 - len(lead) + k for k, n in enumerate(lead) if n > 1] if sum(n > 1 for n in lead) == 1 else [-1]
+    (place,) = (
+        [rank - 2 - len(lead) + k for k, n in enumerate(lead) if n > 1] if sum(n > 1 for n in lead) == 1 else [-1]
+    )
     if place < 0:
         raise b.error("matmul", f"with weights of {weight.ndim} dimensions is not supported")
-    from ..labels import indexed
-
     flat = weight.reshape(-1, *weight.shape[-2:])
     for k, w in enumerate(flat):
         own = x if not x.dims[place] else indexed(x, place, lambda cells, axis, k=k: np.take(cells, [k], axis))  # type: ignore[misc]
@@ -140,7 +140,11 @@ def _batch_norm(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -
     beta = np.zeros_like(mean) if beta is None else beta
     eps = float(options.get("eps", 1e-5))
     arrays = [a.reshape(shape) for a in (mean, var, gamma, beta)]
-    return b.with_numbers(x, arrays, "batch_norm", lambda v, *n: b.graph.batchnorm(v, *n, eps))
+
+    def make(value: int, m: NDArray[Any], v: NDArray[Any], g: NDArray[Any], s: NDArray[Any]) -> int:
+        return b.graph.batchnorm(value, m, v, g, s, eps)
+
+    return b.with_numbers(x, arrays, "batch_norm", make)
 
 
 def _layer_norm(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> Label:
@@ -217,7 +221,9 @@ def _l2_normalize(b: Labelled, args: Args, options: Mapping[str, Any], out: Any)
 # -- recurrent layers -----------------------------------------------------------------------------------
 
 
-def _recurrent(word: str, b: Labelled, args: Args, options: Mapping[str, Any], out: tuple[Any, ...]) -> tuple[Label, ...]:
+def _recurrent(
+    word: str, b: Labelled, args: Args, options: Mapping[str, Any], out: tuple[Any, ...]
+) -> tuple[Label, ...]:
     args = [*args, *[None] * 4]
     x, states = args[0], list(args[1 : 3 if word == "lstm" else 2])
     lengths = args[3 if word == "lstm" else 2]
@@ -226,24 +232,35 @@ def _recurrent(word: str, b: Labelled, args: Args, options: Mapping[str, Any], o
     batch_first = options.pop("batch_first", False)
     label = b.feat(x, word)
     order = (1, 0, 2) if batch_first else (0, 1, 2)
+    if is_fixed(label.dims[order[0]]) and not any(isinstance(a, Steps) for a in free(label.dims)):
+        label = b.unflattened(label, order[0])
     time, rows, features = (label.dims[k] for k in order)
     if len(time) != 1 or not isinstance(time[0], Steps) or rows != (N,) or not is_fixed(features):
         wanted = "the batch, the steps" if batch_first else "the steps, the batch"
-        raise b.wrong_roles(word, f"it reads its input as {wanted}, features, but that is {b.dims_in_words(label.dims)}")
+        raise b.wrong_roles(
+            word, f"it reads its input as {wanted}, features, but that is {b.dims_in_words(label.dims)}"
+        )
     if lengths is not None:
         _read_lengths(b, word, lengths, time[0], x.shape[order[0]])
     d = 2 if options.get("direction") == "bidirectional" else 1
-    starts = {
-        name: _state(b, word, state, d) for name, state in zip(("h0", "c0"), states, strict=False) if state is not None
-    }
-    made = b.graph.recurrent(
-        word, b.features(label, word), options.pop("weights"), **options, **{k: v for k, v in starts.items() if v is not None}
-    )
-    seq, *finals = made
+    for name, state in zip(("h0", "c0"), states, strict=False):
+        options[name] = None if state is None else _state(b, word, state)
+    value, weights = _in_place(b, label, options.pop("weights"), word)
+    seq, *finals = b.graph.recurrent(word, value, weights, **options)
     size = b.graph.values[seq].size
     dims = [time, rows, (size,) if size > 1 else ()]
     y = Feat(tuple(dims[k] for k in order), cell(seq, np.arange(size)).reshape(fixed(dims)))
     return (y, *(_final(b, v, d) for v in finals if v is not None))
+
+
+def _in_place(b: Labelled, x: Feat, weights: Mapping[str, Any], word: str) -> tuple[int, dict[str, Any]]:
+    """A layer's input in the order of the value behind, and the weights for it: so nothing has to be moved."""
+    order = np.argsort(x.cells.ravel(), kind="stable")
+    sorted_cells = x.cells.ravel()[order]
+    moved = {name: w[:, order] if name.startswith("w_ih") else w for name, w in weights.items() if w is not None}
+    steps = b.steps_of(x.dims, word)
+    assert steps is not None
+    return b.at_every_step(b.value(sorted_cells, steps, word), steps), moved
 
 
 def _final(b: Labelled, value: int, d: int) -> Feat:
@@ -252,7 +269,7 @@ def _final(b: Labelled, value: int, d: int) -> Feat:
     return Feat(dims, cell(value, np.arange(size)).reshape(fixed(dims)))
 
 
-def _state(b: Labelled, word: str, state: Tensor, d: int) -> int | None:
+def _state(b: Labelled, word: str, state: Tensor) -> int | None:
     """An initial state ``(D, N, H)`` as a vec; None if it is zero."""
     if state.known:
         if np.all(state.data == 0):
@@ -262,7 +279,9 @@ def _state(b: Labelled, word: str, state: Tensor, d: int) -> int | None:
         return b.constant_vec(np.asarray(state.data[:, 0], np.float32).ravel())
     label = b.feat(state, word)
     if label.dims[1] != (N,) or not is_fixed(label.dims[0]) or not is_fixed(label.dims[2]):
-        raise b.wrong_roles(word, f"its initial state is {b.dims_in_words(label.dims)}, expected layers, the batch, units")
+        raise b.wrong_roles(
+            word, f"its initial state is {b.dims_in_words(label.dims)}, expected layers, the batch, units"
+        )
     return b.features(label, word)
 
 

@@ -74,7 +74,7 @@ def softmax(b: Labelled, label: Feat, axis: int) -> Feat:
     """Along one dimension."""
     i = axis % len(label.dims)
     if len(label.dims[i]) == 1 and isinstance(label.dims[i][0], Steps):
-        steps: Steps = label.dims[i][0]
+        steps: Any = label.dims[i][0]
         whole = b.has_lengths(steps.axis)
         return b.each(label, "softmax", lambda v: b.graph.softmax_steps(b.at_every_step(v, steps), whole=whole))
     if not is_fixed(label.dims[i]):
@@ -122,7 +122,7 @@ def _cumsum(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> La
     label = b.feat(x, "cumsum")
     i = options["axis"] % len(label.dims)
     if len(label.dims[i]) == 1 and isinstance(label.dims[i][0], Steps):
-        steps: Steps = label.dims[i][0]
+        steps: Any = label.dims[i][0]
         return b.each(label, "cumsum", lambda v: b.graph.cumsum(b.at_every_step(v, steps)))
     if not is_fixed(label.dims[i]):
         raise b.wrong_roles("cumsum", f"it goes over {b.words(label.dims[i])}")

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from ..labelled import Labelled
 from ..labels import (
-    N,
     Atom,
     Dim,
     Dims,
     Feat,
     Label,
+    N,
     Steps,
     Unsplittable,
     broadcast,
@@ -36,11 +36,12 @@ def relabelled(label: Label, dims: Dims) -> Label:
     """The same under other dimensions, whose fixed atoms are in the same order."""
     if isinstance(label, Feat):
         return Feat(dims, label.cells.reshape(fixed(dims)))
-    return replace(label, dims=dims)
+    moved: Label = replace(label, dims=dims)
+    return moved
 
 
 def _reshape(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any]) -> Label:
-    label = _label(args)
+    label: Label = _label(args)
     try:
         return relabelled(label, regrouped(label.dims, out.shape, b.size_of))
     except Unsplittable:
@@ -54,7 +55,8 @@ def _permute(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> L
     axes = [a % len(label.dims) for a in options["axes"]]
     if isinstance(label, Feat):
         return permuted(label, axes)
-    return replace(label, dims=tuple(label.dims[a] for a in axes))
+    moved: Label = replace(label, dims=tuple(label.dims[a] for a in axes))
+    return moved
 
 
 def _expand(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any]) -> Label:
@@ -67,11 +69,12 @@ def _expand(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[An
     made = tuple(dims)
     if isinstance(label, Feat):
         return Feat(made, np.ascontiguousarray(broadcast(label, made)))
-    return replace(label, dims=made)
+    wide: Label = replace(label, dims=made)
+    return wide
 
 
 def _grown(b: Labelled, size: int, others: Sequence[Dim]) -> Dim:
-    """What a dimension of one becomes that is made ``size`` wide: the steps of an axis that has so many, or features."""
+    """What a dimension of one becomes that is made wider: the steps of an axis that has so many, or features."""
     if size == 1:
         return ()
     used = {a for d in others for a in d if not isinstance(a, int)}
@@ -85,7 +88,7 @@ def _grown(b: Labelled, size: int, others: Sequence[Dim]) -> Dim:
 
 
 def _slice(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any]) -> Label:
-    label = _label(args)
+    label: Label = _label(args)
     i = options["axis"] % len(label.dims)
     size = args[0].shape[i]  # type: ignore[union-attr]
     start, stop, step = slice(options.get("start"), options.get("stop"), options.get("step", 1)).indices(size)

@@ -38,7 +38,7 @@ class _Space:
         moved = weight.transpose([0, 1, *known])
         sizes = iter(moved.shape[2:])
         shape = [next(sizes) if d is not None else 1 for d in (self.time, *self.places)]
-        return moved.reshape(*moved.shape[:2], *shape)
+        return np.asarray(moved.reshape(*moved.shape[:2], *shape))
 
 
 def _space(b: Labelled, x: Feat, op: str) -> _Space:
@@ -117,7 +117,7 @@ def _pool(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any]
     dilation = _ints(space.three(options.get("dilation"), 1))
     if dilation[1:] != (1, 1):
         raise b.error("pool", "with dilation over features is not supported")
-    pads = [tuple(map(int, p)) for p in (options.get("pads") or [(0, 0)] * len(kernel))]
+    pads: list[Any] = [tuple(map(int, p)) for p in (options.get("pads") or [(0, 0)] * len(kernel))]
     if options.get("ceil"):
         pads = _rounded_up(b, pads, kernel, stride, kind)
     made = b.graph.pool(
@@ -153,8 +153,9 @@ def _ints(three: Three) -> tuple[int, int, int]:
     return int(three[0]), int(three[1]), int(three[2])
 
 
-def _pads(three: Three) -> tuple[tuple[int, int], ...]:
-    return tuple((int(before), int(behind)) for before, behind in three)
+def _pads(three: Three) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
+    t, h, w = ((int(before), int(behind)) for before, behind in three)
+    return t, h, w
 
 
 RULES: dict[str, Callable[..., Any]] = {"conv": _conv, "pool": _pool}
