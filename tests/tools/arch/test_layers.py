@@ -312,6 +312,30 @@ def test_steps_of_other_numbers() -> None:
     same(run(built(state_of(fc=fc), layers, input=[{"name": "x", "size": 3}]), x), t)
 
 
+# -- learned initial states ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("both", [False, True])
+@pytest.mark.parametrize("shape", ["L1H", "1LH", "LH", "LD1H", "list"])
+def test_learned_states_of_any_arrangement(layers: int, both: bool, shape: str) -> None:
+    directions = 2 if both else 1
+    n = layers * directions
+    module = nn.GRU(3, 5, layers, bidirectional=both, batch_first=True)
+    h0 = array(n, 1, 5)
+    forms = {"1LH": (1, n, 5), "LH": (n, 5), "LD1H": (layers, directions, 1, 5), "L1H": (n, 1, 5)}
+    state = state_of(gru=module)
+    if shape == "list":
+        names: Any = [f"h.{k}" for k in range(layers)]
+        state |= {name: h0[k * directions : (k + 1) * directions] for k, name in enumerate(names)}
+    else:
+        names = "h0"
+        state["h0"] = h0.reshape(forms[shape])
+    graph = from_torch(state, arch={"layer": [{"op": "gru", "weights": "gru", "h0": names}]})
+    x = normal(2, 4, 3)
+    same(run(graph, x), module(tensor(x), tensor(h0).expand(-1, 2, -1).contiguous())[0])
+
+
 # -- errors ----------------------------------------------------------------------------------------
 
 CONV1, CONV2 = {"c.weight": array(6, 4, 3)}, {"c.weight": array(6, 1, 3, 3)}
