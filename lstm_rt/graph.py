@@ -118,6 +118,12 @@ class Graph(LayerNames, RowOps, StepOps, WindowOps):
         self.axes.append(rule)
         return self.n_axes - 1
 
+    def root(self, axis: int) -> int | None:
+        """The axis of inputs that an axis is, or is derived from; None where the number of its steps is fixed."""
+        while (parent := self.axes[axis].parent) is not None:
+            axis = parent
+        return axis if self.axes[axis].is_input else None
+
     def complete_steps(self, steps: dict[int, int]) -> None:
         """Add to the steps of axes those of the axes that are fixed, or derived from them."""
         fixed = {i: a.steps(0) for i, a in enumerate(self.axes) if a.parent is None and not a.is_input}

@@ -46,12 +46,13 @@ def _torch() -> ReaderModule:
 
 
 _ARCH = frozenset({"arch"})
+_PARTS = _ARCH | {"part"}
 #: What comes first recognises first.
 READERS = (
     Row("Keras", "keras", (".keras", ".h5", ".hdf5"), _is_keras, _keras, _ARCH),
-    Row("PyTorch", "torch", (".pt", ".pth", ".bin", ".ckpt"), _is_torch, _torch, _ARCH),
-    Row("safetensors", "torch", (".safetensors",), lambda seen: looks_like_safetensors(seen.head), _torch, _ARCH),
-    Row("GuitarML", "torch", (".json",), lambda seen: looks_like_guitarml(seen.head), _torch, _ARCH),
+    Row("PyTorch", "torch", (".pt", ".pth", ".bin", ".ckpt"), _is_torch, _torch, _PARTS),
+    Row("safetensors", "torch", (".safetensors",), lambda seen: looks_like_safetensors(seen.head), _torch, _PARTS),
+    Row("GuitarML", "torch", (".json",), lambda seen: looks_like_guitarml(seen.head), _torch, _PARTS),
 )
 #: What ``--from`` takes.
 FRAMEWORKS = tuple(dict.fromkeys(row.framework for row in READERS))

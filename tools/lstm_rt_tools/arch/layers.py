@@ -51,10 +51,10 @@ def count_directions(weights: Weights, prefix: str) -> int:
 def constant(graph: Graph, x: int, numbers: Array) -> int:
     """A vec value that holds ``numbers`` in every row.
 
-    A graph has no constants: it is a dense layer of no weight on one feature of the first step of
-    the seq ``x``, whose number is therefore the bias, unless that feature is infinite or NaN.
+    A graph has no constants: it is a dense layer of no weight on one feature of ``x`` (of the first step
+    of a seq), whose number is therefore the bias, unless that feature is infinite or NaN.
     """
-    first = graph.slice(graph.select(x, 0), 0, 1)
+    first = graph.slice(graph.select(x, 0) if graph.values[x].kind == "seq" else x, 0, 1)
     return graph.dense(first, np.zeros((numbers.size, 1), np.float32), numbers)
 
 

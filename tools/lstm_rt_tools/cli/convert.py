@@ -26,7 +26,7 @@ def convert(args: argparse.Namespace) -> int:
     output = Output(args.output or _default_output(args.source), [args.source, args.arch])
     with record_reads() as reads, Progress() as progress:
         progress.step(f"reading {args.source.name}")
-        graph = readers.read(args.source, Options(arch=args.arch), args.framework)
+        graph = readers.read(args.source, Options(arch=args.arch, part=args.part), args.framework)
         test_from = "left out"
         if args.no_selftest:
             graph.selftest = None

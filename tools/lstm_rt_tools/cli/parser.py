@@ -169,6 +169,7 @@ def _add_source_options(sub: _Parser) -> None:
         metavar="FILE",
         help="what a file of weights does not tell: TOML for PyTorch (docs/arch.md), the JSON of to_json() for Keras",
     )
+    sub.add_argument("--part", metavar="NAME", help="which part, where the file of --arch describes several")
     sub.add_argument("--from", dest="framework", choices=FRAMEWORKS, help="do not guess the file type")
 
 

@@ -79,7 +79,7 @@ def _verify_selftest(args: argparse.Namespace) -> int:
 
 def _verify_against(args: argparse.Namespace) -> int:
     file = ModelFile(args.model).whole()
-    source = readers.rerun(args.against, file.graph, Options(arch=args.arch), args.framework)
+    source = readers.rerun(args.against, file.graph, Options(arch=args.arch, part=args.part), args.framework)
     return _compare(args, source.what, call(file.model(), source.inputs), source.outputs)
 
 

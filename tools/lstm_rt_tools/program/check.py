@@ -36,6 +36,7 @@ class Check:
             graph.values[v].name: testdata.id_limit(graph, v) for v in graph.inputs if graph.values[v].kind == "ids"
         }
         self.notes: list[str] = []
+        self.sizes: list[str] = []  #: at which it was compared
 
     # -- the checks -----------------------------------------------------------------------------------
 
@@ -48,6 +49,7 @@ class Check:
         arrays = self._made(rows, steps, seed=rows)
         theirs = self._theirs(arrays)
         self._compare(arrays, theirs, f"with {_size_text(rows, steps)}")
+        self.sizes.append(_size_text(rows, steps))
 
     def others(self, rows: int, steps: Mapping[str, int]) -> None:
         """At other sizes, each of which the program may be made not to take."""
@@ -102,6 +104,7 @@ class Check:
         except ConvertError:
             return False
         self._compare(arrays, theirs, f"with {_size_text(rows, steps)}")
+        self.sizes.append(_size_text(rows, steps))
         return True
 
     def _theirs(self, arrays: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:

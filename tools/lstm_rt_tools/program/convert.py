@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -43,9 +44,9 @@ def to_graph(source: Source) -> Graph:
             of the reading of the inputs that went furthest.
     """
     best: tuple[int, ConvertError] | None = None
-    for roles in readings(source.inputs):
+    for may_freeze, roles in itertools.product((False, True), readings(source.inputs)):
         for sizes in _sizes(roles):
-            machine = _machine(roles, sizes)
+            machine = _machine(roles, sizes, may_freeze)
             try:
                 graph = _run(source, machine, roles, sizes)
             except ConvertError as e:
@@ -79,14 +80,15 @@ def _size(declared: int | str | None, wanted: int) -> int:
     return declared if isinstance(declared, int) else wanted
 
 
-def _machine(roles: Sequence[Role], sizes: Sizes) -> Labelled:
+def _machine(roles: Sequence[Role], sizes: Sizes, may_freeze: bool) -> Labelled:
+    """Steps become features, and features steps, only where no other reading does."""
     frozen = {
         r.axis
         for r in roles
         for declared, dim in zip(r.declared, r.dims, strict=True)
         if r.axis is not None and dim == r.axis and isinstance(declared, int)
     }
-    return Labelled(roles, sizes.rows, sizes.steps, frozen)
+    return Labelled(roles, sizes.rows, sizes.steps, frozen if may_freeze else None)
 
 
 def _inputs(roles: Sequence[Role], sizes: Sizes) -> list[NDArray[Any]]:
@@ -116,7 +118,7 @@ def _run(source: Source, machine: Labelled, roles: Sequence[Role], sizes: Sizes)
         machine.graph.check()
     except GraphError as e:
         raise ProgramError(str(e)) from None
-    tidy(machine.graph)
+    machine.folded += tidy(machine.graph)
     return machine.graph
 
 
@@ -159,6 +161,10 @@ def _finished(source: Source, machine: Labelled, graph: Graph, roles: Sequence[R
     check.at(sizes.rows, sizes.steps)
     check.others(sizes.rows, sizes.steps)
     check.make_selftest()
+    if machine.folded:
+        graph.meta["folded"] = machine.folded
+    if check.sizes:
+        graph.meta["checked"] = f"compared with the file's own numbers: {'; '.join(check.sizes)}"
     notes = [*machine.notes, *check.notes]
     if notes:
         graph.meta["notes"] = notes

@@ -51,10 +51,12 @@ class Labelled(Machine):
         roles: what the inputs' dimensions are taken for.
         rows: of the batch in this run.
         steps: of each named time axis in this run.
-        frozen: names of the time axes whose steps the program fixes.
+        frozen: names of the time axes whose steps the program fixes, if these may become features; else None.
     """
 
-    def __init__(self, roles: Sequence[Role], rows: int, steps: Mapping[str, int], frozen: Collection[str]) -> None:
+    def __init__(
+        self, roles: Sequence[Role], rows: int, steps: Mapping[str, int], frozen: Collection[str] | None
+    ) -> None:
         super().__init__()
         self.graph = Graph()
         self.rows = rows
@@ -66,7 +68,8 @@ class Labelled(Machine):
         self._number_at: dict[float, int] = {}
         self._made: dict[tuple[int, bytes], int] = {}
         self._lengths: dict[str, int] = {}
-        self.notes: list[str] = []
+        self.notes: list[str] = []  #: sentences for the user
+        self.folded: list[str] = []  #: what was put together
         self._roles = list(roles)
         self._axes: dict[str, int] = {}
 
@@ -167,18 +170,12 @@ class Labelled(Machine):
 
     def _is_frozen(self, axis: int) -> bool:
         """Does the program fix the steps of an axis, or of the one that it derives from?"""
-        rule = self.graph.axes[axis]
-        if rule.parent is not None:
-            return self._is_frozen(rule.parent)
-        name = next((n for n, a in self._axes.items() if a == axis), None)
-        return name is None or name in self._may_freeze
+        root, names = self.graph.root(axis), self._may_freeze
+        return names is not None and (root is None or any(a == root and n in names for n, a in self._axes.items()))
 
     def flattened(self, label: Feat, steps: Steps) -> Feat:
         """Steps become features: from now on the model takes this number of them alone."""
-        n = self.steps[steps.axis]
-        root = steps.axis
-        while (parent := self.graph.axes[root].parent) is not None:
-            root = parent
+        n, root = self.steps[steps.axis], self.graph.root(steps.axis)
         self.frozen_steps.update(name for name, a in self._axes.items() if a == root)
         distinct, at = np.unique(label.cells, return_inverse=True)
         value = self.at_every_step(self.value(distinct, steps, "reshape"), steps)
@@ -195,6 +192,8 @@ class Labelled(Machine):
 
     def unflattened(self, label: Feat, i: int) -> Feat:
         """Features of a vec become steps, along dimension ``i``."""
+        if self._may_freeze is None:
+            raise self.wrong_roles("steps", f"{self.words(label.dims[i])} are read as steps")
         label = merged_cells(label, i)
         n = fixed(label.dims[i : i + 1])[0] if label.dims[i] else 1
         axis = len(fixed(label.dims[:i]))

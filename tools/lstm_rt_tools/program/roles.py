@@ -15,6 +15,7 @@ from .machine import Argument
 
 _BATCH = re.compile(r"batch|^(n|b|bs)$", re.IGNORECASE)
 _TIME = re.compile(r"seq|time|len|step|frame|^(t|l|s)$", re.IGNORECASE)
+_STATE = re.compile(r"state|hidden|cell|^[hc][_0-9n]*$|[_.][hc][0-9]*$|^[hc]_?(in|0)", re.IGNORECASE)
 _MOST = 256  #: readings of the inputs that are tried
 
 
@@ -149,5 +150,7 @@ def _cost(a: Argument, rows: int | None, steps: int | None) -> int | None:
         d = a.dims[steps]
         cost += -2 if isinstance(d, str) and _TIME.search(d) else 4 if isinstance(d, str) and _BATCH.search(d) else 0
         cost += 2 if isinstance(d, int) else 0
+        cost += 3 if d == 1 and (a.dims[:steps].count(1) != steps or steps != len(a.dims) - 2) else 0
         cost += 0 if steps in (0, 1) else 1
+        cost += 6 if _STATE.search(a.name) else 0
     return cost

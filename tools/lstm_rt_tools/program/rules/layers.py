@@ -245,11 +245,22 @@ def _recurrent(
     d = 2 if options.get("direction") == "bidirectional" else 1
     for name, state in zip(("h0", "c0"), states, strict=False):
         options[name] = None if state is None else _state(b, word, state)
-    seq, *finals = b.graph.recurrent(word, b.features(label, word), options.pop("weights"), **options)
+    value, weights = _in_place(b, label, options.pop("weights"), word)
+    seq, *finals = b.graph.recurrent(word, value, weights, **options)
     size = b.graph.values[seq].size
     dims = [time, rows, (size,) if size > 1 else ()]
     y = Feat(tuple(dims[k] for k in order), cell(seq, np.arange(size)).reshape(fixed(dims)))
     return (y, *(_final(b, v, d) for v in finals if v is not None))
+
+
+def _in_place(b: Labelled, x: Feat, weights: Mapping[str, Any], word: str) -> tuple[int, dict[str, Any]]:
+    """A layer's input in the order of the value behind, and the weights for it: so nothing has to be moved."""
+    order = np.argsort(x.cells.ravel(), kind="stable")
+    sorted_cells = x.cells.ravel()[order]
+    moved = {name: w[:, order] if name.startswith("w_ih") else w for name, w in weights.items() if w is not None}
+    steps = b.steps_of(x.dims, word)
+    assert steps is not None
+    return b.at_every_step(b.value(sorted_cells, steps, word), steps), moved
 
 
 def _final(b: Labelled, value: int, d: int) -> Feat:
