@@ -17,6 +17,8 @@ from lstm_rt.graph import ACTIVATIONS, NOT_ELEMENTWISE, Activation, Graph
 
 onnx = pytest.importorskip("onnx")
 ELEMENTWISE = [a for a in ACTIVATIONS if a not in NOT_ELEMENTWISE]
+#: Steps that count: lengths, a mask, and whether steps beyond the lengths do, too.
+COUNTED = [(0, 0, 0), (1, 0, 0), (0, 1, 0), (1, 1, 0), (1, 1, 1)]
 KINDS = ["sum", "mean", "max", "min", "prod", "l2"]
 
 
@@ -54,7 +56,7 @@ def test_activations(name: str) -> None:
         same_as_reference(g, [np.linspace(-4, 4, 400, dtype=np.float32)[None]])
 
 
-@pytest.mark.parametrize("name", ["sigmoid", "tanh", "softplus", "swish", "gelu", "gelu_tanh", "mish", "elu", "softmax"])
+@pytest.mark.parametrize("name", ["sigmoid", "tanh", "softplus", "swish", "gelu", "gelu_tanh", "mish", "softmax"])
 def test_activations_far_from_zero(name: str) -> None:
     g = Graph()
     g.output(g.activation(g.input("x", "vec", 401), name), "y")
@@ -100,13 +102,13 @@ def test_rows_of_features(kind: str, groups: int) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(("lengths", "masked", "whole"), [(0, 0, 0), (1, 0, 0), (0, 1, 0), (1, 1, 0), (1, 0, 1), (1, 1, 1)])
+@pytest.mark.parametrize(("lengths", "masked", "whole"), [*COUNTED, (1, 0, 1)])
 def test_reduce(kind: str, lengths: int, masked: int, whole: int) -> None:
     p = Ports(3, bool(lengths), bool(masked))
     p.check(p.g.reduce(p.x, kind, p.mask, bool(whole)))
 
 
-@pytest.mark.parametrize(("lengths", "masked", "whole"), [(0, 0, 0), (1, 0, 0), (0, 1, 0), (1, 1, 0), (1, 1, 1)])
+@pytest.mark.parametrize(("lengths", "masked", "whole"), COUNTED)
 def test_softmax_steps(lengths: int, masked: int, whole: int) -> None:
     p = Ports(3, bool(lengths), bool(masked))
     p.check(p.g.softmax_steps(p.x, p.mask, bool(whole)))
@@ -142,7 +144,7 @@ def test_reflections_of_few_steps() -> None:
 
 @pytest.mark.parametrize("flat", [False, True])
 @pytest.mark.parametrize("kind", ["dot", "additive"])
-@pytest.mark.parametrize(("lengths", "masked", "whole"), [(0, 0, 0), (1, 0, 0), (0, 1, 0), (1, 1, 0), (1, 1, 1)])
+@pytest.mark.parametrize(("lengths", "masked", "whole"), COUNTED)
 def test_attention(kind: str, flat: bool, lengths: int, masked: int, whole: int) -> None:
     p = Ports(6, bool(lengths), bool(masked))
     options: dict[str, Any] = {"kind": kind, "mask": p.mask, "whole": bool(whole), "scale": 0.7}
@@ -234,7 +236,9 @@ def test_convlstm(lengths: bool, given_state: bool) -> None:
 # -- shaped ports -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dims", [("N", 2, "T", 3), ("T", 6, "N"), (2, 3, "N", "T"), ("T", 2, 3), (1, "T", 6), (6, "T")])
+@pytest.mark.parametrize(
+    "dims", [("N", 2, "T", 3), ("T", 6, "N"), (2, 3, "N", "T"), ("T", 2, 3), (1, "T", 6), (6, "T")]
+)
 def test_shaped_sequences(dims: tuple[Any, ...]) -> None:
     g = Graph()
     x = g.input("x", "seq", 6, order="shaped", dims=dims)

@@ -16,7 +16,7 @@ from make_corpus import all_models
 
 from lstm_rt import ConvertError, Model
 from lstm_rt.format import dumps, loads_graph
-from lstm_rt.graph import ACTIVATIONS, NOT_ELEMENTWISE, Activation, Graph
+from lstm_rt.graph import ACTIVATIONS, NOT_ELEMENTWISE, Graph
 from lstm_rt.ops import OPS, Axis
 
 onnx = pytest.importorskip("onnx")
