@@ -29,8 +29,30 @@ enum lrt_act_kind {
     LRT_ACT_GELU_TANH = 12,
     LRT_ACT_SOFTMAX = 13,     /* these two mix features: not for gates */
     LRT_ACT_LOG_SOFTMAX = 14,
-    LRT_ACT_COUNT = 15
+    LRT_ACT_EXP = 15,         /* from here on: since version 4 */
+    LRT_ACT_LOG = 16,
+    LRT_ACT_SQRT = 17,
+    LRT_ACT_ABS = 18,
+    LRT_ACT_SQUARE = 19,
+    LRT_ACT_RECIPROCAL = 20,
+    LRT_ACT_CLIP = 21,
+    LRT_ACT_HARD_SWISH = 22,
+    LRT_ACT_MISH = 23,
+    LRT_ACT_ERF = 24,
+    LRT_ACT_SIN = 25,
+    LRT_ACT_COS = 26,
+    LRT_ACT_SIGN = 27,
+    LRT_ACT_FLOOR = 28,
+    LRT_ACT_AFFINE = 29,
+    LRT_ACT_SCALED_TANH = 30,
+    LRT_ACT_THRESHOLDED_RELU = 31,
+    LRT_ACT_CELU = 32,
+    LRT_ACT_POWER = 33,
+    LRT_ACT_COUNT = 34
 };
+
+/* Does it act on each feature for itself? */
+static inline int lrt_is_elementwise(uint32_t kind) { return kind != LRT_ACT_SOFTMAX && kind != LRT_ACT_LOG_SOFTMAX; }
 
 typedef struct {
     uint32_t kind;
@@ -98,7 +120,77 @@ typedef struct {
                      the same */
 } lrt_step_args;
 
-enum lrt_binary { LRT_ADD = 0, LRT_MUL = 1, LRT_AVERAGE = 2 };
+/* How a step of a sequence is joined to those before it. */
+enum lrt_join { LRT_JOIN_ADD, LRT_JOIN_ADD_SQUARE, LRT_JOIN_MAX, LRT_JOIN_MIN, LRT_JOIN_MUL };
+
+/* Steps of n features, x_step apart, joined one after the other; of those that count. Sums keep what rounding has
+ * taken from them and give it to the next step, so that they are as good after many steps as after few. */
+typedef struct {
+    enum lrt_join op;
+    const float *x;
+    ptrdiff_t x_step;
+    const unsigned char *counts; /* of each step: 0 if it does not; NULL: all do */
+    uint32_t steps;
+    int begun;           /* has a step counted before? If not, the first is the total of all but sums */
+    float *total, *lost; /* n each, in and out; lost: of sums */
+    float *y;            /* if not NULL: where the total goes after each step, y_step apart */
+    ptrdiff_t y_step;
+    size_t n;
+} lrt_join_args;
+
+/* Softmax of each of n features over the steps that count; 0 at the others. */
+typedef struct {
+    const float *x;
+    ptrdiff_t x_step;
+    const unsigned char *counts; /* as above */
+    uint32_t steps;
+    float *y;
+    ptrdiff_t y_step;
+    size_t n;
+} lrt_softmax_args;
+
+/* How well each of the listed steps of k fits q: y[i] = scale * sum(q * k[step[i]]), or with `additive`
+ * scale * sum(weight * tanh(q + k[step[i]])). */
+typedef struct {
+    int additive;
+    const float *q, *k, *weight; /* weight: NULL for ones */
+    ptrdiff_t k_step;
+    const uint32_t *step;
+    uint32_t steps;
+    float scale;
+    float *y;
+    size_t n;
+} lrt_fits_args;
+
+/* y = the sum of w[i] * v[step[i]]: rows of n features, v_step apart. */
+typedef struct {
+    const float *w, *v;
+    ptrdiff_t v_step;
+    const uint32_t *step;
+    uint32_t steps;
+    float *y;
+    size_t n;
+} lrt_weigh_args;
+
+enum lrt_binary { LRT_ADD, LRT_SUB, LRT_MUL, LRT_DIV, LRT_MAXIMUM, LRT_MINIMUM, LRT_POW, LRT_AVERAGE };
+
+/* Numbers are part of the file format. */
+enum lrt_reduction {
+    LRT_REDUCE_SUM = 0,
+    LRT_REDUCE_MEAN = 1,
+    LRT_REDUCE_MAX = 2,
+    LRT_REDUCE_MIN = 3,
+    LRT_REDUCE_PROD = 4,
+    LRT_REDUCE_L2 = 5,
+    LRT_REDUCE_COUNT = 6
+};
+
+/* Two rows for an op: n features each, or one that stands for all. */
+typedef struct {
+    enum lrt_binary op;
+    const float *a, *b;
+    int one_a, one_b;
+} lrt_two;
 
 struct lrt_kernels {
     const char *name;
@@ -115,9 +207,18 @@ struct lrt_kernels {
 
     /* Rows of n features; y may be x. */
     void (*activate)(const lrt_act *act, const float *x, float *y, size_t n);
-    void (*binary)(enum lrt_binary op, const float *a, const float *b, float *y, size_t n);
+    void (*binary)(const lrt_two *two, float *y, size_t n);
+    void (*prelu)(const float *x, const float *alpha, float *y, size_t n);
+    void (*l2norm)(const float *x, float eps, float *y, size_t n);
+    float (*reduce)(enum lrt_reduction kind, const float *x, size_t n);
     void (*layernorm)(const float *x, const float *gamma, const float *beta, float eps, float *y, size_t n);
     void (*batchnorm)(const float *x, const float *mean, const float *scale, const float *beta, float *y, size_t n);
+
+    /* Along time. */
+    void (*join)(const lrt_join_args *a);
+    void (*softmax_steps)(const lrt_softmax_args *a);
+    void (*fits)(const lrt_fits_args *a);
+    void (*weigh)(const lrt_weigh_args *a);
 };
 
 #endif
