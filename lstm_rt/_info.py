@@ -46,6 +46,7 @@ def _layer(graph: Graph, node: Node, parameters: int) -> dict[str, Any]:
     outputs = [o for o in node.outputs if o is not None]
     return {
         "op": node.op,
+        "name": node.name,
         "size": graph.values[outputs[0]].size,
         "parameters": parameters,
         "options": options,

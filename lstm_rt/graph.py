@@ -15,13 +15,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._checks import Array, check_limit, integer, number, text, weight
+from ._checks import Array, check_limit, index, integer, number, text, weight
 from ._core import MAX_AXES, MAX_COUNT, MAX_PARTS, MAX_PORTS, MAX_SIZE
+from ._names import LayerNames
 from ._recurrent import cell_activations, recurrent_weights
+from ._row_ops import RowOps
+from ._step_ops import StepOps
+from ._window_ops import WindowOps
 from .activations import ACTIVATIONS, NOT_ELEMENTWISE, Activation, as_activation
 from .errors import AxesError, GraphError, did_you_mean
-from .ops import FEATURES, GATES, KINDS, MAX_STEPS, MAX_TAKE, OPS, Axis, Op, Weight
-from .values import DTYPES, INPUT_KINDS, ORDERS, Value, check_order
+from .ops import FEATURES, GATES, KINDS, MAX_STEPS, MAX_TAKE, OPS, Axis, Op, Weight, Written
+from .values import DTYPES, INPUT_KINDS, ORDERS, Value, as_dims, check_order
 
 __all__ = [
     "ACTIVATIONS",
@@ -57,6 +61,7 @@ class Node:
     attrs: dict[str, Any] = field(default_factory=dict)
     weights: dict[str, Array] = field(default_factory=dict)
     parameters: int | None = None  #: how many the source had, where a file says so; see Graph.parameters
+    name: str = ""  #: of the source's layer; see Graph.layer
 
 
 @dataclass
@@ -74,7 +79,7 @@ class SelfTest:
     rtol: float = 1e-4
 
 
-class Graph:
+class Graph(LayerNames, RowOps, StepOps, WindowOps):
     """A model under construction or as read from a file. Methods that add a node return value ids.
 
     Every method raises :class:`~lstm_rt.errors.GraphError` naming the op and what was expected
@@ -133,13 +138,14 @@ class Graph:
         axis: int | None = None,
         order: str = "batch_first",
         groups: int = 0,
+        dims: Sequence[int | str] = (),
     ) -> int:
         """Declare a graph input. A time-bound kind without ``axis`` gets a new time axis.
 
         ``kind="lengths"`` binds the valid lengths of ``axis`` to this input: reverse directions,
         final states and ``select(-1)`` on that axis then respect it. A mask cannot be an input:
-        take it as ids and make it one with :meth:`mask_ids`. ``order`` and ``groups`` are those of
-        the module's table of orders.
+        take it as ids and make it one with :meth:`mask_ids`. ``order``, ``groups`` and ``dims`` are
+        those of the table of orders in :mod:`lstm_rt.values`.
         """
         name = text("input", name)
         what = f"input {name!r}"
@@ -151,11 +157,13 @@ class Graph:
         if (size > 0) != (kind in FEATURES):
             raise GraphError(f"{what}: size {size} does not fit kind {kind}")
         check_limit("features of a value", size, MAX_SIZE)
-        check_order(what, Value(name, kind, size, -1, order, groups))
+        dims = as_dims(what, dims)
+        check_order(what, Value(name, kind, size, -1, order, groups, dims))
         if any(self.values[i].name == name for i in self.inputs):
             raise GraphError(f"two inputs are named {name!r}")
         axis = self._input_axis(what, kind, axis)
-        value = self._new_value(name, kind, size, axis, order, groups)
+        value = self._new_value(name, kind, size, axis)
+        self.values[value] = replace(self.values[value], order=order, groups=groups, dims=dims)
         self.inputs.append(value)
         return value
 
@@ -175,14 +183,21 @@ class Graph:
             raise GraphError(f"{what}: time axis {axis} already has lengths")
         return axis
 
-    def output(self, value: int, name: str, order: str = "batch_first", groups: int = 0) -> None:
+    def output(
+        self,
+        value: int,
+        name: str,
+        order: str = "batch_first",
+        groups: int = 0,
+        dims: Sequence[int | str] = (),
+    ) -> None:
         """Make ``value`` (of kind seq or vec) a graph output called ``name``, its axes in ``order``."""
         name, v = text("output", name), self._expect("output", value, *FEATURES)
         if value in self.outputs:
             raise GraphError(f"output {name!r}: this value already is the output {v.name!r}")
         if any(self.values[o].name == name for o in self.outputs):
             raise GraphError(f"two outputs are named {name!r}")
-        v = replace(v, name=name, order=order, groups=groups)
+        v = replace(v, name=name, order=order, groups=groups, dims=as_dims(f"output {name!r}", dims))
         check_order(f"output {name!r}", v)
         if value in self.inputs:
             value = self.activation(value, "linear")  # an output needs storage of its own
@@ -191,12 +206,12 @@ class Graph:
 
     # -- ops ------------------------------------------------------------------------------------
 
-    def node(self, op: str, *inputs: int, axis: int | None = None, **options: Any) -> int:
-        """Add a node of any op but the recurrent ones; returns the number of the value that it writes.
+    def node(self, op: str, *inputs: int | None, axis: int | None = None, **options: Any) -> int:
+        """Add a node of any op but the recurrent ones; returns the number of the (first) value that it writes.
 
         Args:
             op: its name in :data:`lstm_rt.ops.OPS`.
-            *inputs: the values that it reads.
+            *inputs: the values that it reads; absent ones may be None, or left out at the end.
             axis: the time axis of what it writes, where the op leaves a choice.
             **options: its attributes and weights by name; absent weights may be None.
         """
@@ -206,49 +221,84 @@ class Graph:
             raise GraphError(f"unknown op {op!r}; known: {', '.join(known)}{did_you_mean(op, known)}")
         read = self._read_values(entry, inputs)
         _check_options(entry, options)
-        attrs = {a.name: a.checked(op, options[a.name]) for a in entry.attrs}
+        attrs = {a.name: a.checked(op, options.get(a.name, a.default)) for a in entry.attrs}
         sizes: dict[str, int] = {}
         for i, v in zip(entry.inputs, read, strict=False):
-            if i.size:
+            if i.size and v is not None:
                 sizes[i.size] = v.size
         weights = _weights(entry, options, sizes)
+        there = [v for v in read if v is not None]
         if entry.check is not None:
-            entry.check(attrs, weights, read[0].size)
+            entry.check(attrs, weights, there[0].size)
+        if entry.writes is not None:
+            written = entry.writes(attrs, weights, read)
+        else:
+            lead = next((v for v in there if entry.broadcasts and v.kind == "seq"), there[0])
+            written = [self._written(entry, attrs, sizes, there, lead, axis)]
+        outputs = tuple(
+            self._new_value("", kind, size, self.new_axis(at) if isinstance(at, Axis) else at)
+            for kind, size, at in written
+        )
+        absent = (None,) * (len(read) - len(inputs))
+        self.nodes.append(Node(op, (*inputs, *absent), outputs, attrs, weights))
+        return outputs[0]
+
+    def _written(
+        self,
+        entry: Op,
+        attrs: Mapping[str, Any],
+        sizes: Mapping[str, int],
+        read: Sequence[Value],
+        lead: Value,
+        axis: int | None,
+    ) -> Written:
+        """Kind, size and axis of what the op's entry says that it writes; ``lead`` lends its own."""
         out, size = entry.output, read[0].size
         if out.size == "+":
             size = sum(v.size for v in read)
+        elif out.size == "max":
+            size = max(v.size for v in read)
         elif out.size:
             size = attrs[out.size] if out.size in attrs else sizes[out.size]
-        kind = out.kind or read[0].kind
-        size = size if kind in FEATURES else 0
-        written = self._new_value("", kind, size, self._output_axis(entry, attrs, read, axis))
-        self.nodes.append(Node(op, inputs, (written,), attrs, weights))
-        return written
+        kind = out.kind or lead.kind
+        return kind, size if kind in FEATURES else 0, self._output_axis(entry, attrs, lead, axis)
 
-    def _read_values(self, entry: Op, inputs: Sequence[int]) -> list[Value]:
-        """The values that a node reads: so many, of the kinds and on the axes that its op wants."""
+    def _read_values(self, entry: Op, inputs: Sequence[int | None]) -> list[Value | None]:
+        """The values that a node reads: so many, of the kinds and on the axes that its op wants; None: absent."""
         op = entry.name
         wanted = entry.inputs * len(inputs) if entry.many else entry.inputs
         if entry.many and not 2 <= len(inputs) <= MAX_PARTS:
             raise GraphError(f"{op}: {len(inputs)} parts, expected 2 to {MAX_PARTS}")
-        if len(inputs) != len(wanted):
-            raise GraphError(f"{op}: {len(inputs)} inputs, expected {len(wanted)}")
-        read = [self._expect(op, value, *i.kinds) for value, i in zip(inputs, wanted, strict=True)]
+        needed = len([i for i in wanted if not i.optional])
+        if not needed <= len(inputs) <= len(wanted):
+            expected = f"{needed} to {len(wanted)}" if needed < len(wanted) else str(needed)
+            raise GraphError(f"{op}: {len(inputs)} inputs, expected {expected}")
+        read: list[Value | None] = [
+            None if value is None and i.optional else self._expect(op, value, *i.kinds)
+            for value, i in zip(inputs, wanted, strict=False)
+        ]
         first = read[0]
-        for v in read[1:]:
+        assert first is not None
+        for i, v in zip(wanted[1:], read[1:], strict=False):
+            if v is None:
+                continue
             if entry.alike and (v.kind != first.kind or v.size != first.size):
                 raise GraphError(f"{op}: {first.kind} of {first.size} and {v.kind} of {v.size} features differ")
             if entry.many and v.kind != first.kind:
                 raise GraphError(f"{op}: cannot join {first.kind} and {v.kind}")
-            self._same_axis(op, first, v)
-        return read
+            if entry.broadcasts and v.size != first.size and 1 not in (v.size, first.size):
+                raise GraphError(f"{op}: {first.size} and {v.size} features differ, and neither is 1")
+            other = None if i.beside is None and not entry.many and not entry.broadcasts else read[i.beside or 0]
+            if other is not None and (not entry.broadcasts or v.kind == other.kind):
+                self._same_axis(op, other, v)
+        return read + [None] * (len(wanted) - len(read))
 
-    def _output_axis(self, entry: Op, attrs: Mapping[str, Any], read: Sequence[Value], axis: int | None) -> int:
-        if (entry.output.kind or read[0].kind) == "vec":
+    def _output_axis(self, entry: Op, attrs: Mapping[str, Any], lead: Value, axis: int | None) -> int:
+        if (entry.output.kind or lead.kind) == "vec":
             return -1
         if entry.axis is None:
-            return read[0].axis
-        rule = entry.axis(attrs, read[0].axis)
+            return lead.axis
+        rule = entry.axis(attrs, lead.axis)
         if axis is None and rule is None:
             raise GraphError(f"{entry.name}: the time axis of its output is missing")
         if axis is None:
@@ -385,8 +435,11 @@ class Graph:
         return self.node("batchnorm", x, mean=mean, var=var, gamma=gamma, beta=beta, eps=eps)
 
     def binary(self, op: str, a: int, b: int) -> int:
-        """``add``, ``mul`` or ``average`` of two values of the same kind and size."""
-        known = [name for name, entry in OPS.items() if entry.alike]
+        """``add``, ``sub``, ``mul``, ``div``, ``pow``, ``maximum`` or ``minimum``, or ``average``, element by element.
+
+        All but ``average`` broadcast: size 1 stands for any size, and a vec beside a seq comes at every step.
+        """
+        known = [name for name, entry in OPS.items() if entry.alike or entry.broadcasts]
         if op not in known:
             raise GraphError(f"unknown binary op {op!r}; known: {', '.join(known)}")
         return self.node(op, a, b)
@@ -443,9 +496,9 @@ class Graph:
         if not self.outputs:
             raise GraphError("the graph has no output")
         ports = [self.values[i] for i in self.inputs + self.outputs]
-        with_batch = [v.name for v in ports if v.order != "unbatched"]
+        with_batch = [v.name for v in ports if v.has_batch]
         if 0 < len(with_batch) < len(ports):
-            raise GraphError(f"some inputs and outputs are unbatched, but not {', '.join(with_batch)}")
+            raise GraphError(f"some inputs and outputs have no batch, but not {', '.join(with_batch)}")
         if not isinstance(self.meta, dict):
             raise GraphError(f"meta is a {type(self.meta).__name__}, expected a dict")
         for what, count, most in (
@@ -479,14 +532,12 @@ class Graph:
 
     # -- helpers --------------------------------------------------------------------------------
 
-    def _new_value(
-        self, name: str, kind: str, size: int, axis: int, order: str = "batch_first", groups: int = 0
-    ) -> int:
+    def _new_value(self, name: str, kind: str, size: int, axis: int) -> int:
         check_limit("features of a value", size, MAX_SIZE)
-        self.values.append(Value(name, kind, size, axis, order, groups))
+        self.values.append(Value(name, kind, size, axis))
         return len(self.values) - 1
 
-    def _expect(self, op: str, value: int, *kinds: str) -> Value:
+    def _expect(self, op: str, value: int | None, *kinds: str) -> Value:
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
             raise GraphError(f"{op}: got {value!r}, expected the number of one value")
         if not 0 <= value < len(self.values):
@@ -508,7 +559,7 @@ def _check_options(entry: Op, options: Mapping[str, Any]) -> None:
     if unknown:
         near = did_you_mean(unknown[0], known)
         raise GraphError(f"{entry.name}: unknown option {unknown[0]!r}; known: {', '.join(known) or 'none'}{near}")
-    needed = [*(a.name for a in entry.attrs), *(w.name for w in entry.weights if not w.optional)]
+    needed = [a.name for a in entry.attrs if a.default is None] + [w.name for w in entry.weights if not w.optional]
     missing = [name for name in needed if name not in options]
     if missing:
         raise GraphError(f"{entry.name}: {missing[0]} is missing")
@@ -526,6 +577,9 @@ def _weights(entry: Op, options: Mapping[str, Any], sizes: dict[str, int]) -> di
 
 
 def _weight(op: str, w: Weight, array: Any, sizes: dict[str, int]) -> Array:
-    checked = weight(op, w.name, array, tuple(sizes.get(letter) for letter in w.shape))
+    if w.layout == "index":
+        checked = index(op, w.name, array)
+    else:
+        checked = weight(op, w.name, array, tuple(sizes.get(letter) for letter in w.shape))
     sizes.update(zip(w.shape, checked.shape, strict=True))
     return checked

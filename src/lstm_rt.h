@@ -34,6 +34,7 @@ extern "C" {
 #define LRT_NODE_INPUTS 6u
 #define LRT_NODE_OUTPUTS 3u
 #define LRT_NODE_TENSORS 12u
+#define LRT_MAX_DIMS 16          /* of a shaped port */
 #define LRT_MAX_RTOL 0.01f       /* relative tolerance of the self-test */
 
 /* ---- errors ---------------------------------------------------------------------------------- */

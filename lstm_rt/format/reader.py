@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 from ..errors import FormatError
 from ..graph import DIRECTIONS, ORDERS, Graph, Node, SelfTest, Value
 from ..ops import GATES, KINDS, OF_CODE, OPS, Axis, cell_of
+from . import windows
 from .panels import from_panels
 from .records import (
     AXES_VERSION,
     AXIS,
     BIDIRECTIONAL,
+    DIM_CODES,
     F32,
     HEADER,
     N_ATTRS,
@@ -34,6 +36,8 @@ from .records import (
     read_act,
     read_attr,
 )
+
+_DIMS: dict[int, str] = {code: name for name, code in DIM_CODES.items()}
 
 
 class Reader:
@@ -70,11 +74,18 @@ class Reader:
         out: NDArray[Any] = shaped.copy()
         return out
 
+    def layout(self, i: int) -> int:
+        layout: int = TENSOR.unpack_from(self.blob, self.tensors_at + TENSOR.size * i)[3]
+        return layout
+
     def value(self, i: int) -> Value:
         kind, axis, _, size, at, n, order, groups = VALUE.unpack_from(self.blob, self.values_at + VALUE.size * i)
         raw = self.blob[self.strings_at + at : self.strings_at + at + n]
         name = raw.decode(errors="replace")
-        return Value(name, KINDS[kind - 1], size, -1 if axis == 255 else axis, ORDERS[order], groups)
+        shaped = ORDERS[order] == "shaped"
+        dims = tuple(_DIMS.get(d, d) for d in self.tensor(groups).ravel().tolist()) if shaped else ()
+        groups = 0 if shaped else groups
+        return Value(name, KINDS[kind - 1], size, -1 if axis == 255 else axis, ORDERS[order], groups, dims)
 
     def axis(self, i: int) -> Axis:
         parent, *rule = AXIS.unpack_from(self.blob, self.axes_at + AXIS.size * i)
@@ -129,6 +140,7 @@ class Reader:
         g.outputs = list(self.u32s(self.outputs_at, self.n_outputs))
         g.meta = self.meta()
         _take_parameters(g)
+        _take_names(g)
         g.selftest = self.selftest()
         return g
 
@@ -142,6 +154,15 @@ def _take_parameters(g: Graph) -> None:
         del g.meta["parameters"]
         for node, n in zip(g.nodes, counts, strict=True):
             node.parameters = n
+
+
+def _take_names(g: Graph) -> None:
+    """Moves the names of layers from the metadata to the nodes, if they are such."""
+    names = g.meta.get("names")
+    if isinstance(names, list) and len(names) == len(g.nodes) and all(isinstance(n, str) for n in names):
+        del g.meta["names"]
+        for node, name in zip(g.nodes, names, strict=True):
+            node.name = name
 
 
 def _read_recurrent(r: Reader, node: Node, tensors: tuple[int, ...], attrs: bytes) -> None:
@@ -184,11 +205,36 @@ def _read_direction(r: Reader, node: Node, t: tuple[int, ...], suffix: str) -> N
 def _read_node(r: Reader, node: Node, tensors: tuple[int, ...], attrs: bytes) -> None:
     """As the op's entry says."""
     entry = OPS[node.op]
-    node.attrs = {attr.name: read_attr(attr, attrs) for attr in entry.attrs if attr.at >= 0}
+    node.attrs = _read_attrs(node, attrs)
     for weight, t in zip(entry.stored or entry.weights, tensors, strict=True):
         if t != NONE:
             array = r.tensor(t)
             node.weights[weight.name] = array.ravel() if len(weight.shape) == 1 else array
+
+
+def _read_attrs(node: Node, attrs: bytes) -> dict[str, Any]:
+    return {attr.name: read_attr(attr, attrs) for attr in OPS[node.op].attrs if attr.at >= 0}
+
+
+def _read_conv(r: Reader, node: Node, tensors: tuple[int, ...], attrs: bytes) -> None:
+    node.attrs = _read_attrs(node, attrs)
+    groups, kernel = node.attrs["groups"], windows.KERNEL.unpack_from(attrs)
+    stored = r.tensor(tensors[0])
+    depthwise = r.layout(tensors[0]) != PANELS
+    rows = stored.T if depthwise else windows.from_group_units(stored, groups)
+    node.weights["weight"] = windows.channels_second(rows, kernel)
+    if tensors[1] != NONE:
+        bias = r.tensor(tensors[1])
+        node.weights["bias"] = (bias if depthwise else windows.from_group_units(bias, groups)).ravel()
+
+
+def _read_convlstm(r: Reader, node: Node, tensors: tuple[int, ...], attrs: bytes) -> None:
+    node.attrs = _read_attrs(node, attrs)
+    kernels = windows.CELL_KERNELS.unpack_from(attrs)
+    node.weights["w_ih"] = windows.channels_second(r.tensor(tensors[0]), kernels[:2])
+    node.weights["w_hh"] = windows.channels_second(r.tensor(tensors[2]), kernels[2:])
+    if tensors[1] != NONE:
+        node.weights["bias"] = r.tensor(tensors[1]).ravel()
 
 
 def _read_batchnorm(r: Reader, node: Node, tensors: tuple[int, ...], attrs: bytes) -> None:
@@ -202,4 +248,6 @@ def _read_batchnorm(r: Reader, node: Node, tensors: tuple[int, ...], attrs: byte
 _NODE_READERS: dict[str, Callable[[Reader, Node, tuple[int, ...], bytes], None]] = {
     **dict.fromkeys(GATES, _read_recurrent),
     "batchnorm": _read_batchnorm,
+    "conv": _read_conv,
+    "convlstm": _read_convlstm,
 }

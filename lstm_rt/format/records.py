@@ -14,6 +14,8 @@ MAGIC = b"\x89LRT\r\n\x1a\n"
 VERSION = FORMAT_VERSION  #: the newest; a file is given the lowest that says all it needs
 TIED_VERSION = 2  #: the first in which an embedding may share the panels of a dense layer
 AXES_VERSION = 3  #: the first with rules of time axes, and with orders of the axes of ports
+SHAPES_VERSION = 4  #: the first with ports of any shape
+BROADCAST_VERSION = 4  #: the first in which what an op reads may be broadcast
 ALIGN = 64
 OVERREAD = 64  #: bytes that must follow the last tensor
 NONE = 0xFFFFFFFF
@@ -29,6 +31,7 @@ AXIS = struct.Struct("<IIiII")
 
 KIND_CODES = {kind: code for code, kind in enumerate(KINDS, 1)}
 ORDER_CODES = {order: code for code, order in enumerate(ORDERS)}
+DIM_CODES = {"N": -1, "T": -2}  #: of a shaped port, besides sizes
 OP_CODES = {name: op.code for name, op in OPS.items()}
 ACT_NAMES = list(ACTIVATIONS)
 PLAIN, PANELS, PADDED = 0, 1, 2
@@ -49,7 +52,7 @@ def read_act(attrs: bytes, at: int) -> Activation:
     return Activation(ACT_NAMES[code], alpha, beta)
 
 
-_NUMBERS = {"i32": "<i", "u32": "<I", "f32": "<f"}
+_NUMBERS = {"i32": "<i", "u32": "<I", "u16": "<H", "f32": "<f"}
 
 
 def attr_bytes(attr: Attr, value: Any) -> bytes:
@@ -63,5 +66,5 @@ def read_attr(attr: Attr, attrs: bytes) -> Any:
     """The inverse of :func:`attr_bytes`."""
     if attr.type == "activation":
         return read_act(attrs, 4 * attr.at)
-    (value,) = struct.unpack_from(_NUMBERS[attr.type], attrs, 4 * attr.at)
+    (value,) = struct.unpack_from(_NUMBERS[attr.type], attrs, attr.place)
     return value if attr.codes is None else next(k for k, code in attr.codes.items() if code == value)

@@ -14,14 +14,18 @@ from numpy.typing import NDArray
 from .. import _selftest
 from .._checks import Array, check_limit
 from .._core import MAX_COUNT, MAX_SIZE
+from ..activations import ACT_SINCE
 from ..errors import GraphError
 from ..graph import Activation, Graph, Node, Value
 from ..ops import GATES, OPS, Axis, Weight
+from . import windows
 from .panels import padded_units, to_panels
 from .records import (
     AXES_VERSION,
     AXIS,
     BIDIRECTIONAL,
+    BROADCAST_VERSION,
+    DIM_CODES,
     F32,
     HEADER,
     I32,
@@ -39,6 +43,7 @@ from .records import (
     PLAIN,
     RESET_AFTER,
     REVERSE,
+    SHAPES_VERSION,
     TENSOR,
     TIED_VERSION,
     VALUE,
@@ -83,12 +88,17 @@ class Writer:
     def vector(self, v: Array) -> int:
         return self.tensor(v, F32, PLAIN, 1, 1, v.size)
 
+    def integers(self, v: NDArray[Any]) -> int:
+        return self.tensor(v, I32, PLAIN, 1, 1, v.size)
+
     def weight(self, w: Weight, array: Array | None) -> int:
         """Number of the tensor of one weight, in the layout that its op wants."""
         if array is None:
             return NONE
         if w.layout == "panels":
             return self.panels(array, 1)
+        if w.layout == "index":
+            return self.integers(array)
         return self.vector(array) if w.layout == "vector" else self.tensor(array, F32, PLAIN, 1, *array.shape)
 
     def string(self, text: str) -> tuple[int, int]:
@@ -101,7 +111,10 @@ class Writer:
 
     def value(self, v: Value) -> bytes:
         axis = 255 if v.axis < 0 else v.axis
-        return VALUE.pack(KIND_CODES[v.kind], axis, 0, v.size, *self.string(v.name), ORDER_CODES[v.order], v.groups)
+        shaped = v.order == "shaped"
+        dims = [DIM_CODES[d] if isinstance(d, str) else d for d in v.dims]
+        groups = self.integers(np.array(dims, np.int32)) if shaped else v.groups
+        return VALUE.pack(KIND_CODES[v.kind], axis, 0, v.size, *self.string(v.name), ORDER_CODES[v.order], groups)
 
     def node(self, n: Node) -> bytes:
         tensors, attrs = _NODE_WRITERS.get(n.op, _write_node)(self, n)
@@ -130,8 +143,10 @@ class Writer:
         return head + struct.pack(f"<{len(steps) + len(ids)}I", *steps, *ids)
 
     def meta(self) -> bytes:
-        """The metadata, with what the tables do not tell: how many parameters the source of each node had."""
+        """The metadata, with what the tables do not tell: of each node its source's parameters and name."""
         meta = {"parameters": self.graph.node_parameters(), **self.graph.meta}
+        if any(n.name for n in self.graph.nodes):
+            meta = {"names": [n.name for n in self.graph.nodes], **meta}
         try:
             raw = json.dumps(meta, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
         except (TypeError, ValueError, RecursionError) as e:
@@ -232,28 +247,68 @@ def _write_batchnorm(w: Writer, n: Node) -> tuple[list[int], bytes]:
     return [w.vector(mean), w.vector(scale.astype(np.float32)), w.vector(beta)], b""
 
 
+def _write_conv(w: Writer, n: Node) -> tuple[list[int], bytes]:
+    weight, bias, groups = n.weights["weight"], n.weights.get("bias"), n.attrs["groups"]
+    rows = windows.channels_last(weight)
+    if windows.is_depthwise(len(weight), weight.shape[1] * groups, groups):
+        tensors = [w.tensor(rows.T, F32, PLAIN, 1, *rows.T.shape), NONE if bias is None else w.vector(bias)]
+    else:
+        tensors = [w.panels(windows.to_group_units(rows, groups), 1), NONE]
+        if bias is not None:
+            tensors[1] = w.panels(windows.to_group_units(bias[:, None], groups), 1)
+    return tensors, _with_kernel(_attrs(n), windows.KERNEL, *weight.shape[2:])
+
+
+def _write_convlstm(w: Writer, n: Node) -> tuple[list[int], bytes]:
+    w_ih, w_hh, bias = n.weights["w_ih"], n.weights["w_hh"], n.weights.get("bias")
+    tensors = [w.panels(windows.channels_last(w_ih), 4), NONE if bias is None else w.panels(bias, 4)]
+    tensors.append(w.panels(windows.channels_last(w_hh), 4))
+    return tensors, _with_kernel(_attrs(n), windows.CELL_KERNELS, *w_ih.shape[2:], *w_hh.shape[2:])
+
+
+def _with_kernel(attrs: bytes, form: struct.Struct, *sizes: int) -> bytes:
+    """Attributes, and in their free places the sizes of a kernel."""
+    kernel = form.pack(*sizes).ljust(len(attrs), b"\0")
+    return bytes(a | b for a, b in zip(attrs, kernel, strict=True))
+
+
 def _write_node(w: Writer, n: Node) -> tuple[list[int], bytes]:
     """As the op's entry says."""
-    entry = OPS[n.op]
+    return [w.weight(weight, n.weights.get(weight.name)) for weight in OPS[n.op].weights], _attrs(n)
+
+
+def _attrs(n: Node) -> bytes:
     attrs = bytearray(4 * N_ATTRS)
-    for attr in entry.attrs:
+    for attr in OPS[n.op].attrs:
         raw = attr_bytes(attr, n.attrs[attr.name])
-        attrs[4 * attr.at : 4 * attr.at + len(raw)] = raw
-    return [w.weight(weight, n.weights.get(weight.name)) for weight in entry.weights], bytes(attrs)
+        attrs[attr.place : attr.place + len(raw)] = raw
+    return bytes(attrs)
 
 
 _NODE_WRITERS: dict[str, Callable[[Writer, Node], tuple[list[int], bytes]]] = {
     **dict.fromkeys(GATES, _write_recurrent),
     "embedding": _write_embedding,
     "batchnorm": _write_batchnorm,
+    "conv": _write_conv,
+    "convlstm": _write_convlstm,
 }
 
 
 def _lowest_version(graph: Graph) -> int:
-    """The lowest that knows the graph's ops, axes and orders; what its nodes write may ask for more."""
+    """The lowest that knows the graph's nodes, axes and orders; what its nodes write may ask for more."""
     orders = any(v.order != "batch_first" for v in graph.values)
     axes = not all(a.is_input for a in graph.axes)
-    return max([AXES_VERSION if orders or axes else 1, *(OPS[n.op].since for n in graph.nodes)])
+    shaped = any(v.order == "shaped" for v in graph.values)
+    ports = SHAPES_VERSION if shaped else AXES_VERSION if orders or axes else 1
+    return max([ports, *(_node_version(graph, n) for n in graph.nodes)])
+
+
+def _node_version(graph: Graph, n: Node) -> int:
+    """The first version that knows the node's op and activations, and what the op is applied to."""
+    acts = [a for v in n.attrs.values() for a in (v if isinstance(v, tuple) else (v,)) if isinstance(a, Activation)]
+    read = {(graph.values[i].kind, graph.values[i].size) for i in n.inputs if i is not None}
+    broadcasts = OPS[n.op].broadcasts and len(read) > 1
+    return max([BROADCAST_VERSION if broadcasts else 1, OPS[n.op].since, *(ACT_SINCE[a.name] for a in acts)])
 
 
 def _axis(a: Axis) -> bytes:

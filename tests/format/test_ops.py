@@ -40,11 +40,13 @@ def inputs_text(op: Op) -> str:
         return "2 to 6, of one kind and axis"
     first, *others = op.inputs
     text = kinds_text(first.kinds) + (f" of size {first.size}" if first.size else "")
-    return "; ".join([text, *(f"{kinds_text(i.kinds)} on its axis" for i in others)])
+    return "; ".join([text, *(f"{kinds_text(i.kinds)} on its axis" + " or `NONE`" * i.optional for i in others)])
 
 
 def output_text(op: Op) -> str:
     kind, size = op.output.kind, op.output.size
+    if op.gives:
+        return op.gives
     if op.axis is not None:
         return f"{kind or 'seq'}, same size, derived axis"
     if size == "+":
@@ -75,12 +77,21 @@ def test_the_table_of_the_text():
     rows = table("## 5. Ops", "op | name")
     assert [(int(row[0]), row[1]) for row in rows] == [(op.code, op.name) for op in OPS.values()]
     for row, op in zip(rows, OPS.values(), strict=True):
-        if op.cell is not None:
-            assert row[2] == "section 5.1"
+        if op.cell is not None or op.section:
+            assert row[2] == f"section {op.section or '5.1'}"
             continue
         weights = "; ".join(weight_text(i, w) for i, w in enumerate(op.stored or op.weights))
         attrs = "; ".join(attr_text(a) for a in op.attrs if a.at >= 0)
         assert row[2:] == [inputs_text(op), output_text(op), weights, attrs], op.name
+
+
+@pytest.mark.parametrize("name", ["conv", "pool", "convlstm"])
+def test_the_tables_of_windows(name):
+    start = "**convlstm** (Shi" if name == "convlstm" else "### 5.3 Windows"
+    rows = table(start, "attr | type | name")
+    told = [(int(row[0].split()[0]), row[1].split(",")[0], names) for row in rows for names in row[2:3]]
+    for attr in OPS[name].attrs:
+        assert any(at == attr.at and kind == attr.type and attr.name in names for at, kind, names in told), attr
 
 
 def test_every_op_is_told_of():
@@ -105,26 +116,28 @@ def test_kinds_orders_and_activations_have_the_codes_of_the_text():
 
 
 def test_the_reference_knows_every_op():
-    assert set(reference._OPS) == {name for name, op in OPS.items() if op.cell is None}
+    assert set(reference._OPS) | {"convlstm"} == {name for name, op in OPS.items() if op.cell is None}
 
 
 @pytest.mark.parametrize("name", [name for name, op in OPS.items() if op.cell is None])
 def test_what_an_entry_asks_for_is_checked(name):
     """A node without inputs, of a value of another kind, and without what it needs."""
     op, g = OPS[name], Graph()
-    values = {"seq": g.input("seq", "seq", 2), "ids": g.input("ids", "ids"), "vec": g.input("vec", "vec", 2)}
+    values = {"seq": g.input("seq", "seq", 2), "ids": g.input("ids", "ids", axis=0), "vec": g.input("vec", "vec", 2)}
+    values["mask"] = g.mask_ids(values["ids"])
     with pytest.raises(GraphError, match=f"{name}: 0 (inputs|parts), expected"):
         g.node(name)
     other = next((v for kind, v in values.items() if kind not in op.inputs[0].kinds), None)
     with pytest.raises(GraphError, match=f"{name}: (got a value of kind|. inputs)"):
         g.node(name, *[other] * (2 if op.many else len(op.inputs)))
-    needed = [a.name for a in op.attrs] + [w.name for w in op.weights if not w.optional]
-    if needed and len(op.inputs) == 1:
+    needed = [a.name for a in op.attrs if a.default is None] + [w.name for w in op.weights if not w.optional]
+    read = [values[i.kinds[0]] for i in op.inputs if not i.optional] * (2 if op.many else 1)
+    if needed:
         with pytest.raises(GraphError, match=f"{name}: {needed[0]} is missing"):
-            g.node(name, values[op.inputs[0].kinds[0]])
+            g.node(name, *read)
     for w in op.weights:
-        options = {a.name: None if a.type == "activation" else 1 for a in op.attrs}
+        options = {a.name: None if a.type == "activation" else 1 for a in op.attrs if a.default is None}
         options |= {v.name: np.ones((2,) * len(v.shape), np.float32) for v in op.weights}
         options[w.name] = np.ones((3,) * (len(w.shape) + 1), np.float32)
         with pytest.raises(GraphError, match=rf"{name}: {w.name} has shape .*, expected \("):
-            g.node(name, values[op.inputs[0].kinds[0]], **options)
+            g.node(name, *read, **options)

@@ -46,7 +46,8 @@ _PLAIN = {
 
 
 def _options(op: Op) -> tuple[str, ...]:
-    return ("inputs",) if op.many or len(op.inputs) > 1 else tuple(a.name for a in op.attrs)
+    needed = [i for i in op.inputs if not i.optional]
+    return ("inputs",) if op.many or len(needed) > 1 else tuple(a.name for a in op.attrs)
 
 
 #: The options of every op, besides op, name and input.
@@ -229,7 +230,8 @@ class _Builder:
         for i, layer in enumerate(self.arch.layers):
             what = _layer_title(self.arch.what, i, layer)
             try:
-                self._layer(what, layer)
+                with self.graph.layer(self._layer_name(layer)):
+                    self._layer(what, layer)
             except GraphError as e:
                 raise ConvertError(f"{what}: {e}") from None
         self._outputs()
@@ -320,6 +322,10 @@ class _Builder:
     def _prefix(self, layer: Mapping[str, Any]) -> str:
         """The layer's prefix in the weight file."""
         return self.shift(layer["weights"])
+
+    def _layer_name(self, layer: Mapping[str, Any]) -> str:
+        """What nodes are named after: the source's layer, or what the architecture file calls one without weights."""
+        return self._prefix(layer) if "weights" in layer else str(layer.get("name", ""))
 
     def _weight(self, layer: Mapping[str, Any], name: str) -> str:
         return join(self._prefix(layer), name)
@@ -436,10 +442,8 @@ class _Builder:
 
     def _plain(self, what: str, layer: Mapping[str, Any], x: int) -> int:
         attrs = _PLAIN[layer["op"]].attrs
-        kinds = {"f32": float, "activation": str}
-        return self.graph.node(
-            layer["op"], x, **{a.name: _required(what, layer, a.name, kinds.get(a.type, int)) for a in attrs}
-        )
+        given = [a for a in attrs if a.name in layer or a.default is None]
+        return self.graph.node(layer["op"], x, **{a.name: _required(what, layer, a.name, a.python) for a in given})
 
     # outputs
 

@@ -107,16 +107,17 @@ def add_stack(
         both = weights.has(join(prefix, f"weight_ih{suffix}_reverse"))
         stack.directions = 2 if both else 1
         named = _layer_weights(weights, prefix, suffix, both)
-        stack.seq, h, c = graph.recurrent(
-            op,
-            stack.seq,
-            named,
-            hidden_size=_hidden_size(op, named["w_ih"], weights, prefix),
-            direction="bidirectional" if both else "forward",
-            activations=activations,
-            h0=None if h0 is None else h0[k],
-            c0=None if c0 is None else c0[k],
-        )
+        with graph.layer(f"l{k}" if layers > 1 else ""):
+            stack.seq, h, c = graph.recurrent(
+                op,
+                stack.seq,
+                named,
+                hidden_size=_hidden_size(op, named["w_ih"], weights, prefix),
+                direction="bidirectional" if both else "forward",
+                activations=activations,
+                h0=None if h0 is None else h0[k],
+                c0=None if c0 is None else c0[k],
+            )
         stack.h.append(h)
         if c is not None:
             stack.c.append(c)

@@ -25,11 +25,13 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from lstm_rt.errors import GraphError, InputError, did_you_mean
-from lstm_rt.graph import Activation, Graph, Node, Value
+from lstm_rt.graph import GATES, Activation, Graph, Node, Value
+
+from . import reference_steps, reference_windows
 
 FloatArray: TypeAlias = NDArray[Any]
 IntArray: TypeAlias = NDArray[np.int64]
-#: State of one recurrent node: ``h (D, N, R)``, or for an lstm the pair with ``c (D, N, H)``.
+#: State of one node: ``h (D, N, R)``, or for an lstm the pair with ``c (D, N, H)``; of others ``(1, N, ...)``.
 LayerState: TypeAlias = "FloatArray | tuple[FloatArray, FloatArray]"
 
 _SELU_ALPHA = 1.6732632423543772
@@ -89,6 +91,25 @@ _FUNCTIONS: dict[str, Callable[[FloatArray, float, float], FloatArray]] = {
     "gelu_tanh": lambda x, a, b: _gelu_tanh(x),
     "softmax": lambda x, a, b: np.exp(_log_softmax(x)),
     "log_softmax": lambda x, a, b: _log_softmax(x),
+    "exp": lambda x, a, b: np.exp(x),
+    "log": lambda x, a, b: np.log(x),
+    "sqrt": lambda x, a, b: np.sqrt(x),
+    "abs": lambda x, a, b: np.abs(x),
+    "square": lambda x, a, b: x * x,
+    "reciprocal": lambda x, a, b: 1 / x,
+    "clip": lambda x, a, b: np.minimum(np.maximum(x, a), b),
+    "hard_swish": lambda x, a, b: x * np.clip(x / 6 + 0.5, 0, 1),
+    "mish": lambda x, a, b: x * np.tanh(np.logaddexp(0, x)),
+    "erf": lambda x, a, b: _erf(x),
+    "sin": lambda x, a, b: np.sin(x),
+    "cos": lambda x, a, b: np.cos(x),
+    "sign": lambda x, a, b: np.sign(x),
+    "floor": lambda x, a, b: np.floor(x),
+    "affine": lambda x, a, b: a * x + b,
+    "scaled_tanh": lambda x, a, b: a * np.tanh(b * x),
+    "thresholded_relu": lambda x, a, b: np.where(x <= a, 0, x),
+    "celu": lambda x, a, b: a * _elu(x / a, 1.0),
+    "power": lambda x, a, b: x**a,
 }
 
 
@@ -218,8 +239,9 @@ def run(
             :mod:`lstm_rt.values`.
         lengths: valid steps per row: ``(N,)`` for time axis 0, or a dict from time axis to
             ``(N,)``. Axes whose lengths are a graph input take them from there.
-        state: one entry per recurrent node without ``h0`` and ``c0``, in node order: ``h (D, N, R)``, or for
-            an lstm ``(h, c)`` with ``c (D, N, H)``; ``None`` starts from zero.
+        state: one entry per node of :func:`stateful_nodes`, in node order: ``h (D, N, R)``, or for an lstm
+            ``(h, c)`` with ``c (D, N, H)``, of a recurrent node without ``h0`` and ``c0``; what a reduce or cumsum
+            has summed up, or a conv or pool has kept, ``(1, N, ...)``; ``None`` starts from zero.
         return_state: also return the final states, in the same form.
         dtype: float type to compute in.
 
@@ -241,8 +263,36 @@ def run(
 
 
 def stateful_nodes(graph: Graph) -> list[Node]:
-    """The recurrent nodes whose initial state is the caller's, in the order of ``state``."""
-    return [n for n in graph.nodes if n.op in ("lstm", "gru", "rnn") and _keeps_state(n)]
+    """The nodes whose initial state is the caller's, in the order of ``state``."""
+    cells = (*GATES, "convlstm")
+    return [n for n in graph.nodes if (_keeps_state(n) if n.op in cells else _state_size(graph, n) > 0)]
+
+
+def _state_size(graph: Graph, node: Node) -> int:
+    """Numbers of a row that a node that is no cell keeps from call to call."""
+    if node.op in reference_steps.SUMS:
+        return reference_steps.SUMS[node.op](_size_of(graph, node))
+    return reference_windows.state_size(graph, node)
+
+
+def _size_of(graph: Graph, node: Node) -> int:
+    output = node.outputs[0]
+    assert output is not None
+    return graph.values[output].size
+
+
+def zero_state(graph: Graph, node: Node, batch: int) -> LayerState:
+    """What such a node starts from where no state is given."""
+    if node.op == "convlstm":
+        output = node.outputs[1]
+        assert output is not None
+        h = np.zeros((1, batch, graph.values[output].size))
+        return h, h
+    if node.op not in GATES:
+        return np.zeros((1, batch, _state_size(graph, node)))
+    n_dir, r, hidden = _sizes(node)
+    h = np.zeros((n_dir, batch, r))
+    return (h, np.zeros((n_dir, batch, hidden))) if node.op == "lstm" else h
 
 
 def _keeps_state(node: Node) -> bool:
@@ -331,23 +381,22 @@ def _checked_lengths(job: _Run, name: str, array: NDArray[Any], axis: int) -> In
 def _checked_states(job: _Run, state: Sequence[Any]) -> list[LayerState]:
     nodes = stateful_nodes(job.graph)
     if len(state) != len(nodes):
-        raise InputError(f"state has {len(state)} entries, expected {len(nodes)}, one per recurrent layer")
+        raise InputError(f"state has {len(state)} entries, expected {len(nodes)}, one per layer with state")
     result: list[LayerState] = []
     for k, (node, given) in enumerate(zip(nodes, state, strict=True)):
-        n_dir, r, hidden = _sizes(node)
-        if node.op == "lstm":
+        zero = zero_state(job.graph, node, job.batch)
+        if isinstance(zero, tuple):
             if not isinstance(given, tuple | list) or len(given) != 2:
                 raise InputError(f"state[{k}] of an lstm must be the pair (h, c)")
             h, c = given
-            result.append((_checked_state(job, k, h, (n_dir, r)), _checked_state(job, k, c, (n_dir, hidden))))
+            result.append((_checked_state(job, k, h, zero[0].shape), _checked_state(job, k, c, zero[1].shape)))
         else:
-            result.append(_checked_state(job, k, given, (n_dir, r)))
+            result.append(_checked_state(job, k, given, zero.shape))
     return result
 
 
-def _checked_state(job: _Run, k: int, given: ArrayLike, size: tuple[int, int]) -> FloatArray:
+def _checked_state(job: _Run, k: int, given: ArrayLike, want: tuple[int, ...]) -> FloatArray:
     array = np.asarray(given, dtype=job.dtype)
-    want = (size[0], job.batch, size[1])
     if array.shape != want:
         raise InputError(f"state[{k}] has shape {array.shape}, expected {want}")
     return array
@@ -357,15 +406,19 @@ def _checked_state(job: _Run, k: int, given: ArrayLike, size: tuple[int, int]) -
 
 
 def _run_node(job: _Run, node: Node) -> None:
-    if node.op in ("lstm", "gru", "rnn"):
+    if node.op in GATES:
         _run_recurrent(job, node)
+        return
+    if node.op == "convlstm":
+        reference_windows.convlstm(job, node)
         return
     if node.op not in _OPS:
         raise GraphError(f"unknown op {node.op!r}")
     arguments = [i for i in node.inputs if i is not None]
-    (output,) = node.outputs
-    assert output is not None  # only recurrent nodes have outputs that may be absent
-    job.values[output] = _OPS[node.op](job, node, arguments)
+    results = _OPS[node.op](job, node, arguments)
+    for output, array in zip(node.outputs, results if isinstance(results, tuple) else (results,), strict=True):
+        assert output is not None  # only recurrent nodes have outputs that may be absent
+        job.values[output] = array
 
 
 def _sizes(node: Node) -> tuple[int, int, int]:
@@ -487,7 +540,48 @@ def _repeat(job: _Run, node: Node, args: list[int]) -> NDArray[Any]:
     return np.repeat(x[:, None], steps, axis=1)
 
 
-_OPS: dict[str, Callable[[_Run, Node, list[int]], NDArray[Any]]] = {
+def _elementwise(f: Callable[[FloatArray, FloatArray], FloatArray]) -> Callable[[_Run, Node, list[int]], FloatArray]:
+    def run(job: _Run, node: Node, args: list[int]) -> FloatArray:
+        a, b = (job.values[i] for i in args)
+        a, b = (x[:, None] if x.ndim < max(a.ndim, b.ndim) else x for x in (a, b))  # a vec at every step of a seq
+        return f(a, b)
+
+    return run
+
+
+def _prelu(job: _Run, node: Node, args: list[int]) -> NDArray[Any]:
+    x = job.values[args[0]]
+    return np.where(x < 0, node.weights["alpha"].astype(job.dtype) * x, x)
+
+
+def _parts(x: FloatArray, node: Node) -> FloatArray:
+    """The features in groups, which all that is done within a group is done along the last axis of."""
+    return x.reshape(*x.shape[:-1], node.attrs["groups"], -1)
+
+
+def _l2norm(job: _Run, node: Node, args: list[int]) -> NDArray[Any]:
+    x = job.values[args[0]]
+    parts = _parts(x, node)
+    length = np.sqrt((parts * parts).sum(axis=-1, keepdims=True))
+    result: FloatArray = (parts / np.maximum(length, node.attrs["eps"])).reshape(x.shape)
+    return result
+
+
+def _groupnorm(job: _Run, node: Node, args: list[int]) -> NDArray[Any]:
+    x = job.values[args[0]]
+    parts = _parts(x, node)
+    mean = np.broadcast_to(parts.mean(axis=-1, keepdims=True), parts.shape).reshape(x.shape)
+    var = np.broadcast_to(parts.var(axis=-1, keepdims=True), parts.shape).reshape(x.shape)
+    return _normalise(job, node, x, mean, var)
+
+
+def reduce(kind: str, x: FloatArray, axis: int) -> FloatArray:
+    """One axis to a number, by the name of how."""
+    f: Callable[..., FloatArray] = np.linalg.norm if kind == "l2" else getattr(np, kind)
+    return f(x, axis=axis)
+
+
+_OPS: dict[str, Callable[[_Run, Node, list[int]], NDArray[Any] | tuple[NDArray[Any], ...]]] = {
     "embedding": _embedding,
     "mask_ids": lambda job, node, a: job.values[a[0]] != node.attrs["value"],
     "mask_values": lambda job, node, a: np.any(job.values[a[0]] != node.attrs["value"], axis=-1),
@@ -496,8 +590,13 @@ _OPS: dict[str, Callable[[_Run, Node, list[int]], NDArray[Any]]] = {
     "activation": lambda job, node, a: activate(job.values[a[0]], node.attrs["activation"]),
     "layernorm": _layernorm,
     "batchnorm": _batchnorm,
-    "add": lambda job, node, a: job.values[a[0]] + job.values[a[1]],
-    "mul": lambda job, node, a: job.values[a[0]] * job.values[a[1]],
+    "add": _elementwise(np.add),
+    "mul": _elementwise(np.multiply),
+    "sub": _elementwise(np.subtract),
+    "div": _elementwise(np.divide),
+    "maximum": _elementwise(np.maximum),
+    "minimum": _elementwise(np.minimum),
+    "pow": _elementwise(np.power),
     "average": lambda job, node, a: (job.values[a[0]] + job.values[a[1]]) / 2,
     "concat": lambda job, node, a: np.concatenate([job.values[i] for i in a], axis=-1),
     "slice": _slice,
@@ -505,4 +604,18 @@ _OPS: dict[str, Callable[[_Run, Node, list[int]], NDArray[Any]]] = {
     "reverse": _reverse,
     "take": _take,
     "repeat": _repeat,
+    "gather": lambda job, node, a: job.values[a[0]][..., node.weights["index"]],
+    "prelu": _prelu,
+    "l2norm": _l2norm,
+    "groupnorm": _groupnorm,
+    "reduce_features": lambda job, node, a: reduce(node.attrs["kind"], _parts(job.values[a[0]], node), -1),
+    "reduce": reference_steps.reduce,
+    "softmax_steps": reference_steps.softmax_steps,
+    "cumsum": reference_steps.cumsum,
+    "attention": reference_steps.attention,
+    "conv": reference_windows.conv,
+    "pool": reference_windows.pool,
+    "pad": reference_windows.pad,
+    "flatten": reference_windows.flatten,
+    "unflatten": reference_windows.unflatten,
 }

@@ -37,7 +37,7 @@ def make_inputs(
     for index in graph.inputs:
         v = graph.values[index]
         t = steps if isinstance(steps, int) else steps.get(v.axis, 4)
-        rows = 1 if v.order == "unbatched" else batch
+        rows = batch if v.has_batch else 1
         array = _make_input(graph, index, v, rng, (rows, t), full_lengths).astype(DTYPES[v.kind])
         result.append(np.ascontiguousarray(v.from_batch_first(array)))
     return result

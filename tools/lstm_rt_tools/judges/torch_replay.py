@@ -14,8 +14,11 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from lstm_rt._window import Window
 from lstm_rt.errors import ConvertError
 from lstm_rt.graph import Activation, Graph, Node
+
+from .reference_windows import window_of
 
 Tensor: TypeAlias = Any  # torch is imported only when asked for, so its types are not named here
 
@@ -78,8 +81,9 @@ class _Replay:
         if node.op not in _OPS:
             raise ConvertError(f"torch.nn has no layer for the op {node.op}")
         arguments = [self.values[i] for i in node.inputs if i is not None]
-        (output,) = (o for o in node.outputs if o is not None)
-        self.values[output] = _OPS[node.op](self, node, arguments)
+        result = _OPS[node.op](self, node, arguments)
+        outputs = [o for o in node.outputs if o is not None]
+        self.values.update(zip(outputs, result if len(outputs) > 1 else [result], strict=True))
 
     def weight(self, node: Node, name: str) -> Tensor | None:
         w = node.weights.get(name)
@@ -172,6 +176,122 @@ class _Replay:
             return x.repeat_interleave(node.attrs["times"], dim=1)
         return x[:, None].expand(-1, self.steps[self._axis(node)], -1)
 
+    # -- along time
+
+    def counting(self, node: Node, number: int = 0) -> Tensor:
+        """Which steps of an input count, ``(N, T)``."""
+        value = node.inputs[number]
+        assert value is not None
+        rows, steps = self.values[value].shape[:2]
+        counts = self.torch.ones(rows, steps, dtype=self.torch.bool)
+        lengths = self.lengths.get(self.graph.values[value].axis)
+        if lengths is not None and not node.attrs.get("whole"):
+            counts = self.torch.arange(steps) < lengths[:, None]
+        return counts
+
+    def reduce(self, node: Node, x: Tensor) -> Tensor:
+        kind, counts = node.attrs["kind"], self.counting(node)[..., None]
+        nothing = {"max": -self.torch.inf, "min": self.torch.inf, "prod": 1.0}.get(kind, 0.0)
+        there = x.masked_fill(~counts, nothing)
+        n = counts.sum(1)
+        if x.shape[1] == 0:
+            return self.torch.zeros(x.shape[0], x.shape[2], dtype=x.dtype)
+        join: dict[str, Callable[[], Tensor]] = {
+            "sum": lambda: there.sum(1),
+            "mean": lambda: there.sum(1) / n.clamp(min=1),
+            "max": lambda: there.amax(1),
+            "min": lambda: there.amin(1),
+            "prod": lambda: there.prod(1),
+            "l2": lambda: self.torch.linalg.vector_norm(there, dim=1),
+        }
+        return join[kind]().masked_fill(n == 0, 0)
+
+    def softmax_steps(self, node: Node, x: Tensor) -> Tensor:
+        counts = self.counting(node)[..., None]
+        return self.torch.softmax(x.masked_fill(~counts, -self.torch.inf), dim=1).masked_fill(~counts, 0)
+
+    def cumsum(self, node: Node, x: Tensor) -> Tensor:
+        return self.torch.cumsum(x.masked_fill(~self.counting(node)[..., None], 0), dim=1)
+
+    def attention(self, node: Node, q: Tensor, k: Tensor, v: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """By scaled_dot_product_attention where it is that, with zeros where nothing counts."""
+        a, flat = node.attrs, q.dim() == 2
+        groups = a["kv_heads"] or a["heads"]
+        q = q[:, None] if flat else q
+        q, k, v = (x.unflatten(2, (n, -1)).transpose(1, 2) for x, n in ((q, a["heads"]), (k, groups), (v, groups)))
+        k, v = (x.repeat_interleave(a["heads"] // groups, dim=1) for x in (k, v))
+        counts = self.counting(node, 1)[:, None, None]
+        counts = counts.expand(-1, -1, q.shape[2], -1)
+        if a["causal"]:
+            counts = counts & self.torch.ones(q.shape[2], k.shape[2], dtype=self.torch.bool).tril()
+        none = ~counts.any(-1, keepdim=True)
+        if a["kind"] == "dot" and not flat:
+            sdpa = self.torch.nn.functional.scaled_dot_product_attention
+            y = sdpa(q, k, v, attn_mask=counts | none, scale=a["scale"]).masked_fill(none, 0)
+            return y.transpose(1, 2).flatten(2)
+        weights = self._fits(node, q, k).masked_fill(~counts, -self.torch.inf).softmax(-1).masked_fill(~counts, 0)
+        y = (weights @ v).transpose(1, 2).flatten(2)
+        return (y[:, 0], weights[:, :, 0].transpose(1, 2)) if flat else y
+
+    def _fits(self, node: Node, q: Tensor, k: Tensor) -> Tensor:
+        if node.attrs["kind"] == "dot":
+            return q @ k.transpose(2, 3) * node.attrs["scale"]
+        near = self.torch.tanh(q[:, :, :, None] + k[:, :, None])
+        weight = self.weight(node, "weight")
+        if weight is not None:
+            near = near * weight.reshape(q.shape[1], 1, 1, q.shape[3])
+        return near.sum(-1) * node.attrs["scale"]
+    def pad(self, node: Node, x: Tensor) -> Tensor:
+        a, f = node.attrs, self.torch.nn.functional
+        n = self.lengths_of(node)
+        lengths = [x.shape[1]] * len(x) if n is None else n.tolist()
+        y = self.torch.zeros(len(x), x.shape[1] + a["before"] + a["after"], x.shape[2], dtype=x.dtype)
+        modes = {"constant": {"value": a["value"]}, "edge": {"mode": "replicate"}, "reflect": {"mode": "reflect"}}
+        for row, length in enumerate(lengths):
+            if length or a["mode"] == "constant":
+                own = f.pad(x[row : row + 1, :length].transpose(1, 2), (a["before"], a["after"]), **modes[a["mode"]])
+                y[row, : own.shape[2]] = own[0].T
+        return y
+
+    # -- windows
+
+    def _images(self, node: Node, x: Tensor, window: Window) -> tuple[Tensor, Tensor]:
+        """(N, C, T, h, w), and 1 where a step is inside; both padded by 0."""
+        steps = x.reshape(len(x), -1, x.shape[-1])
+        inside = self.torch.ones_like(steps[..., :1])
+        lengths = self.lengths_of(node) if x.dim() == 3 and not node.attrs["whole"] else None
+        if lengths is not None:
+            inside[self.torch.arange(steps.shape[1]) >= lengths[:, None]] = 0
+        h, w = window.size
+        images = (steps * inside).reshape(*steps.shape[:2], h, w, -1).permute(0, 4, 1, 2, 3)
+        places = inside.reshape(len(x), 1, -1, 1, 1).expand(-1, -1, -1, h, w)
+        around = [n for pair in reversed(window.pad) for n in pair]
+        return self.torch.nn.functional.pad(images, around), self.torch.nn.functional.pad(places, around)
+
+    def _as_value(self, node: Node, y: Tensor) -> Tensor:
+        y = y.permute(0, 2, 3, 4, 1)
+        (output,) = (o for o in node.outputs if o is not None)
+        return y.reshape(*y.shape[: 1 if self.graph.values[output].kind == "vec" else 2], -1)
+
+    def conv(self, node: Node, x: Tensor) -> Tensor:
+        window, weight = window_of(node), self.weight(node, "weight")
+        images, _ = self._images(node, x, window)
+        options = {"stride": window.stride, "dilation": window.dilation, "groups": node.attrs["groups"]}
+        y = self.torch.nn.functional.conv3d(images, weight, self.weight(node, "bias"), **options)
+        return self._as_value(node, y)
+
+    def pool(self, node: Node, x: Tensor) -> Tensor:
+        window, f = window_of(node), self.torch.nn.functional
+        images, places = self._images(node, x, window)
+        options = {"stride": window.stride, "dilation": window.dilation}
+        counts = f.conv3d(places, self.torch.ones(1, 1, *window.kernel, dtype=x.dtype), **options)
+        if node.attrs["kind"] == "max":
+            y = f.max_pool3d(images.masked_fill(places == 0, -self.torch.inf), window.kernel, **options)
+            return self._as_value(node, y.masked_fill(counts == 0, 0))
+        ones = self.torch.ones(images.shape[1], 1, *window.kernel, dtype=x.dtype)
+        total = f.conv3d(images, ones, groups=images.shape[1], **options)
+        return self._as_value(node, total / (counts.clamp(min=1) if node.attrs["kind"] == "avg" else ones[0].numel()))
+
     def _axis(self, node: Node) -> int:
         (output,) = (o for o in node.outputs if o is not None)
         return self.graph.values[output].axis
@@ -196,6 +316,25 @@ class _Replay:
             "gelu_tanh": lambda x: f.gelu(x, approximate="tanh"),
             "softmax": lambda x: f.softmax(x, dim=-1),
             "log_softmax": lambda x: f.log_softmax(x, dim=-1),
+            "exp": self.torch.exp,
+            "log": self.torch.log,
+            "sqrt": self.torch.sqrt,
+            "abs": self.torch.abs,
+            "square": self.torch.square,
+            "reciprocal": self.torch.reciprocal,
+            "clip": lambda x: x.clamp(a.alpha, a.beta),
+            "hard_swish": f.hardswish,
+            "mish": f.mish,
+            "erf": self.torch.erf,
+            "sin": self.torch.sin,
+            "cos": self.torch.cos,
+            "sign": self.torch.sign,
+            "floor": self.torch.floor,
+            "affine": lambda x: a.alpha * x + a.beta,
+            "scaled_tanh": lambda x: a.alpha * (a.beta * x).tanh(),
+            "thresholded_relu": lambda x: f.threshold(x, a.alpha, 0.0),
+            "celu": lambda x: f.celu(x, a.alpha),
+            "power": lambda x: x.pow(a.alpha),
         }
         return simple[a.name](x)
 
@@ -212,6 +351,27 @@ class _Replay:
         flat = x.reshape(-1, x.shape[-1])
         return self.torch.nn.functional.batch_norm(flat, *w, eps=node.attrs["eps"]).reshape(x.shape)
 
+    def prelu(self, node: Node, x: Tensor) -> Tensor:
+        alpha = self.weight(node, "alpha")
+        return self.torch.nn.functional.prelu(x.reshape(-1, x.shape[-1]), alpha).reshape(x.shape)
+
+    def l2norm(self, node: Node, x: Tensor) -> Tensor:
+        parts = x.unflatten(-1, (node.attrs["groups"], -1))
+        return self.torch.nn.functional.normalize(parts, dim=-1, eps=node.attrs["eps"]).flatten(-2)
+
+    def groupnorm(self, node: Node, x: Tensor) -> Tensor:
+        gamma, beta, flat = self.weight(node, "gamma"), self.weight(node, "beta"), x.reshape(-1, x.shape[-1])
+        f = self.torch.group_norm  # the one of nn.functional refuses groups of one feature
+        return f(flat, node.attrs["groups"], gamma, beta, node.attrs["eps"]).reshape(x.shape)
+
+    def reduce_last(self, kind: str, x: Tensor) -> Tensor:
+        """The last axis to a number."""
+        named = {"max": "amax", "min": "amin", "l2": "linalg.vector_norm"}
+        f = self.torch
+        for part in named.get(kind, kind).split("."):
+            f = getattr(f, part)
+        return f(x, dim=-1)
+
 
 _OPS: dict[str, Callable[[_Replay, Node, list[Tensor]], Tensor]] = {
     "embedding": lambda r, n, a: r.torch.nn.functional.embedding(a[0], r.weight(n, "table")),
@@ -219,8 +379,13 @@ _OPS: dict[str, Callable[[_Replay, Node, list[Tensor]], Tensor]] = {
     "activation": lambda r, n, a: r.activation(a[0], n.attrs["activation"]),
     "layernorm": lambda r, n, a: r.layernorm(n, a[0]),
     "batchnorm": lambda r, n, a: r.batchnorm(n, a[0]),
-    "add": lambda r, n, a: a[0] + a[1],
-    "mul": lambda r, n, a: a[0] * a[1],
+    "add": lambda r, n, a: r.torch.add(*_alike(a)),
+    "mul": lambda r, n, a: r.torch.mul(*_alike(a)),
+    "sub": lambda r, n, a: r.torch.sub(*_alike(a)),
+    "div": lambda r, n, a: r.torch.div(*_alike(a)),
+    "maximum": lambda r, n, a: r.torch.maximum(*_alike(a)),
+    "minimum": lambda r, n, a: r.torch.minimum(*_alike(a)),
+    "pow": lambda r, n, a: r.torch.pow(*_alike(a)),
     "average": lambda r, n, a: (a[0] + a[1]) / 2,
     "concat": lambda r, n, a: r.torch.cat(a, dim=-1),
     "slice": lambda r, n, a: a[0].narrow(-1, n.attrs["start"], n.attrs["size"]),
@@ -228,7 +393,27 @@ _OPS: dict[str, Callable[[_Replay, Node, list[Tensor]], Tensor]] = {
     "reverse": lambda r, n, a: r.flip(n, a[0]),
     "take": lambda r, n, a: r.take(n, a[0]),
     "repeat": lambda r, n, a: r.repeat(n, a[0]),
+    "gather": lambda r, n, a: a[0].index_select(-1, r.torch.from_numpy(n.weights["index"].astype(np.int64))),
+    "prelu": lambda r, n, a: r.prelu(n, a[0]),
+    "l2norm": lambda r, n, a: r.l2norm(n, a[0]),
+    "groupnorm": lambda r, n, a: r.groupnorm(n, a[0]),
+    "reduce_features": lambda r, n, a: r.reduce_last(n.attrs["kind"], a[0].unflatten(-1, (n.attrs["groups"], -1))),
+    "reduce": lambda r, n, a: r.reduce(n, a[0]),
+    "softmax_steps": lambda r, n, a: r.softmax_steps(n, a[0]),
+    "cumsum": lambda r, n, a: r.cumsum(n, a[0]),
+    "attention": lambda r, n, a: r.attention(n, *a[:3]),
+    "conv": lambda r, n, a: r.conv(n, a[0]),
+    "pool": lambda r, n, a: r.pool(n, a[0]),
+    "pad": lambda r, n, a: r.pad(n, a[0]),
+    "flatten": lambda r, n, a: a[0].flatten(1),
+    "unflatten": lambda r, n, a: a[0].reshape(len(a[0]), -1, a[0].shape[-1] // n.attrs["times"]),
 }
+
+
+def _alike(tensors: list[Tensor]) -> list[Tensor]:
+    """A vec beside a seq gets an axis for the steps; torch broadcasts the rest."""
+    most = max(t.dim() for t in tensors)
+    return [t if t.dim() == most else t.unsqueeze(1) for t in tensors]
 
 
 def _refuse_what_torch_lacks(node: Node, mask: int | None) -> None:

@@ -227,11 +227,10 @@ class Checks:
                 given[id(node), use.letter] = state[k * use.directions : (k + 1) * use.directions]
         out: list[Any] = []
         for node in reference.stateful_nodes(self._graph):
-            d = 2 if node.attrs["direction"] == "bidirectional" else 1
-            h_size = node.attrs["proj_size"] or node.attrs["hidden_size"]
-            h = given.get((id(node), "h"), np.zeros((d, n, h_size)))
-            c = given.get((id(node), "c"), np.zeros((d, n, node.attrs["hidden_size"])))
-            out.append((h, c) if node.op == "lstm" else h)
+            zero = reference.zero_state(self._graph, node, n)
+            h, *c = zero if isinstance(zero, tuple) else (zero,)
+            h = given.get((id(node), "h"), h)
+            out.append((h, given.get((id(node), "c"), c[0])) if c else h)
         return out
 
     def _canonical(self, results: Results, shapes: Sequence[tuple[int, ...]]) -> list[NDArray[Any]]:

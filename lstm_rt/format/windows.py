@@ -1,0 +1,41 @@
+"""Weights of convolutions in the order in which the kernels read them. docs/format.md, section 5.2.
+
+A window is read step by step, row by row, place by place, channel by channel, so that neighbours in memory stay such.
+"""
+
+from __future__ import annotations
+
+import struct
+
+import numpy as np
+
+from .._checks import Array
+
+
+def is_depthwise(units: int, channels: int, groups: int) -> bool:
+    """Has each of several channels an output of its own?"""
+    return groups > 1 and units == channels == groups
+
+
+def channels_last(w: Array) -> Array:
+    """``(O, C, ...)`` as ``(O, ... C)``, a row for each output."""
+    return np.ascontiguousarray(np.moveaxis(w, 1, -1).reshape(len(w), -1))
+
+
+def channels_second(rows: Array, places: tuple[int, ...]) -> Array:
+    """The inverse of :func:`channels_last`."""
+    return np.ascontiguousarray(np.moveaxis(rows.reshape(len(rows), *places, -1), -1, 1))
+
+
+def to_group_units(rows: Array, groups: int) -> Array:
+    """``(groups * O, K)`` as ``(O, groups * K)``: the units of the groups side by side."""
+    return rows.reshape(groups, -1, rows.shape[1]).swapaxes(0, 1).reshape(-1, groups * rows.shape[1])
+
+
+def from_group_units(units: Array, groups: int) -> Array:
+    """The inverse of :func:`to_group_units`."""
+    return units.reshape(len(units), groups, -1).swapaxes(0, 1).reshape(groups * len(units), -1)
+
+
+KERNEL = struct.Struct("<8xIHH")  #: of convolutions, in the attributes
+CELL_KERNELS = struct.Struct("<8xHH16xHH")  #: of convlstm: that of the input, that of h
