@@ -18,7 +18,7 @@ from ..tensors import BatchSizes, Packed, Permutation, Var
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 #: Arguments that say where and how a tensor lies in memory, not what is in it.
-_STORED = ("layout", "device", "pin_memory", "memory_format", "non_blocking", "requires_grad", "names", "generator")
+STORED = ("layout", "device", "pin_memory", "memory_format", "non_blocking", "requires_grad", "names", "generator")
 _WRONG = (TypeError, ValueError, AttributeError, IndexError, KeyError, ZeroDivisionError, OverflowError)
 
 
@@ -98,7 +98,7 @@ def _call(run: Run, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
 
 
 def _applied(run: Run, row: Row, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    kwargs = {k: v for k, v in kwargs.items() if k not in _STORED or k in row.signature.parameters}
+    kwargs = {k: v for k, v in kwargs.items() if k not in STORED or k in row.signature.parameters}
     out = kwargs.pop("out", None)
     try:
         row.signature.bind(run, *args, **kwargs)
