@@ -246,6 +246,8 @@ def _check_index(attrs: Mapping[str, Any], weights: Mapping[str, Array], size: i
 
 #: What a number of values may be reduced to, and their codes in files. l2: the root of the sum of squares.
 REDUCTIONS: dict[str, int] = {"sum": 0, "mean": 1, "max": 2, "min": 3, "prod": 4, "l2": 5}
+
+
 def _check_attention(attrs: Mapping[str, Any], weights: Mapping[str, Array], size: int) -> None:
     if "weight" in weights and attrs["kind"] != "additive":
         raise GraphError("attention: a weight is of the kind additive alone")
@@ -447,14 +449,15 @@ _ENTRIES = (
        weights=(Weight("weight", "F", "vector", True),), check=_check_attention, writes=_attended,
        section="5.2"),
     Op("conv", 33, (_X,), since=4, section="5.3", writes=_convolved,
-       attrs=(*_SIZE, *_window("stride", 4), *_window("dilation", 6), *_PAD, Attr("groups", "u32", 12, 1, MAX_SIZE, default=1),
-              _flag("whole", 13)),
+       attrs=(*_SIZE, *_window("stride", 4), *_window("dilation", 6), *_PAD,
+              Attr("groups", "u32", 12, 1, MAX_SIZE, default=1), _flag("whole", 13)),
        weights=(Weight("weight", "Octhw"), Weight("bias", "O", optional=True))),
     Op("pool", 34, (_X,), since=4, section="5.3", writes=_pooled,
        attrs=(*_SIZE, *_window("kernel", 2, None), *_window("stride", 4), *_window("dilation", 6), *_PAD,
               Attr("kind", "u32", 12, codes={"max": 0, "avg": 1, "avg_pad": 2}), _flag("whole", 13))),
     Op("pad", 35, (_SEQ,), since=4, writes=_padded, gives="seq, same size, derived axis",
-       attrs=(Attr("before", "u32", 0, 0, MAX_TIME, note="0 to 2^28"), Attr("after", "u32", 1, 0, MAX_TIME, note="0 to 2^28"),
+       attrs=(Attr("before", "u32", 0, 0, MAX_TIME, note="0 to 2^28"),
+              Attr("after", "u32", 1, 0, MAX_TIME, note="0 to 2^28"),
               Attr("value", "f32", 2, note="finite", default=0.0),
               Attr("mode", "u32", 3, codes={"constant": 0, "edge": 1, "reflect": 2},
                    note="0 constant, 1 edge, 2 reflect", default="constant"))),
@@ -462,6 +465,12 @@ _ENTRIES = (
        attrs=(Attr("steps", "u32", 0, 1, MAX_SIZE, note=">= 1"),)),
     Op("unflatten", 37, (_X,), since=4, writes=_unflattened, gives="seq of size F / attribute 0, derived axis",
        attrs=(Attr("times", "u32", 0, 1, MAX_SIZE, note=">= 1, divides F"),)),
+    Op("attention", 38, (_XF, _KEYS, replace(_KEYS, name="v", beside=1), replace(_COUNTS, beside=1)), since=4,
+       attrs=(Attr("heads", "u32", 0, 1, MAX_SIZE, default=1), Attr("kv_heads", "u32", 1, 0, MAX_SIZE, default=0),
+              Attr("kind", "u32", 2, codes={"dot": 0, "additive": 1}, default="dot"),
+              Attr("scale", "f32", 3, default=1.0), _flag("causal", 4), _flag("whole", 5)),
+       weights=(Weight("weight", "F", "vector", True),), section="5.2", check=_check_attention,
+       writes=_attended),
     Op("convlstm", 39, (_SEQ, Input("h0", ("vec",), optional=True, beside=None),
                         Input("c0", ("vec",), optional=True, beside=None)),
        since=4, section="5.3", writes=_convlstm,

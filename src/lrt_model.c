@@ -25,9 +25,10 @@ static int little_endian(void)
 
 static int check_counts(const lrt_model *m)
 {
+    const uint32_t axes = lrt_u32(m->blob + 8) < LRT_VERSION_MANY_AXES ? LRT_FEW_AXES : LRT_MAX_AXES;
     if (m->n_values < 1 || m->n_values > LRT_MAX_COUNT || m->n_nodes < 1 || m->n_nodes > LRT_MAX_COUNT)
         return LRT_E_COUNTS;
-    if (m->n_tensors > LRT_MAX_COUNT || m->n_axes > LRT_MAX_AXES)
+    if (m->n_tensors > LRT_MAX_COUNT || m->n_axes > axes)
         return LRT_E_COUNTS;
     if (m->n_inputs < 1 || m->n_inputs > LRT_MAX_IO || m->n_outputs < 1 || m->n_outputs > LRT_MAX_IO)
         return LRT_E_COUNTS;
@@ -405,6 +406,25 @@ const char *lrt_refused_op(const void *blob, size_t size)
         lrt_read_node(&m, i, &n);
         if (!lrt_find_op(n.op))
             return lrt_op_name(n.op);
+    }
+    return NULL;
+}
+
+const char *lrt_stream_obstacle(const lrt_model *model, uint32_t *node)
+{
+    lrt_checker c;
+    if (!model || !model->blob || !node)
+        return NULL;
+    c.m = model;
+    c.next = model->n_values;
+    for (uint32_t i = 0; i < model->n_nodes; i++) {
+        const lrt_op *op;
+        lrt_read_node(model, i, &c.n);
+        op = lrt_find_op(c.n.op);
+        if (op->hinders && op->hinders(&c) & LRT_FLAG_STREAMS) {
+            *node = i;
+            return lrt_op_name(c.n.op);
+        }
     }
     return NULL;
 }

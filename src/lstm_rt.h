@@ -26,7 +26,7 @@ extern "C" {
 #define LRT_ALIGN 64     /* of blobs and session memory; 16 is enough on CPUs without 64-byte lines */
 
 /* Limits of a model: docs/format.md, section 10. Writers take them from here too. */
-#define LRT_MAX_AXES 8           /* time axes */
+#define LRT_MAX_AXES 32          /* time axes; before version 4 of the format 8 */
 #define LRT_MAX_COUNT 4096u      /* values, nodes, tensors; rows of the self-test */
 #define LRT_MAX_IO 64u           /* inputs, outputs */
 #define LRT_MAX_SIZE (1u << 20)  /* features, hidden units */
@@ -72,7 +72,8 @@ typedef enum {
     LRT_E_LENGTH = 37,    /* a length is negative or larger than the number of steps */
     LRT_E_TOKEN = 38,     /* a token id is outside the embedding's table */
     LRT_E_STREAM = 39,    /* the model cannot run step by step: it needs the end of the sequence */
-    LRT_E_STOPPED = 40    /* the call's `stop` has ended it: its outputs and the state of its rows are undefined */
+    LRT_E_STOPPED = 40,   /* the call's `stop` has ended it: its outputs and the state of its rows are undefined */
+    LRT_E_STEP_COUNT = 41 /* a sequence has not the number of steps that a node takes (flatten) */
 } lrt_error;
 
 /* A short English sentence for an error code. Never NULL. */
@@ -156,6 +157,10 @@ int lrt_model_steps(const lrt_model *model, uint32_t steps[LRT_MAX_AXES]);
 int lrt_model_is_causal(const lrt_model *model);
 int lrt_model_streams(const lrt_model *model);
 
+/* Why not: the name of the op of the first node that cannot go step by step, its number in *node. NULL if no node
+ * hinders it (then it is its time axes: inputs on several, or on none, or derived ones that depend on the steps before). */
+const char *lrt_stream_obstacle(const lrt_model *model, uint32_t *node);
+
 /* ---- sessions ----------------------------------------------------------------------------------- */
 
 typedef struct lrt_session lrt_session;
@@ -209,10 +214,11 @@ uint32_t lrt_worthwhile_lanes(const lrt_session *session, uint32_t most, int awa
 uint64_t lrt_prepared_work(const lrt_session *session);
 int lrt_run(lrt_session *session, uint32_t lane, uint32_t lanes, lrt_barrier *barrier, void *context);
 
-/* State: one slot per h or c of a recurrent layer without explicit initial states, in the order of
- * the layers, h before c. Arrays are (directions, rows, size): those of `rows` rows from `row` on. */
+/* State: one slot per h or c of a recurrent layer without explicit initial states, and per op that sums up over time
+ * (reduce, cumsum: what it has summed up, of a form of its own), in the order of the nodes, h before c. Arrays are
+ * (directions, rows, size): those of `rows` rows from `row` on. */
 typedef struct {
-    uint32_t layer;      /* counts recurrent layers that have slots */
+    uint32_t layer;      /* counts nodes that have slots */
     int is_cell;         /* 0: h, 1: c */
     uint32_t directions;
     uint32_t size;

@@ -14,8 +14,20 @@
 #ifndef LRT_WITH_TIME
 #define LRT_WITH_TIME 1
 #endif
+#ifndef LRT_WITH_REDUCE
+#define LRT_WITH_REDUCE 1
+#endif
+#ifndef LRT_WITH_ATTENTION
+#define LRT_WITH_ATTENTION 1
+#endif
 #ifndef LRT_WITH_RECURRENT
 #define LRT_WITH_RECURRENT 1
+#endif
+#ifndef LRT_WITH_WINDOWS
+#define LRT_WITH_WINDOWS 1
+#endif
+#ifndef LRT_WITH_CONVLSTM
+#define LRT_WITH_CONVLSTM 1
 #endif
 
 static const lrt_op *const FAMILIES[] = {
@@ -33,6 +45,18 @@ static const lrt_op *const FAMILIES[] = {
 #endif
 #if LRT_WITH_TIME
     lrt_ops_time,
+#endif
+#if LRT_WITH_REDUCE
+    lrt_ops_reduce,
+#endif
+#if LRT_WITH_ATTENTION
+    lrt_ops_attention,
+#endif
+#if LRT_WITH_WINDOWS
+    lrt_ops_windows,
+#endif
+#if LRT_WITH_CONVLSTM
+    lrt_ops_convlstm,
 #endif
     NULL};
 
