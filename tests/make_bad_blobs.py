@@ -214,6 +214,58 @@ def inner() -> bytes:
     return dumps(g)
 
 
+@cache
+def rows() -> bytes:
+    """Version 4. a (0), v (1), other (2, on another axis), w (3) -> sub (4), gather (5), prelu (6), l2norm (7),
+    groupnorm (8), celu (9), reduce_features (10). Tensors: index (0), alpha (1), gamma (2)."""
+    g = Graph()
+    a, v = g.input("a", "seq", 6), g.input("v", "vec", 6)
+    g.input("other", "seq", 6)
+    g.input("w", "vec", 2)
+    x = g.prelu(g.gather(g.binary("sub", a, v), [5, 0, 1, 1]), weights(rng(), 4))
+    x = g.groupnorm(g.l2norm(x, 1e-3, 2), weights(rng(), 4), None, 1e-3, 2)
+    g.output(g.reduce_features(g.activation(x, "celu"), "max", 2), "y")
+    return dumps(g)
+
+
+SUB, GATHER, PRELU, L2NORM, GROUPNORM, CELU, REDUCE_FEATURES = range(7)
+
+
+@cache
+def broadcast() -> bytes:
+    """Version 4 for one thing: x (0) + v (1)."""
+    g = Graph()
+    g.output(g.binary("add", g.input("x", "seq", 2), g.input("v", "vec", 2)), "y")
+    return dumps(g)
+
+
+@cache
+def later_activation() -> bytes:
+    """Version 4 for one thing: an exponential."""
+    g = Graph()
+    g.output(g.activation(g.input("x", "seq", 2), "exp"), "y")
+    return dumps(g)
+
+
+@cache
+def shaped() -> bytes:
+    """Version 4. x (0, N 2 T 3), v (1, 4 N), ids (2, N 1 T) -> y (3, T N 6). Their dims are tensors 0 to 3."""
+    g = Graph()
+    x = g.input("x", "seq", 6, order="shaped", dims=("N", 2, "T", 3))
+    g.input("v", "vec", 4, order="shaped", dims=(4, "N"))
+    g.input("ids", "ids", axis=0, order="shaped", dims=("N", 1, "T"))
+    g.output(g.activation(x, "tanh"), "y", order="shaped", dims=("T", "N", 6))
+    return dumps(g)
+
+
+def with_integer(blob: bytes, tensor: int, at: int, value: int) -> bytes:
+    """``blob`` with one number of a tensor changed."""
+    out = bytearray(blob)
+    (offset,) = struct.unpack_from("<Q", blob, start_of(blob, "tensor") + 32 * tensor)
+    struct.pack_into("<i", out, offset + 4 * at, value)
+    return seal(out)
+
+
 def with_extra_value() -> bytes:
     """One value more, that no node writes: everything after its record moves by one line of 64."""
     blob = dense()
@@ -475,10 +527,11 @@ def node_attrs() -> dict[str, bytes]:
         "clip_negative": (lstm, 1, 4, 0xBF800000),
         "gate_softmax": (lstm, 1, 5, 13),
         "cell_log_softmax": (lstm, 1, 8, 14),
-        "gate_unknown": (lstm, 1, 11, 15),
+        "gate_of_a_later_version": (lstm, 1, 11, 15),
+        "gate_unknown": (lstm, 1, 11, 34),
         "gate_alpha_nan": (gru, 1, 6, NAN),
         "gate_beta_infinite": (rnn, 1, 7, INF),
-        "dense_activation": (d, 0, 0, 15),
+        "dense_activation_of_a_later_version": (d, 0, 0, 15),
         "dense_alpha_nan": (d, 0, 1, NAN),
         "activation_unknown": (f, ACTIVATION, 0, NONE),
         "activation_beta_nan": (f, ACTIVATION, 2, 0xFFC00000),
@@ -545,6 +598,85 @@ def node_tensors() -> dict[str, bytes]:
     return {f"node_tensor__{name}": edited(*case) for name, case in cases.items()}
 
 
+def version_4_rows() -> dict[str, bytes]:
+    """Ops over rows of features."""
+    r, a = rows(), later_activation()
+    before = ("header", "version", 3)
+    attrs = {
+        "l2norm_eps_negative": (L2NORM, 0, 0x80800000),
+        "l2norm_no_groups": (L2NORM, 1, 0),
+        "l2norm_groups_do_not_divide": (L2NORM, 1, 3),
+        "groupnorm_eps_nan": (GROUPNORM, 0, NAN),
+        "groupnorm_more_groups_than_features": (GROUPNORM, 1, 8),
+        "reduce_features_kind_6": (REDUCE_FEATURES, 0, 6),
+        "reduce_features_no_groups": (REDUCE_FEATURES, 1, 0),
+        "celu_alpha_0": (CELU, 1, 0),
+        "celu_alpha_negative": (CELU, 1, 0xBF800000),
+        "activation_34": (CELU, 0, 34),
+    }
+    cases = {
+        "op__sub_before_version_4": (r, before),
+        "node_attr__exp_before_version_4": (a, before),
+        "node_input__broadcast_before_version_4": (broadcast(), before),
+        "node_input__broadcast_of_average": (broadcast(), ("node", 0, "op", 14)),
+        "node_input__sub_of_one": (r, ("node", SUB, "n_in", 1)),
+        "node_input__sub_of_axes": (r, ("node", SUB, "in1", 2)),
+        "node_input__sub_of_sizes": (r, ("node", SUB, "in1", 3)),
+        "node_input__sub_of_later": (r, ("node", SUB, "in1", 5)),
+        "node_output__sub_is_vec": (r, ("value", 4, "kind", 2), ("value", 4, "axis", 255)),
+        "node_output__sub_on_other_axis": (r, ("value", 4, "axis", 1)),
+        "node_output__sub_of_other_size": (r, ("value", 4, "size", 1)),
+        "node_output__gather_of_other_size": (r, ("value", 5, "size", 6)),
+        "node_output__reduce_features_of_other_size": (r, ("value", 10, "size", 4)),
+        "node_tensor__gather_absent": (r, ("node", GATHER, "tensor0", NONE)),
+        "node_tensor__gather_without": (r, ("node", GATHER, "n_tensors", 0)),
+        "node_tensor__gather_beyond": (r, ("node", GATHER, "tensor0", 99)),
+        "node_tensor__gather_of_floats": (r, ("tensor", 0, "dtype", 1)),
+        "node_tensor__gather_in_columns": (r, ("tensor", 0, "units", 4), ("tensor", 0, "k", 1)),
+        "node_tensor__gather_of_nothing": (r, ("tensor", 0, "k", 0), ("tensor", 0, "bytes", 0)),
+        "node_tensor__prelu_absent": (r, ("node", PRELU, "tensor0", NONE)),
+        "node_tensor__prelu_of_integers": (r, ("node", PRELU, "tensor0", 0)),
+        "node_tensor__groupnorm_of_integers": (r, ("node", GROUPNORM, "tensor0", 0)),
+    }
+    return {
+        **{name: edited(*case) for name, case in cases.items()},
+        **{f"node_attr__{name}": edited(r, ("node", n, f"attr{i}", value)) for name, (n, i, value) in attrs.items()},
+        "node_tensor__gather_index_too_large": with_integer(r, 0, 2, 6),
+        "node_tensor__gather_index_negative": with_integer(r, 0, 2, -1),
+    }
+
+
+def version_4_shapes() -> dict[str, bytes]:
+    """Shaped ports. x has the dims N 2 T 3, v 4 N, ids N 1 T, y T N 6."""
+    s = shaped()
+    dims = {
+        "no_size": (0, 1, 0),
+        "negative_size": (0, 1, -3),
+        "other_product": (0, 1, 3),
+        "product_overflows": (0, 1, (1 << 31) - 1),
+        "batch_twice": (0, 1, -1),
+        "no_steps": (0, 2, 1),
+        "steps_twice": (2, 1, -2),
+        "steps_of_vec": (1, 0, -2),
+        "ids_with_features": (2, 1, 2),
+        "output_without_batch": (3, 1, 1),
+    }
+    cases = {
+        "value__shaped_before_version_4": (s, ("header", "version", 3)),
+        "value__order_5": (s, ("value", 0, "order", 5)),
+        "interface__no_dims": (s, ("value", 0, "groups", 99)),
+        "interface__absent_dims": (s, ("value", 0, "groups", NONE)),
+        "interface__dims_of_floats": (s, ("tensor", 0, "dtype", 1)),
+        "interface__dims_in_columns": (s, ("tensor", 0, "units", 4), ("tensor", 0, "k", 1)),
+        "interface__too_many_dims": (s, ("tensor", 0, "k", 17), ("tensor", 0, "bytes", 68)),
+        "interface__dims_of_other_features": (s, ("value", 1, "size", 8)),
+    }
+    return {
+        **{name: edited(*case) for name, case in cases.items()},
+        **{f"interface__dims_{name}": with_integer(s, *case) for name, case in dims.items()},
+    }
+
+
 def damaged() -> dict[str, bytes]:
     """Valid files, but for the checksum."""
     d, t = dense(), tested()
@@ -567,11 +699,13 @@ def valid_files() -> dict[str, bytes]:
         ("lstm", {}), ("gru", {}), ("rnn", {}), ("gru", {"reset_after": False}), ("lstm", {"proj": 1}),
         ("lstm", {"peephole": True}), ("lstm", {"direction": "bidirectional"}))}  # fmt: skip
     return {"dense": dense(), "words": words(), "features": features(), "tested": tested(),
-            "derived": derived(), "inner": inner(), **cells}
+            "derived": derived(), "inner": inner(), "rows": rows(), "broadcast": broadcast(),
+            "later_activation": later_activation(), "shaped": shaped(), **cells}
 
 
 def all_files() -> dict[str, bytes]:
-    makers = (container, records, orders_and_axes, node_values, node_attrs, node_tensors, damaged)
+    makers = (container, records, orders_and_axes, node_values, node_attrs, node_tensors, version_4_rows, version_4_shapes,
+              damaged)
     return {name: blob for make in makers for name, blob in make().items()}
 
 
