@@ -21,6 +21,7 @@ OPS = {
     10: ("layernorm", 1, 1, 2), 11: ("batchnorm", 1, 1, 3), 12: ("add", 2, 1, 0), 13: ("mul", 2, 1, 0),
     14: ("average", 2, 1, 0), 15: ("concat", None, 1, 0), 16: ("slice", 1, 1, 0), 17: ("select", 1, 1, 0),
     18: ("reverse", 1, 1, 0), 19: ("take", 1, 1, 0), 20: ("repeat", 1, 1, 0),
+    30: ("reduce", 2, 1, 0), 31: ("softmax_steps", 2, 1, 0), 32: ("cumsum", 1, 1, 0), 38: ("attention", 4, None, 1),
 }  # fmt: skip
 
 
@@ -76,7 +77,7 @@ def read_node(blob, at):
     attr = blob[at + 92 : at + 160]
     directions = 2 if name in ("lstm", "gru", "rnn") and u32s(attr, 12, 1)[0] & 2 else 1
     assert n_in == want_in if want_in else 2 <= n_in <= 6
-    assert n_out == want_out
+    assert n_out == want_out if want_out else 1 <= n_out <= 2
     assert n_tensors == want_tensors * directions
     ins, outs, tensors = u32s(blob, at + 8, 6), u32s(blob, at + 32, 3), u32s(blob, at + 44, 12)
     assert set(ins[n_in:] + outs[n_out:] + tensors[n_tensors:]) <= {NONE}
