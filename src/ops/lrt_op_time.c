@@ -132,12 +132,7 @@ static int check_repeat(lrt_checker *c)
     return lrt_want_output(c, 0, LRT_SEQ, x.size, axis);
 }
 
-/* A vector that nodes compute is whole only at the end. */
-static uint32_t repeat_hinders(const lrt_checker *c)
-{
-    const int computed = lrt_read_value(c->m, c->n.in[0]).kind == LRT_VEC && c->n.in[0] >= c->m->n_inputs;
-    return computed ? LRT_FLAG_CAUSAL | LRT_FLAG_STREAMS : 0;
-}
+static uint32_t repeat_hinders(const lrt_checker *c) { return lrt_hinders_spread(c, 0); }
 
 static void each_repeat(const lrt_pass *pass, const lrt_node *n, uint32_t row, uint32_t step, uint32_t count)
 {

@@ -29,10 +29,20 @@
     X(REVERSE, "reverse", 18)         \
     X(TAKE, "take", 19)               \
     X(REPEAT, "repeat", 20)           \
+    X(SUB, "sub", 21)                 \
+    X(DIV, "div", 22)                 \
+    X(MAXIMUM, "maximum", 23)         \
+    X(MINIMUM, "minimum", 24)         \
+    X(POW, "pow", 25)                 \
+    X(GATHER, "gather", 26)           \
+    X(PRELU, "prelu", 27)             \
+    X(L2NORM, "l2norm", 28)           \
+    X(GROUPNORM, "groupnorm", 29)     \
     X(REDUCE, "reduce", 30)           \
     X(SOFTMAX_STEPS, "softmax_steps", 31) \
     X(CUMSUM, "cumsum", 32)           \
-    X(ATTENTION, "attention", 38)
+    X(ATTENTION, "attention", 38)   \
+    X(REDUCE_FEATURES, "reduce_features", 40)
 
 #define LRT_OP_CODE(code, name, value) LRT_OP_##code = value,
 enum lrt_op_code { LRT_OP_LIST(LRT_OP_CODE) LRT_OP_NONE = 0 };

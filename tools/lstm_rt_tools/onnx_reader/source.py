@@ -36,8 +36,8 @@ class OnnxSource:
         if plan.free:
             raise ConvertError(f"{model.path}: nothing gives the values {listed(sorted(plan.free), 5)}")
         self._given = [v for v in model.graph.input if v.name not in plan.initializers]
-        self.inputs: list[Argument] = [self._argument(v) for v in self._given]
-        self.outputs: list[str] = [v.name for v in model.graph.output]
+        self.inputs: Sequence[Argument] = [self._argument(v) for v in self._given]
+        self.outputs: Sequence[str] = [v.name for v in model.graph.output]
         self._notes: dict[str, None] = {}
 
     @property

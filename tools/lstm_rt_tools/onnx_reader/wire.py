@@ -7,6 +7,7 @@ the file's budget first: a message of two bytes may not become an object of hund
 from __future__ import annotations
 
 import dataclasses
+import re
 import struct
 from collections.abc import Iterator
 from functools import cache
@@ -181,3 +182,8 @@ def _decoded(block: NDArray[np.uint8], ends: NDArray[np.intp], budget: Budget) -
         more = starts + k <= ends
         out[more] |= (block[starts[more] + k] & np.uint8(0x7F)).astype(np.uint64) << np.uint64(7 * k)
     return out.view(np.int64)
+
+
+def looks_like_onnx(head: bytes) -> bool:
+    """Do the first bytes of a file say a version of ONNX, then who wrote it, its graph or its operators?"""
+    return re.match(rb"\x08[\x01-\x40]\x00{0,4}[\x12\x1a\x22\x2a\x32\x3a\x42]", head) is not None

@@ -52,33 +52,48 @@ class Check:
         self.sizes.append(_size_text(rows, steps))
 
     def others(self, rows: int, steps: Mapping[str, int]) -> None:
-        """At other sizes, each of which the program may be made not to take."""
-        fixed_rows = any(d == 1 for r in self._roles for d, role in zip(r.declared, r.dims, strict=True) if role == N)
-        if any(N in r.dims for r in self._roles):
-            if fixed_rows or not self._runs(2 * rows + 1, steps):
-                self.notes.append(
-                    f"the file is made for a batch of {rows}; the converted model takes any, "
-                    f"which could not be compared with the file"
-                )
-            elif rows > 1:
-                self._runs(1, steps)
+        """At other sizes, each of which the program may be made not to take.
+
+        Raises:
+            ConvertError: the program runs there, and gives other numbers.
+        """
+        self._other_rows(rows, steps)
+        declared = {r.axis: d for r in self._roles for d, dim in zip(r.declared, r.dims, strict=True) if dim == r.axis}
         free = {name: n for name, n in steps.items() if name not in self._frozen}
+        if self._frozen:
+            counts = "/".join(str(steps[name]) for name in self._frozen)
+            self.notes.append(f"the model takes {counts} steps only, as the file does")
         if not free:
-            if steps:
-                self.notes.append(self._frozen_note(steps))
             return
         longer = {name: 2 * n + 5 if name in free else n for name, n in steps.items()}
-        if not self._runs(rows, longer):
-            self.notes.append(self._frozen_note(steps))
+        if self._runs(rows, longer):
+            self._runs(rows, {name: n + 1 if name in free else n for name, n in steps.items()})
             return
-        self._runs(rows, {name: n + 1 if name in free else n for name, n in steps.items()})
-
-    def _frozen_note(self, steps: Mapping[str, int]) -> str:
-        counts = "/".join(str(n) for n in dict.fromkeys(steps.values()))
-        return (
-            f"the file is made for {counts} steps; where the converted model takes other numbers of steps, "
-            f"that could not be compared with the file"
+        if any(not isinstance(declared.get(name), int) for name in free):
+            raise ConvertError(f"with {_size_text(rows, longer)} the file's own graph does not run")
+        counts = "/".join(str(n) for n in dict.fromkeys(free.values()))
+        self.notes.append(
+            f"the file is made for {counts} step{'s' * (counts != '1')}; the converted model takes any number of them, "
+            "which could not be compared with the file"
         )
+
+    def _other_rows(self, rows: int, steps: Mapping[str, int]) -> None:
+        if not any(N in r.dims for r in self._roles):
+            return
+        fixed = any(r.declared_rows is not None for r in self._roles)
+        try:
+            runs = self._runs(2 * rows + 1, steps)
+        except ConvertError:
+            if not fixed:
+                raise
+            runs = False
+        if runs and rows > 1:
+            self._runs(1, steps)
+        if not runs:
+            self.notes.append(
+                f"the file is made for a batch of {rows}; the converted model takes any, "
+                "which could not be compared with the file"
+            )
 
     def make_selftest(self) -> None:
         """The program's own outputs for small random inputs, or the graph's if it takes none of that size."""

@@ -49,11 +49,10 @@ def to_graph(source: Source) -> Graph:
             machine = _machine(roles, sizes, may_freeze)
             try:
                 graph = _run(source, machine, roles, sizes)
+                return _finished(source, machine, graph, roles, sizes)
             except ConvertError as e:
                 if best is None or machine.done > best[0]:
                     best = (machine.done, e)
-                continue
-            return _finished(source, machine, graph, roles, sizes)
     if best is None:
         raise ConvertError(f"no reading of the inputs is possible: {_shapes(source)}")
     raise best[1]
@@ -66,12 +65,12 @@ def _shapes(source: Source) -> str:
 
 def _sizes(roles: Sequence[Role]) -> Iterator[Sizes]:
     """Sizes to run at: several rows where that is declared possible, then one; more and more steps."""
-    fixed_rows = any(d == 1 for r in roles for d, role in zip(r.declared, r.dims, strict=True) if role == N)
+    fixed_rows = next((d for r in roles if (d := r.declared_rows) is not None), None)
     has_rows = any(N in r.dims for r in roles)
     declared = {r.axis: d for r in roles for d, role in zip(r.declared, r.dims, strict=True) if role == r.axis}
     names = [name for name in declared if name is not None]
     all_fixed = all(isinstance(declared[name], int) for name in names)
-    for rows in (ROWS, 1) if has_rows and not fixed_rows else (1,):
+    for rows in (fixed_rows,) if fixed_rows else (ROWS, 1) if has_rows else (1,):
         for steps in _STEPS[:1] if all_fixed else _STEPS:
             yield Sizes(rows, {n: _size(declared[n], steps + 2 * i) for i, n in enumerate(names)})
 
@@ -140,10 +139,10 @@ def _output(machine: Labelled, name: str, tensor: Tensor) -> None:
 
 
 def _unmerged(label: Feat) -> Feat:
-    """Each atom as a dimension of its own."""
+    """Rows, steps and features that are joined in one dimension as dimensions of their own."""
     dims: list[Dim] = []
     for d in label.dims:
-        dims += [(a,) for a in d] if len(d) > 1 else [d]
+        dims += [d] if is_fixed(d) else [(a,) for a in d]
     return Feat(tuple(dims), label.cells)
 
 

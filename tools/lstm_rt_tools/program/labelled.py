@@ -37,6 +37,7 @@ from .labels import (
 from .machine import Machine, ProgramError, Tensor
 from .roles import Role
 
+_INNER = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError)
 _MOST_RUNS = 8  #: of neighbouring features that are cut out one by one; more are gathered
 
 
@@ -144,6 +145,8 @@ class Labelled(Machine):
         self.done += 1
         try:
             return self._ruled(rule, op, args, options, out)
+        except _INNER as e:  # a case that the rules did not think of
+            raise self.error(op, f"the conversion fails on it ({type(e).__name__}: {e})") from e
         except AxesError as e:
             raise WrongRoles(f"{op}: {e}", op) from None
         except GraphError as e:
@@ -263,14 +266,16 @@ class Labelled(Machine):
         return self._made[key]
 
     def _put_together(self, flat: Cells, steps: Steps | None, op: str) -> int:
-        values, features = apart(flat)
-        values = np.maximum(values, -1)  # all numbers are one part
+        values = np.maximum(apart(flat)[0], -1)  # all numbers are one part
+        cuts = np.flatnonzero(np.diff(values)) + 1
+        if len(cuts) >= _MOST_RUNS and len(cuts) >= len(np.unique(values)):
+            distinct, at = np.unique(flat, return_inverse=True)
+            return self.graph.gather(self._put_together(distinct, steps, op), at.astype(np.int32))
         made = []
-        for at in np.split(np.arange(flat.size), np.flatnonzero(np.diff(values)) + 1):
-            value = int(values[at[0]])
-            made.append(self._numbers_value(flat[at]) if value < 0 else self._some(value, features[at]))
-        kinds = {self.graph.values[v].kind for v in made}
-        if len(kinds) > 1:
+        for part in np.split(flat, cuts):
+            value = int(apart(part[:1])[0][0])
+            made.append(self._numbers_value(part) if value < 0 else self._some(value, apart(part)[1]))
+        if len({self.graph.values[v].kind for v in made}) > 1:
             assert steps is not None
             made = [self.at_every_step(v, steps) for v in made]
         return side_by_side(self.graph, made)
@@ -361,7 +366,26 @@ class Labelled(Machine):
             if x and y and x != y:
                 raise self.mixed(op, x, y)
             out.append(x or y)
-        return tuple(out)
+        return self._once(tuple(out), op)
+
+    def _once(self, dims: Dims, op: str) -> Dims:
+        """Dimensions in which rows and steps occur once: a batch of one may have got to several places."""
+        atoms = free(dims)
+        twice = next((a for a in atoms if atoms.count(a) > 1), None)
+        if twice is None:
+            return dims
+        if twice != N or self.rows != 1:
+            raise self.wrong_roles(op, f"in its result {self.words((twice,))} would be two dimensions")
+        first = next(i for i, d in enumerate(dims) if N in d)
+        return tuple(d if i <= first else tuple(a for a in d if a != N) for i, d in enumerate(dims))
+
+    def with_rows_at(self, label: Feat, i: int) -> Feat:
+        """The label with its batch at dimension ``i``, where that can be: a batch of one is where it is looked for."""
+        if label.dims[i] or self.rows != 1 or (N,) not in label.dims:
+            return label
+        dims = [() if d == (N,) else d for d in label.dims]
+        dims[i] = (N,)
+        return Feat(tuple(dims), label.cells)
 
     def mixed(self, op: str, a: Any, b: Any) -> ProgramError:
         """The error of two dimensions that do not belong together."""

@@ -38,6 +38,12 @@ class Role:
         return tuple(d if isinstance(d, int) else rows if d == N else steps[d] for d in self.dims)
 
     @property
+    def declared_rows(self) -> int | None:
+        """The rows that the program fixes."""
+        found = (d for d, dim in zip(self.declared, self.dims, strict=True) if dim == N)
+        return next((d for d in found if isinstance(d, int)), None)
+
+    @property
     def axis(self) -> str | None:
         """The name of its time axis."""
         return next((d for d in self.dims if isinstance(d, str) and d != N), None)
@@ -85,7 +91,8 @@ def readings(arguments: Sequence[Argument]) -> Iterator[list[Role]]:
 
 def _pattern(a: Argument) -> Any:
     """Inputs of one pattern are read in the same way."""
-    return a.dtype.kind, tuple("1" if d == 1 else "n" if isinstance(d, int) else d for d in a.dims)
+    sizes = tuple("1" if d == 1 else "n" if isinstance(d, int) else d for d in a.dims)
+    return a.dtype.kind, bool(_STATE.search(a.name)), sizes
 
 
 def _agree(roles: Sequence[Role]) -> bool:
@@ -96,7 +103,8 @@ def _agree(roles: Sequence[Role]) -> bool:
         for declared, dim in zip(r.declared, r.dims, strict=True):
             if isinstance(declared, str) and names.setdefault(declared, dim) != dim:
                 return False
-    return all(with_rows) or not any(with_rows)
+    fixed = {d for r in roles for d, dim in zip(r.declared, r.dims, strict=True) if dim == N and isinstance(d, int)}
+    return (all(with_rows) or not any(with_rows)) and len(fixed) < 2
 
 
 def _role(a: Argument, kind: str, places: tuple[int | None, int | None]) -> Role:
@@ -123,7 +131,8 @@ def _candidates(a: Argument) -> Iterator[tuple[str, tuple[int | None, int | None
         if rows is not None and rows == steps:
             continue
         cost = _cost(a, rows, steps)
-        if cost is not None and not (integers and steps is None):
+        others = [d for i, d in enumerate(a.dims) if i not in (rows, steps)]
+        if cost is not None and not (integers and (steps is None or any(d != 1 for d in others))):
             kind = "ids" if integers else "vec" if steps is None else "seq"
             found.append((cost, kind, (rows, steps)))
     yield from ((kind, places) for _, kind, places in sorted(found, key=lambda f: f[0]))
@@ -139,9 +148,8 @@ def _cost(a: Argument, rows: int | None, steps: int | None) -> int | None:
         cost += 8
     else:
         d = a.dims[rows]
-        if isinstance(d, int) and d != 1:
-            return None  # a batch that is fixed to several rows
         cost += 3 * rows
+        cost += 5 if isinstance(d, int) and d != 1 else 0  # a batch that is fixed to several rows
         cost += 2 if d == 1 and any(not isinstance(e, int) for e in a.dims) and rows > 0 else 0
         cost += -2 if isinstance(d, str) and _BATCH.search(d) else 4 if isinstance(d, str) and _TIME.search(d) else 0
     if steps is None:

@@ -94,6 +94,8 @@ def _weight_each(b: Labelled, x: Feat, weight: NDArray[Any]) -> Feat:
     if place < 0:
         raise b.error("matmul", f"with weights of {weight.ndim} dimensions is not supported")
     flat = weight.reshape(-1, *weight.shape[-2:])
+    if not is_fixed(x.dims[place]):
+        raise b.wrong_roles("matmul", f"it has weights for each of {b.words(x.dims[place])}")
     for k, w in enumerate(flat):
         own = x if not x.dims[place] else indexed(x, place, lambda cells, axis, k=k: np.take(cells, [k], axis))  # type: ignore[misc]
         parts.append(dense_over(b, own, rank - 1, w, "matmul"))
@@ -185,6 +187,8 @@ def _group_norm_over_steps(
     b: Labelled, x: Feat, gamma: NDArray[Any] | None, beta: NDArray[Any] | None, eps: float, groups: int
 ) -> Feat:
     """Statistics over time as well, put together of means."""
+    if not is_fixed(x.dims[1]):
+        raise b.wrong_roles("group_norm", f"its channels are {b.words(x.dims[1])}")
     from .arithmetic import activation, scaled
 
     channels = fixed(x.dims[1:2])[0] if x.dims[1] else 1
@@ -277,7 +281,7 @@ def _state(b: Labelled, word: str, state: Tensor) -> int | None:
         if not np.array_equal(state.data, np.broadcast_to(state.data[:, :1], state.shape)):
             raise b.error(word, "an initial state that differs from row to row is not supported")
         return b.constant_vec(np.asarray(state.data[:, 0], np.float32).ravel())
-    label = b.feat(state, word)
+    label = b.with_rows_at(b.feat(state, word), 1)
     if label.dims[1] != (N,) or not is_fixed(label.dims[0]) or not is_fixed(label.dims[2]):
         raise b.wrong_roles(
             word, f"its initial state is {b.dims_in_words(label.dims)}, expected layers, the batch, units"
