@@ -242,7 +242,7 @@ static void rules_of_repeat(void)
     graph_free(&g);
 }
 
-/* Which graphs run in chunks, and which are endless streams; where a node hinders that, it is the last. */
+/* Which graphs run in chunks, and which are endless streams; the op of the first node that hinders that. */
 static void expect_flags(graph *g, int causal, int streams, const char *obstacle)
 {
     size_t size;
@@ -254,7 +254,8 @@ static void expect_flags(graph *g, int causal, int streams, const char *obstacle
         const char *op = lrt_stream_obstacle(&m, &node);
         CHECK(lrt_model_is_causal(&m) == causal);
         CHECK(lrt_model_streams(&m) == streams);
-        CHECK(obstacle ? op && strcmp(op, obstacle) == 0 && node == g->n_nodes - 1 : !op && node == LRT_NONE);
+        CHECK(obstacle ? op && strcmp(op, obstacle) == 0 : !op && node == LRT_NONE);
+        CHECK(!op || strcmp(op, lrt_op_name(g->nodes[node].op)) == 0);
         CHECK(lrt_stream_obstacle(&m, NULL) == NULL);
     }
     walled_free(&blob);
@@ -269,12 +270,14 @@ static void flags(void)
     begin(&g);
     expect_flags(&g, 1, 0, NULL); /* every second step: which, depends on those before */
     g.nodes[1].attr[0] = 0;
-    expect_flags(&g, 1, 0, NULL);
+    expect_flags(&g, 1, 0, "select");
     a->add = 0;
     expect_flags(&g, 0, 0, "take"); /* the last step may be dropped, and only the end tells */
     a->add = 1;
     graph_derived(&g, LRT_NONE, 1, 0, 1, LRT_NO_CAP);
-    expect_flags(&g, 0, 0, NULL); /* two axes of inputs */
+    expect_flags(&g, 0, 0, "select"); /* two axes of inputs, too */
+    g.nodes[1].attr[0] = 1;
+    expect_flags(&g, 0, 0, NULL); /* they alone */
     graph_free(&g);
     graph_begin(&g, 3);
     graph_axis(&g);
