@@ -175,6 +175,28 @@ ADD, CONCAT, SLICE, ACTIVATION, LAYERNORM, BATCHNORM, REVERSE, SELECT = range(8)
 
 
 @cache
+def along_time() -> bytes:
+    """Version 4. x (0), q (1, a vec), other (2, on another axis) and one node for each op, in order: mask of x (3), cumsum
+    (4), softmax_steps (5), attention of q, additive (6, its weights 7), reduce (8), self-attention (9). Tensors: that
+    of the additive attention (0)."""
+    g = Graph()
+    x, q = g.input("x", "seq", 6), g.input("q", "vec", 6)
+    g.input("other", "seq", 6)
+    mask = g.mask_values(x)
+    s = g.softmax_steps(g.cumsum(x), mask)
+    y, w = g.attention(q, s, x, heads=2, kind="additive", weight=weights(rng(), 6), mask=mask)
+    assert w is not None
+    g.output(y, "y")
+    g.output(w, "weights")
+    g.output(g.reduce(x, "mean", mask), "mean")
+    g.output(g.attention(x, x, x, heads=2)[0], "self")
+    return dumps(g)
+
+
+_, CUMSUM, SOFTMAX_STEPS, ATTENTION, REDUCE, SELF = range(6)
+
+
+@cache
 def tested() -> bytes:
     """A self-test of one input and one output."""
     g = Graph()
@@ -677,6 +699,69 @@ def version_4_shapes() -> dict[str, bytes]:
     }
 
 
+def nodes_along_time() -> dict[str, bytes]:
+    """Ops 30, 31, 32 and 38."""
+    b = along_time()
+    inputs = {
+        "reduce_of_vec": ("node", REDUCE, "in0", 1),
+        "reduce_with_one": ("node", REDUCE, "n_in", 1),
+        "reduce_mask_is_seq": ("node", REDUCE, "in1", 4),
+        "reduce_mask_of_other_axis": ("node", REDUCE, "in0", 2),
+        "cumsum_of_vec": ("node", CUMSUM, "in0", 1),
+        "softmax_steps_of_vec": ("node", SOFTMAX_STEPS, "in0", 1),
+        "softmax_steps_mask_is_later": ("node", SOFTMAX_STEPS, "in1", 5),
+        "attention_without_query": ("node", SELF, "in0", NONE),
+        "attention_of_a_mask": ("node", SELF, "in0", 3),
+        "attention_key_is_vec": ("node", ATTENTION, "in1", 1),
+        "attention_value_is_vec": ("node", ATTENTION, "in2", 1),
+        "attention_value_of_other_axis": ("node", SELF, "in2", 2),
+        "attention_key_of_other_size": ("node", SELF, "in1", 7),
+        "attention_mask_is_seq": ("node", SELF, "in3", 0),
+        "attention_mask_of_other_axis": (("node", ATTENTION, "in1", 2), ("node", ATTENTION, "in2", 2)),
+        "attention_without_mask": ("node", SELF, "n_in", 3),
+        "attention_value_not_of_its_heads": (("node", SELF, "in2", 7), ("node", SELF, "attr0", 3)),
+        "attention_key_not_of_its_heads": ("node", SELF, "attr1", 1),
+    }
+    outputs = {
+        "reduce_of_seq": (("node", REDUCE, "op", 32), ("node", REDUCE, "n_in", 1)),
+        "attention_without_weights": ("node", ATTENTION, "n_out", 1),
+        "attention_weights_of_seq": ("node", SELF, "n_out", 2),
+        "attention_weights_of_other_size": ("value", 7, "size", 3),
+        "attention_of_other_size": ("value", 9, "size", 5),
+        "attention_of_other_axis": ("value", 9, "axis", 1),
+        "cumsum_of_other_size": ("value", 4, "size", 5),
+    }
+    attrs = {
+        "reduce_kind": ("node", REDUCE, "attr0", 6),
+        "reduce_whole": ("node", REDUCE, "attr1", 2),
+        "softmax_steps_whole": ("node", SOFTMAX_STEPS, "attr0", 2),
+        "attention_no_heads": ("node", SELF, "attr0", 0),
+        "attention_too_many_heads": ("node", SELF, "attr0", (1 << 20) + 1),
+        "attention_heads_do_not_divide": ("node", SELF, "attr0", 4),
+        "attention_groups_do_not_divide": ("node", SELF, "attr1", 4),
+        "attention_groups_wrap": ("node", SELF, "attr1", NONE),
+        "attention_kind": ("node", SELF, "attr2", 2),
+        "attention_scale_nan": ("node", SELF, "attr3", NAN),
+        "attention_scale_infinite": ("node", SELF, "attr3", INF),
+        "attention_causal": ("node", SELF, "attr4", 2),
+        "attention_causal_of_vec": ("node", ATTENTION, "attr4", 1),
+        "attention_whole": ("node", SELF, "attr5", 2),
+    }
+    tensors = {
+        "attention_none": ("node", SELF, "n_tensors", 0),
+        "attention_weight_of_products": ("node", ATTENTION, "attr2", 0),
+        "attention_weight_of_other_size": (("tensor", 0, "k", 5), ("tensor", 0, "bytes", 20)),
+        "attention_weight_beyond": ("node", ATTENTION, "tensor0", 1),
+    }
+    out = {}
+    for kind, cases in (("input", inputs), ("output", outputs), ("attr", attrs), ("tensor", tensors)):
+        for name, case in cases.items():
+            edits = case if isinstance(case[0], tuple) else (case,)
+            out[f"node_{kind}__{name}"] = edited(b, *edits)
+    out["op__reduce_before_version_4"] = edited(b, ("header", "version", 3))
+    return out
+
+
 def damaged() -> dict[str, bytes]:
     """Valid files, but for the checksum."""
     d, t = dense(), tested()
@@ -700,12 +785,12 @@ def valid_files() -> dict[str, bytes]:
         ("lstm", {"peephole": True}), ("lstm", {"direction": "bidirectional"}))}  # fmt: skip
     return {"dense": dense(), "words": words(), "features": features(), "tested": tested(),
             "derived": derived(), "inner": inner(), "rows": rows(), "broadcast": broadcast(),
-            "later_activation": later_activation(), "shaped": shaped(), **cells}
+            "later_activation": later_activation(), "shaped": shaped(), "along_time": along_time(), **cells}
 
 
 def all_files() -> dict[str, bytes]:
     makers = (container, records, orders_and_axes, node_values, node_attrs, node_tensors, version_4_rows, version_4_shapes,
-              damaged)
+              nodes_along_time, damaged)
     return {name: blob for make in makers for name, blob in make().items()}
 
 

@@ -16,6 +16,7 @@ from helpers.graphs import cell_weights, inputs_for, recurrent_graph, weights
 
 from lstm_rt.format import dumps
 from lstm_rt.graph import ACTIVATIONS, GATES, Activation, Axis, Graph, SelfTest
+from lstm_rt.ops import REDUCTIONS
 
 FOLDER = Path(__file__).parent / "fuzz" / "corpus"
 MAX_FILE, MAX_TOTAL = 4096, 170_000
@@ -306,6 +307,35 @@ def later_activations_in_cells(rng: Rng) -> Graph:
     return recurrent_graph(rng, "lstm", 2, 3, activations=(Activation("clip", 0.0, 1.0), "mish", "hard_swish"))
 
 
+def along_time(rng: Rng) -> Graph:
+    """Version 4: what sums up over time, in chunks and as a stream."""
+    g = Graph()
+    x = g.input("x", "seq", 2)
+    mask = g.mask_values(x, 0.0)
+    y, _, _ = g.recurrent("gru", g.cumsum(x), cell_weights(rng, "gru", 2, 3), hidden_size=3)
+    parts = [g.reduce(y, kind, mask if k % 2 else None, whole=k > 3) for k, kind in enumerate(REDUCTIONS)]
+    g.output(g.cumsum(y), "sums")
+    g.output(g.concat(*parts), "totals")
+    return g
+
+
+def attention(rng: Rng) -> Graph:
+    """Version 4: one query over the steps of another axis, by sums and by products; self-attention."""
+    g = Graph()
+    q, k = g.input("q", "vec", 4), g.input("k", "seq", 2)
+    g.input("lengths", "lengths", axis=0)
+    x = g.input("x", "seq", 6)
+    mask = g.mask_values(k, 0.0)
+    first, w = g.attention(q, k, k, heads=2, kv_heads=1, kind="additive", weight=weights(rng, 4), mask=mask)
+    second, _ = g.attention(q, k, k, heads=2, kv_heads=1, scale=0.5, whole=True)
+    g.output(g.concat(first, second), "context")
+    if w is not None:
+        g.output(g.softmax_steps(w), "weights")
+    g.output(g.attention(x, x, x, heads=3, causal=True)[0], "self")
+    g.output(g.attention(x, g.concat(k, k, k), k)[0], "cross")
+    return g
+
+
 def all_models() -> dict[str, Graph]:
     rng = np.random.default_rng(20)
     models = {**recurrent_models(rng), **cell_activation_models(rng)}
@@ -318,6 +348,7 @@ def all_models() -> dict[str, Graph]:
         computed_state, encoder_decoder, tagger, features, vectors, axes, with_selftest,
         time_first, time_first_stream, unbatched, derived_axes, derived_stream,
         rows, broadcasts, shaped, shaped_without_batch, later_activations_in_cells,
+        along_time, attention,
     ]  # fmt: skip
     for make in makers:
         models[make.__name__] = make(rng)

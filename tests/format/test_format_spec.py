@@ -98,6 +98,22 @@ def check_plain(node, source):
         assert u32s(node["attr"], 0, 2) == [a["start"], a["stride"]]
     elif node["op"] == "repeat":
         assert u32s(node["attr"], 0, 1) == [a["times"]]
+    elif node["op"] == "reduce":
+        kind = ["sum", "mean", "max", "min", "prod", "l2"][u32s(node["attr"], 0, 1)[0]]
+        assert (kind, u32s(node["attr"], 4, 1)[0]) == (a["kind"], a["whole"])
+    elif node["op"] == "softmax_steps":
+        assert u32s(node["attr"], 0, 1) == [a["whole"]]
+    elif node["op"] == "attention":
+        check_attention(node, a, w, t)
+
+
+def check_attention(node, a, w, t):
+    heads, groups, kind, scale, causal, whole = struct.unpack_from("<IIIfII", node["attr"])
+    assert (heads, groups, ["dot", "additive"][kind]) == (a["heads"], a["kv_heads"], a["kind"])
+    assert (causal, whole) == (a["causal"], a["whole"])
+    same(scale, a["scale"])
+    assert (t[0] is None) == ("weight" not in w)
+    assert t[0] is None or (t[0].shape == (1, w["weight"].size) and t[0].tobytes() == w["weight"].tobytes())
 
 
 def check(graph):
@@ -241,6 +257,26 @@ def test_without_a_batch():
     _, got = check(with_selftest(g))
     assert got["version"] == 3
     assert [v.get("order") for v in got["values"]] == ["unbatched"] * 4
+
+
+def test_ops_along_time():
+    """Version 4: what is absent and what is not; weights of attention where the query is a vector."""
+    rng, g = np.random.default_rng(0), Graph()
+    x, q = g.input("x", "seq", 6), g.input("q", "vec", 12)
+    mask = g.mask_values(x)
+    for kind in ("sum", "mean", "max", "min", "prod", "l2"):
+        g.output(g.reduce(x, kind, mask if kind < "mean" else None, whole=kind > "mean"), kind)
+    g.output(g.softmax_steps(x, mask), "masked")
+    g.output(g.softmax_steps(x, whole=True), "softmax")
+    g.output(g.cumsum(x), "sums")
+    y, w = g.attention(q, x, x, heads=4, kv_heads=2, kind="additive", weight=weights(rng, 12), mask=mask, whole=True)
+    g.output(y, "context")
+    g.output(w, "weights")
+    g.output(g.attention(x, x, x, heads=3, scale=0.1, causal=True)[0], "causal")
+    _, got = check(with_selftest(g, batch=2))
+    assert got["version"] == 4
+    assert [len(n["out"]) for n in got["nodes"][-2:]] == [2, 1]
+    assert [n["in"][1] for n in got["nodes"] if n["op"] == "reduce"].count(NONE) == 4
 
 
 def test_initial_states_and_lengths():

@@ -26,6 +26,7 @@ OPS = {
     22: ("div", 2, 1, 0),
     23: ("maximum", 2, 1, 0), 24: ("minimum", 2, 1, 0), 25: ("pow", 2, 1, 0), 26: ("gather", 1, 1, 1),
     27: ("prelu", 1, 1, 1), 28: ("l2norm", 1, 1, 0), 29: ("groupnorm", 1, 1, 2), 40: ("reduce_features", 1, 1, 0),
+    30: ("reduce", 2, 1, 0), 31: ("softmax_steps", 2, 1, 0), 32: ("cumsum", 1, 1, 0), 38: ("attention", 4, None, 1),
 }  # fmt: skip
 
 
@@ -95,7 +96,7 @@ def read_node(blob, at):
     attr = blob[at + 92 : at + 160]
     directions = 2 if name in ("lstm", "gru", "rnn") and u32s(attr, 12, 1)[0] & 2 else 1
     assert n_in == want_in if want_in else 2 <= n_in <= 6
-    assert n_out == want_out
+    assert n_out == want_out if want_out else 1 <= n_out <= 2
     assert n_tensors == want_tensors * directions
     ins, outs, tensors = u32s(blob, at + 8, 6), u32s(blob, at + 32, 3), u32s(blob, at + 44, 12)
     assert set(ins[n_in:] + outs[n_out:] + tensors[n_tensors:]) <= {NONE}
