@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ._core import MAX_SIZE
 from .errors import GraphError
 
 Array: TypeAlias = NDArray[np.float32]
@@ -67,3 +68,13 @@ def weight(op: str, name: str, array: ArrayLike, shape: tuple[int | None, ...]) 
         raise GraphError(f"{op}: {name} has shape {a.shape}, expected ({wanted})")
     with np.errstate(over="ignore"):  # too large for float32: infinite, as the caller may see in info
         return np.ascontiguousarray(a, dtype=np.float32)
+
+
+def index(op: str, name: str, array: ArrayLike) -> NDArray[Any]:
+    """A C-contiguous int32 copy-if-needed of one row of integers, at least one."""
+    a = np.asarray(array)
+    if a.dtype.kind not in "iu":
+        raise GraphError(f"{op}: {name} has dtype {a.dtype}, expected integers")
+    if a.ndim != 1 or not a.size:
+        raise GraphError(f"{op}: {name} has shape {a.shape}, expected (any)")
+    return np.ascontiguousarray(np.clip(a, -1, MAX_SIZE), dtype=np.int32)  # what no feature has stays such

@@ -27,6 +27,7 @@ MAX_PORTS: int
 MAX_SIZE: int
 MAX_ROWS: int
 MAX_PARTS: int
+MAX_DIMS: int
 MAX_RTOL: float
 
 class _SupportsArray(Protocol):

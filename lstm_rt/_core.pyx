@@ -37,7 +37,7 @@ cdef enum:
 # What the writer of files must keep to: docs/format.md, section 10.
 MAX_AXES, MAX_COUNT, MAX_PORTS, MAX_SIZE = LRT_MAX_AXES, LRT_MAX_COUNT, LRT_MAX_IO, LRT_MAX_SIZE
 FORMAT_VERSION = LRT_FORMAT_VERSION
-MAX_ROWS, MAX_PARTS, MAX_RTOL = LRT_MAX_ROWS, LRT_NODE_INPUTS, LRT_MAX_RTOL
+MAX_ROWS, MAX_PARTS, MAX_DIMS, MAX_RTOL = LRT_MAX_ROWS, LRT_NODE_INPUTS, LRT_MAX_DIMS, LRT_MAX_RTOL
 
 include "_runtime/kernels.pxi"
 include "_runtime/threads.pxi"

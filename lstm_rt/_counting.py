@@ -29,7 +29,8 @@ def node_parameters(graph: Graph) -> list[int]:
 
 
 def _count(node: Node, buffers: tuple[str, ...], seen: set[tuple[Any, ...]]) -> int:
-    keys = {name: _key(w) for name, w in node.weights.items()}
+    weights = {name: w for name, w in node.weights.items() if w.dtype.kind == "f"}  # an index is no parameter
+    keys = {name: _key(w) for name, w in weights.items()}
     whole = (node.op, *sorted(keys.items()))
     matrices = {name: key for name, key in keys.items() if len(key[0]) == 2}
     tied = {name for name, key in matrices.items() if key[1] and key in seen}
@@ -38,7 +39,7 @@ def _count(node: Node, buffers: tuple[str, ...], seen: set[tuple[Any, ...]]) -> 
     seen.update(keys.values(), [whole])
     if node.parameters is not None:
         return node.parameters
-    return sum(w.size for name, w in node.weights.items() if name not in tied and name not in buffers)
+    return sum(w.size for name, w in weights.items() if name not in tied and name not in buffers)
 
 
 def _key(w: NDArray[Any]) -> tuple[tuple[int, ...], bytes]:

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import _selftest
+from ._names import node_title
 from .errors import FormatError, GraphError, InputError
 from .format import check_bytes, loads_graph, read_selftest
 from .graph import Graph, Node
+from .ops import MAX_STEPS, OPS
 
 if TYPE_CHECKING:
     from ._core import Model
@@ -46,6 +48,7 @@ def _layer(graph: Graph, node: Node, parameters: int) -> dict[str, Any]:
     outputs = [o for o in node.outputs if o is not None]
     return {
         "op": node.op,
+        "name": node.name,
         "size": graph.values[outputs[0]].size,
         "parameters": parameters,
         "options": options,
@@ -81,3 +84,26 @@ def verify(model: Model) -> dict[str, Any]:
         "max_abs_err": max(o["max_abs_err"] for o in outputs),
         "outputs": outputs,
     }
+
+
+def why_no_stream(graph: Graph, node: int | None) -> str:
+    """What hinders a model to go step by step: this node of it, or its time axes."""
+    if node is not None:
+        return f"{node_title(graph, node)} {_hindrance(graph.nodes[node])}"
+    brought = sum(axis.is_input for axis in graph.axes)
+    if brought != 1:
+        return f"its inputs are on {brought or 'no'} time axes"
+    for index, n in enumerate(graph.nodes):
+        axes = [graph.axes[graph.values[o].axis] for o in n.outputs if o is not None and graph.values[o].axis >= 0]
+        if any(not a.is_input and (a.add, a.div, a.cap) != (0, 1, MAX_STEPS) for a in axes):
+            return f"{node_title(graph, index)} gives another number of steps, which depends on all before"
+    return "its first time axis is not that of its inputs"
+
+
+def _hindrance(node: Node) -> str:
+    if node.op == "select":
+        return "takes the first step"
+    states = node.inputs[1:3] if OPS[node.op].cell or node.op == "convlstm" else ()
+    if any(value is not None for value in states):
+        return "begins each call with states that it is given"
+    return "needs the whole sequence"

@@ -11,13 +11,13 @@ cdef extern from "lstm_rt.h" nogil:
         LRT_E_LENGTH
         LRT_E_TOKEN
         LRT_E_TOO_LARGE
-        LRT_E_STREAM
         LRT_E_STOPPED
         LRT_MAX_AXES
         LRT_MAX_COUNT
         LRT_MAX_IO
         LRT_MAX_SIZE
         LRT_MAX_ROWS
+        LRT_MAX_DIMS
         LRT_NODE_INPUTS
         LRT_SEQ
         LRT_VEC
@@ -81,6 +81,7 @@ cdef extern from "lstm_rt.h" nogil:
     int lrt_model_steps(const lrt_model *model, uint32_t *steps)
     int lrt_model_is_causal(const lrt_model *model)
     int lrt_model_streams(const lrt_model *model)
+    const char *lrt_stream_obstacle(const lrt_model *model, uint32_t *node)
     size_t lrt_session_size(const lrt_model *model, const lrt_limits *limits)
     int lrt_session_init(lrt_session **session, const lrt_model *model, const lrt_kernels *kernels,
                          const lrt_limits *limits, void *memory, size_t size)

@@ -51,7 +51,7 @@ def _typed(v: Value, given: Any) -> NDArray[Any]:
 
 def _shape(graph: Graph, values: list[Value], arrays: list[NDArray[Any]]) -> tuple[int, list[int]]:
     """Batch and steps per axis: what the inputs bring, and what follows from it."""
-    batch, steps = int(values[0].order == "unbatched"), dict.fromkeys(range(graph.n_axes), 0)
+    batch, steps = int(not values[0].has_batch), dict.fromkeys(range(graph.n_axes), 0)
     for v, array in zip(values[: len(graph.inputs)], arrays, strict=False):
         for what, n in zip(v.shape("N", "T"), array.shape, strict=False):
             if what == "N":

@@ -15,15 +15,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._checks import Array, check_limit, integer, number, text, weight
+from ._checks import Array, check_limit, index, integer, number, text, weight
 from ._core import MAX_AXES, MAX_COUNT, MAX_PARTS, MAX_PORTS, MAX_SIZE
+from ._names import LayerNames
 from ._recurrent import cell_activations, recurrent_weights
+from ._row_ops import RowOps
 from ._step_ops import StepOps
 from ._window_ops import WindowOps
 from .activations import ACTIVATIONS, NOT_ELEMENTWISE, Activation, as_activation
 from .errors import AxesError, GraphError, did_you_mean
 from .ops import FEATURES, GATES, KINDS, MAX_STEPS, MAX_TAKE, OPS, Axis, Op, Weight, Written
-from .values import DTYPES, INPUT_KINDS, ORDERS, Value, check_order
+from .values import DTYPES, INPUT_KINDS, ORDERS, Value, as_dims, check_order
 
 __all__ = [
     "ACTIVATIONS",
@@ -59,6 +61,7 @@ class Node:
     attrs: dict[str, Any] = field(default_factory=dict)
     weights: dict[str, Array] = field(default_factory=dict)
     parameters: int | None = None  #: how many the source had, where a file says so; see Graph.parameters
+    name: str = ""  #: of the source's layer; see Graph.layer
 
 
 @dataclass
@@ -76,7 +79,7 @@ class SelfTest:
     rtol: float = 1e-4
 
 
-class Graph(StepOps, WindowOps):
+class Graph(LayerNames, RowOps, StepOps, WindowOps):
     """A model under construction or as read from a file. Methods that add a node return value ids.
 
     Every method raises :class:`~lstm_rt.errors.GraphError` naming the op and what was expected
@@ -115,6 +118,12 @@ class Graph(StepOps, WindowOps):
         self.axes.append(rule)
         return self.n_axes - 1
 
+    def root(self, axis: int) -> int | None:
+        """The axis of inputs that an axis is, or is derived from; None where the number of its steps is fixed."""
+        while (parent := self.axes[axis].parent) is not None:
+            axis = parent
+        return axis if self.axes[axis].is_input else None
+
     def complete_steps(self, steps: dict[int, int]) -> None:
         """Add to the steps of axes those of the axes that are fixed, or derived from them."""
         fixed = {i: a.steps(0) for i, a in enumerate(self.axes) if a.parent is None and not a.is_input}
@@ -135,13 +144,14 @@ class Graph(StepOps, WindowOps):
         axis: int | None = None,
         order: str = "batch_first",
         groups: int = 0,
+        dims: Sequence[int | str] = (),
     ) -> int:
         """Declare a graph input. A time-bound kind without ``axis`` gets a new time axis.
 
         ``kind="lengths"`` binds the valid lengths of ``axis`` to this input: reverse directions,
         final states and ``select(-1)`` on that axis then respect it. A mask cannot be an input:
-        take it as ids and make it one with :meth:`mask_ids`. ``order`` and ``groups`` are those of
-        the module's table of orders.
+        take it as ids and make it one with :meth:`mask_ids`. ``order``, ``groups`` and ``dims`` are
+        those of the table of orders in :mod:`lstm_rt.values`.
         """
         name = text("input", name)
         what = f"input {name!r}"
@@ -153,11 +163,13 @@ class Graph(StepOps, WindowOps):
         if (size > 0) != (kind in FEATURES):
             raise GraphError(f"{what}: size {size} does not fit kind {kind}")
         check_limit("features of a value", size, MAX_SIZE)
-        check_order(what, Value(name, kind, size, -1, order, groups))
+        dims = as_dims(what, dims)
+        check_order(what, Value(name, kind, size, -1, order, groups, dims))
         if any(self.values[i].name == name for i in self.inputs):
             raise GraphError(f"two inputs are named {name!r}")
         axis = self._input_axis(what, kind, axis)
-        value = self._new_value(name, kind, size, axis, order, groups)
+        value = self._new_value(name, kind, size, axis)
+        self.values[value] = replace(self.values[value], order=order, groups=groups, dims=dims)
         self.inputs.append(value)
         return value
 
@@ -177,14 +189,21 @@ class Graph(StepOps, WindowOps):
             raise GraphError(f"{what}: time axis {axis} already has lengths")
         return axis
 
-    def output(self, value: int, name: str, order: str = "batch_first", groups: int = 0) -> None:
+    def output(
+        self,
+        value: int,
+        name: str,
+        order: str = "batch_first",
+        groups: int = 0,
+        dims: Sequence[int | str] = (),
+    ) -> None:
         """Make ``value`` (of kind seq or vec) a graph output called ``name``, its axes in ``order``."""
         name, v = text("output", name), self._expect("output", value, *FEATURES)
         if value in self.outputs:
             raise GraphError(f"output {name!r}: this value already is the output {v.name!r}")
         if any(self.values[o].name == name for o in self.outputs):
             raise GraphError(f"two outputs are named {name!r}")
-        v = replace(v, name=name, order=order, groups=groups)
+        v = replace(v, name=name, order=order, groups=groups, dims=as_dims(f"output {name!r}", dims))
         check_order(f"output {name!r}", v)
         if value in self.inputs:
             value = self.activation(value, "linear")  # an output needs storage of its own
@@ -220,7 +239,8 @@ class Graph(StepOps, WindowOps):
         if entry.writes is not None:
             written = entry.writes(attrs, weights, read)
         else:
-            written = [self._written(entry, attrs, sizes, there, axis)]
+            lead = next((v for v in there if entry.broadcasts and v.kind == "seq"), there[0])
+            written = [self._written(entry, attrs, sizes, there, lead, axis)]
         outputs = tuple(
             self._new_value("", kind, size, self.new_axis(at) if isinstance(at, Axis) else at)
             for kind, size, at in written
@@ -230,16 +250,24 @@ class Graph(StepOps, WindowOps):
         return outputs[0]
 
     def _written(
-        self, entry: Op, attrs: Mapping[str, Any], sizes: Mapping[str, int], read: Sequence[Value], axis: int | None
+        self,
+        entry: Op,
+        attrs: Mapping[str, Any],
+        sizes: Mapping[str, int],
+        read: Sequence[Value],
+        lead: Value,
+        axis: int | None,
     ) -> Written:
-        """Kind, size and axis of what the op's entry says that it writes."""
+        """Kind, size and axis of what the op's entry says that it writes; ``lead`` lends its own."""
         out, size = entry.output, read[0].size
         if out.size == "+":
             size = sum(v.size for v in read)
+        elif out.size == "max":
+            size = max(v.size for v in read)
         elif out.size:
             size = attrs[out.size] if out.size in attrs else sizes[out.size]
-        kind = out.kind or read[0].kind
-        return kind, size if kind in FEATURES else 0, self._output_axis(entry, attrs, read, axis)
+        kind = out.kind or lead.kind
+        return kind, size if kind in FEATURES else 0, self._output_axis(entry, attrs, lead, axis)
 
     def _read_values(self, entry: Op, inputs: Sequence[int | None]) -> list[Value | None]:
         """The values that a node reads: so many, of the kinds and on the axes that its op wants; None: absent."""
@@ -264,17 +292,19 @@ class Graph(StepOps, WindowOps):
                 raise GraphError(f"{op}: {first.kind} of {first.size} and {v.kind} of {v.size} features differ")
             if entry.many and v.kind != first.kind:
                 raise GraphError(f"{op}: cannot join {first.kind} and {v.kind}")
-            other = None if i.beside is None and not entry.many else read[i.beside or 0]
-            if other is not None:
+            if entry.broadcasts and v.size != first.size and 1 not in (v.size, first.size):
+                raise GraphError(f"{op}: {first.size} and {v.size} features differ, and neither is 1")
+            other = None if i.beside is None and not entry.many and not entry.broadcasts else read[i.beside or 0]
+            if other is not None and (not entry.broadcasts or v.kind == other.kind):
                 self._same_axis(op, other, v)
         return read + [None] * (len(wanted) - len(read))
 
-    def _output_axis(self, entry: Op, attrs: Mapping[str, Any], read: Sequence[Value], axis: int | None) -> int:
-        if (entry.output.kind or read[0].kind) == "vec":
+    def _output_axis(self, entry: Op, attrs: Mapping[str, Any], lead: Value, axis: int | None) -> int:
+        if (entry.output.kind or lead.kind) == "vec":
             return -1
         if entry.axis is None:
-            return read[0].axis
-        rule = entry.axis(attrs, read[0].axis)
+            return lead.axis
+        rule = entry.axis(attrs, lead.axis)
         if axis is None and rule is None:
             raise GraphError(f"{entry.name}: the time axis of its output is missing")
         if axis is None:
@@ -411,8 +441,11 @@ class Graph(StepOps, WindowOps):
         return self.node("batchnorm", x, mean=mean, var=var, gamma=gamma, beta=beta, eps=eps)
 
     def binary(self, op: str, a: int, b: int) -> int:
-        """``add``, ``mul`` or ``average`` of two values of the same kind and size."""
-        known = [name for name, entry in OPS.items() if entry.alike]
+        """``add``, ``sub``, ``mul``, ``div``, ``pow``, ``maximum`` or ``minimum``, or ``average``, element by element.
+
+        All but ``average`` broadcast: size 1 stands for any size, and a vec beside a seq comes at every step.
+        """
+        known = [name for name, entry in OPS.items() if entry.alike or entry.broadcasts]
         if op not in known:
             raise GraphError(f"unknown binary op {op!r}; known: {', '.join(known)}")
         return self.node(op, a, b)
@@ -469,9 +502,9 @@ class Graph(StepOps, WindowOps):
         if not self.outputs:
             raise GraphError("the graph has no output")
         ports = [self.values[i] for i in self.inputs + self.outputs]
-        with_batch = [v.name for v in ports if v.order != "unbatched"]
+        with_batch = [v.name for v in ports if v.has_batch]
         if 0 < len(with_batch) < len(ports):
-            raise GraphError(f"some inputs and outputs are unbatched, but not {', '.join(with_batch)}")
+            raise GraphError(f"some inputs and outputs have no batch, but not {', '.join(with_batch)}")
         if not isinstance(self.meta, dict):
             raise GraphError(f"meta is a {type(self.meta).__name__}, expected a dict")
         for what, count, most in (
@@ -505,11 +538,9 @@ class Graph(StepOps, WindowOps):
 
     # -- helpers --------------------------------------------------------------------------------
 
-    def _new_value(
-        self, name: str, kind: str, size: int, axis: int, order: str = "batch_first", groups: int = 0
-    ) -> int:
+    def _new_value(self, name: str, kind: str, size: int, axis: int) -> int:
         check_limit("features of a value", size, MAX_SIZE)
-        self.values.append(Value(name, kind, size, axis, order, groups))
+        self.values.append(Value(name, kind, size, axis))
         return len(self.values) - 1
 
     def _expect(self, op: str, value: int | None, *kinds: str) -> Value:
@@ -552,6 +583,9 @@ def _weights(entry: Op, options: Mapping[str, Any], sizes: dict[str, int]) -> di
 
 
 def _weight(op: str, w: Weight, array: Any, sizes: dict[str, int]) -> Array:
-    checked = weight(op, w.name, array, tuple(sizes.get(letter) for letter in w.shape))
+    if w.layout == "index":
+        checked = index(op, w.name, array)
+    else:
+        checked = weight(op, w.name, array, tuple(sizes.get(letter) for letter in w.shape))
     sizes.update(zip(w.shape, checked.shape, strict=True))
     return checked

@@ -85,7 +85,7 @@ class Input:
 class Output:
     """One value that an op writes: of the kind and size of the first input where they are empty.
 
-    ``size``: a letter, the name of an attribute, or ``+``, the sum of the inputs' sizes.
+    ``size``: a letter, the name of an attribute, ``+``, the sum of the inputs' sizes, or ``max``, the largest of them.
     """
 
     kind: str = ""
@@ -154,7 +154,10 @@ class Attr:
 
 @dataclass(frozen=True)
 class Weight:
-    """One weight: its shape in letters, and its layout in files (docs/format.md, section 3)."""
+    """One weight: its shape in letters, and its layout in files (docs/format.md, section 3).
+
+    Layout ``index``: integers, which are numbers of features of the first input.
+    """
 
     name: str
     shape: str
@@ -188,6 +191,8 @@ class Op:
     since: int = 1  #: the first version of the format that has it
     alike: bool = False  #: are all inputs of the kind and size of the first?
     many: bool = False  #: takes two or more of its input
+    #: May an input of size 1 stand for any size, and a vec for a seq of the same vectors? Before version 4 it may not.
+    broadcasts: bool = False
     stored: tuple[Weight, ...] | None = None  #: what files hold in place of ``weights``
     check: Callable[[Mapping[str, Any], Mapping[str, Array], int], None] | None = None  #: what else must hold
     #: The axis of its output where that is not its input's: from the attributes and the input's axis. None: any axis.
@@ -223,6 +228,24 @@ def _repeated(attrs: Mapping[str, Any], axis: int) -> Axis | None:
     if (attrs["times"] > 0) != (axis >= 0):
         raise GraphError(f"repeat: times is {attrs['times']}, expected 1 or more of a seq, 0 of a vec")
     return Axis(axis, attrs["times"]) if axis >= 0 else None
+
+
+def _check_groups(op: str) -> Callable[[Mapping[str, Any], Mapping[str, Array], int], None]:
+    def check(attrs: Mapping[str, Any], weights: Mapping[str, Array], size: int) -> None:
+        if size % attrs["groups"]:
+            raise GraphError(f"{op}: groups is {attrs['groups']}, expected a divisor of {size}, the number of features")
+
+    return check
+
+
+def _check_index(attrs: Mapping[str, Any], weights: Mapping[str, Array], size: int) -> None:
+    index = weights["index"]
+    if index.min() < 0 or index.max() >= size:
+        raise GraphError(f"gather: the index has {index.min()} to {index.max()}, expected 0 to {size - 1}")
+
+
+#: What a number of values may be reduced to, and their codes in files. l2: the root of the sum of squares.
+REDUCTIONS: dict[str, int] = {"sum": 0, "mean": 1, "max": 2, "min": 3, "prod": 4, "l2": 5}
 
 
 def _check_attention(attrs: Mapping[str, Any], weights: Mapping[str, Array], size: int) -> None:
@@ -330,7 +353,10 @@ _XF = Input("x", size="F")
 _SEQ = Input("x", ("seq",))
 _ACTIVATION = Attr("activation", "activation", 0)
 _EPS = Attr("eps", "f32", 0, least=0, note="finite, >= 0")
+_GROUPS = Attr("groups", "u32", 1, 1, MAX_SIZE, note=">= 1, divides F")
+_KIND = Attr("kind", "u32", 0, codes=REDUCTIONS, note="0 sum, 1 mean, 2 max, 3 min, 4 prod, 5 l2")
 _TWO = (Input("a"), Input("b"))
+_WIDEST = Output(size="max")
 _RECURRENT = (
     Input("x", ("seq",), "I"),
     Input("h0", ("vec",), optional=True),
@@ -339,8 +365,6 @@ _RECURRENT = (
 )
 _COUNTS = Input("mask", ("mask",), optional=True)  #: which steps count
 _KEYS = Input("k", ("seq",), beside=None)
-_REDUCTIONS = {"sum": 0, "mean": 1, "max": 2, "min": 3, "prod": 4, "l2": 5}
-_REDUCTIONS_NOTE = ", ".join(f"{code} {name}" for name, code in _REDUCTIONS.items())
 _SIZE = (Attr("height", "u32", 0, 1, MAX_SIZE, default=1), Attr("width", "u32", 1, 1, MAX_SIZE, default=1))
 
 
@@ -388,8 +412,8 @@ _ENTRIES = (
                 Weight("gamma", "F", "vector", True), Weight("beta", "F", "vector", True)),
        stored=(Weight("mean", "F", "vector"), Weight("scale", "F", "vector"), Weight("beta", "F", "vector")),
        check=_check_statistics),
-    Op("add", 12, _TWO, alike=True),
-    Op("mul", 13, _TWO, alike=True),
+    Op("add", 12, _TWO, _WIDEST, broadcasts=True),
+    Op("mul", 13, _TWO, _WIDEST, broadcasts=True),
     Op("average", 14, _TWO, alike=True),
     Op("concat", 15, (_X,), Output(size="+"), many=True),
     Op("slice", 16, (_XF,), Output(size="size"),
@@ -403,8 +427,21 @@ _ENTRIES = (
               Attr("stride", "u32", 1, 1, MAX_TAKE, note="1 to 2^30 − 1"))),
     Op("repeat", 20, (_X,), Output("seq"), since=3, axis=_repeated,
        attrs=(Attr("times", "u32", 0, 0, MAX_SIZE, note="1 to 2^20; 0 for vec"),)),
+    Op("sub", 21, _TWO, _WIDEST, since=4, broadcasts=True),
+    Op("div", 22, _TWO, _WIDEST, since=4, broadcasts=True),
+    Op("maximum", 23, _TWO, _WIDEST, since=4, broadcasts=True),
+    Op("minimum", 24, _TWO, _WIDEST, since=4, broadcasts=True),
+    Op("pow", 25, _TWO, _WIDEST, since=4, broadcasts=True),
+    Op("gather", 26, (_XF,), Output(size="O"), weights=(Weight("index", "O", "index", note="each less than F"),),
+       since=4, check=_check_index),
+    Op("prelu", 27, (_XF,), weights=(Weight("alpha", "F", "vector"),), since=4),
+    Op("l2norm", 28, (_XF,), attrs=(_EPS, _GROUPS), since=4, check=_check_groups("l2norm")),
+    Op("groupnorm", 29, (_XF,), attrs=(_EPS, _GROUPS), since=4, check=_check_groups("groupnorm"),
+       weights=(Weight("gamma", "F", "vector", True), Weight("beta", "F", "vector", True))),
+    Op("reduce_features", 40, (_XF,), Output(size="groups"), (_KIND, _GROUPS), since=4,
+       check=_check_groups("reduce_features")),
     Op("reduce", 30, (_SEQ, _COUNTS), Output("vec"), since=4,
-       attrs=(Attr("kind", "u32", 0, codes=_REDUCTIONS, note=_REDUCTIONS_NOTE), _flag("whole", 1))),
+       attrs=(_KIND, _flag("whole", 1))),
     Op("softmax_steps", 31, (_SEQ, _COUNTS), since=4, attrs=(_flag("whole", 0),)),
     Op("cumsum", 32, (_SEQ,), since=4),
     Op("conv", 33, (_X,), since=4, section="5.3", writes=_convolved,

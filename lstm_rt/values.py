@@ -23,11 +23,17 @@ batch_first    as above
 time_first     seq ``(T, N, F)``, ids ``(T, N)``
 unbatched      without ``N``; vec in ``groups`` ``(groups, F / groups)``
 groups_first   vec ``(groups, N, F / groups)``: final states as PyTorch gives them
+shaped         as ``dims`` say, each ``"N"``, ``"T"`` or a size: ``("N", 2, "T", 64)``
 ============== =============================================================================
+
+The features of a *shaped* value are its sizes in row-major order, so their product is ``F`` (1 for ids and lengths). A
+seq and ids have ``"T"`` once. Without ``"N"`` the batch is 1, as it is for unbatched ones.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,8 +41,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._checks import integer
+from ._core import MAX_DIMS
 from ._shapes import ORDERS as ORDERS
-from ._shapes import shape
+from ._shapes import dims_of, shape
 from .errors import GraphError, did_you_mean
 from .ops import KINDS
 
@@ -60,26 +67,41 @@ class Value:
     axis: int  #: time axis; -1 for vec
     order: str = "batch_first"  #: of inputs and outputs
     groups: int = 0  #: of a vec whose order has groups; 0: none
+    dims: tuple[int | str, ...] = ()  #: where the order is shaped
+
+    @property
+    def has_batch(self) -> bool:
+        """Do its arrays have an axis for the rows?"""
+        return "N" in self._dims
+
+    @property
+    def _dims(self) -> tuple[Any, ...]:
+        return dims_of(self.kind, self.size, self.order, self.groups, self.dims)
 
     def shape(self, batch: Any, steps: Any) -> tuple[Any, ...]:
         """The shape of its arrays as callers have them, of so many rows and steps (numbers or names of them)."""
-        return shape(self.kind, self.size, self.order, self.groups, batch, steps)
+        return shape(self.kind, self.size, self.order, self.groups, self.dims, batch, steps)
 
     def to_batch_first(self, array: NDArray[Any]) -> NDArray[Any]:
         """An array of this value's order and a right number of axes as ``(N, T, F)``, ``(N, F)``..."""
-        if self.order == "unbatched":
-            array = np.expand_dims(array, 1 if self.groups else 0)
-        if self.order == "time_first" or self.groups:
-            array = np.swapaxes(array, 0, 1)
-        return array.reshape(len(array), self.size) if self.groups else array
+        dims = self._dims
+        array = array.transpose(_batch_first(dims))
+        named = array.shape[: sum(isinstance(d, str) for d in dims)]
+        rows = named if "N" in dims else (1, *named)
+        return array.reshape(*rows, *([self.size] if self.size else []))
 
     def from_batch_first(self, array: NDArray[Any]) -> NDArray[Any]:
         """The inverse of :meth:`to_batch_first`."""
-        if self.groups:
-            array = array.reshape(len(array), self.groups, self.size // self.groups)
-        if self.order == "time_first" or self.groups:
-            array = np.swapaxes(array, 0, 1)
-        return array.take(0, 1 if self.groups else 0) if self.order == "unbatched" else array
+        dims = self._dims
+        rows = array.shape[: 2 if "T" in dims else 1]
+        array = array.reshape(*(rows if "N" in dims else rows[1:]), *(d for d in dims if not isinstance(d, str)))
+        back: NDArray[Any] = array.transpose(np.argsort(_batch_first(dims)))
+        return back
+
+
+def _batch_first(dims: tuple[Any, ...]) -> list[int]:
+    """The order in which the axes of an array with these dims are N, T and the features."""
+    return sorted(range(len(dims)), key=lambda i: {"N": 0, "T": 1}.get(dims[i], 2))
 
 
 def check_order(what: str, v: Value) -> None:
@@ -89,8 +111,38 @@ def check_order(what: str, v: Value) -> None:
         raise GraphError(f"{what}: unknown order {v.order!r}; known: {', '.join(ORDERS)}{near}")
     if v.order == "time_first" and v.kind not in ("seq", "ids"):
         raise GraphError(f"{what}: {v.kind} has no steps that could be first")
+    _check_dims(what, v)
     groups = integer(what, "groups", v.groups)
     if groups and (v.kind != "vec" or v.order not in ("unbatched", "groups_first")):
         raise GraphError(f"{what}: groups are of a vec whose order is unbatched or groups_first")
     if groups < 0 or (groups and v.size % groups) or (v.order == "groups_first" and not groups):
         raise GraphError(f"{what}: {groups} groups of {v.size} features")
+
+
+def _check_dims(what: str, v: Value) -> None:
+    """N at most once, T as its kind asks, and sizes whose product is that of the features."""
+    if v.order != "shaped":
+        if v.dims:
+            raise GraphError(f"{what}: dims are of the order shaped, this is {v.order}")
+        return
+    text = ", ".join(map(str, v.dims))
+    if len(v.dims) > MAX_DIMS:
+        raise GraphError(f"{what}: {len(v.dims)} dims are more than the {MAX_DIMS} that an .lrt file can hold")
+    sizes = [d for d in v.dims if not isinstance(d, str)]
+    if any(isinstance(d, str) and d not in ("N", "T") for d in v.dims) or any(d < 1 for d in sizes):
+        raise GraphError(f"{what}: dims are ({text}), expected N, T and sizes of 1 or more")
+    if v.dims.count("N") > 1 or v.dims.count("T") != (v.kind in ("seq", "ids")):
+        raise GraphError(f"{what}: dims are ({text}), expected N at most once and T {_t_of(v.kind)}")
+    if math.prod(sizes) != max(v.size, 1):
+        raise GraphError(f"{what}: dims are ({text}), the product of the sizes is not {max(v.size, 1)}")
+
+
+def _t_of(kind: str) -> str:
+    return "once" if kind in ("seq", "ids") else f"never, as it is of kind {kind}"
+
+
+def as_dims(what: str, dims: Sequence[int | str]) -> tuple[int | str, ...]:
+    """Dims as a value holds them."""
+    if isinstance(dims, str) or not isinstance(dims, Sequence):
+        raise GraphError(f"{what}: dims is {dims!r}, expected a list of N, T and sizes")
+    return tuple(d if isinstance(d, str) else integer(what, "dims", d) for d in dims)

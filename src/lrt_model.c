@@ -366,3 +366,22 @@ const char *lrt_refused_op(const void *blob, size_t size)
     }
     return NULL;
 }
+
+const char *lrt_stream_obstacle(const lrt_model *model, uint32_t *node)
+{
+    lrt_checker c;
+    if (!model || !model->blob || !node)
+        return NULL;
+    c.m = model;
+    c.next = model->n_values;
+    for (uint32_t i = 0; i < model->n_nodes; i++) {
+        const lrt_op *op;
+        lrt_read_node(model, i, &c.n);
+        op = lrt_find_op(c.n.op);
+        if (op->hinders && op->hinders(&c) & LRT_FLAG_STREAMS) {
+            *node = i;
+            return lrt_op_name(c.n.op);
+        }
+    }
+    return NULL;
+}

@@ -34,6 +34,7 @@ extern "C" {
 #define LRT_NODE_INPUTS 6u
 #define LRT_NODE_OUTPUTS 3u
 #define LRT_NODE_TENSORS 12u
+#define LRT_MAX_DIMS 16          /* of a shaped port */
 #define LRT_MAX_RTOL 0.01f       /* relative tolerance of the self-test */
 
 /* ---- errors ---------------------------------------------------------------------------------- */
@@ -145,6 +146,10 @@ int lrt_model_steps(const lrt_model *model, uint32_t steps[LRT_MAX_AXES]);
 int lrt_model_is_causal(const lrt_model *model);
 int lrt_model_streams(const lrt_model *model);
 
+/* Why not: the name of the op of the first node that cannot go step by step, its number in *node. NULL if no node
+ * hinders it (then it is its time axes: inputs on several, or on none, or derived ones that depend on the steps before). */
+const char *lrt_stream_obstacle(const lrt_model *model, uint32_t *node);
+
 /* ---- sessions ----------------------------------------------------------------------------------- */
 
 typedef struct lrt_session lrt_session;
@@ -198,10 +203,11 @@ uint32_t lrt_worthwhile_lanes(const lrt_session *session, uint32_t most, int awa
 uint64_t lrt_prepared_work(const lrt_session *session);
 int lrt_run(lrt_session *session, uint32_t lane, uint32_t lanes, lrt_barrier *barrier, void *context);
 
-/* State: one slot per h or c of a recurrent layer without explicit initial states, in the order of
- * the layers, h before c. Arrays are (directions, rows, size): those of `rows` rows from `row` on. */
+/* State: one slot per h or c of a recurrent layer without explicit initial states, and per op that sums up over time
+ * (reduce, cumsum: what it has summed up, of a form of its own), in the order of the nodes, h before c. Arrays are
+ * (directions, rows, size): those of `rows` rows from `row` on. */
 typedef struct {
-    uint32_t layer;      /* counts recurrent layers that have slots */
+    uint32_t layer;      /* counts nodes that have slots */
     int is_cell;         /* 0: h, 1: c */
     uint32_t directions;
     uint32_t size;

@@ -19,12 +19,13 @@ cdef class Port:
     cdef readonly object size, axis, groups
     cdef tuple made_of
 
-    def __cinit__(self, str name not None, str kind not None, size, axis, n_axes, order="batch_first", groups=0):
-        self.made_of = name, kind, size, axis, n_axes, order, groups
+    def __cinit__(self, str name not None, str kind not None, size, axis, n_axes, order="batch_first", groups=0,
+                  dims=()):
+        self.made_of = name, kind, size, axis, n_axes, order, groups, dims
         self.name, self.kind, self.size = name, kind, size
         self.order, self.groups = order, groups
         self.axis = None if kind == "vec" else axis
-        self.shape = _shapes.shape(kind, size, order, groups, "N", "T" if n_axes == 1 else f"T{axis}")
+        self.shape = _shapes.shape(kind, size, order, groups, dims, "N", "T" if n_axes == 1 else f"T{axis}")
         self.dtype = "float32" if kind in ("seq", "vec") else "int32"
 
     def __repr__(self):

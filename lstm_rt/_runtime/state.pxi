@@ -72,7 +72,7 @@ cdef list _split_state(list slots, state, tuple batch):
     state = tuple(state) if isinstance(state, (tuple, list)) else state
     if not isinstance(state, tuple) or len(state) != n_layers:
         got = f"{len(state)} entries" if isinstance(state, tuple) else _array_text(state)
-        raise InputError(f"state: got {got}, expected a tuple with one entry for each of {n_layers} recurrent layers")
+        raise InputError(f"state: got {got}, expected a tuple with one entry for each of {n_layers} layers with state")
     for layer, entry in enumerate(state):
         mine = [s for s in slots if s[0] == layer]
         parts = _parts(entry, len(mine), f"state of layer {layer}")

@@ -20,10 +20,13 @@ cdef class _Running:
 
     cdef int _open(self, Model model, str what, rows, threads, uint32_t steps) except -1:
         cdef lrt_limits limits
-        cdef uint32_t i
+        cdef uint32_t i, node = 0
+        cdef const char *obstacle
         cdef size_t ids = sum([p.kind == "ids" for p in model.inputs])
         if not lrt_model_streams(&model.m):
-            raise InputError(f"this model cannot stream: {lrt_error_text(LRT_E_STREAM).decode()}")
+            from ._info import why_no_stream
+            obstacle = lrt_stream_obstacle(&model.m, &node)
+            raise InputError(f"this model cannot stream: {why_no_stream(model._graph(), node if obstacle else None)}")
         _check_count(what, rows, 1, MAX_BATCH)
         if any([p.kind == "lengths" for p in model.inputs]):
             raise InputError("a model with lengths as an input cannot stream")

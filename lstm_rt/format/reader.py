@@ -19,6 +19,7 @@ from .records import (
     AXES_VERSION,
     AXIS,
     BIDIRECTIONAL,
+    DIM_CODES,
     F32,
     HEADER,
     N_ATTRS,
@@ -35,6 +36,8 @@ from .records import (
     read_act,
     read_attr,
 )
+
+_DIMS: dict[int, str] = {code: name for name, code in DIM_CODES.items()}
 
 
 class Reader:
@@ -79,7 +82,10 @@ class Reader:
         kind, axis, _, size, at, n, order, groups = VALUE.unpack_from(self.blob, self.values_at + VALUE.size * i)
         raw = self.blob[self.strings_at + at : self.strings_at + at + n]
         name = raw.decode(errors="replace")
-        return Value(name, KINDS[kind - 1], size, -1 if axis == 255 else axis, ORDERS[order], groups)
+        shaped = ORDERS[order] == "shaped"
+        dims = tuple(_DIMS.get(d, d) for d in self.tensor(groups).ravel().tolist()) if shaped else ()
+        groups = 0 if shaped else groups
+        return Value(name, KINDS[kind - 1], size, -1 if axis == 255 else axis, ORDERS[order], groups, dims)
 
     def axis(self, i: int) -> Axis:
         parent, *rule = AXIS.unpack_from(self.blob, self.axes_at + AXIS.size * i)
@@ -134,6 +140,7 @@ class Reader:
         g.outputs = list(self.u32s(self.outputs_at, self.n_outputs))
         g.meta = self.meta()
         _take_parameters(g)
+        _take_names(g)
         g.selftest = self.selftest()
         return g
 
@@ -147,6 +154,15 @@ def _take_parameters(g: Graph) -> None:
         del g.meta["parameters"]
         for node, n in zip(g.nodes, counts, strict=True):
             node.parameters = n
+
+
+def _take_names(g: Graph) -> None:
+    """Moves the names of layers from the metadata to the nodes, if they are such."""
+    names = g.meta.get("names")
+    if isinstance(names, list) and len(names) == len(g.nodes) and all(isinstance(n, str) for n in names):
+        del g.meta["names"]
+        for node, name in zip(g.nodes, names, strict=True):
+            node.name = name
 
 
 def _read_recurrent(r: Reader, node: Node, tensors: tuple[int, ...], attrs: bytes) -> None:

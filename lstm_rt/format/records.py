@@ -15,6 +15,8 @@ VERSION = FORMAT_VERSION  #: the newest; a file is given the lowest that says al
 TIED_VERSION = 2  #: the first in which an embedding may share the panels of a dense layer
 AXES_VERSION = 3  #: the first with rules of time axes, and with orders of the axes of ports
 MANY_AXES_VERSION, FEW_AXES = 4, 8  #: the first with more time axes than these
+SHAPES_VERSION = 4  #: the first with ports of any shape
+BROADCAST_VERSION = 4  #: the first in which what an op reads may be broadcast
 ALIGN = 64
 OVERREAD = 64  #: bytes that must follow the last tensor
 NONE = 0xFFFFFFFF
@@ -30,6 +32,7 @@ AXIS = struct.Struct("<IIiII")
 
 KIND_CODES = {kind: code for code, kind in enumerate(KINDS, 1)}
 ORDER_CODES = {order: code for code, order in enumerate(ORDERS)}
+DIM_CODES = {"N": -1, "T": -2}  #: of a shaped port, besides sizes
 OP_CODES = {name: op.code for name, op in OPS.items()}
 ACT_NAMES = list(ACTIVATIONS)
 PLAIN, PANELS, PADDED = 0, 1, 2

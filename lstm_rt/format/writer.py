@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from .. import _selftest
 from .._checks import Array, check_limit
 from .._core import MAX_COUNT, MAX_SIZE
+from ..activations import ACT_SINCE
 from ..errors import GraphError
 from ..graph import Activation, Graph, Node, Value
 from ..ops import GATES, OPS, Axis, Weight
@@ -23,6 +24,8 @@ from .records import (
     AXES_VERSION,
     AXIS,
     BIDIRECTIONAL,
+    BROADCAST_VERSION,
+    DIM_CODES,
     F32,
     FEW_AXES,
     HEADER,
@@ -42,6 +45,7 @@ from .records import (
     PLAIN,
     RESET_AFTER,
     REVERSE,
+    SHAPES_VERSION,
     TENSOR,
     TIED_VERSION,
     VALUE,
@@ -86,12 +90,17 @@ class Writer:
     def vector(self, v: Array) -> int:
         return self.tensor(v, F32, PLAIN, 1, 1, v.size)
 
+    def integers(self, v: NDArray[Any]) -> int:
+        return self.tensor(v, I32, PLAIN, 1, 1, v.size)
+
     def weight(self, w: Weight, array: Array | None) -> int:
         """Number of the tensor of one weight, in the layout that its op wants."""
         if array is None:
             return NONE
         if w.layout == "panels":
             return self.panels(array, 1)
+        if w.layout == "index":
+            return self.integers(array)
         return self.vector(array) if w.layout == "vector" else self.tensor(array, F32, PLAIN, 1, *array.shape)
 
     def string(self, text: str) -> tuple[int, int]:
@@ -104,7 +113,10 @@ class Writer:
 
     def value(self, v: Value) -> bytes:
         axis = 255 if v.axis < 0 else v.axis
-        return VALUE.pack(KIND_CODES[v.kind], axis, 0, v.size, *self.string(v.name), ORDER_CODES[v.order], v.groups)
+        shaped = v.order == "shaped"
+        dims = [DIM_CODES[d] if isinstance(d, str) else d for d in v.dims]
+        groups = self.integers(np.array(dims, np.int32)) if shaped else v.groups
+        return VALUE.pack(KIND_CODES[v.kind], axis, 0, v.size, *self.string(v.name), ORDER_CODES[v.order], groups)
 
     def node(self, n: Node) -> bytes:
         tensors, attrs = _NODE_WRITERS.get(n.op, _write_node)(self, n)
@@ -133,8 +145,10 @@ class Writer:
         return head + struct.pack(f"<{len(steps) + len(ids)}I", *steps, *ids)
 
     def meta(self) -> bytes:
-        """The metadata, with what the tables do not tell: how many parameters the source of each node had."""
+        """The metadata, with what the tables do not tell: of each node its source's parameters and name."""
         meta = {"parameters": self.graph.node_parameters(), **self.graph.meta}
+        if any(n.name for n in self.graph.nodes):
+            meta = {"names": [n.name for n in self.graph.nodes], **meta}
         try:
             raw = json.dumps(meta, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
         except (TypeError, ValueError, RecursionError) as e:
@@ -283,11 +297,21 @@ _NODE_WRITERS: dict[str, Callable[[Writer, Node], tuple[list[int], bytes]]] = {
 
 
 def _lowest_version(graph: Graph) -> int:
-    """The lowest that knows the graph's ops, axes and orders; what its nodes write may ask for more."""
+    """The lowest that knows the graph's nodes, axes and orders; what its nodes write may ask for more."""
     orders = any(v.order != "batch_first" for v in graph.values)
     axes = not all(a.is_input for a in graph.axes)
+    shaped = any(v.order == "shaped" for v in graph.values)
+    ports = SHAPES_VERSION if shaped else AXES_VERSION if orders or axes else 1
     many = MANY_AXES_VERSION if graph.n_axes > FEW_AXES else 1
-    return max([many, AXES_VERSION if orders or axes else 1, *(OPS[n.op].since for n in graph.nodes)])
+    return max([many, ports, *(_node_version(graph, n) for n in graph.nodes)])
+
+
+def _node_version(graph: Graph, n: Node) -> int:
+    """The first version that knows the node's op and activations, and what the op is applied to."""
+    acts = [a for v in n.attrs.values() for a in (v if isinstance(v, tuple) else (v,)) if isinstance(a, Activation)]
+    read = {(graph.values[i].kind, graph.values[i].size) for i in n.inputs if i is not None}
+    broadcasts = OPS[n.op].broadcasts and len(read) > 1
+    return max([BROADCAST_VERSION if broadcasts else 1, OPS[n.op].since, *(ACT_SINCE[a.name] for a in acts)])
 
 
 def _axis(a: Axis) -> bytes:

@@ -98,6 +98,58 @@ typedef struct {
                      the same */
 } lrt_step_args;
 
+/* How a step of a sequence is joined to those before it. */
+enum lrt_join { LRT_JOIN_ADD, LRT_JOIN_ADD_SQUARE, LRT_JOIN_MAX, LRT_JOIN_MIN, LRT_JOIN_MUL };
+
+/* Steps of n features, x_step apart, joined one after the other; of those that count. Sums keep what rounding has
+ * taken from them and give it to the next step, so that they are as good after many steps as after few. */
+typedef struct {
+    enum lrt_join op;
+    const float *x;
+    ptrdiff_t x_step;
+    const unsigned char *counts; /* of each step: 0 if it does not; NULL: all do */
+    uint32_t steps;
+    int begun;           /* has a step counted before? If not, the first is the total of all but sums */
+    float *total, *lost; /* n each, in and out; lost: of sums */
+    float *y;            /* if not NULL: where the total goes after each step, y_step apart */
+    ptrdiff_t y_step;
+    size_t n;
+} lrt_join_args;
+
+/* Softmax of each of n features over the steps that count; 0 at the others. */
+typedef struct {
+    const float *x;
+    ptrdiff_t x_step;
+    const unsigned char *counts; /* as above */
+    uint32_t steps;
+    float *y;
+    ptrdiff_t y_step;
+    size_t n;
+} lrt_softmax_args;
+
+/* How well each of the listed steps of k fits q: y[i] = scale * sum(q * k[step[i]]), or with `additive`
+ * scale * sum(weight * tanh(q + k[step[i]])). */
+typedef struct {
+    int additive;
+    const float *q, *k, *weight; /* weight: NULL for ones */
+    ptrdiff_t k_step;
+    const uint32_t *step;
+    uint32_t steps;
+    float scale;
+    float *y;
+    size_t n;
+} lrt_fits_args;
+
+/* y = the sum of w[i] * v[step[i]]: rows of n features, v_step apart. */
+typedef struct {
+    const float *w, *v;
+    ptrdiff_t v_step;
+    const uint32_t *step;
+    uint32_t steps;
+    float *y;
+    size_t n;
+} lrt_weigh_args;
+
 enum lrt_binary { LRT_ADD = 0, LRT_MUL = 1, LRT_AVERAGE = 2 };
 
 struct lrt_kernels {
@@ -118,6 +170,12 @@ struct lrt_kernels {
     void (*binary)(enum lrt_binary op, const float *a, const float *b, float *y, size_t n);
     void (*layernorm)(const float *x, const float *gamma, const float *beta, float eps, float *y, size_t n);
     void (*batchnorm)(const float *x, const float *mean, const float *scale, const float *beta, float *y, size_t n);
+
+    /* Along time. */
+    void (*join)(const lrt_join_args *a);
+    void (*softmax_steps)(const lrt_softmax_args *a);
+    void (*fits)(const lrt_fits_args *a);
+    void (*weigh)(const lrt_weigh_args *a);
 
     /* Rows of n features at k places. y = init + the sum of x[i] * w[i], in the order of i; y may be init. */
     void (*by_channel)(const float *const *x, const float *w, const float *init, float *y, size_t k, size_t n);

@@ -14,6 +14,12 @@
 #ifndef LRT_WITH_TIME
 #define LRT_WITH_TIME 1
 #endif
+#ifndef LRT_WITH_REDUCE
+#define LRT_WITH_REDUCE 1
+#endif
+#ifndef LRT_WITH_ATTENTION
+#define LRT_WITH_ATTENTION 1
+#endif
 #ifndef LRT_WITH_RECURRENT
 #define LRT_WITH_RECURRENT 1
 #endif
@@ -39,6 +45,12 @@ static const lrt_op *const FAMILIES[] = {
 #endif
 #if LRT_WITH_TIME
     lrt_ops_time,
+#endif
+#if LRT_WITH_REDUCE
+    lrt_ops_reduce,
+#endif
+#if LRT_WITH_ATTENTION
+    lrt_ops_attention,
 #endif
 #if LRT_WITH_WINDOWS
     lrt_ops_windows,

@@ -29,11 +29,15 @@
     X(REVERSE, "reverse", 18)         \
     X(TAKE, "take", 19)               \
     X(REPEAT, "repeat", 20)           \
+    X(REDUCE, "reduce", 30)           \
+    X(SOFTMAX_STEPS, "softmax_steps", 31) \
+    X(CUMSUM, "cumsum", 32)           \
     X(CONV, "conv", 33)               \
     X(POOL, "pool", 34)               \
     X(PAD, "pad", 35)                 \
     X(FLATTEN, "flatten", 36)         \
     X(UNFLATTEN, "unflatten", 37)     \
+    X(ATTENTION, "attention", 38)     \
     X(CONVLSTM, "convlstm", 39)
 
 #define LRT_OP_CODE(code, name, value) LRT_OP_##code = value,
@@ -43,7 +47,7 @@ enum lrt_op_code { LRT_OP_LIST(LRT_OP_CODE) LRT_OP_NONE = 0 };
 enum lrt_when {
     LRT_WHEN_READ,  /* sequences in every pass, vectors in the last, when they are whole; if anybody reads them */
     LRT_EVERY_PASS, /* if anybody reads its output */
-    LRT_ALWAYS      /* every pass, read or not: it has state */
+    LRT_ALWAYS      /* every pass, read or not: it has state, or several outputs */
 };
 
 /* Multiply-adds for one step of one row: all, and those that must wait for the step before. */
@@ -86,7 +90,7 @@ const char *lrt_op_name(uint32_t code);
 void lrt_for_steps(lrt_pass *pass, const lrt_plan_node *at, lrt_each_fn *each);
 
 /* The families: rows that end with code 0. */
-extern const lrt_op lrt_ops_features[], lrt_ops_masks[], lrt_ops_dense[], lrt_ops_time[], lrt_ops_recurrent[],
-    lrt_ops_windows[], lrt_ops_convlstm[];
+extern const lrt_op lrt_ops_features[], lrt_ops_masks[], lrt_ops_dense[], lrt_ops_time[], lrt_ops_recurrent[];
+extern const lrt_op lrt_ops_reduce[], lrt_ops_attention[], lrt_ops_windows[], lrt_ops_convlstm[];
 
 #endif

@@ -42,5 +42,7 @@ void test_features(void);
 void test_masks(void);
 void test_recurrent(void);
 void test_time(void);
+void test_reduce(void);
+void test_attention(void);
 
 #endif

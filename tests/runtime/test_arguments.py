@@ -149,8 +149,8 @@ CALLS: dict[str, tuple[Callable[[Graph], None], tuple[Any, ...], dict[str, Any],
     "state None": (plain, (X,), {"state": (None, None)}, "state h: got a NoneType"),
     "state stacked": (two_layers, (X,), {"state": (zeros(1, 2, 4),) * 2}, r"\(1, 2, 4\).*\(2, 2, 4\)"),
     "state unbatched": (two_layers, (X[0],), {"state": STATE2}, r"got float32 \(2, 2, 4\).*\(2, 4\)"),
-    "state of mixed": (mixed, (X,), {"state": zeros(2, 2, 4)}, "one entry for each of 2 recurrent layers"),
-    "state of mixed count": (mixed, (X,), {"state": (1,)}, "got 1 entries, expected.* 2 recurrent layers"),
+    "state of mixed": (mixed, (X,), {"state": zeros(2, 2, 4)}, "one entry for each of 2 layers with state"),
+    "state of mixed count": (mixed, (X,), {"state": (1,)}, "got 1 entries, expected.* 2 layers with state"),
     "state of mixed pair": (mixed, (X,), {"state": (zeros(1, 2, 4), zeros(1, 2, 3))}, r"layer 0: .*a pair \(h, c\)"),
     "state of mixed array": (
         mixed, (X,), {"state": ((zeros(1, 2, 4),) * 2, (zeros(1, 2, 3),) * 2)}, "layer 1:.*expected one array h"

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from lstm_rt_tools import from_keras, from_torch
-from lstm_rt_tools.arch.build import read_arch
+from lstm_rt_tools.arch.file import read_arch
 
 import lstm_rt
 from lstm_rt import FormatError

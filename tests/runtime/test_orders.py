@@ -249,5 +249,5 @@ def test_orders_that_cannot_be(kind, size, options, message):
 def test_all_ports_are_without_a_batch_or_none():
     g = Graph()
     g.output(g.activation(g.input("x", "seq", 2, order="unbatched"), "tanh"), "y")
-    with pytest.raises(GraphError, match="some inputs and outputs are unbatched, but not y"):
+    with pytest.raises(GraphError, match="some inputs and outputs have no batch, but not y"):
         Model(g)

@@ -10,6 +10,7 @@ from lstm_rt.errors import ConvertError
 from lstm_rt.format import MAGIC
 from lstm_rt.graph import Graph
 
+from .onnx_reader.wire import looks_like_onnx
 from .row import Glance, Options, ReaderModule, Rerun, Row, glance
 from .weights.guitarml_json import looks_like_guitarml
 from .weights.hdf5_child import HDF5_MAGIC
@@ -45,13 +46,21 @@ def _torch() -> ReaderModule:
     return reader
 
 
+def _onnx() -> ReaderModule:
+    from .onnx_reader import reader
+
+    return reader
+
+
 _ARCH = frozenset({"arch"})
+_PARTS = _ARCH | {"part"}
 #: What comes first recognises first.
 READERS = (
     Row("Keras", "keras", (".keras", ".h5", ".hdf5"), _is_keras, _keras, _ARCH),
-    Row("PyTorch", "torch", (".pt", ".pth", ".bin", ".ckpt"), _is_torch, _torch, _ARCH),
-    Row("safetensors", "torch", (".safetensors",), lambda seen: looks_like_safetensors(seen.head), _torch, _ARCH),
-    Row("GuitarML", "torch", (".json",), lambda seen: looks_like_guitarml(seen.head), _torch, _ARCH),
+    Row("PyTorch", "torch", (".pt", ".pth", ".bin", ".ckpt"), _is_torch, _torch, _PARTS),
+    Row("safetensors", "torch", (".safetensors",), lambda seen: looks_like_safetensors(seen.head), _torch, _PARTS),
+    Row("ONNX", "onnx", (".onnx",), lambda seen: looks_like_onnx(seen.head), _onnx),
+    Row("GuitarML", "torch", (".json",), lambda seen: looks_like_guitarml(seen.head), _torch, _PARTS),
 )
 #: What ``--from`` takes.
 FRAMEWORKS = tuple(dict.fromkeys(row.framework for row in READERS))
@@ -59,7 +68,6 @@ FRAMEWORKS = tuple(dict.fromkeys(row.framework for row in READERS))
 _NOT_READ: tuple[tuple[str, str, Callable[[bytes], bool]], ...] = (
     ("an .lrt file, a converted model already,", ".lrt", lambda head: head.startswith(MAGIC)),
     ("a TensorFlow Lite file", ".tflite", lambda head: head[4:8] == b"TFL3"),
-    ("an ONNX file", ".onnx", lambda head: False),
     ("a TensorFlow SavedModel", ".pb", lambda head: False),
 )
 

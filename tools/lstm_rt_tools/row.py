@@ -51,9 +51,11 @@ class Options:
 
     Attributes:
         arch: the file with what a file of weights does not tell (``--arch``).
+        part: which of the parts that this file describes (``--part``).
     """
 
     arch: Path | None = None
+    part: str | None = None
 
 
 class Rerun(NamedTuple):

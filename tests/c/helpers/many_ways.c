@@ -124,11 +124,11 @@ static void reorder(lrt_value *v, int unbatched)
     v->order = unbatched ? LRT_UNBATCHED : LRT_GROUPS_FIRST;
 }
 
-/* A version 3 of the graph with ports in other orders. */
+/* The graph with ports in other orders, which came with version 3. */
 static unsigned char *bytes_in_order(const graph *g, unsigned which, size_t *size)
 {
     graph other = *g;
-    other.version = 3;
+    other.version = g->version > 3 ? g->version : 3;
     for (uint32_t i = 0; i < g->n_inputs && which & (INPUTS | UNBATCHED); i++)
         reorder(&other.values[i], which == UNBATCHED);
     for (uint32_t i = 0; i < g->n_outputs && which & (OUTPUTS | UNBATCHED); i++)

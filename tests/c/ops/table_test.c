@@ -5,20 +5,24 @@
 
 void test_op_table(void)
 {
+    uint32_t count = 0;
     check_context = "the table of ops";
-    for (uint32_t code = 0; code <= LRT_OP_REPEAT + 2; code++) {
+    for (uint32_t code = 0; code < 100; code++) {
         const lrt_op *op = lrt_find_op(code);
-        const int known = code >= 1 && code <= LRT_OP_REPEAT;
-        CHECK((op != NULL) == known && (lrt_op_name(code) != NULL) == known);
+        CHECK((op != NULL) == (lrt_op_name(code) != NULL));
         if (!op)
             continue;
+        count++;
         CHECK(op->code == code && op->check);
         CHECK((op->run != NULL) != (op->each != NULL)); /* one way to run */
         CHECK(op->since <= LRT_FORMAT_VERSION);
         CHECK(!op->is_shared || op->work);
         for (uint32_t other = 1; other < code; other++)
-            CHECK(lrt_find_op(other) != op && strcmp(lrt_op_name(other), lrt_op_name(code)) != 0);
+            CHECK(lrt_find_op(other) != op && (!lrt_op_name(other) || strcmp(lrt_op_name(other), lrt_op_name(code)) != 0));
     }
+#define ONE(op, name, value) +1u
+    CHECK(count == 0u LRT_OP_LIST(ONE));
+#undef ONE
 }
 
 /* A node of every kind of input, over a model of x: seq, v: vec, w: a node's seq. */

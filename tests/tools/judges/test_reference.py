@@ -121,11 +121,42 @@ def test_activations_of_torch() -> None:
         "softmax": lambda x: f.softmax(x, -1),
         "log_softmax": lambda x: f.log_softmax(x, -1),
     }
+    same |= {
+        "exp": torch.exp,
+        "log": torch.log,
+        "sqrt": torch.sqrt,
+        "abs": torch.abs,
+        "square": torch.square,
+        "reciprocal": torch.reciprocal,
+        "clip": lambda x: x.clamp(-2, 1.5),
+        "hard_swish": f.hardswish,
+        "mish": f.mish,
+        "erf": torch.erf,
+        "sin": torch.sin,
+        "cos": torch.cos,
+        "sign": torch.sign,
+        "floor": torch.floor,
+        "affine": lambda x: torch.add(torch.full_like(x, 0.5), x, alpha=3),
+        "scaled_tanh": lambda x: 1.7159 * torch.tanh(2 / 3 * x),
+        "thresholded_relu": lambda x: f.threshold(x, 0.7, 0),
+        "celu": lambda x: f.celu(x, 0.6),
+        "power": lambda x: x.pow(2.5),
+    }
+    parameters = {
+        "clip": (-2, 1.5),
+        "affine": (3, 0.5),
+        "scaled_tanh": (1.7159, 2 / 3),
+        "thresholded_relu": (0.7, None),
+        "celu": (0.6, None),
+        "power": (2.5, None),
+    }
     assert set(same) == set(ACTIVATIONS)
     x = np.concatenate([RNG(0).normal(0, 3, (4, 9)), [[-800.0, 800, -50, 50, 0, -0.0, 1e-9, 3, -3]]])
     for name, function in same.items():
         want = function(torch.from_numpy(x)).numpy()
-        np.testing.assert_allclose(activate(x, Activation(name)), want, rtol=1e-12, atol=1e-12, err_msg=name)
+        with np.errstate(all="ignore"):
+            got = activate(x, Activation(name, *parameters.get(name, ())))
+        np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-12, err_msg=name)
 
 
 def test_other_ops_of_torch() -> None:

@@ -75,7 +75,7 @@ def test_cases(name: str, file: str, arch: str, tag: str, note: str) -> None:
 
 
 def test_two_parts_of_one_model() -> None:
-    """Each converts with an arch of its own; one arch for both is told so."""
+    """Each converts with an arch of its own; how to take both together is told."""
     folder = case("encoder_decoder_checkpoint").folder
     file = folder / "LSTM_rollout8.pth.tar"
     decoder = from_torch(file, arch=folder / "dec.toml")
@@ -84,7 +84,7 @@ def test_two_parts_of_one_model() -> None:
     with pytest.raises(
         ConvertError,
         match=r"several sets of weights \(encoder_state_dict, decoder_state_dict\).*checkpoint = "
-        r'"encoder_state_dict".*each part with an arch file of its own',
+        r'"encoder_state_dict".*checkpoint = \["encoder_state_dict", "decoder_state_dict"\] takes them together$',
     ):
         from_torch(file, arch=both)
     with pytest.raises(

@@ -25,6 +25,13 @@ _MAX_GROUPS, _MAX_NAME = 100, 200  #: of layers, of characters in a quoted name
 _MAX_TRIES = 10_000  #: steps of the search for an order that fits
 _MAX_SIZE = 10**12  #: no array has more; files may claim numbers of any length
 
+_ENCODER, _DECODER = "encoder", "decoder"
+_PART = re.compile(r"(?i)(?<![a-z])(?:enc(?:oder)?|(dec(?:oder)?))(?![a-z])")
+#: Before the layers of a decoder.
+_STEPS = """\
+# It runs step by step: model.stream() with the encoder's final states as its state. What it reads at a step
+# is what it gave at the step before.
+"""
 _HEAD = """\
 # Guessed from the names and shapes of the weights. Check every line: a state dict does not tell
 # the order of layers, activations, skip connections, or whether all steps or only the last one
@@ -56,12 +63,13 @@ class _Draft:
     source: str = ""  #: the value it reads, if that is not the layer above
     parts: list[str] = field(default_factory=list)  #: values to join before it
 
-    def text(self) -> str:
+    def text(self, table: str) -> str:
+        """The layer's tables, whose names begin with ``table``."""
         lines = []
         if self.parts:
-            lines += ["[[layer]]", 'op = "concat"', f"inputs = [{', '.join(map(_quoted, self.parts))}]"]
+            lines += [f"[[{table}layer]]", 'op = "concat"', f"inputs = [{', '.join(map(_quoted, self.parts))}]"]
             lines += ["# a guess: no value alone has as many features as the next layer reads", ""]
-        lines += ["[[layer]]", f'op = "{self.op}"']
+        lines += [f"[[{table}layer]]", f'op = "{self.op}"']
         if self.name:
             lines.append(f"name = {_quoted(self.name)}")
         if self.source:
@@ -70,9 +78,11 @@ class _Draft:
 
 
 def guess_arch(
-    tensors: Mapping[str, Tensor], key: str | None = None, beside: Mapping[str, Tensor] | None = None
+    tensors: Mapping[str, Tensor], key: str | list[str] | None = None, beside: Mapping[str, Tensor] | None = None
 ) -> str:
     """TOML text of an architecture that may fit ``tensors``; comments say what cannot be known.
+
+    An encoder and a decoder that starts anew become two parts: the decoder runs step by step.
 
     Args:
         tensors: the state dict.
@@ -80,9 +90,45 @@ def guess_arch(
         beside: arrays outside of the state dict, among which may be initial states.
     """
     groups = _groups(tensors)
+    text = [_HEAD]
+    if key:
+        told = f"[{', '.join(map(_quoted, key))}]" if isinstance(key, list) else _quoted(key)
+        text.append(f"checkpoint = {told}\n")
+    members = _split(groups[:_MAX_GROUPS], tensors, key)
+    models = {part: _Model(part, g, tensors, beside or {}) for part, g in members.items()}
+    text += [line for model in models.values() for line in model.text()]
+    if len(groups) > _MAX_GROUPS:
+        text.append(f"# and {listed([g.prefix for g in groups[_MAX_GROUPS:]])}\n")
+    return "\n".join([*text, _not_told([d for model in models.values() for d in model.drafts])])
+
+
+class _Model:
+    """The draft of one model: a whole file, or a part of it."""
+
+    def __init__(
+        self, part: str, groups: Sequence[_Group], tensors: Mapping[str, Tensor], beside: Mapping[str, Tensor]
+    ) -> None:
+        self.part = part
+        self.drafts, self.strange = _layers(groups, tensors)
+        self.loose = _initial_states(self.strange, self.drafts, beside)
+        self.inputs, self.outputs = _wire(self.drafts)
+
+    def text(self) -> list[str]:
+        table = f"part.{self.part}." if self.part else ""
+        outputs = _encoded(self.drafts) if self.part == _ENCODER else self.outputs
+        lines = [_STEPS] if self.part == _DECODER else []
+        lines += [f"[[{table}input]]\n{text}" for text in self.inputs]
+        for i, draft in enumerate(self.drafts):
+            lines += [draft.text(table), *_questions(draft, self.drafts[i + 1 :], table)]
+        lines += [_unknown(g) for g in self.strange if g.shapes]
+        return lines + self.loose + [f"[[{table}output]]\n{text}" for text in outputs]
+
+
+def _layers(groups: Sequence[_Group], tensors: Mapping[str, Tensor]) -> tuple[list[_Draft], list[_Group]]:
+    """Layers in an order that fits, and what is no layer that we know."""
     drafts: list[_Draft] = []
     strange: list[_Group] = []
-    for i, group in enumerate(groups[:_MAX_GROUPS]):
+    for i, group in enumerate(groups):
         following = groups[i + 1] if i + 1 < len(groups) else None
         if _is_copy(group.prefix, tensors, drafts):
             continue
@@ -91,20 +137,7 @@ def guess_arch(
             strange.append(group)
         else:
             drafts.append(draft)
-    drafts = _in_order(drafts)
-    loose = _initial_states(strange, drafts, beside or {})
-    inputs, outputs = _wire(drafts)
-    parts = [_HEAD]
-    if key:
-        parts.append(f"checkpoint = {_quoted(key)}\n")
-    parts += inputs
-    for i, draft in enumerate(drafts):
-        parts += [draft.text(), *_questions(draft, drafts[i + 1 :])]
-    parts += [_unknown(g) for g in strange if g.shapes]
-    parts += loose + outputs
-    if len(groups) > _MAX_GROUPS:
-        parts.append(f"# and {listed([g.prefix for g in groups[_MAX_GROUPS:]])}\n")
-    return "\n".join([*parts, _not_told(drafts)])
+    return _in_order(drafts), strange
 
 
 def _is_copy(prefix: str, tensors: Mapping[str, Tensor], drafts: list[_Draft]) -> bool:
@@ -199,6 +232,57 @@ def _initial_states(strange: list[_Group], drafts: list[_Draft], beside: Mapping
     return comments
 
 
+# -- parts ---------------------------------------------------------------------------------------
+
+
+def _split(
+    groups: list[_Group], tensors: Mapping[str, Tensor], key: str | list[str] | None
+) -> dict[str, list[_Group]]:
+    """The layers of each part, or all under "" where it is one model.
+
+    The decoder is one of its own where it does not read what the encoder gives: it reads what it gave itself. Tables
+    beside the two are shared, other layers beside them come after the decoder.
+    """
+    tops = _tops([g.prefix for g in groups], key)
+    parts: dict[str, list[_Group]] = {_ENCODER: [], _DECODER: []}
+    for group, top in zip(groups, tops, strict=True):
+        mark = _PART.search(top)
+        table = mark is None and len(group.shapes) == 1 and "emb" in group.prefix.lower()
+        for part in parts if table else [_DECODER if mark is None or mark[1] else _ENCODER]:
+            parts[part].append(group)
+    encoder, decoder = (_layers(g, tensors)[0] for g in parts.values())
+    alone = {bool(m[1]) for top in tops if (m := _PART.search(top))} == {True, False}
+    chained = decoder[:1] and encoder[-1:] and decoder[0].reads == encoder[-1].writes and decoder[0].op != "embedding"
+    if not alone or chained or not all(any(d.hidden for d in drafts) for drafts in (encoder, decoder)):
+        return {"": groups}
+    return parts
+
+
+def _tops(prefixes: list[str], key: str | list[str] | None) -> list[str]:
+    """What each name begins with: one of several places, or the first word that is not common to all names."""
+    if isinstance(key, list):
+        return [next(k for k in sorted(key, key=len, reverse=True) if f"{p}.".startswith(f"{k}.")) for p in prefixes]
+    words = [p.split(".") for p in prefixes]
+    shared = 0
+    while words and all(len(w) > shared + 1 and w[: shared + 1] == words[0][: shared + 1] for w in words):
+        shared += 1
+    return [w[shared] for w in words]
+
+
+def _encoded(drafts: Sequence[_Draft]) -> list[str]:
+    """The outputs of an encoder: the final states of its last recurrent layer, and what comes after."""
+    last = next(d for d in reversed(drafts) if d.hidden)
+    states = [(letter, k) for k in range(len(last.rows)) for letter in ("hc" if last.op == "lstm" else "h")]
+    one = len(last.rows) == 1
+    lines = [
+        f"name = {_quoted(letter if one else f'{letter}{k}')}\nvalue = {_quoted(f'{last.name}.{letter}.{k}')}\n"
+        for letter, k in states
+    ]
+    if drafts[-1] is not last:
+        lines.append(f"name = {_quoted(drafts[-1].name)}\n")
+    return [*lines[:-1], lines[-1] + f"# all steps, for a decoder with attention, are {shown(last.name)}\n"]
+
+
 # -- order and wiring ----------------------------------------------------------------------------
 
 
@@ -264,12 +348,12 @@ def _wire(drafts: list[_Draft]) -> tuple[list[str], list[str]]:
             origin = _joined(draft, sources, inputs) if sources else values[-1].origin
         values.append(_Value(draft.name, draft.writes, origin, draft))
     ends = [v.name for v in values if not v.read]
-    outputs = [f"[[output]]\nname = {_quoted(n)}\n" for n in ends] if len(ends) > 1 else []
+    outputs = [f"name = {_quoted(n)}\n" for n in ends] if len(ends) > 1 else []
     used = {s for d in drafts for s in (d.source, *d.parts)} | (set(ends) if outputs else set())
     for draft in drafts:
         if draft.name not in used and not draft.hidden:
             draft.name = ""
-    tables = list(inputs.values()) or [["[[input]]", 'name = "x"', 'kind = "seq"         # features (N, T, F)']]
+    tables = list(inputs.values()) or [['name = "x"', 'kind = "seq"         # features (N, T, F)']]
     return ["\n".join(t) + "\n" for t in tables], outputs
 
 
@@ -340,21 +424,21 @@ def _input(name: str, draft: _Draft) -> list[str]:
         kind = 'kind = "ids"         # token ids (N, T)'
     else:
         kind = f'kind = "seq"         # features (N, T, {draft.reads or "F"})'
-    return ["[[input]]", f"name = {_quoted(name)}", kind]
+    return [f"name = {_quoted(name)}", kind]
 
 
 # -- what is not in the file -----------------------------------------------------------------------
 
 
-def _questions(draft: _Draft, later: Sequence[_Draft]) -> list[str]:
+def _questions(draft: _Draft, later: Sequence[_Draft], table: str) -> list[str]:
     """Commented layers at the places where layers without weights often are."""
     dense_follows = any(d.op == "dense" for d in later)
     if draft.hidden and dense_follows and not any(d.hidden for d in later) and not later[0].parts:
-        return ['# [[layer]]\n# op = "last"        # uncomment if only the last step goes on\n']
+        return [f'# [[{table}layer]]\n# op = "last"        # uncomment if only the last step goes on\n']
     if draft.op == "dense" and dense_follows:
-        return ['# [[layer]]\n# op = "relu"        # an activation in between? it has no weights\n']
+        return [f'# [[{table}layer]]\n# op = "relu"        # an activation in between? it has no weights\n']
     if draft.op == "dense" and not later:
-        return ['# [[layer]]\n# op = "sigmoid"     # a final activation, such as sigmoid or softmax?\n']
+        return [f'# [[{table}layer]]\n# op = "sigmoid"     # a final activation, such as sigmoid or softmax?\n']
     return []
 
 

@@ -51,10 +51,10 @@ def count_directions(weights: Weights, prefix: str) -> int:
 def constant(graph: Graph, x: int, numbers: Array) -> int:
     """A vec value that holds ``numbers`` in every row.
 
-    A graph has no constants: it is a dense layer of no weight on one feature of the first step of
-    the seq ``x``, whose number is therefore the bias, unless that feature is infinite or NaN.
+    A graph has no constants: it is a dense layer of no weight on one feature of ``x`` (of the first step
+    of a seq), whose number is therefore the bias, unless that feature is infinite or NaN.
     """
-    first = graph.slice(graph.select(x, 0), 0, 1)
+    first = graph.slice(graph.select(x, 0) if graph.values[x].kind == "seq" else x, 0, 1)
     return graph.dense(first, np.zeros((numbers.size, 1), np.float32), numbers)
 
 
@@ -107,16 +107,17 @@ def add_stack(
         both = weights.has(join(prefix, f"weight_ih{suffix}_reverse"))
         stack.directions = 2 if both else 1
         named = _layer_weights(weights, prefix, suffix, both)
-        stack.seq, h, c = graph.recurrent(
-            op,
-            stack.seq,
-            named,
-            hidden_size=_hidden_size(op, named["w_ih"], weights, prefix),
-            direction="bidirectional" if both else "forward",
-            activations=activations,
-            h0=None if h0 is None else h0[k],
-            c0=None if c0 is None else c0[k],
-        )
+        with graph.layer(f"l{k}" if layers > 1 else ""):
+            stack.seq, h, c = graph.recurrent(
+                op,
+                stack.seq,
+                named,
+                hidden_size=_hidden_size(op, named["w_ih"], weights, prefix),
+                direction="bidirectional" if both else "forward",
+                activations=activations,
+                h0=None if h0 is None else h0[k],
+                c0=None if c0 is None else c0[k],
+            )
         stack.h.append(h)
         if c is not None:
             stack.c.append(c)

@@ -44,6 +44,12 @@ class ModelFile:
         except FormatError as e:
             self.problem = str(e)
 
+    def whole(self) -> ModelFile:
+        """Itself; FormatError where the checksum is wrong."""
+        if self.problem:
+            raise FormatError(f"{self.path}: {self.problem}")
+        return self
+
     def model(self) -> Any:
         """The model, ready to run."""
         return lstm_rt.Model(self.blob)

@@ -6,9 +6,9 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from lstm_rt.errors import InputError
-from lstm_rt.files import ReadFile, read_regular, record_reads
-from lstm_rt.format import dumps
+from lstm_rt.errors import FormatError
+from lstm_rt.files import ReadFile, record_reads
+from lstm_rt.format import dumps, load_graph
 from lstm_rt.graph import Graph
 from lstm_rt.text import shown
 
@@ -26,7 +26,7 @@ def convert(args: argparse.Namespace) -> int:
     output = Output(args.output or _default_output(args.source), [args.source, args.arch])
     with record_reads() as reads, Progress() as progress:
         progress.step(f"reading {args.source.name}")
-        graph = readers.read(args.source, Options(arch=args.arch), args.framework)
+        graph = readers.read(args.source, Options(arch=args.arch, part=args.part), args.framework)
         test_from = "left out"
         if args.no_selftest:
             graph.selftest = None
@@ -39,7 +39,7 @@ def convert(args: argparse.Namespace) -> int:
         sources = list(reads)  # what follows looks at the output
         for read in sources:  # readers may have opened more than the command names
             output.refuse(read)
-        written = _write(output, data, by_name=args.output is not None)
+        written = _write(output, data, args, graph)
     _report(output, graph, sources, f"{describe.bytes_text(len(data))}{written}", test_from)
     return OK
 
@@ -50,15 +50,23 @@ def _default_output(source: Path) -> Path:
     return Path(f"{source.stem if known else source.name}.lrt")
 
 
-def _write(output: Output, data: bytes, by_name: bool) -> str:
-    """Write the file, but never over another one that the user has not named; returns a remark."""
-    if not by_name and output.path.exists():
-        same_size = output.is_file and output.path.stat().st_size == len(data)
-        if not same_size or read_regular(output.path) != data:
-            raise InputError(f"{output.name}: exists and is another file; to replace it give -o {output.name}")
-        return ", as it was"
+def _write(output: Output, data: bytes, args: argparse.Namespace, graph: Graph) -> str:
+    """Write the file; returns a remark."""
+    if args.output is None:
+        return output.write_unnamed(data, force=args.force, replaces=lambda path: _comes_from_same(path, graph))
     output.write(data)
     return ""
+
+
+def _comes_from_same(path: Path, graph: Graph) -> bool:
+    """Is that file an .lrt file that was converted from a file of the same name, as before the last training?"""
+    try:
+        before = load_graph(path).meta.get("source")
+    except (FormatError, OSError):
+        return False
+    now = graph.meta.get("source", {})
+    names = [source.get("file") for source in (before, now) if isinstance(source, dict)]
+    return len(names) == 2 and names[0] == names[1] is not None
 
 
 def _report(output: Output, graph: Graph, reads: Sequence[ReadFile], size: str, test_from: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from lstm_rt._names import node_title
 from lstm_rt.graph import DTYPES, Activation, Graph, Node, Value
 from lstm_rt.ops import OPS, cell_of
 from lstm_rt.text import shown
@@ -62,7 +63,7 @@ def nonfinite(graph: Graph) -> list[str]:
     for k, node in enumerate(graph.nodes):
         for name, w in node.weights.items():
             if bad := count_not_finite(w):
-                found.append(f"node {k} ({node.op}) {name}: {bad} of {w.size}")
+                found.append(f"{node_title(graph, k)} {name}: {bad} of {w.size}")
     return found
 
 
@@ -87,6 +88,7 @@ def _describe_node(graph: Graph, k: int) -> dict[str, Any]:
     return {
         "index": k,
         "op": node.op,
+        "name": node.name,
         "inputs": [_value_name(graph, i) for i in node.inputs],
         "outputs": [_value_name(graph, i) for i in node.outputs],
         "sizes": _sizes(graph, node),
@@ -123,7 +125,8 @@ def _options(node: Node) -> str:
     if "hidden_size" in node.attrs:
         return ", ".join(_recurrent_options(node))
     options = [str(node.attrs[a.name]) for a in OPS[node.op].attrs if a.type == "activation"]
-    options += [f"{a.name} {node.attrs[a.name]:g}" for a in OPS[node.op].attrs if a.type != "activation"]
+    numbers = {a.name: node.attrs[a.name] for a in OPS[node.op].attrs if a.type != "activation"}
+    options += [f"{name} {value if isinstance(value, str) else f'{value:g}'}" for name, value in numbers.items()]
     if node.op == "dense" and "bias" not in node.weights:
         options.append("no bias")
     return ", ".join(options)
@@ -159,8 +162,12 @@ def as_text(facts: dict[str, Any]) -> str:
     for what in ("inputs", "outputs"):
         rows = [[shown(v["name"], _NAME), v["kind"], _shape_text(v["shape"]), v["dtype"]] for v in facts[what]]
         parts.append(table([what[:-1], "kind", "shape", "dtype"], rows))
+    head = ["#", "op", "reads", "writes", "sizes", "options", "parameters"]
     rows = [_node_row(n) for n in facts["nodes"]]
-    parts.append(table(["#", "op", "reads", "writes", "sizes", "options", "parameters"], rows, right=(0, 6)))
+    if any(n["name"] for n in facts["nodes"]):
+        head.append("layer")
+        rows = [[*row, shown(n["name"], _NAME)] for row, n in zip(rows, facts["nodes"], strict=True)]
+    parts.append(table(head, rows, right=(0, 6)))
     parts.append("\n".join(_totals(facts)))
     if facts["meta"]:
         parts.append("metadata\n" + "\n".join(_meta_lines(facts["meta"], "  ")))

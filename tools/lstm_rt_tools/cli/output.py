@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from lstm_rt.errors import InputError
-from lstm_rt.files import ReadFile, status_to_write, write_atomically
+from lstm_rt.files import ReadFile, read_regular, status_to_write, write_atomically
 
 from .common import warn
 
@@ -47,6 +47,27 @@ class Output:
         if self._status is not None and os.path.samestat(self._status, read.status):
             same = "" if str(self.path) == read.name else f" ({read.name})"
             raise InputError(f"{self.name}: is an input of this command{same}, and would be overwritten")
+
+    def write_unnamed(self, data: bytes, *, force: bool, replaces: Callable[[Path], bool] = lambda path: False) -> str:
+        """Write to a name that the user has not given: never over another file; returns a remark.
+
+        Args:
+            force: the user has said that another file may be replaced.
+            replaces: whether the file that is there is an earlier state of what is written.
+
+        Raises:
+            InputError: there is another file.
+        """
+        if not force and self.path.exists():
+            same_size = self.is_file and self.path.stat().st_size == len(data)
+            if same_size and read_regular(self.path) == data:
+                return ", as it was"
+            if not (self.is_file and replaces(self.path)):
+                raise InputError(
+                    f"{self.name}: exists and is another file; to replace it give -o {self.name} or --force"
+                )
+        self.write(data)
+        return ""
 
     def write(self, data: bytes, *, text: bool = False) -> None:
         """Write it all. A file appears whole or not at all.

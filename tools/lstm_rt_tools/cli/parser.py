@@ -24,6 +24,7 @@ from . import arrays_io
 from .bench import bench
 from .common import ERROR, OK, one_line, warn
 from .convert import convert
+from .export_onnx import export_onnx
 from .info import info
 from .run import run
 from .verify import verify
@@ -132,7 +133,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="lstm-rt", description="Convert, inspect, run and measure recurrent networks.")
     parser.add_argument("--version", action="version", version=f"lstm-rt {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
-    for add in (_add_convert, _add_info, _add_run, _add_verify, _add_bench):
+    for add in (_add_convert, _add_info, _add_run, _add_verify, _add_bench, _add_export_onnx):
         sub = add(commands)
         sub.add_argument("--traceback", action="store_true", help="show where an error was raised")
     return parser
@@ -152,8 +153,13 @@ def _add_convert(commands: Any) -> _Parser:
     sub.add_argument("source", type=_path, help="the model file")
     sub.add_argument("-o", "--output", type=_output, metavar="OUT", help=_OUT)
     _add_source_options(sub)
+    _add_force(sub)
     sub.add_argument("--no-selftest", action="store_true", help="leave the self-test vector out")
     return sub
+
+
+def _add_force(sub: _Parser) -> None:
+    sub.add_argument("--force", action="store_true", help="without -o, replace whatever file has the default name")
 
 
 def _add_source_options(sub: _Parser) -> None:
@@ -163,6 +169,7 @@ def _add_source_options(sub: _Parser) -> None:
         metavar="FILE",
         help="what a file of weights does not tell: TOML for PyTorch (docs/arch.md), the JSON of to_json() for Keras",
     )
+    sub.add_argument("--part", metavar="NAME", help="which part, where the file of --arch describes several")
     sub.add_argument("--from", dest="framework", choices=FRAMEWORKS, help="do not guess the file type")
 
 
@@ -224,6 +231,17 @@ def _add_bench(commands: Any) -> _Parser:
     sub.add_argument("--seconds", type=_seconds, default=1.0, metavar="S", help="per measurement (default 1)")
     sub.add_argument("--stream", action="store_true", help="also measure stream.step")
     sub.add_argument("--json", action="store_true", help="as JSON")
+    return sub
+
+
+def _add_export_onnx(commands: Any) -> _Parser:
+    sub = _command(commands, "export-onnx", export_onnx, "write a model as an ONNX file of standard operators")
+    sub.add_argument("model", type=_path)
+    out = "the .onnx file to write, - for standard output (default: the model's name in the current folder)"
+    sub.add_argument("-o", "--output", type=_output, metavar="OUT", help=out)
+    _add_force(sub)
+    states = "make the states of layers inputs and outputs; without, they begin with zero"
+    sub.add_argument("--states", action="store_true", help=states)
     return sub
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lstm_rt.errors import FormatError, InputError
+from lstm_rt.errors import InputError
 from lstm_rt.graph import Graph, Value
 from lstm_rt.text import shown
 
@@ -78,13 +78,13 @@ def _verify_selftest(args: argparse.Namespace) -> int:
 
 
 def _verify_against(args: argparse.Namespace) -> int:
-    file = _whole(args)
-    source = readers.rerun(args.against, file.graph, Options(arch=args.arch), args.framework)
+    file = ModelFile(args.model).whole()
+    source = readers.rerun(args.against, file.graph, Options(arch=args.arch, part=args.part), args.framework)
     return _compare(args, source.what, call(file.model(), source.inputs), source.outputs)
 
 
 def _verify_expected(args: argparse.Namespace) -> int:
-    file = _whole(args)
+    file = ModelFile(args.model).whole()
     model = file.model()
     inputs = model_inputs(model, args.inputs)
     lengths = read_lengths(args.lengths)
@@ -103,13 +103,6 @@ def _verify_expected(args: argparse.Namespace) -> int:
     if valid:
         what += " (steps beyond the lengths aside)"
     return _compare(args, what, list(zip(names, (g for g, _ in pairs), strict=True)), [w for _, w in pairs])
-
-
-def _whole(args: argparse.Namespace) -> ModelFile:
-    file = ModelFile(args.model)
-    if file.problem:
-        raise FormatError(f"{args.model}: {file.problem}")
-    return file
 
 
 def _valid_steps(graph: Graph, inputs: Sequence[Any], lengths: Any) -> dict[int, Any]:

@@ -91,6 +91,25 @@ _FUNCTIONS: dict[str, Callable[[FloatArray, float, float], FloatArray]] = {
     "gelu_tanh": lambda x, a, b: _gelu_tanh(x),
     "softmax": lambda x, a, b: np.exp(_log_softmax(x)),
     "log_softmax": lambda x, a, b: _log_softmax(x),
+    "exp": lambda x, a, b: np.exp(x),
+    "log": lambda x, a, b: np.log(x),
+    "sqrt": lambda x, a, b: np.sqrt(x),
+    "abs": lambda x, a, b: np.abs(x),
+    "square": lambda x, a, b: x * x,
+    "reciprocal": lambda x, a, b: 1 / x,
+    "clip": lambda x, a, b: np.minimum(np.maximum(x, a), b),
+    "hard_swish": lambda x, a, b: x * np.clip(x / 6 + 0.5, 0, 1),
+    "mish": lambda x, a, b: x * np.tanh(np.logaddexp(0, x)),
+    "erf": lambda x, a, b: _erf(x),
+    "sin": lambda x, a, b: np.sin(x),
+    "cos": lambda x, a, b: np.cos(x),
+    "sign": lambda x, a, b: np.sign(x),
+    "floor": lambda x, a, b: np.floor(x),
+    "affine": lambda x, a, b: a * x + b,
+    "scaled_tanh": lambda x, a, b: a * np.tanh(b * x),
+    "thresholded_relu": lambda x, a, b: np.where(x <= a, 0, x),
+    "celu": lambda x, a, b: a * _elu(x / a, 1.0),
+    "power": lambda x, a, b: x**a,
 }
 
 
@@ -222,7 +241,7 @@ def run(
             ``(N,)``. Axes whose lengths are a graph input take them from there.
         state: one entry per node of :func:`stateful_nodes`, in node order: ``h (D, N, R)``, or for an lstm
             ``(h, c)`` with ``c (D, N, H)``, of a recurrent node without ``h0`` and ``c0``; what a reduce or cumsum
-            has summed up or a conv or pool has kept, ``(1, N, ...)``; ``None`` starts from zero.
+            has summed up, or a conv or pool has kept, ``(1, N, ...)``; ``None`` starts from zero.
         return_state: also return the final states, in the same form.
         dtype: float type to compute in.
 
@@ -252,10 +271,14 @@ def stateful_nodes(graph: Graph) -> list[Node]:
 def _state_size(graph: Graph, node: Node) -> int:
     """Numbers of a row that a node that is no cell keeps from call to call."""
     if node.op in reference_steps.SUMS:
-        (output,) = node.outputs
-        assert output is not None
-        return reference_steps.SUMS[node.op](graph.values[output].size)
+        return reference_steps.SUMS[node.op](_size_of(graph, node))
     return reference_windows.state_size(graph, node)
+
+
+def _size_of(graph: Graph, node: Node) -> int:
+    output = node.outputs[0]
+    assert output is not None
+    return graph.values[output].size
 
 
 def zero_state(graph: Graph, node: Node, batch: int) -> LayerState:
@@ -517,6 +540,47 @@ def _repeat(job: _Run, node: Node, args: list[int]) -> NDArray[Any]:
     return np.repeat(x[:, None], steps, axis=1)
 
 
+def _elementwise(f: Callable[[FloatArray, FloatArray], FloatArray]) -> Callable[[_Run, Node, list[int]], FloatArray]:
+    def run(job: _Run, node: Node, args: list[int]) -> FloatArray:
+        a, b = (job.values[i] for i in args)
+        a, b = (x[:, None] if x.ndim < max(a.ndim, b.ndim) else x for x in (a, b))  # a vec at every step of a seq
+        return f(a, b)
+
+    return run
+
+
+def _prelu(job: _Run, node: Node, args: list[int]) -> NDArray[Any]:
+    x = job.values[args[0]]
+    return np.where(x < 0, node.weights["alpha"].astype(job.dtype) * x, x)
+
+
+def _parts(x: FloatArray, node: Node) -> FloatArray:
+    """The features in groups, which all that is done within a group is done along the last axis of."""
+    return x.reshape(*x.shape[:-1], node.attrs["groups"], -1)
+
+
+def _l2norm(job: _Run, node: Node, args: list[int]) -> NDArray[Any]:
+    x = job.values[args[0]]
+    parts = _parts(x, node)
+    length = np.sqrt((parts * parts).sum(axis=-1, keepdims=True))
+    result: FloatArray = (parts / np.maximum(length, node.attrs["eps"])).reshape(x.shape)
+    return result
+
+
+def _groupnorm(job: _Run, node: Node, args: list[int]) -> NDArray[Any]:
+    x = job.values[args[0]]
+    parts = _parts(x, node)
+    mean = np.broadcast_to(parts.mean(axis=-1, keepdims=True), parts.shape).reshape(x.shape)
+    var = np.broadcast_to(parts.var(axis=-1, keepdims=True), parts.shape).reshape(x.shape)
+    return _normalise(job, node, x, mean, var)
+
+
+def reduce(kind: str, x: FloatArray, axis: int) -> FloatArray:
+    """One axis to a number, by the name of how."""
+    f: Callable[..., FloatArray] = np.linalg.norm if kind == "l2" else getattr(np, kind)
+    return f(x, axis=axis)
+
+
 _OPS: dict[str, Callable[[_Run, Node, list[int]], NDArray[Any] | tuple[NDArray[Any], ...]]] = {
     "embedding": _embedding,
     "mask_ids": lambda job, node, a: job.values[a[0]] != node.attrs["value"],
@@ -526,8 +590,13 @@ _OPS: dict[str, Callable[[_Run, Node, list[int]], NDArray[Any] | tuple[NDArray[A
     "activation": lambda job, node, a: activate(job.values[a[0]], node.attrs["activation"]),
     "layernorm": _layernorm,
     "batchnorm": _batchnorm,
-    "add": lambda job, node, a: job.values[a[0]] + job.values[a[1]],
-    "mul": lambda job, node, a: job.values[a[0]] * job.values[a[1]],
+    "add": _elementwise(np.add),
+    "mul": _elementwise(np.multiply),
+    "sub": _elementwise(np.subtract),
+    "div": _elementwise(np.divide),
+    "maximum": _elementwise(np.maximum),
+    "minimum": _elementwise(np.minimum),
+    "pow": _elementwise(np.power),
     "average": lambda job, node, a: (job.values[a[0]] + job.values[a[1]]) / 2,
     "concat": lambda job, node, a: np.concatenate([job.values[i] for i in a], axis=-1),
     "slice": _slice,
@@ -535,6 +604,11 @@ _OPS: dict[str, Callable[[_Run, Node, list[int]], NDArray[Any] | tuple[NDArray[A
     "reverse": _reverse,
     "take": _take,
     "repeat": _repeat,
+    "gather": lambda job, node, a: job.values[a[0]][..., node.weights["index"]],
+    "prelu": _prelu,
+    "l2norm": _l2norm,
+    "groupnorm": _groupnorm,
+    "reduce_features": lambda job, node, a: reduce(node.attrs["kind"], _parts(job.values[a[0]], node), -1),
     "reduce": reference_steps.reduce,
     "softmax_steps": reference_steps.softmax_steps,
     "cumsum": reference_steps.cumsum,

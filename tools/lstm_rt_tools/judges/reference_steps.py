@@ -103,7 +103,8 @@ def attention(job: Run, node: Node, args: list[int]) -> tuple[NDArray[Any], ...]
         counts = counts & (np.arange(k.shape[1]) <= np.arange(q.shape[1])[:, None])
     weights = _softmax_where(scores, counts, axis=3)
     used = np.where(counts[..., None], v.transpose(0, 2, 1, 3)[:, :, None], 0)  # what does not count may be NaN
-    y = (weights[..., None, :] @ used)[..., 0, :].transpose(0, 2, 1, 3).reshape(job.batch, q.shape[1], -1)
+    y = (weights[..., None, :] @ used)[..., 0, :].transpose(0, 2, 1, 3)
+    y = y.reshape(job.batch, q.shape[1], heads * v.shape[3])
     return (y[:, 0], weights[:, :, 0].transpose(0, 2, 1)) if flat else (y,)
 
 

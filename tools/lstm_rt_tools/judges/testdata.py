@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from lstm_rt import _selftest
 from lstm_rt.errors import GraphError
 from lstm_rt.graph import DTYPES, Array, Graph, SelfTest, Value
+from lstm_rt.ops import MAX_STEPS
 
 from . import reference
 
@@ -37,7 +38,7 @@ def make_inputs(
     for index in graph.inputs:
         v = graph.values[index]
         t = steps if isinstance(steps, int) else steps.get(v.axis, 4)
-        rows = 1 if v.order == "unbatched" else batch
+        rows = batch if v.has_batch else 1
         array = _make_input(graph, index, v, rng, (rows, t), full_lengths).astype(DTYPES[v.kind])
         result.append(np.ascontiguousarray(v.from_batch_first(array)))
     return result
@@ -84,7 +85,10 @@ def make_selftest(
         The test, or ``None`` if nothing would be proved: the outputs are not finite, or float32 is too far
         away from them.
     """
-    inputs = make_inputs(graph, *_selftest_size(graph), full_lengths=False)
+    rows, count = _selftest_size(graph)
+    inputs = make_inputs(
+        graph, rows, {axis: count for axis in range(graph.n_axes)} | fixed_steps(graph), full_lengths=False
+    )
     with np.errstate(all="ignore"):
         exact = reference.run(graph, inputs)
         single = reference.run(graph, inputs, dtype=np.float32)
@@ -100,6 +104,36 @@ def make_selftest(
     except GraphError:
         return None
     return test
+
+
+def fixed_steps(graph: Graph) -> dict[int, int]:
+    """The steps of axes of inputs on which a graph takes no other number of them."""
+    found: dict[int, int] = {}
+    for node in graph.nodes:
+        if node.op == "flatten":
+            source = node.inputs[0]
+            assert source is not None
+            axis, root = graph.values[source].axis, graph.root(graph.values[source].axis)
+            if root is not None and root not in found:
+                found[root] = _steps_for(graph, root, axis, node.attrs["steps"])
+    return found
+
+
+def _steps_for(graph: Graph, root: int, axis: int, wanted: int) -> int:
+    """The fewest steps of an axis that give so many on one derived from it."""
+    low, high = 0, 1
+    while _derived(graph, root, axis, high) < wanted and high < MAX_STEPS // 2:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if _derived(graph, root, axis, middle) >= wanted else (middle, high)
+    return high
+
+
+def _derived(graph: Graph, root: int, axis: int, steps: int) -> int:
+    known = {root: steps}
+    graph.complete_steps(known)
+    return known[axis]
 
 
 def _furthest(a: NDArray[Any], b: NDArray[Any]) -> float:

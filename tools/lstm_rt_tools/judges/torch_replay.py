@@ -316,6 +316,25 @@ class _Replay:
             "gelu_tanh": lambda x: f.gelu(x, approximate="tanh"),
             "softmax": lambda x: f.softmax(x, dim=-1),
             "log_softmax": lambda x: f.log_softmax(x, dim=-1),
+            "exp": self.torch.exp,
+            "log": self.torch.log,
+            "sqrt": self.torch.sqrt,
+            "abs": self.torch.abs,
+            "square": self.torch.square,
+            "reciprocal": self.torch.reciprocal,
+            "clip": lambda x: x.clamp(a.alpha, a.beta),
+            "hard_swish": f.hardswish,
+            "mish": f.mish,
+            "erf": self.torch.erf,
+            "sin": self.torch.sin,
+            "cos": self.torch.cos,
+            "sign": self.torch.sign,
+            "floor": self.torch.floor,
+            "affine": lambda x: a.alpha * x + a.beta,
+            "scaled_tanh": lambda x: a.alpha * (a.beta * x).tanh(),
+            "thresholded_relu": lambda x: f.threshold(x, a.alpha, 0.0),
+            "celu": lambda x: f.celu(x, a.alpha),
+            "power": lambda x: x.pow(a.alpha),
         }
         return simple[a.name](x)
 
@@ -332,6 +351,27 @@ class _Replay:
         flat = x.reshape(-1, x.shape[-1])
         return self.torch.nn.functional.batch_norm(flat, *w, eps=node.attrs["eps"]).reshape(x.shape)
 
+    def prelu(self, node: Node, x: Tensor) -> Tensor:
+        alpha = self.weight(node, "alpha")
+        return self.torch.nn.functional.prelu(x.reshape(-1, x.shape[-1]), alpha).reshape(x.shape)
+
+    def l2norm(self, node: Node, x: Tensor) -> Tensor:
+        parts = x.unflatten(-1, (node.attrs["groups"], -1))
+        return self.torch.nn.functional.normalize(parts, dim=-1, eps=node.attrs["eps"]).flatten(-2)
+
+    def groupnorm(self, node: Node, x: Tensor) -> Tensor:
+        gamma, beta, flat = self.weight(node, "gamma"), self.weight(node, "beta"), x.reshape(-1, x.shape[-1])
+        f = self.torch.group_norm  # the one of nn.functional refuses groups of one feature
+        return f(flat, node.attrs["groups"], gamma, beta, node.attrs["eps"]).reshape(x.shape)
+
+    def reduce_last(self, kind: str, x: Tensor) -> Tensor:
+        """The last axis to a number."""
+        named = {"max": "amax", "min": "amin", "l2": "linalg.vector_norm"}
+        f = self.torch
+        for part in named.get(kind, kind).split("."):
+            f = getattr(f, part)
+        return f(x, dim=-1)
+
 
 _OPS: dict[str, Callable[[_Replay, Node, list[Tensor]], Tensor]] = {
     "embedding": lambda r, n, a: r.torch.nn.functional.embedding(a[0], r.weight(n, "table")),
@@ -339,8 +379,13 @@ _OPS: dict[str, Callable[[_Replay, Node, list[Tensor]], Tensor]] = {
     "activation": lambda r, n, a: r.activation(a[0], n.attrs["activation"]),
     "layernorm": lambda r, n, a: r.layernorm(n, a[0]),
     "batchnorm": lambda r, n, a: r.batchnorm(n, a[0]),
-    "add": lambda r, n, a: a[0] + a[1],
-    "mul": lambda r, n, a: a[0] * a[1],
+    "add": lambda r, n, a: r.torch.add(*_alike(a)),
+    "mul": lambda r, n, a: r.torch.mul(*_alike(a)),
+    "sub": lambda r, n, a: r.torch.sub(*_alike(a)),
+    "div": lambda r, n, a: r.torch.div(*_alike(a)),
+    "maximum": lambda r, n, a: r.torch.maximum(*_alike(a)),
+    "minimum": lambda r, n, a: r.torch.minimum(*_alike(a)),
+    "pow": lambda r, n, a: r.torch.pow(*_alike(a)),
     "average": lambda r, n, a: (a[0] + a[1]) / 2,
     "concat": lambda r, n, a: r.torch.cat(a, dim=-1),
     "slice": lambda r, n, a: a[0].narrow(-1, n.attrs["start"], n.attrs["size"]),
@@ -348,6 +393,11 @@ _OPS: dict[str, Callable[[_Replay, Node, list[Tensor]], Tensor]] = {
     "reverse": lambda r, n, a: r.flip(n, a[0]),
     "take": lambda r, n, a: r.take(n, a[0]),
     "repeat": lambda r, n, a: r.repeat(n, a[0]),
+    "gather": lambda r, n, a: a[0].index_select(-1, r.torch.from_numpy(n.weights["index"].astype(np.int64))),
+    "prelu": lambda r, n, a: r.prelu(n, a[0]),
+    "l2norm": lambda r, n, a: r.l2norm(n, a[0]),
+    "groupnorm": lambda r, n, a: r.groupnorm(n, a[0]),
+    "reduce_features": lambda r, n, a: r.reduce_last(n.attrs["kind"], a[0].unflatten(-1, (n.attrs["groups"], -1))),
     "reduce": lambda r, n, a: r.reduce(n, a[0]),
     "softmax_steps": lambda r, n, a: r.softmax_steps(n, a[0]),
     "cumsum": lambda r, n, a: r.cumsum(n, a[0]),
@@ -358,6 +408,12 @@ _OPS: dict[str, Callable[[_Replay, Node, list[Tensor]], Tensor]] = {
     "flatten": lambda r, n, a: a[0].flatten(1),
     "unflatten": lambda r, n, a: a[0].reshape(len(a[0]), -1, a[0].shape[-1] // n.attrs["times"]),
 }
+
+
+def _alike(tensors: list[Tensor]) -> list[Tensor]:
+    """A vec beside a seq gets an axis for the steps; torch broadcasts the rest."""
+    most = max(t.dim() for t in tensors)
+    return [t if t.dim() == most else t.unsqueeze(1) for t in tensors]
 
 
 def _refuse_what_torch_lacks(node: Node, mask: int | None) -> None:

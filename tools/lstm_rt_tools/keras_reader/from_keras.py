@@ -234,9 +234,10 @@ def _run_layer(ctx: Context, spec: LayerSpec, weights: Weights, call: Call) -> l
     for mask in (call.run_mask,) if call.run_mask and call.run_mask.source >= 0 else ():
         ctx.same_axis((call.value, mask.source))
     try:
-        if spec.class_name not in MODELS:
-            return emit_layer(ctx, spec, weights, call)
-        return [_nested_output(spec, flow) for _, flow in _run_model(ctx, spec, weights, call.inputs)]
+        with ctx.graph.layer(spec.name):
+            if spec.class_name not in MODELS:
+                return emit_layer(ctx, spec, weights, call)
+            return [_nested_output(spec, flow) for _, flow in _run_model(ctx, spec, weights, call.inputs)]
     except GraphError as e:
         raise spec.error(str(e)) from e
 
@@ -323,7 +324,8 @@ class _Functional:
         spec, call = pending.spec, pending.call
         if spec.is_op or spec.class_name == "TFOpLambda":
             try:
-                return [emit_op(self.ctx, spec, [self._argument(a) for a in call.op_args])]
+                with self.ctx.graph.layer(spec.name):
+                    return [emit_op(self.ctx, spec, [self._argument(a) for a in call.op_args])]
             except GraphError as e:
                 raise spec.error(str(e)) from e
         inputs = tuple(self._tensor(spec, ref) for ref in call.inputs)

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from lstm_rt.errors import ConvertError
 from lstm_rt.graph import Graph
 
-from ..arch.build import Arch, ArchSource, build, read_arch
+from ..arch.build import build
+from ..arch.file import Arch, ArchSource, read_arch
 from ..arch.guess import guess_arch
 from ..arch.guitarml import guitarml_arch
 from ..names import listed, shown
-from ..weights.checkpoints import Checkpoint, from_mapping, read_checkpoint
-from ..weights.state_dict import Weights
+from ..weights.checkpoints import Checkpoint, Key, from_mapping, read_checkpoint
+from ..weights.find import SeveralSets
+from ..weights.state_dict import Weights, join
 from ..weights.tensors import noting_not_finite
 from .live import from_module
 from .modules import build_inert, time_major_layers
 
+_LIVE = "Where the code of the model runs, lstm_rt_tools.from_torch(module, example) converts the live module"
+_MOST_SETS = 16  #: of weights, for a draft that takes all of them
 
-def from_torch(source: Any, example: Any = None, arch: ArchSource | None = None) -> Graph:
+
+def from_torch(
+    source: Any, example: Any = None, arch: ArchSource | None = None, part: str | None = None
+) -> Graph:
     """Convert a PyTorch model.
 
     Args:
@@ -35,6 +43,8 @@ def from_torch(source: Any, example: Any = None, arch: ArchSource | None = None)
             holds random inputs, nothing of the example.
         arch: for files and state dicts, the architecture file (``docs/arch.md``) or its contents
             as a dictionary. GuitarML files and pickled ``torch.nn.Sequential`` do without.
+        part: which part of the architecture file, where that describes several, such as an encoder and
+            a decoder.
 
     Returns:
         A graph that takes and gives arrays in the module's order of axes, ``(N, T, F)`` or ``(T, N, F)``
@@ -62,12 +72,11 @@ def from_torch(source: Any, example: Any = None, arch: ArchSource | None = None)
     if example is not None and not live and isinstance(source, str | os.PathLike | Mapping):
         raise ConvertError("example is for a live module; files and state dicts take an arch file (arch=...)")
     if isinstance(source, str | os.PathLike):
-        return _from_file(source, arch)
+        return _from_weights(partial(read_checkpoint, source), arch, part)
     if isinstance(source, Mapping):
-        parsed = None if arch is None else read_arch(arch)
-        return _from_checkpoint(from_mapping(source, parsed.checkpoint if parsed else None), parsed)
+        return _from_weights(partial(from_mapping, source), arch, part)
     if live:
-        if arch is not None:
+        if arch is not None or part is not None:
             raise ConvertError("arch is for weight files; a live module tells its architecture itself")
         return from_module(source, example)
     raise ConvertError(f"{_what_it_is(source)}; expected a path, a state dict or a torch.nn.Module")
@@ -86,12 +95,19 @@ def _what_it_is(source: Any) -> str:
     return f"cannot convert a {name}"
 
 
-def _from_file(path: str | os.PathLike[str], arch: ArchSource | None) -> Graph:
+def _from_weights(read: Callable[[Key | None], Checkpoint], arch: ArchSource | None, part: str | None) -> Graph:
     parsed = None if arch is None else read_arch(arch)
-    return _from_checkpoint(read_checkpoint(path, parsed.checkpoint if parsed else None), parsed)
+    try:
+        checkpoint = read(parsed.checkpoint if parsed else None)
+    except SeveralSets as e:
+        if parsed is not None or len(e.keys) > _MOST_SETS:
+            raise
+        together = read(e.keys)
+        raise ConvertError(f"{e}. {_LIVE}. A draft to check and complete:", draft=_draft(together)) from None
+    return _from_checkpoint(checkpoint, parsed, part)
 
 
-def _from_checkpoint(checkpoint: Checkpoint, arch: Arch | None) -> Graph:
+def _from_checkpoint(checkpoint: Checkpoint, arch: Arch | None, part: str | None) -> Graph:
     weights = Weights(
         checkpoint.tensors,
         checkpoint.what,
@@ -100,22 +116,25 @@ def _from_checkpoint(checkpoint: Checkpoint, arch: Arch | None) -> Graph:
         elsewhere=checkpoint.elsewhere,
         stored=checkpoint.stored,
         unknown=checkpoint.unknown,
+        numbers=checkpoint.numbers,
     )
-    if arch is not None and not arch.layers:
+    if arch is not None and not (arch.layers or arch.parts):
         arch = None
+    if part is not None and arch is None:
+        raise ConvertError(f"part = {part!r} chooses among the parts of an arch file, and there is none with layers")
     if arch is None and checkpoint.model_data is not None:
         arch = read_arch(guitarml_arch(checkpoint.model_data, weights))
     graph = None
     with noting_not_finite(weights.notes):
         if arch is not None:
-            graph = build(arch, weights)
+            graph = build(arch, weights, part)
             weights.notes += _order_notes(checkpoint, graph)
         elif checkpoint.module is not None:
             graph = build_inert(checkpoint.module, weights)
     if graph is None:
         raise _needs_arch(checkpoint)
     checkpoint.budget.graph(graph)
-    graph.meta["source"] = checkpoint.source
+    graph.meta["source"] = checkpoint.source if part is None else {**checkpoint.source, "part": part}
     if notes := checkpoint.notes + weights.notes:
         graph.meta.setdefault("notes", []).extend(notes)
     return graph
@@ -135,24 +154,32 @@ def _order_notes(checkpoint: Checkpoint, graph: Graph) -> list[str]:
 
 
 def _time_major(checkpoint: Checkpoint) -> str:
-    """The names of the pickled module's layers that take the steps first."""
-    module = checkpoint.module
-    return listed(map(shown, time_major_layers(module, checkpoint.budget)), 5) if module is not None else ""
+    """The names of the pickled modules' layers that take the steps first."""
+    layers = [
+        join(prefix, name)
+        for prefix, module in checkpoint.modules.items()
+        for name in time_major_layers(module, checkpoint.budget)
+    ]
+    return listed(map(shown, layers), 5)
 
 
 def _needs_arch(checkpoint: Checkpoint) -> ConvertError:
     holds = "holds weights only"
     if checkpoint.module is not None:
         holds = f"holds a {shown(str(checkpoint.module.cls))}, whose forward is code that is never run"
-    draft = guess_arch(checkpoint.tensors, checkpoint.key if checkpoint.elsewhere else None, checkpoint.beside)
+    return ConvertError(
+        f"{checkpoint.what}: {holds}; how they are connected must be told by an arch file "
+        f"(arch=..., --arch on the command line). {_LIVE} and needs none. A draft to check and complete:",
+        draft=_draft(checkpoint),
+    )
+
+
+def _draft(checkpoint: Checkpoint) -> str:
+    told = checkpoint.elsewhere or isinstance(checkpoint.key, list)
+    draft = guess_arch(checkpoint.tensors, checkpoint.key if told else None, checkpoint.beside)
     if layers := _time_major(checkpoint):
         draft += (
             f"# - the order of axes: batch_first is False in {layers}, so the module may take and give (T, N, F);\n"
             '#   order = "time_first" in [[input]] and [[output]] keeps that\n'
         )
-    return ConvertError(
-        f"{checkpoint.what}: {holds}; how they are connected must be told by an arch file "
-        "(arch=..., --arch on the command line). Where the code of the model runs, "
-        "from_torch(module, example) converts the live module and needs none. A draft to check and complete:",
-        draft=draft,
-    )
+    return draft

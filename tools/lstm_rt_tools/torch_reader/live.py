@@ -39,7 +39,7 @@ from .symbols import (
     WrongSizes,
     order_of,
 )
-from .tidy import tidy
+from ..program.tidy import tidy
 from .trace import Recorder
 
 #: Dimensions that an output may have, ones aside: N and T in any order or joined, F last or dropped.

@@ -208,7 +208,8 @@ def build_inert(module: Inert, weights: Weights) -> Graph | None:
         value = _inert_input(graph, leaves, weights, order)
         stack: Stack | None = None
         for i, (prefix, leaf) in enumerate(leaves):
-            value, stack = _inert_leaf(graph, prefix, leaf, value, weights, last=i == len(leaves) - 1)
+            with graph.layer(prefix):
+                value, stack = _inert_leaf(graph, prefix, leaf, value, weights, last=i == len(leaves) - 1)
         graph.output(value, RESULTS[0], order)
         if stack is not None and str(leaves[-1][1].cls) in RECURRENT:
             add_final_states(graph, stack, RESULTS[1:])

@@ -16,7 +16,7 @@ from .from_torch import from_torch
 
 def read(path: Path, options: Options) -> Graph:
     """The graph of a file of weights, or of a pickled module."""
-    return from_torch(path, arch=options.arch)
+    return from_torch(path, arch=options.arch, part=options.part)
 
 
 def rerun(path: Path, graph: Graph, options: Options) -> Rerun:

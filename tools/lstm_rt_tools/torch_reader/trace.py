@@ -19,7 +19,7 @@ from .handlers.layers import layer
 from .handlers.table import HANDLERS, Handler
 from .modules import SHORT_FLOATS
 from .symbols import ForwardError, Index, Input, Lengths, Noted, WrongAxes, unsupported
-from .where import here
+from .where import here, running_module
 
 #: Reading these tells nothing about the numbers in a tensor; comparisons stand in assertions, and a
 #: wrong use of them shows in the check with other sizes.
@@ -86,7 +86,8 @@ class Recorder(Builder):
         handler = HANDLERS.get(name)
         if handler is None and not indices:
             raise unsupported(full_name)
-        out = Index() if handler is None else self._guarded(handler, call)
+        with self.graph.layer(running_module(self.names)):
+            out = Index() if handler is None else self._guarded(handler, call)
         self.bind_result(result, out)
         self._note()
 
@@ -96,7 +97,8 @@ class Recorder(Builder):
             return
         call = Call(f"{name or 'module'} ({type(module).__name__})", args, kwargs, result)
         self._refuse_short_floats(call.name, list(_flatten(result)))
-        self._guarded(lambda rec, c: layer(rec, c, module), call)
+        with self.graph.layer(name):
+            self._guarded(lambda rec, c: layer(rec, c, module), call)
         self._note()
 
     def check_unchanged(self, name: str, args: Any) -> None:

@@ -38,6 +38,11 @@ def here(torch: Any, names: Mapping[int, str]) -> str:
     return _text(torch, list(_running())[::-1], names, "")
 
 
+def running_module(names: Mapping[int, str]) -> str:
+    """The name of the module whose method is running now: the innermost one; empty for the whole model."""
+    return next((name for frame, _ in _running() if (name := names.get(id(frame.f_locals.get("self"))))), "")
+
+
 def _running() -> Iterator[tuple[FrameType, int]]:
     for frame, line in traceback.walk_stack(None):
         if frame.f_code.co_filename.startswith(_OURS) and frame.f_code.co_name == "run":

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lstm_rt.errors import ConvertError
 from lstm_rt.files import open_regular
 
 from ..names import shown
 from .budget import Budget
-from .find import Weighed, bare, find_weights
+from .find import Weighed, bare, find_weights, numbers_at, place
 from .forms import fold
 from .guitarml_json import read_guitarml
 from .json_text import looks_like_json
@@ -23,6 +26,8 @@ from .tensors import Tensor
 from .torch_files import looks_like_torch, read_torch
 
 _HEAD = 4096  #: bytes in which a file shows what it is
+#: Where in a checkpoint weights lie: one place, or several that are taken together.
+Key: TypeAlias = "str | list[str]"
 
 
 @dataclass
@@ -34,9 +39,10 @@ class Checkpoint:
         tensors: the state dict; prefixes of wrappers are stripped, and weights that were stored in
             another form (weight norm, weight drop) are back in that of the layer.
         model_data: the description in GuitarML files.
-        module: the whole pickled module, if that is what was saved.
+        modules: the whole pickled modules, if that is what was saved, by the prefix that their weights have here.
         source: framework, file and hash, for ``graph.meta``.
-        key: where in the checkpoint the weights lie, as ``checkpoint`` in an arch file spells it.
+        key: where in the checkpoint the weights lie, as ``checkpoint`` in an arch file spells it; several places
+            whose weights are taken together stand before the names of these.
         beside: single arrays outside of the weights, by dotted path.
         elsewhere: names of weights in other places of the file, and the ``checkpoint`` key there.
         stored: names of weights in the file that are not in ``tensors`` but went into others there.
@@ -48,23 +54,34 @@ class Checkpoint:
     what: str
     tensors: dict[str, Tensor]
     model_data: dict[str, Any] | None = None
-    module: Inert | None = None
+    modules: dict[str, Inert] = field(default_factory=dict)
     source: dict[str, Any] = field(default_factory=dict)
-    key: str = ""
+    key: str | list[str] = ""
     beside: dict[str, Tensor] = field(default_factory=dict)
     elsewhere: dict[str, str] = field(default_factory=dict)
     stored: list[str] = field(default_factory=list)
     unknown: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     budget: Budget = field(default_factory=Budget)
+    tree: Any = None  #: all that the file holds
+
+    @property
+    def module(self) -> Inert | None:
+        """The pickled module that the weights are those of."""
+        return self.modules.get("")
+
+    def numbers(self, name: str) -> NDArray[np.float32] | None:
+        """The number or the list of numbers at a dotted path; None if there is none."""
+        return numbers_at(self.tree, name, self.what)
 
 
-def read_checkpoint(path: str | os.PathLike[str], key: str | None = None) -> Checkpoint:
+def read_checkpoint(path: str | os.PathLike[str], key: Key | None = None) -> Checkpoint:
     """Read a torch.save, safetensors or GuitarML JSON file.
 
     Args:
         path: the file.
-        key: dotted path to the weights inside a checkpoint, when they are not the obvious ones.
+        key: dotted path to the weights inside a checkpoint, when they are not the obvious ones; of several paths the
+            weights are taken together, and the path is the beginning of their names.
 
     Raises:
         ConvertError: an unknown format, damaged, no weights in it, or several sets of weights of
@@ -95,7 +112,7 @@ def read_checkpoint(path: str | os.PathLike[str], key: str | None = None) -> Che
     return checkpoint
 
 
-_Parser: TypeAlias = "Callable[[bytes, str, str | None, Budget], Checkpoint]"
+_Parser: TypeAlias = "Callable[[bytes, str, Key | None, Budget], Checkpoint]"
 
 
 def _parser(head: bytes, what: str) -> _Parser:
@@ -111,20 +128,20 @@ def _parser(head: bytes, what: str) -> _Parser:
     )
 
 
-def _torch(data: bytes, what: str, key: str | None, budget: Budget) -> Checkpoint:
+def _torch(data: bytes, what: str, key: Key | None, budget: Budget) -> Checkpoint:
     return _from_tree(read_torch(data, what, budget), what, key, budget)
 
 
-def _safetensors(data: bytes, what: str, key: str | None, budget: Budget) -> Checkpoint:
+def _safetensors(data: bytes, what: str, key: Key | None, budget: Budget) -> Checkpoint:
     return _checkpoint(what, read_safetensors(data, what, budget))
 
 
-def _guitarml(data: bytes, what: str, key: str | None, budget: Budget) -> Checkpoint:
+def _guitarml(data: bytes, what: str, key: Key | None, budget: Budget) -> Checkpoint:
     tensors, model_data = read_guitarml(data, what, budget)
     return _checkpoint(what, tensors, model_data=model_data)
 
 
-def from_mapping(state: Mapping[str, Any], key: str | None = None) -> Checkpoint:
+def from_mapping(state: Mapping[str, Any], key: Key | None = None) -> Checkpoint:
     """A state dict or checkpoint in memory: names to NumPy arrays or torch tensors.
 
     Raises:
@@ -135,23 +152,41 @@ def from_mapping(state: Mapping[str, Any], key: str | None = None) -> Checkpoint
     return checkpoint
 
 
-def _from_tree(tree: Any, what: str, key: str | None, budget: Budget | None = None) -> Checkpoint:
-    found = find_weights(tree, what, key, budget)
-    checkpoint = _checkpoint(what, found.chosen.tensors)
-    checkpoint.module = found.chosen.module
-    checkpoint.key = found.chosen.key
-    checkpoint.beside = found.beside
-    checkpoint.elsewhere = _elsewhere(found)
-    checkpoint.notes[:0] = found.notes
+def _from_tree(tree: Any, what: str, key: Key | None, budget: Budget | None = None) -> Checkpoint:
+    several = isinstance(key, list)
+    found = {k: find_weights(tree, what, k, budget) for k in (key if isinstance(key, list) else [key])}
+    prefixes = {k: f"{k}." if several else "" for k in found}
+    tensors = {
+        prefixes[k] + name: tensor
+        for k, f in found.items()
+        for name, tensor in strip_prefixes(f.chosen.tensors, what).items()
+    }
+    first = next(iter(found.values()))
+    checkpoint = _folded(what, tensors)
+    checkpoint.modules = {
+        prefixes[k].removesuffix("."): f.chosen.module for k, f in found.items() if f.chosen.module is not None
+    }
+    checkpoint.key = list(key) if isinstance(key, list) else first.chosen.key
+    taken = {place(t) for t in tensors.values()}
+    checkpoint.beside = {n: t for n, t in first.beside.items() if place(t) not in taken}
+    checkpoint.elsewhere = _elsewhere(list(found.values()))
+    checkpoint.notes[:0] = first.notes
+    checkpoint.tree = tree
     return checkpoint
 
 
-def _elsewhere(found: Weighed) -> dict[str, str]:
-    return {bare(name): other.key for other in reversed(found.others) for name in other.tensors}
+def _elsewhere(found: Sequence[Weighed]) -> dict[str, str]:
+    taken = {f.chosen.key for f in found}
+    others = [other for f in found for other in f.others if other.key not in taken]
+    return {bare(name): other.key for other in reversed(others) for name in other.tensors}
 
 
 def _checkpoint(what: str, tensors: Mapping[str, Tensor], **more: Any) -> Checkpoint:
-    folded = fold(strip_prefixes(tensors, what))
+    return _folded(what, strip_prefixes(tensors, what), **more)
+
+
+def _folded(what: str, tensors: Mapping[str, Tensor], **more: Any) -> Checkpoint:
+    folded = fold(tensors)
     known: dict[str, Any] = {"stored": folded.stored, "unknown": folded.unknown, "notes": folded.notes}
     return Checkpoint(what, folded.tensors, **known, **more)
 

@@ -14,12 +14,15 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
+
 from lstm_rt.errors import ConvertError, did_you_mean
 
 from ..names import listed, shown
 from .budget import Budget
 from .safe_pickle import Inert
-from .tensors import ArrayTensor, FileTensor, Tensor, numpy_tensor
+from .tensors import ArrayTensor, FileTensor, Tensor, as_float32, numpy_number, numpy_tensor
 from .torch_files import is_module, is_script, module_tensors, script_tensors
 
 Path: TypeAlias = "tuple[str, ...]"
@@ -41,6 +44,15 @@ _BEST = re.compile(
     re.DOTALL,
 )
 _MAX_DEPTH = 16
+_FEW = 6  #: sets that a message lists as they are written in an arch file
+
+
+class SeveralSets(ConvertError):
+    """There are several sets of weights, of different networks; ``keys`` are the places of all."""
+
+    def __init__(self, text: str, keys: list[str]) -> None:
+        super().__init__(text)
+        self.keys = keys
 
 
 @dataclass
@@ -139,14 +151,13 @@ def _choose(found: Sequence[Found], what: str) -> Found:
     same = len(copies) == len(found)
     keys = [f.label for f in found]
     sets = "several copies of the same weights" if same else "several sets of weights"
-    advice = "" if same else (
-        "; where they are parts of one model, convert each part with an arch file of its own, "
-        "as one arch file cannot take two yet"
-    )  # fmt: skip
+    listing = ", ".join(f'"{f.label}"' for f in found[:_FEW] if f.path) + (", ..." if len(found) > _FEW else "")
+    advice = "" if same else f"; where they are parts of one model, checkpoint = [{listing}] takes them together"
     example = next(f.label for f in found if f.path)
-    raise ConvertError(
-        f'{what}: {sets} ({listed(keys)}); choose one in the arch file with checkpoint = "{example}"{advice}'
-    )
+    text = f'{what}: {sets} ({listed(keys)}); choose one in the arch file with checkpoint = "{example}"{advice}'
+    if same:
+        raise ConvertError(text)
+    raise SeveralSets(text, [f.key for f in found if f.path])
 
 
 def _rank(path: Path) -> tuple[int, ...] | None:
@@ -313,6 +324,33 @@ def _entries(obj: Any) -> Iterator[tuple[str, Any]]:
         pairs = zip(obj.items[::2], obj.items[1::2], strict=False)  # of a class derived from dict
         yield from ((k, v) for k, v in pairs if isinstance(k, str))
         yield from obj.attrs.items()
+
+
+def numbers_at(tree: Any, key: str, what: str) -> NDArray[np.float32] | None:
+    """What lies at a dotted path as float32, if it is a number, a list of numbers or an array; else None."""
+    try:
+        _, value = _lookup(tree, key, what)
+    except ConvertError:
+        return None
+    tensor = as_tensor(value)
+    if tensor is not None:
+        return tensor.array(f"{what}: {shown(key)}").reshape(tensor.shape)
+    several = isinstance(value, list | tuple)
+    numbers = [_number(v) for v in (value if several else [value])]
+    if not numbers or any(n is None for n in numbers):
+        return None
+    return as_float32(np.array(numbers if several else numbers[0], np.float64), f"{what}: {shown(key)}")
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, Inert) and value.cls.name == "scalar" and _is_numpy(value):
+        return numpy_number(value.args)
+    if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.number):
+        return None
+    try:
+        return float(value)
+    except OverflowError:  # a whole number of hundreds of digits
+        return None
 
 
 def _lookup(tree: Any, key: str, what: str) -> tuple[Path, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Any
@@ -36,6 +36,7 @@ class Weights:
         elsewhere: weights in other places of the file, with the ``checkpoint`` key there.
         stored: names in the file whose weights went into those of ``tensors``; nothing is left of them.
         unknown: weights whose stored form cannot be undone, and why.
+        numbers: what else the file holds at a dotted path, if that is a number or a list of numbers.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Weights:
         elsewhere: Mapping[str, str] | None = None,
         stored: Sequence[str] = (),
         unknown: Mapping[str, str] | None = None,
+        numbers: Callable[[str], Array | None] | None = None,
     ) -> None:
         self.tensors = dict(tensors)
         self.what = what
@@ -56,6 +58,7 @@ class Weights:
         self.elsewhere = dict(elsewhere or {})
         self.stored = stored
         self.unknown = dict(unknown or {})
+        self.numbers = numbers or (lambda name: None)
         self.notes: list[str] = []
         self._used: set[str] = set()
 
@@ -81,8 +84,7 @@ class Weights:
         if key is None:
             return ""
         return (
-            f'; it is in the file at checkpoint = "{shown(key)}": one arch file takes one set of weights, '
-            "so convert each set with an arch file of its own"
+            f'; it is in the file at checkpoint = "{shown(key)}": a list of such places takes their weights together'
         )
 
     def take(self, name: str) -> Array:
@@ -95,9 +97,12 @@ class Weights:
         """Like :meth:`take`, or ``None`` if there is no such weight."""
         return self.take(name) if name in self.tensors or name in self.unknown else None
 
-    def take_beside(self, name: str) -> Array:
-        """An array beside the state dict as float32, marked as used."""
-        return self.beside.pop(name).array(f"{self.what}: {shown(name)}")
+    def take_beside(self, name: str) -> Array | None:
+        """An array or a list of numbers beside the state dict as float32, marked as used; None if there is none."""
+        if name not in self.beside:
+            return self.numbers(name)
+        self._used.add(name)
+        return self.beside[name].array(f"{self.what}: {shown(name)}").reshape(self.beside[name].shape)
 
     def check_all_used(self, ignore: Sequence[str] = (), below: str = "") -> None:
         """Raise :class:`ConvertError` listing the weights that no layer took, and note arrays beside them.
@@ -107,7 +112,7 @@ class Weights:
             below: a prefix that the patterns may leave out.
         """
         left = [n for n in self.tensors if n not in self._used and n.rpartition(".")[2] not in _NOT_WEIGHTS]
-        left += [n for n, t in self.beside.items() if self._initial(n, t)]
+        left += [n for n, t in self.beside.items() if n not in self._used and self._initial(n, t)]
         known = [*self.tensors, *self.beside, *self.stored]
         for pattern in ignore:
             patterns = (pattern, join(below, pattern))
@@ -150,7 +155,7 @@ class Weights:
         """Of weights that were not used: which are used ones, saved under a second name (tied weights)."""
         left = [n for n in left if n in self.tensors]
         shapes = {self.tensors[n].shape for n in left}
-        used = [n for n in self._used if self.tensors[n].shape in shapes]
+        used = [n for n in self._used if n in self.tensors and self.tensors[n].shape in shapes]
         known = {key: n for n in used for key in self._fingerprints(n)}
         return {n: known[key] for n in left for key in self._fingerprints(n) if key in known}
 
@@ -170,7 +175,7 @@ class Weights:
         left = [
             f"{n} {t.shape}"
             for n, t in self.beside.items()
-            if t.dtype in FLOATS and t.shape and not any(fnmatchcase(n, p) for p in ignore)
+            if n not in self._used and t.dtype in FLOATS and t.shape and not any(fnmatchcase(n, p) for p in ignore)
         ]
         if left:
             self.notes.append(f"arrays beside the weights are not used: {listed(left)}")

@@ -298,6 +298,16 @@ def numpy_tensor(state: Any, budget: Budget | None = None) -> FileTensor | None:
     return FileTensor(storage, 0, shape, tensor.stride[::-1]) if fortran else tensor
 
 
+def numpy_number(args: Any) -> float | None:
+    """A pickled NumPy scalar by the arguments (dtype, bytes) that make it; None if it is no float or integer."""
+    if not isinstance(args, tuple) or len(args) != 2 or not isinstance(args[1], bytes):
+        return None
+    name, order = _numpy_dtype(args[0])
+    if name not in ITEM_SIZE or name == "bool" or ITEM_SIZE[name] != len(args[1]):
+        return None
+    return float(np.frombuffer(args[1], np.dtype(name).newbyteorder(">" if order == ">" else "<"))[0])
+
+
 _NUMPY_KINDS = {"f8": "float64", "f4": "float32", "f2": "float16", "i8": "int64", "i4": "int32", "b1": "bool"}
 
 

@@ -1,0 +1,1 @@
+"""Ways out: a converted model as a file of another kind."""

@@ -1,0 +1,47 @@
+"""ONNX files -> graph, without onnx or onnxruntime installed."""
+
+from __future__ import annotations
+
+import os
+
+from lstm_rt.errors import ConvertError
+from lstm_rt.graph import Graph
+
+from ..names import shown
+from ..program.convert import to_graph
+from ..weights.tensors import noting_not_finite
+from .model import open_model
+from .source import OnnxSource
+
+
+def from_onnx(source: str | os.PathLike[str]) -> Graph:
+    """Convert an ONNX model.
+
+    Inputs and outputs keep their names, order and axes. The graph is compared with the model's own numbers, at several
+    sizes, where the file leaves sizes free. ``graph.meta["notes"]`` lists what a user of the model should know.
+
+    Args:
+        source: path of the file; numbers in files beside it are read from its folder alone.
+
+    Raises:
+        ConvertError: the file is broken, or the model has an operator, an option or a shape that is not supported; what
+            it is is named.
+        FileNotFoundError: there is no such file.
+    """
+    model = open_model(source)
+    program = OnnxSource(model)
+    beside: list[str] = []
+    try:
+        with noting_not_finite(beside):
+            graph = to_graph(program)
+    except ConvertError as e:
+        name = str(model.path)
+        raise e if str(e).startswith(name) else ConvertError(f"{name}: {e}") from e
+    except RecursionError as e:
+        raise ConvertError(f"{model.path}: its graphs are nested too deeply") from e
+    model.budget.graph(graph)
+    graph.meta["source"] = shown(program.about, 200)
+    notes = [*program.notes, *beside, *graph.meta.get("notes", [])]
+    if notes:
+        graph.meta["notes"] = notes
+    return graph

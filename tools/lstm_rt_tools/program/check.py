@@ -1,0 +1,188 @@
+"""A converted graph beside the program that it was made of, at several sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstm_rt.errors import ConvertError
+from lstm_rt.graph import Array, Graph
+
+from ..judges import reference, testdata
+from ..judges.compare import CHECK_TOLERANCE, differences
+from .labels import N
+from .machine import Machine, Source
+from .roles import Role
+
+
+class Check:
+    """Compares a graph with its program.
+
+    Args:
+        roles: what the program's inputs were taken for; ``read``: those that the graph has, in its order.
+        frozen: names of time axes whose steps the program fixes.
+    """
+
+    def __init__(
+        self, source: Source, graph: Graph, roles: Sequence[Role], read: Sequence[Role], frozen: Sequence[str]
+    ) -> None:
+        self._source, self._graph, self._roles, self._read = source, graph, roles, read
+        self._frozen = frozen
+        self._names = [graph.values[o].name for o in graph.outputs]
+        self._most_ids = {
+            graph.values[v].name: testdata.id_limit(graph, v) for v in graph.inputs if graph.values[v].kind == "ids"
+        }
+        self.notes: list[str] = []
+        self.sizes: list[str] = []  #: at which it was compared
+
+    # -- the checks -----------------------------------------------------------------------------------
+
+    def at(self, rows: int, steps: Mapping[str, int]) -> None:
+        """At one size.
+
+        Raises:
+            ConvertError: the program does not run there, or gives other numbers.
+        """
+        arrays = self._made(rows, steps, seed=rows)
+        theirs = self._theirs(arrays)
+        self._compare(arrays, theirs, f"with {_size_text(rows, steps)}")
+        self.sizes.append(_size_text(rows, steps))
+
+    def others(self, rows: int, steps: Mapping[str, int]) -> None:
+        """At other sizes, each of which the program may be made not to take.
+
+        Raises:
+            ConvertError: the program runs there, and gives other numbers.
+        """
+        self._other_rows(rows, steps)
+        declared = {r.axis: d for r in self._roles for d, dim in zip(r.declared, r.dims, strict=True) if dim == r.axis}
+        free = {name: n for name, n in steps.items() if name not in self._frozen}
+        if self._frozen:
+            counts = "/".join(str(steps[name]) for name in self._frozen)
+            self.notes.append(f"the model takes {counts} steps only, as the file does")
+        if not free:
+            return
+        longer = {name: 2 * n + 5 if name in free else n for name, n in steps.items()}
+        if self._runs(rows, longer):
+            self._runs(rows, {name: n + 1 if name in free else n for name, n in steps.items()})
+            return
+        if any(not isinstance(declared.get(name), int) for name in free):
+            raise ConvertError(f"with {_size_text(rows, longer)} the file's own graph does not run")
+        counts = "/".join(str(n) for n in dict.fromkeys(free.values()))
+        self.notes.append(
+            f"the file is made for {counts} step{'s' * (counts != '1')}; the converted model takes any number of them, "
+            "which could not be compared with the file"
+        )
+
+    def _other_rows(self, rows: int, steps: Mapping[str, int]) -> None:
+        if not any(N in r.dims for r in self._roles):
+            return
+        fixed = any(r.declared_rows is not None for r in self._roles)
+        try:
+            runs = self._runs(2 * rows + 1, steps)
+        except ConvertError:
+            if not fixed:
+                raise
+            runs = False
+        if runs and rows > 1:
+            self._runs(1, steps)
+        if not runs:
+            self.notes.append(
+                f"the file is made for a batch of {rows}; the converted model takes any, "
+                "which could not be compared with the file"
+            )
+
+    def make_selftest(self) -> None:
+        """The program's own outputs for small random inputs, or the graph's if it takes none of that size."""
+
+        def theirs(arrays: list[NDArray[Any]]) -> Sequence[Array]:
+            return [np.asarray(y, np.float32) for y in self._theirs(self._all(arrays))]
+
+        made = "the file's own outputs for random inputs, computed in float32"
+        try:
+            self._graph.selftest = testdata.make_selftest(self._graph, theirs)
+        except ConvertError:
+            self._graph.selftest = testdata.make_selftest(self._graph)
+            made = "computed from the converted graph by the reference interpreter in float64"
+        self._graph.meta["selftest"] = made if self._graph.selftest else "left out, because the outputs are not finite"
+
+    # -- runs of both ---------------------------------------------------------------------------------
+
+    def _runs(self, rows: int, steps: Mapping[str, int]) -> bool:
+        """Compare at one size; False if the program does not run there."""
+        arrays = self._made(rows, steps, seed=rows)
+        try:
+            theirs = self._theirs(arrays)
+        except ConvertError:
+            return False
+        self._compare(arrays, theirs, f"with {_size_text(rows, steps)}")
+        self.sizes.append(_size_text(rows, steps))
+        return True
+
+    def _theirs(self, arrays: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+        """Outputs of the program, those that the graph has."""
+        machine = Machine()
+        tensors = [machine.input(a) for a in arrays]
+        outputs = self._source.run(machine, tensors)
+        named = dict(zip(self._source.outputs, outputs, strict=True))
+        return [named[name].data for name in self._names]
+
+    def _compare(self, arrays: Sequence[NDArray[Any]], theirs: Sequence[NDArray[Any]], when: str) -> None:
+        feeds = [a for a, r in zip(arrays, self._roles, strict=True) if r in self._read]
+        feeds = [a.astype(np.int32) if a.dtype.kind in "iu" else a.astype(np.float32) for a in feeds]
+        with np.errstate(all="ignore"):
+            exact = reference.run(self._graph, feeds)
+            theirs = [y.reshape(e.shape) if y.size == e.size else y for y, e in zip(theirs, exact, strict=True)]
+            found = differences(self._names, exact, theirs, 0.0, 0.0)
+            single: list[NDArray[Any]] | None = None
+            for k, d in enumerate(found):
+                room = CHECK_TOLERANCE * max(1e-3, d.largest)
+                if d.max_abs <= room:
+                    continue
+                single = reference.run(self._graph, feeds, dtype=np.float32) if single is None else single
+                rounding = float(np.nan_to_num(np.max(np.abs(single[k] - exact[k]), initial=0)))
+                if not d.max_abs <= room + 16 * rounding:
+                    raise ConvertError(
+                        f"{when}, output {d.name!r} of the converted model differs from the file's by {d.max_abs:.3g}: "
+                        "the file does something there that the conversion does not follow"
+                    )
+
+    # -- inputs made up -------------------------------------------------------------------------------
+
+    def _made(self, rows: int, steps: Mapping[str, int], seed: int) -> list[NDArray[Any]]:
+        rng = np.random.default_rng(seed)
+        arrays: list[NDArray[Any]] = []
+        for r in self._roles:
+            shape = r.shape(rows, dict(steps))
+            if r.kind == "lengths":
+                most = max(steps.values(), default=1)
+                arrays.append(np.sort(rng.integers(1, most + 1, shape))[::-1].astype(r.dtype))
+                arrays[-1][:1] = most
+            elif r.kind == "ids":
+                arrays.append(rng.integers(0, self._most_ids.get(r.name, 2), shape).astype(r.dtype))
+            else:
+                arrays.append(rng.standard_normal(shape).astype(r.dtype))
+        return arrays
+
+    def _all(self, arrays: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+        """Inputs of the graph, with zeros for those of the program that it does not have."""
+        given = dict(zip((r.name for r in self._read), arrays, strict=True))
+        steps: dict[str, int] = {}
+        rows = 1
+        for r in self._read:
+            for size, d in zip(given[r.name].shape, r.dims, strict=True):
+                if isinstance(d, str):
+                    rows, steps = (size, steps) if d == N else (rows, {**steps, d: size})
+        return [
+            given[r.name].astype(r.dtype) if r.name in given else np.zeros(r.shape(rows, steps), r.dtype)
+            for r in self._roles
+        ]
+
+
+def _size_text(rows: int, steps: Mapping[str, int]) -> str:
+    counts = "/".join(str(t) for t in dict.fromkeys(steps.values()))
+    text = f"{rows} row{'s' * (rows != 1)}"
+    return f"{text} of {counts} step{'s' * (counts != '1')}" if counts else text

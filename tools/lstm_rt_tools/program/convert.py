@@ -1,0 +1,170 @@
+"""From a program to a graph: readings of its inputs are tried, and what comes out is compared with the program."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstm_rt.errors import ConvertError, GraphError
+from lstm_rt.graph import Graph
+
+from .check import Check
+from .labelled import Labelled
+from .labels import Dim, Feat, N, Steps, is_fixed
+from .machine import ProgramError, Source, Tensor
+from .roles import Role, order_of, readings
+from .tidy import tidy
+
+ROWS = 3  #: of the run that makes the graph, where the program takes several
+#: Steps of that run, where the program leaves them free: primes, which are seldom sizes of anything else.
+_STEPS = (23, 67, 211, 1201)
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Rows, and steps of each time axis by its name among the roles."""
+
+    rows: int
+    steps: dict[str, int]
+
+
+def to_graph(source: Source) -> Graph:
+    """The graph of a program, compared with the program's own numbers.
+
+    ``meta`` gets ``notes`` (sentences for the user) and ``selftest``.
+
+    Raises:
+        ConvertError: the program holds what a graph cannot, or gives other numbers than the graph; the message is that
+            of the reading of the inputs that went furthest.
+    """
+    best: tuple[int, ConvertError] | None = None
+    for may_freeze, roles in itertools.product((False, True), readings(source.inputs)):
+        for sizes in _sizes(roles):
+            machine = _machine(roles, sizes, may_freeze)
+            try:
+                graph = _run(source, machine, roles, sizes)
+                return _finished(source, machine, graph, roles, sizes)
+            except ConvertError as e:
+                if best is None or machine.done > best[0]:
+                    best = (machine.done, e)
+    if best is None:
+        raise ConvertError(f"no reading of the inputs is possible: {_shapes(source)}")
+    raise best[1]
+
+
+def _shapes(source: Source) -> str:
+    texts = [f"{a.name} ({', '.join('?' if d is None else str(d) for d in a.dims)})" for a in source.inputs]
+    return ", ".join(texts) or "there are none"
+
+
+def _sizes(roles: Sequence[Role]) -> Iterator[Sizes]:
+    """Sizes to run at: several rows where that is declared possible, then one; more and more steps."""
+    fixed_rows = next((d for r in roles if (d := r.declared_rows) is not None), None)
+    has_rows = any(N in r.dims for r in roles)
+    declared = {r.axis: d for r in roles for d, role in zip(r.declared, r.dims, strict=True) if role == r.axis}
+    names = [name for name in declared if name is not None]
+    all_fixed = all(isinstance(declared[name], int) for name in names)
+    for rows in (fixed_rows,) if fixed_rows else (ROWS, 1) if has_rows else (1,):
+        for steps in _STEPS[:1] if all_fixed else _STEPS:
+            yield Sizes(rows, {n: _size(declared[n], steps + 2 * i) for i, n in enumerate(names)})
+
+
+def _size(declared: int | str | None, wanted: int) -> int:
+    return declared if isinstance(declared, int) else wanted
+
+
+def _machine(roles: Sequence[Role], sizes: Sizes, may_freeze: bool) -> Labelled:
+    """Steps become features, and features steps, only where no other reading does."""
+    frozen = {
+        r.axis
+        for r in roles
+        for declared, dim in zip(r.declared, r.dims, strict=True)
+        if r.axis is not None and dim == r.axis and isinstance(declared, int)
+    }
+    return Labelled(roles, sizes.rows, sizes.steps, frozen if may_freeze else None)
+
+
+def _inputs(roles: Sequence[Role], sizes: Sizes) -> list[NDArray[Any]]:
+    """Arrays for a program: normal floats, small ids, full lengths."""
+    rng = np.random.default_rng(1)
+    arrays: list[NDArray[Any]] = []
+    for r in roles:
+        shape = r.shape(sizes.rows, sizes.steps)
+        if r.kind == "lengths":
+            arrays.append(np.full(shape, max(sizes.steps.values(), default=1), r.dtype))
+        elif r.kind == "ids":
+            arrays.append(rng.integers(0, 2, shape).astype(r.dtype))
+        else:
+            arrays.append(rng.standard_normal(shape).astype(r.dtype))
+    return arrays
+
+
+def _run(source: Source, machine: Labelled, roles: Sequence[Role], sizes: Sizes) -> Graph:
+    """One reading at one size: the graph, not yet compared."""
+    try:
+        outputs = source.run(machine, machine.declare(_inputs(roles, sizes)))
+        for name, tensor in zip(source.outputs, outputs, strict=True):
+            _output(machine, name, tensor)
+        unread = machine.order_inputs()
+        if unread:
+            machine.notes.append(f"left out of the model, as nothing reads them: {', '.join(unread)}")
+        machine.graph.check()
+    except GraphError as e:
+        raise ProgramError(str(e)) from None
+    machine.folded += tidy(machine.graph)
+    return machine.graph
+
+
+def _output(machine: Labelled, name: str, tensor: Tensor) -> None:
+    if tensor.known:
+        machine.notes.append(f"output {name!r} is left out, as it depends on no input")
+        return
+    label = machine.feat(tensor, f"output {name!r}")
+    if any(not is_fixed(d) and len(d) > 1 for d in label.dims):
+        label = _unmerged(label)
+        machine.notes.append(f"output {name!r} joins dimensions that stand apart in the converted model")
+    steps = machine.steps_of(label.dims, f"output {name!r}")
+    value = machine.features(label, name)
+    graph = machine.graph
+    if value in graph.outputs or value in graph.inputs:
+        value = graph.activation(value, "linear")
+    dims = [_port_dim(d) for d in label.dims]
+    graph.output(value, name, **order_of("vec" if steps is None else "seq", dims))
+
+
+def _unmerged(label: Feat) -> Feat:
+    """Rows, steps and features that are joined in one dimension as dimensions of their own."""
+    dims: list[Dim] = []
+    for d in label.dims:
+        dims += [d] if is_fixed(d) else [(a,) for a in d]
+    return Feat(tuple(dims), label.cells)
+
+
+def _port_dim(dim: Dim) -> str | int:
+    if not dim:
+        return 1
+    if dim == (N,):
+        return N
+    return "T" if isinstance(dim[0], Steps) else math.prod(a for a in dim if isinstance(a, int))
+
+
+def _finished(source: Source, machine: Labelled, graph: Graph, roles: Sequence[Role], sizes: Sizes) -> Graph:
+    read = [r for r in roles if r.name in {graph.values[v].name for v in graph.inputs}]
+    check = Check(source, graph, roles, read, sorted(machine.frozen_steps))
+    check.at(sizes.rows, sizes.steps)
+    check.others(sizes.rows, sizes.steps)
+    check.make_selftest()
+    if machine.folded:
+        graph.meta["folded"] = machine.folded
+    if check.sizes:
+        graph.meta["checked"] = f"compared with the file's own numbers: {'; '.join(check.sizes)}"
+    notes = [*machine.notes, *check.notes]
+    if notes:
+        graph.meta["notes"] = notes
+    return graph

@@ -1,0 +1,459 @@
+"""The machine that builds a graph: it runs a program and says, tensor by tensor, what stands where."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstm_rt.errors import AxesError, GraphError
+from lstm_rt.graph import Graph
+
+from ..arch.layers import constant, side_by_side
+from .labels import (
+    Atom,
+    Cells,
+    Dims,
+    Feat,
+    Ids,
+    Label,
+    Lengths,
+    Loose,
+    Mask,
+    N,
+    Steps,
+    apart,
+    broadcast,
+    cell,
+    fixed,
+    free,
+    merged_cells,
+    whole,
+)
+from .machine import Machine, ProgramError, Tensor
+from .roles import Role
+
+_INNER = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError)
+_MOST_RUNS = 8  #: of neighbouring features that are cut out one by one; more are gathered
+
+
+class WrongRoles(ProgramError):
+    """An input's dimensions have been taken for something else than the program takes them for."""
+
+
+class Labelled(Machine):
+    """Builds a graph beside the numbers.
+
+    Args:
+        roles: what the inputs' dimensions are taken for.
+        rows: of the batch in this run.
+        steps: of each named time axis in this run.
+        frozen: names of the time axes whose steps the program fixes, if these may become features; else None.
+    """
+
+    def __init__(
+        self, roles: Sequence[Role], rows: int, steps: Mapping[str, int], frozen: Collection[str] | None
+    ) -> None:
+        super().__init__()
+        self.graph = Graph()
+        self.rows = rows
+        self.steps: dict[int, int] = {}
+        self.done = 0  #: operations that have been labelled
+        self.frozen_steps: set[str] = set()  #: names of time axes that have become features somewhere
+        self._given_steps, self._may_freeze = steps, frozen
+        self._numbers: list[float] = []
+        self._number_at: dict[float, int] = {}
+        self._made: dict[tuple[int, bytes], int] = {}
+        self._lengths: dict[str, int] = {}
+        self.notes: list[str] = []  #: sentences for the user
+        self.folded: list[str] = []  #: what was put together
+        self._roles = list(roles)
+        self._axes: dict[str, int] = {}
+
+    # -- inputs ---------------------------------------------------------------------------------------
+
+    def declare(self, arrays: Sequence[NDArray[Any]]) -> list[Tensor]:
+        """The inputs of the graph, as tensors that stand for them."""
+        return [Tensor(array, self._declare(role)) for role, array in zip(self._roles, arrays, strict=True)]
+
+    def _declare(self, role: Role) -> Label:
+        dims = tuple(self._atoms(role, d) for d in role.dims)
+        if role.kind == "lengths":
+            return Lengths(role.name, dims)
+        axis = next((a.axis for a in free(dims) if isinstance(a, Steps)), None)
+        size = math.prod(fixed(dims)) if role.kind in ("seq", "vec") else 0
+        order: dict[str, Any] = dict(role.order())
+        value = self.graph.input(role.name, role.kind, size, axis, **order)
+        return Ids(value, dims) if role.kind == "ids" else whole(value, size, dims)
+
+    def _atoms(self, role: Role, dim: str | int) -> tuple[Atom, ...]:
+        if isinstance(dim, int):
+            return (dim,) if dim > 1 else ()
+        if dim == N:
+            return (N,)
+        if dim not in self._axes:
+            self._axes[dim] = self.graph.new_axis()
+            self.steps[self._axes[dim]] = self._given_steps[dim]
+        return (Steps(self._axes[dim]),)
+
+    def use_lengths(self, label: Lengths, axis: int) -> int:
+        """The input of lengths, which belong to this axis."""
+        if label.less:
+            raise self.error("lengths", "less than the given lengths are used as lengths")
+        if label.name not in self._lengths:
+            self._lengths[label.name] = self.graph.input(label.name, "lengths", 0, axis)
+        value = self._lengths[label.name]
+        if self.graph.values[value].axis != axis:
+            raise self.error("lengths", f"{label.name!r} belongs to two different time axes")
+        return value
+
+    def order_inputs(self) -> list[str]:
+        """Put the graph's inputs in the order of the program's; returns the names of those that nothing reads."""
+        place = {r.name: i for i, r in enumerate(self._roles)}
+        self.graph.inputs.sort(key=lambda v: place[self.graph.values[v].name])
+        declared = {self.graph.values[v].name for v in self.graph.inputs}
+        return [r.name for r in self._roles if r.name not in declared]
+
+    # -- sizes ----------------------------------------------------------------------------------------
+
+    def size_of(self, atom: Atom) -> int:
+        """How many there are in this run."""
+        if isinstance(atom, int):
+            return atom
+        return self.rows if atom == N else self.steps[atom.axis]  # type: ignore[union-attr]
+
+    def new_axis_of(self, value: int) -> Steps:
+        """The time axis of a value, which an operation may just have derived."""
+        axis = self.graph.values[value].axis
+        known = dict(self.steps)
+        self.graph.complete_steps(known)
+        self.steps.update(known)
+        return Steps(axis)
+
+    # -- rules ----------------------------------------------------------------------------------------
+
+    def labels(self, op: str, args: Sequence[Tensor | None], options: dict[str, Any], out: Any) -> Any:
+        from .rules import RULES
+
+        rule = RULES.get(op)
+        if rule is None:
+            raise self.error(op, "on data that depends on the inputs it is not supported")
+        self.done += 1
+        try:
+            return self._ruled(rule, op, args, options, out)
+        except _INNER as e:  # a case that the rules did not think of
+            raise self.error(op, f"the conversion fails on it ({type(e).__name__}: {e})") from e
+        except AxesError as e:
+            raise WrongRoles(f"{op}: {e}", op) from None
+        except GraphError as e:
+            raise self.error(op, str(e)) from None
+
+    def _ruled(self, rule: Any, op: str, args: Sequence[Tensor | None], options: dict[str, Any], out: Any) -> Any:
+        """The rule; where it stumbles over steps whose number the program fixes, these become features."""
+        try:
+            return rule(self, args, options, out)
+        except WrongRoles:
+            fixed = [self._without_steps(a) for a in args]
+            if all(f is a for f, a in zip(fixed, args, strict=True)):
+                raise
+            return rule(self, fixed, options, out)
+
+    def _without_steps(self, x: Tensor | None) -> Tensor | None:
+        """The same with its steps as features, where the program fixes their number."""
+        if x is None or not isinstance(x.label, Feat):
+            return x
+        steps = next((a for a in free(x.label.dims) if isinstance(a, Steps)), None)
+        if steps is None or not self._is_frozen(steps.axis):
+            return x
+        return Tensor(x.data, self.flattened(x.label, steps))
+
+    def _is_frozen(self, axis: int) -> bool:
+        """Does the program fix the steps of an axis, or of the one that it derives from?"""
+        root, names = self.graph.root(axis), self._may_freeze
+        return names is not None and (root is None or any(a == root and n in names for n, a in self._axes.items()))
+
+    def flattened(self, label: Feat, steps: Steps) -> Feat:
+        """Steps become features: from now on the model takes this number of them alone."""
+        n, root = self.steps[steps.axis], self.graph.root(steps.axis)
+        self.frozen_steps.update(name for name, a in self._axes.items() if a == root)
+        distinct, at = np.unique(label.cells, return_inverse=True)
+        value = self.at_every_step(self.value(distinct, steps, "reshape"), steps)
+        made = self.graph.flatten(value, n)
+        place = next(
+            k
+            for k, a in enumerate([a for d in label.dims for a in d if isinstance(a, int) or a == steps])
+            if a == steps
+        )
+        features = np.expand_dims(at.reshape(label.cells.shape), place)
+        moments = np.arange(n).reshape([n if k == place else 1 for k in range(features.ndim)])
+        dims = tuple(tuple(n if a == steps else a for a in d if a != steps or n > 1) for d in label.dims)
+        return Feat(dims, cell(made, moments * len(distinct) + features).reshape(fixed(dims)))
+
+    def unflattened(self, label: Feat, i: int) -> Feat:
+        """Features of a vec become steps, along dimension ``i``."""
+        if self._may_freeze is None:
+            raise self.wrong_roles("steps", f"{self.words(label.dims[i])} are read as steps")
+        label = merged_cells(label, i)
+        n = fixed(label.dims[i : i + 1])[0] if label.dims[i] else 1
+        axis = len(fixed(label.dims[:i]))
+        cells = label.cells if label.dims[i] else np.expand_dims(label.cells, axis)
+        moved = np.moveaxis(cells, axis, 0).reshape(n, -1)
+        made = self.graph.unflatten(self.value(moved, None, "unflatten"), n)
+        steps = self.new_axis_of(made)
+        dims = (*label.dims[:i], (steps,), *label.dims[i + 1 :])
+        return Feat(dims, cell(made, np.arange(moved.shape[1])).reshape(fixed(dims)))
+
+    def has_lengths(self, axis: int) -> bool:
+        """Does the program give lengths for an axis?"""
+        return any(self.graph.values[v].axis == axis for v in self._lengths.values())
+
+    @contextmanager
+    def layer(self, name: str) -> Iterator[None]:
+        with super().layer(name), self.graph.layer(name):
+            yield
+
+    def wrong_roles(self, op: str, why: str) -> WrongRoles:
+        """The error that makes :mod:`.convert` try other roles."""
+        return WrongRoles(str(self.error(op, why)), op)
+
+    def feat(self, x: Tensor, op: str) -> Feat:
+        """What a tensor stands for, as features.
+
+        Raises:
+            ProgramError: it is something else.
+        """
+        label = x.label
+        if isinstance(label, Feat):
+            return label
+        if isinstance(label, Loose):
+            raise self.error(op, label.why)
+        what = {Ids: "token ids", Lengths: "lengths", Mask: "a mask"}.get(type(label), "a constant")
+        raise self.error(op, f"it reads {what} where features are expected")
+
+    # -- values of the graph --------------------------------------------------------------------------
+
+    def steps_of(self, dims: Dims, op: str) -> Steps | None:
+        """The one time axis among dimensions."""
+        found = [a for a in free(dims) if isinstance(a, Steps)]
+        if len(found) > 1:
+            raise self.error(op, "its result has two time axes, which no value of a graph can have")
+        return found[0] if found else None
+
+    def number_cell(self, number: float) -> int:
+        """The cell of a number."""
+        if number not in self._number_at:
+            self._numbers.append(number)
+            self._number_at[number] = -len(self._numbers)
+        return self._number_at[number]
+
+    def number_cells(self, numbers: NDArray[Any]) -> Cells:
+        """The cells of numbers."""
+        flat = [self.number_cell(float(n)) for n in numbers.ravel()]
+        return np.array(flat, np.int64).reshape(numbers.shape)
+
+    def value(self, cells: Cells, steps: Steps | None, op: str) -> int:
+        """A value of the graph with these cells as its features; vec if all of them are, else seq."""
+        flat = np.ascontiguousarray(cells.ravel())
+        if not flat.size:
+            raise self.error(op, "it has no features")
+        key = (-1 if steps is None else steps.axis, flat.tobytes())
+        if key not in self._made:
+            self._made[key] = self._put_together(flat, steps, op)
+        return self._made[key]
+
+    def _put_together(self, flat: Cells, steps: Steps | None, op: str) -> int:
+<<<<<<< HEAD
+        values = np.maximum(apart(flat)[0], -1)  # all numbers are one part
+        cuts = np.flatnonzero(np.diff(values)) + 1
+        if len(cuts) >= _MOST_RUNS and len(cuts) >= len(np.unique(values)):
+            distinct, at = np.unique(flat, return_inverse=True)
+            return self.graph.gather(self._put_together(distinct, steps, op), at.astype(np.int32))
+        made = []
+        for part in np.split(flat, cuts):
+            value = int(apart(part[:1])[0][0])
+            made.append(self._numbers_value(part) if value < 0 else self._some(value, apart(part)[1]))
+        if len({self.graph.values[v].kind for v in made}) > 1:
+=======
+        values, features = apart(flat)
+        values = np.maximum(values, -1)  # all numbers are one part
+        cuts = np.flatnonzero(np.diff(values)) + 1
+        distinct, places = np.unique(flat, return_inverse=True)
+        if len(cuts) >= max(_MOST_RUNS, 2 * len(np.unique(values))):  # values that interleave
+            return self.graph.gather(self.value(distinct, steps, op), places.astype(np.int32))
+        made = []
+        for at in np.split(np.arange(flat.size), cuts):
+            value = int(values[at[0]])
+            made.append(self._numbers_value(flat[at]) if value < 0 else self._some(value, features[at]))
+        kinds = {self.graph.values[v].kind for v in made}
+        if len(kinds) > 1:
+>>>>>>> h-onnx
+            assert steps is not None
+            made = [self.at_every_step(v, steps) for v in made]
+        return side_by_side(self.graph, made)
+
+    def _some(self, value: int, features: NDArray[np.int64]) -> int:
+        """Features of one value in a given order."""
+        if features.size == self.graph.values[value].size and np.array_equal(features, np.arange(features.size)):
+            return value
+        runs = np.split(features, np.flatnonzero(np.diff(features) != 1) + 1)
+        if len(runs) > _MOST_RUNS:
+            return self.graph.gather(value, features.astype(np.int32))
+        return side_by_side(self.graph, [self.graph.slice(value, int(r[0]), len(r)) for r in runs])
+
+    def _numbers_value(self, cells: Cells) -> int:
+        """A vec of numbers."""
+        numbers = np.array([self._numbers[-1 - int(c)] for c in cells], np.float32)
+        return self.constant_vec(numbers)
+
+    def constant_vec(self, numbers: NDArray[np.float32]) -> int:
+        """A vec whose rows all hold these numbers."""
+        anchor = next((v for v in self.graph.inputs if self.graph.values[v].kind in ("seq", "vec")), None)
+        if anchor is None:
+            anchor = next((o for n in self.graph.nodes for o in n.outputs if o is not None), None)
+        if anchor is None:
+            raise self.error("constant", "numbers that depend on no input are read before any input is")
+        return constant(self.graph, anchor, numbers)
+
+    def at_every_step(self, value: int, steps: Steps) -> int:
+        """A vec as a seq of an axis; a seq as it is."""
+        if self.graph.values[value].kind == "seq":
+            return value
+        key = (steps.axis, b"repeat" + value.to_bytes(4, "little"))
+        if key not in self._made:
+            self._made[key] = self.graph.repeat_vector(value, steps.axis)
+        return self._made[key]
+
+    def features(self, label: Feat, op: str) -> int:
+        """All cells of a label in order as a value; seq if the label has steps."""
+        steps = self.steps_of(label.dims, op)
+        value = self.value(label.cells, steps, op)
+        return value if steps is None else self.at_every_step(value, steps)
+
+    # -- pointwise operations -------------------------------------------------------------------------
+
+    def each(self, label: Feat, op: str, make: Callable[[int], int]) -> Feat:
+        """``make`` of the label's features, one by one: it gives a value of the same size."""
+        distinct, at = np.unique(label.cells, return_inverse=True)
+        made = make(self.value(distinct, self.steps_of(label.dims, op), op))
+        return Feat(label.dims, cell(made, at.reshape(label.cells.shape)))
+
+    def over_steps(self, label: Feat, op: str, i: int, make: Callable[[int], int]) -> Feat:
+        """``make`` of the label's features, which gives a seq on another axis: that of dimension ``i`` from now on."""
+        steps = self.steps_of(label.dims, op)
+        assert steps is not None
+        distinct, at = np.unique(label.cells, return_inverse=True)
+        made = make(self.at_every_step(self.value(distinct, steps, op), steps))
+        dims = (*label.dims[:i], (self.new_axis_of(made),), *label.dims[i + 1 :])
+        return Feat(dims, cell(made, at.reshape(label.cells.shape)))
+
+    def pairs(self, a: Feat, b: Feat, op: str, make: Callable[[int, int], int]) -> Feat:
+        """``make`` of two labels' features, pair by pair: it takes values of one size, or one of them of size 1."""
+        dims = self.common(a.dims, b.dims, op)
+        steps = self.steps_of(dims, op)
+        both = np.stack([broadcast(a, dims).ravel(), broadcast(b, dims).ravel()])
+        distinct, at = np.unique(both, axis=1, return_inverse=True)
+        sides = [self.value(side[:1] if (side == side[0]).all() else side, steps, op) for side in distinct]
+        made = make(*sides)
+        return Feat(dims, cell(made, at.reshape(fixed(dims))))
+
+    def with_numbers(self, x: Feat, arrays: Sequence[NDArray[Any]], op: str, make: Callable[..., int]) -> Feat:
+        """``make`` of features and numbers, feature by feature: it takes a value, and arrays of as many numbers."""
+        dims = x.dims
+        for numbers in arrays:
+            dims = self.wider(dims, numbers, op)
+        constants = [self.against(dims, numbers, op).astype(np.float32).ravel() for numbers in arrays]
+        columns = [broadcast(x, dims).ravel(), *(c.view(np.int32).astype(np.int64) for c in constants)]
+        distinct, at = np.unique(np.stack(columns), axis=1, return_inverse=True)
+        floats = [c.astype(np.int32).view(np.float32) for c in distinct[1:]]
+        made = make(self.value(distinct[0], self.steps_of(dims, op), op), *floats)
+        return Feat(dims, cell(made, at.reshape(fixed(dims))))
+
+    def common(self, a: Dims, b: Dims, op: str) -> Dims:
+        """The dimensions that two labels broadcast to."""
+        n = max(len(a), len(b))
+        a, b = ((),) * (n - len(a)) + a, ((),) * (n - len(b)) + b
+        out = []
+        for x, y in zip(a, b, strict=True):
+            if x and y and x != y:
+                raise self.mixed(op, x, y)
+            out.append(x or y)
+        return self._once(tuple(out), op)
+
+    def _once(self, dims: Dims, op: str) -> Dims:
+        """Dimensions in which rows and steps occur once: a batch of one may have got to several places."""
+        atoms = free(dims)
+        twice = next((a for a in atoms if atoms.count(a) > 1), None)
+        if twice is None:
+            return dims
+        if twice != N or self.rows != 1:
+            raise self.wrong_roles(op, f"in its result {self.words((twice,))} would be two dimensions")
+        first = next(i for i, d in enumerate(dims) if N in d)
+        return tuple(d if i <= first else tuple(a for a in d if a != N) for i, d in enumerate(dims))
+
+    def with_rows_at(self, label: Feat, i: int) -> Feat:
+        """The label with its batch at dimension ``i``, where that can be: a batch of one is where it is looked for."""
+        if label.dims[i] or self.rows != 1 or (N,) not in label.dims:
+            return label
+        dims = [() if d == (N,) else d for d in label.dims]
+        dims[i] = (N,)
+        return Feat(tuple(dims), label.cells)
+
+    def mixed(self, op: str, a: Any, b: Any) -> ProgramError:
+        """The error of two dimensions that do not belong together."""
+        words = [self.words(d) for d in (a, b)]
+        return self.wrong_roles(op, f"it combines {words[0]} with {words[1]}")
+
+    def words(self, dim: Sequence[Atom]) -> str:
+        """A dimension in words."""
+        names = [f"{a} features" if isinstance(a, int) else "the batch" if a == N else "the steps" for a in dim]
+        return " x ".join(names) or "one"
+
+    def dims_in_words(self, dims: Dims) -> str:
+        """All dimensions in words."""
+        return ", ".join(map(self.words, dims))
+
+    def wider(self, dims: Dims, numbers: NDArray[Any], op: str) -> Dims:
+        """The dimensions that a label and numbers broadcast to."""
+        rank = max(len(dims), numbers.ndim)
+        own = ((),) * (rank - len(dims)) + dims
+        shape = (1,) * (rank - numbers.ndim) + numbers.shape
+        for dim, n in zip(own, shape, strict=True):
+            if dim and n != 1 and n != math.prod(self.size_of(a) for a in dim):
+                raise self.error(op, f"{n} numbers meet {self.words(dim)}")
+        return tuple(d or ((n,) if n > 1 else ()) for d, n in zip(own, shape, strict=True))
+
+    def against(self, dims: Dims, numbers: NDArray[Any], op: str) -> NDArray[Any]:
+        """The numbers for each of the cells of dimensions that they broadcast to.
+
+        Raises:
+            ProgramError: they differ from row to row, or from step to step.
+        """
+        wide = numbers.reshape((1,) * (len(dims) - numbers.ndim) + numbers.shape)
+        shape: list[int] = []
+        for i, dim in enumerate(dims):
+            atoms = fixed((dim,))
+            if wide.shape[i] == 1:
+                shape += [1] * len(atoms)
+                continue
+            if len(atoms) != len(dim):
+                wide = self._constant_along(wide, i, dim, op)
+            shape += atoms
+        return np.broadcast_to(wide.reshape(shape), fixed(dims))
+
+    def _constant_along(self, wide: NDArray[Any], i: int, dim: Sequence[Atom], op: str) -> NDArray[Any]:
+        """Numbers along a dimension with rows or steps in it: these must not matter."""
+        sizes = [self.size_of(a) for a in dim]
+        parts = wide.reshape(*wide.shape[:i], *sizes, *wide.shape[i + 1 :])
+        for k, atom in enumerate(dim):
+            if not isinstance(atom, int):
+                first = np.take(parts, [0], axis=i + k)
+                if not np.array_equal(parts, np.broadcast_to(first, parts.shape), equal_nan=True):
+                    per = "row" if atom == N else "step"
+                    raise self.error(op, f"numbers that differ from {per} to {per} are not supported")
+                parts = first
+        kept = math.prod(a for a in dim if isinstance(a, int))
+        return parts.reshape(*wide.shape[:i], kept, *wide.shape[i + 1 :])

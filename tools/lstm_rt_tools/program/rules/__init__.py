@@ -1,0 +1,18 @@
+"""What the operations of the vocabulary do to what tensors stand for: a rule each, by family."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from . import arithmetic, choosing, layers, reductions, shapes, windows
+
+#: ``rule(machine, arguments, options, numbers of the result)`` gives the label of the result, or a tuple of them.
+RULES: dict[str, Callable[..., Any]] = {
+    **arithmetic.RULES,
+    **shapes.RULES,
+    **choosing.RULES,
+    **reductions.RULES,
+    **layers.RULES,
+    **windows.RULES,
+}

@@ -1,0 +1,248 @@
+"""Operations on each number by itself, and on two numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstm_rt.graph import Activation
+
+from ..labelled import Labelled
+from ..labels import Feat, Ids, Label, Lengths, Loose, Mask, N, Steps
+from ..machine import Tensor
+
+Args = Sequence[Tensor | None]
+
+#: Words whose function is an activation of the same parameters, by its name in graphs.
+_ACTIVATIONS = {
+    **{word: word for word in ("sigmoid", "tanh", "relu", "leaky_relu", "elu", "celu", "selu", "softplus", "softsign")},
+    **{word: word for word in ("hard_sigmoid", "hard_swish", "mish", "exp", "log", "sqrt", "abs", "square")},
+    **{word: word for word in ("reciprocal", "erf", "sin", "cos", "sign", "floor", "scaled_tanh", "thresholded_relu")},
+    "silu": "swish",
+}
+
+
+def activation(b: Labelled, x: Feat, op: str, act: str | Activation) -> Feat:
+    """An activation that acts on each feature by itself."""
+    return b.each(x, op, lambda value: b.graph.activation(value, act))
+
+
+def scaled(b: Labelled, x: Feat, op: str, factor: Any, shift: Any) -> Feat:
+    """``x * factor + shift``, which broadcast to it."""
+    factor, shift = np.asarray(factor, np.float32), np.asarray(shift, np.float32)
+    if np.all(factor == 1) and np.all(shift == 0):
+        return b.with_numbers(x, [factor], op, lambda value, _: value) if factor.ndim else x
+
+    def make(value: int, f: NDArray[Any], s: NDArray[Any]) -> int:
+        if (f == f[0]).all() and (s == s[0]).all():
+            return b.graph.activation(value, Activation("affine", float(f[0]), float(s[0])))
+        zeros, ones = np.zeros_like(f), np.ones_like(f)
+        return b.graph.batchnorm(value, zeros, ones, f, s, 0.0)
+
+    return b.with_numbers(x, [factor, shift], op, make)
+
+
+def _unary(word: str, b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> Label:
+    x = b.feat(_first(args), word)
+    return activation(b, x, word, Activation(_ACTIVATIONS[word], options.get("alpha"), options.get("beta")))
+
+
+def _gelu(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> Label:
+    return activation(b, b.feat(_first(args), "gelu"), "gelu", "gelu_tanh" if options.get("tanh") else "gelu")
+
+
+def _clip(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> Label:
+    low, high = options.get("low", -math.inf), options.get("high", math.inf)
+    return clipped(b, b.feat(_first(args), "clip"), "clip", low, high)
+
+
+def clipped(b: Labelled, x: Feat, op: str, low: float, high: float) -> Feat:
+    """Between two numbers, either of which may be infinite."""
+    if low == 0 and high == math.inf:
+        return activation(b, x, op, "relu")
+    most = float(np.finfo(np.float32).max)
+    return activation(b, x, op, Activation("clip", max(low, -most), min(high, most)))
+
+
+def _neg(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> Label:
+    return scaled(b, b.feat(_first(args), "neg"), "neg", -1, 0)
+
+
+def _ceil(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> Label:
+    x = scaled(b, b.feat(_first(args), "ceil"), "ceil", -1, 0)
+    return scaled(b, activation(b, x, "ceil", "floor"), "ceil", -1, 0)
+
+
+def _cast(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any]) -> Label:
+    label: Label = _first(args).label
+    if isinstance(label, Feat) and out.dtype.kind != "f":
+        return Loose("features that are rounded to integers are not supported", label.dims)
+    if isinstance(label, Ids | Lengths) and out.dtype.kind not in "iu":
+        return Loose("token ids and lengths as numbers to compute with are not supported", label.dims)
+    return label
+
+
+def _logical_not(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> Label:
+    label = _first(args).label
+    if isinstance(label, Mask):
+        return Mask(label.value, label.axis, label.dims, not label.inverted)
+    return Loose("what is not a mask is inverted", getattr(label, "dims", ()))
+
+
+# -- two numbers --------------------------------------------------------------------------------------
+
+
+def _binary(word: str, b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> Label:
+    x, y = args
+    assert x is not None
+    assert y is not None
+    for label in (x.label, y.label):
+        if isinstance(label, Ids | Lengths | Loose):
+            return _of_integers(b, word, x, y)
+    if word == "mul" and (isinstance(x.label, Mask) or isinstance(y.label, Mask)):
+        return _masked(b, x, y)
+    if isinstance(x.label, Mask) or isinstance(y.label, Mask):
+        return Loose("a mask as numbers to compute with is not supported", getattr(x.label or y.label, "dims", ()))
+    if x.known:
+        return _number_first(b, word, x.data, b.feat(y, word))
+    if y.known:
+        return _number_second(b, word, b.feat(x, word), y.data)
+    if word == "mul" and x.label is y.label:
+        return activation(b, b.feat(x, word), word, "square")
+    return b.pairs(b.feat(x, word), b.feat(y, word), word, lambda p, q: b.graph.binary(word, p, q))
+
+
+def _number_first(b: Labelled, word: str, c: NDArray[Any], x: Feat) -> Feat:
+    if word in ("add", "mul", "maximum", "minimum"):
+        return _number_second(b, word, x, c)
+    if word == "sub":
+        return scaled(b, x, word, -1, c)
+    if word == "div":
+        return scaled(b, activation(b, x, word, "reciprocal"), word, c, 0)
+    if word == "pow" and np.all(c > 0):
+        return activation(b, scaled(b, x, word, np.log(c), 0), word, "exp")
+    raise b.error(word, "of a number that is not positive it is not supported")
+
+
+def _number_second(b: Labelled, word: str, x: Feat, c: NDArray[Any]) -> Feat:
+    c = np.asarray(c, np.float32)
+    if word == "add":
+        return scaled(b, x, word, 1, c)
+    if word == "sub":
+        return scaled(b, x, word, 1, -c)
+    if word == "mul":
+        return scaled(b, x, word, c, 0)
+    if word == "div":
+        with np.errstate(all="ignore"):
+            return scaled(b, x, word, 1 / c, 0)
+    if word in ("maximum", "minimum"):
+        return _limited(b, word, x, c)
+    return _powered(b, x, c)
+
+
+def _limited(b: Labelled, word: str, x: Feat, c: NDArray[Any]) -> Feat:
+    if c.size and (c == c.flat[0]).all():
+        low, high = (float(c.flat[0]), math.inf) if word == "maximum" else (-math.inf, float(c.flat[0]))
+        return clipped(b, b.with_numbers(x, [c], word, lambda value, _: value), word, low, high)
+    return b.with_numbers(x, [c], word, lambda value, n: b.graph.binary(word, value, b.constant_vec(n)))
+
+
+def _powered(b: Labelled, x: Feat, c: NDArray[Any]) -> Feat:
+    if not c.size or not (c == c.flat[0]).all():
+        raise b.error("pow", "with several exponents it is not supported")
+    x = b.with_numbers(x, [c], "pow", lambda value, _: value)
+    exponent = float(c.flat[0])
+    names = {2.0: "square", 0.5: "sqrt", -1.0: "reciprocal"}
+    if exponent == 1:
+        return x
+    return activation(b, x, "pow", names.get(exponent) or Activation("power", exponent))
+
+
+def _of_integers(b: Labelled, word: str, x: Tensor, y: Tensor) -> Label:
+    """Sums and comparisons of ids and lengths."""
+    label, other = (x.label, y) if not x.known else (y.label, x)
+    dims = getattr(label, "dims", ())
+    constant = other.data if other.known else None
+    uniform = constant is not None and constant.size > 0 and bool((constant == constant.flat[0]).all())
+    if isinstance(label, Lengths) and uniform and constant is not None and other is y and word in ("add", "sub"):
+        by = int(constant.flat[0])
+        return Lengths(label.name, dims, label.less + (by if word == "sub" else -by))
+    if isinstance(label, Ids) and word in ("eq", "ne", "gt", "ge") and uniform and constant is not None:
+        return _token_mask(b, word, label, int(constant.flat[0]), other is y)
+    if isinstance(label, Lengths) and word in ("lt", "gt", "le", "ge") and constant is not None:
+        return _length_mask(b, word, label, constant, other is x)
+    return Loose(f"{word} of token ids or lengths is not supported", dims)
+
+
+def _token_mask(b: Labelled, word: str, ids: Ids, token: int, second: bool) -> Label:
+    steps = next((a for d in ids.dims for a in d if isinstance(a, Steps)), None)
+    if steps is None or (word in ("gt", "ge") and (token != (word == "ge") or not second)):
+        return Loose(f"{word} of token ids is not supported", ids.dims)
+    token = 0 if word in ("gt", "ge") else token  # ids are never below 0
+    return Mask(b.graph.mask_ids(ids.value, token), steps.axis, ids.dims, inverted=word == "eq")
+
+
+def _length_mask(b: Labelled, word: str, lengths: Lengths, numbers: NDArray[Any], first: bool) -> Label:
+    """``arange(T) < lengths[:, None]`` and the like."""
+    steps = numbers.shape[-1] if numbers.ndim else 0
+    axis = next((a for a, n in b.steps.items() if n == steps), None)
+    counted = axis is not None and np.array_equal(numbers.ravel(), np.arange(steps))
+    if not counted or axis is None or lengths.less:
+        return Loose(f"{word} of lengths is not supported", lengths.dims)
+    within = {("lt", True): True, ("gt", False): True, ("ge", True): False, ("le", False): False}
+    if (word, first) not in within:
+        return Loose(f"{word} of lengths is not supported", lengths.dims)
+    b.use_lengths(lengths, axis)
+    return Mask(None, axis, ((N,), (Steps(axis),)), inverted=not within[word, first])
+
+
+def _masked(b: Labelled, x: Tensor, y: Tensor) -> Label:
+    """Features times a mask."""
+    mask, features = (x.label, y) if isinstance(x.label, Mask) else (y.label, x)
+    label = b.feat(features, "mul")
+    if mask.inverted or mask.value is None:
+        return Loose("features times such a mask are not supported", label.dims)
+    steps, number = Steps(mask.axis), mask.value
+    return b.each(label, "mul", lambda value: b.graph.apply_mask(b.at_every_step(value, steps), number))
+
+
+def _compared(word: str, b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> Label:
+    x, y = args
+    assert x is not None
+    assert y is not None
+    if any(isinstance(t.label, Ids | Lengths) for t in (x, y)):
+        return _of_integers(b, word, x, y)
+    dims = next((t.label.dims for t in (x, y) if hasattr(t.label, "dims")), ())
+    return Loose(f"{word} of features is not supported: it makes the program depend on their numbers", dims)
+
+
+def _prelu(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> Label:
+    slope = args[1]
+    assert slope is not None
+    x = b.feat(_first(args), "prelu")
+    return b.with_numbers(x, [b.number(slope, "the slopes of a prelu")], "prelu", b.graph.prelu)
+
+
+def _first(args: Args) -> Tensor:
+    x = args[0]
+    assert x is not None
+    return x
+
+
+RULES: dict[str, Callable[..., Any]] = {
+    **{word: partial(_unary, word) for word in _ACTIVATIONS},
+    **{word: partial(_binary, word) for word in ("add", "sub", "mul", "div", "maximum", "minimum", "pow")},
+    **{word: partial(_compared, word) for word in ("eq", "ne", "lt", "le", "gt", "ge", "logical_and", "logical_or")},
+    "gelu": _gelu,
+    "clip": _clip,
+    "neg": _neg,
+    "ceil": _ceil,
+    "cast": _cast,
+    "logical_not": _logical_not,
+    "prelu": _prelu,
+}

@@ -1,0 +1,155 @@
+"""Picking by number: tables of embeddings, one feature, one step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..labelled import Labelled
+from ..labels import Feat, Ids, Label, Lengths, Loose, Mask, N, Steps, cell, fixed, indexed, is_fixed
+from ..machine import Tensor
+from .shapes import one_step
+
+Args = Sequence[Tensor | None]
+
+
+def _index_select(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any]) -> Label:
+    x, index = args
+    assert x is not None
+    assert index is not None
+    axis = options["axis"] % x.ndim
+    if isinstance(index.label, Ids) and x.known:
+        return embedded(b, index.label, x.data, axis)
+    if not index.known:
+        raise b.error("index_select", "places that depend on the inputs are not supported")
+    label, at = b.feat(x, "index_select"), index.data.astype(np.int64)
+    made = _picked(b, label, axis, at.ravel())
+    dims = (*made.dims[:axis], *(((n,) if n > 1 else ()) for n in at.shape), *made.dims[axis + 1 :])
+    return Feat(dims, made.cells.reshape(fixed(dims))) if is_fixed(made.dims[axis]) else made
+
+
+def _picked(b: Labelled, label: Feat, axis: int, at: NDArray[np.int64]) -> Feat:
+    dim = label.dims[axis]
+    if is_fixed(dim):
+        return indexed(label, axis, lambda cells, k: np.take(cells, at, k))
+    size = np.prod([b.size_of(a) for a in dim])
+    if len(dim) == 1 and isinstance(dim[0], Steps):
+        if at.size == 1:
+            index = int(at[0])
+            return one_step(b, label, -1 if index in (-1, size - 1) else index, axis)
+        raise b.error("index_select", "several steps of a sequence by their numbers are not supported")
+    if dim == (N,) and size == 1 and at.size == 1:
+        return label  # the one row of a program for a single one
+    raise b.wrong_roles("index_select", f"it picks from {b.words(dim)}")
+
+
+def embedded(b: Labelled, ids: Ids, table: NDArray[Any], axis: int) -> Label:
+    """Rows of a table."""
+    if axis != 0:
+        return Loose("a table that is looked up along its second dimension is not supported", ids.dims)
+    flat = np.asarray(table, np.float32).reshape(len(table), -1)
+    value = b.graph.embedding(ids.value, flat)
+    dims = (*ids.dims, *(((n,) if n > 1 else ()) for n in table.shape[1:]))
+    return Feat(dims, cell(value, np.arange(flat.shape[1])).reshape(fixed(dims)))
+
+
+def _one_hot(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> Label:
+    x = args[0]
+    assert x is not None
+    depth, on, off = int(options["depth"]), options.get("on", 1.0), options.get("off", 0.0)
+    if not isinstance(x.label, Ids) or options.get("axis", -1) not in (-1, x.ndim):
+        raise b.error("one_hot", "of what is not an input of token ids it is not supported")
+    table = np.full((depth, depth), off, np.float32)
+    np.fill_diagonal(table, on)
+    return embedded(b, x.label, table, 0)
+
+
+def _gather_elements(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any]) -> Label:
+    x, index = args
+    assert x is not None
+    assert index is not None
+    axis = options["axis"] % x.ndim
+    label = b.feat(x, "gather_elements")
+    dim = label.dims[axis]
+    if isinstance(index.label, Lengths) and len(dim) == 1 and isinstance(dim[0], Steps):
+        if index.label.less != 1:
+            raise b.error("gather_elements", "of lengths, only the last step of each row can be picked")
+        b.use_lengths(Lengths(index.label.name, index.label.dims), dim[0].axis)
+        return one_step(b, label, -1, axis)
+    if index.known:
+        at = index.data
+        others = tuple(k for k in range(at.ndim) if k != axis)
+        first = at[tuple(slice(0, 1) if k in others else slice(None) for k in range(at.ndim))]
+        if np.array_equal(np.broadcast_to(first, at.shape), at):
+            return _picked(b, label, axis, first.ravel().astype(np.int64))
+    raise b.error("gather_elements", "places that depend on the inputs are not supported")
+
+
+def _reverse_sequence(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> Label:
+    x, lengths = args
+    assert x is not None
+    assert lengths is not None
+    label = b.feat(x, "reverse_sequence")
+    time = options.get("time_axis", 0) % x.ndim
+    steps = label.dims[time][0] if len(label.dims[time]) == 1 else None
+    if not isinstance(steps, Steps):
+        raise b.wrong_roles("reverse_sequence", f"it turns {b.words(label.dims[time])} around")
+    if lengths.known:
+        if not np.all(lengths.data == x.shape[time]):
+            raise b.error("reverse_sequence", "lengths that the program fixes are not supported")
+    elif isinstance(lengths.label, Lengths):
+        b.use_lengths(lengths.label, steps.axis)
+    else:
+        raise b.error("reverse_sequence", "lengths that are computed are not supported")
+    return b.each(label, "reverse_sequence", lambda v: b.graph.reverse(b.at_every_step(v, steps)))
+
+
+def _where(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any]) -> Label:
+    condition, x, y = args
+    assert condition is not None
+    assert x is not None
+    assert y is not None
+    if condition.known:
+        return _chosen(b, condition.data, x, y, out)
+    mask = condition.label
+    if isinstance(mask, Mask) and mask.value is not None:
+        kept, other = (y, x) if mask.inverted else (x, y)
+        if other.known and np.all(other.data == 0):
+            steps, value = Steps(mask.axis), mask.value
+            label = b.feat(kept, "where")
+            return b.each(label, "where", lambda v: b.graph.apply_mask(b.at_every_step(v, steps), value))
+    raise b.error("where", "a choice that depends on the numbers of the inputs is not supported")
+
+
+def _chosen(b: Labelled, condition: NDArray[Any], x: Tensor, y: Tensor, out: NDArray[Any]) -> Label:
+    from ..labels import broadcast
+
+    if condition.size and (condition == condition.flat[0]).all():
+        only = x if condition.flat[0] else y
+        if not only.known and only.shape == out.shape:
+            label: Label = only.label
+            return label
+    sides = []
+    dims: Any = ((),) * out.ndim
+    for t in (x, y):
+        dims = b.wider(dims, t.data, "where") if t.known else b.common(dims, b.feat(t, "where").dims, "where")
+    dims = b.wider(dims, condition, "where")
+    for t in (x, y):
+        if t.known:
+            sides.append(b.number_cells(b.against(dims, np.asarray(t.data, np.float32), "where")))
+        else:
+            sides.append(broadcast(b.feat(t, "where"), dims))
+    chosen = np.where(b.against(dims, condition, "where"), *sides)
+    return Feat(dims, chosen)
+
+
+RULES: dict[str, Callable[..., Any]] = {
+    "index_select": _index_select,
+    "one_hot": _one_hot,
+    "gather_elements": _gather_elements,
+    "reverse_sequence": _reverse_sequence,
+    "where": _where,
+}

@@ -1,0 +1,141 @@
+"""Sums, means and the like over features or steps, and softmax."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from ..labelled import Labelled
+from ..labels import Dims, Feat, Label, Loose, N, Steps, cell, fixed, is_fixed, permuted, positions
+from ..machine import Tensor
+from .arithmetic import activation
+
+Args = Sequence[Tensor | None]
+_KINDS = ("sum", "mean", "max", "min", "prod", "l2")
+
+
+def _reduce(kind: str, b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> Label:
+    x = args[0]
+    assert x is not None
+    return reduced(b, b.feat(x, kind), kind, options.get("axes"), options.get("keepdims", False))
+
+
+def reduced(b: Labelled, label: Feat, kind: str, axes: Sequence[int] | None, keepdims: bool) -> Feat:
+    """``kind`` of the numbers along dimensions; all of them for None."""
+    rank = len(label.dims)
+    over = sorted({a % rank for a in (range(rank) if axes is None else axes)})
+    for i in over:
+        if N in label.dims[i]:
+            raise b.wrong_roles(kind, "it goes over the batch")
+        if not is_fixed(label.dims[i]) and len(label.dims[i]) > 1:
+            raise b.error(kind, f"over {b.words(label.dims[i])} it is not supported")
+    label = _over_features(b, label, kind, [i for i in over if is_fixed(label.dims[i])])
+    for i in over:
+        if label.dims[i]:
+            label = _over_steps(b, label, kind, i)
+    kept = tuple(d for i, d in enumerate(label.dims) if keepdims or i not in over)
+    return Feat(kept, label.cells)
+
+
+def _over_features(b: Labelled, label: Feat, kind: str, over: Sequence[int]) -> Feat:
+    """The dimensions become of size 1."""
+    gone = [p for i in over for p in positions(label.dims, i)]
+    count = math.prod(label.cells.shape[p] for p in gone)
+    dims = tuple(() if i in over else d for i, d in enumerate(label.dims))
+    if count == 1:
+        cells = label.cells.reshape(fixed(dims))
+        return activation(b, Feat(dims, cells), kind, "abs") if kind == "l2" else Feat(dims, cells)
+    kept = [p for p in range(label.cells.ndim) if p not in gone]
+    groups = label.cells.transpose([*kept, *gone]).reshape(-1, count)
+    value = b.value(groups, b.steps_of(label.dims, kind), kind)
+    made = b.graph.reduce_features(value, kind, groups=len(groups))
+    return Feat(dims, cell(made, np.arange(len(groups)).reshape(fixed(dims))))
+
+
+def _over_steps(b: Labelled, label: Feat, kind: str, i: int) -> Feat:
+    steps: Any = label.dims[i][0]
+    dims = (*label.dims[:i], (), *label.dims[i + 1 :])
+    whole = b.has_lengths(steps.axis)
+    found = b.each(label, kind, lambda v: b.graph.reduce(b.at_every_step(v, steps), kind, whole=whole))
+    return Feat(dims, found.cells)
+
+
+def _softmax(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> Label:
+    x = args[0]
+    assert x is not None
+    return softmax(b, b.feat(x, "softmax"), options.get("axis", -1))
+
+
+def softmax(b: Labelled, label: Feat, axis: int) -> Feat:
+    """Along one dimension."""
+    i = axis % len(label.dims)
+    if len(label.dims[i]) == 1 and isinstance(label.dims[i][0], Steps):
+        steps: Any = label.dims[i][0]
+        whole = b.has_lengths(steps.axis)
+        return b.each(label, "softmax", lambda v: b.graph.softmax_steps(b.at_every_step(v, steps), whole=whole))
+    if not is_fixed(label.dims[i]):
+        raise b.wrong_roles("softmax", f"it goes over {b.words(label.dims[i])}")
+    if math.prod(fixed(label.dims)) == math.prod(fixed(label.dims[i : i + 1])):
+        return _along_features(b, label, "softmax")
+    top = reduced(b, label, "max", (i,), True)
+    shifted = b.pairs(label, top, "softmax", lambda p, q: b.graph.binary("sub", p, q))
+    exps = activation(b, shifted, "softmax", "exp")
+    total = reduced(b, exps, "sum", (i,), True)
+    return b.pairs(exps, total, "softmax", lambda p, q: b.graph.binary("div", p, q))
+
+
+def _along_features(b: Labelled, label: Feat, act: str) -> Feat:
+    """An activation that mixes all features of the label."""
+    value = b.features(label, act)
+    made = b.graph.activation(value, act)
+    return Feat(label.dims, cell(made, np.arange(label.cells.size)).reshape(label.cells.shape))
+
+
+def _log_softmax(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> Label:
+    x = args[0]
+    assert x is not None
+    label = b.feat(x, "log_softmax")
+    i = options.get("axis", -1) % len(label.dims)
+    if is_fixed(label.dims[i]) and label.cells.size == math.prod(fixed(label.dims[i : i + 1])):
+        return _along_features(b, label, "log_softmax")
+    return activation(b, softmax(b, label, i), "log_softmax", "log")
+
+
+def _argmax(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> Label:
+    x = args[0]
+    assert x is not None
+    label = x.label
+    i = options["axis"] % len(label.dims)
+    dims: Dims = tuple(
+        () if k == i else d for k, d in enumerate(label.dims) if k != i or options.get("keepdims", False)
+    )
+    return Loose("the number of the largest feature (argmax) is not supported as a value of the graph", dims)
+
+
+def _cumsum(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> Label:
+    x = args[0]
+    assert x is not None
+    label = b.feat(x, "cumsum")
+    i = options["axis"] % len(label.dims)
+    if len(label.dims[i]) == 1 and isinstance(label.dims[i][0], Steps):
+        steps: Any = label.dims[i][0]
+        return b.each(label, "cumsum", lambda v: b.graph.cumsum(b.at_every_step(v, steps)))
+    if not is_fixed(label.dims[i]):
+        raise b.wrong_roles("cumsum", f"it goes over {b.words(label.dims[i])}")
+    from .layers import dense_over
+
+    n = math.prod(fixed(label.dims[i : i + 1]))
+    return dense_over(b, permuted(label, range(len(label.dims))), i, np.triu(np.ones((n, n), np.float32)), "cumsum")
+
+
+RULES: dict[str, Callable[..., Any]] = {
+    **{kind: partial(_reduce, kind) for kind in _KINDS},
+    "softmax": _softmax,
+    "log_softmax": _log_softmax,
+    "argmax": _argmax,
+    "cumsum": _cumsum,
+}

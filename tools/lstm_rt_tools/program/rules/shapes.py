@@ -1,0 +1,313 @@
+"""Operations that only move numbers about."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..labelled import Labelled
+from ..labels import (
+    Atom,
+    Dim,
+    Dims,
+    Feat,
+    Label,
+    N,
+    Steps,
+    Unsplittable,
+    broadcast,
+    fixed,
+    indexed,
+    is_fixed,
+    permuted,
+    regrouped,
+)
+from ..machine import Tensor
+
+Args = Sequence[Tensor | None]
+
+
+def relabelled(label: Label, dims: Dims) -> Label:
+    """The same under other dimensions, whose fixed atoms are in the same order."""
+    if isinstance(label, Feat):
+        return Feat(dims, label.cells.reshape(fixed(dims)))
+    moved: Label = replace(label, dims=dims)
+    return moved
+
+
+def _reshape(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any]) -> Label:
+    label: Label = _label(args)
+    try:
+        return relabelled(label, regrouped(label.dims, out.shape, b.size_of))
+    except Unsplittable:
+        pass
+    shape = " x ".join(map(str, out.shape))
+    raise b.wrong_roles("reshape", f"({b.dims_in_words(label.dims)}) to {shape} cuts through the batch or the steps")
+
+
+def _permute(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> Label:
+    label = _label(args)
+    axes = [a % len(label.dims) for a in options["axes"]]
+    if isinstance(label, Feat):
+        return permuted(label, axes)
+    moved: Label = replace(label, dims=tuple(label.dims[a] for a in axes))
+    return moved
+
+
+def _expand(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any]) -> Label:
+    label = _label(args)
+    missing = out.ndim - len(label.dims)
+    dims: list[Dim] = []
+    for i, size in enumerate(out.shape):
+        own = label.dims[i - missing] if i >= missing else ()
+        dims.append(own or _grown(b, size, [*label.dims, *dims]))
+    made = tuple(dims)
+    if isinstance(label, Feat):
+        return Feat(made, np.ascontiguousarray(broadcast(label, made)))
+    wide: Label = replace(label, dims=made)
+    return wide
+
+
+def _grown(b: Labelled, size: int, others: Sequence[Dim]) -> Dim:
+    """What a dimension of one becomes that is made wider: the steps of an axis that has so many, or features."""
+    if size == 1:
+        return ()
+    used = {a for d in others for a in d if not isinstance(a, int)}
+    atoms: list[Atom] = [N, *(Steps(a) for a in b.steps)]
+    match = next((a for a in atoms if b.size_of(a) == size and a not in used), None)
+    if match is None:
+        return (size,)
+    if isinstance(match, Steps) and any(isinstance(a, Steps) for a in used):
+        return (size,)
+    return (match,)
+
+
+def _slice(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any]) -> Label:
+    label: Label = _label(args)
+    i = options["axis"] % len(label.dims)
+    size = args[0].shape[i]  # type: ignore[union-attr]
+    start, stop, step = slice(options.get("start"), options.get("stop"), options.get("step", 1)).indices(size)
+    if (start, step) == (0, 1) and stop >= size:
+        return label
+    dim = label.dims[i]
+    if is_fixed(dim) and isinstance(label, Feat):
+        at = np.arange(size)[options.get("start") : options.get("stop") : options.get("step", 1)]
+        return indexed(label, i, lambda cells, axis: np.take(cells, at, axis))
+    if len(dim) == 1 and isinstance(dim[0], Steps) and isinstance(label, Feat):
+        return _some_steps(b, label, i, options, size)
+    if N in dim:
+        raise b.wrong_roles("slice", "it takes some rows of the batch")
+    raise b.error("slice", f"of {b.dims_in_words(label.dims)} it is not supported")
+
+
+def _some_steps(b: Labelled, label: Feat, i: int, options: Mapping[str, Any], size: int) -> Feat:
+    start, stop, step = options.get("start"), options.get("stop"), options.get("step", 1)
+    if step < 0:
+        if step == -1 and slice(start, stop, step).indices(size) == (size - 1, -1, -1):
+            return reversed_steps(b, label)
+        raise b.error("slice", "of steps backwards, other than all of them, is not supported")
+    first, last, _ = slice(start, stop, step).indices(size)
+    count = len(range(first, last, step))
+    if count == 1 and first == size - 1:
+        return one_step(b, label, -1, i)
+    if count == 1 and step == 1:
+        return one_step(b, label, first, i)
+    if start is not None and start < 0 and start > -size:
+        return _last_steps(b, label, i, -start, 0 if stop is None or stop >= size else size - last)
+    drop = 0 if last >= size else -stop if stop is not None and stop < 0 else None
+    most = None if drop is not None else count
+    return b.over_steps(
+        label, "slice", i, lambda v: b.graph.take(v, start=first, stride=step, drop=drop or 0, most=most)
+    )
+
+
+def _last_steps(b: Labelled, label: Feat, i: int, count: int, drop: int) -> Feat:
+    """``x[-count:]`` or ``x[-count:-drop]``: the first of the sequence backwards, backwards."""
+    backwards = reversed_steps(b, label)
+    some = b.over_steps(backwards, "slice", i, lambda v: b.graph.take(v, start=drop, most=count - drop))
+    return reversed_steps(b, some)
+
+
+def one_step(b: Labelled, label: Feat, index: int, i: int) -> Feat:
+    """One step of dimension ``i``, which then is of size 1."""
+
+    def make(value: int) -> int:
+        if b.graph.values[value].kind == "vec":
+            return value
+        if index in (0, -1):
+            return b.graph.select(value, index)
+        return b.graph.select(b.graph.take(value, start=index, most=1), -1)
+
+    found = b.each(label, "slice", make)
+    dims = list(label.dims)
+    dims[i] = ()
+    return Feat(tuple(dims), found.cells)
+
+
+def reversed_steps(b: Labelled, label: Feat) -> Feat:
+    """The steps backwards."""
+    return b.each(label, "flip", lambda v: b.graph.reverse(v) if b.graph.values[v].kind == "seq" else v)
+
+
+def _flip(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> Label:
+    label = b.feat(_tensor(args), "flip")
+    i = options["axis"] % len(label.dims)
+    if is_fixed(label.dims[i]):
+        return indexed(label, i, lambda cells, axis: np.flip(cells, axis))
+    if len(label.dims[i]) == 1 and isinstance(label.dims[i][0], Steps):
+        return reversed_steps(b, label)
+    raise b.wrong_roles("flip", f"it turns {b.words(label.dims[i])} around")
+
+
+def _concat(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any]) -> Label:
+    parts = [a for a in args if a is not None]
+    model = next(b.feat(p, "concat") for p in parts if not p.known)
+    i = options["axis"] % out.ndim
+    dims: Dims = tuple(() for _ in range(out.ndim))
+    for p in parts:
+        if not p.known:
+            label = b.feat(p, "concat")
+            rest = tuple(() if k == i else d for k, d in enumerate(label.dims))
+            dims = b.common(dims, rest, "concat")
+    if all(p.known or is_fixed(p.label.dims[i]) for p in parts):
+        return _concat_features(b, parts, i, dims)
+    if len(model.dims[i]) == 1 and isinstance(model.dims[i][0], Steps):
+        return _concat_steps(b, parts, i)
+    raise b.wrong_roles("concat", f"it joins {b.words(model.dims[i])}")
+
+
+def _concat_features(b: Labelled, parts: Sequence[Tensor], i: int, dims: Dims) -> Feat:
+    total, cells = 0, []
+    axis = len(fixed(dims[:i]))
+    for p in parts:
+        size = p.shape[i]
+        wide = (*dims[:i], (size,), *dims[i + 1 :])
+        if p.known:
+            shape_dims = tuple(d if p.shape[k] > 1 or k == i else () for k, d in enumerate(wide))
+            own = Feat(shape_dims, b.number_cells(b.against(shape_dims, p.data, "concat")))
+        else:
+            own = b.feat(p, "concat")
+        if not own.dims[i] or own.dims[i] != (size,):
+            merged = (*own.dims[:i], (size,), *own.dims[i + 1 :])
+            own = Feat(merged, own.cells.reshape(fixed(merged)))
+        cells.append(broadcast(own, wide))
+        total += size
+    made = (*dims[:i], (total,), *dims[i + 1 :])
+    return Feat(made, np.concatenate(cells, axis))
+
+
+def _concat_steps(b: Labelled, parts: Sequence[Tensor], i: int) -> Feat:
+    """Steps before and after a sequence: of one constant they are padding."""
+    at = [k for k, p in enumerate(parts) if not p.known]
+    if len(at) != 1:
+        raise b.error("concat", "sequences one after the other are not supported")
+    label, (k,) = b.feat(parts[at[0]], "concat"), at
+    around = [p.data for p in parts if p.known]
+    numbers = {float(n) for a in around for n in np.unique(a)}
+    if len(numbers) > 1:
+        raise b.error("concat", "a sequence with several other numbers before or after it is not supported")
+    before, after = (sum(p.shape[i] for p in side) for side in (parts[:k], parts[k + 1 :]))
+    return padded_steps(b, label, i, before, after, numbers.pop() if numbers else 0.0)
+
+
+def padded_steps(
+    b: Labelled, label: Feat, i: int, before: int, after: int, value: float = 0.0, mode: str = "constant"
+) -> Feat:
+    """Steps before and after those of dimension ``i``; fewer than none cut some off."""
+    if before < 0 or after < 0:
+        cut = {"start": max(0, -before), "drop": max(0, -after)}
+        label = b.over_steps(label, "pad", i, lambda v: b.graph.take(v, **cut))
+    before, after = max(0, before), max(0, after)
+    if not before and not after:
+        return label
+    return b.over_steps(label, "pad", i, lambda v: b.graph.pad_steps(v, before, after, value, mode=mode))
+
+
+def _pad(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> Label:
+    label = b.feat(_tensor(args), "pad")
+    mode, value = options.get("mode", "constant"), float(options.get("value", 0.0))
+    for i, (before, after) in enumerate(options["pads"]):
+        before, after = int(before), int(after)
+        if (before, after) == (0, 0):
+            continue
+        if is_fixed(label.dims[i]):
+            label = _pad_features(b, label, i, (before, after), mode, value)
+        elif len(label.dims[i]) == 1 and isinstance(label.dims[i][0], Steps):
+            label = padded_steps(b, label, i, before, after, value, mode)
+        else:
+            raise b.wrong_roles("pad", f"it adds to {b.words(label.dims[i])}")
+    return label
+
+
+def _pad_features(b: Labelled, label: Feat, i: int, by: tuple[int, int], mode: str, value: float) -> Feat:
+    def pad(cells: NDArray[np.int64], axis: int) -> NDArray[np.int64]:
+        size = cells.shape[axis]
+        cells = np.take(cells, np.arange(max(0, -by[0]), size - max(0, -by[1])), axis)
+        grow = [(0, 0)] * cells.ndim
+        grow[axis] = (max(0, by[0]), max(0, by[1]))
+        if mode == "constant":
+            return np.pad(cells, grow, constant_values=b.number_cell(value))
+        return np.pad(cells, grow, mode)  # type: ignore[call-overload,no-any-return]
+
+    return indexed(label, i, pad)
+
+
+def _repeat_interleave(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> Label:
+    label, times = b.feat(_tensor(args), "repeat_interleave"), options["times"]
+    i = options["axis"] % len(label.dims)
+    if is_fixed(label.dims[i]):
+        return indexed(label, i, lambda cells, axis: np.repeat(cells, times, axis))
+    if len(label.dims[i]) == 1 and isinstance(label.dims[i][0], Steps):
+        return b.over_steps(label, "repeat_interleave", i, lambda v: b.graph.repeat(v, int(times)))
+    raise b.wrong_roles("repeat_interleave", f"it repeats {b.words(label.dims[i])}")
+
+
+def _tile(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any]) -> Label:
+    label = b.feat(_tensor(args), "tile")
+    repeats = [1] * (out.ndim - len(options["repeats"])) + [int(r) for r in options["repeats"]]
+    label = Feat(((),) * (out.ndim - len(label.dims)) + label.dims, label.cells)
+    for i, times in enumerate(repeats):
+        if times == 1:
+            continue
+        if not label.dims[i]:  # as expand
+            grown = _grown(b, times, label.dims)
+            dims = (*label.dims[:i], grown, *label.dims[i + 1 :])
+            label = Feat(dims, np.ascontiguousarray(broadcast(label, dims)))
+        elif is_fixed(label.dims[i]):
+            label = indexed(label, i, lambda cells, axis, n=times: np.concatenate([cells] * n, axis))  # type: ignore[misc]
+        else:
+            raise b.wrong_roles("tile", f"it repeats {b.words(label.dims[i])}")
+    return label
+
+
+def flat_size(dims: Sequence[Dim]) -> int:
+    """Cells of dimensions."""
+    return math.prod(fixed(dims))
+
+
+def _tensor(args: Args) -> Tensor:
+    x = args[0]
+    assert x is not None
+    return x
+
+
+def _label(args: Args) -> Any:
+    return _tensor(args).label
+
+
+RULES: dict[str, Callable[..., Any]] = {
+    "reshape": _reshape,
+    "permute": _permute,
+    "expand": _expand,
+    "slice": _slice,
+    "flip": _flip,
+    "concat": _concat,
+    "pad": _pad,
+    "repeat_interleave": _repeat_interleave,
+    "tile": _tile,
+}

@@ -1,0 +1,161 @@
+"""Convolutions and pooling: over steps, over features that have places, or over both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..labelled import Labelled
+from ..labels import Dim, Feat, Label, Steps, cell, fixed, is_fixed, permuted
+from ..machine import Tensor
+
+Args = Sequence[Tensor | None]
+Three = tuple[Any, Any, Any]
+
+
+@dataclass(frozen=True)
+class _Space:
+    """Which dimensions of ``(N, C, *space)`` are the steps, and the two of places: None where there is none."""
+
+    time: int | None
+    places: tuple[int | None, int | None]
+
+    def three(self, given: Sequence[Any] | None, absent: Any) -> Three:
+        """What is given per dimension of space, for steps and places."""
+
+        def at(dim: int | None) -> Any:
+            return absent if dim is None or given is None else given[dim - 2]
+
+        return at(self.time), at(self.places[0]), at(self.places[1])
+
+    def kernels(self, weight: NDArray[Any]) -> NDArray[Any]:
+        """``(O, C, *space)`` as ``(O, C, t, h, w)``."""
+        known = [d for d in (self.time, *self.places) if d is not None]
+        moved = weight.transpose([0, 1, *known])
+        sizes = iter(moved.shape[2:])
+        shape = [next(sizes) if d is not None else 1 for d in (self.time, *self.places)]
+        return np.asarray(moved.reshape(*moved.shape[:2], *shape))
+
+
+def _space(b: Labelled, x: Feat, op: str) -> _Space:
+    time, places = None, []
+    for i, dim in enumerate(x.dims[2:], 2):
+        if is_fixed(dim):
+            places.append(i)
+        elif len(dim) == 1 and isinstance(dim[0], Steps):
+            time = i
+        else:
+            raise b.wrong_roles(op, f"it goes over {b.words(dim)}")
+    if not is_fixed(x.dims[1]):
+        raise b.wrong_roles(op, f"its channels are {b.words(x.dims[1])}")
+    if len(places) > 2:
+        raise b.error(op, "over three dimensions of fixed size it is not supported")
+    return _Space(time, (places[0] if places else None, places[1] if len(places) > 1 else None))
+
+
+def _arranged(b: Labelled, x: Feat, space: _Space, op: str) -> tuple[int, tuple[int, int]]:
+    """The value with features ``(h, w, C)``, and h and w."""
+    places = [p for p in space.places if p is not None]
+    rest = [d for d in range(len(x.dims)) if d not in (1, *places)]
+    value = b.features(permuted(x, [*rest, *places, 1]), op)
+    sizes = [_size(x.dims[p]) for p in places] + [1, 1]
+    return value, (sizes[0], sizes[1])
+
+
+def _size(dim: Dim) -> int:
+    return int(np.prod(fixed((dim,)), dtype=int))
+
+
+def _spread(b: Labelled, x: Feat, space: _Space, made: int, channels: int, out: NDArray[Any]) -> Feat:
+    """The label of a result with features ``(h', w', O)``."""
+    steps = (b.new_axis_of(made),) if space.time is not None else ()
+    places = [p for p in space.places if p is not None]
+    h, w = [*(out.shape[p] for p in places), 1, 1][:2]
+    cells = cell(made, np.arange(h * w * channels)).reshape(h, w, channels)
+    cells = np.moveaxis(cells, 2, 0)
+    dims: list[Dim] = [x.dims[0], (channels,) if channels > 1 else ()]
+    for i in range(2, len(x.dims)):
+        dims.append(steps if i == space.time else (out.shape[i],) if out.shape[i] > 1 else ())
+    return Feat(tuple(dims), cells.reshape(fixed(dims)))
+
+
+def _conv(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any]) -> Label:
+    x, weight, bias = (*args, None)[:3]
+    assert x is not None
+    assert weight is not None
+    label, w = b.feat(x, "conv"), np.asarray(b.number(weight, "the weights of a convolution"), np.float32)
+    space = _space(b, label, "conv")
+    value, size = _arranged(b, label, space, "conv")
+    made = b.graph.conv(
+        value,
+        space.kernels(w),
+        None if bias is None else np.asarray(b.number(bias, "the bias of a convolution"), np.float32),
+        size=size,
+        stride=_ints(space.three(options.get("stride"), 1)),
+        dilation=_ints(space.three(options.get("dilation"), 1)),
+        pad=_pads(space.three(options.get("pads"), (0, 0))),
+        groups=int(options.get("groups", 1)),
+        whole=_whole(b, label),
+    )
+    return _spread(b, label, space, made, w.shape[0], out)
+
+
+def _pool(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any]) -> Label:
+    x = args[0]
+    assert x is not None
+    label, kind = b.feat(x, "pool"), options["kind"]
+    if kind not in ("max", "avg", "avg_pad"):
+        raise b.error("pool", f"of the kind {kind} is not supported")
+    space = _space(b, label, "pool")
+    value, size = _arranged(b, label, space, "pool")
+    kernel = options["kernel"]
+    stride = options.get("stride") or kernel
+    dilation = _ints(space.three(options.get("dilation"), 1))
+    if dilation[1:] != (1, 1):
+        raise b.error("pool", "with dilation over features is not supported")
+    pads: list[Any] = [tuple(map(int, p)) for p in (options.get("pads") or [(0, 0)] * len(kernel))]
+    if options.get("ceil"):
+        pads = _rounded_up(b, pads, kernel, stride, kind)
+    made = b.graph.pool(
+        value,
+        kind,
+        _ints(space.three(kernel, 1)),
+        size=size,
+        stride=_ints(space.three(stride, 1)),
+        pad=_pads(space.three(pads, (0, 0))),
+        dilation_t=dilation[0],
+        whole=_whole(b, label),
+    )
+    return _spread(b, label, space, made, _size(label.dims[1]), out)
+
+
+def _rounded_up(
+    b: Labelled, pads: Sequence[Any], kernel: Sequence[int], stride: Sequence[int], kind: str
+) -> list[tuple[int, int]]:
+    """A number of windows that is rounded up is padding behind, where a window never lies in it alone."""
+    if kind == "avg_pad":
+        raise b.error("pool", "averages that count padding, with a number of windows rounded up, are not supported")
+    if any(s > k or before for k, s, (before, _) in zip(kernel, stride, pads, strict=True)):
+        raise b.error("pool", "a number of windows rounded up, with padding or gaps, is not supported")
+    return [(before, behind + s - 1) for (before, behind), s in zip(pads, stride, strict=True)]
+
+
+def _whole(b: Labelled, x: Feat) -> bool:
+    steps = b.steps_of(x.dims, "conv")
+    return steps is not None and b.has_lengths(steps.axis)
+
+
+def _ints(three: Three) -> tuple[int, int, int]:
+    return int(three[0]), int(three[1]), int(three[2])
+
+
+def _pads(three: Three) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
+    t, h, w = ((int(before), int(behind)) for before, behind in three)
+    return t, h, w
+
+
+RULES: dict[str, Callable[..., Any]] = {"conv": _conv, "pool": _pool}

@@ -1,0 +1,63 @@
+"""How large a result may be: a file of a few bytes must not ask for gigabytes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstm_rt.errors import ConvertError
+
+MOST_ELEMENTS = 1 << 28  #: of one result: the largest weights that a graph can hold
+
+
+def check_size(op: str, arrays: Sequence[NDArray[Any] | None], options: Mapping[str, Any]) -> None:
+    """Raise :class:`ConvertError` before an operation makes an array of absurd size."""
+    given = [a for a in arrays if a is not None]
+    size = _RESULT.get(op, _broadcast)(given, options)
+    if size > MOST_ELEMENTS:
+        raise ConvertError(f"its result would have {size} elements")
+
+
+def _broadcast(arrays: Sequence[NDArray[Any]], options: Mapping[str, Any]) -> int:
+    """Most operations give no more than their arguments broadcast to each other, or have a rule of their own."""
+    if len(arrays) < 2:
+        return 0
+    try:
+        return math.prod(np.broadcast_shapes(*(a.shape for a in arrays)))
+    except ValueError:
+        return 0  # they do not broadcast: the operation is another, or says so itself
+
+
+def _matmul(arrays: Sequence[NDArray[Any]], options: Mapping[str, Any]) -> int:
+    a, b = arrays[:2]
+    if not a.ndim or not b.ndim:
+        return 0
+    return int(math.prod(a.shape[:-1]) * math.prod((*b.shape[:-2], b.shape[-1])))
+
+
+def _pad(arrays: Sequence[NDArray[Any]], options: Mapping[str, Any]) -> int:
+    return math.prod(max(0, n + b + a) for n, (b, a) in zip(arrays[0].shape, options["pads"], strict=False))
+
+
+def _spatial_pad(arrays: Sequence[NDArray[Any]], options: Mapping[str, Any]) -> int:
+    shape, pads = arrays[0].shape, options.get("pads") or ()
+    padded = [n + b + a for n, (b, a) in zip(shape[2:], pads, strict=False)] or list(shape[2:])
+    kernel = arrays[1].shape[2:] if len(arrays) > 1 else options.get("kernel", ())
+    return int(math.prod(shape[:2]) * math.prod(max(0, n) for n in padded) * max(1, math.prod(kernel)))
+
+
+_RESULT: dict[str, Callable[[Sequence[NDArray[Any]], Mapping[str, Any]], int]] = {
+    "expand": lambda arrays, o: math.prod(int(n) for n in o["sizes"]),
+    "tile": lambda arrays, o: arrays[0].size * math.prod(int(n) for n in o["repeats"]),
+    "repeat_interleave": lambda arrays, o: arrays[0].size * int(np.sum(o["times"])),
+    "one_hot": lambda arrays, o: arrays[0].size * int(o["depth"]),
+    "matmul": _matmul,
+    "pad": _pad,
+    "conv": _spatial_pad,
+    "pool": _spatial_pad,
+    "index_select": lambda arrays, o: arrays[1].size * max(1, arrays[0].size // max(1, arrays[0].shape[o["axis"]])),
+}

@@ -1,0 +1,123 @@
+"""Small clean-ups of a graph that a program left: fewer nodes, the same function."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstm_rt.graph import NOT_ELEMENTWISE, Activation, Graph, Node
+
+_LINEAR = Activation("linear")
+_PRODUCTS = ("dense", "conv")
+
+
+def tidy(graph: Graph) -> list[str]:
+    """Drop nodes that no output needs, put what scales a product, or acts on it, into the product, renumber values.
+
+    Inputs stay, also those that nothing reads any more.
+
+    Returns:
+        What was put together, for the user: a line each.
+    """
+    _drop_dead(graph)
+    folded = _fold(graph, _scale_into_product, "scales, shifts and normalisations put into the product before")
+    folded += _fold(graph, _activation_into_dense, "activations put into the dense layer before")
+    _renumber(graph)
+    return folded
+
+
+def _drop_dead(graph: Graph) -> None:
+    needed = set(graph.outputs)
+    kept: list[Node] = []
+    for node in reversed(graph.nodes):
+        if needed.intersection(o for o in node.outputs if o is not None):
+            needed.update(i for i in node.inputs if i is not None)
+            kept.append(node)
+    graph.nodes[:] = kept[::-1]
+
+
+def _fold(graph: Graph, into: Callable[[Node, Node], bool], what: str) -> list[str]:
+    """Let nodes that alone read another's result be put into that one, as far as ``into`` can."""
+    readers = Counter([*graph.outputs, *(i for node in graph.nodes for i in node.inputs if i is not None)])
+    makers: dict[int, Node] = {}
+    kept, count = [], 0
+    for node in graph.nodes:
+        source = node.inputs[0]
+        maker = makers.get(source) if source is not None and readers[source] == 1 else None
+        if maker is not None and len(node.inputs) == 1 and into(maker, node):
+            maker.outputs, count = node.outputs, count + 1
+            node = maker
+        else:
+            kept.append(node)
+        if node.outputs[0] is not None and len(node.outputs) == 1:
+            makers[node.outputs[0]] = node
+    graph.nodes[:] = kept
+    return [f"{count} {what}"] if count else []
+
+
+def _activation_into_dense(maker: Node, node: Node) -> bool:
+    if node.op != "activation" or maker.op != "dense" or maker.attrs["activation"] != _LINEAR:
+        return False
+    if node.attrs["activation"].name in NOT_ELEMENTWISE:
+        return False
+    maker.attrs["activation"] = node.attrs["activation"]
+    return True
+
+
+def _scale_into_product(maker: Node, node: Node) -> bool:
+    if maker.op not in _PRODUCTS or maker.attrs.get("activation", _LINEAR) != _LINEAR:
+        return False
+    found = _scale_and_shift(node)
+    if found is None:
+        return False
+    outputs = len(maker.weights["weight"])
+    columns = [_per_output(a, outputs) for a in found]
+    if columns[0] is None or columns[1] is None:
+        return False
+    scale, shift = (np.asarray(c, np.float64) for c in columns)
+    weight, bias = maker.weights["weight"], maker.weights.get("bias", np.zeros(outputs))
+    made_weight = weight * scale.reshape(-1, *[1] * (weight.ndim - 1))
+    made_bias = bias * scale + shift
+    with np.errstate(over="ignore"):
+        arrays = {"weight": made_weight.astype(np.float32), "bias": made_bias.astype(np.float32)}
+    if not all(np.isfinite(a).all() for a in arrays.values()):
+        return False
+    maker.weights.update(arrays)
+    return True
+
+
+def _scale_and_shift(node: Node) -> tuple[NDArray[Any], NDArray[Any]] | None:
+    """``y = scale x + shift`` of a node that is that, in double precision."""
+    if node.op == "activation" and node.attrs["activation"].name == "affine":
+        act = node.attrs["activation"]
+        return np.array([act.alpha]), np.array([act.beta])
+    if node.op != "batchnorm":
+        return None
+    w = {name: np.asarray(array, np.float64) for name, array in node.weights.items()}
+    scale = w.get("gamma", np.ones_like(w["mean"])) / np.sqrt(w["var"] + node.attrs["eps"])
+    return scale, w.get("beta", np.zeros_like(scale)) - w["mean"] * scale
+
+
+def _per_output(numbers: NDArray[Any], outputs: int) -> NDArray[Any] | None:
+    """One number for each output of a product whose results may stand at several places; None if these differ."""
+    if numbers.size == 1:
+        return np.broadcast_to(numbers, (outputs,))
+    places = numbers.reshape(-1, outputs)
+    return places[0] if (places == places[0]).all() else None
+
+
+def _renumber(graph: Graph) -> None:
+    used = set(graph.inputs)
+    for node in graph.nodes:
+        used.update(o for o in node.outputs if o is not None)
+    new = {old: i for i, old in enumerate(sorted(used))}
+    for node in graph.nodes:
+        node.inputs = tuple(None if i is None else new[i] for i in node.inputs)
+        node.outputs = tuple(None if o is None else new[o] for o in node.outputs)
+    graph.values[:] = [graph.values[old] for old in sorted(used)]
+    graph.inputs[:] = [new[i] for i in graph.inputs]
+    graph.outputs[:] = [new[o] for o in graph.outputs]
