@@ -299,7 +299,8 @@ def all_models() -> dict[str, Graph]:
     for make in makers:
         models[make.__name__] = make(rng)
     names = list(ACTIVATIONS)
-    models["activations_1"], models["activations_2"] = activations(names[:8]), activations(names[8:])
+    for i in range(0, len(names), 8):
+        models[f"activations_{i // 8 + 1}"] = activations(names[i : i + 8])
     return models
 
 
