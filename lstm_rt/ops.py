@@ -438,8 +438,6 @@ _ENTRIES = (
     Op("l2norm", 28, (_XF,), attrs=(_EPS, _GROUPS), since=4, check=_check_groups("l2norm")),
     Op("groupnorm", 29, (_XF,), attrs=(_EPS, _GROUPS), since=4, check=_check_groups("groupnorm"),
        weights=(Weight("gamma", "F", "vector", True), Weight("beta", "F", "vector", True))),
-    Op("reduce_features", 40, (_XF,), Output(size="groups"), (_KIND, _GROUPS), since=4,
-       check=_check_groups("reduce_features")),
     Op("reduce", 30, (_SEQ, _COUNTS), Output("vec"), since=4,
        attrs=(_KIND, _flag("whole", 1))),
     Op("softmax_steps", 31, (_SEQ, _COUNTS), since=4, attrs=(_flag("whole", 0),)),
@@ -474,6 +472,8 @@ _ENTRIES = (
               Attr("gate", "activation", 8, default="sigmoid"), Attr("cell", "activation", 11, default="tanh"),
               Attr("output", "activation", 14, default="tanh")),
        weights=(Weight("w_ih", "Gchw"), Weight("w_hh", "GHij"), Weight("bias", "G", optional=True))),
+    Op("reduce_features", 40, (_XF,), Output(size="groups"), (_KIND, _GROUPS), since=4,
+       check=_check_groups("reduce_features")),
 )  # fmt: skip
 
 OPS: dict[str, Op] = {op.name: op for op in _ENTRIES}

@@ -109,6 +109,11 @@ const float *lrt_tensor_data(const lrt_model *m, uint32_t i)
     return (const float *)(const void *)(m->blob + (size_t)lrt_read_tensor(m, i).offset);
 }
 
+const int32_t *lrt_tensor_integers(const lrt_model *m, uint32_t i)
+{
+    return (const int32_t *)(const void *)(m->blob + (size_t)lrt_read_tensor(m, i).offset);
+}
+
 static lrt_io describe(const lrt_model *m, uint32_t value)
 {
     lrt_value v = lrt_read_value(m, value);

@@ -14,6 +14,8 @@
 #define LRT_AXIS_SIZE 20u
 #define LRT_VERSION_AXES 3u   /* the first with rules of time axes, */
 #define LRT_VERSION_ORDERS 3u /* and in which ports say the order of their axes */
+#define LRT_VERSION_ROWS 4u   /* the first with activations from LRT_ACT_EXP on, with broadcasts, */
+#define LRT_VERSION_SHAPED 4u /* and with shaped ports */
 #define LRT_VERSION_MANY_AXES 4u /* the first with more than */
 #define LRT_FEW_AXES 8u          /* time axes */
 #define LRT_NONE 0xffffffffu
@@ -58,6 +60,8 @@ typedef struct {
 } lrt_tensor;
 lrt_tensor lrt_read_tensor(const lrt_model *m, uint32_t i);
 const float *lrt_tensor_data(const lrt_model *m, uint32_t i); /* NULL for LRT_NONE */
+const int32_t *lrt_tensor_integers(const lrt_model *m, uint32_t i); /* of one that has such */
+static inline uint32_t lrt_version(const lrt_model *m) { return lrt_u32(m->blob + 8); }
 
 /* A time axis that inputs bring, or one that is derived from an earlier axis (parent): of n steps there it has
  * (n * mul + add) / div, rounded down, at least 0 and at most cap. Without a parent, but with mul 0, it has as

@@ -48,7 +48,7 @@ static int find_tables(lrt_model *m, uint64_t *data)
     at += (uint64_t)m->n_tensors * LRT_TENSOR_SIZE;
     m->outputs = (uint32_t)at;
     at += 4u * (uint64_t)m->n_outputs;
-    m->axes = lrt_u32(m->blob + 8) >= LRT_VERSION_AXES ? (uint32_t)at : 0;
+    m->axes = lrt_version(m) >= LRT_VERSION_AXES ? (uint32_t)at : 0;
     at += m->axes ? (uint64_t)m->n_axes * LRT_AXIS_SIZE : 0;
     m->selftest = (uint32_t)at;
     at += n_tests ? 16u + 4u * (uint64_t)(m->n_axes + m->n_inputs + m->n_outputs) : 0u;
@@ -87,7 +87,7 @@ static int check_value(const lrt_model *m, uint32_t i)
     const unsigned char *p = m->blob + m->values + (size_t)i * LRT_VALUE_SIZE;
     lrt_value v = lrt_read_value(m, i);
     int features = v.kind == LRT_SEQ || v.kind == LRT_VEC;
-    const int has_orders = lrt_u32(m->blob + 8) >= LRT_VERSION_ORDERS;
+    const int has_orders = lrt_version(m) >= LRT_VERSION_ORDERS;
     const uint32_t used = has_orders ? 24 : 16;
     if (p[0] < LRT_SEQ || p[0] > LRT_LENGTHS || lrt_u16(p + 2) || !all_zero(p + used, LRT_VALUE_SIZE - used))
         return LRT_E_VALUE;
@@ -252,7 +252,7 @@ static int check_node(lrt_checker *c, uint32_t *flags)
         return LRT_E_NODE_OUTPUT;
     if (c->n.n_tensors > LRT_NODE_TENSORS)
         return LRT_E_NODE_TENSOR;
-    if (op && op->since > lrt_u32(c->m->blob + 8))
+    if (op && op->since > lrt_version(c->m))
         return LRT_E_OP;
     if (!op)
         return lrt_op_name(c->n.op) ? LRT_E_OP_LEFT_OUT : LRT_E_OP;

@@ -303,7 +303,7 @@ def _lowest_version(graph: Graph) -> int:
     shaped = any(v.order == "shaped" for v in graph.values)
     ports = SHAPES_VERSION if shaped else AXES_VERSION if orders or axes else 1
     many = MANY_AXES_VERSION if graph.n_axes > FEW_AXES else 1
-    return max([many, ports, *(_node_version(graph, n) for n in graph.nodes)])
+    return max([ports, many, *(_node_version(graph, n) for n in graph.nodes)])
 
 
 def _node_version(graph: Graph, n: Node) -> int:

@@ -29,8 +29,30 @@ enum lrt_act_kind {
     LRT_ACT_GELU_TANH = 12,
     LRT_ACT_SOFTMAX = 13,     /* these two mix features: not for gates */
     LRT_ACT_LOG_SOFTMAX = 14,
-    LRT_ACT_COUNT = 15
+    LRT_ACT_EXP = 15,         /* from here on: since version 4 */
+    LRT_ACT_LOG = 16,
+    LRT_ACT_SQRT = 17,
+    LRT_ACT_ABS = 18,
+    LRT_ACT_SQUARE = 19,
+    LRT_ACT_RECIPROCAL = 20,
+    LRT_ACT_CLIP = 21,
+    LRT_ACT_HARD_SWISH = 22,
+    LRT_ACT_MISH = 23,
+    LRT_ACT_ERF = 24,
+    LRT_ACT_SIN = 25,
+    LRT_ACT_COS = 26,
+    LRT_ACT_SIGN = 27,
+    LRT_ACT_FLOOR = 28,
+    LRT_ACT_AFFINE = 29,
+    LRT_ACT_SCALED_TANH = 30,
+    LRT_ACT_THRESHOLDED_RELU = 31,
+    LRT_ACT_CELU = 32,
+    LRT_ACT_POWER = 33,
+    LRT_ACT_COUNT = 34
 };
+
+/* Does it act on each feature for itself? */
+static inline int lrt_is_elementwise(uint32_t kind) { return kind != LRT_ACT_SOFTMAX && kind != LRT_ACT_LOG_SOFTMAX; }
 
 typedef struct {
     uint32_t kind;
@@ -150,7 +172,25 @@ typedef struct {
     size_t n;
 } lrt_weigh_args;
 
-enum lrt_binary { LRT_ADD = 0, LRT_MUL = 1, LRT_AVERAGE = 2 };
+enum lrt_binary { LRT_ADD, LRT_SUB, LRT_MUL, LRT_DIV, LRT_MAXIMUM, LRT_MINIMUM, LRT_POW, LRT_AVERAGE };
+
+/* Numbers are part of the file format. */
+enum lrt_reduction {
+    LRT_REDUCE_SUM = 0,
+    LRT_REDUCE_MEAN = 1,
+    LRT_REDUCE_MAX = 2,
+    LRT_REDUCE_MIN = 3,
+    LRT_REDUCE_PROD = 4,
+    LRT_REDUCE_L2 = 5,
+    LRT_REDUCE_COUNT = 6
+};
+
+/* Two rows for an op: n features each, or one that stands for all. */
+typedef struct {
+    enum lrt_binary op;
+    const float *a, *b;
+    int one_a, one_b;
+} lrt_two;
 
 struct lrt_kernels {
     const char *name;
@@ -167,7 +207,10 @@ struct lrt_kernels {
 
     /* Rows of n features; y may be x. */
     void (*activate)(const lrt_act *act, const float *x, float *y, size_t n);
-    void (*binary)(enum lrt_binary op, const float *a, const float *b, float *y, size_t n);
+    void (*binary)(const lrt_two *two, float *y, size_t n);
+    void (*prelu)(const float *x, const float *alpha, float *y, size_t n);
+    void (*l2norm)(const float *x, float eps, float *y, size_t n);
+    float (*reduce)(enum lrt_reduction kind, const float *x, size_t n);
     void (*layernorm)(const float *x, const float *gamma, const float *beta, float eps, float *y, size_t n);
     void (*batchnorm)(const float *x, const float *mean, const float *scale, const float *beta, float *y, size_t n);
 

@@ -3,6 +3,7 @@
 #ifndef LRT_MATH_IMPL_H
 #define LRT_MATH_IMPL_H
 
+#include "kernels/lrt_double_impl.h"
 #include "kernels/lrt_kernels.h"
 
 #if defined(__GNUC__)
@@ -36,6 +37,7 @@
 #define EXP_LIMIT 87.0f     /* |y| up to here keeps 2^n normal */
 #define SIGMOID_LIMIT 40.0f /* from here on sigmoid is 1, and products of two such terms stay finite */
 #define TANH_LIMIT 10.0f    /* from here on tanh is 1 */
+#define LARGEST 0x1.fffffep127f
 
 static LRT_INLINE vf clamp(vf a, float lo, float hi) { return v_min(v_set1(hi), v_max(v_set1(lo), a)); }
 
@@ -44,25 +46,31 @@ static LRT_INLINE vf clamp(vf a, float lo, float hi) { return v_min(v_set1(hi), 
 #define EACH(j, n) LRT_UNROLL for (unsigned j = 0; j < n; j++)
 #define MAX_SIDE 12
 
-/* exp(x) = s * (1 + p) with s = 2^m and p = expm1(x - m ln 2), for |x| <= EXP_LIMIT: the first `single`
- * of n vectors so, the others exp(2 x). Adding 0x1.8p23 rounds to an integer in the low bits. The
- * polynomial is a minimax fit on [-0.347, 0.347] (relative error 1.4e-8), evaluated in Estrin's order
- * for its short chain. One float for ln 2 is enough: it is 1.9e-9 off, so the result is at most
- * m * 1.9e-9 off. */
-static LRT_INLINE void exp_parts(const unsigned n, const unsigned single, const vf *x, vf *s, vf *p)
+/* expm1(r) of n vectors: a minimax fit on [-0.347, 0.347] (relative error 1.4e-8), evaluated in Estrin's order for its
+ * short chain. */
+static LRT_INLINE void expm1_parts(const unsigned n, const vf *r, vf *p)
 {
-    const vf magic = v_set1(0x1.8p23f);
-    vf r[MAX_SIDE], r2[MAX_SIDE], lo[MAX_SIDE], hi[MAX_SIDE];
-    EACH(j, n) s[j] = v_fma(x[j], v_set1(j < single ? 0x1.715476p0f : 0x1.715476p1f), magic);
-    EACH(j, n) r[j] = v_sub(s[j], magic);
-    EACH(j, n) r[j] = v_fnma(r[j], v_set1(0x1.62e43p-1f), j < single ? x[j] : v_add(x[j], x[j]));
-    EACH(j, n) s[j] = v_pow2(s[j]);
+    vf r2[MAX_SIDE], lo[MAX_SIDE], hi[MAX_SIDE];
     EACH(j, n) r2[j] = v_mul(r[j], r[j]);
     EACH(j, n) hi[j] = v_fma(v_set1(0.008366596f), r[j], v_set1(0.0416672f));
     EACH(j, n) lo[j] = v_fma(v_set1(0.16666543f), r[j], v_set1(0.49999997f));
     EACH(j, n) hi[j] = v_fma(v_set1(0.0013882507f), r2[j], hi[j]);
     EACH(j, n) hi[j] = v_fma(hi[j], r2[j], lo[j]);
     EACH(j, n) p[j] = v_fma(hi[j], r2[j], r[j]);
+}
+
+/* exp(x) = s * (1 + p) with s = 2^m and p = expm1(x - m ln 2), for |x| <= EXP_LIMIT: the first `single`
+ * of n vectors so, the others exp(2 x). Adding 0x1.8p23 rounds to an integer in the low bits. One float
+ * for ln 2 is enough: it is 1.9e-9 off, so the result is at most m * 1.9e-9 off. */
+static LRT_INLINE void exp_parts(const unsigned n, const unsigned single, const vf *x, vf *s, vf *p)
+{
+    const vf magic = v_set1(0x1.8p23f);
+    vf r[MAX_SIDE];
+    EACH(j, n) s[j] = v_fma(x[j], v_set1(j < single ? 0x1.715476p0f : 0x1.715476p1f), magic);
+    EACH(j, n) r[j] = v_sub(s[j], magic);
+    EACH(j, n) r[j] = v_fnma(r[j], v_set1(0x1.62e43p-1f), j < single ? x[j] : v_add(x[j], x[j]));
+    EACH(j, n) s[j] = v_pow2(s[j]);
+    expm1_parts(n, r, p);
 }
 
 static LRT_INLINE vf exp_between(vf y, float lo, float hi)
@@ -115,11 +123,12 @@ static LRT_INLINE vf act_tanh(vf x)
     return v_div(num, den);
 }
 
-/* log(a) for normal a > 0: a = 2^e m with m in [sqrt(1/2), sqrt(2)), minimax fit in m - 1.
- * NaN for what is not finite. */
-static LRT_INLINE vf log_positive(vf a)
+#define LN2_HIGH 0x1.62e4p-1f /* times an integer below 2^8 it is exact */
+#define LN2_LOW 0x1.7f7d1cp-20f
+
+/* log(2^e m) for m in [1, 2), by m in [sqrt(1/2), sqrt(2)): minimax fit in m - 1. */
+static LRT_INLINE vf log_of_parts(vf e, vf m)
 {
-    vf e = v_exponent(a), m = v_mantissa(a);
     vm high = v_lt(v_set1(0x1.6a09e6p0f), m);
     e = v_select(high, v_add(e, v_set1(1.0f)), e);
     m = v_select(high, v_mul(m, v_set1(0.5f)), m);
@@ -132,9 +141,38 @@ static LRT_INLINE vf log_positive(vf a)
     q = v_fma(q, t, v_set1(0.20002119f));
     q = v_fma(q, t, v_set1(-0.2500001f));
     q = v_fma(q, t, v_set1(0.33333313f));
-    vf tail = v_fma(v_mul(t2, t), q, v_mul(e, v_set1(0x1.7f7d1cp-20f)));
+    vf tail = v_fma(v_mul(t2, t), q, v_mul(e, v_set1(LN2_LOW)));
     tail = v_fma(v_set1(-0.5f), t2, tail);
-    return v_add(v_fma(e, v_set1(0x1.62e4p-1f), v_add(t, tail)), v_sub(a, a));
+    return v_fma(e, v_set1(LN2_HIGH), v_add(t, tail));
+}
+
+/* log(a) for normal a > 0; NaN for what is not finite. */
+static LRT_INLINE vf log_positive(vf a)
+{
+    return v_add(log_of_parts(v_exponent(a), v_mantissa(a)), v_sub(a, a));
+}
+
+/* log(x) of any x: -infinity at 0, NaN below. */
+static LRT_INLINE vf act_log(vf x)
+{
+    vm small = v_lt(x, v_set1(0x1p-126f)), not_positive = v_lt(x, v_set1(0x1p-149f));
+    vf a = v_select(small, v_mul(x, v_set1(0x1p24f)), x);
+    vf e = v_add(v_exponent(a), v_select(small, v_set1(-24.0f), v_set1(0.0f)));
+    vf y = v_add(log_of_parts(e, v_mantissa(a)), v_sub(x, x));
+    y = v_select(not_positive, v_select(v_lt(x, v_set1(0.0f)), v_set1(NAN), v_set1(-INFINITY)), y);
+    return v_select(v_lt(v_set1(LARGEST), x), x, y);
+}
+
+/* exp(x) of any x: ln 2 in two parts, and 2^m in two factors, as 2^m may be denormal or 2^128. */
+static LRT_INLINE vf act_exp(vf x)
+{
+    const vf magic = v_set1(0x1.8p23f);
+    vf y = clamp(x, -104.0f, 89.0f), p;
+    vf m = v_sub(v_fma(y, v_set1(0x1.715476p0f), magic), magic);
+    vf half = v_fma(m, v_set1(0.5f), magic), s = v_pow2(half);
+    vf r = v_fnma(m, v_set1(LN2_LOW), v_fnma(m, v_set1(LN2_HIGH), y));
+    expm1_parts(1, &r, &p);
+    return v_mul(v_fma(s, p, s), v_pow2(v_add(v_sub(m, v_sub(half, magic)), magic)));
 }
 
 /* log(1 + exp(x)) = max(x, 0) + log1p(u) with u = exp(-|x|); the quotient restores what 1 + u lost. */
@@ -191,6 +229,56 @@ static LRT_INLINE vf where_negative(vf x, vf negative, vf positive)
     return v_select(v_lt(x, v_set1(0.0f)), negative, positive);
 }
 
+/* r, but x where that is NaN. */
+static LRT_INLINE vf unless_nan(vf x, vf r)
+{
+    vm finite = v_lt(v_abs(x), v_set1(INFINITY)), infinite = v_lt(v_set1(LARGEST), v_abs(x));
+    return v_select(finite, r, v_select(infinite, r, x));
+}
+
+/* x tanh(softplus(x)): tanh(ln(1 + e)) = n / (n + 2) with n = e^2 + 2e. */
+static LRT_INLINE vf act_mish(vf x)
+{
+    vf e = act_exp(v_min(v_set1(SIGMOID_LIMIT), x)), two = v_set1(2.0f);
+    vf n = v_mul(e, v_add(e, two));
+    return v_mul(x, v_div(n, v_add(n, two)));
+}
+
+/* Adding 2^23 rounds to an integer; what is one already comes back as it is, -0 and NaN too. */
+static LRT_INLINE vf act_floor(vf x)
+{
+    const vf whole = v_set1(0x1p23f);
+    vf a = v_sub(v_add(v_abs(x), whole), whole);
+    vf y = where_negative(x, v_mul(a, v_set1(-1.0f)), a);
+    y = v_select(v_lt(y, x), y, v_select(v_lt(x, y), v_sub(y, v_set1(1.0f)), x));
+    return v_select(v_lt(v_abs(x), whole), y, x);
+}
+
+static LRT_INLINE vf act_sign(vf x)
+{
+    return where_negative(x, v_set1(-1.0f), v_select(v_lt(v_set1(0.0f), x), v_set1(1.0f), x));
+}
+
+/* sin(x + quarters * pi / 2), and x^y. */
+static LRT_INLINE vf act_sine(vf x, uint32_t quarters)
+{
+    LRT_ALIGNED float t[VL];
+    v_store(t, x);
+    for (unsigned e = 0; e < VL; e++)
+        t[e] = sine(t[e], quarters);
+    return v_load(t);
+}
+static LRT_INLINE vf v_power(vf x, vf y)
+{
+    LRT_ALIGNED float t[VL];
+    LRT_ALIGNED float u[VL];
+    v_store(t, x);
+    v_store(u, y);
+    for (unsigned e = 0; e < VL; e++)
+        t[e] = power(t[e], u[e]);
+    return v_load(t);
+}
+
 /* Any elementwise activation. */
 static vf activation(const lrt_act *act, vf x)
 {
@@ -209,6 +297,28 @@ static vf activation(const lrt_act *act, vf x)
         return v_select(v_lt(x, v_set1(-EXP_LIMIT)), v_set1(0.0f), v_mul(x, act_sigmoid(x)));
     case LRT_ACT_GELU: return act_gelu(x);
     case LRT_ACT_GELU_TANH: return act_gelu_tanh(x);
+    case LRT_ACT_EXP: return act_exp(x);
+    case LRT_ACT_LOG: return act_log(x);
+    case LRT_ACT_SQRT: return v_sqrt(x);
+    case LRT_ACT_ABS: return v_abs(x);
+    case LRT_ACT_SQUARE: return v_mul(x, x);
+    case LRT_ACT_RECIPROCAL: return v_div(v_set1(1.0f), x);
+    case LRT_ACT_CLIP: return clamp(x, act->alpha, act->beta);
+    case LRT_ACT_HARD_SWISH:
+        return v_mul(x, v_div(clamp(v_add(x, v_set1(3.0f)), 0.0f, 6.0f), v_set1(6.0f)));
+    case LRT_ACT_MISH: return act_mish(x);
+    case LRT_ACT_ERF: return erf_vec(x);
+    case LRT_ACT_SIN: return act_sine(x, 0);
+    case LRT_ACT_COS: return act_sine(x, 1);
+    case LRT_ACT_SIGN: return act_sign(x);
+    case LRT_ACT_FLOOR: return act_floor(x);
+    case LRT_ACT_AFFINE: return v_fma(x, v_set1(act->alpha), v_set1(act->beta));
+    case LRT_ACT_SCALED_TANH: return v_mul(v_set1(act->alpha), act_tanh(v_mul(v_set1(act->beta), x)));
+    case LRT_ACT_THRESHOLDED_RELU:
+        return unless_nan(x, v_select(v_lt(v_set1(act->alpha), x), x, v_set1(0.0f)));
+    case LRT_ACT_CELU:
+        return where_negative(x, v_mul(v_set1(act->alpha), expm1_nonpositive(v_div(x, v_set1(act->alpha)))), x);
+    case LRT_ACT_POWER: return v_power(x, v_set1(act->alpha));
     default: return x;
     }
 }

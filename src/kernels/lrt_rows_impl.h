@@ -1,4 +1,4 @@
-/* Rows of features: activations, normalisations, sums and products of two.
+/* Rows of features: activations, normalisations, ops on two, and rows to a number.
  *
  * What must not change without a new format of results: the sixteen partial sums of reduce16(). */
 #ifndef LRT_ROWS_IMPL_H
@@ -101,12 +101,70 @@ static void activate(const lrt_act *act, const float *x, float *y, size_t n)
         FOR_VECTORS(j, n) store_at(y, j, n, activation(act, load_at(x, j, n)));
 }
 
-static void binary(enum lrt_binary op, const float *a, const float *b, float *y, size_t n)
+static LRT_INLINE vf of_two(enum lrt_binary op, vf a, vf b)
+{
+    switch (op) {
+    case LRT_SUB: return v_sub(a, b);
+    case LRT_MUL: return v_mul(a, b);
+    case LRT_DIV: return v_div(a, b);
+    case LRT_MAXIMUM: return unless_nan(b, v_max(b, a));
+    case LRT_MINIMUM: return unless_nan(b, v_min(b, a));
+    case LRT_POW: return v_power(a, b);
+    case LRT_AVERAGE: return v_mul(v_add(a, b), v_set1(0.5f));
+    default: return v_add(a, b);
+    }
+}
+
+static void binary(const lrt_two *two, float *y, size_t n)
+{
+    const vf a = v_set1(two->a[0]), b = v_set1(two->b[0]);
+    FOR_VECTORS(j, n)
+        store_at(y, j, n, of_two(two->op, two->one_a ? a : load_at(two->a, j, n), two->one_b ? b : load_at(two->b, j, n)));
+}
+
+static void prelu(const float *x, const float *alpha, float *y, size_t n)
 {
     FOR_VECTORS(j, n) {
-        vf r = op == LRT_MUL ? v_mul(load_at(a, j, n), load_at(b, j, n)) : v_add(load_at(a, j, n), load_at(b, j, n));
-        store_at(y, j, n, op == LRT_AVERAGE ? v_mul(r, v_set1(0.5f)) : r);
+        vf v = load_at(x, j, n);
+        store_at(y, j, n, where_negative(v, v_mul(load_at(alpha, j, n), v), v));
     }
+}
+
+/* The root of the sum of squares. */
+static float length_of(const float *x, size_t n)
+{
+    sum16 s = sum16_zero();
+    float t[VL];
+    FOR_VECTORS(j, n) {
+        vf v = load_at(x, j, n);
+        sum16_add(&s, j, n, v_mul(v, v));
+    }
+    v_store(t, v_sqrt(v_set1(reduce16(&s))));
+    return t[0];
+}
+
+static void l2norm(const float *x, float eps, float *y, size_t n)
+{
+    const vf length = v_max(v_set1(eps), v_set1(length_of(x, n)));
+    FOR_VECTORS(j, n) store_at(y, j, n, v_div(load_at(x, j, n), length));
+}
+
+static float reduce(enum lrt_reduction kind, const float *x, size_t n)
+{
+    sum16 s = sum16_zero();
+    float p = x[0];
+    if (kind == LRT_REDUCE_MAX)
+        return row_max(x, n);
+    if (kind == LRT_REDUCE_L2)
+        return length_of(x, n);
+    for (size_t j = 1; j < n && kind == LRT_REDUCE_MIN; j++)
+        p = x[j] < p || x[j] != x[j] ? x[j] : p;
+    for (size_t j = 1; j < n && kind == LRT_REDUCE_PROD; j++)
+        p *= x[j];
+    if (kind == LRT_REDUCE_MIN || kind == LRT_REDUCE_PROD)
+        return p;
+    FOR_VECTORS(j, n) sum16_add(&s, j, n, load_at(x, j, n));
+    return kind == LRT_REDUCE_MEAN ? reduce16(&s) / (float)n : reduce16(&s);
 }
 
 /* gamma, beta: n floats each, or NULL for 1 and 0. */

@@ -7,7 +7,7 @@
 static inline void lrt_activate_rows(const lrt_kernels *k, const lrt_act *act, const float *x, float *y, uint32_t rows,
                                      uint32_t size)
 {
-    if (act->kind < LRT_ACT_SOFTMAX) { /* elementwise: one long row */
+    if (lrt_is_elementwise(act->kind)) { /* elementwise: one long row */
         k->activate(act, x, y, (size_t)rows * size);
         return;
     }

@@ -99,6 +99,21 @@ int lrt_want_no_weight(const lrt_checker *c, uint32_t i)
     return c->n.tensor[i] == LRT_NONE ? LRT_OK : LRT_E_NODE_TENSOR;
 }
 
+int lrt_want_index(const lrt_checker *c, uint32_t i, uint32_t limit, uint32_t *count)
+{
+    const int32_t *numbers;
+    lrt_tensor t;
+    LRT_TRY(lrt_want_tensor(c, i, &t));
+    if (t.dtype != LRT_I32 || t.layout != LRT_PLAIN || t.units != 1 || t.k < 1)
+        return LRT_E_NODE_TENSOR;
+    numbers = lrt_tensor_integers(c->m, c->n.tensor[i]);
+    for (uint32_t j = 0; j < t.k; j++)
+        if (numbers[j] < 0 || (uint32_t)numbers[j] >= limit)
+            return LRT_E_NODE_TENSOR;
+    *count = t.k;
+    return LRT_OK;
+}
+
 int lrt_want_finite(const lrt_checker *c, uint32_t i)
 {
     return (c->n.attr[i] & 0x7f800000u) != 0x7f800000u ? LRT_OK : LRT_E_NODE_ATTR;
@@ -110,10 +125,18 @@ int lrt_want_not_negative(const lrt_checker *c, uint32_t i)
     return lrt_attr_float(&c->n, i) < 0.0f ? LRT_E_NODE_ATTR : LRT_OK;
 }
 
-int lrt_want_act(const lrt_checker *c, uint32_t i, uint32_t limit)
+int lrt_want_act(const lrt_checker *c, uint32_t i)
 {
-    if (c->n.attr[i] >= limit)
+    const uint32_t kind = c->n.attr[i];
+    if (kind >= LRT_ACT_COUNT || (kind >= LRT_ACT_EXP && lrt_version(c->m) < LRT_VERSION_ROWS))
         return LRT_E_NODE_ATTR;
     LRT_TRY(lrt_want_finite(c, i + 1));
-    return lrt_want_finite(c, i + 2);
+    LRT_TRY(lrt_want_finite(c, i + 2));
+    return kind == LRT_ACT_CELU && !(lrt_attr_float(&c->n, i + 1) > 0.0f) ? LRT_E_NODE_ATTR : LRT_OK;
+}
+
+uint32_t lrt_hinders_spread(const lrt_checker *c, uint32_t i)
+{
+    const int computed = lrt_read_value(c->m, c->n.in[i]).kind == LRT_VEC && c->n.in[i] >= c->m->n_inputs;
+    return computed ? LRT_FLAG_CAUSAL | LRT_FLAG_STREAMS : 0;
 }

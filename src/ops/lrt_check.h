@@ -47,10 +47,16 @@ int lrt_want_optional_weight(const lrt_checker *c, uint32_t i, uint32_t layout, 
 int lrt_want_no_weight(const lrt_checker *c, uint32_t i);
 int lrt_want_tensor(const lrt_checker *c, uint32_t i, lrt_tensor *t); /* present; fills t */
 
-/* Attribute i is a finite float; or one that is not negative; or i to i + 2 are an activation below `limit`. */
+/* A vector of so many integers, at least one, each less than `limit`; sets how many. */
+int lrt_want_index(const lrt_checker *c, uint32_t i, uint32_t limit, uint32_t *count);
+
+/* Attribute i is a finite float; or one that is not negative; or i to i + 2 are an activation of the file's version. */
 int lrt_want_finite(const lrt_checker *c, uint32_t i);
 int lrt_want_not_negative(const lrt_checker *c, uint32_t i);
-int lrt_want_act(const lrt_checker *c, uint32_t i, uint32_t limit);
+int lrt_want_act(const lrt_checker *c, uint32_t i);
+
+/* Of a node with input i at every step: a vector that nodes compute is whole only at the end, so LRT_FLAG_*. */
+uint32_t lrt_hinders_spread(const lrt_checker *c, uint32_t i);
 
 /* LRT_FLAG_* that are taken from the model by initial states, inputs 1 and 2 of a cell: they restart it with each call,
  * and a pass over the first steps can only use those that are there before it. */

@@ -77,8 +77,11 @@ static int check_convlstm(lrt_checker *c)
     LRT_TRY(lrt_want_counts(c, 3, 3, 3));
     LRT_TRY(lrt_want_input(c, 0, LRT_KIND(LRT_SEQ), &x));
     LRT_TRY(read_windows(&c->n, x.size, &over_x, &over_h));
-    for (uint32_t i = 0; i < 3; i++)
-        LRT_TRY(lrt_want_act(c, A_ACT + 3 * i, LRT_ACT_SOFTMAX));
+    for (uint32_t i = A_ACT; i < A_ACT + 9; i += 3) {
+        LRT_TRY(lrt_want_act(c, i));
+        if (!lrt_is_elementwise(c->n.attr[i]))
+            return LRT_E_NODE_ATTR;
+    }
     LRT_TRY(check_weights(c, &over_x, &over_h, &hidden));
     size = over_x.out[1] * over_x.out[2] * hidden;
     for (uint32_t i = 1; i <= 2; i++)

@@ -11,7 +11,7 @@ static int check_dense(lrt_checker *c)
     lrt_tensor t;
     LRT_TRY(lrt_want_counts(c, 1, 1, 2));
     LRT_TRY(lrt_want_input(c, 0, LRT_FEATURES, &x));
-    LRT_TRY(lrt_want_act(c, 0, LRT_ACT_COUNT));
+    LRT_TRY(lrt_want_act(c, 0));
     LRT_TRY(lrt_want_tensor(c, 0, &t));
     LRT_TRY(lrt_want_weight(c, 0, LRT_PANELS, 1, t.units, x.size));
     LRT_TRY(lrt_want_optional_weight(c, 1, LRT_PANELS, 1, t.units, 1));

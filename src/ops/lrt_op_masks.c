@@ -14,7 +14,7 @@ static int check_embedding(lrt_checker *c)
     LRT_TRY(lrt_want_tensor(c, 0, &t));
     if (t.dtype != LRT_F32 || t.units > LRT_MAX_ROWS || t.k > LRT_MAX_SIZE)
         return LRT_E_NODE_TENSOR;
-    if (t.layout != LRT_PLAIN && (t.layout != LRT_PANELS || t.gates != 1 || lrt_u32(c->m->blob + 8) < LRT_VERSION_TIED))
+    if (t.layout != LRT_PLAIN && (t.layout != LRT_PANELS || t.gates != 1 || lrt_version(c->m) < LRT_VERSION_TIED))
         return LRT_E_NODE_TENSOR;
     return lrt_want_output(c, 0, LRT_SEQ, t.k, v.axis);
 }

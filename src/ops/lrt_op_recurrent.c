@@ -46,8 +46,11 @@ static int check_attrs(const lrt_checker *c, uint32_t inputs)
     if (flags & LRT_RESET_AFTER && c->n.op != LRT_OP_GRU)
         return LRT_E_NODE_ATTR;
     LRT_TRY(lrt_want_not_negative(c, LRT_A_CLIP));
-    for (uint32_t i = 0; i < 3; i++)
-        LRT_TRY(lrt_want_act(c, LRT_A_ACT + 3 * i, LRT_ACT_SOFTMAX));
+    for (uint32_t i = LRT_A_ACT; i < LRT_A_ACT + 9; i += 3) {
+        LRT_TRY(lrt_want_act(c, i));
+        if (!lrt_is_elementwise(a[i]))
+            return LRT_E_NODE_ATTR;
+    }
     return LRT_OK;
 }
 

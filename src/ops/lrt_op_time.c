@@ -123,12 +123,7 @@ static int check_repeat(lrt_checker *c)
     return lrt_want_output(c, 0, LRT_SEQ, x.size, axis);
 }
 
-/* A vector that nodes compute is whole only at the end. */
-static uint32_t vector_hinders(const lrt_checker *c)
-{
-    const int computed = lrt_read_value(c->m, c->n.in[0]).kind == LRT_VEC && c->n.in[0] >= c->m->n_inputs;
-    return computed ? LRT_FLAG_CAUSAL | LRT_FLAG_STREAMS : 0;
-}
+static uint32_t repeat_hinders(const lrt_checker *c) { return lrt_hinders_spread(c, 0); }
 
 static void each_repeat(const lrt_pass *pass, const lrt_node *n, uint32_t row, uint32_t step, uint32_t count)
 {
@@ -272,11 +267,11 @@ const lrt_op lrt_ops_time[] = {
     {.code = LRT_OP_PAD, .since = 4, .check = check_pad, .hinders = pad_hinders, .each = each_pad},
     {.code = LRT_OP_FLATTEN, .since = 4, .check = check_flatten, .hinders = flatten_hinders, .accepts = flatten_accepts,
      .when = LRT_EVERY_PASS, .run = run_flatten},
-    {.code = LRT_OP_UNFLATTEN, .since = 4, .check = check_unflatten, .hinders = vector_hinders, .each = each_unflatten},
+    {.code = LRT_OP_UNFLATTEN, .since = 4, .check = check_unflatten, .hinders = repeat_hinders, .each = each_unflatten},
     {.code = LRT_OP_SELECT, .check = check_select, .hinders = select_hinders, .when = LRT_EVERY_PASS,
      .run = run_select},
     {.code = LRT_OP_TAKE, .since = 3, .check = check_take, .hinders = take_hinders, .each = each_take},
-    {.code = LRT_OP_REPEAT, .since = 3, .check = check_repeat, .hinders = vector_hinders, .each = each_repeat},
+    {.code = LRT_OP_REPEAT, .since = 3, .check = check_repeat, .hinders = repeat_hinders, .each = each_repeat},
     {.code = LRT_OP_REVERSE, .check = check_reverse, .hinders = reverse_hinders, .each = each_reverse},
     {.code = LRT_OP_NONE},
 };

@@ -29,6 +29,15 @@
     X(REVERSE, "reverse", 18)         \
     X(TAKE, "take", 19)               \
     X(REPEAT, "repeat", 20)           \
+    X(SUB, "sub", 21)                 \
+    X(DIV, "div", 22)                 \
+    X(MAXIMUM, "maximum", 23)         \
+    X(MINIMUM, "minimum", 24)         \
+    X(POW, "pow", 25)                 \
+    X(GATHER, "gather", 26)           \
+    X(PRELU, "prelu", 27)             \
+    X(L2NORM, "l2norm", 28)           \
+    X(GROUPNORM, "groupnorm", 29)     \
     X(REDUCE, "reduce", 30)           \
     X(SOFTMAX_STEPS, "softmax_steps", 31) \
     X(CUMSUM, "cumsum", 32)           \
@@ -38,7 +47,8 @@
     X(FLATTEN, "flatten", 36)         \
     X(UNFLATTEN, "unflatten", 37)     \
     X(ATTENTION, "attention", 38)     \
-    X(CONVLSTM, "convlstm", 39)
+    X(CONVLSTM, "convlstm", 39)       \
+    X(REDUCE_FEATURES, "reduce_features", 40)
 
 #define LRT_OP_CODE(code, name, value) LRT_OP_##code = value,
 enum lrt_op_code { LRT_OP_LIST(LRT_OP_CODE) LRT_OP_NONE = 0 };
@@ -90,7 +100,7 @@ const char *lrt_op_name(uint32_t code);
 void lrt_for_steps(lrt_pass *pass, const lrt_plan_node *at, lrt_each_fn *each);
 
 /* The families: rows that end with code 0. */
-extern const lrt_op lrt_ops_features[], lrt_ops_masks[], lrt_ops_dense[], lrt_ops_time[], lrt_ops_recurrent[];
-extern const lrt_op lrt_ops_reduce[], lrt_ops_attention[], lrt_ops_windows[], lrt_ops_convlstm[];
+extern const lrt_op lrt_ops_features[], lrt_ops_masks[], lrt_ops_dense[], lrt_ops_time[], lrt_ops_recurrent[],
+    lrt_ops_reduce[], lrt_ops_attention[], lrt_ops_windows[], lrt_ops_convlstm[];
 
 #endif

@@ -181,7 +181,7 @@ def check(graph):
     assert got["version"] >= 3 or not any(parent != NONE or mul == 0 for parent, mul, _, _, _ in rules)
     assert got["n_inputs"] == len(graph.inputs)
     assert got["outputs"] == [number[o] for o in graph.outputs]
-    counts = [sum(w.size for w in node.weights.values()) for node in graph.nodes]
+    counts = [sum(w.size for name, w in node.weights.items() if name != "index") for node in graph.nodes]
     assert got["meta"] == {**graph.meta, "parameters": counts}
     for node, source in zip(got["nodes"], graph.nodes, strict=True):
         assert node["op"] == source.op
@@ -217,15 +217,55 @@ def test_every_op():
 
 def test_every_activation():
     assert set(ACTS) == set(ACTIVATIONS)
-    assert ACTS[13:] == ["softmax", "log_softmax"]
     g = Graph()
     x = g.input("x", "vec", 3)
     for i, name in enumerate(ACTS):
         alone = ACTIVATIONS[name] == (0, 0)
         x = g.activation(x, Activation(name) if alone else Activation(name, 0.5 + i, -0.25))
     g.output(x, "y")
-    check(g)
-    assert set(ACTS[13:]) == NOT_ELEMENTWISE
+    _, got = check(g)
+    assert got["version"] == 4
+    assert set(ACTS[13:15]) == NOT_ELEMENTWISE
+
+
+@pytest.mark.parametrize("name", ACTS)
+def test_versions_of_activations(name):
+    g = Graph()
+    x = g.input("x", "seq", 2)
+    y = g.activation(x, name)
+    if name not in NOT_ELEMENTWISE:
+        y = g.recurrent("rnn", y, {"w_ih": np.ones((2, 2)), "w_hh": np.ones((2, 2))}, hidden_size=2, activations=[name])[0]
+    g.output(g.dense(y, np.ones((2, 2)), None, name), "y")
+    _, got = check(g)
+    assert got["version"] == (4 if ACTS.index(name) >= 15 else 1)
+
+
+def test_row_ops():
+    """Version 4: ops over rows of features, and broadcasts."""
+    rng, g = np.random.default_rng(0), Graph()
+    x, v, one = g.input("x", "seq", 6), g.input("v", "vec", 6), g.input("one", "vec", 1)
+    y = g.binary("pow", g.binary("maximum", g.binary("minimum", g.binary("div", g.binary("sub", x, v), one), x), v), one)
+    y = g.gather(g.prelu(y, weights(rng, 6)), [5, 4, 3, 3, 0, 1])
+    y = g.groupnorm(g.l2norm(y, 1e-6, 3), weights(rng, 6), None, 1e-5, 2)
+    g.output(g.reduce_features(y, "l2", 3), "y")
+    _, got = check(with_selftest(g, batch=2))
+    assert got["version"] == 4
+    nodes = {n["op"]: n for n in got["nodes"]}
+    (index, layout), = nodes["gather"]["tensor"]
+    assert (index.tolist(), index.dtype, layout) == ([[5, 4, 3, 3, 0, 1]], np.int32, "plain")
+    assert u32s(nodes["l2norm"]["attr"], 4, 1) == [3]
+    assert nodes["groupnorm"]["tensor"][1] is None
+    assert u32s(nodes["reduce_features"]["attr"], 0, 2) == [5, 3]
+
+
+def test_broadcasts_need_version_4():
+    for kinds, sizes, version in ((("seq", "seq"), (2, 2), 1), (("seq", "vec"), (2, 2), 4), (("vec", "vec"), (2, 1), 4)):
+        for op in ("add", "mul"):
+            g = Graph()
+            a, b = (g.input(n, k, s, axis=0 if n == "b" and k == "seq" else None)
+                    for n, k, s in zip("ab", kinds, sizes, strict=True))  # fmt: skip
+            g.output(g.binary(op, a, b), "y")
+            assert check(g)[1]["version"] == version
 
 
 @given(case=st.one_of(conv_cases(), pool_cases()))

@@ -36,6 +36,8 @@ def kinds_text(kinds):
 def inputs_text(op: Op) -> str:
     if op.alike:
         return "two alike"
+    if op.broadcasts:
+        return "two"
     if op.many:
         return "2 to 6, of one kind and axis"
     first, *others = op.inputs
@@ -49,6 +51,8 @@ def output_text(op: Op) -> str:
         return op.gives
     if op.axis is not None:
         return f"{kind or 'seq'}, same size, derived axis"
+    if op.broadcasts:
+        return "broadcast"
     if size == "+":
         return "sum of the sizes, same kind and axis"
     if not kind:
@@ -62,7 +66,7 @@ def output_text(op: Op) -> str:
 
 def weight_text(i: int, w: Weight) -> str:
     letters = [*w.shape, "1"][:2]
-    shape = {"vector": f"vector {w.shape}", "plain": f"plain {' × '.join(letters)}"}
+    shape = {"vector": f"vector {w.shape}", "plain": f"plain {' × '.join(letters)}", "index": f"integers {w.shape}"}
     text = shape.get(w.layout, f"panels 1 × {' × '.join(letters)}")
     return f"{i}: {w.name}, {text}" + (" or `NONE`" if w.optional else "") + (f"; {w.note}" if w.note else "")
 
@@ -103,7 +107,8 @@ def test_every_op_is_told_of():
 def test_versions_say_which_ops_they_add():
     rows = {int(row[0]): row[1] for row in table("## 9. Versions", "version | what it adds")}
     for op in OPS.values():
-        assert op.since == 1 or f"**{op.name}**" in rows[op.since]
+        told = "the ops from 21 on" if op.code >= 21 else f"**{op.name}**"
+        assert op.since == 1 or told in rows[op.since]
 
 
 def test_kinds_orders_and_activations_have_the_codes_of_the_text():
@@ -138,6 +143,6 @@ def test_what_an_entry_asks_for_is_checked(name):
     for w in op.weights:
         options = {a.name: None if a.type == "activation" else 1 for a in op.attrs if a.default is None}
         options |= {v.name: np.ones((2,) * len(v.shape), np.float32) for v in op.weights}
-        options[w.name] = np.ones((3,) * (len(w.shape) + 1), np.float32)
+        options[w.name] = np.ones((3,) * (len(w.shape) + 1), np.int32 if w.layout == "index" else np.float32)
         with pytest.raises(GraphError, match=rf"{name}: {w.name} has shape .*, expected \("):
             g.node(name, *read, **options)

@@ -11,16 +11,20 @@ import numpy as np
 
 NONE = 0xFFFFFFFF
 KINDS = {1: "seq", 2: "vec", 3: "ids", 4: "mask", 5: "lengths"}
-ORDERS = ["batch_first", "time_first", "unbatched", "groups_first"]
+ORDERS = ["batch_first", "time_first", "unbatched", "groups_first", "shaped"]
 ACTS = ["linear", "sigmoid", "tanh", "relu", "hard_sigmoid", "leaky_relu", "elu", "selu", "softplus", "softsign",
-        "swish", "gelu", "gelu_tanh", "softmax", "log_softmax"]  # fmt: skip
+        "swish", "gelu", "gelu_tanh", "softmax", "log_softmax", "exp", "log", "sqrt", "abs", "square", "reciprocal", "clip",
+        "hard_swish", "mish", "erf", "sin", "cos", "sign", "floor", "affine", "scaled_tanh", "thresholded_relu", "celu",
+        "power"]  # fmt: skip
 #: op code: name, n_in, n_out, n_tensors per direction
 OPS = {
     1: ("embedding", 1, 1, 1), 2: ("mask_ids", 1, 1, 0), 3: ("mask_values", 1, 1, 0), 4: ("apply_mask", 2, 1, 0),
     5: ("lstm", 4, 3, 6), 6: ("gru", 4, 2, 6), 7: ("rnn", 4, 2, 6), 8: ("dense", 1, 1, 2), 9: ("activation", 1, 1, 0),
     10: ("layernorm", 1, 1, 2), 11: ("batchnorm", 1, 1, 3), 12: ("add", 2, 1, 0), 13: ("mul", 2, 1, 0),
     14: ("average", 2, 1, 0), 15: ("concat", None, 1, 0), 16: ("slice", 1, 1, 0), 17: ("select", 1, 1, 0),
-    18: ("reverse", 1, 1, 0), 19: ("take", 1, 1, 0), 20: ("repeat", 1, 1, 0),
+    18: ("reverse", 1, 1, 0), 19: ("take", 1, 1, 0), 20: ("repeat", 1, 1, 0), 21: ("sub", 2, 1, 0), 22: ("div", 2, 1, 0),
+    23: ("maximum", 2, 1, 0), 24: ("minimum", 2, 1, 0), 25: ("pow", 2, 1, 0), 26: ("gather", 1, 1, 1),
+    27: ("prelu", 1, 1, 1), 28: ("l2norm", 1, 1, 0), 29: ("groupnorm", 1, 1, 2), 40: ("reduce_features", 1, 1, 0),
     33: ("conv", 1, 1, 2), 34: ("pool", 1, 1, 0), 35: ("pad", 1, 1, 0), 36: ("flatten", 1, 1, 0),
     37: ("unflatten", 1, 1, 0), 39: ("convlstm", 3, 3, 3),
 }  # fmt: skip
@@ -72,6 +76,20 @@ def read_tensor(blob, at, data):
     return flat.reshape(units, k), "plain"
 
 
+def read_dims(value, array, layout):
+    assert layout == "plain"
+    assert array.dtype == np.int32
+    assert len(array) == 1
+    assert array.size <= 16
+    dims = ["N" if d == -1 else "T" if d == -2 else int(d) for d in array[0]]
+    sizes = [d for d in dims if d not in ("N", "T")]
+    assert all(d >= 1 for d in sizes)
+    assert math.prod(sizes) == max(value["size"], 1)
+    assert dims.count("N") <= 1
+    assert dims.count("T") == (value["kind"] in ("seq", "ids"))
+    return tuple(dims)
+
+
 def read_node(blob, at):
     op, n_in, n_out, n_tensors = struct.unpack_from("<4H", blob, at)
     name, want_in, want_out, want_tensors = OPS[op]
@@ -113,8 +131,8 @@ def read(blob):
         order, zeros, groups = struct.unpack_from("<B3sI", blob, 128 + 32 * i + 16)
         assert not any(zeros)
         assert not any(blob[128 + 32 * i + 24 : 128 + 32 * i + 32])
-        assert order <= (3 if version >= 3 else 0)
-        assert groups == 0 or (version >= 3 and order in (2, 3) and kind == 2 and size % groups == 0)
+        assert order <= (0 if version < 3 else 3 if version < 4 else 4)
+        assert groups == 0 or order == 4 or (version >= 3 and order in (2, 3) and kind == 2 and size % groups == 0)
         assert groups or order != 3
         assert order != 1 or kind in (1, 3)
         assert axis == 255 if kind == 2 else axis < n_axes
@@ -132,6 +150,9 @@ def read(blob):
         assert parent != NONE or mul == 0 or (mul, add, div, cap) == (1, 0, 1, (1 << 31) - 1)
 
     tensors = [read_tensor(blob, tensors_at + 32 * i, data) for i in range(n_tensors)]
+    for v in values:
+        if v.get("order") == "shaped":
+            v.update(dims=read_dims(v, *tensors[v["groups"]]), groups=0)
     nodes, following = [], n_inputs
     for i in range(n_nodes):
         node = read_node(blob, nodes_at + 160 * i)

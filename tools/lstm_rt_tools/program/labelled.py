@@ -266,7 +266,6 @@ class Labelled(Machine):
         return self._made[key]
 
     def _put_together(self, flat: Cells, steps: Steps | None, op: str) -> int:
-<<<<<<< HEAD
         values = np.maximum(apart(flat)[0], -1)  # all numbers are one part
         cuts = np.flatnonzero(np.diff(values)) + 1
         if len(cuts) >= _MOST_RUNS and len(cuts) >= len(np.unique(values)):
@@ -277,20 +276,6 @@ class Labelled(Machine):
             value = int(apart(part[:1])[0][0])
             made.append(self._numbers_value(part) if value < 0 else self._some(value, apart(part)[1]))
         if len({self.graph.values[v].kind for v in made}) > 1:
-=======
-        values, features = apart(flat)
-        values = np.maximum(values, -1)  # all numbers are one part
-        cuts = np.flatnonzero(np.diff(values)) + 1
-        distinct, places = np.unique(flat, return_inverse=True)
-        if len(cuts) >= max(_MOST_RUNS, 2 * len(np.unique(values))):  # values that interleave
-            return self.graph.gather(self.value(distinct, steps, op), places.astype(np.int32))
-        made = []
-        for at in np.split(np.arange(flat.size), cuts):
-            value = int(values[at[0]])
-            made.append(self._numbers_value(flat[at]) if value < 0 else self._some(value, features[at]))
-        kinds = {self.graph.values[v].kind for v in made}
-        if len(kinds) > 1:
->>>>>>> h-onnx
             assert steps is not None
             made = [self.at_every_step(v, steps) for v in made]
         return side_by_side(self.graph, made)

@@ -281,26 +281,12 @@ def _state(b: Labelled, word: str, state: Tensor) -> int | None:
         if not np.array_equal(state.data, np.broadcast_to(state.data[:, :1], state.shape)):
             raise b.error(word, "an initial state that differs from row to row is not supported")
         return b.constant_vec(np.asarray(state.data[:, 0], np.float32).ravel())
-<<<<<<< HEAD
     label = b.with_rows_at(b.feat(state, word), 1)
-=======
-    label = _rows_second(b, b.feat(state, word))
->>>>>>> h-onnx
     if label.dims[1] != (N,) or not is_fixed(label.dims[0]) or not is_fixed(label.dims[2]):
         raise b.wrong_roles(
             word, f"its initial state is {b.dims_in_words(label.dims)}, expected layers, the batch, units"
         )
     return b.features(label, word)
-
-
-def _rows_second(b: Labelled, label: Feat) -> Feat:
-    """A state whose rows stand on another dimension of size 1, which is the same where there is but one row."""
-    place = next((i for i, d in enumerate(label.dims) if d == (N,)), 1)
-    if b.rows != 1 or len(label.dims) != 3 or label.dims[1] or place == 1:
-        return label
-    dims = list(label.dims)
-    dims[1], dims[place] = dims[place], dims[1]
-    return Feat(tuple(dims), label.cells)
 
 
 def _read_lengths(b: Labelled, word: str, lengths: Tensor, steps: Steps, size: int) -> None:
