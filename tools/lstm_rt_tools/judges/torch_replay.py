@@ -395,6 +395,7 @@ _OPS: dict[str, Callable[[_Replay, Node, list[Tensor]], Tensor]] = {
     "repeat": lambda r, n, a: r.repeat(n, a[0]),
     "gather": lambda r, n, a: a[0].index_select(-1, r.torch.from_numpy(n.weights["index"].astype(np.int64))),
     "prelu": lambda r, n, a: r.prelu(n, a[0]),
+    "constant": lambda r, n, a: r.weight(n, "value").expand(len(next(iter(r.values.values()))), -1),
     "l2norm": lambda r, n, a: r.l2norm(n, a[0]),
     "groupnorm": lambda r, n, a: r.groupnorm(n, a[0]),
     "reduce_features": lambda r, n, a: r.reduce_last(n.attrs["kind"], a[0].unflatten(-1, (n.attrs["groups"], -1))),
