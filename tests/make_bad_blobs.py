@@ -176,9 +176,9 @@ ADD, CONCAT, SLICE, ACTIVATION, LAYERNORM, BATCHNORM, REVERSE, SELECT = range(8)
 
 @cache
 def along_time() -> bytes:
-    """Version 4. x (0), q (1, a vec), other (2, on another axis) and one node for each op, in order: mask of x (3), cumsum
-    (4), softmax_steps (5), attention of q, additive (6, its weights 7), reduce (8), self-attention (9). Tensors: that
-    of the additive attention (0)."""
+    """Version 4. x (0), q (1, a vec), other (2, on another axis) and one node for each op, in order: mask of x (3),
+    cumsum (4), softmax_steps (5), additive attention of q (6, its weights 7), reduce (8), self-attention (9). Tensors:
+    the weight of the additive attention (0)."""
     g = Graph()
     x, q = g.input("x", "seq", 6), g.input("q", "vec", 6)
     g.input("other", "seq", 6)
