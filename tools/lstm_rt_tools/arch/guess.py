@@ -49,7 +49,7 @@ class _Group:
 
 @dataclass
 class _Draft:
-    """One layer of the draft: ``reads`` and ``writes`` count features, 0 where they do not matter."""
+    """One layer of the draft: ``reads`` and ``writes`` count features, 0 where they do not matter or are not told."""
 
     op: str
     prefix: str
@@ -130,6 +130,9 @@ def _layers(groups: Sequence[_Group], tensors: Mapping[str, Tensor]) -> tuple[li
     strange: list[_Group] = []
     for i, group in enumerate(groups):
         following = groups[i + 1] if i + 1 < len(groups) else None
+        if join(group.prefix.removesuffix("out_proj").removesuffix("."), "in_proj_weight") in tensors:
+            if group.prefix.endswith("out_proj"):
+                continue  # of the layer above
         if _is_copy(group.prefix, tensors, drafts):
             continue
         draft = _draft(group, following, first=i == 0) if _can_quote(group.prefix) else None
@@ -166,6 +169,12 @@ def _draft(group: _Group, following: _Group | None, first: bool) -> _Draft | Non
     weight = group.shapes.get("weight", ())
     if mean := group.shapes.get("running_mean"):
         return _Draft("batchnorm", group.prefix, f"over {mean[-1]} features", mean[-1], mean[-1], ["eps = 1e-5"])
+    if attended := group.shapes.get("in_proj_weight"):
+        return _Draft("multihead", group.prefix, "heads: the weights do not tell", attended[-1], attended[-1], ["heads = 1"])
+    if len(weight) in (3, 4):
+        return _conv(group.prefix, weight)
+    if weight == (1,) and "bias" not in group.shapes:
+        return _Draft("prelu", group.prefix, "one slope", 0, 0)
     if len(weight) == 2 and "bias" not in group.shapes:
         return _table_or_matrix(group.prefix, weight, following, first)
     if len(weight) == 2:
@@ -174,6 +183,17 @@ def _draft(group: _Group, following: _Group | None, first: bool) -> _Draft | Non
         note = f"over {weight[0]} features"
         return _Draft("layernorm", group.prefix, note, weight[0], weight[0], ["eps = 1e-5"])
     return None
+
+
+def _conv(prefix: str, weight: tuple[int, ...]) -> _Draft:
+    """A Conv1d over the steps, or a Conv2d over images: how many features that is depends on their height."""
+    window = " x ".join(map(str, weight[2:]))
+    note = f"{weight[1]} -> {weight[0]}, {window}; stride, padding, dilation and groups: the weights do not tell"
+    if len(weight) == 3:
+        return _Draft("conv", prefix, note, weight[1], weight[0])
+    options = ['time = "width"       # or "height", "none": which dimension the steps are']
+    options += ["size = [1, 1]        # height and width of the image at a step; only the first of such layers needs it"]
+    return _Draft("conv", prefix, note, 0, 0, options)
 
 
 def _table_or_matrix(prefix: str, weight: tuple[int, ...], following: _Group | None, first: bool) -> _Draft:
@@ -303,8 +323,8 @@ def _in_order(drafts: list[_Draft]) -> list[_Draft]:
             tries += 1
             if tries > _MAX_TRIES:
                 return None
-            starts = draft.op == "embedding" or draft.hidden or draft.op == "dense"
-            if (draft.reads == done[-1].writes and draft.reads) if done else starts:
+            starts = draft.op in ("embedding", "dense", "conv") or draft.hidden
+            if _follows(done[-1], draft) if done else starts:
                 found = search([*done, draft], left[:i] + left[i + 1 :])
                 if found is not None:
                     return found
@@ -316,7 +336,12 @@ def _in_order(drafts: list[_Draft]) -> list[_Draft]:
 
 
 def _is_chain(drafts: Sequence[_Draft]) -> bool:
-    return all(b.reads == a.writes for a, b in pairwise(drafts))
+    return all(_follows(a, b) for a, b in pairwise(drafts))
+
+
+def _follows(above: _Draft, draft: _Draft) -> bool:
+    """May a layer read what ``above`` gives? Where one of the two does not tell its features, it may."""
+    return draft.op != "embedding" and (draft.reads == above.writes or not draft.reads or not above.writes)
 
 
 @dataclass
@@ -343,6 +368,11 @@ def _wire(drafts: list[_Draft]) -> tuple[list[str], list[str]]:
             draft.source = origin if i else ""
             if i == 0 and draft.reads:
                 values.append(_Value(origin, draft.reads, origin, read=True))
+        elif not draft.reads or not values[-1].size:
+            values[-1].read = True
+            origin = values[-1].origin
+            if draft.op in ("prelu", "batchnorm"):  # as many as there are
+                draft.writes = values[-1].size
         else:
             sources = _sources(draft, drafts[i - 1], values)
             origin = _joined(draft, sources, inputs) if sources else values[-1].origin
