@@ -252,6 +252,27 @@ _TORCH_CALLS: dict[str, Callable[..., Any]] = {
 }
 
 
+def looks_like_pickle(head: bytes) -> bool:
+    """Whether a file that starts with ``head`` may be a pickle that is none of ``torch.save``."""
+    return head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05") and not looks_like_torch(head)
+
+
+def read_pickle(data: bytes, what: str, budget: Budget) -> Any:
+    """What ``pickle.dump`` wrote into ``data``: arrays of NumPy, or tensors, each with a torch file of its own.
+
+    Raises:
+        ConvertError: damaged, or more is asked for than the budget allows.
+    """
+
+    def storage(inner: Any = None, *_: Any) -> Any:
+        if not isinstance(inner, bytes):
+            raise ValueError("a tensor whose numbers are no bytes")
+        return read_torch(inner, what, budget)
+
+    calls = {**_TORCH_CALLS, "torch.storage._load_from_bytes": storage}
+    return SafePickle(what, io.BytesIO(data), budget, calls).load()
+
+
 def _unpickle(stream: io.BytesIO, what: str, storages: _Storages) -> Any:
     return SafePickle(what, stream, storages.budget, _TORCH_CALLS, storages.persistent).load()
 
