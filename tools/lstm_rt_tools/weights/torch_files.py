@@ -30,6 +30,7 @@ _LEGACY = (LEGACY_MAGIC, b"\x80\x03" + _MAGIC, b"\x80\x04" + _FRAME + _MAGIC, b"
 _LEGACY_STARTS = tuple(magic[:4] for magic in _LEGACY[:2]) + tuple(magic[:8] for magic in _LEGACY[2:])
 _LEGACY_PROTOCOL = 1001
 _MAX_DEPTH = 64  #: of modules in modules
+_TENSOR_STEPS, _BYTES_PER_STEP = 200, 5  #: to read a tensor that brings a file of its own
 _MAX_DIMS = 64  #: of tensors in torch
 _NAME = 200  #: bytes that a name takes in a dictionary
 _STORAGE_DTYPES = {
@@ -267,6 +268,7 @@ def read_pickle(data: bytes, what: str, budget: Budget) -> Any:
     def storage(inner: Any = None, *_: Any) -> Any:
         if not isinstance(inner, bytes):
             raise ValueError("a tensor whose numbers are no bytes")
+        budget.steps(_TENSOR_STEPS + len(inner) // _BYTES_PER_STEP)  # one text may be that of many tensors
         return read_torch(inner, what, budget)
 
     calls = {**_TORCH_CALLS, "torch.storage._load_from_bytes": storage}
