@@ -16,7 +16,7 @@ FLOORS = (
     ("cli",),
     ("readers",),
     ("export",),
-    ("torch_reader", "keras_reader", "onnx_reader"),
+    ("torch_reader", "keras_reader", "onnx_reader", "amp_reader"),
     ("row",),
     ("program",),
     ("arch",),
