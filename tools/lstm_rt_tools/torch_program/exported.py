@@ -44,6 +44,8 @@ class ExportedSource:
         self._arrays: dict[str, NDArray[Any]] = {}
         try:
             self._read(archive.program)
+        except ConvertError:
+            raise
         except _DAMAGED as e:
             raise ConvertError(f"{self.what}: the exported program is damaged ({shown(repr(e))})") from None
 
@@ -313,6 +315,8 @@ def _execute(run: Run, steps: Sequence[_Step], names: dict[str, Any]) -> None:
         try:
             with run.machine.layer(step.layer):
                 _store(run, step, _result_of(run, step, names), names)
+        except ConvertError:
+            raise
         except _DAMAGED as e:
             raise run.error(f"its node is damaged ({shown(repr(e))})") from None
 

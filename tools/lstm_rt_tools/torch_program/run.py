@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from lstm_rt.errors import ConvertError
 
 from ..program.machine import Machine, Tensor
+from .agree import check
 from .dtypes import NAMES, numpy_dtype, result_type
 from .tensors import Var
 
@@ -62,7 +63,10 @@ class Run:
 
     def apply(self, op: str, *args: Any, **options: Any) -> Any:
         """One word of the vocabulary, on tensors, numbers or None."""
-        return self.machine.apply(op, *(None if a is None else self.tensor(a) for a in args), **options)
+        given = [None if a is None else self.tensor(a) for a in args]
+        where = self.machine.where
+        check(op, given, options, f" ({where})" if where else "")
+        return self.machine.apply(op, *given, **options)
 
     def array(self, value: Any, what: str) -> NDArray[Any]:
         """The numbers of what is known.

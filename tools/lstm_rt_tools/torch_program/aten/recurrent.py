@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...program.machine import Tensor
+from ..agree import SizesDiffer
 from ..run import Run
 from ..tensors import BatchSizes, Packed, Var
 from .layers import IN_TRAINING
@@ -35,6 +36,10 @@ def _layers(
     depth = len(params) // max(count * directions, 1)
     if not depth or len(params) != count * directions * depth:
         raise run.error(f"{len(params)} weights for {count} layers of {directions} directions")
+    for s in states:
+        if s.shape(run)[:1] != (count * directions,):
+            raise SizesDiffer(f"{word}: states of {s.shape(run)[0] if s.shape(run) else 0} layers and directions, "
+                              f"expected {count * directions}", word, (s.shape(run)[0], count * directions))  # fmt: skip
     finals: list[list[Tensor]] = [[] for _ in states]
     for layer in range(count):
         at = layer * directions

@@ -1,0 +1,226 @@
+"""Which sizes the inputs of a TorchScript program have: its code does not say.
+
+A traced module remembers the shapes that it was traced with; running it at other sizes shows which of these are free.
+Of a scripted module nothing is known. It runs on arrays whose sizes are different primes: where an operation, or the
+code itself, says that 13 should be 8, the size that was 13 has to be 8; where it says so of two of them, they are one.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstm_rt.errors import ConvertError
+
+from ..names import shown
+from ..program.machine import Argument, Machine, Tensor
+from .agree import SizesDiffer, WantsWholeNumbers
+from .script import ScriptSource
+from .script_prims import Raised
+
+_LENGTHS = re.compile(r"len", re.IGNORECASE)
+_PRIMES = (5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103, 107, 109,
+           113, 127, 131, 137, 139, 149, 151, 157, 163, 167, 173, 179, 181, 191, 193, 197, 199)  # fmt: skip
+_LARGE = (1009, 1013, 1019, 1021, 1031, 1033, 1039, 1049, 1051, 1061, 1063, 1069, 1087, 1091, 1093, 1097, 1103, 1109)
+_RANKS = (3, 2, 4, 1)
+_MOST_RUNS = 150  #: of one program while its sizes are sought
+_MOST_FREE = 2  #: free dimensions of an input: rows and steps
+
+Sizes = list[list[int]]
+
+
+class _Tracer(Machine):
+    """Notes beside every tensor which inputs it depends on."""
+
+    def labels(self, op: str, args: Sequence[Tensor | None], options: dict[str, Any], out: Any) -> Any:
+        label = frozenset[int]().union(*(a.label for a in args if a is not None and a.label is not None))
+        return (label,) * len(out) if isinstance(out, tuple) else label
+
+
+def fit(source: ScriptSource) -> None:
+    """Give ``source.inputs`` their dimensions.
+
+    Raises:
+        ConvertError: no sizes are found at which the program runs; the message has what the likeliest ran into.
+    """
+    search = _Search(source)
+    if source.examples is not None:
+        dims = search.around([list(e) for e in source.examples])
+    else:
+        dims = search.unknown()
+    source.inputs = [
+        Argument(a.name, dtype, tuple(d)) for a, dtype, d in zip(source.inputs, search.dtypes, dims, strict=True)
+    ]
+
+
+class _Search:
+    def __init__(self, source: ScriptSource) -> None:
+        self.source = source
+        self.dtypes = [a.dtype for a in source.inputs]
+        self.names = [a.name for a in source.inputs]
+        self.runs = 0
+
+    def arrays(self, sizes: Sizes) -> list[NDArray[Any]]:
+        rng = np.random.default_rng(0)
+        return [
+            np.asarray(rng.standard_normal(s), d) if d.kind == "f" else np.full(s, _whole(s, sizes), d)
+            for s, d in zip(sizes, self.dtypes, strict=True)
+        ]
+
+    def run(self, arrays: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+        self.runs += 1
+        if self.runs > _MOST_RUNS:
+            raise ConvertError(f"{self.source.what}: the sizes of its inputs are not found in {_MOST_RUNS} runs")
+        outputs = self.source.run(_Tracer(), [Tensor(a, frozenset([i])) for i, a in enumerate(arrays)])
+        return [o.data for o in outputs]
+
+    # -- sizes that are known ---------------------------------------------------------------------------
+
+    def around(self, examples: Sizes) -> list[list[int | str | None]]:
+        """The dimensions of a module that runs at ``examples``."""
+        self.run(self.arrays(examples))
+        dims: list[list[int | str | None]] = [list(e) for e in examples]
+        for size in sorted({n for e in examples for n in e}, reverse=True):
+            while (found := self._free(examples, dims, size)) is not None:
+                name = f"{self.names[found[0][0]]}.{found[0][1]}" if len(found) > 1 else None
+                for i, k in found:
+                    dims[i][k] = name
+        return dims
+
+    def _free(self, examples: Sizes, dims: list[list[int | str | None]], size: int) -> list[tuple[int, int]] | None:
+        """Dimensions of one size that can be another one, together."""
+        choices: list[list[int | None]] = [
+            [*(k for k, d in enumerate(own) if d == size and _is_open(own)), None] for own in dims
+        ]
+        sets = [[(i, k) for i, k in enumerate(pick) if k is not None] for pick in itertools.product(*choices)]
+        for places in sorted((s for s in sets if s), key=lambda s: -len(s))[:64]:
+            if self._can_grow(examples, places):
+                return places
+        return None
+
+    def _can_grow(self, examples: Sizes, places: list[tuple[int, int]]) -> bool:
+        """Does it run with more there, and does what is more matter?"""
+        sizes = [list(e) for e in examples]
+        for i, k in places:
+            sizes[i][k] += 4
+        arrays = self.arrays(sizes)
+        try:
+            first = self.run(arrays)
+            for i, k in places:
+                if arrays[i].dtype.kind == "f":
+                    behind = [slice(None)] * k + [slice(examples[i][k], None)]
+                    arrays[i][tuple(behind)] += 1
+            if all(arrays[i].dtype.kind != "f" for i, _ in places):
+                return True
+            second = self.run(arrays)
+        except ConvertError:
+            return self.runs > _MOST_RUNS
+        return any(a.shape != b.shape or not np.array_equal(a, b, equal_nan=True) for a, b in zip(first, second, strict=True))
+
+    # -- sizes that are not known -------------------------------------------------------------------------
+
+    def unknown(self) -> list[list[int | str | None]]:
+        """The dimensions of a module of which nothing is known."""
+        first: ConvertError | None = None
+        for ranks in self._ranks():
+            for long in (False, True):  # samples of sound come by the thousand
+                try:
+                    return self._with_ranks(ranks, long)
+                except ConvertError as e:
+                    first = first or e
+                    if self.runs > _MOST_RUNS:
+                        break
+            if self.runs > _MOST_RUNS:
+                break
+        assert first is not None
+        names = ", ".join(map(shown, self.names)) or "none"
+        raise ConvertError(
+            f"{first}; a scripted module does not say which shapes its inputs ({names}) have, and none were found: "
+            "trace it with an example (torch.jit.trace), or export it (torch.export)"
+        )
+
+    def _ranks(self) -> Iterator[tuple[int, ...]]:
+        choices = [(1,) if _LENGTHS.search(n) else _RANKS for n in self.names]
+        orders = itertools.product(*(range(len(c)) for c in choices))
+        for pick in sorted(itertools.islice(orders, 1024), key=sum):
+            yield tuple(c[k] for c, k in zip(choices, pick, strict=True))
+
+    def _with_ranks(self, ranks: Sequence[int], long: bool) -> list[list[int | str | None]]:
+        supply, large = iter(_PRIMES), iter(_LARGE)
+        sizes: Sizes = [[next(large if long and k == r - 1 else supply) for k in range(r)] for r in ranks]
+        if any(_LENGTHS.search(n) for n in self.names):
+            self.dtypes = [
+                np.dtype(np.int64) if _LENGTHS.search(n) else d for n, d in zip(self.names, self.dtypes, strict=True)
+            ]
+        free = {n for own in sizes for n in own}
+        for _ in range(64):
+            try:
+                self.run(self.arrays(sizes))
+                break
+            except WantsWholeNumbers as e:
+                if not self._to_whole(e.tensor):
+                    raise
+            except SizesDiffer as e:
+                if not _learn(sizes, free, e.sizes):
+                    raise
+            except Raised as e:
+                if not any(_learn(sizes, free, pair) for pair in _differences(e.compared)):
+                    raise
+        else:
+            raise ConvertError(f"{self.source.what}: the sizes of its inputs contradict each other")
+        return self._named(sizes, free)
+
+    def _to_whole(self, tensor: Tensor) -> bool:
+        """Let the inputs that a tensor comes from be of whole numbers."""
+        changed = False
+        for i in tensor.label or ():
+            changed = changed or self.dtypes[i].kind == "f"
+            self.dtypes[i] = np.dtype(np.int64)
+        return changed
+
+    def _named(self, sizes: Sizes, free: set[int]) -> list[list[int | str | None]]:
+        count = {n: sum(own.count(n) for own in sizes) for n in free}
+        first = {n: f"{self.names[i]}.{own.index(n)}" for i, own in reversed(list(enumerate(sizes))) for n in own}
+        return [[n if n not in free else first[n] if count[n] > 1 else None for n in own] for own in sizes]
+
+
+def _whole(own: Sequence[int], sizes: Sizes) -> int:
+    """A number for an input of whole numbers: of lengths all steps that there are, otherwise 1."""
+    if len(own) != 1:
+        return 1
+    return min((n for s in sizes if len(s) > 1 for n in s[:2] if n != own[0]), default=1)
+
+
+def _is_open(dims: Sequence[int | str | None]) -> bool:
+    """Can an input have one more free dimension?"""
+    return sum(not isinstance(d, int) for d in dims) < _MOST_FREE
+
+
+def _learn(sizes: Sizes, free: set[int], pair: tuple[int, int]) -> bool:
+    """Put the one of two sizes in place of the other, where that is free."""
+    a, b = pair
+    if a not in free and b in free:
+        a, b = b, a
+    if a not in free or a == b or b < 1:
+        return False
+    for own in sizes:
+        own[:] = [b if n == a else n for n in own]
+    free.discard(a)
+    return True
+
+
+def _differences(compared: Any) -> Iterator[tuple[int, int]]:
+    """Pairs of whole numbers that differ in what code has compared before it complained."""
+    if compared is None:
+        return
+    a, b = compared
+    if isinstance(a, list | tuple) and isinstance(b, list | tuple) and len(a) == len(b):
+        for x, y in zip(a, b, strict=True):
+            yield from _differences((x, y))
+    elif type(a) is int and type(b) is int and a != b:
+        yield a, b
