@@ -25,6 +25,7 @@ from .labels import (
     Loose,
     Mask,
     N,
+    Scores,
     Steps,
     apart,
     broadcast,
@@ -38,6 +39,7 @@ from .machine import Machine, ProgramError, Tensor
 from .roles import Role
 
 _INNER = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError)
+_ATTENTION = "the weights that attention gives to pairs of steps"
 _MOST_RUNS = 8  #: of neighbouring features that are cut out one by one; more are gathered
 
 
@@ -231,7 +233,7 @@ class Labelled(Machine):
             return label
         if isinstance(label, Loose):
             raise self.error(op, label.why)
-        what = {Ids: "token ids", Lengths: "lengths", Mask: "a mask"}.get(type(label), "a constant")
+        what = {Ids: "token ids", Lengths: "lengths", Mask: "a mask", Scores: _ATTENTION}.get(type(label), "a constant")
         raise self.error(op, f"it reads {what} where features are expected")
 
     # -- values of the graph --------------------------------------------------------------------------

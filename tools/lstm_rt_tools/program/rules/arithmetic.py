@@ -15,6 +15,7 @@ from lstm_rt.graph import Activation
 from ..labelled import Labelled
 from ..labels import Feat, Ids, Label, Lengths, Loose, Mask, N, Steps
 from ..machine import Tensor
+from .attention import combined
 
 Args = Sequence[Tensor | None]
 
@@ -101,6 +102,9 @@ def _binary(word: str, b: Labelled, args: Args, options: Mapping[str, Any], out:
     x, y = args
     assert x is not None
     assert y is not None
+    found = combined(b, word, x, y)
+    if found is not None:
+        return found
     for label in (x.label, y.label):
         if isinstance(label, Ids | Lengths | Loose):
             return _of_integers(b, word, x, y)

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..labelled import Labelled
-from ..labels import Feat, Ids, Label, Lengths, Loose, Mask, N, Steps, cell, fixed, indexed, is_fixed
+from ..labels import Feat, Ids, Label, Lengths, Loose, Mask, N, Scores, Steps, cell, fixed, indexed, is_fixed
 from ..machine import Tensor
+from .attention import chosen
 from .shapes import one_step
 
 Args = Sequence[Tensor | None]
@@ -112,9 +113,11 @@ def _where(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any
     assert condition is not None
     assert x is not None
     assert y is not None
-    if condition.known:
+    if condition.known and not isinstance(x.label, Scores) and not isinstance(y.label, Scores):
         return _chosen(b, condition.data, x, y, out)
     mask = condition.label
+    if (found := chosen(b, condition, x, y)) is not None:
+        return found
     if isinstance(mask, Mask) and mask.value is not None:
         kept, other = (y, x) if mask.inverted else (x, y)
         if other.known and np.all(other.data == 0):
