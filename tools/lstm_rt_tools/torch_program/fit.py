@@ -49,10 +49,8 @@ def fit(source: ScriptSource) -> None:
         ConvertError: no sizes are found at which the program runs; the message has what the likeliest ran into.
     """
     search = _Search(source)
-    if source.examples is not None:
-        dims = search.around([list(e) for e in source.examples])
-    else:
-        dims = search.unknown()
+    examples = source.examples
+    dims = search.unknown() if examples is None else search.around([list(e) for e in examples])
     source.inputs = [
         Argument(a.name, dtype, tuple(d)) for a, dtype, d in zip(source.inputs, search.dtypes, dims, strict=True)
     ]
@@ -120,7 +118,8 @@ class _Search:
             second = self.run(arrays)
         except ConvertError:
             return self.runs > _MOST_RUNS
-        return any(a.shape != b.shape or not np.array_equal(a, b, equal_nan=True) for a, b in zip(first, second, strict=True))
+        both = zip(first, second, strict=True)
+        return any(a.shape != b.shape or not np.array_equal(a, b, equal_nan=True) for a, b in both)
 
     # -- sizes that are not known -------------------------------------------------------------------------
 

@@ -177,7 +177,7 @@ class Interpreter:
         self.block(s.then if self.truth(self.value(s.test, names)) else s.other, names)
 
     def _for(self, s: For, names: Names) -> None:
-        for i in range(self.run.int(self.value(s.count, names), "the number of turns of a loop")):
+        for i in range(self.run.whole(self.value(s.count, names), "the number of turns of a loop")):
             self.step()
             names[s.target] = i
             self.block(s.body, names)
@@ -339,7 +339,7 @@ class Interpreter:
         if isinstance(of, Var):
             return aten.call(self.run, "select", (of, 0, at), {})
         if isinstance(at, Var):
-            at = self.run.int(at, "an index")
+            at = self.run.whole(at, "an index")
         return script_numbers.apply(self.run, "__getitem__", (of, at), {})
 
     def _slice(self, e: Slice, names: Names) -> Any:
@@ -392,4 +392,3 @@ _EXPRESSIONS: dict[type, Callable[..., Any]] = {
     Seq: Interpreter._seq,
     Table: Interpreter._table,
 }
-

@@ -49,7 +49,7 @@ def pad_packed_sequence(
     pack, y = data.tag.pack, run.tensor(data)
     if not data.tag.clean or padding_value:
         y = _cleared(run, y, pack, padding_value)
-    steps = pack.steps if total_length is None else run.int(total_length, "total_length")
+    steps = pack.steps if total_length is None else run.whole(total_length, "total_length")
     if 0 < steps < pack.steps:
         raise run.error(f"total_length {steps} of {pack.steps} steps")
     if steps > pack.steps:

@@ -32,7 +32,7 @@ def _layers(
     y, directions = run.floats(x), 2 if bidirectional else 1
     y = run.swapped(y, 0, 1) if batch_first else y
     lengths = [] if packed is None else [packed.pack.lengths]
-    count = run.int(num_layers)
+    count = run.whole(num_layers)
     depth = len(params) // max(count * directions, 1)
     if not depth or len(params) != count * directions * depth:
         raise run.error(f"{len(params)} weights for {count} layers of {directions} directions")

@@ -168,5 +168,3 @@ def _order(run: Run, given: list[Var]) -> object:
     if len(orders) > 1 or any(v.order is None and not v.read(run).known for v in given):
         raise run.error("it joins rows of a sorted batch with rows in another order")
     return orders.pop()
-
-
