@@ -24,11 +24,17 @@ from .script import ScriptSource
 from .script_prims import Raised
 
 _LENGTHS = re.compile(r"len", re.IGNORECASE)
-_PRIMES = (5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103, 107, 109,
-           113, 127, 131, 137, 139, 149, 151, 157, 163, 167, 173, 179, 181, 191, 193, 197, 199)  # fmt: skip
-_LARGE = (1009, 1013, 1019, 1021, 1031, 1033, 1039, 1049, 1051, 1061, 1063, 1069, 1087, 1091, 1093, 1097, 1103, 1109)
+#: Where the sizes of one pool are by chance those of layers, the next one is taken.
+_POOLS = (
+    (5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103, 107, 109),
+    (9, 14, 22, 26, 34, 38, 46, 58, 62, 74, 82, 86, 94, 106, 118, 122, 134, 142, 146, 158, 166, 178, 194, 202, 206),
+    (37, 39, 51, 57, 69, 77, 87, 91, 93, 95, 99, 111, 117, 119, 121, 123, 129, 133, 141, 143, 145, 147, 153, 155, 159),
+)
+_LARGE = tuple(range(1009, 1109, 2))
 _RANKS = (3, 2, 4, 1)
-_MOST_RUNS = 150  #: of one program while its sizes are sought
+_MOST_RUNS = 400  #: of one program while its sizes are sought
+_MOST_LESSONS = 40
+_MOVE = 16  #: steps more, to see what depends on them
 _MOST_FREE = 2  #: free dimensions of an input: rows and steps
 
 Sizes = list[list[int]]
@@ -62,6 +68,7 @@ class _Search:
         self.dtypes = [a.dtype for a in source.inputs]
         self.names = [a.name for a in source.inputs]
         self.runs = 0
+        self.learnt = 0
 
     def arrays(self, sizes: Sizes) -> list[NDArray[Any]]:
         rng = np.random.default_rng(0)
@@ -126,14 +133,14 @@ class _Search:
     def unknown(self) -> list[list[int | str | None]]:
         """The dimensions of a module of which nothing is known."""
         first: ConvertError | None = None
-        for ranks in self._ranks():
-            for long in (False, True):  # samples of sound come by the thousand
+        for long, ranks in itertools.product((False, True), self._ranks()):
+            for pool in range(len(_POOLS)):
                 try:
-                    return self._with_ranks(ranks, long)
+                    return self._with_ranks(ranks, pool, long)
                 except ConvertError as e:
                     first = first or e
-                    if self.runs > _MOST_RUNS:
-                        break
+                if not self.learnt or self.runs > _MOST_RUNS:
+                    break  # sizes that are by chance those of layers are not why
             if self.runs > _MOST_RUNS:
                 break
         assert first is not None
@@ -149,29 +156,68 @@ class _Search:
         for pick in sorted(itertools.islice(orders, 1024), key=sum):
             yield tuple(c[k] for c, k in zip(choices, pick, strict=True))
 
-    def _with_ranks(self, ranks: Sequence[int], long: bool) -> list[list[int | str | None]]:
-        supply, large = iter(_PRIMES), iter(_LARGE)
+    def _with_ranks(self, ranks: Sequence[int], pool: int, long: bool) -> list[list[int | str | None]]:
+        """The dimensions, for inputs of so many; with ``long`` the last size of each is large, as samples of sound are."""
+        self.learnt = 0
+        supply, large = iter(_POOLS[pool]), iter(_LARGE)
         sizes: Sizes = [[next(large if long and k == r - 1 else supply) for k in range(r)] for r in ranks]
         if any(_LENGTHS.search(n) for n in self.names):
             self.dtypes = [
                 np.dtype(np.int64) if _LENGTHS.search(n) else d for n, d in zip(self.names, self.dtypes, strict=True)
             ]
         free = {n for own in sizes for n in own}
-        for _ in range(64):
-            try:
-                self.run(self.arrays(sizes))
-                break
-            except WantsWholeNumbers as e:
-                if not self._to_whole(e.tensor):
-                    raise
-            except SizesDiffer as e:
-                if not _learn(sizes, free, e.sizes):
-                    raise
-            except Raised as e:
-                if not any(_learn(sizes, free, pair) for pair in _differences(e.compared)):
-                    raise
-        else:
-            raise ConvertError(f"{self.source.what}: the sizes of its inputs contradict each other")
+        for _ in range(_MOST_LESSONS):
+            lesson = self._lesson(sizes)
+            if lesson is None:
+                return self._confirmed(sizes, free)
+            pairs, error = lesson
+            learn = (lambda pair: _learn(sizes, free, pair)), (lambda pair: self._solve(sizes, free, pair))
+            if not any(way(pair) for way in learn for pair in pairs):
+                raise error
+            self.learnt += 1
+        raise ConvertError(f"{self.source.what}: the sizes of its inputs contradict each other")
+
+    def _lesson(self, sizes: Sizes) -> tuple[list[tuple[int, int]], ConvertError] | None:
+        """What a run says of sizes: pairs that have to be the same; None if it ends well."""
+        try:
+            self.run(self.arrays(sizes))
+        except WantsWholeNumbers as e:
+            if not self._to_whole(e.tensor):
+                raise
+            return self._lesson(sizes)
+        except SizesDiffer as e:
+            return [e.sizes], e
+        except Raised as e:
+            return list(_differences(e.compared)), e
+        return None
+
+    def _solve(self, sizes: Sizes, free: set[int], pair: tuple[int, int]) -> bool:
+        """A size that is made of a free one, as by convolutions: find the one that makes it what it has to be."""
+        got, wanted = pair
+        for n in sorted(free):
+            moved = self._got(_replaced(sizes, n, n + _MOVE), wanted)
+            if moved is None or moved == got:
+                continue
+            guess = round(n + (wanted - got) * _MOVE / (moved - got))
+            for size in (guess - 1, guess, guess + 1):  # the smallest, where some are rounded down
+                if size > 0 and size not in free and self._got(_replaced(sizes, n, size), wanted) in (None, wanted):
+                    return _learn(sizes, free, (n, size))
+        return False
+
+    def _got(self, sizes: Sizes, wanted: int) -> int | None:
+        """The size that a run has where there must be ``wanted``; None if it has no such complaint."""
+        try:
+            lesson = self._lesson(sizes)
+        except ConvertError:
+            return None
+        if lesson is None:
+            return wanted
+        return next((a for a, b in lesson[0] if b == wanted), None)
+
+    def _confirmed(self, sizes: Sizes, free: set[int]) -> list[list[int | str | None]]:
+        """The dimensions, if it runs at other sizes of what is free, too."""
+        others = {n: n + _MOVE + 2 * i for i, n in enumerate(sorted(free))}
+        self.run(self.arrays([[others.get(n, n) for n in own] for own in sizes]))
         return self._named(sizes, free)
 
     def _to_whole(self, tensor: Tensor) -> bool:
@@ -213,6 +259,10 @@ def _learn(sizes: Sizes, free: set[int], pair: tuple[int, int]) -> bool:
     return True
 
 
+def _replaced(sizes: Sizes, old: int, new: int) -> Sizes:
+    return [[new if n == old else n for n in own] for own in sizes]
+
+
 def _differences(compared: Any) -> Iterator[tuple[int, int]]:
     """Pairs of whole numbers that differ in what code has compared before it complained."""
     if compared is None:
@@ -223,3 +273,4 @@ def _differences(compared: Any) -> Iterator[tuple[int, int]]:
             yield from _differences((x, y))
     elif type(a) is int and type(b) is int and a != b:
         yield a, b
+        yield b, a

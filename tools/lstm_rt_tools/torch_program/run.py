@@ -87,8 +87,7 @@ class Run:
             raise self.error(f"{what} is {value}, expected a whole number")
         if not isinstance(value, bool | int | float):
             raise self.error(f"{what} is a {kind_of(value)}, expected a whole number")
-        made: int = int(value)
-        return made
+        return int(value)
 
     def wholes(self, value: Any, what: str = "sizes") -> list[int]:
         """Whole numbers; a single one counts as a list of it."""
@@ -100,10 +99,10 @@ class Run:
 
     def axis(self, dim: Any, ndim: int) -> int:
         """A dimension counted from the front."""
-        dim = self.whole(dim, "a dimension")
-        if not -max(ndim, 1) <= dim < max(ndim, 1):
-            raise self.error(f"dimension {dim} of a tensor that has {ndim}")
-        return dim % max(ndim, 1)
+        place = self.whole(dim, "a dimension")
+        if not -max(ndim, 1) <= place < max(ndim, 1):
+            raise self.error(f"dimension {place} of a tensor that has {ndim}")
+        return place % max(ndim, 1)
 
     def axes(self, dims: Any, ndim: int) -> tuple[int, ...]:
         """Dimensions counted from the front; all of them where none are given."""

@@ -126,7 +126,7 @@ class ScriptArchive:
         """The numbers of a tensor, read once for all runs; floats of any size as float32."""
         found = self._arrays.get(id(tensor))
         if found is None:
-            if tensor.dtype in ("float16", "bfloat16", "float64"):
+            if tensor.shape and tensor.dtype in ("float16", "bfloat16", "float64"):
                 note = f"{tensor.dtype} weights are converted in float32"
                 self.notes += [] if note in self.notes else [note]
             found = tensor.numbers(f"{self.what}: {shown(path or 'a constant')}")

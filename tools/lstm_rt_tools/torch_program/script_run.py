@@ -30,7 +30,7 @@ from .script_text import (
     Table,
     While,
 )
-from .script_values import Breaks, ClassRef, Function, Method, Obj, Op, Record, Unset
+from .script_values import Breaks, ClassRef, Function, Method, Obj, Op, Record
 from .tensors import Var
 
 _MOST_STEPS = 300_000  #: statements and calls of one run: some seconds
@@ -214,10 +214,7 @@ class Interpreter:
 
     def _name(self, e: Name, names: Names) -> Any:
         if e.id in names:
-            found = names[e.id]
-            if isinstance(found, Unset):
-                raise self.run.error(f"{shown(e.id)} has no value yet", "TorchScript")
-            return found
+            return names[e.id]
         raise self.run.error(f"{shown(e.id)} is no name that is known here", "TorchScript")
 
     def _attr(self, e: Attr, names: Names) -> Any:

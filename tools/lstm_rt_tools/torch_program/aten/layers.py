@@ -10,6 +10,7 @@ import numpy as np
 
 from ...program.machine import Tensor
 from ..run import Run
+from ..tensors import Var
 from .elementwise import add
 from .table import op
 
@@ -427,3 +428,32 @@ def cosine_similarity(run: Run, x1: Any, x2: Any, dim: Any = 1, eps: Any = 1e-8)
     lengths = [run.apply("maximum", run.apply("l2", t, axes=axes, keepdims=True), small) for t in (a, b)]
     product = run.apply("mul", *(run.apply("div", t, n) for t, n in zip((a, b), lengths, strict=True)))
     return run.apply("sum", product, axes=axes, keepdims=False)
+
+
+@op("_native_multi_head_attention")
+def multi_head_attention(
+    run: Run, query: Any, key: Any, value: Any, embed_dim: Any, num_head: Any, qkv_weight: Any, qkv_bias: Any,
+    proj_weight: Any, proj_bias: Any, mask: Any = None, need_weights: Any = True, average_attn_weights: Any = True,
+    mask_type: Any = None,
+) -> Any:  # fmt: skip
+    """The short way of ``nn.MultiheadAttention`` in eval mode: one product for q, k and v, heads, one product."""
+    if mask is not None:
+        raise run.error("with a mask")
+    e, heads = run.whole(embed_dim), run.whole(num_head)
+    w, b = run.tensor(qkv_weight), run.tensor(qkv_bias)
+    parts = []
+    for i, x in enumerate((query, key, value)):
+        y = linear(run, x, run.cut(w, 0, i * e, (i + 1) * e), run.cut(b, 0, i * e, (i + 1) * e))
+        n, steps, _ = y.shape
+        parts.append(run.swapped(run.reshaped(y, [n, steps, heads, e // heads]), 1, 2))
+    q, k, v = parts
+    joined = run.swapped(run.apply("attention", q, k, v), 1, 2)
+    y = linear(run, run.reshaped(joined, [*joined.shape[:2], e]), proj_weight, proj_bias)
+    return y, Var(later=lambda: _weights(run, q, k, bool(average_attn_weights)))
+
+
+def _weights(run: Run, q: Tensor, k: Tensor, average: bool) -> Tensor:
+    scale = run.constant(q.shape[-1] ** -0.5, np.float32)
+    scores = run.apply("mul", run.apply("matmul", q, run.swapped(k, -1, -2)), scale)
+    weights: Tensor = run.apply("softmax", scores, axis=-1)
+    return run.apply("mean", weights, axes=(1,), keepdims=False) if average else weights  # type: ignore[no-any-return]

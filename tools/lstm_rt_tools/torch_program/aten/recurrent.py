@@ -37,9 +37,10 @@ def _layers(
     if not depth or len(params) != count * directions * depth:
         raise run.error(f"{len(params)} weights for {count} layers of {directions} directions")
     for s in states:
-        if s.shape(run)[:1] != (count * directions,):
-            raise SizesDiffer(f"{word}: states of {s.shape(run)[0] if s.shape(run) else 0} layers and directions, "
-                              f"expected {count * directions}", word, (s.shape(run)[0], count * directions))  # fmt: skip
+        found = s.shape(run)[0] if s.shape(run) else 0
+        if found != count * directions:
+            why = f"states of {found} layers and directions, expected {count * directions}"
+            raise SizesDiffer(f"{word}: {why}", word, (found, count * directions))
     finals: list[list[Tensor]] = [[] for _ in states]
     for layer in range(count):
         at = layer * directions
@@ -47,8 +48,8 @@ def _layers(
         own_params = params[at * depth : (at + directions) * depth]
         options = _options(run, word, own_params, bool(biases), directions, activation)
         y, *last = run.apply(word, y, *_states(run, own, states, directions), *lengths, **options)
-        for found, state in zip(finals, last, strict=True):
-            found.append(state)
+        for states_of, state in zip(finals, last, strict=True):
+            states_of.append(state)
     y = run.swapped(y, 0, 1) if batch_first else y
     out = Var(y)
     if packed is not None:

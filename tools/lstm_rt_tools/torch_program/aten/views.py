@@ -14,7 +14,7 @@ from .table import op
 _ANY = (Packed, BatchSizes, Permutation)
 
 
-@op("detach", "alias", "view_as_real_copy", "requires_grad", "positive", "lift_fresh", "lift", "pin_memory",
+@op("detach", "alias", "view_as_real_copy", "requires_grad_", "positive", "lift_fresh", "lift", "pin_memory",
     "resolve_conj", "resolve_neg", "cpu", "cuda", "data", "values", plain=True, tags=_ANY)  # fmt: skip
 def detach(run: Run, self: Any, *rest: Any) -> Any:
     return self
