@@ -109,6 +109,14 @@ class Penalty:
 
 
 @dataclass(frozen=True, eq=False)
+class Turn:
+    """The number of a loop's turn, from 0, plus ``offset``."""
+
+    dims: Dims
+    offset: int = 0
+
+
+@dataclass(frozen=True, eq=False)
 class Loose:
     """Numbers made of ids or lengths for which a graph has no words; an error to whoever reads them as features."""
 
@@ -116,7 +124,7 @@ class Loose:
     dims: Dims
 
 
-Label: TypeAlias = "Feat | Ids | Lengths | Mask | Scores | Masked | Penalty | Loose"
+Label: TypeAlias = "Feat | Ids | Lengths | Mask | Scores | Masked | Penalty | Turn | Loose"
 
 
 def cell(value: int, features: Any) -> Cells:

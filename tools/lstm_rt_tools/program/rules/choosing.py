@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..labelled import Labelled
-from ..labels import Feat, Ids, Label, Lengths, Loose, Mask, N, Scores, Steps, cell, fixed, indexed, is_fixed
+from ..labels import Feat, Ids, Label, Lengths, Loose, Mask, N, Scores, Steps, Turn, cell, fixed, indexed, is_fixed
 from ..machine import Tensor
 from .attention import chosen
 from .shapes import one_step
@@ -24,12 +24,22 @@ def _index_select(b: Labelled, args: Args, options: Mapping[str, Any], out: NDAr
     axis = options["axis"] % x.ndim
     if isinstance(index.label, Ids) and x.known:
         return embedded(b, index.label, x.data, axis)
+    if isinstance(index.label, Turn) and index.label.offset == 0 and b.loop_of_step is not None:
+        return _at_turn(b, x, index, axis)
     if not index.known:
         raise b.error("index_select", "places that depend on the inputs are not supported")
     label, at = b.feat(x, "index_select"), index.data.astype(np.int64)
     made = _picked(b, label, axis, at.ravel())
     dims = (*made.dims[:axis], *(((n,) if n > 1 else ()) for n in at.shape), *made.dims[axis + 1 :])
     return Feat(dims, made.cells.reshape(fixed(dims))) if is_fixed(made.dims[axis]) else made
+
+
+def _at_turn(b: Labelled, x: Tensor, index: Tensor, axis: int) -> Label:
+    """The step of a sequence that the turn of a loop is at."""
+    assert b.loop_of_step is not None
+    label: Feat = b.loop_of_step.slice(x, axis).label
+    dims = (*label.dims[:axis], *(() for _ in index.shape), *label.dims[axis:])
+    return Feat(dims, label.cells.reshape(fixed(dims)))
 
 
 def _picked(b: Labelled, label: Feat, axis: int, at: NDArray[np.int64]) -> Feat:
