@@ -86,7 +86,7 @@ class WindowOps:
     def pad_steps(self, x: int, before: int, after: int, value: float = 0.0, mode: str = "constant") -> int:
         """A sequence with more steps before and after, on a time axis derived from x's.
 
-        ``mode``: ``constant`` (``value``), ``edge`` (the first and the last step again) or ``reflect`` (as NumPy has it).
+        ``mode``: ``constant`` (``value``), ``edge`` (the first and the last step again) or ``reflect`` (as in NumPy).
         What comes after follows a row's own last valid step; steps beyond that are 0.
         """
         return self.node("pad", x, before=before, after=after, value=value, mode=mode)
@@ -114,7 +114,7 @@ class WindowOps:
         h0: int | None = None,
         c0: int | None = None,
     ) -> tuple[int, int, int]:
-        """An LSTM whose products are convolutions (Shi et al. 2015, as Keras ``ConvLSTM2D``); returns ``(seq, h_n, c_n)``.
+        """An LSTM whose products are convolutions (Shi et al. 2015, as Keras ``ConvLSTM2D``).
 
         Args:
             w_ih: ``(4 * H, C, kh, kw)``, gates in the order i f g o, for images of C channels.
@@ -125,7 +125,7 @@ class WindowOps:
             activations: (gate, cell, output), as of an lstm.
             h0, c0: initial states as vec values, images (h', w', H); as of an lstm.
 
-        All three results are images (h', w', H).
+        Returns ``(seq, h_n, c_n)``, all of them images (h', w', H).
         """
         gate, cell, output = activations
         seq = self.node(

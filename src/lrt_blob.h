@@ -16,6 +16,8 @@
 #define LRT_VERSION_ORDERS 3u /* and in which ports say the order of their axes */
 #define LRT_VERSION_ROWS 4u   /* the first with activations from LRT_ACT_EXP on, with broadcasts, */
 #define LRT_VERSION_SHAPED 4u /* and with shaped ports */
+#define LRT_VERSION_MANY_AXES 4u /* the first with more than */
+#define LRT_FEW_AXES 8u          /* time axes */
 #define LRT_NONE 0xffffffffu
 #define LRT_NODE_ATTRS 17u
 

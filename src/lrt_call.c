@@ -176,10 +176,10 @@ int lrt_prepare(lrt_session *s, const lrt_call_args *call)
 {
     if (!s || !call)
         return LRT_E_ARGUMENT;
-    if (!s->shaped || call->batch != s->batch || memcmp(call->steps, s->given, sizeof s->given) != 0)
+    if (!s->shaped || call->batch != s->batch || memcmp(call->steps, s->given, s->model->n_axes * sizeof s->given[0]) != 0)
         LRT_TRY(take_shape(s, call));
     LRT_TRY(check_pointers(s, call));
-    memset(s->lengths, 0, sizeof s->lengths);
+    memset(s->lengths, 0, s->model->n_axes * sizeof s->lengths[0]);
     if (call->lengths || s->any_lengths)
         LRT_TRY(take_lengths(s, call));
     if (s->any_accepts)

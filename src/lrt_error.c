@@ -34,6 +34,7 @@ const char *lrt_error_text(int error)
     case LRT_E_LENGTH: return "a length is negative or larger than the number of steps";
     case LRT_E_TOKEN: return "a token id is outside the table of the embedding";
     case LRT_E_STREAM: return "the model cannot run step by step: it needs the whole sequence";
+    case LRT_E_STEP_COUNT: return "a sequence has not the number of steps that the model takes";
     case LRT_E_STOPPED: return "the call was stopped before its end";
     default: return "unknown error";
     }

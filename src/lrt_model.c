@@ -25,9 +25,10 @@ static int little_endian(void)
 
 static int check_counts(const lrt_model *m)
 {
+    const uint32_t axes = lrt_u32(m->blob + 8) < LRT_VERSION_MANY_AXES ? LRT_FEW_AXES : LRT_MAX_AXES;
     if (m->n_values < 1 || m->n_values > LRT_MAX_COUNT || m->n_nodes < 1 || m->n_nodes > LRT_MAX_COUNT)
         return LRT_E_COUNTS;
-    if (m->n_tensors > LRT_MAX_COUNT || m->n_axes > LRT_MAX_AXES)
+    if (m->n_tensors > LRT_MAX_COUNT || m->n_axes > axes)
         return LRT_E_COUNTS;
     if (m->n_inputs < 1 || m->n_inputs > LRT_MAX_IO || m->n_outputs < 1 || m->n_outputs > LRT_MAX_IO)
         return LRT_E_COUNTS;

@@ -206,6 +206,8 @@ static void lay_out(lrt_planner *p, lrt_session *s)
     at->pre = lrt_take_floats(p, at->pre_floats, 1);
     at->between_part = (size_t)p->between;
     at->between = lrt_take_floats(p, p->parts * p->between, 1);
+    at->gather_part = (size_t)((p->gather + LRT_OVERREAD + LRT_PANEL - 1) / LRT_PANEL * LRT_PANEL);
+    at->gather = lrt_take_floats(p, p->limits->lanes, p->gather ? at->gather_part : 0);
     at->out_rows = (float **)lrt_take(p, lrt_times(p, p->limits->lanes, p->limits->batch), 2 * sizeof(float *));
     at->stopping = (unsigned char *)lrt_take(p, p->limits->lanes, 2);
     at->derived_lengths = (int32_t *)lrt_take(p, lrt_times(p, derived_axes(m), p->limits->batch), sizeof(int32_t));
@@ -260,6 +262,8 @@ int lrt_session_init(lrt_session **session, const lrt_model *model, const lrt_ke
     /* Scratch is read before it is written only in lanes that are thrown away; zero is the one
      * content that is cheap there whatever the CPU makes of denormals. */
     memset(s->pre, 0, s->pre_floats * sizeof(float));
+    if (p.gather)
+        memset(s->gather, 0, limits->lanes * s->gather_part * sizeof(float));
     lrt_session_reset(s);
     *session = s;
     return LRT_OK;

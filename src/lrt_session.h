@@ -41,6 +41,8 @@ struct lrt_session {
     size_t pre_part, pre_floats;
     float *between;    /* what stands between the two phases of a step: [part][row][stride] */
     size_t between_part;
+    float *gather;     /* [lane][gather_part]: what nodes over windows copy together */
+    size_t gather_part;
     float **out_rows;  /* [lane][direction][row] */
     uint32_t *row_lists; /* likewise */
     lrt_state *states; /* every node's */
@@ -82,7 +84,7 @@ typedef struct {
     const lrt_limits *limits;
     uint32_t chunk;
     /* Of the scratch that nodes share: floats of a part, and parts. */
-    uint64_t pre, between;
+    uint64_t pre, between, gather;
     uint32_t parts;
     lrt_state **last; /* where the next state is to be linked */
     uint32_t n_slots, n_layers; /* so far; layers that have slots */

@@ -26,7 +26,7 @@ extern "C" {
 #define LRT_ALIGN 64     /* of blobs and session memory; 16 is enough on CPUs without 64-byte lines */
 
 /* Limits of a model: docs/format.md, section 10. Writers take them from here too. */
-#define LRT_MAX_AXES 8           /* time axes */
+#define LRT_MAX_AXES 32          /* time axes; before version 4 of the format 8 */
 #define LRT_MAX_COUNT 4096u      /* values, nodes, tensors; rows of the self-test */
 #define LRT_MAX_IO 64u           /* inputs, outputs */
 #define LRT_MAX_SIZE (1u << 20)  /* features, hidden units */
@@ -72,7 +72,8 @@ typedef enum {
     LRT_E_LENGTH = 37,    /* a length is negative or larger than the number of steps */
     LRT_E_TOKEN = 38,     /* a token id is outside the embedding's table */
     LRT_E_STREAM = 39,    /* the model cannot run step by step: it needs the end of the sequence */
-    LRT_E_STOPPED = 40    /* the call's `stop` has ended it: its outputs and the state of its rows are undefined */
+    LRT_E_STOPPED = 40,   /* the call's `stop` has ended it: its outputs and the state of its rows are undefined */
+    LRT_E_STEP_COUNT = 41 /* a sequence has not the number of steps that a node takes (flatten) */
 } lrt_error;
 
 /* A short English sentence for an error code. Never NULL. */

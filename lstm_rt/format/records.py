@@ -16,6 +16,7 @@ TIED_VERSION = 2  #: the first in which an embedding may share the panels of a d
 AXES_VERSION = 3  #: the first with rules of time axes, and with orders of the axes of ports
 SHAPES_VERSION = 4  #: the first with ports of any shape
 BROADCAST_VERSION = 4  #: the first in which what an op reads may be broadcast
+MANY_AXES_VERSION, FEW_AXES = 4, 8  #: the first with more time axes than these
 ALIGN = 64
 OVERREAD = 64  #: bytes that must follow the last tensor
 NONE = 0xFFFFFFFF

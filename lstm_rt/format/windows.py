@@ -29,12 +29,14 @@ def channels_second(rows: Array, places: tuple[int, ...]) -> Array:
 
 def to_group_units(rows: Array, groups: int) -> Array:
     """``(groups * O, K)`` as ``(O, groups * K)``: the units of the groups side by side."""
-    return rows.reshape(groups, -1, rows.shape[1]).swapaxes(0, 1).reshape(-1, groups * rows.shape[1])
+    units: Array = rows.reshape(groups, -1, rows.shape[1]).swapaxes(0, 1).reshape(-1, groups * rows.shape[1])
+    return units
 
 
 def from_group_units(units: Array, groups: int) -> Array:
     """The inverse of :func:`to_group_units`."""
-    return units.reshape(len(units), groups, -1).swapaxes(0, 1).reshape(groups * len(units), -1)
+    rows: Array = units.reshape(len(units), groups, -1).swapaxes(0, 1).reshape(groups * len(units), -1)
+    return rows
 
 
 KERNEL = struct.Struct("<8xIHH")  #: of convolutions, in the attributes

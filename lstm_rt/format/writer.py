@@ -27,10 +27,12 @@ from .records import (
     BROADCAST_VERSION,
     DIM_CODES,
     F32,
+    FEW_AXES,
     HEADER,
     I32,
     KIND_CODES,
     MAGIC,
+    MANY_AXES_VERSION,
     MAX_BYTES,
     N_ATTRS,
     NODE,
@@ -300,7 +302,8 @@ def _lowest_version(graph: Graph) -> int:
     axes = not all(a.is_input for a in graph.axes)
     shaped = any(v.order == "shaped" for v in graph.values)
     ports = SHAPES_VERSION if shaped else AXES_VERSION if orders or axes else 1
-    return max([ports, *(_node_version(graph, n) for n in graph.nodes)])
+    many = MANY_AXES_VERSION if graph.n_axes > FEW_AXES else 1
+    return max([ports, many, *(_node_version(graph, n) for n in graph.nodes)])
 
 
 def _node_version(graph: Graph, n: Node) -> int:

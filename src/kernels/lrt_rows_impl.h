@@ -192,4 +192,38 @@ static void batchnorm(const float *x, const float *mean, const float *scale, con
     FOR_VECTORS(j, n) store_at(y, j, n, v_fma(v_sub(load_at(x, j, n), load_at(mean, j, n)), load_at(scale, j, n), load_at(beta, j, n)));
 }
 
+/* ---- places of windows ---------------------------------------------------------------------------- */
+
+static void by_channel(const float *const *x, const float *w, const float *init, float *y, size_t k, size_t n)
+{
+    FOR_VECTORS(j, n) {
+        vf sum = load_at(init, j, n);
+        for (size_t i = 0; i < k; i++)
+            sum = v_fma(load_at(x[i], j, n), load_at(w + i * n, j, n), sum);
+        store_at(y, j, n, sum);
+    }
+}
+
+/* The larger; NaN where one of them is: v_max keeps one of b, and adding to 0 changes nothing but brings back one of a. */
+static LRT_INLINE vf larger(vf a, vf b)
+{
+    const vf r = v_max(a, b), zero = v_set1(0.0f);
+    return v_select(v_lt(a, zero), r, v_select(v_lt(zero, a), r, v_add(a, r)));
+}
+
+static void fold(int largest, const float *const *x, const float *init, float *y, size_t k, size_t n)
+{
+    FOR_VECTORS(j, n) {
+        vf r = load_at(init ? init : x[0], j, n);
+        for (size_t i = init ? 0 : 1; i < k; i++)
+            r = largest ? larger(r, load_at(x[i], j, n)) : v_add(r, load_at(x[i], j, n));
+        store_at(y, j, n, r);
+    }
+}
+
+static void divide(float *y, float by, size_t n)
+{
+    FOR_VECTORS(j, n) store_at(y, j, n, v_div(load_at(y, j, n), v_set1(by)));
+}
+
 #endif

@@ -39,6 +39,38 @@ int lrt_want_output(lrt_checker *c, uint32_t i, lrt_kind kind, uint32_t size, ui
     return LRT_OK;
 }
 
+int lrt_output_axis(const lrt_checker *c, uint32_t *axis)
+{
+    if (c->next >= c->m->n_values)
+        return LRT_E_NODE_OUTPUT;
+    *axis = lrt_read_value(c->m, c->next).axis;
+    return *axis < c->m->n_axes ? LRT_OK : LRT_E_NODE_OUTPUT;
+}
+
+int lrt_want_derived(const lrt_checker *c, uint32_t parent, uint32_t mul, int32_t add, uint32_t div, uint32_t *axis)
+{
+    lrt_axis a;
+    int e = lrt_output_axis(c, axis);
+    if (e)
+        return e;
+    a = lrt_read_axis(c->m, *axis);
+    return a.parent == parent && a.mul == mul && a.add == add && a.div == div && a.cap == 0x7fffffffu ? LRT_OK
+                                                                                                      : LRT_E_NODE_OUTPUT;
+}
+
+uint32_t lrt_initial_states_hinder(const lrt_checker *c)
+{
+    uint32_t flags = 0;
+    for (uint32_t i = 1; i <= 2; i++) {
+        if (lrt_is_absent(c, i))
+            continue;
+        flags |= LRT_FLAG_STREAMS;
+        if (c->n.in[i] >= c->m->n_inputs)
+            flags |= LRT_FLAG_CAUSAL;
+    }
+    return flags;
+}
+
 int lrt_want_tensor(const lrt_checker *c, uint32_t i, lrt_tensor *t)
 {
     if (c->n.tensor[i] >= c->m->n_tensors)

@@ -35,6 +35,11 @@ int lrt_is_absent(const lrt_checker *c, uint32_t i);
 /* Output i is the next value and has this kind, size and axis. */
 int lrt_want_output(lrt_checker *c, uint32_t i, lrt_kind kind, uint32_t size, uint32_t axis);
 
+/* The time axis on which the next output is to be, which its op derives from another. Or one of just this rule, with as
+ * many steps as that gives. */
+int lrt_output_axis(const lrt_checker *c, uint32_t *axis);
+int lrt_want_derived(const lrt_checker *c, uint32_t parent, uint32_t mul, int32_t add, uint32_t div, uint32_t *axis);
+
 /* Tensor i has this layout and shape; or may be absent; or must be. A vector of so many features. */
 int lrt_want_weight(const lrt_checker *c, uint32_t i, uint32_t layout, uint32_t gates, uint32_t units, uint32_t k);
 int lrt_want_optional_weight(const lrt_checker *c, uint32_t i, uint32_t layout, uint32_t gates, uint32_t units,
@@ -52,5 +57,9 @@ int lrt_want_act(const lrt_checker *c, uint32_t i);
 
 /* Of a node with input i at every step: a vector that nodes compute is whole only at the end, so LRT_FLAG_*. */
 uint32_t lrt_hinders_spread(const lrt_checker *c, uint32_t i);
+
+/* LRT_FLAG_* that are taken from the model by initial states, inputs 1 and 2 of a cell: they restart it with each call,
+ * and a pass over the first steps can only use those that are there before it. */
+uint32_t lrt_initial_states_hinder(const lrt_checker *c);
 
 #endif

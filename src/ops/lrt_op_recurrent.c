@@ -82,22 +82,12 @@ static int check_recurrent(lrt_checker *c)
     return LRT_OK;
 }
 
-/* A reverse direction begins at the end. Initial states restart the layer with each call, so it cannot stream;
- * and a pass over the first steps can only use those that are there before it: what nodes compute is whole at
- * the end. */
+/* A reverse direction begins at the end. */
 static uint32_t recurrent_hinders(const lrt_checker *c)
 {
-    uint32_t flags = 0;
     if (c->n.attr[LRT_A_FLAGS] & (LRT_REVERSE | LRT_BIDIRECTIONAL))
         return LRT_FLAG_CAUSAL | LRT_FLAG_STREAMS;
-    for (uint32_t i = 1; i <= 2; i++) {
-        if (lrt_is_absent(c, i))
-            continue;
-        flags |= LRT_FLAG_STREAMS;
-        if (c->n.in[i] >= c->m->n_inputs)
-            flags |= LRT_FLAG_CAUSAL;
-    }
-    return flags;
+    return lrt_initial_states_hinder(c);
 }
 
 /* ---- the plan ----------------------------------------------------------------------------------------- */

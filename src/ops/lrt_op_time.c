@@ -68,15 +68,6 @@ static void each_reverse(const lrt_pass *pass, const lrt_node *n, uint32_t row, 
 
 /* ---- some of the steps ---------------------------------------------------------------------------------- */
 
-/* The axis on which output 0 is to be, which the op derives from that of its input. */
-static int output_axis(const lrt_checker *c, uint32_t *axis)
-{
-    if (c->next >= c->m->n_values)
-        return LRT_E_NODE_OUTPUT;
-    *axis = lrt_read_value(c->m, c->next).axis;
-    return *axis < c->m->n_axes ? LRT_OK : LRT_E_NODE_OUTPUT;
-}
-
 /* y[t] = x[start + t * stride]: the output's axis has as many steps as there are such, or fewer. */
 static int check_take(lrt_checker *c)
 {
@@ -88,7 +79,7 @@ static int check_take(lrt_checker *c)
     LRT_TRY(lrt_want_input(c, 0, LRT_KIND(LRT_SEQ), &x));
     if (start > 0x3fffffffu || stride < 1 || stride > 0x3fffffffu)
         return LRT_E_NODE_ATTR;
-    LRT_TRY(output_axis(c, &axis));
+    LRT_TRY(lrt_output_axis(c, &axis));
     a = lrt_read_axis(c->m, axis);
     if (a.parent != x.axis || a.mul != 1 || a.div != stride || a.add > (int32_t)stride - 1 - (int32_t)start)
         return LRT_E_NODE_OUTPUT;
@@ -123,7 +114,7 @@ static int check_repeat(lrt_checker *c)
     uint32_t axis;
     LRT_TRY(lrt_want_counts(c, 1, 1, 0));
     LRT_TRY(lrt_want_input(c, 0, LRT_FEATURES, &x));
-    LRT_TRY(output_axis(c, &axis));
+    LRT_TRY(lrt_output_axis(c, &axis));
     a = lrt_read_axis(c->m, axis);
     if (x.kind == LRT_VEC ? c->n.attr[0] != 0 : c->n.attr[0] < 1 || c->n.attr[0] > LRT_MAX_SIZE)
         return LRT_E_NODE_ATTR;
@@ -145,7 +136,138 @@ static void each_repeat(const lrt_pass *pass, const lrt_node *n, uint32_t row, u
                x->size * sizeof(float));
 }
 
+/* ---- steps regrouped ---------------------------------------------------------------------------------------- */
+
+static int check_flatten(lrt_checker *c)
+{
+    const uint32_t steps = c->n.attr[0];
+    lrt_value x;
+    LRT_TRY(lrt_want_counts(c, 1, 1, 0));
+    LRT_TRY(lrt_want_input(c, 0, LRT_KIND(LRT_SEQ), &x));
+    if (steps < 1 || steps > LRT_MAX_SIZE / x.size)
+        return LRT_E_NODE_ATTR;
+    return lrt_want_output(c, 0, LRT_VEC, steps * x.size, LRT_MAX_AXES);
+}
+
+/* A stream has no number of steps. */
+static uint32_t flatten_hinders(const lrt_checker *c)
+{
+    (void)c;
+    return LRT_FLAG_STREAMS;
+}
+
+static int flatten_accepts(const lrt_session *s, const lrt_plan_node *at, const lrt_call_args *call)
+{
+    (void)call;
+    return s->steps[s->values[at->node.in[0]].axis] == at->node.attr[0] ? LRT_OK : LRT_E_STEP_COUNT;
+}
+
+/* Every pass writes its steps. */
+static void run_flatten(lrt_pass *pass, const lrt_plan_node *at)
+{
+    const lrt_value *x = &pass->s->values[at->node.in[0]];
+    uint32_t from, to;
+    lrt_share(pass->s->batch, pass->lane, pass->lanes, &from, &to);
+    for (uint32_t row = from; row < to; row++) {
+        float *y = lrt_row(pass, at->node.out[0], row) + (size_t)pass->t0[x->axis] * x->size;
+        for (uint32_t t = 0; t < pass->steps[x->axis]; t++, y += x->size)
+            memcpy(y, lrt_row_at(pass, at->node.in[0], row, t), x->size * sizeof(float));
+    }
+}
+
+static int check_unflatten(lrt_checker *c)
+{
+    const uint32_t times = c->n.attr[0];
+    lrt_value x;
+    uint32_t axis;
+    LRT_TRY(lrt_want_counts(c, 1, 1, 0));
+    LRT_TRY(lrt_want_input(c, 0, LRT_FEATURES, &x));
+    if (times < 1 || times > x.size || x.size % times)
+        return LRT_E_NODE_ATTR;
+    if (x.kind == LRT_SEQ)
+        LRT_TRY(lrt_want_derived(c, x.axis, times, 0, 1, &axis));
+    else
+        LRT_TRY(lrt_want_derived(c, LRT_NONE, 0, (int32_t)times, 1, &axis));
+    return lrt_want_output(c, 0, LRT_SEQ, x.size / times, axis);
+}
+
+static void each_unflatten(const lrt_pass *pass, const lrt_node *n, uint32_t row, uint32_t step, uint32_t count)
+{
+    const lrt_value *x = &pass->s->values[n->in[0]];
+    const uint32_t times = n->attr[0], size = x->size / times, to = pass->t0[pass->s->values[n->out[0]].axis];
+    float *y = lrt_row_at(pass, n->out[0], row, step);
+    for (uint32_t t = to + step; t < to + step + count; t++, y += size) {
+        const float *from = x->kind == LRT_VEC ? lrt_row(pass, n->in[0], row)
+                                               : lrt_row_at(pass, n->in[0], row, t / times - pass->t0[x->axis]);
+        memcpy(y, from + (size_t)(t % times) * size, size * sizeof(float));
+    }
+}
+
+/* ---- more steps before and after ------------------------------------------------------------------------------- */
+
+enum { A_BEFORE = 0, A_AFTER = 1, A_VALUE = 2, A_MODE = 3, CONSTANT = 0, EDGE = 1, REFLECT = 2, MAX_PADDING = 1 << 28 };
+
+static int check_pad(lrt_checker *c)
+{
+    const uint32_t *a = c->n.attr;
+    lrt_value x;
+    uint32_t axis;
+    LRT_TRY(lrt_want_counts(c, 1, 1, 0));
+    LRT_TRY(lrt_want_input(c, 0, LRT_KIND(LRT_SEQ), &x));
+    LRT_TRY(lrt_want_finite(c, A_VALUE));
+    if (a[A_BEFORE] > MAX_PADDING || a[A_AFTER] > MAX_PADDING || a[A_MODE] > REFLECT)
+        return LRT_E_NODE_ATTR;
+    axis = x.axis;
+    if (a[A_BEFORE] + a[A_AFTER] > 0)
+        LRT_TRY(lrt_want_derived(c, x.axis, 1, (int32_t)(a[A_BEFORE] + a[A_AFTER]), 1, &axis));
+    return lrt_want_output(c, 0, LRT_SEQ, x.size, axis);
+}
+
+/* What comes after is known at the end, and a mirror shows what is to come. */
+static uint32_t pad_hinders(const lrt_checker *c)
+{
+    const uint32_t *a = c->n.attr;
+    const int looks_ahead = a[A_AFTER] > 0 || (a[A_MODE] == REFLECT && a[A_BEFORE] > 0);
+    return looks_ahead ? LRT_FLAG_CAUSAL | LRT_FLAG_STREAMS : a[A_BEFORE] > 0 ? LRT_FLAG_STREAMS : 0;
+}
+
+/* The step of x that stands at step i of x and its padding, there being n > 0 of them. */
+static uint32_t padded_step(uint32_t mode, int64_t i, int64_t n)
+{
+    const int64_t period = 2 * (n - 1);
+    if (mode == EDGE || n == 1)
+        return (uint32_t)(i < 0 ? 0 : i < n ? i : n - 1);
+    i = (i % period + period) % period;
+    return (uint32_t)(i < n ? i : period - i);
+}
+
+static void each_pad(const lrt_pass *pass, const lrt_node *n, uint32_t row, uint32_t step, uint32_t count)
+{
+    const lrt_value *x = &pass->s->values[n->in[0]];
+    const int32_t *lengths = pass->s->lengths[x->axis];
+    const int64_t valid = lengths ? lengths[row] : (int64_t)pass->s->steps[x->axis];
+    const int64_t first = (int64_t)pass->t0[pass->s->values[n->out[0]].axis] + step - n->attr[A_BEFORE];
+    const float value = lrt_attr_float(n, A_VALUE);
+    float *y = lrt_row_at(pass, n->out[0], row, step);
+    for (int64_t i = first; i < first + count; i++, y += x->size) {
+        const int inside = i >= 0 && i < valid;
+        if (i >= valid + n->attr[A_AFTER] || (valid == 0 && n->attr[A_MODE] != CONSTANT)) {
+            memset(y, 0, x->size * sizeof(float));
+        } else if (!inside && n->attr[A_MODE] == CONSTANT) {
+            for (uint32_t j = 0; j < x->size; j++)
+                y[j] = value;
+        } else {
+            const uint32_t t = inside ? (uint32_t)i : padded_step(n->attr[A_MODE], i, valid);
+            memcpy(y, lrt_row_at(pass, n->in[0], row, t - pass->t0[x->axis]), x->size * sizeof(float));
+        }
+    }
+}
+
 const lrt_op lrt_ops_time[] = {
+    {.code = LRT_OP_PAD, .since = 4, .check = check_pad, .hinders = pad_hinders, .each = each_pad},
+    {.code = LRT_OP_FLATTEN, .since = 4, .check = check_flatten, .hinders = flatten_hinders, .accepts = flatten_accepts,
+     .when = LRT_EVERY_PASS, .run = run_flatten},
+    {.code = LRT_OP_UNFLATTEN, .since = 4, .check = check_unflatten, .hinders = repeat_hinders, .each = each_unflatten},
     {.code = LRT_OP_SELECT, .check = check_select, .hinders = select_hinders, .when = LRT_EVERY_PASS,
      .run = run_select},
     {.code = LRT_OP_TAKE, .since = 3, .check = check_take, .hinders = take_hinders, .each = each_take},

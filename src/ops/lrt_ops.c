@@ -23,6 +23,12 @@
 #ifndef LRT_WITH_RECURRENT
 #define LRT_WITH_RECURRENT 1
 #endif
+#ifndef LRT_WITH_WINDOWS
+#define LRT_WITH_WINDOWS 1
+#endif
+#ifndef LRT_WITH_CONVLSTM
+#define LRT_WITH_CONVLSTM 1
+#endif
 
 static const lrt_op *const FAMILIES[] = {
 #if LRT_WITH_RECURRENT
@@ -45,6 +51,12 @@ static const lrt_op *const FAMILIES[] = {
 #endif
 #if LRT_WITH_ATTENTION
     lrt_ops_attention,
+#endif
+#if LRT_WITH_WINDOWS
+    lrt_ops_windows,
+#endif
+#if LRT_WITH_CONVLSTM
+    lrt_ops_convlstm,
 #endif
     NULL};
 

@@ -41,7 +41,13 @@
     X(REDUCE, "reduce", 30)           \
     X(SOFTMAX_STEPS, "softmax_steps", 31) \
     X(CUMSUM, "cumsum", 32)           \
-    X(ATTENTION, "attention", 38)   \
+    X(CONV, "conv", 33)               \
+    X(POOL, "pool", 34)               \
+    X(PAD, "pad", 35)                 \
+    X(FLATTEN, "flatten", 36)         \
+    X(UNFLATTEN, "unflatten", 37)     \
+    X(ATTENTION, "attention", 38)     \
+    X(CONVLSTM, "convlstm", 39)       \
     X(REDUCE_FEATURES, "reduce_features", 40)
 
 #define LRT_OP_CODE(code, name, value) LRT_OP_##code = value,
@@ -94,7 +100,7 @@ const char *lrt_op_name(uint32_t code);
 void lrt_for_steps(lrt_pass *pass, const lrt_plan_node *at, lrt_each_fn *each);
 
 /* The families: rows that end with code 0. */
-extern const lrt_op lrt_ops_features[], lrt_ops_masks[], lrt_ops_dense[], lrt_ops_time[], lrt_ops_recurrent[];
-extern const lrt_op lrt_ops_reduce[], lrt_ops_attention[];
+extern const lrt_op lrt_ops_features[], lrt_ops_masks[], lrt_ops_dense[], lrt_ops_time[], lrt_ops_recurrent[],
+    lrt_ops_reduce[], lrt_ops_attention[], lrt_ops_windows[], lrt_ops_convlstm[];
 
 #endif

@@ -109,7 +109,7 @@ def read(blob):
     assert 1 <= version <= 4
     assert file_size == len(blob)
     assert checksum == zlib.crc32(blob[:12] + bytes(4) + blob[16:])
-    assert n_axes <= 8
+    assert n_axes <= (32 if version >= 4 else 8)
     assert n_tests <= 1
     assert n_inputs < n_values
     assert not any(blob[60:128])

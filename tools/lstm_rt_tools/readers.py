@@ -14,6 +14,7 @@ from .onnx_reader.wire import looks_like_onnx
 from .row import Glance, Options, ReaderModule, Rerun, Row, glance
 from .weights.guitarml_json import looks_like_guitarml
 from .weights.hdf5_child import HDF5_MAGIC
+from .weights.npz_file import is_npz
 from .weights.safetensors_file import looks_like_safetensors
 from .weights.torch_files import is_torch_archive, looks_like_torch
 from .weights.zip_archive import ZIP_MAGIC
@@ -25,6 +26,10 @@ _KERAS_JSON = (rb'"class_name"\s*:\s*"', rb'"config"\s*:\s*\{')
 def _is_keras(seen: Glance) -> bool:
     json = seen.head.lstrip()[:1] == b"{" and all(re.search(mark, seen.head) for mark in _KERAS_JSON)
     return seen.head.startswith(HDF5_MAGIC) or "config.json" in seen.entries or json
+
+
+def _is_npz(seen: Glance) -> bool:
+    return seen.head.startswith(ZIP_MAGIC) and is_npz(seen.entries)
 
 
 def _is_torch(seen: Glance) -> bool:
@@ -59,6 +64,7 @@ READERS = (
     Row("Keras", "keras", (".keras", ".h5", ".hdf5"), _is_keras, _keras, _ARCH),
     Row("PyTorch", "torch", (".pt", ".pth", ".bin", ".ckpt"), _is_torch, _torch, _PARTS),
     Row("safetensors", "torch", (".safetensors",), lambda seen: looks_like_safetensors(seen.head), _torch, _PARTS),
+    Row("NumPy", "torch", (".npz",), _is_npz, _torch, _PARTS),
     Row("ONNX", "onnx", (".onnx",), lambda seen: looks_like_onnx(seen.head), _onnx),
     Row("GuitarML", "torch", (".json",), lambda seen: looks_like_guitarml(seen.head), _torch, _PARTS),
 )

@@ -150,29 +150,6 @@ def test_errors_name_what_is_wrong(layer: dict[str, Any], message: str) -> None:
 # -- learned initial states ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("layers", [1, 2])
-@pytest.mark.parametrize("both", [False, True])
-@pytest.mark.parametrize("shape", ["L1H", "1LH", "LH", "LD1H", "list"])
-def test_learned_states_of_any_arrangement(layers: int, both: bool, shape: str) -> None:
-    torch = pytest.importorskip("torch")
-    directions = 2 if both else 1
-    n = layers * directions
-    module = torch.nn.GRU(3, 5, layers, bidirectional=both, batch_first=True)
-    h0 = array(n, 1, 5)
-    forms = {"1LH": (1, n, 5), "LH": (n, 5), "LD1H": (layers, directions, 1, 5), "L1H": (n, 1, 5)}
-    state = {f"gru.{k}": v.detach().numpy() for k, v in module.state_dict().items()}
-    if shape == "list":
-        names: Any = [f"h.{k}" for k in range(layers)]
-        state |= {name: h0[k * directions : (k + 1) * directions] for k, name in enumerate(names)}
-    else:
-        names = "h0"
-        state["h0"] = h0.reshape(forms[shape])
-    graph = from_torch(state, arch={"layer": [{"op": "gru", "weights": "gru", "h0": names}]})
-    with torch.no_grad():
-        wanted = module(torch.from_numpy(X), torch.from_numpy(h0).expand(-1, 2, -1).contiguous())[0].numpy()
-    np.testing.assert_allclose(Model(dumps(graph))(X), wanted, atol=1e-6)
-
-
 def test_one_learned_state_for_every_layer() -> None:
     """Also of arrays beside the weights: a name may stand several times."""
     tree = {"state_dict": rec("gru", 3, 5, gates=3, layers=2), "start": array(1, 1, 5)}

@@ -67,11 +67,9 @@ def _groupnorm(b: Builder, layer: Layer) -> int:
 
 def _batchnorm(b: Builder, layer: Layer) -> int:
     x = b.input_of(layer)
-    names = ("running_mean", "running_var", "weight", "bias")
-    mean, var, gamma, beta = (
-        per_channel(b, layer, x, (b.take if "running" in n else b.maybe)(layer, n)) for n in names
-    )
-    assert mean is not None and var is not None
+    mean, var = (per_channel(b, layer, x, b.take(layer, n)) for n in ("running_mean", "running_var"))
+    gamma, beta = (b.maybe(layer, n) for n in ("weight", "bias"))
+    gamma, beta = (None if w is None else per_channel(b, layer, x, w) for w in (gamma, beta))
     return b.graph.batchnorm(x, mean, var, gamma, beta, layer.optional("eps", float, _NORM_EPS))
 
 
@@ -80,9 +78,7 @@ def _prelu(b: Builder, layer: Layer) -> int:
     alpha = b.take(layer, "weight")
     if alpha.size == 1:
         alpha = np.broadcast_to(alpha.ravel(), (b.graph.values[x].size,))
-    made = per_channel(b, layer, x, alpha)
-    assert made is not None
-    return b.graph.prelu(x, made)
+    return b.graph.prelu(x, per_channel(b, layer, x, alpha))
 
 
 def _multihead(b: Builder, layer: Layer) -> int:

@@ -136,10 +136,10 @@ def _gives_image(
     return y
 
 
-def per_channel(b: Builder, layer: Layer, x: int, array: Array | None) -> Array | None:
+def per_channel(b: Builder, layer: Layer, x: int, array: Array) -> Array:
     """Weights of the channels of an image as weights of its features: the same at every place."""
     size = b.graph.values[x].size
-    if array is None or array.ndim != 1 or array.size == size:
+    if array.ndim != 1 or array.size == size:
         return array
     places = int(np.prod(b.images.get(x, (1, 1))))
     if array.size * places != size:

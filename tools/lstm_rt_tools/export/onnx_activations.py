@@ -21,6 +21,20 @@ _OPERATORS: dict[str, tuple[str, tuple[str, ...]]] = {
     "selu": ("Selu", ()),
     "softplus": ("Softplus", ()),
     "softsign": ("Softsign", ()),
+    "exp": ("Exp", ()),
+    "log": ("Log", ()),
+    "sqrt": ("Sqrt", ()),
+    "abs": ("Abs", ()),
+    "reciprocal": ("Reciprocal", ()),
+    "hard_swish": ("HardSwish", ()),
+    "mish": ("Mish", ()),
+    "erf": ("Erf", ()),
+    "sin": ("Sin", ()),
+    "cos": ("Cos", ()),
+    "sign": ("Sign", ()),
+    "floor": ("Floor", ()),
+    "thresholded_relu": ("ThresholdedRelu", ("alpha",)),
+    "celu": ("Celu", ("alpha",)),
 }
 #: What LSTM, GRU and RNN have, with the parameters that they take from their lists.
 _IN_CELLS: dict[str, tuple[str, int]] = {
@@ -33,6 +47,9 @@ _IN_CELLS: dict[str, tuple[str, int]] = {
     "elu": ("Elu", 1),
     "softplus": ("Softplus", 0),
     "softsign": ("Softsign", 0),
+    "affine": ("Affine", 2),
+    "scaled_tanh": ("ScaledTanh", 2),
+    "thresholded_relu": ("ThresholdedRelu", 1),
 }
 
 
@@ -57,12 +74,25 @@ def _gelu_tanh(b: Builder, x: str, a: Activation) -> str:
     return b.add("Mul", half, b.add("Add", b.add("Tanh", inner), b.number(1)))
 
 
+def _affine(b: Builder, x: str, a: Activation) -> str:
+    return b.add("Add", b.add("Mul", x, b.number(a.alpha)), b.number(a.beta))
+
+
+def _scaled_tanh(b: Builder, x: str, a: Activation) -> str:
+    return b.add("Mul", b.add("Tanh", b.add("Mul", x, b.number(a.beta))), b.number(a.alpha))
+
+
 _WRITTEN_OUT: dict[str, Callable[[Builder, str, Activation], str]] = {
     "linear": lambda b, x, a: x,
     "swish": lambda b, x, a: b.add("Mul", x, b.add("Sigmoid", x)),
     "gelu": _gelu,
     "gelu_tanh": _gelu_tanh,
     "softmax": lambda b, x, a: b.add("Softmax", x, axis=-1),
+    "square": lambda b, x, a: b.add("Mul", x, x),
+    "clip": lambda b, x, a: b.add("Clip", x, b.number(a.alpha), b.number(a.beta)),
+    "affine": _affine,
+    "scaled_tanh": _scaled_tanh,
+    "power": lambda b, x, a: b.add("Pow", x, b.number(a.alpha)),
     "log_softmax": lambda b, x, a: b.add("LogSoftmax", x, axis=-1),
 }
 

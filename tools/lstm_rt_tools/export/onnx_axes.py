@@ -19,6 +19,7 @@ class Axes:
         self._steps: dict[int, str] = {}
         self._lengths: dict[int, str] = {}
         self._valid: dict[int, str] = {}
+        self._numbers: dict[int, str] = {}
 
     def bring(self, axis: int, kind: str, name: str) -> None:
         """An input of the model that is on this axis: ``(T, ...)``, or lengths ``(N,)``."""
@@ -39,6 +40,14 @@ class Axes:
                 self._steps[axis] = self._derived(rule, self.steps(rule.parent))
         return self._steps[axis]
 
+    def numbers(self, axis: int) -> str:
+        """The numbers of its steps, 0 to T - 1: int64 ``(T,)``."""
+        b = self._b
+        if axis not in self._numbers:
+            count = b.add("Squeeze", self.steps(axis), b.ints(0))
+            self._numbers[axis] = b.add("Range", b.constant(np.int64(0), "zero"), count, b.constant(np.int64(1), "one"))
+        return self._numbers[axis]
+
     def has_lengths(self, axis: int) -> bool:
         """Do rows differ in their valid steps?"""
         rule = self._graph.axes[axis]
@@ -57,10 +66,8 @@ class Axes:
         """Which steps are valid: bool ``(T, N, 1)``; ask :meth:`has_lengths` first."""
         if axis not in self._valid:
             b = self._b
-            zero, one = b.constant(np.int64(0), "zero"), b.constant(np.int64(1), "one")
-            count = b.add("Range", zero, b.add("Squeeze", self.steps(axis), b.ints(0)), one)
             lengths = b.add("Cast", self.lengths(axis), to=dtype_code(np.int64))
-            columns = b.add("Unsqueeze", count, b.ints(1, 2)), b.add("Unsqueeze", lengths, b.ints(0, 2))
+            columns = b.add("Unsqueeze", self.numbers(axis), b.ints(1, 2)), b.add("Unsqueeze", lengths, b.ints(0, 2))
             self._valid[axis] = b.add("Less", *columns)
         return self._valid[axis]
 

@@ -129,8 +129,9 @@ class Builder:
         """A constant vector of whole numbers: shapes, axes, bounds."""
         return self.constant(np.array(numbers, np.int64), "_".join(map(str, numbers)).replace(str(END), "end"))
 
-    def number(self, value: float) -> str:
-        """A constant float32 number."""
+    def number(self, value: float | None) -> str:
+        """A constant float32 number; parameters of activations are typed as optional and never None."""
+        assert value is not None
         return self.constant(np.float32(value), f"{np.float32(value):g}")
 
     def arrays(self) -> list[AnyArray]:

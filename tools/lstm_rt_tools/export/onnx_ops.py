@@ -1,21 +1,18 @@
-"""All ops but the recurrent ones in ONNX's terms: a function each, in the table at the end."""
+"""Ops on features in ONNX's terms: a function each, in the table of all ops at the end."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeAlias
+from collections.abc import Sequence
 
 import numpy as np
 
 from lstm_rt.graph import Node
-from lstm_rt.ops import MAX_STEPS
 
 from .onnx_activations import activate
-from .onnx_build import END, dtype_code
-from .onnx_state import Export
-
-#: Writes the nodes of one node of the graph, given the names of what it reads; gives the name of its output.
-Handler: TypeAlias = Callable[[Export, Node, list[str]], str]
+from .onnx_build import dtype_code
+from .onnx_state import Export, Handler
+from .onnx_time import REDUCTIONS, TIME_HANDLERS
+from .onnx_windows import WINDOW_HANDLERS
 
 
 def _embedding(e: Export, node: Node, x: list[str]) -> str:
@@ -85,57 +82,47 @@ def _slice(e: Export, node: Node, x: list[str]) -> str:
     return e.b.add("Slice", x[0], e.b.ints(start), e.b.ints(start + size), e.b.ints(-1))
 
 
-def _select(e: Export, node: Node, x: list[str]) -> str:
-    """Rows without a valid step give zero."""
-    b, value = e.b, node.inputs[0] or 0
-    axis, index = e.axis(value), node.attrs["index"]
-    if not e.axes.has_lengths(axis):
-        return b.add("Gather", x[0], b.constant(np.int64(index), "last" if index else "first"), axis=0)
-    steps = x[0] if index == 0 else _turned(e, axis, x[0])
-    y = b.add("Gather", steps, b.constant(np.int64(0), "first"), axis=0)
-    if e.zero_after_end(value):
-        return y
-    some = b.add("Greater", e.axes.lengths(axis), b.constant(np.int32(0), "none"))
-    return b.add("Where", b.add("Unsqueeze", some, b.ints(1)), y, b.number(0.0))
+def _gather(e: Export, node: Node, x: list[str]) -> str:
+    return e.b.add("Gather", x[0], e.b.constant(node.weights["index"].astype(np.int64), "index"), axis=-1)
 
 
-def _reverse(e: Export, node: Node, x: list[str]) -> str:
-    b, value = e.b, node.inputs[0] or 0
-    axis = e.axis(value)
-    if not e.axes.has_lengths(axis):
-        return b.add("Slice", x[0], b.ints(-1), b.ints(-END), b.ints(0), b.ints(-1))
-    y = _turned(e, axis, x[0])
-    clean = e.zero_after_end(value)
-    e.note_zero_after_end(node)
-    return y if clean else b.add("Where", e.axes.valid(axis), y, b.number(0.0))
+def _prelu(e: Export, node: Node, x: list[str]) -> str:
+    return e.b.add("PRelu", x[0], e.b.constant(node.weights["alpha"], "slope"))
 
 
-def _turned(e: Export, axis: int, x: str) -> str:
-    """Each row backwards within its valid steps; later steps stay."""
-    lengths = e.b.add("Cast", e.axes.lengths(axis), to=dtype_code(np.int64))
-    return e.b.add("ReverseSequence", x, lengths, time_axis=0, batch_axis=1)
+def _grouped(e: Export, node: Node, x: str, sizes: Sequence[int]) -> str:
+    """The features as an array of these sizes."""
+    timed = e.graph.values[node.inputs[0] or 0].kind == "seq"
+    return e.b.add("Reshape", x, e.b.ints(*([0, 0] if timed else [0]), *sizes))
 
 
-def _take(e: Export, node: Node, x: list[str]) -> str:
-    b, start, stride = e.b, node.attrs["start"], node.attrs["stride"]
-    (value,) = (o for o in node.outputs if o is not None)
-    rule = e.graph.axes[e.axis(value)]
-    drop = stride - 1 - start - rule.add
-    y = b.add("Slice", x[0], b.ints(start), b.ints(-drop if drop else END), b.ints(0), b.ints(stride))
-    return y if rule.cap == MAX_STEPS else b.add("Slice", y, b.ints(0), b.ints(rule.cap), b.ints(0))
+def _l2norm(e: Export, node: Node, x: list[str]) -> str:
+    b, groups, size = e.b, node.attrs["groups"], e.size(node.inputs[0] or 0)
+    parts = _grouped(e, node, x[0], (groups, size // groups)) if groups > 1 else x[0]
+    length = b.add("Max", b.add("ReduceL2", parts, b.ints(-1)), b.number(node.attrs["eps"]))
+    y = b.add("Div", parts, length)
+    return _grouped(e, node, y, (size,)) if groups > 1 else y
 
 
-def _repeat(e: Export, node: Node, x: list[str]) -> str:
-    b, times = e.b, node.attrs["times"]
-    (value,) = (o for o in node.outputs if o is not None)
-    if not times:
-        one, count = (
-            b.add("Unsqueeze", x[0], b.ints(0)),
-            b.add("Concat", e.axes.steps(e.axis(value)), b.ints(1, 1), axis=0),
-        )
-        return b.add("Expand", one, count)
-    several = b.add("Tile", b.add("Unsqueeze", x[0], b.ints(1)), b.ints(1, times, 1, 1))
-    return b.add("Reshape", several, b.add("Concat", b.ints(-1), b.add("Shape", x[0], start=1), axis=0))
+def _groupnorm(e: Export, node: Node, x: list[str]) -> str:
+    """Layer normalisation of each group, then the weights of all features."""
+    b, groups, size = e.b, node.attrs["groups"], e.size(node.inputs[0] or 0)
+    if groups == 1:
+        return _layernorm(e, node, x)
+    parts = _grouped(e, node, x[0], (groups, size // groups))
+    ones = b.constant(np.ones(size // groups, np.float32), "ones")
+    y = _grouped(e, node, b.add("LayerNormalization", parts, ones, axis=-1, epsilon=node.attrs["eps"]), (size,))
+    if "gamma" in node.weights:
+        y = b.add("Mul", y, b.constant(node.weights["gamma"], "weight"))
+    return b.add("Add", y, b.constant(node.weights["beta"], "bias")) if "beta" in node.weights else y
+
+
+def _reduce_features(e: Export, node: Node, x: list[str]) -> str:
+    b, groups, size = e.b, node.attrs["groups"], e.size(node.inputs[0] or 0)
+    op = REDUCTIONS[node.attrs["kind"]]
+    if groups == 1:
+        return b.add(op, x[0], b.ints(-1))
+    return b.add(op, _grouped(e, node, x[0], (groups, size // groups)), b.ints(-1), keepdims=0)
 
 
 HANDLERS: dict[str, Handler] = {
@@ -150,10 +137,18 @@ HANDLERS: dict[str, Handler] = {
     "add": _plain("Add"),
     "mul": _plain("Mul"),
     "average": _plain("Mean"),
+    "sub": _plain("Sub"),
+    "div": _plain("Div"),
+    "maximum": _plain("Max"),
+    "minimum": _plain("Min"),
+    "pow": _plain("Pow"),
     "concat": _concat,
     "slice": _slice,
-    "select": _select,
-    "reverse": _reverse,
-    "take": _take,
-    "repeat": _repeat,
+    "gather": _gather,
+    "prelu": _prelu,
+    "l2norm": _l2norm,
+    "groupnorm": _groupnorm,
+    "reduce_features": _reduce_features,
+    **TIME_HANDLERS,
+    **WINDOW_HANDLERS,
 }

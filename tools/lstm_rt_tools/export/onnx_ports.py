@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from lstm_rt._shapes import dims_of
 from lstm_rt.graph import DTYPES, Value
 
 from .onnx_build import Builder, Port
@@ -43,29 +44,41 @@ def _port(e: Export, v: Value, what: str) -> Port:
 
 def _from_port(b: Builder, x: str, v: Value) -> str:
     """``Value.to_batch_first``, with the time first."""
-    if v.order == "groups_first":
-        return b.add("Reshape", b.add("Transpose", x, perm=[1, 0, 2]), b.ints(0, v.size))
-    if v.order == "unbatched":
-        return b.add("Reshape", x, b.ints(1, v.size)) if v.groups else b.add("Unsqueeze", x, b.ints(_rows_at(v)))
-    return _swapped(b, x, v) if v.order == "batch_first" else x
+    dims = _dims(v)
+    order = _time_first(dims)
+    if order != sorted(order):
+        x = b.add("Transpose", x, perm=order)
+    within = [0] * _count(v)  # 0: as it is
+    if "N" not in dims:
+        within[-1] = 1
+    features = [v.size] if v.size else []
+    return x if _is_plain(v, dims) else b.add("Reshape", x, b.ints(*within, *features))
 
 
 def _to_port(b: Builder, x: str, v: Value) -> str:
     """The inverse of :func:`_from_port`."""
-    if v.order == "groups_first":
-        grouped = b.add("Reshape", x, b.ints(0, v.groups, v.size // v.groups))
-        return b.add("Transpose", grouped, perm=[1, 0, 2])
-    if v.order == "unbatched":
-        if v.groups:
-            return b.add("Reshape", x, b.ints(v.groups, v.size // v.groups))
-        return b.add("Squeeze", x, b.ints(_rows_at(v)))
-    return _swapped(b, x, v) if v.order == "batch_first" else x
+    dims = _dims(v)
+    order = _time_first(dims)
+    if not _is_plain(v, dims):
+        named = [0] * sum(isinstance(d, str) for d in dims)
+        x = b.add("Reshape", x, b.ints(*named, *(d for d in dims if not isinstance(d, str))))
+    return b.add("Transpose", x, perm=np.argsort(order).tolist()) if order != sorted(order) else x
 
 
-def _rows_at(v: Value) -> int:
-    return 1 if v.kind in ("seq", "ids") else 0
+def _dims(v: Value) -> tuple[int | str, ...]:
+    return dims_of(v.kind, v.size, v.order, v.groups, v.dims)
 
 
-def _swapped(b: Builder, x: str, v: Value) -> str:
-    perm: dict[str, list[int]] = {"seq": [1, 0, 2], "ids": [1, 0]}
-    return b.add("Transpose", x, perm=perm[v.kind]) if v.kind in perm else x
+def _count(v: Value) -> int:
+    """How many of the axes within the file are steps and rows."""
+    return 2 if v.kind in ("seq", "ids") else 1
+
+
+def _is_plain(v: Value, dims: tuple[int | str, ...]) -> bool:
+    """Are steps, rows and features an axis each?"""
+    return "N" in dims and len(dims) == _count(v) + (1 if v.size else 0)
+
+
+def _time_first(dims: tuple[int | str, ...]) -> list[int]:
+    """The order in which the axes of an array with these dims are T, N and the features."""
+    return sorted(range(len(dims)), key=lambda i: {"T": 0, "N": 1}.get(str(dims[i]), 2))

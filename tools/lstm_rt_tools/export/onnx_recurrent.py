@@ -149,8 +149,7 @@ def _scans(e: Export, node: Node, initial: list[str]) -> list[str]:
     """A Scan for each direction: the sequence and the final states."""
     b, axis = e.b, e.axis(node.inputs[0] or 0)
     valid = e.axes.valid(axis) if e.axes.has_lengths(axis) else ""
-    mask = b.add("Unsqueeze", e.values[node.inputs[3]], b.ints(2)) if node.inputs[3] is not None else ""
-    counts = b.add("And", valid, mask) if valid and mask else valid or mask
+    counts = e.counting(node.inputs[0] or 0, node.inputs[3], whole=False)
     parts = []
     for k, (suffix, backwards) in enumerate(directions_of(node)):
         first = [b.add("Gather", state, b.constant(np.int64(k), f"index_{k}"), axis=0) for state in initial]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -83,21 +83,31 @@ _CELLS: dict[str, Callable[..., list[str]]] = {"lstm": _lstm, "gru": _gru, "rnn"
 
 
 def scan_direction(e: Export, node: Node, suffix: str, backwards: bool, initial: list[str], counts: str) -> list[str]:
-    """One direction, step by step.
+    """One direction of a layer; see :func:`scan`."""
+    x = e.values[node.inputs[0] or 0]
+    return scan(e, lambda *args: _CELLS[node.op](_Cell(e, node, suffix), *args), x, initial, backwards, counts)
+
+
+def scan(
+    e: Export, cell: Callable[..., list[str]], x: str, initial: Sequence[str], backwards: bool, counts: str
+) -> list[str]:
+    """A cell, step by step.
 
     Args:
-        initial: the states before it, ``(N, H)`` each.
-        counts: at which steps the state goes on, bool ``(T, N, 1)``; "" for all.
+        cell: writes the nodes of a step: from the input and the states before it, the states after it.
+        x: the inputs ``(T, N, ...)``.
+        initial: the states before the first step.
+        counts: at which steps the state goes on, bool ``(T, N, 1)``, or with more axes of 1; "" for all.
 
     Returns:
-        The sequence ``(T, N, H)`` of h as it stands after each step, and the final states.
+        The sequence ``(T, N, ...)`` of the first state as it stands after each step, and the final states.
     """
-    b, x = e.b, e.values[node.inputs[0] or 0]
+    b = e.b
     states = ["h", "c"][: len(initial)]
     ports = [(name, _FLOAT) for name in (*states, "x")] + [("counts", _BOOL)] * bool(counts)
     with b.body(ports) as body:
         old, step = [p.name for p in body.inputs[: len(states)]], body.inputs[len(states)].name
-        new = _CELLS[node.op](_Cell(e, node, suffix), step, *old)
+        new = cell(step, *old)
         if counts:
             new = [b.add("Where", body.inputs[-1].name, n, o) for n, o in zip(new, old, strict=True)]
         shown = b.add("Identity", new[0])  # what is put out is another value than the state that goes on

@@ -6,12 +6,17 @@ only inputs and outputs are in the graph's orders.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from lstm_rt.graph import Graph, Node
 
 from .onnx_axes import Axes
 from .onnx_build import Builder, Port
+
+#: Writes the nodes of one node of the graph, given the names of what it reads; gives the names of its outputs.
+Handler: TypeAlias = "Callable[[Export, Node, list[str]], str | list[str]]"
 
 
 @dataclass
@@ -53,6 +58,19 @@ class Export:
     def note_zero_after_end(self, node: Node) -> None:
         """What a node writes is zero beyond the lengths."""
         self._zero_after_end.update(o for o in node.outputs if o is not None)
+
+    def counting(self, value: int, mask: int | None, whole: bool) -> str:
+        """Which steps of a value count: bool ``(T, N, 1)``; "" for all."""
+        axis = self.axis(value)
+        valid = self.axes.valid(axis) if self.axes.has_lengths(axis) and not whole else ""
+        if mask is None:
+            return valid
+        unmasked = self.b.add("Unsqueeze", self.values[mask], self.b.ints(2))
+        return self.b.add("And", valid, unmasked) if valid else unmasked
+
+    def size(self, value: int) -> int:
+        """Its features."""
+        return self.graph.values[value].size
 
     def rows(self) -> str:
         """The number of rows: int64 ``(1,)``."""

@@ -10,6 +10,8 @@ from lstm_rt._version import __version__
 from lstm_rt.errors import ConvertError
 from lstm_rt.graph import GATES, Graph, Node
 
+from ..judges.reference_steps import SUMS
+from ..judges.reference_windows import state_size
 from .onnx_ops import HANDLERS
 from .onnx_ports import declare_outputs, declare_ports
 from .onnx_recurrent import add_recurrent
@@ -74,5 +76,17 @@ def _add_node(e: Export, k: int, node: Node) -> None:
         return
     if node.op not in HANDLERS:
         raise ConvertError(f"{node_title(e.graph, k)} cannot be exported: ONNX has no operator for it yet")
-    (output,) = (o for o in node.outputs if o is not None)
-    e.values[output] = HANDLERS[node.op](e, node, [e.values[i] for i in node.inputs if i is not None])
+    _check_states(e, k, node)
+    written = HANDLERS[node.op](e, node, [e.values[i] for i in node.inputs if i is not None])
+    names = [written] if isinstance(written, str) else written
+    e.values.update(zip((o for o in node.outputs if o is not None), names, strict=True))
+
+
+def _check_states(e: Export, k: int, node: Node) -> None:
+    """With states as inputs, only recurrent layers can have some."""
+    keeps = node.op in SUMS or (node.op == "convlstm" and node.inputs[1:] == (None, None))
+    if e.with_states and (keeps or state_size(e.graph, node)):
+        raise ConvertError(
+            f"{node_title(e.graph, k)} keeps a state, which only recurrent layers can take and give in an ONNX file; "
+            "without states (--states) the model can be exported"
+        )

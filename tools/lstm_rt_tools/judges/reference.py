@@ -241,7 +241,7 @@ def run(
             ``(N,)``. Axes whose lengths are a graph input take them from there.
         state: one entry per node of :func:`stateful_nodes`, in node order: ``h (D, N, R)``, or for an lstm
             ``(h, c)`` with ``c (D, N, H)``, of a recurrent node without ``h0`` and ``c0``; what a reduce or cumsum
-            has summed up, or a conv or pool has kept, ``(1, N, ...)``; ``None`` starts from zero.
+            has summed up or a conv or pool has kept, ``(1, N, ...)``; ``None`` starts from zero.
         return_state: also return the final states, in the same form.
         dtype: float type to compute in.
 

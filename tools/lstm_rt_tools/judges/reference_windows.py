@@ -1,4 +1,4 @@
-"""Windows over time and images, and steps padded or regrouped, in NumPy: a part of :mod:`lstm_rt_tools.judges.reference`."""
+"""Windows over time and images, and steps padded, in NumPy: a part of :mod:`lstm_rt_tools.judges.reference`."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def state_size(graph: Graph, node: Node) -> int:
 
 
 def _images(job: Run, node: Node, window: Window) -> tuple[FloatArray, NDArray[np.bool_]]:
-    """All steps that windows read, padding included: images ``(N, L, h, w, C)``, and which of their places are inside."""
+    """All that windows read, padding included: images ``(N, L, h, w, C)``, and which of their places are inside."""
     (source,) = node.inputs
     assert source is not None
     x = job.values[source]
@@ -58,7 +58,7 @@ def _images(job: Run, node: Node, window: Window) -> tuple[FloatArray, NDArray[n
     steps_in = np.concatenate([past, x, np.zeros((n, after, features), x.dtype)], axis=1)
     inside = np.concatenate([seen, there, np.zeros((n, after), bool)], axis=1)
     h, w = window.size
-    images = np.pad(steps_in.reshape(n, -1, h, w, features // (h * w)), ((0, 0), (0, 0), height, width, (0, 0)))
+    images = np.pad(steps_in.reshape(*inside.shape, h, w, features // (h * w)), ((0, 0), (0, 0), height, width, (0, 0)))
     places = np.broadcast_to(inside[..., None, None], (*inside.shape, h, w))
     return images, np.pad(places, ((0, 0), (0, 0), height, width))
 
@@ -119,9 +119,9 @@ def conv(job: Run, node: Node, args: list[int]) -> NDArray[Any]:
     y: Any = 0.0
     for k, at in enumerate(slices):
         part = images[at]
-        part = part.reshape(*part.shape[:4], groups, -1)
+        part = part.reshape(*part.shape[:4], groups, weight.shape[2])
         y = y + np.einsum("nthwgc,goc->nthwgo", part, weight[..., k])
-    y = y.reshape(*y.shape[:4], -1)
+    y = y.reshape(*y.shape[:4], groups * weight.shape[1])
     if "bias" in node.weights:
         y = y + node.weights["bias"].astype(job.dtype)
     return _as_value(job, node, y)
@@ -180,7 +180,7 @@ def convlstm(job: Run, node: Node) -> None:
     flat = [h.reshape(job.batch, -1), c.reshape(job.batch, -1)]
     if h0 is None and c0 is None:
         job.final.append((flat[0][None], flat[1][None]))
-    for output, value in zip(node.outputs, [y.reshape(*y.shape[:2], -1), *flat], strict=True):
+    for output, value in zip(node.outputs, [y.reshape(*y.shape[:2], flat[0].shape[1]), *flat], strict=True):
         assert output is not None
         job.values[output] = value
 
@@ -217,4 +217,4 @@ def flatten(job: Run, node: Node, args: list[int]) -> NDArray[Any]:
 
 def unflatten(job: Run, node: Node, args: list[int]) -> NDArray[Any]:
     x, times = job.values[args[0]], node.attrs["times"]
-    return x.reshape(len(x), -1, x.shape[-1] // times)
+    return x.reshape(len(x), (x.shape[1] if x.ndim == 3 else 1) * times, x.shape[-1] // times)

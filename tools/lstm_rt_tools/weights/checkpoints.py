@@ -18,12 +18,15 @@ from ..names import shown
 from .budget import Budget
 from .find import Weighed, bare, find_weights, numbers_at, place
 from .forms import fold
-from .guitarml_json import read_guitarml
-from .json_text import looks_like_json
+from .guitarml_json import is_guitarml, read_guitarml
+from .json_text import load_json, looks_like_json
+from .npz_file import is_npz, read_npz
 from .safe_pickle import Inert
 from .safetensors_file import check_size, looks_like_safetensors, read_safetensors
+from .state_json import with_arrays
 from .tensors import Tensor
 from .torch_files import looks_like_torch, read_torch
+from .zip_archive import ZIP_MAGIC, ZipArchive
 
 _HEAD = 4096  #: bytes in which a file shows what it is
 #: Where in a checkpoint weights lie: one place, or several that are taken together.
@@ -76,7 +79,7 @@ class Checkpoint:
 
 
 def read_checkpoint(path: str | os.PathLike[str], key: Key | None = None) -> Checkpoint:
-    """Read a torch.save, safetensors or GuitarML JSON file.
+    """Read a torch.save, safetensors, ``.npz`` or JSON file.
 
     Args:
         path: the file.
@@ -99,10 +102,6 @@ def read_checkpoint(path: str | os.PathLike[str], key: Key | None = None) -> Che
     budget = Budget(len(data), what)
     checkpoint = parse(data, what, key, budget)
     checkpoint.budget = budget
-    if key and parse is not _torch:
-        raise ConvertError(
-            f"{what}: checkpoint = {key!r} is for torch.save files; this file has one set of weights"
-        )
     checkpoint.source = {
         "framework": "pytorch",
         "version": None,  # weight files do not tell which torch wrote them
@@ -122,23 +121,41 @@ def _parser(head: bytes, what: str) -> _Parser:
     if looks_like_safetensors(head) or what.endswith(".safetensors"):
         return _safetensors
     if looks_like_json(head):
-        return _guitarml
+        return _json
     raise ConvertError(
-        f"{what}: unknown format; expected a torch.save file (zip or legacy), safetensors, or GuitarML JSON"
+        f"{what}: unknown format; expected a torch.save file (zip or legacy), safetensors, .npz, or JSON of a state "
+        "dict or from GuitarML"
     )
 
 
 def _torch(data: bytes, what: str, key: Key | None, budget: Budget) -> Checkpoint:
+    if data.startswith(ZIP_MAGIC):
+        archive = ZipArchive(data, what, budget)
+        if is_npz(archive.names):
+            _one_set(what, key)
+            return _checkpoint(what, read_npz(archive, what, budget))
     return _from_tree(read_torch(data, what, budget), what, key, budget)
 
 
 def _safetensors(data: bytes, what: str, key: Key | None, budget: Budget) -> Checkpoint:
+    _one_set(what, key)
     return _checkpoint(what, read_safetensors(data, what, budget))
 
 
-def _guitarml(data: bytes, what: str, key: Key | None, budget: Budget) -> Checkpoint:
-    tensors, model_data = read_guitarml(data, what, budget)
+def _json(data: bytes, what: str, key: Key | None, budget: Budget) -> Checkpoint:
+    tree = load_json(data, what, budget)
+    if not is_guitarml(tree):
+        return _from_tree(with_arrays(tree, what, budget), what, key, budget)
+    _one_set(what, key)
+    tensors, model_data = read_guitarml(tree, what)
     return _checkpoint(what, tensors, model_data=model_data)
+
+
+def _one_set(what: str, key: Key | None) -> None:
+    if key:
+        raise ConvertError(
+            f"{what}: checkpoint = {key!r} is for torch.save files and JSON; this file has one set of weights"
+        )
 
 
 def from_mapping(state: Mapping[str, Any], key: Key | None = None) -> Checkpoint:

@@ -36,6 +36,7 @@ ITEM_SIZE = {
     "qint32": 4,
 }
 FLOATS = frozenset({"float64", "float32", "float16", "bfloat16"})
+WHOLE = frozenset({"int64", "int32", "int16", "int8", "uint8", "bool"})
 _MAX_DIMS = 16
 #: What has been read of weights that are not finite, with how many numbers are not.
 _not_finite: ContextVar[dict[str, int] | None] = ContextVar("not_finite", default=None)
@@ -228,6 +229,28 @@ class FileTensor:
         elif budget is not None:
             budget.use(nbytes)
         return self.storage.arrays[view]
+
+    def numbers(self, what: str) -> NDArray[Any]:
+        """The numbers as :meth:`array` gives them, whole numbers and truths in a type of their own.
+
+        Raises:
+            ConvertError: as :meth:`array`; also of types that are neither.
+        """
+        if self.dtype in FLOATS:
+            return self.array(what)
+        if self.dtype not in WHOLE:
+            raise ConvertError(f"{what}: has type {self.dtype}, expected floats, whole numbers or truths")
+        self.check(what)
+        if self.storage.data is None:
+            raise ConvertError(f"{what}: its storage {shown(self.storage.key)} is not in the file")
+        size = ITEM_SIZE[self.dtype]
+        if self.storage.budget is not None:
+            self.storage.budget.array(size * math.prod(self.shape), what)
+        order = ">" if self.storage.big_endian else "<"
+        flat = np.frombuffer(self.storage.data, np.dtype(self.dtype).newbyteorder(order))
+        strides = [s * size for s in self.stride]
+        view = np.lib.stride_tricks.as_strided(flat[self.offset :], self.shape, strides, writeable=False)
+        return np.array(view, np.dtype(self.dtype))
 
     def _empty(self, what: str) -> NDArray[np.float32]:
         try:

@@ -266,15 +266,48 @@ def _read_zip(archive: ZipArchive, what: str, budget: Budget) -> Any:
         return _read_several(archive, what, budget)
     if len(roots) > 1:
         raise ConvertError(f"{what}: a zip archive with {len(roots)} data.pkl, expected one as torch.save writes")
-    root = roots[0]
-    storages = _Storages(what, budget)
-    tree = _unpickle(io.BytesIO(archive.read(f"{root}data.pkl")), what, storages)
-    order = bytes(archive.read(f"{root}byteorder")[:16] if f"{root}byteorder" in archive else b"").strip()
-    if order not in (b"", b"little", b"big"):
-        raise ConvertError(f"{what}: unknown byte order {order!r}")
-    for key, storage in storages.by_key.items():
-        storage.fill(archive.read(f"{root}data/{key}"), order == b"big", what)
-    return tree
+    return TorchZip(archive, roots[0], what, budget).load("data")
+
+
+class TorchZip:
+    """An archive of torch's: its pickles, each with a folder of the numbers in it.
+
+    Args:
+        archive: the entries.
+        root: the folder that all of them are in, with its slash; may be empty.
+        what: its name, for messages.
+        budget: of the file.
+    """
+
+    def __init__(self, archive: ZipArchive, root: str, what: str, budget: Budget) -> None:
+        self.archive, self.root, self.what, self.budget = archive, root, what, budget
+
+    def __contains__(self, name: str) -> bool:
+        return f"{self.root}{name}" in self.archive
+
+    def read(self, name: str) -> memoryview:
+        """The bytes of an entry; errors as of :meth:`ZipArchive.read`."""
+        return self.archive.read(f"{self.root}{name}")
+
+    def load(self, name: str, numbers: bool = True) -> Any:
+        """The object in ``<name>.pkl``, its tensors filled from the folder ``<name>``.
+
+        Args:
+            numbers: without them tensors have a shape and a type alone.
+
+        Raises:
+            ConvertError: missing or damaged.
+        """
+        storages = _Storages(self.what, self.budget)
+        tree = _unpickle(io.BytesIO(self.read(f"{name}.pkl")), self.what, storages)
+        if not numbers:
+            return tree
+        order = bytes(self.read("byteorder")[:16] if "byteorder" in self else b"").strip()
+        if order not in (b"", b"little", b"big"):
+            raise ConvertError(f"{self.what}: unknown byte order {order!r}")
+        for key, storage in storages.by_key.items():
+            storage.fill(self.read(f"{name}/{key}"), order == b"big", self.what)
+        return tree
 
 
 def _read_several(archive: ZipArchive, what: str, budget: Budget) -> Any:

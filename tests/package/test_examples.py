@@ -1,0 +1,51 @@
+"""The examples run, and give what they say."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers.paths import EXAMPLES, ROOT
+from lstm_rt_tools.torch_reader.from_torch import from_torch
+
+from lstm_rt import Model
+from lstm_rt.format import dumps
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_demo(encoding: str) -> None:
+    pytest.importorskip("h5py")
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "tools"), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": paths, "PYTHONIOENCODING": encoding, "NO_COLOR": "1"}
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / "demo.py")], env=environment, capture_output=True, check=False, timeout=300
+    )
+    said = done.stdout.decode(encoding)
+    assert done.returncode == 0, said + done.stderr.decode()
+    assert said.count(" ok\n") == 3
+    assert "433 of 450 right" in said
+    assert "29 of 29 right" in said
+    assert ("さくら sakura" in said) == (encoding == "utf-8")
+
+
+def test_the_decoder_goes_on_from_what_it_wrote(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the batch: a word alone is written as it is among others."""
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    import demo
+
+    folder = EXAMPLES / "romaji"
+    encoder, decoder = (
+        Model(dumps(from_torch(folder / "romaji.pt", arch=folder / "arch.toml", part=part)))
+        for part in ("encoder", "decoder")
+    )
+    reference: Any = np.load(folder / "reference.npz")
+    kana, lengths = reference["kana"], reference["lengths"]
+    assert demo.write(decoder, encoder(kana, lengths)) == reference["romaji"].tolist()
+    for row in (0, 7, 28):
+        n = lengths[row]
+        alone = encoder(np.ascontiguousarray(kana[row : row + 1, :n]), lengths[row : row + 1])
+        assert demo.write(decoder, alone) == [reference["romaji"][row]]

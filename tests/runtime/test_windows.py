@@ -1,0 +1,334 @@
+"""Convolutions, pooling, convolutional cells: the reference's numbers, and the same bits in every way to run them."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers.threads import OPENMP, on_lanes
+from helpers.windows import conv_cases, pool_cases
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from lstm_rt_tools.judges import reference
+
+import lstm_rt
+from lstm_rt import FormatError, InputError, Model
+from lstm_rt._core import _all_kernels
+from lstm_rt.format import dumps, loads_graph
+from lstm_rt.graph import Axis, Graph
+
+FUSED = [name for name, fused in _all_kernels() if fused and name in lstm_rt.kernels()]
+CASES = st.one_of(conv_cases(), pool_cases())
+CAUSAL = st.one_of(conv_cases(causal=True), pool_cases(causal=True))
+RNG = np.random.default_rng
+
+
+def f32(rng: np.random.Generator, *shape: int) -> Any:
+    return rng.normal(0, 0.5, shape).astype(np.float32)
+
+
+def close(y: Any, want: Any) -> None:
+    np.testing.assert_allclose(y, want, atol=1e-5 * max(1.0, np.abs(want).max(initial=0.0)))
+
+
+# -- numbers -------------------------------------------------------------------------------------------------------
+
+
+@given(case=CASES, whole=st.booleans())
+@settings(max_examples=200, deadline=None)
+def test_numbers_are_those_of_the_reference(case: Any, whole: bool) -> None:
+    """Plainly, with lengths, and of the file read back."""
+    g, x = case.graph, case.x
+    g.nodes[0].attrs["whole"] = whole
+    model = Model(g)
+    close(model(x), reference.run(g, [x])[0])
+    close(model(x, lengths=case.lengths), reference.run(g, [x], case.lengths)[0])
+    again = loads_graph(dumps(g))
+    assert again.nodes[0].attrs == g.nodes[0].attrs
+    for name, w in g.nodes[0].weights.items():
+        np.testing.assert_array_equal(again.nodes[0].weights[name], w)
+    assert Model(again)(x).tobytes() == model(x).tobytes()
+
+
+def image_graph(rng: np.random.Generator) -> Graph:
+    """Images without steps: a small network of all that acts on a vec."""
+    g = Graph()
+    x, same = g.input("x", "vec", 8 * 6 * 3), ((0, 0), (1, 1), (1, 1))
+    v = g.conv(x, f32(rng, 20, 3, 1, 3, 3), f32(rng, 20), size=(8, 6), pad=same)
+    v = g.pool(g.activation(v, "relu"), "max", (1, 2, 2), size=(8, 6), stride=(1, 2, 2))
+    v = g.conv(v, f32(rng, 20, 1, 1, 3, 3), None, size=(4, 3), groups=20, pad=same)
+    v = g.pool(v, "avg", (1, 4, 3), size=(4, 3))
+    g.output(g.dense(v, f32(rng, 5, 20)), "y")
+    return g
+
+
+def video_graph(rng: np.random.Generator) -> Graph:
+    """Steps with images, causal over time, and what comes before and after such layers."""
+    g = Graph()
+    x = g.input("x", "seq", 6 * 5 * 2)
+    v = g.conv(x, f32(rng, 18, 2, 2, 3, 3), f32(rng, 18), size=(6, 5), pad=((1, 0), (1, 1), (1, 1)), stride=(1, 2, 1))
+    v = g.pool(v, "max", (2, 2, 2), size=(3, 5), pad=((1, 0), (0, 1), (1, 1)), stride=(1, 2, 2))
+    w_ih, w_hh = f32(rng, 20, 18, 2, 2), f32(rng, 20, 5, 3, 2)
+    h, _, c = g.convlstm(v, w_ih, w_hh, f32(rng, 20), size=(2, 3), pad=((1, 0), (0, 1)))
+    v = g.conv(h, f32(rng, 30, 1, 3, 1, 1), f32(rng, 30), groups=30, pad=((4, 0), (0, 0), (0, 0)), dilation=(2, 1, 1))
+    v = g.pool(v, "avg", (4, 1, 1), pad=((3, 0), (0, 0), (0, 0)))
+    w = {"w_ih": f32(rng, 24, 30), "w_hh": f32(rng, 24, 6)}
+    y, last, _ = g.recurrent("lstm", v, w, hidden_size=6)
+    g.output(g.conv(y, f32(rng, 7, 6, 3, 1, 1), f32(rng, 7), pad=((2, 0), (0, 0), (0, 0))), "y")
+    g.output(last, "last")
+    g.output(c, "c")
+    return g
+
+
+def encoder_graph(rng: np.random.Generator) -> Graph:
+    """Strides, windows that lag and padded steps: it goes through in chunks, but is no stream."""
+    g = Graph()
+    x = g.pad_steps(g.input("x", "seq", 4), 3, 0, mode="edge")
+    v = g.conv(x, f32(rng, 10, 4, 5, 1, 1), f32(rng, 10), stride=(2, 1, 1))
+    v = g.pool(v, "max", (3, 1, 1), stride=(2, 1, 1), pad=((1, 0), (0, 0), (0, 0)))
+    v = g.conv(v, f32(rng, 12, 5, 2, 1, 1), None, groups=2)
+    w = {"w_ih": f32(rng, 15, 6), "w_hh": f32(rng, 15, 5)}
+    y, _, _ = g.recurrent("gru", g.unflatten(v, 2), w, hidden_size=5)
+    g.output(y, "y")
+    return g
+
+
+def whole_graph(rng: np.random.Generator) -> Graph:
+    """Windows that look ahead, and a reverse direction."""
+    g = Graph()
+    x = g.input("x", "seq", 6)
+    v = g.conv(x, f32(rng, 9, 6, 3, 1, 1), f32(rng, 9), pad=((1, 1), (0, 0), (0, 0)))
+    v = g.pool(v, "avg_pad", (3, 1, 1), pad=((0, 2), (0, 0), (0, 0)))
+    v = g.pad_steps(v, 2, 3, mode="reflect")
+    w = {k + s: f32(rng, *n) for k, n in (("w_ih", (20, 9)), ("w_hh", (20, 5))) for s in ("", "_reverse")}
+    y, _, _ = g.recurrent("lstm", v, w, hidden_size=5, direction="bidirectional")
+    g.output(g.conv(y, f32(rng, 4, 10, 2, 1, 1), pad=((1, 0), (0, 0), (0, 0))), "y")
+    return g
+
+
+GRAPHS = [image_graph, video_graph, encoder_graph, whole_graph]
+
+
+def made(make: Any, batch: int, steps: int) -> tuple[Graph, Any]:
+    g = make(RNG(0))
+    v = g.values[g.inputs[0]]
+    return g, f32(RNG(1), batch, *([steps] if v.kind == "seq" else []), v.size)
+
+
+def leaves(y: Any) -> list[Any]:
+    return [a for part in y for a in leaves(part)] if isinstance(y, (tuple, list)) else [y]
+
+
+def same(a: Any, b: Any) -> None:
+    for p, q in zip(leaves(a), leaves(b), strict=True):
+        assert p.shape == q.shape
+        assert p.tobytes() == np.ascontiguousarray(q).tobytes()
+
+
+def rows_of(y: Any, rows: Any) -> list[Any]:
+    return [np.ascontiguousarray(a[rows]) for a in leaves(y)]
+
+
+@pytest.mark.parametrize("steps", [0, 1, 5, 200])
+@pytest.mark.parametrize("make", GRAPHS)
+def test_networks_give_the_numbers_of_the_reference(make: Any, steps: int) -> None:
+    g, x = made(make, 3, steps)
+    model = Model(g)
+    for lengths in [None, [steps, steps // 2, 0]] if g.values[0].kind == "seq" else [None]:
+        want, state = reference.run(g, [x], lengths, return_state=True)
+        got, own = model(x, lengths=lengths, return_state=True)
+        for y, w in zip(leaves(got), want, strict=True):
+            close(y, w)
+        for y, w in zip(leaves(own), leaves(state), strict=True):
+            close(y, w)
+
+
+# -- the same bits -------------------------------------------------------------------------------------------------
+
+
+@given(case=CASES)
+@settings(max_examples=60, deadline=None)
+def test_kernels(case: Any) -> None:
+    blob = dumps(case.graph)
+    first, *others = [Model(blob, kernels=k)(case.x, lengths=case.lengths) for k in FUSED]
+    for y in others:
+        same(y, first)
+
+
+@pytest.mark.parametrize("make", GRAPHS)
+def test_kernels_on_networks(make: Any) -> None:
+    g, x = made(make, 3, 150)
+    first, *others = [Model(dumps(g), kernels=k)(x) for k in FUSED]
+    for y in others:
+        same(y, first)
+
+
+@pytest.mark.parametrize("make", GRAPHS)
+def test_batches(make: Any) -> None:
+    g, x = made(make, 9, 130)
+    model = Model(g)
+    whole = model(x)
+    for rows in (slice(0, 1), slice(2, 5), slice(4, 9)):
+        same(model(np.ascontiguousarray(x[rows])), rows_of(whole, rows))
+
+
+@pytest.mark.parametrize("make", GRAPHS[1:])
+def test_ragged_batches(make: Any) -> None:
+    """A row gives what it gives alone, as far as it goes; its state too."""
+    g, x = made(make, 6, 260)
+    model, lengths = Model(g), [260, 1, 0, 119, 121, 7]
+    y, state = model(x, lengths=lengths, return_state=True)
+    axis = g.values[g.outputs[0]].axis
+    for row, n in enumerate(lengths):
+        alone, own = model(np.ascontiguousarray(x[row : row + 1, :n]), return_state=True)
+        ends = {0: n}
+        g.complete_lengths(ends)
+        same(np.ascontiguousarray(leaves(y)[0][row : row + 1, : ends[axis]]), leaves(alone)[0][:, : ends[axis]])
+        same(rows_of(leaves(y)[1:], slice(row, row + 1)), leaves(alone)[1:])
+        same([np.ascontiguousarray(a[:, row : row + 1]) for a in leaves(state)], leaves(own))
+
+
+@OPENMP
+@pytest.mark.parametrize("lanes", [2, 3])
+@pytest.mark.parametrize("batch", [1, 2, 7])
+@pytest.mark.parametrize("make", GRAPHS)
+def test_threads(make: Any, batch: int, lanes: int) -> None:
+    g, x = made(make, batch, 300)
+    lengths = None if x.ndim == 2 else list(RNG(2).integers(0, 301, batch))
+    one, several = Model(g, threads=1), Model(g, threads=lanes)
+    same(one(x), on_lanes(lanes, lambda: several(x)))
+    same(one(x, lengths=lengths), on_lanes(lanes, lambda: several(x, lengths=lengths)))
+
+
+@given(case=CAUSAL, cut=st.integers(0, 12))
+@settings(max_examples=80, deadline=None)
+def test_streams(case: Any, cut: int) -> None:
+    """One step after the other, and in two parts from the state that the first one leaves."""
+    model, x = Model(case.graph), case.x
+    assert model.can_stream
+    whole, final = model(x, return_state=True)
+    stream = model.stream(len(x))
+    steps = [stream.step(np.ascontiguousarray(x[:, t])).copy().reshape(len(x), -1) for t in range(x.shape[1])]
+    same(np.stack(steps, axis=1), whole)
+    same(stream.state, final)
+    first, second = (np.ascontiguousarray(part) for part in (x[:, :cut], x[:, cut:]))
+    y, state = model(first, return_state=True)
+    same(np.concatenate([y, model(second, state=state)], axis=1), whole)
+
+
+@given(cuts=st.lists(st.integers(0, 140), max_size=5), batch=st.sampled_from([1, 3]))
+@settings(max_examples=25, deadline=None)
+def test_chunks(cuts: list[int], batch: int) -> None:
+    g, x = made(video_graph, batch, 140)
+    model = Model(g)
+    whole, final = model(x, return_state=True)
+    stream, parts = model.stream(batch), []
+    for a, b in itertools.pairwise([0, *sorted(cuts), 140]):
+        parts.append(stream.feed(np.ascontiguousarray(x[:, a:b]))[0])
+        saved = stream.state
+        stream = model.stream(batch)
+        stream.state = saved
+    same(np.concatenate(parts, axis=1), whole[0])
+    same(stream.state, final)
+    stream.reset()
+    same(stream.feed(x)[0], whole[0])
+
+
+def test_groups_of_streams() -> None:
+    """Each as if it were alone, whichever step together, join, leave or start again."""
+    g, x = made(video_graph, 4, 40)
+    model, rng = Model(g), RNG(5)
+    whole = model(x)[0]
+    group = model.streams(4)
+    keys, at = [group.join() for _ in range(4)], [0] * 4
+    for turn in range(60):
+        live = [i for i in range(4) if at[i] < 40 and rng.random() < 0.7]
+        if not live:
+            continue
+        y, _, _ = group.step(np.stack([x[i, at[i]] for i in live]), keys=[keys[i] for i in live])
+        for row, i in zip(y, live, strict=True):
+            same(row, whole[i, at[i]])
+            at[i] += 1
+        if turn == 20:
+            state = group.state(keys[1])
+            group.leave(keys[1])
+            keys[1] = group.join(state)
+        if turn == 30:
+            group.reset(keys[2])
+            at[2] = 0
+
+
+def test_a_stream_of_a_pool_from_any_state() -> None:
+    """How many steps there have been is a number that a caller may set to anything."""
+    g = Graph()
+    g.output(g.pool(g.input("x", "seq", 2), "avg", (3, 1, 1), pad=((2, 0), (0, 0), (0, 0))), "y")
+    stream = Model(g).stream()
+    for seen, divisor in ((np.nan, 1), (-5.0, 1), (0.0, 1), (1.5, 2), (2.0, 3), (1e30, 3), (np.inf, 3)):
+        stream.state = np.array([[[1, 1, 1, 1, seen]]], np.float32)
+        y = stream.step(np.array([4, 4], np.float32))
+        np.testing.assert_allclose(y, [(4 + divisor - 1) / divisor] * 2, rtol=1e-6)
+
+
+def test_a_not_a_number_stays() -> None:
+    rng, g = RNG(0), Graph()
+    g.output(g.pool(g.input("x", "seq", 19), "max", (3, 1, 1)), "y")
+    x = f32(rng, 1, 30, 19)
+    x[rng.random(x.shape) < 0.05] = np.nan
+    x[rng.random(x.shape) < 0.05] = np.inf
+    x[rng.random(x.shape) < 0.05] = 0.0
+    want = np.max([x[:, i : 28 + i] for i in range(3)], axis=0)
+    for name in lstm_rt.kernels():
+        np.testing.assert_array_equal(Model(g, kernels=name)(x), want)
+
+
+# -- what is refused -------------------------------------------------------------------------------------------------
+
+
+def test_flatten_takes_so_many_steps() -> None:
+    g = Graph()
+    g.output(g.flatten(g.input("x", "seq", 2), 5), "y")
+    model = Model(g)
+    assert model(np.ones((1, 5, 2), np.float32)).shape == (1, 10)
+    assert not model.can_stream
+    for steps in (0, 4, 6):
+        with pytest.raises(InputError, match=f"the model takes 5 steps, got {steps}"):
+            model(np.ones((1, steps, 2), np.float32))
+
+
+@pytest.mark.parametrize(("what", "make"), [
+    ("conv", lambda g, x: g.conv(x, np.ones((2, 3, 3, 1, 1), np.float32))),
+    ("pool", lambda g, x: g.pool(x, "max", (2, 1, 1), stride=(2, 1, 1))),
+    ("pool", lambda g, x: g.pool(x, "max", (2, 1, 1), pad=((0, 1), (0, 0), (0, 0)))),
+    ("pad", lambda g, x: g.pad_steps(x, 1, 0)),
+    ("flatten", lambda g, x: g.unflatten(g.flatten(x, 3), 3)),
+    ("reverse", lambda g, x: g.reverse(x)),
+    ("take", lambda g, x: g.take(x, 0, 2)),
+])  # fmt: skip
+def test_what_cannot_stream_is_named(what: str, make: Any) -> None:
+    g = Graph()
+    x = g.activation(g.input("x", "seq", 3), "tanh")
+    g.output(g.activation(make(g, x), "tanh"), "y")
+    model = Model(g)
+    assert not model.can_stream
+    with pytest.raises(InputError, match=rf"cannot stream: .*node 1 \({what}\)"):
+        model.stream()
+
+
+def test_many_time_axes() -> None:
+    """Up to 32, in files of version 4; the ninth asks for it."""
+    for count in (8, 9, 32):
+        g = Graph()
+        for i in range(count):
+            g.output(g.activation(g.input(f"x{i}", "seq", 1), "relu"), f"y{i}")
+        blob = dumps(g)
+        assert blob[8] == (1 if count == 8 else 4)
+        model = Model(blob)
+        arrays = [np.full((1, i + 1, 1), i, np.float32) for i in range(count)]
+        same(model(*arrays), arrays)
+        if count == 9:
+            with pytest.raises(FormatError):
+                Model(blob[:8] + b"\3" + blob[9:])
+    with pytest.raises(lstm_rt.GraphError, match="33 time axes are more than the 32"):
+        g.new_axis(Axis(0, 2))

@@ -1,0 +1,172 @@
+"""A TorchScript archive as a program: its inputs and outputs, and how to run it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lstm_rt.errors import ConvertError
+
+from ..names import shown
+from ..program.machine import Argument, Machine, Tensor
+from .dtypes import numpy_dtype
+from .run import Run, kind_of
+from .script_archive import ScriptArchive
+from .script_run import Interpreter
+from .script_text import Attr, Const, Expr, Index, Name, Param, Seq
+from .script_values import Record
+from .tensors import Var
+
+_DEEP = "its code is nested too deeply"
+
+
+@dataclass(frozen=True)
+class _Slot:
+    """Where an argument's tensors go: a tensor, a tuple or list of slots, or a value that is given."""
+
+    kind: str  #: tensor, tuple, list or value
+    name: str = ""
+    parts: tuple[_Slot, ...] = ()
+    value: Any = None
+
+    def tensors(self) -> Iterator[str]:
+        """The names of the tensors in it, in order."""
+        if self.kind == "tensor":
+            yield self.name
+        for part in self.parts:
+            yield from part.tensors()
+
+    def fill(self, tensors: Iterator[Tensor]) -> Any:
+        """The argument, of the tensors of a run."""
+        if self.kind == "tensor":
+            return Var(next(tensors))
+        if self.kind == "value":
+            return self.value
+        made = [p.fill(tensors) for p in self.parts]
+        return made if self.kind == "list" else tuple(made)
+
+
+class ScriptSource:
+    """The ``forward`` of a TorchScript archive.
+
+    Attributes:
+        inputs: what it takes; :mod:`.fit` says which sizes they have.
+        outputs: names of what it gives; known after the first run.
+        notes: what the user should know.
+    """
+
+    def __init__(self, archive: ScriptArchive) -> None:
+        self.archive = archive
+        self.notes = archive.notes
+        self.what = archive.what
+        self.outputs: list[str] = []
+        forward = archive.class_of(archive.root).tree.methods.get("forward")
+        if forward is None:
+            names = ", ".join(map(shown, list(archive.class_of(archive.root).tree.methods)[:5]))
+            raise ConvertError(f"{self.what}: the module has no forward; it has {names or 'no methods'}")
+        self._forward = forward
+        self._slots = [self._slot(p) for p in forward.params[1:]]
+        names = [n for s in self._slots for n in s.tensors()]
+        examples = archive.inputs_of_trace()
+        self.traced = len(examples) == len(names) > 0
+        self.examples = [tuple(e.shape) for e in examples] if self.traced else None
+        kinds = [numpy_dtype(e.dtype) for e in examples] if self.traced else [np.dtype(np.float32)] * len(names)
+        if any(k is None for k in kinds):
+            raise ConvertError(f"{self.what}: an input of type {examples[kinds.index(None)].dtype} is not supported")
+        self.inputs: Sequence[Argument] = [
+            Argument(n, k or np.dtype(np.float32), ()) for n, k in zip(names, kinds, strict=True)
+        ]
+        self.compared: Any = None
+
+    # -- arguments ------------------------------------------------------------------------------------
+
+    def _slot(self, param: Param) -> _Slot:
+        if param.default is not None:
+            interpreter = Interpreter(Run(Machine(), []), self.archive)
+            value = interpreter.value(param.default, {})
+            if not isinstance(value, Var):
+                shown_value = repr(value)[:40]
+                if value is not None or _is_optional(param.type):
+                    self.notes.append(f"the argument {shown(param.name)} is left at its default, {shown_value}")
+                    return _Slot("value", param.name, value=value)
+        return self._typed(param.type, param.name)
+
+    def _typed(self, kind: Expr | None, name: str) -> _Slot:
+        if kind is None or (isinstance(kind, Name) and kind.id == "Tensor"):
+            return _Slot("tensor", name)
+        if isinstance(kind, Index) and isinstance(kind.of, Name):
+            inner = kind.index.items if isinstance(kind.index, Seq) else (kind.index,)
+            if kind.of.id == "Tuple":
+                return _Slot("tuple", name, tuple(self._typed(k, f"{name}_{i}") for i, k in enumerate(inner)))
+            if kind.of.id == "Optional":
+                self.notes.append(f"the optional argument {shown(name)} is left out (None)")
+                return _Slot("value", name)
+        raise ConvertError(
+            f"{self.what}: forward takes {shown(name)}, a {_spelt(kind)}; only tensors and tuples of them become inputs"
+        )
+
+    # -- running ----------------------------------------------------------------------------------------
+
+    def run(self, machine: Machine, inputs: Sequence[Tensor]) -> list[Tensor]:
+        """The outputs for the inputs.
+
+        Raises:
+            ConvertError: the code holds what cannot be converted, or complains itself.
+        """
+        run = Run(machine, self.notes, self.archive.version)
+        interpreter = Interpreter(run, self.archive)
+        tensors = iter(inputs)
+        args = [slot.fill(tensors) for slot in self._slots]
+        try:
+            result = interpreter.method(self.archive.root_object(), "forward", args)
+        except RecursionError:
+            raise ConvertError(f"{self.what}: {_DEEP}") from None
+        found = list(outputs_of(run, result))
+        names = [name for name, _ in found]
+        if len(found) == 1:
+            names = ["output"]
+        if not self.outputs:
+            self.outputs = names
+        if names != self.outputs:
+            raise ConvertError(f"{self.what}: forward gives other outputs for inputs of other sizes")
+        return [tensor for _, tensor in found]
+
+
+def outputs_of(run: Run, result: Any, name: str = "output") -> Iterator[tuple[str, Tensor]]:
+    """The tensors in a result of PyTorch's, with names by where they lie."""
+    if isinstance(result, Var):
+        if result.tag is not None or result.order is not None:
+            raise run.error("its rows are in the order of a sorted batch, or it is packed", name)
+        yield name, result.read(run)
+    elif isinstance(result, Record):
+        for field, value in zip(result.cls.tree.fields, result, strict=True):
+            yield from outputs_of(run, value, field if name == "output" else f"{name}_{field}")
+    elif isinstance(result, list | tuple):
+        for i, value in enumerate(result):
+            yield from outputs_of(run, value, f"{name}_{i}")
+    elif isinstance(result, dict):
+        for key, value in result.items():
+            yield from outputs_of(run, value, str(key) if name == "output" else f"{name}_{key}")
+    elif result is not None and not isinstance(result, bool | int | float | str):
+        raise run.error(f"a {kind_of(result)} is returned", name)
+
+
+def _is_optional(kind: Expr | None) -> bool:
+    return isinstance(kind, Index) and isinstance(kind.of, Name) and kind.of.id == "Optional"
+
+
+def _spelt(kind: Expr | None) -> str:
+    """A type as the code has it, roughly."""
+    if isinstance(kind, Name):
+        return shown(kind.id)
+    if isinstance(kind, Attr):
+        return shown(kind.name)
+    if isinstance(kind, Index):
+        inner = kind.index.items if isinstance(kind.index, Seq) else (kind.index,)
+        return f"{_spelt(kind.of)}[{', '.join(map(_spelt, inner[:3]))}]"
+    return "None" if isinstance(kind, Const) else "type that is not known"
+
+
