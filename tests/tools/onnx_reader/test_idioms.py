@@ -14,7 +14,7 @@ import lstm_rt
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
-from helpers.onnx_models import TensorProto, graph, helper, model, node, onnxruntime_run  # noqa: E402
+from helpers.onnx_files import TensorProto, graph, helper, model, node, onnxruntime_run  # noqa: E402
 from lstm_rt_tools.onnx_reader.from_onnx import from_onnx  # noqa: E402
 
 INT = np.int64
