@@ -273,9 +273,11 @@ def _cut_steps(ctx: Context, value: int, size: int | None, by: slice) -> tuple[i
     elif step == 1 and start < 0 and (stop is None or start < stop < 0):  # the last ones
         back = graph.take(graph.reverse(value), -(stop or 0), most=(stop or 0) - start)
         return graph.reverse(back), kept
-    if size is None or step < 0:
+    if size is None:
         raise GraphError(f"the slice {by.start}:{by.stop}:{by.step} of its steps is not supported, {_FREE}")
     start, _, step = by.indices(size)
+    if step < 0:
+        return graph.take(graph.reverse(value), size - 1 - start, -step, most=kept), kept
     return graph.take(value, start, step, most=kept), kept
 
 
