@@ -30,6 +30,9 @@ cdef extern from "lstm_rt.h" nogil:
         LRT_TIME_FIRST
         LRT_UNBATCHED
         LRT_GROUPS_FIRST
+        LRT_SHAPED
+        LRT_DIM_BATCH
+        LRT_DIM_STEPS
 
     const float LRT_MAX_RTOL
 
@@ -47,6 +50,8 @@ cdef extern from "lstm_rt.h" nogil:
         uint32_t axis
         int order
         uint32_t groups
+        uint32_t n_dims
+        const int32_t *dims
     ctypedef struct lrt_limits:
         uint32_t batch
         uint32_t lanes

@@ -538,6 +538,10 @@ class Graph(LayerNames, RowOps, StepOps, WindowOps):
 
     # -- helpers --------------------------------------------------------------------------------
 
+    def placeholder(self, size: int) -> int:
+        """A vec that no node writes, for whoever builds a part of a graph apart."""
+        return self._new_value("", "vec", size, -1)
+
     def _new_value(self, name: str, kind: str, size: int, axis: int) -> int:
         check_limit("features of a value", size, MAX_SIZE)
         self.values.append(Value(name, kind, size, axis))

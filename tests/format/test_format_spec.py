@@ -98,6 +98,22 @@ def check_plain(node, source):
         assert u32s(node["attr"], 0, 2) == [a["start"], a["stride"]]
     elif node["op"] == "repeat":
         assert u32s(node["attr"], 0, 1) == [a["times"]]
+    elif node["op"] == "reduce":
+        kind = ["sum", "mean", "max", "min", "prod", "l2"][u32s(node["attr"], 0, 1)[0]]
+        assert (kind, u32s(node["attr"], 4, 1)[0]) == (a["kind"], a["whole"])
+    elif node["op"] == "softmax_steps":
+        assert u32s(node["attr"], 0, 1) == [a["whole"]]
+    elif node["op"] == "attention":
+        check_attention(node, a, w, t)
+
+
+def check_attention(node, a, w, t):
+    heads, groups, kind, scale, causal, whole = struct.unpack_from("<IIIfII", node["attr"])
+    assert (heads, groups, ["dot", "additive"][kind]) == (a["heads"], a["kv_heads"], a["kind"])
+    assert (causal, whole) == (a["causal"], a["whole"])
+    same(scale, a["scale"])
+    assert (t[0] is None) == ("weight" not in w)
+    assert t[0] is None or (t[0].shape == (1, w["weight"].size) and t[0].tobytes() == w["weight"].tobytes())
 
 
 def check(graph):
@@ -175,7 +191,8 @@ def test_versions_of_activations(name):
     x = g.input("x", "seq", 2)
     y = g.activation(x, name)
     if name not in NOT_ELEMENTWISE:
-        y = g.recurrent("rnn", y, {"w_ih": np.ones((2, 2)), "w_hh": np.ones((2, 2))}, hidden_size=2, activations=[name])[0]
+        w = {"w_ih": np.ones((2, 2)), "w_hh": np.ones((2, 2))}
+        y, _, _ = g.recurrent("rnn", y, w, hidden_size=2, activations=[name])
     g.output(g.dense(y, np.ones((2, 2)), None, name), "y")
     _, got = check(g)
     assert got["version"] == (4 if ACTS.index(name) >= 15 else 1)
@@ -185,7 +202,9 @@ def test_row_ops():
     """Version 4: ops over rows of features, and broadcasts."""
     rng, g = np.random.default_rng(0), Graph()
     x, v, one = g.input("x", "seq", 6), g.input("v", "vec", 6), g.input("one", "vec", 1)
-    y = g.binary("pow", g.binary("maximum", g.binary("minimum", g.binary("div", g.binary("sub", x, v), one), x), v), one)
+    y = x
+    for op, other in (("sub", v), ("div", one), ("minimum", x), ("maximum", v), ("pow", one)):
+        y = g.binary(op, y, other)
     y = g.gather(g.prelu(y, weights(rng, 6)), [5, 4, 3, 3, 0, 1])
     y = g.groupnorm(g.l2norm(y, 1e-6, 3), weights(rng, 6), None, 1e-5, 2)
     g.output(g.reduce_features(y, "l2", 3), "y")
@@ -200,7 +219,8 @@ def test_row_ops():
 
 
 def test_broadcasts_need_version_4():
-    for kinds, sizes, version in ((("seq", "seq"), (2, 2), 1), (("seq", "vec"), (2, 2), 4), (("vec", "vec"), (2, 1), 4)):
+    cases = [(("seq", "seq"), (2, 2), 1), (("seq", "vec"), (2, 2), 4), (("vec", "vec"), (2, 1), 4)]
+    for kinds, sizes, version in cases:
         for op in ("add", "mul"):
             g = Graph()
             a, b = (g.input(n, k, s, axis=0 if n == "b" and k == "seq" else None)
@@ -237,6 +257,26 @@ def test_without_a_batch():
     _, got = check(with_selftest(g))
     assert got["version"] == 3
     assert [v.get("order") for v in got["values"]] == ["unbatched"] * 4
+
+
+def test_ops_along_time():
+    """Version 4: what is absent and what is not; weights of attention where the query is a vector."""
+    rng, g = np.random.default_rng(0), Graph()
+    x, q = g.input("x", "seq", 6), g.input("q", "vec", 12)
+    mask = g.mask_values(x)
+    for kind in ("sum", "mean", "max", "min", "prod", "l2"):
+        g.output(g.reduce(x, kind, mask if kind < "mean" else None, whole=kind > "mean"), kind)
+    g.output(g.softmax_steps(x, mask), "masked")
+    g.output(g.softmax_steps(x, whole=True), "softmax")
+    g.output(g.cumsum(x), "sums")
+    y, w = g.attention(q, x, x, heads=4, kv_heads=2, kind="additive", weight=weights(rng, 12), mask=mask, whole=True)
+    g.output(y, "context")
+    g.output(w, "weights")
+    g.output(g.attention(x, x, x, heads=3, scale=0.1, causal=True)[0], "causal")
+    _, got = check(with_selftest(g, batch=2))
+    assert got["version"] == 4
+    assert [len(n["out"]) for n in got["nodes"][-2:]] == [2, 1]
+    assert [n["in"][1] for n in got["nodes"] if n["op"] == "reduce"].count(NONE) == 4
 
 
 def test_initial_states_and_lengths():

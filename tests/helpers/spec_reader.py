@@ -13,18 +13,20 @@ NONE = 0xFFFFFFFF
 KINDS = {1: "seq", 2: "vec", 3: "ids", 4: "mask", 5: "lengths"}
 ORDERS = ["batch_first", "time_first", "unbatched", "groups_first", "shaped"]
 ACTS = ["linear", "sigmoid", "tanh", "relu", "hard_sigmoid", "leaky_relu", "elu", "selu", "softplus", "softsign",
-        "swish", "gelu", "gelu_tanh", "softmax", "log_softmax", "exp", "log", "sqrt", "abs", "square", "reciprocal", "clip",
-        "hard_swish", "mish", "erf", "sin", "cos", "sign", "floor", "affine", "scaled_tanh", "thresholded_relu", "celu",
-        "power"]  # fmt: skip
+        "swish", "gelu", "gelu_tanh", "softmax", "log_softmax", "exp", "log", "sqrt", "abs", "square", "reciprocal",
+        "clip", "hard_swish", "mish", "erf", "sin", "cos", "sign", "floor", "affine", "scaled_tanh", "thresholded_relu",
+        "celu", "power"]  # fmt: skip
 #: op code: name, n_in, n_out, n_tensors per direction
 OPS = {
     1: ("embedding", 1, 1, 1), 2: ("mask_ids", 1, 1, 0), 3: ("mask_values", 1, 1, 0), 4: ("apply_mask", 2, 1, 0),
     5: ("lstm", 4, 3, 6), 6: ("gru", 4, 2, 6), 7: ("rnn", 4, 2, 6), 8: ("dense", 1, 1, 2), 9: ("activation", 1, 1, 0),
     10: ("layernorm", 1, 1, 2), 11: ("batchnorm", 1, 1, 3), 12: ("add", 2, 1, 0), 13: ("mul", 2, 1, 0),
     14: ("average", 2, 1, 0), 15: ("concat", None, 1, 0), 16: ("slice", 1, 1, 0), 17: ("select", 1, 1, 0),
-    18: ("reverse", 1, 1, 0), 19: ("take", 1, 1, 0), 20: ("repeat", 1, 1, 0), 21: ("sub", 2, 1, 0), 22: ("div", 2, 1, 0),
+    18: ("reverse", 1, 1, 0), 19: ("take", 1, 1, 0), 20: ("repeat", 1, 1, 0), 21: ("sub", 2, 1, 0),
+    22: ("div", 2, 1, 0),
     23: ("maximum", 2, 1, 0), 24: ("minimum", 2, 1, 0), 25: ("pow", 2, 1, 0), 26: ("gather", 1, 1, 1),
     27: ("prelu", 1, 1, 1), 28: ("l2norm", 1, 1, 0), 29: ("groupnorm", 1, 1, 2), 40: ("reduce_features", 1, 1, 0),
+    30: ("reduce", 2, 1, 0), 31: ("softmax_steps", 2, 1, 0), 32: ("cumsum", 1, 1, 0), 38: ("attention", 4, None, 1),
 }  # fmt: skip
 
 
@@ -94,7 +96,7 @@ def read_node(blob, at):
     attr = blob[at + 92 : at + 160]
     directions = 2 if name in ("lstm", "gru", "rnn") and u32s(attr, 12, 1)[0] & 2 else 1
     assert n_in == want_in if want_in else 2 <= n_in <= 6
-    assert n_out == want_out
+    assert n_out == want_out if want_out else 1 <= n_out <= 2
     assert n_tensors == want_tensors * directions
     ins, outs, tensors = u32s(blob, at + 8, 6), u32s(blob, at + 32, 3), u32s(blob, at + 44, 12)
     assert set(ins[n_in:] + outs[n_out:] + tensors[n_tensors:]) <= {NONE}

@@ -59,23 +59,25 @@ class Check:
         """
         self._other_rows(rows, steps)
         declared = {r.axis: d for r in self._roles for d, dim in zip(r.declared, r.dims, strict=True) if dim == r.axis}
-        free = {name: n for name, n in steps.items() if name not in self._frozen}
         if self._frozen:
             counts = "/".join(str(steps[name]) for name in self._frozen)
             self.notes.append(f"the model takes {counts} steps only, as the file does")
-        if not free:
-            return
+        free = [name for name in steps if not isinstance(declared.get(name), int)]
         longer = {name: 2 * n + 5 if name in free else n for name, n in steps.items()}
-        if self._runs(rows, longer):
-            self._runs(rows, {name: n + 1 if name in free else n for name, n in steps.items()})
-            return
-        if any(not isinstance(declared.get(name), int) for name in free):
+        if free and not self._runs(rows, longer):
             raise ConvertError(f"with {_size_text(rows, longer)} the file's own graph does not run")
-        counts = "/".join(str(n) for n in dict.fromkeys(free.values()))
-        self.notes.append(
-            f"the file is made for {counts} step{'s' * (counts != '1')}; the converted model takes any number of them, "
-            "which could not be compared with the file"
-        )
+        if free:
+            self._runs(rows, {name: n + 1 if name in free else n for name, n in steps.items()})
+        self._fixed_steps(rows, steps, [name for name in steps if name not in free and name not in self._frozen])
+
+    def _fixed_steps(self, rows: int, steps: Mapping[str, int], fixed: Sequence[str]) -> None:
+        """More steps than the program says that it is made for."""
+        if fixed and not self._runs(rows, {name: 2 * n + 5 if name in fixed else n for name, n in steps.items()}):
+            counts = "/".join(dict.fromkeys(str(steps[name]) for name in fixed))
+            self.notes.append(
+                f"the file is made for {counts} step{'s' * (counts != '1')}; the converted model takes any number of "
+                "them, which could not be compared with the file"
+            )
 
     def _other_rows(self, rows: int, steps: Mapping[str, int]) -> None:
         if not any(N in r.dims for r in self._roles):

@@ -16,7 +16,7 @@ from lstm_rt.graph import Graph
 
 from .check import Check
 from .labelled import Labelled
-from .labels import Dim, Feat, N, Steps, is_fixed
+from .labels import Dim, Feat, Loose, N, Scores, Steps, is_fixed
 from .machine import ProgramError, Source, Tensor
 from .roles import Role, order_of, readings
 from .tidy import tidy
@@ -111,6 +111,8 @@ def _run(source: Source, machine: Labelled, roles: Sequence[Role], sizes: Sizes)
         outputs = source.run(machine, machine.declare(_inputs(roles, sizes)))
         for name, tensor in zip(source.outputs, outputs, strict=True):
             _output(machine, name, tensor)
+        if not machine.graph.outputs:
+            raise ProgramError("; ".join(machine.notes) or "the program has no output")
         unread = machine.order_inputs()
         if unread:
             machine.notes.append(f"left out of the model, as nothing reads them: {', '.join(unread)}")
@@ -124,6 +126,10 @@ def _run(source: Source, machine: Labelled, roles: Sequence[Role], sizes: Sizes)
 def _output(machine: Labelled, name: str, tensor: Tensor) -> None:
     if tensor.known:
         machine.notes.append(f"output {name!r} is left out, as it depends on no input")
+        return
+    if isinstance(tensor.label, Scores) or (isinstance(tensor.label, Loose) and tensor.dtype.kind != "f"):
+        why = tensor.label.why if isinstance(tensor.label, Loose) else "weights of attention between two sequences"
+        machine.notes.append(f"output {name!r} is left out, as no value of a graph can hold it: {why}")
         return
     label = machine.feat(tensor, f"output {name!r}")
     if any(not is_fixed(d) and len(d) > 1 for d in label.dims):

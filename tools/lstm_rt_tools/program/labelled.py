@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_rt.errors import AxesError, GraphError
+from lstm_rt.errors import AxesError, ConvertError, GraphError
 from lstm_rt.graph import Graph
 
 from ..arch.layers import constant, side_by_side
+from .algebra import Unknown
 from .labels import (
     Atom,
     Cells,
@@ -25,6 +26,7 @@ from .labels import (
     Loose,
     Mask,
     N,
+    Scores,
     Steps,
     apart,
     broadcast,
@@ -34,10 +36,12 @@ from .labels import (
     merged_cells,
     whole,
 )
-from .machine import Machine, ProgramError, Tensor
+from .machine import Body, LoopBody, Machine, ProgramError, Tensor
+from .recurrence import Recurrence, looped, scanned
 from .roles import Role
 
 _INNER = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError)
+_ATTENTION = "the weights that attention gives to pairs of steps"
 _MOST_RUNS = 8  #: of neighbouring features that are cut out one by one; more are gathered
 
 
@@ -72,6 +76,7 @@ class Labelled(Machine):
         self.notes: list[str] = []  #: sentences for the user
         self.folded: list[str] = []  #: what was put together
         self._roles = list(roles)
+        self.loop_of_step: Recurrence | None = None  #: the loop in whose body the program is
         self._axes: dict[str, int] = {}
 
     # -- inputs ---------------------------------------------------------------------------------------
@@ -117,6 +122,38 @@ class Labelled(Machine):
         self.graph.inputs.sort(key=lambda v: place[self.graph.values[v].name])
         declared = {self.graph.values[v].name for v in self.graph.inputs}
         return [r.name for r in self._roles if r.name not in declared]
+
+    # -- loops ----------------------------------------------------------------------------------------
+
+    @contextmanager
+    def in_graph(self, graph: Graph, loop: Recurrence) -> Iterator[None]:
+        """Within, operations make nodes of another graph: that of a step of a loop."""
+        kept = self.graph, self._made, self.loop_of_step
+        self.graph, self._made, self.loop_of_step = graph, {}, loop
+        try:
+            yield
+        finally:
+            self.graph, self._made, self.loop_of_step = kept
+
+    def scan(
+        self, body: Body, states: Sequence[Tensor], xs: Sequence[Tensor], axes: Sequence[int], backward: Sequence[bool]
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        try:
+            found = scanned(self, body, states, xs, axes, backward)
+        except Unknown as e:
+            raise self.error("scan", f"its body is no recurrent cell: {e}") from None
+        return super().scan(body, states, xs, axes, backward) if found is None else found
+
+    def loop(
+        self, body: LoopBody, trips: int | None, condition: bool, states: Sequence[Tensor]
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        found = None
+        if condition:
+            try:
+                found = looped(self, body, trips, states)
+            except (Unknown, ConvertError):  # then turn by turn
+                found = None
+        return super().loop(body, trips, condition, states) if found is None else found
 
     # -- sizes ----------------------------------------------------------------------------------------
 
@@ -231,7 +268,7 @@ class Labelled(Machine):
             return label
         if isinstance(label, Loose):
             raise self.error(op, label.why)
-        what = {Ids: "token ids", Lengths: "lengths", Mask: "a mask"}.get(type(label), "a constant")
+        what = {Ids: "token ids", Lengths: "lengths", Mask: "a mask", Scores: _ATTENTION}.get(type(label), "a constant")
         raise self.error(op, f"it reads {what} where features are expected")
 
     # -- values of the graph --------------------------------------------------------------------------

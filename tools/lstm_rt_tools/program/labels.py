@@ -74,6 +74,49 @@ class Mask:
 
 
 @dataclass(frozen=True, eq=False)
+class Scores:
+    """``scale q k^T``: a number for each pair of a step of the queries and one of the keys; ``soft``: after softmax.
+
+    ``q`` and ``k`` have heads, steps and features as their last dimensions, in this order. ``mask``: which keys
+    count, a mask of the graph.
+    """
+
+    dims: Dims
+    q: Feat
+    k: Feat
+    scale: float = 1.0
+    causal: bool = False
+    mask: int | None = None
+    mask_whole: bool = False
+    soft: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Masked:
+    """Features of which the steps that a mask does not count have no weight in the softmax that is to come."""
+
+    dims: Dims
+    feat: Feat
+    mask: Mask
+
+
+@dataclass(frozen=True, eq=False)
+class Penalty:
+    """What is added to scores: nothing where the mask counts, a large negative number elsewhere."""
+
+    dims: Dims
+    mask: Mask
+
+
+@dataclass(frozen=True, eq=False)
+class Turn:
+    """The number of a loop's turn, from 0, plus ``offset``."""
+
+    dims: Dims
+    offset: int = 0
+
+
+@dataclass(frozen=True, eq=False)
 class Loose:
     """Numbers made of ids or lengths for which a graph has no words; an error to whoever reads them as features."""
 
@@ -81,7 +124,7 @@ class Loose:
     dims: Dims
 
 
-Label: TypeAlias = "Feat | Ids | Lengths | Mask | Loose"
+Label: TypeAlias = "Feat | Ids | Lengths | Mask | Scores | Masked | Penalty | Turn | Loose"
 
 
 def cell(value: int, features: Any) -> Cells:

@@ -71,7 +71,7 @@ def _activation_into_dense(maker: Node, node: Node) -> bool:
 def _scale_into_product(maker: Node, node: Node) -> bool:
     if maker.op not in _PRODUCTS or maker.attrs.get("activation", _LINEAR) != _LINEAR:
         return False
-    found = _scale_and_shift(node)
+    found = scale_and_shift(node)
     if found is None:
         return False
     outputs = len(maker.weights["weight"])
@@ -90,7 +90,7 @@ def _scale_into_product(maker: Node, node: Node) -> bool:
     return True
 
 
-def _scale_and_shift(node: Node) -> tuple[NDArray[Any], NDArray[Any]] | None:
+def scale_and_shift(node: Node) -> tuple[NDArray[Any], NDArray[Any]] | None:
     """``y = scale x + shift`` of a node that is that, in double precision."""
     if node.op == "activation" and node.attrs["activation"].name == "affine":
         act = node.attrs["activation"]

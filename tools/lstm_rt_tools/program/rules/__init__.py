@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from . import arithmetic, choosing, layers, reductions, shapes, windows
+from . import arithmetic, attention, choosing, layers, reductions, shapes, windows
 
 #: ``rule(machine, arguments, options, numbers of the result)`` gives the label of the result, or a tuple of them.
 RULES: dict[str, Callable[..., Any]] = {
@@ -15,4 +15,5 @@ RULES: dict[str, Callable[..., Any]] = {
     **reductions.RULES,
     **layers.RULES,
     **windows.RULES,
+    **attention.RULES,
 }

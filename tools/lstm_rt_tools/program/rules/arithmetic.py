@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from lstm_rt.graph import Activation
 
 from ..labelled import Labelled
-from ..labels import Feat, Ids, Label, Lengths, Loose, Mask, N, Steps
+from ..labels import Feat, Ids, Label, Lengths, Loose, Mask, N, Steps, Turn
 from ..machine import Tensor
+from .attention import combined
 
 Args = Sequence[Tensor | None]
 
@@ -101,8 +102,11 @@ def _binary(word: str, b: Labelled, args: Args, options: Mapping[str, Any], out:
     x, y = args
     assert x is not None
     assert y is not None
+    found = combined(b, word, x, y)
+    if found is not None:
+        return found
     for label in (x.label, y.label):
-        if isinstance(label, Ids | Lengths | Loose):
+        if isinstance(label, Ids | Lengths | Turn | Loose):
             return _of_integers(b, word, x, y)
     if word == "mul" and (isinstance(x.label, Mask) or isinstance(y.label, Mask)):
         return _masked(b, x, y)
@@ -169,6 +173,13 @@ def _of_integers(b: Labelled, word: str, x: Tensor, y: Tensor) -> Label:
     dims = getattr(label, "dims", ())
     constant = other.data if other.known else None
     uniform = constant is not None and constant.size > 0 and bool((constant == constant.flat[0]).all())
+    if (
+        isinstance(label, Turn)
+        and uniform
+        and constant is not None
+        and (word == "add" or (word == "sub" and other is y))
+    ):
+        return Turn(dims, label.offset + (1 if word == "add" else -1) * int(constant.flat[0]))
     if isinstance(label, Lengths) and uniform and constant is not None and other is y and word in ("add", "sub"):
         by = int(constant.flat[0])
         return Lengths(label.name, dims, label.less + (by if word == "sub" else -by))
@@ -215,7 +226,7 @@ def _compared(word: str, b: Labelled, args: Args, options: Mapping[str, Any], ou
     x, y = args
     assert x is not None
     assert y is not None
-    if any(isinstance(t.label, Ids | Lengths) for t in (x, y)):
+    if any(isinstance(t.label, Ids | Lengths | Turn) for t in (x, y)):
         return _of_integers(b, word, x, y)
     dims = next((t.label.dims for t in (x, y) if hasattr(t.label, "dims")), ())
     return Loose(f"{word} of features is not supported: it makes the program depend on their numbers", dims)

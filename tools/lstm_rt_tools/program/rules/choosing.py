@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..labelled import Labelled
-from ..labels import Feat, Ids, Label, Lengths, Loose, Mask, N, Steps, cell, fixed, indexed, is_fixed
+from ..labels import Feat, Ids, Label, Lengths, Loose, Mask, N, Scores, Steps, Turn, cell, fixed, indexed, is_fixed
 from ..machine import Tensor
+from .attention import chosen
 from .shapes import one_step
 
 Args = Sequence[Tensor | None]
@@ -23,12 +24,22 @@ def _index_select(b: Labelled, args: Args, options: Mapping[str, Any], out: NDAr
     axis = options["axis"] % x.ndim
     if isinstance(index.label, Ids) and x.known:
         return embedded(b, index.label, x.data, axis)
+    if isinstance(index.label, Turn) and index.label.offset == 0 and b.loop_of_step is not None:
+        return _at_turn(b, x, index, axis)
     if not index.known:
         raise b.error("index_select", "places that depend on the inputs are not supported")
     label, at = b.feat(x, "index_select"), index.data.astype(np.int64)
     made = _picked(b, label, axis, at.ravel())
     dims = (*made.dims[:axis], *(((n,) if n > 1 else ()) for n in at.shape), *made.dims[axis + 1 :])
     return Feat(dims, made.cells.reshape(fixed(dims))) if is_fixed(made.dims[axis]) else made
+
+
+def _at_turn(b: Labelled, x: Tensor, index: Tensor, axis: int) -> Label:
+    """The step of a sequence that the turn of a loop is at."""
+    assert b.loop_of_step is not None
+    label: Feat = b.loop_of_step.slice(x, axis).label
+    dims = (*label.dims[:axis], *(() for _ in index.shape), *label.dims[axis:])
+    return Feat(dims, label.cells.reshape(fixed(dims)))
 
 
 def _picked(b: Labelled, label: Feat, axis: int, at: NDArray[np.int64]) -> Feat:
@@ -112,9 +123,11 @@ def _where(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any
     assert condition is not None
     assert x is not None
     assert y is not None
-    if condition.known:
+    if condition.known and not isinstance(x.label, Scores) and not isinstance(y.label, Scores):
         return _chosen(b, condition.data, x, y, out)
     mask = condition.label
+    if (found := chosen(b, condition, x, y)) is not None:
+        return found
     if isinstance(mask, Mask) and mask.value is not None:
         kept, other = (y, x) if mask.inverted else (x, y)
         if other.known and np.all(other.data == 0):

@@ -11,8 +11,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..labelled import Labelled
-from ..labels import Dim, Feat, Label, Lengths, N, Steps, cell, fixed, free, indexed, is_fixed, merged_cells, permuted
+from ..labels import (
+    Dim,
+    Feat,
+    Label,
+    Lengths,
+    N,
+    Scores,
+    Steps,
+    cell,
+    fixed,
+    free,
+    indexed,
+    is_fixed,
+    merged_cells,
+    permuted,
+)
 from ..machine import Tensor
+from .attention import scores_of, weighed
 from .reductions import reduced
 
 Args = Sequence[Tensor | None]
@@ -106,7 +122,11 @@ def _weight_each(b: Labelled, x: Feat, weight: NDArray[Any]) -> Feat:
 
 def _of_two(b: Labelled, x: Tensor, y: Tensor) -> Label:
     """A product of two values that depend on the inputs: all products, and their sum."""
+    if isinstance(x.label, Scores):
+        return weighed(b, x.label, b.feat(y, "matmul"))
     p, q = b.feat(x, "matmul"), b.feat(y, "matmul")
+    if (scores := scores_of(p, q)) is not None:
+        return scores
     p_dims = p.dims if x.ndim > 1 else ((), *p.dims)
     q_dims = q.dims if y.ndim > 1 else (*q.dims, ())
     wide_p = Feat((*p_dims, ()), p.cells)

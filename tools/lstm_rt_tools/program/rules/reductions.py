@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from ..labelled import Labelled
-from ..labels import Dims, Feat, Label, Loose, N, Steps, cell, fixed, is_fixed, permuted, positions
+from ..labels import Dims, Feat, Label, Loose, Masked, N, Scores, Steps, cell, fixed, is_fixed, permuted, positions
 from ..machine import Tensor
 from .arithmetic import activation
+from .attention import softmax_of
 
 Args = Sequence[Tensor | None]
 _KINDS = ("sum", "mean", "max", "min", "prod", "l2")
@@ -21,6 +22,8 @@ _KINDS = ("sum", "mean", "max", "min", "prod", "l2")
 def _reduce(kind: str, b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> Label:
     x = args[0]
     assert x is not None
+    if isinstance(x.label, Scores):  # such as a mean over heads, for the user to look at
+        return Loose("weights of attention between two sequences are no value of a graph", x.label.dims)
     return reduced(b, b.feat(x, kind), kind, options.get("axes"), options.get("keepdims", False))
 
 
@@ -67,6 +70,8 @@ def _over_steps(b: Labelled, label: Feat, kind: str, i: int) -> Feat:
 def _softmax(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> Label:
     x = args[0]
     assert x is not None
+    if isinstance(x.label, Scores | Masked):
+        return softmax_of(b, x.label, options.get("axis", -1))
     return softmax(b, b.feat(x, "softmax"), options.get("axis", -1))
 
 

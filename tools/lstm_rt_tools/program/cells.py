@@ -1,0 +1,313 @@
+"""Recurrent cells that a program has written out as products and activations, recognised in the algebra of a step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstm_rt.graph import Activation, Graph
+
+from .algebra import Activated, Algebra, Given, Piece, Product, Unknown, same, single
+
+A = NDArray[np.float64]
+
+
+@dataclass
+class Cell:
+    """A cell of a step.
+
+    Attributes:
+        op: lstm, gru or rnn.
+        h, c: numbers of its states among the step's.
+        x: what it reads: features ``start`` to ``start + size`` of values of the step, side by side.
+    """
+
+    op: str
+    h: int
+    c: int | None
+    x: list[tuple[int, int, int]]
+    weights: dict[str, NDArray[Any]]
+    hidden_size: int
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+class _Gate:
+    """What acts before the activation of a gate: products with the input and with h, a bias, and what is left."""
+
+    def __init__(self, a: Algebra, p: Piece, h: int) -> None:
+        self.size, self.rest = p.size, dict(p.terms)
+        self.bias: A = self.rest.pop((), np.zeros(p.size))
+        self.x: list[tuple[int, int, A]] = []  #: value, first feature, weight
+        self.h: list[tuple[int, A]] = []  #: first feature of h, weight
+        self.on_h_bias: A = np.zeros(p.size)
+        for key in list(self.rest):
+            if len(key) == 1 and isinstance(a.atoms[key[0][0]], Product):
+                self._product(a, key[0], self.rest.pop(key), h)
+        for key in list(self.rest):
+            given = a.atoms[key[0][0]] if len(key) == 1 else None
+            if isinstance(given, Given) and not a.is_inner(given.value):  # multiplied ahead of the loop
+                self.x.append((given.value, key[0][1], np.diag(self.rest.pop(key))))
+
+    def _product(self, a: Algebra, factor: tuple[int, int], scale: A, h: int) -> None:
+        product = a.atoms[factor[0]]
+        assert isinstance(product, Product)
+        rows = slice(factor[1], factor[1] + self.size)
+        self.bias = self.bias + scale * product.bias[rows]
+        at = 0
+        for p in product.x:
+            weight = scale[:, None] * product.weight[rows, at : at + p.size]
+            at += p.size
+            factors = single(p)
+            if factors is None or len(factors) != 1 or not isinstance(a.atoms[factors[0][0]], Given):
+                raise Unknown("a product of more than values")
+            given = a.atoms[factors[0][0]]
+            assert isinstance(given, Given)
+            if given.value == h:
+                self.h.append((factors[0][1], weight))
+            else:
+                self.x.append((given.value, factors[0][1], weight))
+
+    def recurrent(self, size: int) -> A:
+        """The weight of all of h."""
+        full = np.zeros((self.size, size))
+        for start, w in self.h:
+            full[:, start : start + w.shape[1]] += w
+        return full
+
+
+def find(graph: Graph, depends: Mapping[int, frozenset[int]], old: Sequence[int], new: Sequence[int]) -> list[Cell]:
+    """The cells of a step: its states' values before (``old``) and after (``new``) it.
+
+    Raises:
+        Unknown: a state is not that of a cell.
+    """
+    cells: list[Cell] = []
+    left = [k for k in range(len(old)) if new[k] != old[k]]
+    while left:
+        found = next(
+            (c for group in _groups(left, depends, old, new) if (c := _cell(graph, depends, old, new, group))), None
+        )
+        if found is None:
+            raise Unknown("a state that no known cell has")
+        cells.append(found)
+        left = [k for k in left if k not in (found.h, found.c)]
+    return cells
+
+
+def _groups(
+    left: Sequence[int], depends: Mapping[int, frozenset[int]], old: Sequence[int], new: Sequence[int]
+) -> list[tuple[int, ...]]:
+    """States that may be those of one cell: alone, or two that depend on each other."""
+    pairs = [(h, c) for h in left for c in left if h != c and old[c] in depends[new[h]] and old[h] in depends[new[c]]]
+    alone: list[tuple[int, ...]] = [(k,) for k in left]
+    return alone + pairs
+
+
+def _cell(
+    graph: Graph, depends: Mapping[int, frozenset[int]], old: Sequence[int], new: Sequence[int], group: tuple[int, ...]
+) -> Cell | None:
+    a = Algebra(graph, depends, [old[k] for k in group])
+    try:
+        if len(group) == 2:
+            return _lstm(a, group, old, new)
+        return _gru(a, group[0], old, new) or _rnn(a, group[0], old, new)
+    except Unknown:
+        return None
+
+
+def _one_piece(a: Algebra, value: int) -> Piece:
+    pieces = a.of(value)
+    if len(pieces) != 1:
+        raise Unknown("a state of several pieces")
+    return pieces[0]
+
+
+def _activated(a: Algebra, factor: tuple[int, int], size: int) -> Activated | None:
+    atom = a.atoms[factor[0]]
+    return atom if isinstance(atom, Activated) and factor[1] == 0 and atom.x.size == size else None
+
+
+def _is(a: Algebra, factor: tuple[int, int], value: int) -> bool:
+    return a.atoms[factor[0]] == Given(value) and factor[1] == 0
+
+
+def _lstm(a: Algebra, group: tuple[int, ...], old: Sequence[int], new: Sequence[int]) -> Cell | None:
+    """``c' = f c + i g``, ``h' = o t(c')`` (Gers et al. 2000)."""
+    h, c = group
+    cell, hidden = _one_piece(a, new[c]), _one_piece(a, new[h])
+    forget = [k for k in cell.terms if any(_is(a, f, old[c]) for f in k)]
+    inputs = [k for k in cell.terms if k not in forget]
+    out = single(hidden)
+    if len(forget) != 1 or len(inputs) != 1 or out is None or any(len(k) != 2 for k in (*forget, *inputs, out)):
+        return None
+    if not all(np.all(v == 1) for v in cell.terms.values()):
+        return None
+    gates = {"f": _activated(a, next(f for f in forget[0] if not _is(a, f, old[c])), cell.size)}
+    tanh = [f for f in out if (t := _activated(a, f, cell.size)) is not None and same(t.x, cell)]
+    if gates["f"] is None or len(tanh) != 1:
+        return None
+    gates["o"] = _activated(a, next(f for f in out if f != tanh[0]), cell.size)
+    both = [_activated(a, f, cell.size) for f in inputs[0]]
+    if gates["o"] is None or None in both:
+        return None
+    order = sorted(both, key=lambda t: t is not None and t.activation != gates["f"].activation)  # type: ignore[union-attr]
+    gates["i"], gates["g"] = order
+    found = {name: gate for name, gate in gates.items() if gate is not None}
+    outer = _activated(a, tanh[0], cell.size)
+    assert outer is not None
+    acts = (found["f"].activation, found["g"].activation, outer.activation)
+    if any(found[g].activation != acts[0] for g in "io"):
+        return None
+    parts = [_Gate(a, found[g].x, old[h]) for g in "ifgo"]
+    peephole = _peepholes(a, parts, old[c], cell)
+    if peephole is None:
+        return None
+    made = _made("lstm", parts, hidden.size, h, c, acts)
+    if np.any(peephole):
+        made.weights["peephole"] = peephole.astype(np.float32)
+    return made
+
+
+def _peepholes(a: Algebra, parts: Sequence[_Gate], old_c: int, new_c: Piece) -> A | None:
+    """Weights of the cell state on i, f and o; None if anything else is left before a gate."""
+    rows = []
+    for gate in (parts[0], parts[1], parts[3]):
+        row = np.zeros(gate.size)
+        if gate is parts[3] and gate.rest and gate.rest.keys() == new_c.terms.keys():
+            ratios = [gate.rest[k] / new_c.terms[k] for k in gate.rest]
+            row, gate.rest = ratios[0], {} if all(np.array_equal(r, ratios[0]) for r in ratios) else gate.rest
+        for key in list(gate.rest):
+            if gate is not parts[3] and len(key) == 1 and _is(a, key[0], old_c):
+                row = gate.rest.pop(key)
+        rows.append(row)
+    return None if any(g.rest for g in parts) else np.stack(rows)
+
+
+def _gru(a: Algebra, k: int, old: Sequence[int], new: Sequence[int]) -> Cell | None:
+    """``h' = (1 - z) n + z h`` (Cho et al. 2014), or with z and 1 - z exchanged."""
+    p, h = _one_piece(a, new[k]), old[k]
+    with_h = [key for key in p.terms if any(_is(a, f, h) for f in key)]
+    mixed = next((key for key in with_h if len(key) == 2), None)
+    if mixed is None or len(p.terms) != 3:
+        return None
+    z = next(f for f in mixed if not _is(a, f, h))
+    update = _activated(a, z, p.size)
+    n = next((f for key in p.terms if key not in with_h for f in key if f != z), None)
+    state = next(f for f in mixed if _is(a, f, h))
+    if update is None or n is None or (candidate := _activated(a, n, p.size)) is None:
+        return None
+    plain = {(n,): 1.0, tuple(sorted((z, n))): -1.0, tuple(sorted((z, state))): 1.0}
+    swapped = {(state,): 1.0, tuple(sorted((z, state))): -1.0, tuple(sorted((z, n))): 1.0}
+    signs = {key: float(c[0]) for key, c in p.terms.items() if np.all(c == c[0])}
+    if signs not in (plain, swapped):
+        return None
+    gate_z = _Gate(a, update.x, h)
+    if signs == swapped:
+        if update.activation.name != "sigmoid":
+            return None
+        gate_z = _negated(gate_z)
+    return _with_reset(a, k, h, p.size, gate_z, update.activation, candidate)
+
+
+def _negated(gate: _Gate) -> _Gate:
+    """``1 - sigmoid(x)`` is ``sigmoid(-x)``."""
+    gate.bias = -gate.bias
+    gate.x = [(v, s, -w) for v, s, w in gate.x]
+    gate.h = [(s, -w) for s, w in gate.h]
+    return gate
+
+
+def _with_reset(
+    a: Algebra, k: int, h: int, size: int, gate_z: _Gate, act: Activation, candidate: Activated
+) -> Cell | None:
+    """The reset gate: it acts on ``U h + b`` (reset_after), or on h before the product."""
+    terms = dict(candidate.x.terms)
+    after = [key for key in terms if any(_is_gate(a, f, size, act) for f in key)]
+    if after:
+        reset = next(f for f in after[0] if _is_gate(a, f, size, act))
+        inner: dict[Any, A] = {}
+        for key in after:
+            if reset not in key:
+                return None
+            inner[tuple(f for f in key if f != reset)] = terms.pop(key)
+        gate_n, on_h = _Gate(a, Piece(size, terms), h), _Gate(a, Piece(size, inner), h)
+        if on_h.x or on_h.rest or gate_n.h:
+            return None
+        gate_n.h, gate_n.on_h_bias = on_h.h, on_h.bias
+        resets, reset_after = _activated(a, reset, size), True
+    else:
+        found = _reset_before(a, candidate.x, h, size, act)
+        if found is None:
+            return None
+        gate_n, resets = found
+        reset_after = False
+    assert resets is not None
+    gates = [_Gate(a, resets.x, h), gate_z, gate_n]
+    if any(g.rest for g in gates):
+        return None
+    made = _made("gru", gates, size, k, None, (act, candidate.activation))
+    made.weights["b_hh"] = np.concatenate([np.zeros(2 * size), gate_n.on_h_bias]).astype(np.float32)
+    made.options["reset_after"] = reset_after
+    return made
+
+
+def _is_gate(a: Algebra, factor: tuple[int, int], size: int, act: Activation) -> bool:
+    found = _activated(a, factor, size)
+    return found is not None and found.activation == act
+
+
+def _reset_before(a: Algebra, x: Piece, h: int, size: int, act: Activation) -> tuple[_Gate, Activated] | None:
+    """``U (r h)``: the product whose input is that is read as one with h."""
+    for key in x.terms:
+        product = a.atoms[key[0][0]] if len(key) == 1 else None
+        if not isinstance(product, Product):
+            continue
+        for i, p in enumerate(product.x):
+            factors = single(p)
+            if factors is None or len(factors) != 2 or not any(_is(a, f, h) for f in factors):
+                continue
+            reset = _activated(a, next(f for f in factors if not _is(a, f, h)), size)
+            if reset is None or reset.activation != act:
+                return None
+            plain = [a.atom(Given(h), size) if j == i else q for j, q in enumerate(product.x)]
+            on_h = a.atom(Product(product.weight, product.bias, plain), len(product.weight))
+            ((number, _),) = next(iter(on_h.terms))
+            terms = {((number, key[0][1]),) if k == key else k: c for k, c in x.terms.items()}
+            return _Gate(a, Piece(size, terms), h), reset
+    return None
+
+
+def _rnn(a: Algebra, k: int, old: Sequence[int], new: Sequence[int]) -> Cell | None:
+    """``h' = s(W x + U h + b)`` (Elman 1990)."""
+    p = _one_piece(a, new[k])
+    factors = single(p)
+    found = _activated(a, factors[0], p.size) if factors is not None and len(factors) == 1 else None
+    if found is None:
+        return None
+    gate = _Gate(a, found.x, old[k])
+    return None if gate.rest else _made("rnn", [gate], p.size, k, None, (found.activation,))
+
+
+def _made(op: str, gates: Sequence[_Gate], size: int, h: int, c: int | None, acts: tuple[Activation, ...]) -> Cell:
+    """A cell of gates in the order of the runtime's."""
+    places: dict[tuple[int, int, int], None] = {}
+    for g in gates:
+        for value, start, w in g.x:
+            places.setdefault((value, start, w.shape[1]))
+    x = list(places)
+    w_ih = np.zeros((len(gates) * size, max(1, sum(n for _, _, n in x))))
+    for k, g in enumerate(gates):
+        for value, start, w in g.x:
+            at = sum(n for _, _, n in x[: x.index((value, start, w.shape[1]))])
+            w_ih[k * size : (k + 1) * size, at : at + w.shape[1]] += w
+    arrays = {
+        "w_ih": w_ih,
+        "w_hh": np.concatenate([g.recurrent(size) for g in gates]),
+        "b_ih": np.concatenate([g.bias for g in gates]),
+    }
+    weights = {name: array.astype(np.float32) for name, array in arrays.items()}
+    return Cell(op, h, c, x, weights, size, {"activations": acts})

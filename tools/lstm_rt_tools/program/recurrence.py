@@ -1,0 +1,257 @@
+"""Loops over time whose body is a recurrent cell, or several, and what stands between them.
+
+The body is run on values that stand for one step, in a graph of its own. In this the cells are looked for
+(:mod:`.cells`); they become recurrent layers, and every other node one over sequences.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lstm_rt.graph import Graph, Node
+
+from ..arch.layers import side_by_side
+from .algebra import Unknown
+from .cells import Cell, find
+from .labels import Dims, Feat, Steps, Turn, cell, fixed, free, is_fixed
+from .machine import Tensor
+
+if TYPE_CHECKING:
+    from .labelled import Labelled
+
+#: From states of one step to new states, and results of the step; what it slices it asks :meth:`Recurrence.slice` for.
+Step = Callable[[Sequence[Tensor]], tuple[Sequence[Tensor], Sequence[Tensor]]]
+
+
+@dataclass
+class _Slot:
+    """A state or slice of the step: its value there, and what it is outside (None: zero)."""
+
+    value: int
+    dims: Dims
+    outer: Feat | None
+
+
+class Recurrence:
+    """One loop.
+
+    Args:
+        b: the machine; its graph is that of the step while the body runs.
+        steps: the axis that the loop goes along.
+        backward: from the last step to the first.
+    """
+
+    def __init__(self, b: Labelled, steps: Steps, backward: bool = False) -> None:
+        self._b, self._steps, self._backward = b, steps, backward
+        self._outer, self._captured = b.graph, len(b.graph.values)
+        self._slices: dict[tuple[int, int], _Slot] = {}
+        self._lifted: dict[int, int] = {}
+        self._last: dict[int, int] = {}  #: values of the last states, by the numbers of these
+
+    def run(self, body: Step, states: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """The last states, and the results of all steps along axis 0, in the order of the loop.
+
+        Raises:
+            Unknown: the body is no cell.
+        """
+        self._step = self._new_step()
+        with self._b.in_graph(self._step, self):
+            first, _ = body(states)
+        self._slices.clear()
+        self._step = self._new_step()
+        self._slots: list[_Slot | None] = []
+        with self._b.in_graph(self._step, self):
+            inner = [self._state(s, f) for s, f in zip(states, first, strict=True)]
+            new, outs = body(inner)
+            kept = [k for k, slot in enumerate(self._slots) if slot is not None]
+            self._states = [slot for slot in self._slots if slot is not None]
+            self._ends = [self._end(self._states[i], new[k]) for i, k in enumerate(kept)]
+            labels = [self._feat(t) for t in outs]
+            values = [self._b.value(x.cells, None, "scan") for x in labels]
+        self._emit()
+        finals = list(states)
+        for i, k in enumerate(kept):
+            finals[k] = Tensor(new[k].data, self._final(i))
+        return finals, [self._result(t, x, v) for t, x, v in zip(outs, labels, values, strict=True)]
+
+    def _feat(self, x: Tensor) -> Feat:
+        if not isinstance(x.label, Feat) or any(isinstance(a, Steps) for a in free(x.label.dims)):
+            raise Unknown("a result of a step that is no features")
+        return x.label
+
+    # -- the step -------------------------------------------------------------------------------------
+
+    def _new_step(self) -> Graph:
+        """A graph that knows the values outside, so that numbers of values mean one thing."""
+        graph = Graph()
+        graph.values, graph.axes = list(self._outer.values), list(self._outer.axes)
+        return graph
+
+    def _placeholder(self, dims: Dims, outer: Feat | None) -> tuple[_Slot, Feat]:
+        size = int(np.prod(fixed(dims), dtype=int))
+        value = self._step.placeholder(size)
+        return _Slot(value, dims, outer), Feat(dims, cell(value, np.arange(size)).reshape(fixed(dims)))
+
+    def slice(self, x: Tensor, axis: int) -> Tensor:
+        """A sequence at the step.
+
+        Raises:
+            Unknown: it is none along the axis of the loop.
+        """
+        label, axis = x.label, axis % x.ndim
+        if not isinstance(label, Feat) or label.dims[axis] != (self._steps,):
+            raise Unknown("a loop over something else than steps")
+        dims = tuple(d for i, d in enumerate(label.dims) if i != axis)
+        if (id(label), axis) not in self._slices:
+            self._slices[id(label), axis] = self._placeholder(dims, label)[0]
+        value = self._slices[id(label), axis].value
+        cells = cell(value, np.arange(label.cells.size)).reshape(label.cells.shape)
+        return Tensor(np.take(x.data, 0, axis), Feat(dims, cells))
+
+    def _state(self, state: Tensor, after: Tensor) -> Tensor:
+        """A state before the step; its dimensions are those that it has after one."""
+        if after.known:
+            return self._counter(state, after)
+        label = self._feat(after)
+        if int(np.prod([self._b.size_of(a) for d in label.dims for a in d], dtype=int)) != state.data.size:
+            raise Unknown("a state that changes its shape")
+        outer = state.label if isinstance(state.label, Feat) else None
+        data = state.data.reshape(after.shape)
+        if outer is None and np.any(data != 0):
+            outer = Feat(label.dims, self._b.number_cells(self._b.against(label.dims, data, "scan")))
+        slot, inner = self._placeholder(label.dims, outer)
+        self._slots.append(slot)
+        return Tensor(data, inner)
+
+    def _counter(self, before: Tensor, after: Tensor) -> Tensor:
+        """A state that depends on no input: it counts the steps, or stays as it is."""
+        self._slots.append(None)
+        if before.known and np.array_equal(before.data, after.data):
+            return before
+        if before.known and before.dtype.kind in "iu" and before.data.size == 1 and after.data == before.data + 1:
+            return Tensor(before.data, Turn(tuple(() for _ in before.shape), -int(before.data.flat[0])))
+        raise Unknown("a state that is no features")
+
+    def _end(self, slot: _Slot, new: Tensor) -> int:
+        if not isinstance(new.label, Feat) or new.label.dims != slot.dims:
+            raise Unknown("a state that changes its dimensions")
+        return self._b.value(new.label.cells, None, "scan")
+
+    def _depends(self) -> dict[int, frozenset[int]]:
+        """For each value of the step the states before it that it depends on."""
+        states = {s.value for s in self._states}
+        found: dict[int, frozenset[int]] = {v: frozenset({v} & states) for v in range(len(self._step.values))}
+        for node in self._step.nodes:
+            union = frozenset[int]().union(*(found[i] for i in node.inputs if i is not None))
+            found.update({o: union for o in node.outputs if o is not None})
+        return found
+
+    # -- outside --------------------------------------------------------------------------------------
+
+    def _emit(self) -> None:
+        """Make the layers."""
+        old = [s.value for s in self._states]
+        cells = find(self._step, self._depends(), old, self._ends)
+        self._makers: Mapping[int, Node] = {o: n for n in self._step.nodes for o in n.outputs if o is not None}
+        self._cell_of = {self._ends[c.h]: c for c in cells}
+        for c in cells:
+            self._lift(self._ends[c.h])
+
+    def _final(self, k: int) -> Feat:
+        slot = self._states[k]
+        if k not in self._last:
+            if slot.outer is None or self._ends[k] != slot.value:
+                raise Unknown("a state that stays as it is")
+            return slot.outer
+        size = self._outer.values[self._last[k]].size
+        return Feat(slot.dims, cell(self._last[k], np.arange(size)).reshape(fixed(slot.dims)))
+
+    def _lift(self, value: int) -> int:
+        """A value of the step as a sequence outside."""
+        if value not in self._lifted:
+            self._lifted[value] = self._layer(self._cell_of[value]) if value in self._cell_of else self._make(value)
+        return self._lifted[value]
+
+    def _layer(self, c: Cell) -> int:
+        parts = []
+        for value, start, size in c.x:
+            whole = self._lift(value)
+            parts.append(whole if size == self._outer.values[whole].size else self._outer.slice(whole, start, size))
+        if not parts:
+            raise Unknown("a cell that reads nothing")
+        options = dict(c.options)
+        for name, k in (("h0", c.h), ("c0", c.c)):
+            slot = None if k is None else self._states[k]
+            options[name] = None if slot is None or slot.outer is None else self._b.features(slot.outer, "scan")
+        x = side_by_side(self._outer, parts)
+        weights: dict[str, Any] = dict(c.weights)
+        seq, h, end = self._outer.recurrent(c.op, x, weights, hidden_size=c.hidden_size, **options)
+        self._last[c.h] = h
+        if c.c is not None and end is not None:
+            self._last[c.c] = end
+        self._b.folded.append(f"a {c.op} of {c.hidden_size} units recognised in what a loop does in a step")
+        return seq
+
+    def _make(self, value: int) -> int:
+        slot = next((s for s in self._slices.values() if s.value == value), None)
+        if slot is not None and slot.outer is not None:
+            seq = self._b.features(slot.outer, "scan")
+            return self._outer.reverse(seq) if self._backward else seq
+        if value < self._captured:
+            return self._b.at_every_step(value, self._steps)
+        node = self._makers.get(value)
+        if node is None:
+            raise Unknown("what a step reads of the state before it")
+        inputs = [None if i is None else self._lift(i) for i in node.inputs]
+        options: dict[str, Any] = {**node.attrs, **node.weights}
+        return self._outer.node(node.op, *inputs, **options)
+
+    def _result(self, step: Tensor, label: Feat, value: int) -> Tensor:
+        """What all steps give, stacked along a new axis 0."""
+        seq, n = self._lift(value), self._b.steps[self._steps.axis]
+        dims = ((self._steps,), *label.dims)
+        data = np.broadcast_to(step.data, (n, *step.shape))
+        return Tensor(data, Feat(dims, cell(seq, np.arange(label.cells.size)).reshape(fixed(dims))))
+
+
+def scanned(
+    b: Labelled,
+    body: Callable[..., Any],
+    states: Sequence[Tensor],
+    xs: Sequence[Tensor],
+    axes: Sequence[int],
+    backward: Sequence[bool],
+) -> tuple[list[Tensor], list[Tensor]] | None:
+    """A scan along steps; None if it goes along features, or both ways at once."""
+    steps = {x.label.dims[a % x.ndim] if isinstance(x.label, Feat) else () for x, a in zip(xs, axes, strict=True)}
+    dim = steps.pop() if len(steps) == 1 else ()
+    if len(set(backward)) != 1 or is_fixed(dim) or len(dim) != 1 or not isinstance(dim[0], Steps):
+        return None
+    loop = Recurrence(b, dim[0], backward[0])
+
+    def step(inner: Sequence[Tensor]) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+        found: tuple[Sequence[Tensor], Sequence[Tensor]] = body(
+            inner, [loop.slice(x, a) for x, a in zip(xs, axes, strict=True)]
+        )
+        return found
+
+    return loop.run(step, states)
+
+
+def looped(
+    b: Labelled, body: Callable[..., Any], trips: int | None, states: Sequence[Tensor]
+) -> tuple[list[Tensor], list[Tensor]] | None:
+    """A loop of as many turns as there are steps; None if it has another number of them."""
+    axis = next((a for a, n in b.steps.items() if n == trips), None)
+    if axis is None:
+        return None
+
+    def step(inner: Sequence[Tensor]) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+        _, new, outs = body(Tensor(np.asarray(0, np.int64), Turn(())), inner)
+        return new, outs
+
+    return Recurrence(b, Steps(axis)).run(step, states)
