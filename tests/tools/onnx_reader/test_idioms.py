@@ -14,8 +14,8 @@ import lstm_rt
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
-from helpers.onnx_files import TensorProto, graph, helper, model, node, onnxruntime_run  # noqa: E402
-from lstm_rt_tools.onnx_reader.from_onnx import from_onnx  # noqa: E402
+from helpers.onnx_files import TensorProto, graph, helper, model, node, onnxruntime_run
+from lstm_rt_tools.onnx_reader.from_onnx import from_onnx
 
 INT = np.int64
 RNG = np.random.default_rng(5)

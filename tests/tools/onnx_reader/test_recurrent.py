@@ -17,7 +17,7 @@ from lstm_rt.errors import ConvertError
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
-from helpers.onnx_files import (  # noqa: E402
+from helpers.onnx_files import (
     TensorProto,
     graph,
     model,
@@ -28,8 +28,8 @@ from helpers.onnx_files import (  # noqa: E402
     run,
     source_of,
 )
-from lstm_rt_tools.onnx_reader.from_onnx import from_onnx  # noqa: E402
-from onnx.reference import ReferenceEvaluator  # noqa: E402
+from lstm_rt_tools.onnx_reader.from_onnx import from_onnx
+from onnx.reference import ReferenceEvaluator
 
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 COUNT = {"LSTM": 3, "GRU": 2, "RNN": 1}

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ...arch.layers import Stack, add_stack, constant
+from ...arch.layers import Stack, add_stack
 from ..builder import Builder
 from ..modules import (
     BATCHNORM,
@@ -117,7 +117,7 @@ def _initial(
     """An initial state of a layer that reads ``x``: one value per layer, an input of the module, or None for zeros."""
     sym = rec.maybe_sym(tensor)
     if sym is None:
-        return _constant(rec, call, tensor, layers, x) if bool((tensor != 0).any()) else None
+        return _constant(rec, call, tensor, layers) if bool((tensor != 0).any()) else None
     if isinstance(sym, Pending) and len(sym.dims) == 3:
         sym.input.kind = "state"
         return sym.input
@@ -133,14 +133,14 @@ def _initial(
     return [rec.value(rec.join(p, ("N", "F"))) for p in per_layer]
 
 
-def _constant(rec: Builder, call: Call, tensor: Any, layers: int, x: int) -> list[int]:
+def _constant(rec: Builder, call: Call, tensor: Any, layers: int) -> list[int]:
     """A learned initial state: the same for every row."""
     attribute = rec.attribute_of(tensor)
     rows = tensor.detach().float().cpu()
     if attribute or not rec.constant_states or not bool((rows == rows[:, :1]).all()):
         raise unsupported(call.name, _constant_state(attribute), ForwardError if attribute else StrangeState)
     per_layer = rows[:, 0].reshape(layers, -1).numpy()
-    return [constant(rec.graph, x, row.copy()) for row in per_layer]
+    return [rec.graph.constant(row.copy()) for row in per_layer]
 
 
 def _constant_state(attribute: str | None) -> str:
