@@ -208,6 +208,16 @@ def test_operations_of_two_values() -> None:
     same(run(built(state, layers, input=[{"name": "x", "size": 3}]), x), y)
 
 
+def test_values_side_by_side_in_any_number() -> None:
+    layers: list[dict[str, Any]] = [
+        {"op": "concat", "inputs": ["x"] * 15},
+        {"op": "dense", "weights": "fc"},
+    ]
+    fc = nn.Linear(45, 2)
+    x = normal(2, 5, 3)
+    same(run(built(state_of(fc=fc), layers, input=[{"name": "x", "size": 3}]), x), fc(tensor(x).repeat(1, 1, 15)))
+
+
 # -- along time ------------------------------------------------------------------------------------
 
 REDUCTIONS = {
