@@ -18,6 +18,7 @@ FLOORS = (
     ("readers",),
     ("export",),
     ("torch_reader", "keras_reader", "onnx_reader", "amp_reader"),
+    ("torch_program",),
     ("row",),
     ("program",),
     ("arch",),

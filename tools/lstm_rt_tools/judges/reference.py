@@ -616,6 +616,7 @@ _OPS: dict[str, Callable[[_Run, Node, list[int]], NDArray[Any] | tuple[NDArray[A
     "repeat": _repeat,
     "gather": lambda job, node, a: job.values[a[0]][..., node.weights["index"]],
     "prelu": _prelu,
+    "constant": lambda job, node, a: np.tile(node.weights["value"].astype(job.dtype), (job.batch, 1)),
     "l2norm": _l2norm,
     "groupnorm": _groupnorm,
     "reduce_features": lambda job, node, a: reduce(node.attrs["kind"], _parts(job.values[a[0]], node), -1),

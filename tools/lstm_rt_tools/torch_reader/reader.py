@@ -10,12 +10,13 @@ from lstm_rt.graph import Graph
 
 from ..judges.torch_replay import second_reading
 from ..row import Options, Rerun
+from ..torch_program.from_program import is_program, rerun_program
 from ..weights.checkpoints import read_checkpoint
 from .from_torch import from_torch
 
 
 def read(path: Path, options: Options) -> Graph:
-    """The graph of a file of weights, or of a pickled module."""
+    """The graph of a program, of a file of weights, or of a pickled module."""
     return from_torch(path, arch=options.arch, part=options.part)
 
 
@@ -29,6 +30,8 @@ def weights(path: Path) -> list[dict[str, Any]]:
 
 
 def rerun(path: Path, graph: Graph, options: Options) -> Rerun:
-    """A reading of its own, run layer by layer with ``torch.nn``: of the module the file has no code to run."""
+    """The program of a file that holds one; of weights a reading of its own, run layer by layer with ``torch.nn``."""
+    if options.arch is None and options.part is None and is_program(path):
+        return rerun_program(path, graph)
     what, inputs, outputs = second_reading(path, read(path, options), graph)
     return Rerun(f"{what} (the module's own Python code is not in the file and was not run)", inputs, outputs)
