@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from lstm_rt.errors import ConvertError
 from lstm_rt.format import MAGIC
@@ -144,3 +145,14 @@ def rerun(path: Path, graph: Graph, options: Options, framework: str | None = No
     row = find(path, framework)
     row.check(path, options)
     return row.module().rerun(path, graph, options)
+
+
+def weights(path: Path, framework: str | None = None) -> list[dict[str, Any]]:
+    """Names, shapes and dtypes of the weights in a file; none where its kind is not one of weights with names.
+
+    Raises:
+        ConvertError, OSError: as of :func:`find` and :meth:`.row.ReaderModule.read`.
+    """
+    row = find(path, framework)
+    lists = getattr(row.module(), "weights", None)
+    return lists(path) if lists is not None else []

@@ -137,8 +137,8 @@ def test_convert_errors_leave_no_file(tmp_path: Path, capsys: pytest.CaptureFixt
         source = tmp_path / name
         source.write_bytes(content)
         fails(capsys, "convert", source, "-o", out)
-    line = fails(capsys, "convert", tmp_path / "a.onnx", "-o", out)
-    assert "ONNX" in line
+    line = fails(capsys, "convert", tmp_path / "b", "-o", out)
+    assert "ONNX (.onnx" in line
     assert "Keras (.keras" in line
     assert "PyTorch (.pt" in line
     assert "No such file" in fails(capsys, "convert", tmp_path / "missing.pt", "-o", out)
