@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from . import archives, keras_models, pickles, texts  # noqa: F401 - they fill the list
+from . import archives, keras_models, pickles, programs, texts  # noqa: F401 - they fill the list
 from .build import ATTACKS, DENSE, MB, SIX, WEIGHT, Attack, entry, safetensors, table, torch_zip
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="measures memory as Linux does")
@@ -54,6 +54,7 @@ def idle(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
     """What harmless files take, by suffix: that of the libraries that read them."""
     files = {
         ".pt": torch_zip(table(**{"w.weight": WEIGHT}), {"0": SIX}),
+        ".pt2": torch_zip(table(**{"w.weight": WEIGHT}), {"0": SIX}),
         ".zip": torch_zip(table(**{"w.weight": WEIGHT}), {"0": SIX}),
         ".safetensors": safetensors({"w.weight": entry((2, 3), (0, 24))}, SIX),
         ".json": texts.guitarml(
@@ -70,7 +71,7 @@ def idle(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
     for suffix, data in files.items():
         folder = tmp_path_factory.mktemp("idle")
         (folder / f"m{suffix}").write_bytes(data)
-        runs[suffix] = convert(folder, f"m{suffix}", DENSE if suffix in (".pt", ".zip", ".safetensors") else "")
+        runs[suffix] = convert(folder, f"m{suffix}", DENSE if suffix in (".pt", ".pt2", ".zip", ".safetensors") else "")
         assert runs[suffix].exit == 0, runs[suffix].err
     return runs
 
