@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lstm_rt.errors import ConvertError
 
-from .sizes import check_size
+from .sizes import MOST_ELEMENTS, check_size
 from .vocabulary import FUNCTIONS
 
 
@@ -88,9 +88,14 @@ _MOST_TURNS = 1 << 16  #: of a loop
 
 
 class Machine:
-    """Runs programs in NumPy."""
+    """Runs programs in NumPy.
+
+    Attributes:
+        most_elements: that one result may have; a front end lowers it to what its file may ask for.
+    """
 
     def __init__(self) -> None:
+        self.most_elements = MOST_ELEMENTS
         self._layers: list[str] = []
 
     # -- what front ends call -----------------------------------------------------------------------
@@ -114,7 +119,7 @@ class Machine:
             raise self.error(op, "it is not in the vocabulary")
         arrays = [None if a is None else a.data for a in args]
         try:
-            check_size(op, arrays, options)
+            check_size(op, arrays, options, self.most_elements)
             with np.errstate(all="ignore"):
                 out = function(*arrays, **options)
         except ConvertError as e:

@@ -14,11 +14,13 @@ from lstm_rt.errors import ConvertError
 MOST_ELEMENTS = 1 << 28  #: of one result: the largest weights that a graph can hold
 
 
-def check_size(op: str, arrays: Sequence[NDArray[Any] | None], options: Mapping[str, Any]) -> None:
+def check_size(
+    op: str, arrays: Sequence[NDArray[Any] | None], options: Mapping[str, Any], most: int = MOST_ELEMENTS
+) -> None:
     """Raise :class:`ConvertError` before an operation makes an array of absurd size."""
     given = [a for a in arrays if a is not None]
     size = _RESULT.get(op, _broadcast)(given, options)
-    if size > MOST_ELEMENTS:
+    if size > most:
         raise ConvertError(f"its result would have {size} elements")
 
 
@@ -55,6 +57,7 @@ _RESULT: dict[str, Callable[[Sequence[NDArray[Any]], Mapping[str, Any]], int]] =
     "tile": lambda arrays, o: arrays[0].size * math.prod(int(n) for n in o["repeats"]),
     "repeat_interleave": lambda arrays, o: arrays[0].size * int(np.sum(o["times"])),
     "one_hot": lambda arrays, o: arrays[0].size * int(o["depth"]),
+    "concat": lambda arrays, o: sum(a.size for a in arrays),
     "matmul": _matmul,
     "pad": _pad,
     "conv": _spatial_pad,
