@@ -54,7 +54,15 @@ def _rebuild(blob: Buffer, threads: _Threads) -> Model: ...
 @final
 class Port:
     def __new__(
-        cls, name: str, kind: _Kind, size: int, axis: int, n_axes: int, order: str = "batch_first", groups: int = 0
+        cls,
+        name: str,
+        kind: _Kind,
+        size: int,
+        axis: int,
+        n_axes: int,
+        order: str = "batch_first",
+        groups: int = 0,
+        dims: tuple[int | str, ...] = (),
     ) -> Port: ...
     @property
     def name(self) -> str: ...
@@ -69,7 +77,7 @@ class Port:
     @property
     def axis(self) -> int | None: ...
     @property
-    def order(self) -> Literal["batch_first", "time_first", "unbatched", "groups_first"]: ...
+    def order(self) -> Literal["batch_first", "time_first", "unbatched", "groups_first", "shaped"]: ...
     @property
     def groups(self) -> int: ...
 

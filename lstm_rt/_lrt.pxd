@@ -12,6 +12,7 @@ cdef extern from "lstm_rt.h" nogil:
         LRT_E_TOKEN
         LRT_E_TOO_LARGE
         LRT_E_STOPPED
+        LRT_E_STEP_COUNT
         LRT_MAX_AXES
         LRT_MAX_COUNT
         LRT_MAX_IO
@@ -30,6 +31,9 @@ cdef extern from "lstm_rt.h" nogil:
         LRT_TIME_FIRST
         LRT_UNBATCHED
         LRT_GROUPS_FIRST
+        LRT_SHAPED
+        LRT_DIM_BATCH
+        LRT_DIM_STEPS
 
     const float LRT_MAX_RTOL
 
@@ -47,6 +51,8 @@ cdef extern from "lstm_rt.h" nogil:
         uint32_t axis
         int order
         uint32_t groups
+        uint32_t n_dims
+        const int32_t *dims
     ctypedef struct lrt_limits:
         uint32_t batch
         uint32_t lanes

@@ -442,12 +442,6 @@ _ENTRIES = (
        attrs=(_KIND, _flag("whole", 1))),
     Op("softmax_steps", 31, (_SEQ, _COUNTS), since=4, attrs=(_flag("whole", 0),)),
     Op("cumsum", 32, (_SEQ,), since=4),
-    Op("attention", 38, (_XF, _KEYS, replace(_KEYS, name="v", beside=1), replace(_COUNTS, beside=1)), since=4,
-       attrs=(Attr("heads", "u32", 0, 1, MAX_SIZE, default=1), Attr("kv_heads", "u32", 1, 0, MAX_SIZE, default=0),
-              Attr("kind", "u32", 2, codes={"dot": 0, "additive": 1}, default="dot"),
-              Attr("scale", "f32", 3, default=1.0), _flag("causal", 4), _flag("whole", 5)),
-       weights=(Weight("weight", "F", "vector", True),), check=_check_attention, writes=_attended,
-       section="5.2"),
     Op("conv", 33, (_X,), since=4, section="5.3", writes=_convolved,
        attrs=(*_SIZE, *_window("stride", 4), *_window("dilation", 6), *_PAD,
               Attr("groups", "u32", 12, 1, MAX_SIZE, default=1), _flag("whole", 13)),
@@ -480,6 +474,7 @@ _ENTRIES = (
        weights=(Weight("w_ih", "Gchw"), Weight("w_hh", "GHij"), Weight("bias", "G", optional=True))),
     Op("reduce_features", 40, (_XF,), Output(size="groups"), (_KIND, _GROUPS), since=4,
        check=_check_groups("reduce_features")),
+    Op("constant", 41, (), Output("vec", "F"), weights=(Weight("value", "F", "vector"),), since=4),
 )  # fmt: skip
 
 OPS: dict[str, Op] = {op.name: op for op in _ENTRIES}

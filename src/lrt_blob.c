@@ -124,7 +124,9 @@ static lrt_io describe(const lrt_model *m, uint32_t value)
     io.size = v.size;
     io.axis = v.axis;
     io.order = v.order;
-    io.groups = v.groups;
+    io.groups = v.order == LRT_SHAPED ? 0 : v.groups;
+    io.n_dims = v.order == LRT_SHAPED ? lrt_read_tensor(m, v.groups).k : 0;
+    io.dims = v.order == LRT_SHAPED ? lrt_tensor_integers(m, v.groups) : NULL;
     return io;
 }
 

@@ -32,7 +32,7 @@ typedef struct {
     lrt_kind kind;
     uint32_t size, axis, name, name_size;
     lrt_order order; /* of a port; internal values are batch first */
-    uint32_t groups; /* 0: none */
+    uint32_t groups; /* 0: none; of a shaped port the tensor of its dims */
 } lrt_value;
 /* Are its rows cut into groups that lie apart? */
 static inline int lrt_is_grouped(const lrt_value *v) { return v->order == LRT_GROUPS_FIRST && v->groups > 1; }

@@ -70,11 +70,14 @@ static int check_axis(const lrt_model *m, uint32_t i)
 }
 
 /* The order of the axes, and the groups where there are such. */
-static int check_order(const unsigned char *p, const lrt_value *v)
+static int check_order(const lrt_model *m, const unsigned char *p, const lrt_value *v)
 {
     const int timed = v->kind == LRT_SEQ || v->kind == LRT_IDS;
-    if (p[16] > LRT_GROUPS_FIRST || p[17] || lrt_u16(p + 18) || (v->order == LRT_TIME_FIRST && !timed))
+    const lrt_order last = lrt_version(m) >= LRT_VERSION_SHAPED ? LRT_SHAPED : LRT_GROUPS_FIRST;
+    if (p[16] > last || p[17] || lrt_u16(p + 18) || (v->order == LRT_TIME_FIRST && !timed))
         return LRT_E_VALUE;
+    if (v->order == LRT_SHAPED)
+        return LRT_OK; /* its dims are looked at when tensors have been */
     if (v->groups == 0)
         return v->order == LRT_GROUPS_FIRST ? LRT_E_VALUE : LRT_OK;
     if (v->kind != LRT_VEC || (v->order != LRT_GROUPS_FIRST && v->order != LRT_UNBATCHED))
@@ -92,7 +95,7 @@ static int check_value(const lrt_model *m, uint32_t i)
     if (p[0] < LRT_SEQ || p[0] > LRT_LENGTHS || lrt_u16(p + 2) || !all_zero(p + used, LRT_VALUE_SIZE - used))
         return LRT_E_VALUE;
     if (has_orders)
-        LRT_TRY(check_order(p, &v));
+        LRT_TRY(check_order(m, p, &v));
     if (v.kind == LRT_VEC ? p[1] != 255 : v.axis >= m->n_axes)
         return LRT_E_VALUE;
     if (features ? v.size < 1 || v.size > LRT_MAX_SIZE : v.size != 0)
@@ -129,16 +132,56 @@ static int check_tensor(const lrt_model *m, uint32_t i, uint64_t data)
     return LRT_OK;
 }
 
+/* The dims of a shaped port: sizes, whose product is that of its features, N at most once, T as its kind has it. */
+static int check_dims(const lrt_model *m, const lrt_value *v, int *has_batch)
+{
+    const uint32_t size = lrt_per_step(v);
+    uint64_t product = 1;
+    uint32_t batches = 0, steps = 0;
+    const int32_t *dims;
+    lrt_tensor t;
+    if (v->groups >= m->n_tensors)
+        return LRT_E_INTERFACE;
+    t = lrt_read_tensor(m, v->groups);
+    if (t.dtype != LRT_I32 || t.layout != LRT_PLAIN || t.units != 1 || t.k > LRT_MAX_DIMS)
+        return LRT_E_INTERFACE;
+    dims = lrt_tensor_integers(m, v->groups);
+    for (uint32_t i = 0; i < t.k; i++) {
+        batches += dims[i] == LRT_DIM_BATCH;
+        steps += dims[i] == LRT_DIM_STEPS;
+        if (dims[i] == LRT_DIM_BATCH || dims[i] == LRT_DIM_STEPS)
+            continue;
+        if (dims[i] < 1 || (product *= (uint64_t)dims[i]) > size)
+            return LRT_E_INTERFACE;
+    }
+    *has_batch = batches == 1;
+    if (product != size || batches > 1)
+        return LRT_E_INTERFACE;
+    return steps == (v->kind == LRT_SEQ || v->kind == LRT_IDS) ? LRT_OK : LRT_E_INTERFACE;
+}
+
+static int check_port(const lrt_model *m, uint32_t value, int *has_batch)
+{
+    const lrt_value v = lrt_read_value(m, value);
+    *has_batch = v.order != LRT_UNBATCHED;
+    return v.order == LRT_SHAPED ? check_dims(m, &v, has_batch) : LRT_OK;
+}
+
 /* Values that are no ports are batch first; of ports, either all are without a batch, or none. */
 static int check_orders(const lrt_model *m)
 {
-    const int unbatched = lrt_read_value(m, 0).order == LRT_UNBATCHED;
+    int batched, has_batch;
+    LRT_TRY(check_port(m, 0, &batched));
     for (uint32_t i = 0; i < m->n_values; i++) {
-        const lrt_order order = lrt_read_value(m, i).order;
         int is_port = i < m->n_inputs;
         for (uint32_t o = 0; o < m->n_outputs && !is_port; o++)
             is_port = lrt_output_value(m, o) == i;
-        if (is_port ? (order == LRT_UNBATCHED) != unbatched : order != LRT_BATCH_FIRST)
+        if (!is_port && lrt_read_value(m, i).order != LRT_BATCH_FIRST)
+            return LRT_E_INTERFACE;
+        if (!is_port)
+            continue;
+        LRT_TRY(check_port(m, i, &has_batch));
+        if (has_batch != batched)
             return LRT_E_INTERFACE;
     }
     return LRT_OK;

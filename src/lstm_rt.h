@@ -120,8 +120,17 @@ int lrt_model_check(const lrt_model *model);
 
 /* The order of a port's axes, as its model has it: batch first; time first, (T, N, size); without a batch, (T, size),
  * of which a call has one row (or several, as if batch first: streams that step together); or, for LRT_VEC, in groups:
- * (groups, N, size / groups), as PyTorch gives states. */
-typedef enum { LRT_BATCH_FIRST = 0, LRT_TIME_FIRST = 1, LRT_UNBATCHED = 2, LRT_GROUPS_FIRST = 3 } lrt_order;
+ * (groups, N, size / groups), as PyTorch gives states. Of a shaped one the model's source has other dims; a call gives and
+ * takes it batch first all the same. */
+typedef enum {
+    LRT_BATCH_FIRST = 0,
+    LRT_TIME_FIRST = 1,
+    LRT_UNBATCHED = 2,
+    LRT_GROUPS_FIRST = 3,
+    LRT_SHAPED = 4
+} lrt_order;
+#define LRT_DIM_BATCH -1 /* of the dims of a shaped port; others are sizes */
+#define LRT_DIM_STEPS -2
 
 /* An input or output. Shapes, batch first: LRT_SEQ (N, T, size), LRT_VEC (N, size), LRT_IDS (N, T) of int32,
  * LRT_LENGTHS (N,) of int32. `name` is not zero-terminated. */
@@ -133,6 +142,8 @@ typedef struct {
     uint32_t axis; /* time axis, or LRT_MAX_AXES for LRT_VEC */
     lrt_order order;
     uint32_t groups; /* LRT_GROUPS_FIRST, LRT_UNBATCHED: how many a vec is cut into; 0: not at all */
+    uint32_t n_dims; /* LRT_SHAPED: how many, up to LRT_MAX_DIMS, and which; their features are in row-major order */
+    const int32_t *dims;
 } lrt_io;
 lrt_io lrt_model_input(const lrt_model *model, uint32_t i);   /* i < model->n_inputs */
 lrt_io lrt_model_output(const lrt_model *model, uint32_t i);  /* i < model->n_outputs */
@@ -204,8 +215,8 @@ uint64_t lrt_prepared_work(const lrt_session *session);
 int lrt_run(lrt_session *session, uint32_t lane, uint32_t lanes, lrt_barrier *barrier, void *context);
 
 /* State: one slot per h or c of a recurrent layer without explicit initial states, and per op that sums up over time
- * (reduce, cumsum: what it has summed up, of a form of its own), in the order of the nodes, h before c. Arrays are
- * (directions, rows, size): those of `rows` rows from `row` on. */
+ * (reduce, cumsum: what it has summed up, of a form of its own) or looks back (conv, pool: the last steps), in the order
+ * of the nodes, h before c. Arrays are (directions, rows, size): those of `rows` rows from `row` on. */
 typedef struct {
     uint32_t layer;      /* counts nodes that have slots */
     int is_cell;         /* 0: h, 1: c */

@@ -175,6 +175,28 @@ ADD, CONCAT, SLICE, ACTIVATION, LAYERNORM, BATCHNORM, REVERSE, SELECT = range(8)
 
 
 @cache
+def along_time() -> bytes:
+    """Version 4. x (0), q (1, a vec), other (2, on another axis) and one node for each op, in order: mask of x (3),
+    cumsum (4), softmax_steps (5), additive attention of q (6, its weights 7), reduce (8), self-attention (9). Tensors:
+    the weight of the additive attention (0)."""
+    g = Graph()
+    x, q = g.input("x", "seq", 6), g.input("q", "vec", 6)
+    g.input("other", "seq", 6)
+    mask = g.mask_values(x)
+    s = g.softmax_steps(g.cumsum(x), mask)
+    y, w = g.attention(q, s, x, heads=2, kind="additive", weight=weights(rng(), 6), mask=mask)
+    assert w is not None
+    g.output(y, "y")
+    g.output(w, "weights")
+    g.output(g.reduce(x, "mean", mask), "mean")
+    g.output(g.attention(x, x, x, heads=2)[0], "self")
+    return dumps(g)
+
+
+_, CUMSUM, SOFTMAX_STEPS, ATTENTION, REDUCE, SELF = range(6)
+
+
+@cache
 def tested() -> bytes:
     """A self-test of one input and one output."""
     g = Graph()
@@ -211,6 +233,91 @@ def inner() -> bytes:
     g = Graph()
     x = g.input("x", "seq", 2, order="time_first")
     g.output(g.activation(g.activation(x, "tanh"), "tanh"), "y", order="time_first")
+    return dumps(g)
+
+
+@cache
+def rows() -> bytes:
+    """Version 4. a (0), v (1), other (2, on another axis), w (3) -> sub (4), gather (5), prelu (6), l2norm (7),
+    groupnorm (8), celu (9), reduce_features (10). Tensors: index (0), alpha (1), gamma (2)."""
+    g = Graph()
+    a, v = g.input("a", "seq", 6), g.input("v", "vec", 6)
+    g.input("other", "seq", 6)
+    g.input("w", "vec", 2)
+    x = g.prelu(g.gather(g.binary("sub", a, v), [5, 0, 1, 1]), weights(rng(), 4))
+    x = g.groupnorm(g.l2norm(x, 1e-3, 2), weights(rng(), 4), None, 1e-3, 2)
+    g.output(g.reduce_features(g.activation(x, "celu"), "max", 2), "y")
+    g.output(g.constant([1.0, 2.0, 3.0]), "c")
+    return dumps(g)
+
+
+SUB, GATHER, PRELU, L2NORM, GROUPNORM, CELU, REDUCE_FEATURES, CONSTANT = range(8)
+
+
+@cache
+def broadcast() -> bytes:
+    """Version 4 for one thing: x (0) + v (1)."""
+    g = Graph()
+    g.output(g.binary("add", g.input("x", "seq", 2), g.input("v", "vec", 2)), "y")
+    return dumps(g)
+
+
+@cache
+def later_activation() -> bytes:
+    """Version 4 for one thing: an exponential."""
+    g = Graph()
+    g.output(g.activation(g.input("x", "seq", 2), "exp"), "y")
+    return dumps(g)
+
+
+@cache
+def shaped() -> bytes:
+    """Version 4. x (0, N 2 T 3), v (1, 4 N), ids (2, N 1 T) -> y (3, T N 6). Their dims are tensors 0 to 3."""
+    g = Graph()
+    x = g.input("x", "seq", 6, order="shaped", dims=("N", 2, "T", 3))
+    g.input("v", "vec", 4, order="shaped", dims=(4, "N"))
+    g.input("ids", "ids", axis=0, order="shaped", dims=("N", 1, "T"))
+    g.output(g.activation(x, "tanh"), "y", order="shaped", dims=("T", "N", 6))
+    return dumps(g)
+
+
+def with_integer(blob: bytes, tensor: int, at: int, value: int) -> bytes:
+    """``blob`` with one number of a tensor changed."""
+    out = bytearray(blob)
+    (offset,) = struct.unpack_from("<Q", blob, start_of(blob, "tensor") + 32 * tensor)
+    struct.pack_into("<i", out, offset + 4 * at, value)
+    return seal(out)
+
+
+@cache
+def windows() -> bytes:
+    """Version 4. x (0), v (1) and one node for each op, in order: conv (2, on x's axis), depthwise conv (3), pool (4,
+    axis 1), pad (5, axis 2), flatten (6), unflatten (7, axis 3), unflatten of v (8, axis 4), convlstm (9 to 11).
+
+    Tensors: weight and bias of conv (0, 1), of the other (2, 3), of convlstm W (4), b (5) and U (6).
+    """
+    g = Graph()
+    x, v = g.input("x", "seq", 6), g.input("v", "vec", 6)
+    a = g.conv(x, weights(rng(), 4, 2, 2, 1, 2), weights(rng(), 4), size=(1, 3), pad=((1, 0), (0, 0), (0, 0)))
+    b = g.conv(a, weights(rng(), 4, 1, 1, 1, 2), weights(rng(), 4), size=(1, 2), groups=4)
+    c = g.pool(a, "max", (2, 1, 2), size=(1, 2), stride=(2, 1, 1))
+    d = g.pad_steps(c, 2, 0)
+    e, f, u = g.flatten(x, 3), g.unflatten(x, 2), g.unflatten(v, 3)
+    h, _, _ = g.convlstm(x, weights(rng(), 8, 2, 1, 2), weights(rng(), 8, 2, 1, 3), weights(rng(), 8), size=(1, 3))
+    for i, y in enumerate((b, d, e, f, u, h)):
+        g.output(y, f"y{i}")
+    return dumps(g)
+
+
+CONV, DEPTHWISE, POOL, PAD, FLATTEN, UNFLATTEN, UNFLATTEN_VEC, CONVLSTM = range(8)
+
+
+@cache
+def many_axes() -> bytes:
+    """Version 4: ten time axes."""
+    g = Graph()
+    for i in range(10):
+        g.output(g.activation(g.input(f"x{i}", "seq", 1), "relu"), f"y{i}")
     return dumps(g)
 
 
@@ -392,6 +499,96 @@ def records() -> dict[str, bytes]:
     return out
 
 
+def windows_and_more_axes() -> dict[str, bytes]:
+    """What windows, steps padded and regrouped, and more than eight time axes add."""
+    w = windows()
+    attrs = {
+        "conv_no_height": (CONV, 0, 0),
+        "conv_places_do_not_divide": (CONV, 1, 4),
+        "conv_places_wrap": (CONV, 0, 1 << 31),
+        "conv_no_kernel": (CONV, 2, 0),
+        "conv_no_kernel_width": (CONV, 3, 1),
+        "conv_kernel_too_wide": (CONV, 3, 1 | 4 << 16),
+        "conv_kernel_wraps": (CONV, 2, NONE),
+        "conv_stride_0": (CONV, 4, 0),
+        "conv_stride_too_large": (CONV, 4, (1 << 28) + 1),
+        "conv_width_stride_0": (CONV, 5, 1),
+        "conv_dilation_0": (CONV, 6, 0),
+        "conv_dilation_too_large": (CONV, 6, (1 << 20) + 1),
+        "conv_width_dilation_too_large": (CONV, 7, 1 | 0xFFFF << 16),
+        "conv_padding_too_large": (CONV, 8, (1 << 28) + 1),
+        "conv_padding_behind_wraps": (CONV, 9, NONE),
+        "conv_no_groups": (CONV, 12, 0),
+        "conv_groups_do_not_divide": (CONV, 12, 3),
+        "conv_groups_wrap": (CONV, 12, NONE),
+        "conv_whole_2": (CONV, 13, 2),
+        "pool_kind_3": (POOL, 12, 3),
+        "pool_whole_2": (POOL, 13, 2),
+        "pool_kernel_of_too_many_places": (POOL, 2, 1 << 20),
+        "pad_before_too_large": (PAD, 0, (1 << 28) + 1),
+        "pad_after_wraps": (PAD, 1, NONE),
+        "pad_value_nan": (PAD, 2, NAN),
+        "pad_mode_3": (PAD, 3, 3),
+        "flatten_no_steps": (FLATTEN, 0, 0),
+        "flatten_too_many_features": (FLATTEN, 0, 1 << 19),
+        "unflatten_no_times": (UNFLATTEN, 0, 0),
+        "unflatten_does_not_divide": (UNFLATTEN, 0, 4),
+        "unflatten_too_often": (UNFLATTEN_VEC, 0, 7),
+        "convlstm_no_width": (CONVLSTM, 1, 0),
+        "convlstm_kernel_too_wide": (CONVLSTM, 2, 1 | 4 << 16),
+        "convlstm_stride_0": (CONVLSTM, 3, 1),
+        "convlstm_dilation_0": (CONVLSTM, 4, 1),
+        "convlstm_no_kernel_of_h": (CONVLSTM, 7, 3 << 16),
+        "convlstm_gate_softmax": (CONVLSTM, 8, 13),
+        "convlstm_cell_unknown": (CONVLSTM, 11, 1000),
+        "convlstm_output_alpha_nan": (CONVLSTM, 15, NAN),
+    }
+    others = {
+        "node_output__conv_of_more_steps": ("node", CONV, "attr8", 2),
+        "node_output__conv_of_other_width": ("node", CONV, "attr11", 1),
+        "node_output__pool_with_other_stride": ("node", POOL, "attr4", 3),
+        "node_output__pool_on_its_input_axis": ("value", 4, "axis", 0),
+        "node_output__pool_with_cap": ("axis", 1, "cap", 7),
+        "node_output__pad_of_fewer_steps": ("axis", 2, "add", 1),
+        "node_output__flatten_of_more_steps": ("node", FLATTEN, "attr0", 4),
+        "node_output__unflatten_with_add": ("axis", 3, "add", 1),
+        "node_output__unflatten_of_vec_on_other_axis": ("axis", 4, "add", 2),
+        "node_output__convlstm_of_other_size": ("node", CONVLSTM, "attr6", 1),
+        "node_input__pad_of_vec": ("node", PAD, "in0", 1),
+        "node_input__flatten_of_vec": ("node", FLATTEN, "in0", 1),
+        "node_input__convlstm_of_vec": ("node", CONVLSTM, "in0", 1),
+        "node_input__convlstm_h0_of_other_size": ("node", CONVLSTM, "in1", 1),
+        "node_input__convlstm_c0_is_seq": ("node", CONVLSTM, "in2", 2),
+        "node_input__convlstm_with_two": ("node", CONVLSTM, "n_in", 2),
+        "node_tensor__conv_absent": ("node", CONV, "tensor0", NONE),
+        "node_tensor__conv_of_each_channel": ("node", CONV, "tensor0", 2),
+        "node_tensor__conv_bias_of_each_channel": ("node", CONV, "tensor1", 3),
+        "node_tensor__depthwise_in_panels": ("node", DEPTHWISE, "tensor0", 0),
+        "node_tensor__depthwise_bias_in_panels": ("node", DEPTHWISE, "tensor1", 1),
+        "node_tensor__pool_has_one": ("node", POOL, "n_tensors", 1),
+        "node_tensor__convlstm_h_absent": ("node", CONVLSTM, "tensor2", NONE),
+        "node_tensor__convlstm_swapped": ("node", CONVLSTM, "tensor0", 6),
+        "node_tensor__convlstm_kernel_of_h": ("node", CONVLSTM, "attr7", 1 | 5 << 16),
+        "op__conv_before_version_4": ("header", "version", 3),
+    }
+    return {
+        **{f"node_attr__{name}": edited(w, ("node", node, f"attr{attr}", value))
+           for name, (node, attr, value) in attrs.items()},
+        **{name: edited(w, edit) for name, edit in others.items()},
+        "node_attr__conv_of_vec_with_padding": edited(vector(), ("node", 0, "attr8", 1)),
+        "counts__n_axes_33": edited(many_axes(), ("header", "n_axes", 33)),
+        "counts__many_axes_before_version_4": edited(many_axes(), ("header", "version", 3)),
+    }  # fmt: skip
+
+
+@cache
+def vector() -> bytes:
+    """Version 4: a conv of a vec."""
+    g = Graph()
+    g.output(g.conv(g.input("v", "vec", 6), weights(rng(), 4, 2, 1, 1, 2), size=(1, 3)), "y")
+    return dumps(g)
+
+
 def node_values() -> dict[str, bytes]:
     """What nodes read and write."""
     d, w, f = dense(), words(), features()
@@ -475,10 +672,11 @@ def node_attrs() -> dict[str, bytes]:
         "clip_negative": (lstm, 1, 4, 0xBF800000),
         "gate_softmax": (lstm, 1, 5, 13),
         "cell_log_softmax": (lstm, 1, 8, 14),
-        "gate_unknown": (lstm, 1, 11, 15),
+        "gate_of_a_later_version": (lstm, 1, 11, 15),
+        "gate_unknown": (lstm, 1, 11, 34),
         "gate_alpha_nan": (gru, 1, 6, NAN),
         "gate_beta_infinite": (rnn, 1, 7, INF),
-        "dense_activation": (d, 0, 0, 15),
+        "dense_activation_of_a_later_version": (d, 0, 0, 15),
         "dense_alpha_nan": (d, 0, 1, NAN),
         "activation_unknown": (f, ACTIVATION, 0, NONE),
         "activation_beta_nan": (f, ACTIVATION, 2, 0xFFC00000),
@@ -545,6 +743,152 @@ def node_tensors() -> dict[str, bytes]:
     return {f"node_tensor__{name}": edited(*case) for name, case in cases.items()}
 
 
+def version_4_rows() -> dict[str, bytes]:
+    """Ops over rows of features."""
+    r, a = rows(), later_activation()
+    before = ("header", "version", 3)
+    attrs = {
+        "l2norm_eps_negative": (L2NORM, 0, 0x80800000),
+        "l2norm_no_groups": (L2NORM, 1, 0),
+        "l2norm_groups_do_not_divide": (L2NORM, 1, 3),
+        "groupnorm_eps_nan": (GROUPNORM, 0, NAN),
+        "groupnorm_more_groups_than_features": (GROUPNORM, 1, 8),
+        "reduce_features_kind_6": (REDUCE_FEATURES, 0, 6),
+        "reduce_features_no_groups": (REDUCE_FEATURES, 1, 0),
+        "celu_alpha_0": (CELU, 1, 0),
+        "celu_alpha_negative": (CELU, 1, 0xBF800000),
+        "activation_34": (CELU, 0, 34),
+    }
+    cases = {
+        "op__sub_before_version_4": (r, before),
+        "node_attr__exp_before_version_4": (a, before),
+        "node_input__broadcast_before_version_4": (broadcast(), before),
+        "node_input__broadcast_of_average": (broadcast(), ("node", 0, "op", 14)),
+        "node_input__constant_of_one": (r, ("node", CONSTANT, "n_in", 1)),
+        "node_output__constant_of_other_size": (r, ("value", 11, "size", 4)),
+        "node_output__constant_is_seq": (r, ("value", 11, "kind", 1), ("value", 11, "axis", 0)),
+        "node_tensor__constant_absent": (r, ("node", CONSTANT, "tensor0", NONE)),
+        "node_input__sub_of_one": (r, ("node", SUB, "n_in", 1)),
+        "node_input__sub_of_axes": (r, ("node", SUB, "in1", 2)),
+        "node_input__sub_of_sizes": (r, ("node", SUB, "in1", 3)),
+        "node_input__sub_of_later": (r, ("node", SUB, "in1", 5)),
+        "node_output__sub_is_vec": (r, ("value", 4, "kind", 2), ("value", 4, "axis", 255)),
+        "node_output__sub_on_other_axis": (r, ("value", 4, "axis", 1)),
+        "node_output__sub_of_other_size": (r, ("value", 4, "size", 1)),
+        "node_output__gather_of_other_size": (r, ("value", 5, "size", 6)),
+        "node_output__reduce_features_of_other_size": (r, ("value", 10, "size", 4)),
+        "node_tensor__gather_absent": (r, ("node", GATHER, "tensor0", NONE)),
+        "node_tensor__gather_without": (r, ("node", GATHER, "n_tensors", 0)),
+        "node_tensor__gather_beyond": (r, ("node", GATHER, "tensor0", 99)),
+        "node_tensor__gather_of_floats": (r, ("tensor", 0, "dtype", 1)),
+        "node_tensor__gather_in_columns": (r, ("tensor", 0, "units", 4), ("tensor", 0, "k", 1)),
+        "node_tensor__gather_of_nothing": (r, ("tensor", 0, "k", 0), ("tensor", 0, "bytes", 0)),
+        "node_tensor__prelu_absent": (r, ("node", PRELU, "tensor0", NONE)),
+        "node_tensor__prelu_of_integers": (r, ("node", PRELU, "tensor0", 0)),
+        "node_tensor__groupnorm_of_integers": (r, ("node", GROUPNORM, "tensor0", 0)),
+    }
+    return {
+        **{name: edited(*case) for name, case in cases.items()},
+        **{f"node_attr__{name}": edited(r, ("node", n, f"attr{i}", value)) for name, (n, i, value) in attrs.items()},
+        "node_tensor__gather_index_too_large": with_integer(r, 0, 2, 6),
+        "node_tensor__gather_index_negative": with_integer(r, 0, 2, -1),
+    }
+
+
+def version_4_shapes() -> dict[str, bytes]:
+    """Shaped ports. x has the dims N 2 T 3, v 4 N, ids N 1 T, y T N 6."""
+    s = shaped()
+    dims = {
+        "no_size": (0, 1, 0),
+        "negative_size": (0, 1, -3),
+        "other_product": (0, 1, 3),
+        "product_overflows": (0, 1, (1 << 31) - 1),
+        "batch_twice": (0, 1, -1),
+        "no_steps": (0, 2, 1),
+        "steps_twice": (2, 1, -2),
+        "steps_of_vec": (1, 0, -2),
+        "ids_with_features": (2, 1, 2),
+        "output_without_batch": (3, 1, 1),
+    }
+    cases = {
+        "value__shaped_before_version_4": (s, ("header", "version", 3)),
+        "value__order_5": (s, ("value", 0, "order", 5)),
+        "interface__no_dims": (s, ("value", 0, "groups", 99)),
+        "interface__absent_dims": (s, ("value", 0, "groups", NONE)),
+        "interface__dims_of_floats": (s, ("tensor", 0, "dtype", 1)),
+        "interface__dims_in_columns": (s, ("tensor", 0, "units", 4), ("tensor", 0, "k", 1)),
+        "interface__too_many_dims": (s, ("tensor", 0, "k", 17), ("tensor", 0, "bytes", 68)),
+        "interface__dims_of_other_features": (s, ("value", 1, "size", 8)),
+    }
+    return {
+        **{name: edited(*case) for name, case in cases.items()},
+        **{f"interface__dims_{name}": with_integer(s, *case) for name, case in dims.items()},
+    }
+
+
+def nodes_along_time() -> dict[str, bytes]:
+    """Ops 30, 31, 32 and 38."""
+    b = along_time()
+    inputs = {
+        "reduce_of_vec": ("node", REDUCE, "in0", 1),
+        "reduce_with_one": ("node", REDUCE, "n_in", 1),
+        "reduce_mask_is_seq": ("node", REDUCE, "in1", 4),
+        "reduce_mask_of_other_axis": ("node", REDUCE, "in0", 2),
+        "cumsum_of_vec": ("node", CUMSUM, "in0", 1),
+        "softmax_steps_of_vec": ("node", SOFTMAX_STEPS, "in0", 1),
+        "softmax_steps_mask_is_later": ("node", SOFTMAX_STEPS, "in1", 5),
+        "attention_without_query": ("node", SELF, "in0", NONE),
+        "attention_of_a_mask": ("node", SELF, "in0", 3),
+        "attention_key_is_vec": ("node", ATTENTION, "in1", 1),
+        "attention_value_is_vec": ("node", ATTENTION, "in2", 1),
+        "attention_value_of_other_axis": ("node", SELF, "in2", 2),
+        "attention_key_of_other_size": ("node", SELF, "in1", 7),
+        "attention_mask_is_seq": ("node", SELF, "in3", 0),
+        "attention_mask_of_other_axis": (("node", ATTENTION, "in1", 2), ("node", ATTENTION, "in2", 2)),
+        "attention_without_mask": ("node", SELF, "n_in", 3),
+        "attention_value_not_of_its_heads": (("node", SELF, "in2", 7), ("node", SELF, "attr0", 3)),
+        "attention_key_not_of_its_heads": ("node", SELF, "attr1", 1),
+    }
+    outputs = {
+        "reduce_of_seq": (("node", REDUCE, "op", 32), ("node", REDUCE, "n_in", 1)),
+        "attention_without_weights": ("node", ATTENTION, "n_out", 1),
+        "attention_weights_of_seq": ("node", SELF, "n_out", 2),
+        "attention_weights_of_other_size": ("value", 7, "size", 3),
+        "attention_of_other_size": ("value", 9, "size", 5),
+        "attention_of_other_axis": ("value", 9, "axis", 1),
+        "cumsum_of_other_size": ("value", 4, "size", 5),
+    }
+    attrs = {
+        "reduce_kind": ("node", REDUCE, "attr0", 6),
+        "reduce_whole": ("node", REDUCE, "attr1", 2),
+        "softmax_steps_whole": ("node", SOFTMAX_STEPS, "attr0", 2),
+        "attention_no_heads": ("node", SELF, "attr0", 0),
+        "attention_too_many_heads": ("node", SELF, "attr0", (1 << 20) + 1),
+        "attention_heads_do_not_divide": ("node", SELF, "attr0", 4),
+        "attention_groups_do_not_divide": ("node", SELF, "attr1", 4),
+        "attention_groups_wrap": ("node", SELF, "attr1", NONE),
+        "attention_kind": ("node", SELF, "attr2", 2),
+        "attention_scale_nan": ("node", SELF, "attr3", NAN),
+        "attention_scale_infinite": ("node", SELF, "attr3", INF),
+        "attention_causal": ("node", SELF, "attr4", 2),
+        "attention_causal_of_vec": ("node", ATTENTION, "attr4", 1),
+        "attention_whole": ("node", SELF, "attr5", 2),
+    }
+    tensors = {
+        "attention_none": ("node", SELF, "n_tensors", 0),
+        "attention_weight_of_products": ("node", ATTENTION, "attr2", 0),
+        "attention_weight_of_other_size": (("tensor", 0, "k", 5), ("tensor", 0, "bytes", 20)),
+        "attention_weight_beyond": ("node", ATTENTION, "tensor0", 1),
+    }
+    out = {}
+    for kind, cases in (("input", inputs), ("output", outputs), ("attr", attrs), ("tensor", tensors)):
+        for name, case in cases.items():
+            edits = case if isinstance(case[0], tuple) else (case,)
+            out[f"node_{kind}__{name}"] = edited(b, *edits)
+    out["op__reduce_before_version_4"] = edited(b, ("header", "version", 3))
+    return out
+
+
 def damaged() -> dict[str, bytes]:
     """Valid files, but for the checksum."""
     d, t = dense(), tested()
@@ -567,11 +911,14 @@ def valid_files() -> dict[str, bytes]:
         ("lstm", {}), ("gru", {}), ("rnn", {}), ("gru", {"reset_after": False}), ("lstm", {"proj": 1}),
         ("lstm", {"peephole": True}), ("lstm", {"direction": "bidirectional"}))}  # fmt: skip
     return {"dense": dense(), "words": words(), "features": features(), "tested": tested(),
-            "derived": derived(), "inner": inner(), **cells}
+            "derived": derived(), "inner": inner(), "rows": rows(), "broadcast": broadcast(),
+            "later_activation": later_activation(), "shaped": shaped(), "along_time": along_time(),
+            "windows": windows(), "many_axes": many_axes(), "vector": vector(), **cells}
 
 
 def all_files() -> dict[str, bytes]:
-    makers = (container, records, orders_and_axes, node_values, node_attrs, node_tensors, damaged)
+    makers = (container, records, orders_and_axes, windows_and_more_axes, node_values, node_attrs, node_tensors,
+              version_4_rows, version_4_shapes, nodes_along_time, damaged)
     return {name: blob for make in makers for name, blob in make().items()}
 
 

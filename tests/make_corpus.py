@@ -16,6 +16,7 @@ from helpers.graphs import cell_weights, inputs_for, recurrent_graph, weights
 
 from lstm_rt.format import dumps
 from lstm_rt.graph import ACTIVATIONS, GATES, Activation, Axis, Graph, SelfTest
+from lstm_rt.ops import REDUCTIONS
 
 FOLDER = Path(__file__).parent / "fuzz" / "corpus"
 MAX_FILE, MAX_TOTAL = 4096, 170_000
@@ -48,7 +49,7 @@ def recurrent_models(rng: Rng) -> dict[str, Graph]:
 
 def cell_activation_models(rng: Rng) -> dict[str, Graph]:
     """Every activation that may act in a gate, three by three."""
-    names = [a for a in ACTIVATIONS if a not in ("softmax", "log_softmax")]
+    names = list(ACTIVATIONS)[:13]  # those of version 1
     out = {}
     for i in range(0, len(names), 3):
         acts = (names[i:] + names)[:3]
@@ -129,6 +130,17 @@ def activations(names: list[str]) -> Graph:
     x = g.input("x", "seq", 5)
     total = x
     for name in names:
+        total = g.binary("add", total, g.activation(x, name))
+    g.output(total, "y")
+    return g
+
+
+def later_of_positive() -> Graph:
+    """Activations that want numbers above 0."""
+    g = Graph()
+    x = g.activation(g.activation(g.input("x", "seq", 5), "square"), Activation("affine", 1.0, 0.5))
+    total = g.activation(x, Activation("power", 0.3))
+    for name in ("log", "sqrt", "reciprocal"):
         total = g.binary("add", total, g.activation(x, name))
     g.output(total, "y")
     return g
@@ -245,6 +257,125 @@ def derived_stream(rng: Rng) -> Graph:
     return g
 
 
+def rows(rng: Rng) -> Graph:
+    """Version 4: ops over rows of features, over a sequence that streams."""
+    g = Graph()
+    x = g.input("x", "seq", 6)
+    one = g.reduce_features(x, "mean")
+    y = g.binary("maximum", g.binary("div", g.binary("sub", x, one), g.reduce_features(x, "l2")), x)
+    y = g.prelu(g.gather(y, [5, 4, 3, 3, 0, 1, 1, 2]), weights(rng, 8))
+    y = g.binary("add", y, g.constant(np.arange(8) / 8))
+    y = g.groupnorm(g.l2norm(y, 1e-3, 2), weights(rng, 8), None, 1e-3, 4)
+    y = g.binary("minimum", y, g.groupnorm(y, None, weights(rng, 8), 1e-3, 2))
+    parts = [g.reduce_features(y, kind, 4) for kind in ("sum", "max", "min", "prod")]
+    g.output(g.concat(*parts), "y")
+    return g
+
+
+def broadcasts(rng: Rng) -> Graph:
+    """Version 4: a vector at every step, one feature for many."""
+    g = Graph()
+    x, v, one = g.input("x", "seq", 5), g.input("v", "vec", 5), g.input("one", "vec", 1)
+    y = g.binary("mul", g.binary("add", x, v), one)
+    y = g.binary("pow", g.binary("add", g.activation(y, "abs"), one), g.binary("minimum", one, v))
+    g.output(g.binary("sub", g.reduce_features(y, "sum"), v), "y")
+    return g
+
+
+def shaped(rng: Rng) -> Graph:
+    """Version 4: ports of other dims than the table's."""
+    g = Graph()
+    x = g.input("x", "seq", 6, order="shaped", dims=("N", 2, "T", 3))
+    ids = g.input("ids", "ids", axis=0, order="shaped", dims=("N", 1, "T"))
+    v = g.input("v", "vec", 4, order="shaped", dims=(2, "N", 2))
+    both = g.concat(x, g.embedding(ids, weights(rng, 11, 2)))
+    seq, h, _ = g.recurrent("gru", both, cell_weights(rng, "gru", 8, 4), hidden_size=4)
+    g.output(seq, "y", order="shaped", dims=("T", "N", 2, 2))
+    g.output(g.binary("add", h, v), "h", order="shaped", dims=(1, "N", 4))
+    return g
+
+
+def shaped_without_batch(rng: Rng) -> Graph:
+    """Version 4: and without a batch."""
+    g = Graph()
+    x = g.input("x", "seq", 4, order="shaped", dims=(2, "T", 2))
+    g.output(g.dense(x, weights(rng, 1, 4)), "y", order="shaped", dims=("T",))
+    return g
+
+
+def later_activations_in_cells(rng: Rng) -> Graph:
+    """Version 4: activations that came with it, in a cell."""
+    return recurrent_graph(rng, "lstm", 2, 3, activations=(Activation("clip", 0.0, 1.0), "mish", "hard_swish"))
+
+
+def along_time(rng: Rng) -> Graph:
+    """Version 4: what sums up over time, in chunks and as a stream."""
+    g = Graph()
+    x = g.input("x", "seq", 2)
+    mask = g.mask_values(x, 0.0)
+    y, _, _ = g.recurrent("gru", g.cumsum(x), cell_weights(rng, "gru", 2, 3), hidden_size=3)
+    parts = [g.reduce(y, kind, mask if k % 2 else None, whole=k > 3) for k, kind in enumerate(REDUCTIONS)]
+    g.output(g.cumsum(y), "sums")
+    g.output(g.concat(*parts), "totals")
+    return g
+
+
+def attention(rng: Rng) -> Graph:
+    """Version 4: one query over the steps of another axis, by sums and by products; self-attention."""
+    g = Graph()
+    q, k = g.input("q", "vec", 4), g.input("k", "seq", 2)
+    g.input("lengths", "lengths", axis=0)
+    x = g.input("x", "seq", 6)
+    mask = g.mask_values(k, 0.0)
+    first, w = g.attention(q, k, k, heads=2, kv_heads=1, kind="additive", weight=weights(rng, 4), mask=mask)
+    second, _ = g.attention(q, k, k, heads=2, kv_heads=1, scale=0.5, whole=True)
+    g.output(g.concat(first, second), "context")
+    if w is not None:
+        g.output(g.softmax_steps(w), "weights")
+    g.output(g.attention(x, x, x, heads=3, causal=True)[0], "self")
+    g.output(g.attention(x, g.concat(k, k, k), k)[0], "cross")
+    return g
+
+
+def windows(rng: Rng) -> Graph:
+    """Version 4: convolutions and pooling over steps and images, in a stream."""
+    g = Graph()
+    x = g.input("x", "seq", 4 * 3 * 2)
+    v = g.conv(x, weights(rng, 4, 2, 2, 2, 2), weights(rng, 4), size=(4, 3), pad=((1, 0), (1, 0), (0, 0)))
+    v = g.pool(v, "max", (2, 2, 2), size=(4, 2), pad=((1, 0), (0, 0), (0, 0)), stride=(1, 2, 1))
+    v = g.conv(v, weights(rng, 4, 1, 3, 1, 1), weights(rng, 4), size=(2, 1), groups=4, pad=((2, 0), (0, 0), (0, 0)))
+    v = g.conv(v, weights(rng, 6, 2, 1, 2, 1), None, size=(2, 1), groups=2)
+    h, _, _ = g.convlstm(v, weights(rng, 8, 2, 1, 2), weights(rng, 8, 2, 1, 3), size=(1, 3))
+    g.output(g.pool(h, "avg", (3, 1, 1), pad=((2, 0), (0, 0), (0, 0))), "y")
+    return g
+
+
+def chunked_windows(rng: Rng) -> Graph:
+    """Version 4: windows with strides, that lag, and padded steps: in chunks, but not in a stream."""
+    g = Graph()
+    x = g.pad_steps(g.input("x", "seq", 2), 2, 0, 0.5)
+    v = g.conv(x, weights(rng, 4, 2, 3, 1, 1), weights(rng, 4), stride=(2, 1, 1))
+    v = g.pool(v, "avg_pad", (2, 1, 1), stride=(2, 1, 1), pad=((1, 0), (0, 0), (0, 0)), whole=True)
+    y, _, _ = g.recurrent("gru", g.unflatten(v, 2), cell_weights(rng, "gru", 2, 3), hidden_size=3)
+    g.output(y, "y")
+    return g
+
+
+def looking_ahead(rng: Rng) -> Graph:
+    """Version 4: windows that need the whole sequence, images without steps, and initial states of a convlstm."""
+    g = Graph()
+    x, v = g.input("x", "seq", 4), g.input("v", "vec", 4 * 4)
+    c = g.conv(x, weights(rng, 3, 4, 3, 1, 1), weights(rng, 3), pad=((1, 1), (0, 0), (0, 0)))
+    c = g.pad_steps(g.pad_steps(c, 1, 2, mode="edge"), 2, 1, mode="reflect")
+    g.output(g.pool(c, "max", (3, 1, 1), pad=((0, 2), (0, 0), (0, 0))), "y")
+    h0 = g.pool(g.conv(v, weights(rng, 2, 1, 1, 3, 3), size=(4, 4)), "avg", (1, 1, 1), size=(2, 2))
+    seq, h, _ = g.convlstm(x, weights(rng, 8, 1, 2, 2), weights(rng, 8, 2, 2, 2), weights(rng, 8), size=(2, 2),
+                           pad=((1, 0), (0, 1)), h0=h0)  # fmt: skip
+    g.output(seq, "seq")
+    g.output(g.unflatten(h, 4), "h")
+    return g
+
+
 def all_models() -> dict[str, Graph]:
     rng = np.random.default_rng(20)
     models = {**recurrent_models(rng), **cell_activation_models(rng)}
@@ -256,11 +387,17 @@ def all_models() -> dict[str, Graph]:
     makers: list[Callable[[Rng], Graph]] = [
         computed_state, encoder_decoder, tagger, features, vectors, axes, with_selftest,
         time_first, time_first_stream, unbatched, derived_axes, derived_stream,
+        rows, broadcasts, shaped, shaped_without_batch, later_activations_in_cells,
+        along_time, attention,
+        windows, chunked_windows, looking_ahead,
     ]  # fmt: skip
     for make in makers:
         models[make.__name__] = make(rng)
     names = list(ACTIVATIONS)
-    models["activations_1"], models["activations_2"] = activations(names[:8]), activations(names[8:])
+    models["activations_1"], models["activations_2"] = activations(names[:8]), activations(names[8:15])
+    later = [name for name in names[15:] if name not in ("log", "sqrt", "reciprocal", "power")]
+    models["activations_3"], models["activations_4"] = activations(later[:8]), activations(later[8:])
+    models["activations_5"] = later_of_positive()
     return models
 
 

@@ -34,7 +34,7 @@ cdef bint _take_inputs(Model model, list arrays, lrt_call_args *call, const void
     cdef Py_ssize_t i, n, t, batch = -1
     cdef Py_ssize_t steps[LRT_MAX_AXES]
     cdef const lrt_io *io
-    cdef const _Axes *axes
+    cdef const _Dims *dims
     cdef cnp.ndarray x
     cdef bint batched
     if len(arrays) != <Py_ssize_t>model.m.n_inputs:
@@ -43,24 +43,24 @@ cdef bint _take_inputs(Model model, list arrays, lrt_call_args *call, const void
         arrays[i] = _in_form(model, i, arrays[i])
     memset(call, 0, sizeof(call[0]))
     memset(steps, 0xff, sizeof(steps))
-    axes = &model.in_axes[0]
-    batched = axes.batch >= 0 and cnp.PyArray_NDIM(<cnp.ndarray>arrays[0]) != axes.ndim - 1
+    dims = &model.in_dims[0]
+    batched = dims.batch >= 0 and cnp.PyArray_NDIM(<cnp.ndarray>arrays[0]) != dims.n - 1
     for i in range(len(arrays)):
         io = &model.ins[i]
-        axes = &model.in_axes[i]
+        dims = &model.in_dims[i]
         x = arrays[i]
         _check_axes(model, i, x, batched)
         ins[i] = cnp.PyArray_DATA(x)
         if batched:
-            n = cnp.PyArray_DIM(x, axes.batch)
+            n = cnp.PyArray_DIM(x, dims.batch)
         else:
-            n = cnp.PyArray_DIM(x, 0) if io.kind == LRT_LENGTHS and cnp.PyArray_NDIM(x) == 1 else 1
+            n = cnp.PyArray_DIM(x, 0) if _is_row(io, x) else 1
         if batch < 0:
             batch = n
         if n != batch:
             raise InputError(f"input {model.inputs[i].name!r} has a batch of {n}, the inputs before it {batch}")
         if io.kind == LRT_SEQ or io.kind == LRT_IDS:
-            t = cnp.PyArray_DIM(x, _steps_at(axes, batched))
+            t = cnp.PyArray_DIM(x, _steps_at(dims, batched))
             if steps[io.axis] < 0:
                 steps[io.axis] = t
             elif steps[io.axis] != t:
@@ -86,32 +86,36 @@ cdef _in_form(Model model, Py_ssize_t i, x):
         return x
     port = model.inputs[i]
     shape = port.shape
-    if model.in_axes[i].batch >= 0 and getattr(x, "ndim", -1) == model.in_axes[i].ndim - 1:
+    if model.in_dims[i].batch >= 0 and getattr(x, "ndim", -1) == model.in_dims[i].n - 1:
         shape = _without_batch(shape)
     if _is_float(io):
         return _floats(f"input {port.name!r}", shape, x)
     return _int32(f"input {port.name!r}", shape, x)
 
 
+cdef inline bint _is_row(const lrt_io *io, cnp.ndarray x) noexcept:
+    """Lengths as a row, which they may be even where the model's have no axis."""
+    return io.kind == LRT_LENGTHS and io.order != LRT_SHAPED and cnp.PyArray_NDIM(x) == 1
+
+
 cdef int _check_axes(Model model, Py_ssize_t i, cnp.ndarray x, bint batched) except -1:
-    """The number of axes of input i, and its features."""
-    cdef const lrt_io *io = &model.ins[i]
-    cdef int ndim = _ndim_of(&model.in_axes[i], batched)
-    if io.kind == LRT_LENGTHS and cnp.PyArray_NDIM(x) == 1:
-        return 0
-    if cnp.PyArray_NDIM(x) == ndim and (not _is_float(io) or _has_features(x, ndim, io)):
+    """The number of axes of input i, and those of them that are sizes."""
+    if _is_row(&model.ins[i], x) or _has_sizes(x, &model.in_dims[i], batched):
         return 0
     port = model.inputs[i]
     raise _bad_array(f"input {port.name!r}", port.shape if batched else _without_batch(port.shape) or port.shape,
-                     "float32" if _is_float(io) else "integers", x)
+                     "float32" if _is_float(&model.ins[i]) else "integers", x)
 
 
-cdef inline bint _has_features(cnp.ndarray x, int ndim, const lrt_io *io) noexcept:
-    """The groups, if there are, and the features of each."""
-    if not io.groups:
-        return cnp.PyArray_DIM(x, ndim - 1) == <cnp.npy_intp>io.size
-    return (cnp.PyArray_DIM(x, 0) == <cnp.npy_intp>io.groups
-            and cnp.PyArray_DIM(x, ndim - 1) == <cnp.npy_intp>(io.size // io.groups))
+cdef inline bint _has_sizes(cnp.ndarray x, const _Dims *dims, bint batched) noexcept:
+    cdef int i, at = 0
+    if cnp.PyArray_NDIM(x) != _ndim_of(dims, batched):
+        return False
+    for i in range(dims.n):
+        if dims.of[i] >= 0 and cnp.PyArray_DIM(x, at) != dims.of[i]:
+            return False
+        at += batched or dims.of[i] != LRT_DIM_BATCH
+    return True
 
 
 cdef int _take_lengths(Model model, lengths, lrt_call_args *call, const int32_t **lens, list keep,
@@ -152,12 +156,12 @@ cdef list _take_outputs(Model model, out, lrt_call_args *call, float **outs, bin
     cdef Py_ssize_t i
     cdef int ndim
     cdef const lrt_io *io
-    cdef cnp.npy_intp shape[3]
+    cdef cnp.npy_intp shape[MOST_AXES]
     cdef list results = []
     given = _given_outputs(model, out)
     for i in range(<Py_ssize_t>model.m.n_outputs):
         io = &model.outs[i]
-        ndim = _shape_of(io, <Py_ssize_t>call.batch if batched else -1,
+        ndim = _shape_of(&model.out_dims[i], <Py_ssize_t>call.batch if batched else -1,
                          <Py_ssize_t>call.steps[io.axis] if io.kind == LRT_SEQ else -1, shape)
         y = given[i]
         if y is None:
@@ -218,6 +222,9 @@ cdef _call_error(Model model, int e, list arrays, const lrt_call_args *call):
                 if given[row] < 0 or <uint32_t>given[row] > call.steps[axis]:
                     return InputError(f"{what}: {given[row]} at [{row}], expected 0 to {call.steps[axis]}, "
                                       "the number of steps")
+    if e == LRT_E_STEP_COUNT:
+        from ._info import wrong_step_count
+        return InputError(wrong_step_count(model._graph(), {i: call.steps[i] for i in range(model.m.n_axes)}))
     return InputError(lrt_error_text(e).decode())
 
 

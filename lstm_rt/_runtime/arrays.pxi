@@ -8,28 +8,27 @@ cdef inline bint _is_float(const lrt_io *io) noexcept:
     return io.kind == LRT_SEQ or io.kind == LRT_VEC
 
 
-cdef inline int _shape_of(const lrt_io *io, Py_ssize_t rows, Py_ssize_t steps, cnp.npy_intp *shape) noexcept:
+cdef enum:
+    MOST_AXES = LRT_MAX_DIMS + 1  # of an array, rows before all else
+
+
+cdef inline int _shape_of(const _Dims *dims, Py_ssize_t rows, Py_ssize_t steps, cnp.npy_intp *shape) noexcept:
     """The shape of an array of so many rows and steps, each -1 where it has no such axis; returns its number of axes.
 
     Streams of a model without a batch that step together have rows all the same, before all else.
     """
-    cdef int ndim = 0
-    if io.order == LRT_GROUPS_FIRST or io.order == LRT_TIME_FIRST and steps >= 0:
-        shape[0] = io.groups if io.groups else steps
+    cdef int i, ndim = 0
+    cdef int32_t dim
+    if dims.batch < 0 and rows >= 0:
+        shape[0] = rows
         ndim = 1
-    if rows >= 0:
-        shape[ndim] = rows
+    for i in range(dims.n):
+        dim = dims.of[i]
+        if dim < 0 and (rows if dim == LRT_DIM_BATCH else steps) < 0:
+            continue
+        shape[ndim] = rows if dim == LRT_DIM_BATCH else steps if dim == LRT_DIM_STEPS else dim
         ndim += 1
-    if steps >= 0 and io.order != LRT_TIME_FIRST:
-        shape[ndim] = steps
-        ndim += 1
-    if io.groups and io.order != LRT_GROUPS_FIRST:
-        shape[ndim] = io.groups
-        ndim += 1
-    if io.kind == LRT_IDS:
-        return ndim
-    shape[ndim] = io.size // io.groups if io.groups else io.size
-    return ndim + 1
+    return ndim
 
 
 cdef inline size_t _bytes_of(const lrt_io *io, const lrt_call_args *call) noexcept:

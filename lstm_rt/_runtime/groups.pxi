@@ -19,7 +19,7 @@ cdef class StreamGroup(_Running):
     def __cinit__(self, Model model not None, capacity, threads=None):
         cdef uint32_t i
         self._open(model, "capacity", capacity, threads, 1)
-        if model.in_axes[0].batch < 0 and self.uneven:
+        if model.in_dims[0].batch < 0 and self.uneven:
             raise InputError("this model has no batch axis, and does not give one step for each step of its inputs: "
                              "give each of several streams a stream of its own")
         self.capacity = capacity
@@ -124,7 +124,7 @@ cdef class StreamGroup(_Running):
         cdef const void *ins[LRT_MAX_IO]
         cdef float *outs[LRT_MAX_IO]
         cdef uint32_t rows = self._line_up(keys)
-        if model.in_axes[0].batch < 0:
+        if model.in_dims[0].batch < 0:
             raise InputError("this model has no batch axis, so a chunk has no place for several streams: step them")
         if not _take_inputs(model, arrays, &call, ins, 0):
             port = model.inputs[0]
@@ -137,7 +137,7 @@ cdef class StreamGroup(_Running):
             return results[0] if len(results) == 1 else tuple(results)
         self._check_whole(0, rows)
         state = _get_state(model, self.session, 0, rows, True)
-        results, state = Model.__call__(model, *arrays, state=state, return_state=True, out=out, threads=self.most)
+        results, state = Model.__call__(model, *arrays[:model.m.n_inputs], state=state, return_state=True, out=out, threads=self.most)
         _set_state(model, self.session, state, 0, rows, True)
         return results
 

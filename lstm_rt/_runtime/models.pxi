@@ -21,7 +21,9 @@ cdef class Model:
     cdef int idle  # how many
     cdef lrt_io ins[LRT_MAX_IO]
     cdef lrt_io outs[LRT_MAX_IO]
-    cdef _Axes in_axes[LRT_MAX_IO]
+    cdef _Dims in_dims[LRT_MAX_IO]
+    cdef _Dims out_dims[LRT_MAX_IO]
+    cdef bint shaped  # have ports axes in an order that the core does not know?
     cdef readonly tuple inputs
     cdef readonly tuple outputs
     cdef readonly object threads
@@ -44,9 +46,12 @@ cdef class Model:
         self.idle = 0
         for i in range(self.m.n_inputs):
             self.ins[i] = lrt_model_input(&self.m, i)
-            self.in_axes[i] = _axes_of(&self.ins[i])
+            self.in_dims[i] = _dims_of(&self.ins[i])
+            self.shaped |= self.ins[i].order == LRT_SHAPED
         for i in range(self.m.n_outputs):
             self.outs[i] = lrt_model_output(&self.m, i)
+            self.out_dims[i] = _dims_of(&self.outs[i])
+            self.shaped |= self.outs[i].order == LRT_SHAPED
         self.inputs = tuple([_describe(&self.m, &self.ins[i]) for i in range(self.m.n_inputs)])
         self.outputs = tuple([_describe(&self.m, &self.outs[i]) for i in range(self.m.n_outputs)])
         self.chunked = lrt_model_is_causal(&self.m)
@@ -103,6 +108,7 @@ cdef class Model:
         if lengths is not None:
             _take_lengths(self, lengths, &call, lens, arrays, batched)
         results = _take_outputs(self, out, &call, outs, batched)
+        later = _to_core(self, arrays, results, ins, outs, batched) if self.shaped else ()
         session = self._borrow(&call, most)
         try:
             if state is not None:
@@ -111,6 +117,7 @@ cdef class Model:
             e = _execute(session.s, &call, most)
             if e != LRT_OK:
                 raise _call_error(self, e, arrays, &call)
+            _from_core(later)
             if return_state:
                 final = _get_state(self, session, 0, call.batch, batched)
         finally:

@@ -37,32 +37,62 @@ cdef class Port:
 
 
 cdef _describe(const lrt_model *m, const lrt_io *io):
+    cdef uint32_t i
     name = (<const char *>io.name)[:io.name_size].decode("utf-8", "replace")
-    return Port(name, _KINDS[io.kind], io.size, io.axis, m.n_axes, _shapes.ORDERS[io.order], io.groups)
+    names = {LRT_DIM_BATCH: "N", LRT_DIM_STEPS: "T"}
+    dims = tuple([names.get(io.dims[i], io.dims[i]) for i in range(io.n_dims)])
+    return Port(name, _KINDS[io.kind], io.size, io.axis, m.n_axes, _shapes.ORDERS[io.order], io.groups, dims)
 
 
-cdef struct _Axes:
-    int ndim  # of an array, the batch included
-    int batch  # which of them is the batch; -1: none
-    int steps  # which the time steps; -1: none
+cdef struct _Dims:
+    int n  # of an array, the batch included
+    int batch, steps  # which of them these are; -1: none
+    int features  # sizes up to the batch, multiplied
+    int32_t of[LRT_MAX_DIMS]  # each a size, LRT_DIM_BATCH or LRT_DIM_STEPS
 
 
-cdef _Axes _axes_of(const lrt_io *io) noexcept:
-    cdef _Axes axes
+cdef void _add_dim(_Dims *dims, int32_t dim) noexcept:
+    dims.of[dims.n] = dim
+    if dim == LRT_DIM_BATCH:
+        dims.batch = dims.n
+    elif dim == LRT_DIM_STEPS:
+        dims.steps = dims.n
+    elif dims.batch < 0:
+        dims.features *= dim
+    dims.n += 1
+
+
+cdef _Dims _dims_of(const lrt_io *io) noexcept:
+    """Those of a port's arrays, as callers have them."""
+    cdef _Dims dims
+    cdef uint32_t i
     cdef bint timed = io.kind == LRT_SEQ or io.kind == LRT_IDS
-    axes.ndim = timed + _is_float(io) + (io.groups > 0) + (io.order != LRT_UNBATCHED)
-    axes.batch = -1 if io.order == LRT_UNBATCHED else 0 if io.order == LRT_BATCH_FIRST else 1
-    axes.steps = -1 if not timed else 1 if io.order == LRT_BATCH_FIRST else 0
-    return axes
+    memset(&dims, 0, sizeof(dims))
+    dims.batch, dims.steps, dims.features = -1, -1, 1
+    if io.order == LRT_SHAPED:
+        for i in range(io.n_dims):
+            _add_dim(&dims, io.dims[i])
+        return dims
+    if io.order == LRT_GROUPS_FIRST or io.order == LRT_UNBATCHED and io.groups:
+        _add_dim(&dims, io.groups)
+    if timed and io.order == LRT_TIME_FIRST:
+        _add_dim(&dims, LRT_DIM_STEPS)
+    if io.order != LRT_UNBATCHED:
+        _add_dim(&dims, LRT_DIM_BATCH)
+    if timed and io.order != LRT_TIME_FIRST:
+        _add_dim(&dims, LRT_DIM_STEPS)
+    if _is_float(io):
+        _add_dim(&dims, io.size // io.groups if io.groups else io.size)
+    return dims
 
 
-cdef inline int _steps_at(const _Axes *axes, bint batched) noexcept:
+cdef inline int _steps_at(const _Dims *dims, bint batched) noexcept:
     """Which axis of an array are the steps, if it may lack the batch?"""
-    return axes.steps - (not batched and 0 <= axes.batch < axes.steps)
+    return dims.steps - (not batched and 0 <= dims.batch < dims.steps)
 
 
-cdef inline int _ndim_of(const _Axes *axes, bint batched) noexcept:
-    return axes.ndim - (not batched and axes.batch >= 0)
+cdef inline int _ndim_of(const _Dims *dims, bint batched) noexcept:
+    return dims.n - (not batched and dims.batch >= 0)
 
 
 cdef tuple _without_batch(tuple shape):

@@ -11,6 +11,7 @@ cdef class _Running:
     cdef object threads  # as given; None: the model's
     cdef uint32_t most
     cdef int32_t *ids  # of one step: what has been checked is what is used
+    cdef float *turned  # of one step: shaped inputs and outputs as the core has them
     # Whatever touches the session has set it, to the number of forks and 1: a step releases the GIL, other
     # things run code of arrays.
     cdef int busy
@@ -45,10 +46,26 @@ cdef class _Running:
             self.ids = <int32_t *>PyMem_Calloc(ids * <size_t>rows, sizeof(int32_t))
             if self.ids == NULL:
                 raise MemoryError
+        return self._take_turned(rows)
+
+    cdef int _take_turned(self, uint32_t rows) except -1:
+        """Memory for what a step turns."""
+        cdef size_t i, floats = 0
+        for i in range(self.model.m.n_inputs):
+            if _is_turned(&self.model.ins[i], &self.model.in_dims[i], rows):
+                floats += self.model.ins[i].size
+        for i in range(self.model.m.n_outputs):
+            if _is_turned(&self.model.outs[i], &self.model.out_dims[i], rows):
+                floats += self.model.outs[i].size
+        if floats:
+            self.turned = <float *>PyMem_Calloc(floats * <size_t>rows, sizeof(float))
+            if self.turned == NULL:
+                raise MemoryError
         return 0
 
     def __dealloc__(self):
         PyMem_Free(self.ids)
+        PyMem_Free(self.turned)
 
     cdef int _check_steps(self) except -1:
         """Does one step give one step?"""
@@ -118,6 +135,7 @@ cdef class _Running:
         cdef lrt_call_args call
         cdef const void *ins[LRT_MAX_IO]
         cdef float *outs[LRT_MAX_IO]
+        cdef float *theirs[LRT_MAX_IO]  # where outputs go in the end
         cdef uint32_t i
         cdef int32_t *ids = self.ids
         cdef int e
@@ -132,7 +150,7 @@ cdef class _Running:
             if a is not given:  # keep it
                 x, more = (a, more) if i == 0 else (x, more[:i - 1] + (a,) + more[i:])
             if i == 0:
-                flat = may_be_flat and cnp.PyArray_NDIM(<cnp.ndarray>a) < (1 if model.ins[0].kind == LRT_IDS else 2)
+                flat = may_be_flat and not _is_step(a, &model.in_dims[0], rows, False)
             ins[i] = cnp.PyArray_DATA(<cnp.ndarray>a)
             if model.ins[i].kind == LRT_IDS:
                 ins[i] = memcpy(ids, ins[i], rows * sizeof(int32_t))
@@ -151,49 +169,90 @@ cdef class _Running:
         call.outputs = outs
         if out is not None and _share_memory(model, &call):
             raise InputError(_SHARED)
+        if self.turned != NULL:
+            memcpy(theirs, outs, sizeof(outs))
+            self._turn_inputs(ins, rows)
+            self._turn_outputs(outs, theirs, rows, False)
         e = self._run(&call)
+        if self.turned != NULL and e == LRT_OK:
+            self._turn_outputs(outs, theirs, rows, True)
         if e != LRT_OK:
             raise _call_error(model, e, [a.reshape(rows, 1) if p.kind == "ids" else a
                                         for p, a in zip(model.inputs, (x, *more))], &call)
         return results
 
+    cdef void _turn_inputs(self, const void **ins, uint32_t rows) noexcept:
+        cdef uint32_t i
+        cdef float *at = self.turned
+        cdef const lrt_io *io
+        for i in range(self.model.m.n_inputs):
+            io = &self.model.ins[i]
+            if _is_turned(io, &self.model.in_dims[i], rows):
+                _turn(&self.model.in_dims[i], io.size, rows, at, <float *>ins[i], False)
+                ins[i] = at
+                at += <size_t>rows * io.size
+
+    cdef void _turn_outputs(self, float **outs, float **theirs, uint32_t rows, bint back) noexcept:
+        """Give the call places for its outputs behind the inputs; then copy them to theirs."""
+        cdef uint32_t i
+        cdef float *at = self.turned
+        cdef const lrt_io *io
+        for i in range(self.model.m.n_inputs):
+            if _is_turned(&self.model.ins[i], &self.model.in_dims[i], rows):
+                at += <size_t>rows * self.model.ins[i].size
+        for i in range(self.model.m.n_outputs):
+            io = &self.model.outs[i]
+            if not _is_turned(io, &self.model.out_dims[i], rows):
+                continue
+            if back:
+                _turn(&self.model.out_dims[i], io.size, rows, at, theirs[i], True)
+            outs[i] = at
+            at += <size_t>rows * io.size
+
     cdef _step_input(self, uint32_t i, x, uint32_t rows, bint may_be_flat):
         """The array of input i for one step, in form and of the right shape; ids as int32."""
         cdef const lrt_io *io = &self.model.ins[i]
+        cdef const _Dims *dims = &self.model.in_dims[i]
         if not _is_ready(x, cnp.NPY_FLOAT32 if _is_float(io) else cnp.NPY_INT32):
             x = self._in_form(i, x, rows, may_be_flat)
-        if not _is_step(x, io, rows, False) and not (may_be_flat and _is_step(x, io, rows, True)):
+        if not _is_step(x, dims, rows, False) and not (may_be_flat and _is_step(x, dims, rows, True)):
             port = self.model.inputs[i]
-            raise _bad_array(f"input {port.name!r}", _step_shape(io, rows, may_be_flat and x.ndim < 2),
+            raise _bad_array(f"input {port.name!r}", _step_shape(dims, rows, may_be_flat and _seems_flat(x, dims)),
                              "float32" if _is_float(io) else "integers", x)
         return x
 
     cdef _in_form(self, uint32_t i, x, uint32_t rows, bint may_be_flat):
         port = self.model.inputs[i]
-        flat = may_be_flat and getattr(x, "ndim", 1) < 2
-        what, shape = f"input {port.name!r}", _step_shape(&self.model.ins[i], rows, flat)
+        flat = may_be_flat and _seems_flat(x, &self.model.in_dims[i])
+        what, shape = f"input {port.name!r}", _step_shape(&self.model.in_dims[i], rows, flat)
         if _is_float(&self.model.ins[i]):
             return _floats(what, shape, x)
         return _int32(what, shape, x)
 
     cdef _step_output(self, uint32_t i, y, uint32_t rows, bint flat, float **outs):
         """The array for output i of one step, checked or made; its address goes to outs."""
-        cdef cnp.npy_intp shape[3]
-        cdef int ndim = _shape_of(&self.model.outs[i], -1 if flat else <Py_ssize_t>rows, -1, shape)
+        cdef cnp.npy_intp shape[MOST_AXES]
+        cdef int ndim = _shape_of(&self.model.out_dims[i], -1 if flat else <Py_ssize_t>rows, -1, shape)
         if y is None:
             y = cnp.PyArray_EMPTY(ndim, shape, cnp.NPY_FLOAT32, 0)
         elif not _is_out(y, ndim, shape):
             port = self.model.outputs[i]
-            raise _bad_out(f"out for {port.name!r}", _step_shape(&self.model.outs[i], rows, flat), y)
+            raise _bad_out(f"out for {port.name!r}", _step_shape(&self.model.out_dims[i], rows, flat), y)
         outs[i] = <float *>cnp.PyArray_DATA(<cnp.ndarray>y)
         return y
 
 
-cdef inline bint _is_step(cnp.ndarray x, const lrt_io *io, uint32_t rows, bint flat) noexcept:
-    cdef cnp.npy_intp shape[3]
-    return _has_shape(x, _shape_of(io, -1 if flat else <Py_ssize_t>rows, -1, shape), shape)
+cdef inline bint _is_step(cnp.ndarray x, const _Dims *dims, uint32_t rows, bint flat) noexcept:
+    cdef cnp.npy_intp shape[MOST_AXES]
+    return _has_shape(x, _shape_of(dims, -1 if flat else <Py_ssize_t>rows, -1, shape), shape)
 
 
-cdef tuple _step_shape(const lrt_io *io, uint32_t rows, bint flat):
-    cdef cnp.npy_intp shape[3]
-    return _tuple(_shape_of(io, -1 if flat else <Py_ssize_t>rows, -1, shape), shape)
+cdef tuple _step_shape(const _Dims *dims, uint32_t rows, bint flat):
+    cdef cnp.npy_intp shape[MOST_AXES]
+    return _tuple(_shape_of(dims, -1 if flat else <Py_ssize_t>rows, -1, shape), shape)
+
+
+cdef bint _seems_flat(x, const _Dims *dims):
+    """Does it look like a step without rows? Lists and numbers do."""
+    cdef cnp.npy_intp shape[MOST_AXES]
+    return getattr(x, "ndim", 1) <= max(1, _shape_of(dims, -1, -1, shape))

@@ -14,7 +14,7 @@ cdef class Stream(_Running):
 
     def __cinit__(self, Model model not None, batch=1, threads=None):
         self._open(model, "batch", batch, threads, 0)
-        if model.in_axes[0].batch < 0 and batch != 1:
+        if model.in_dims[0].batch < 0 and batch != 1:
             raise InputError(f"batch is {batch}, but this model has no batch axis: streams(capacity) steps several")
         self.batch = batch
 
@@ -81,9 +81,11 @@ cdef class Stream(_Running):
         if call.batch != <uint32_t>self.batch:
             raise InputError(f"the stream has a batch of {self.batch}, the input {call.batch}")
         results = _take_outputs(model, out, &call, outs, batched)
+        later = _to_core(model, keep, results, ins, outs, batched) if model.shaped else ()
         e = self._run(&call)
         if e != LRT_OK:
             raise _call_error(model, e, keep, &call)
+        _from_core(later)
         return results[0] if len(results) == 1 else tuple(results)
 
 

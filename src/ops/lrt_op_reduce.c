@@ -7,7 +7,6 @@
 
 /* Attributes of a reduce; softmax_steps has `whole` as its first. */
 enum { A_KIND = 0, A_WHOLE = 1 };
-enum kind { SUM, MEAN, MAX, MIN, PROD, L2, KINDS };
 
 /* What is kept of a row between passes and calls: `size` totals, what rounding has taken from each; of a reduce also how
  * many steps have counted, c, as c % COUNT and c / COUNT: a float alone would stop at COUNT. */
@@ -65,15 +64,15 @@ static int check_reduce(lrt_checker *c)
 {
     lrt_value x;
     LRT_TRY(check_counting(c, &x));
-    if (c->n.attr[A_KIND] >= KINDS || c->n.attr[A_WHOLE] > 1)
+    if (c->n.attr[A_KIND] >= LRT_REDUCE_COUNT || c->n.attr[A_WHOLE] > 1)
         return LRT_E_NODE_ATTR;
     return lrt_want_output(c, 0, LRT_VEC, x.size, LRT_MAX_AXES);
 }
 
 static enum lrt_join join_of(uint32_t kind)
 {
-    static const enum lrt_join of[KINDS] = {LRT_JOIN_ADD, LRT_JOIN_ADD, LRT_JOIN_MAX,
-                                            LRT_JOIN_MIN, LRT_JOIN_MUL, LRT_JOIN_ADD_SQUARE};
+    static const enum lrt_join of[LRT_REDUCE_COUNT] = {LRT_JOIN_ADD, LRT_JOIN_ADD, LRT_JOIN_MAX,
+                                                       LRT_JOIN_MIN, LRT_JOIN_MUL, LRT_JOIN_ADD_SQUARE};
     return of[kind];
 }
 
@@ -128,7 +127,9 @@ static void store_row(const lrt_pass *pass, const lrt_plan_node *at, uint32_t ro
     const float steps = count[1] * COUNT + count[0];
     float *y = lrt_row(pass, n->out[0], row);
     for (uint32_t i = 0; i < size; i++)
-        y[i] = kind == MEAN && steps > 0.0f ? kept[i] / steps : kind == L2 ? sqrtf(kept[i]) : kept[i];
+        y[i] = kind == LRT_REDUCE_MEAN && steps > 0.0f ? kept[i] / steps
+               : kind == LRT_REDUCE_L2                 ? sqrtf(kept[i])
+                                                       : kept[i];
 }
 
 static void run_reduce(lrt_pass *pass, const lrt_plan_node *at)

@@ -123,8 +123,51 @@ static void ports_say_what_they_are(void)
     graph_free(&g);
 }
 
+/* Of shaped ports a caller gets the dims that the source's arrays have. */
+static void shaped_ports(void)
+{
+    static const int32_t dims[4] = {2, LRT_DIM_STEPS, LRT_DIM_BATCH, 3}, none[1] = {1};
+    lrt_model m;
+    walled blob;
+    size_t size;
+    unsigned char *bytes;
+    lrt_io io;
+    graph g;
+    graph_begin(&g, 4);
+    graph_axis(&g);
+    graph_output(&g, graph_op(&g, LRT_OP_REVERSE, graph_input(&g, LRT_SEQ, 6, 0), LRT_SEQ, 6, 0));
+    g.values[0].order = LRT_SHAPED;
+    g.values[0].groups = graph_integers(&g, 4, dims);
+    bytes = graph_bytes(&g, &size);
+    check_context = "shaped ports";
+    if (model_from_bytes(&m, &blob, bytes, size)) {
+        io = lrt_model_input(&m, 0);
+        CHECK(io.order == LRT_SHAPED && io.groups == 0 && io.n_dims == 4);
+        CHECK(memcmp(io.dims, dims, sizeof dims) == 0);
+        io = lrt_model_output(&m, 0);
+        CHECK(io.order == LRT_BATCH_FIRST && io.n_dims == 0 && io.dims == NULL);
+    }
+    walled_free(&blob);
+    free(bytes);
+    check_graph(&g, "shaped"); /* in the order of the core; frees it */
+    graph_begin(&g, 4);
+    graph_output(&g, graph_op(&g, LRT_OP_SLICE, graph_input(&g, LRT_VEC, 1, 0), LRT_VEC, 1, 0));
+    graph_attr(&g, 1, 1);
+    for (int i = 0; i < 2; i++) {
+        g.values[i].order = LRT_SHAPED;
+        g.values[i].groups = graph_integers(&g, (uint32_t)i, none);
+    }
+    bytes = graph_bytes(&g, &size);
+    CHECK(model_from_bytes(&m, &blob, bytes, size)); /* neither has a batch */
+    CHECK(lrt_model_input(&m, 0).n_dims == 0);
+    walled_free(&blob);
+    free(bytes);
+    graph_free(&g);
+}
+
 void test_blobs(void)
 {
     steps_follow();
     ports_say_what_they_are();
+    shaped_ports();
 }

@@ -242,16 +242,21 @@ static void rules_of_repeat(void)
     graph_free(&g);
 }
 
-/* Which graphs run in chunks, and which are endless streams. */
-static void expect_flags(graph *g, int causal, int streams)
+/* Which graphs run in chunks, and which are endless streams; the op of the first node that hinders that. */
+static void expect_flags(graph *g, int causal, int streams, const char *obstacle)
 {
     size_t size;
     unsigned char *bytes = graph_bytes(g, &size);
     lrt_model m;
     walled blob;
     if (model_from_bytes(&m, &blob, bytes, size)) {
+        uint32_t node = LRT_NONE;
+        const char *op = lrt_stream_obstacle(&m, &node);
         CHECK(lrt_model_is_causal(&m) == causal);
         CHECK(lrt_model_streams(&m) == streams);
+        CHECK(obstacle ? op && strcmp(op, obstacle) == 0 : !op && node == LRT_NONE);
+        CHECK(!op || strcmp(op, lrt_op_name(g->nodes[node].op)) == 0);
+        CHECK(lrt_stream_obstacle(&m, NULL) == NULL);
     }
     walled_free(&blob);
     free(bytes);
@@ -263,29 +268,37 @@ static void flags(void)
     lrt_axis *a = &g.axes[1];
     check_context = "chunks and streams";
     begin(&g);
-    expect_flags(&g, 1, 0); /* every second step: which, depends on those before */
+    expect_flags(&g, 1, 0, NULL); /* every second step: which, depends on those before */
     g.nodes[1].attr[0] = 0;
-    expect_flags(&g, 1, 0);
+    expect_flags(&g, 1, 0, "select");
     a->add = 0;
-    expect_flags(&g, 0, 0); /* the last step may be dropped, and only the end tells */
+    expect_flags(&g, 0, 0, "take"); /* the last step may be dropped, and only the end tells */
     a->add = 1;
     graph_derived(&g, LRT_NONE, 1, 0, 1, LRT_NO_CAP);
-    expect_flags(&g, 0, 0); /* two axes of inputs */
+    expect_flags(&g, 0, 0, "select"); /* two axes of inputs, too */
+    g.nodes[1].attr[0] = 1;
+    expect_flags(&g, 0, 0, NULL); /* they alone */
     graph_free(&g);
     graph_begin(&g, 3);
     graph_axis(&g);
     graph_derived(&g, 0, 3, 0, 1, LRT_NO_CAP);
     graph_output(&g, graph_op(&g, LRT_OP_REPEAT, graph_input(&g, LRT_SEQ, 2, 0), LRT_SEQ, 2, 1));
     graph_attr(&g, 0, 3);
-    expect_flags(&g, 1, 1);
+    expect_flags(&g, 1, 1, NULL);
     a->cap = 1000;
-    expect_flags(&g, 1, 0);
+    expect_flags(&g, 1, 0, NULL);
     graph_free(&g);
     graph_begin(&g, 3); /* the axis of the inputs is not the first */
     graph_derived(&g, LRT_NONE, 0, 4, 1, LRT_NO_CAP);
     graph_axis(&g);
     graph_output(&g, graph_op(&g, LRT_OP_SELECT, graph_input(&g, LRT_SEQ, 2, 1), LRT_VEC, 2, 0));
-    expect_flags(&g, 0, 0);
+    graph_attr(&g, 0, 0);
+    expect_flags(&g, 0, 0, "select");
+    graph_free(&g);
+    graph_begin(&g, 3);
+    graph_axis(&g);
+    graph_output(&g, graph_op(&g, LRT_OP_REVERSE, graph_input(&g, LRT_SEQ, 2, 0), LRT_SEQ, 2, 0));
+    expect_flags(&g, 0, 0, "reverse");
     graph_free(&g);
 }
 

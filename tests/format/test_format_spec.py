@@ -8,7 +8,22 @@ import struct
 import numpy as np
 import pytest
 from helpers.graphs import CELLS, cell_id, cell_weights, every_op_graph, inputs_for, recurrent_graph, weights
-from helpers.spec_reader import ACTS, NONE, OPS, read, read_act, read_cell, u32s, unpack_panels, widths
+from helpers.spec_reader import (
+    ACTS,
+    NONE,
+    OPS,
+    read,
+    read_act,
+    read_cell,
+    read_convlstm,
+    read_window,
+    u32s,
+    unpack_panels,
+    widths,
+)
+from helpers.windows import conv_cases, pool_cases
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lstm_rt import FormatError, Model
 from lstm_rt.format import dumps
@@ -98,6 +113,66 @@ def check_plain(node, source):
         assert u32s(node["attr"], 0, 2) == [a["start"], a["stride"]]
     elif node["op"] == "repeat":
         assert u32s(node["attr"], 0, 1) == [a["times"]]
+    elif node["op"] == "reduce":
+        kind = ["sum", "mean", "max", "min", "prod", "l2"][u32s(node["attr"], 0, 1)[0]]
+        assert (kind, u32s(node["attr"], 4, 1)[0]) == (a["kind"], a["whole"])
+    elif node["op"] == "softmax_steps":
+        assert u32s(node["attr"], 0, 1) == [a["whole"]]
+    elif node["op"] == "attention":
+        check_attention(node, a, w, t)
+    elif node["op"] in ("conv", "pool"):
+        check_window(node, source)
+    elif node["op"] == "convlstm":
+        check_convlstm(node, source)
+    elif node["op"] == "pad":
+        mode = ["constant", "edge", "reflect"].index(a["mode"])
+        assert u32s(node["attr"], 0, 2) + u32s(node["attr"], 12, 1) == [a["before"], a["after"], mode]
+        same(struct.unpack_from("<f", node["attr"], 8)[0], a["value"])
+    elif node["op"] in ("flatten", "unflatten"):
+        assert u32s(node["attr"], 0, 1) == [a["steps" if node["op"] == "flatten" else "times"]]
+
+
+def check_attention(node, a, w, t):
+    heads, groups, kind, scale, causal, whole = struct.unpack_from("<IIIfII", node["attr"])
+    assert (heads, groups, ["dot", "additive"][kind]) == (a["heads"], a["kv_heads"], a["kind"])
+    assert (causal, whole) == (a["causal"], a["whole"])
+    same(scale, a["scale"])
+    assert (t[0] is None) == ("weight" not in w)
+    assert t[0] is None or (t[0].shape == (1, w["weight"].size) and t[0].tobytes() == w["weight"].tobytes())
+
+
+def triple(attrs, name, dimensions="thw"):
+    return tuple(attrs[f"{name}_{d}"] for d in dimensions)
+
+
+def check_window(node, source):
+    got, a = read_window(node), source.attrs
+    assert got["size"] == (a["height"], a["width"])
+    assert (got["stride"], got["dilation"]) == (triple(a, "stride"), triple(a, "dilation"))
+    assert got["pad"] == tuple(zip(triple(a, "before"), triple(a, "after"), strict=True))
+    assert got["whole"] == a["whole"]
+    if node["op"] == "pool":
+        assert got["kernel"] == triple(a, "kernel")
+        assert got["kind"] == ["max", "avg", "avg_pad"].index(a["kind"])
+        return
+    w = source.weights
+    assert got["groups"] == a["groups"]
+    assert got["kernel"] == w["weight"].shape[2:]
+    same(np.moveaxis(got["weight"], -1, 1), w["weight"])
+    assert (got["bias"] is None) == ("bias" not in w)
+    assert got["bias"] is None or got["bias"].tobytes() == w["bias"].tobytes()
+
+
+def check_convlstm(node, source):
+    got, a, w = read_convlstm(node), source.attrs, source.weights
+    assert got["size"] == (a["height"], a["width"])
+    assert (got["stride"], got["dilation"]) == (triple(a, "stride", "hw"), triple(a, "dilation", "hw"))
+    assert got["pad"] == tuple(zip(triple(a, "before", "hw"), triple(a, "after", "hw"), strict=True))
+    assert [act[0] for act in got["acts"]] == [a[name].name for name in ("gate", "cell", "output")]
+    for name in ("w_ih", "w_hh"):
+        same(np.moveaxis(got[name], -1, 1), w[name])
+    assert (got["bias"] is None) == ("bias" not in w)
+    assert got["bias"] is None or got["bias"].tobytes() == w["bias"].tobytes()
 
 
 def check(graph):
@@ -175,7 +250,8 @@ def test_versions_of_activations(name):
     x = g.input("x", "seq", 2)
     y = g.activation(x, name)
     if name not in NOT_ELEMENTWISE:
-        y = g.recurrent("rnn", y, {"w_ih": np.ones((2, 2)), "w_hh": np.ones((2, 2))}, hidden_size=2, activations=[name])[0]
+        w = {"w_ih": np.ones((2, 2)), "w_hh": np.ones((2, 2))}
+        y, _, _ = g.recurrent("rnn", y, w, hidden_size=2, activations=[name])
     g.output(g.dense(y, np.ones((2, 2)), None, name), "y")
     _, got = check(g)
     assert got["version"] == (4 if ACTS.index(name) >= 15 else 1)
@@ -185,7 +261,9 @@ def test_row_ops():
     """Version 4: ops over rows of features, and broadcasts."""
     rng, g = np.random.default_rng(0), Graph()
     x, v, one = g.input("x", "seq", 6), g.input("v", "vec", 6), g.input("one", "vec", 1)
-    y = g.binary("pow", g.binary("maximum", g.binary("minimum", g.binary("div", g.binary("sub", x, v), one), x), v), one)
+    y = x
+    for op, other in (("sub", v), ("div", one), ("minimum", x), ("maximum", v), ("pow", one)):
+        y = g.binary(op, y, other)
     y = g.gather(g.prelu(y, weights(rng, 6)), [5, 4, 3, 3, 0, 1])
     y = g.groupnorm(g.l2norm(y, 1e-6, 3), weights(rng, 6), None, 1e-5, 2)
     g.output(g.reduce_features(y, "l2", 3), "y")
@@ -200,13 +278,37 @@ def test_row_ops():
 
 
 def test_broadcasts_need_version_4():
-    for kinds, sizes, version in ((("seq", "seq"), (2, 2), 1), (("seq", "vec"), (2, 2), 4), (("vec", "vec"), (2, 1), 4)):
+    cases = [(("seq", "seq"), (2, 2), 1), (("seq", "vec"), (2, 2), 4), (("vec", "vec"), (2, 1), 4)]
+    for kinds, sizes, version in cases:
         for op in ("add", "mul"):
             g = Graph()
             a, b = (g.input(n, k, s, axis=0 if n == "b" and k == "seq" else None)
                     for n, k, s in zip("ab", kinds, sizes, strict=True))  # fmt: skip
             g.output(g.binary(op, a, b), "y")
             assert check(g)[1]["version"] == version
+
+
+@given(case=st.one_of(conv_cases(), pool_cases()))
+@settings(max_examples=100, deadline=None)
+def test_windows(case):
+    _, got = check(case.graph)
+    assert got["version"] == 4
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_convlstm_and_regrouped_steps(bias):
+    rng, g = np.random.default_rng(0), Graph()
+    x = g.input("x", "seq", 6 * 5 * 2)
+    y, h, _ = g.convlstm(
+        x, weights(rng, 12, 2, 2, 3), weights(rng, 12, 3, 3, 1), weights(rng, 12) if bias else None, size=(6, 5),
+        stride=(2, 1), dilation=(1, 2), pad=((1, 0), (2, 1)), activations=("hard_sigmoid", "relu", "tanh"),
+    )  # fmt: skip
+    g.output(g.pad_steps(y, 2, 3, mode="reflect"), "y")
+    g.output(g.pad_steps(y, 1, 0, -0.5), "z")
+    g.output(g.flatten(x, 3), "flat")
+    g.output(g.unflatten(h, 3), "steps")
+    _, got = check(g)
+    assert got["version"] == 4
 
 
 def test_orders_and_derived_axes():
@@ -237,6 +339,26 @@ def test_without_a_batch():
     _, got = check(with_selftest(g))
     assert got["version"] == 3
     assert [v.get("order") for v in got["values"]] == ["unbatched"] * 4
+
+
+def test_ops_along_time():
+    """Version 4: what is absent and what is not; weights of attention where the query is a vector."""
+    rng, g = np.random.default_rng(0), Graph()
+    x, q = g.input("x", "seq", 6), g.input("q", "vec", 12)
+    mask = g.mask_values(x)
+    for kind in ("sum", "mean", "max", "min", "prod", "l2"):
+        g.output(g.reduce(x, kind, mask if kind < "mean" else None, whole=kind > "mean"), kind)
+    g.output(g.softmax_steps(x, mask), "masked")
+    g.output(g.softmax_steps(x, whole=True), "softmax")
+    g.output(g.cumsum(x), "sums")
+    y, w = g.attention(q, x, x, heads=4, kv_heads=2, kind="additive", weight=weights(rng, 12), mask=mask, whole=True)
+    g.output(y, "context")
+    g.output(w, "weights")
+    g.output(g.attention(x, x, x, heads=3, scale=0.1, causal=True)[0], "causal")
+    _, got = check(with_selftest(g, batch=2))
+    assert got["version"] == 4
+    assert [len(n["out"]) for n in got["nodes"][-2:]] == [2, 1]
+    assert [n["in"][1] for n in got["nodes"] if n["op"] == "reduce"].count(NONE) == 4
 
 
 def test_initial_states_and_lengths():

@@ -73,13 +73,16 @@ counted = ctypes.CDLL(None).counted
 counted.restype = ctypes.c_long
 model = lstm_rt.load(sys.argv[1], threads=1)
 stream = model.stream()
-x = np.ones(model.inputs[0].size, np.float32)
-out = np.empty(model.outputs[0].size, np.float32)
+
+def array(port, **extents):
+    return np.ones([extents.get(d, d) for d in port.shape if d not in ("N", "T") or d in extents], np.float32)
+
+source, target = model.inputs[0], model.outputs[0]
+x, out = array(source), array(target)
 group = model.streams(300)  # more keys than Python has small integers ready
 all_keys = [group.join() for _ in range(300)]
 some = all_keys[::-2]
-many, few = np.ones((300, x.size), np.float32), np.ones((150, x.size), np.float32)
-many_out, few_out = np.empty((300, out.size), np.float32), np.empty((150, out.size), np.float32)
+many, few, many_out, few_out = (array(port, N=n) for port in (source, target) for n in (300, 150))
 steps = int(sys.argv[2])
 
 def run(n):
@@ -103,7 +106,7 @@ run_group(10)
 gc.collect()
 gc.disable()
 difference(run, 10)  # the first use of counted() itself
-xs = np.ones((5000, x.size), np.float32)
+xs = array(source, T=5000)
 print(difference(run, 0), difference(np.empty, 1 << 22), difference(run, steps), difference(run_group, steps),
       difference(stream.feed, xs))
 """
@@ -176,6 +179,19 @@ def run_steps(request: pytest.FixtureRequest, model_file: Path) -> Callable[...,
 
 def test_steps_call_no_malloc(model_file: Path, tmp_path: Path) -> None:
     """No call of malloc, calloc, realloc, memalign or free in 1000 steps, by anyone in the process."""
+    check_calls(model_file, tmp_path)
+
+
+def test_steps_of_shaped_ports_call_no_malloc(tmp_path: Path) -> None:
+    """What has to be turned has memory of its own."""
+    g = Graph()
+    x = g.input("x", "seq", 6, order="shaped", dims=("T", 2, "N", 3))
+    g.output(g.activation(x, "tanh"), "y", order="shaped", dims=(6, "T", "N"))
+    lrt_format.save(g, tmp_path / "model.lrt")
+    check_calls(tmp_path / "model.lrt", tmp_path)
+
+
+def check_calls(model_file: Path, tmp_path: Path) -> None:
     compiler = shutil.which("cc")
     if not sys.platform.startswith("linux") or compiler is None or os.environ.get("LD_PRELOAD"):
         pytest.skip("needs Linux, a C compiler and the place of LD_PRELOAD")

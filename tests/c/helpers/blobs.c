@@ -119,6 +119,22 @@ uint32_t graph_tensor(graph *g, uint32_t layout, uint32_t gates, uint32_t units,
     return g->n_tensors++;
 }
 
+uint32_t graph_integers(graph *g, uint32_t count, const int32_t *numbers)
+{
+    lrt_tensor *t = &g->tensors[g->n_tensors];
+    if (g->n_tensors == GRAPH_MOST)
+        abort();
+    t->dtype = LRT_I32;
+    t->layout = LRT_PLAIN;
+    t->gates = t->units = 1;
+    t->k = count;
+    g->data[g->n_tensors] = (float *)malloc((count + 1) * sizeof(float));
+    if (!g->data[g->n_tensors])
+        abort();
+    memcpy(g->data[g->n_tensors], numbers, count * sizeof *numbers);
+    return g->n_tensors++;
+}
+
 void graph_attr(graph *g, uint32_t i, uint32_t value) { last_node(g)->attr[i] = value; }
 void graph_attr_float(graph *g, uint32_t i, float value) { memcpy(&last_node(g)->attr[i], &value, sizeof value); }
 void graph_output(graph *g, uint32_t value) { g->outputs[g->n_outputs++] = value; }

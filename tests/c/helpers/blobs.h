@@ -35,6 +35,8 @@ uint32_t graph_result(graph *g, lrt_kind kind, uint32_t size, uint32_t axis);
 uint32_t graph_op(graph *g, uint32_t op, uint32_t x, lrt_kind kind, uint32_t size, uint32_t axis);
 /* Weights in (-1/8, 1/8), for the last node; absent where gates is 0. */
 uint32_t graph_tensor(graph *g, uint32_t layout, uint32_t gates, uint32_t units, uint32_t k);
+/* Integers, of no node yet. */
+uint32_t graph_integers(graph *g, uint32_t count, const int32_t *numbers);
 void graph_attr(graph *g, uint32_t i, uint32_t value);
 void graph_attr_float(graph *g, uint32_t i, float value);
 void graph_output(graph *g, uint32_t value);

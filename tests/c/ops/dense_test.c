@@ -48,7 +48,7 @@ void test_dense(void)
         numbers(units[i]);
     for (uint32_t act = LRT_ACT_LINEAR; act < LRT_ACT_COUNT; act += 1 + act / 2) {
         graph g;
-        graph_begin(&g, 1);
+        graph_begin(&g, LRT_VERSION_ROWS);
         graph_axis(&g);
         add_dense(&g, graph_input(&g, LRT_SEQ, INPUTS, 0), 6, act, 1);
         add_dense(&g, g.n_values - 1, 21, act, 0);

@@ -145,6 +145,131 @@ static void side_and_part(void)
     expect_values(&g, "slice", a_part, 0);
 }
 
+/* ---- version 4 */
+
+static const int32_t INDEX[4] = {5, 0, 1, 1};
+
+static double difference_of(const graph *g, const float *x, const float *y, uint32_t i)
+{
+    (void)g;
+    return (double)(x[i] - y[i]);
+}
+static double quotient_of(const graph *g, const float *x, const float *y, uint32_t i)
+{
+    (void)g;
+    return (double)(x[i] / (y[i] + 16.0f)); /* some are 0 */
+}
+static double larger_of(const graph *g, const float *x, const float *y, uint32_t i)
+{
+    (void)g;
+    return (double)(x[i] > y[i] ? x[i] : y[i]);
+}
+static double smaller_of(const graph *g, const float *x, const float *y, uint32_t i)
+{
+    (void)g;
+    return (double)(x[i] < y[i] ? x[i] : y[i]);
+}
+static double chosen(const graph *g, const float *x, const float *y, uint32_t i)
+{
+    (void)g, (void)y;
+    return (double)x[INDEX[i]];
+}
+static double sloped(const graph *g, const float *x, const float *y, uint32_t i)
+{
+    (void)y;
+    return x[i] < 0 ? (double)(x[i] * g->data[0][i]) : (double)x[i];
+}
+/* Three parts of two features. */
+static double of_unit_length(const graph *g, const float *x, const float *y, uint32_t i)
+{
+    const float *part = x + i / 2 * 2;
+    (void)g, (void)y;
+    return (double)x[i] / fmax(hypot((double)part[0], (double)part[1]), 0.5);
+}
+static double normal_in_parts(const graph *g, const float *x, const float *y, uint32_t i)
+{
+    const float *part = x + i / 2 * 2;
+    const double half = ((double)part[0] - (double)part[1]) / 2;
+    (void)y;
+    return (i % 2 ? -half : half) / sqrt(half * half + 0.5) * (double)g->data[0][i] + (double)g->data[1][i];
+}
+static double product_of_part(const graph *g, const float *x, const float *y, uint32_t i)
+{
+    (void)g, (void)y;
+    return (double)(x[2 * i] * x[2 * i + 1]);
+}
+
+static uint32_t begin_4(graph *g)
+{
+    uint32_t x = begin(g);
+    g->version = 4;
+    return x;
+}
+
+static void more_of_two(void)
+{
+    static const uint32_t ops[] = {LRT_OP_SUB, LRT_OP_DIV, LRT_OP_MAXIMUM, LRT_OP_MINIMUM};
+    static expected *const values[] = {difference_of, quotient_of, larger_of, smaller_of};
+    graph g;
+    for (unsigned i = 0; i < 4; i++) {
+        uint32_t a = begin_4(&g), b = graph_input(&g, LRT_SEQ, SIZE, 0);
+        if (ops[i] == LRT_OP_DIV) {
+            b = graph_op(&g, LRT_OP_ACTIVATION, b, LRT_SEQ, SIZE, 0);
+            graph_attr(&g, 0, LRT_ACT_AFFINE);
+            graph_attr_float(&g, 1, 1.0f);
+            graph_attr_float(&g, 2, 16.0f);
+        }
+        graph_output(&g, add_two(&g, ops[i], a, b, SIZE));
+        expect_values(&g, lrt_op_name(ops[i]), values[i], 0);
+    }
+}
+
+/* In any order: a vector at every step, one feature for many, and both. */
+static void broadcasts(void)
+{
+    graph g;
+    for (int swapped = 0; swapped < 2; swapped++) {
+        const uint32_t x = begin_4(&g), v = graph_input(&g, LRT_VEC, SIZE, 0), one = graph_input(&g, LRT_VEC, 1, 0);
+        const uint32_t narrow = graph_op(&g, LRT_OP_SLICE, x, LRT_SEQ, 1, 0);
+        uint32_t y;
+        graph_attr(&g, 1, 1);
+        y = swapped ? add_two(&g, LRT_OP_ADD, v, x, SIZE) : add_two(&g, LRT_OP_ADD, x, v, SIZE);
+        y = swapped ? add_two(&g, LRT_OP_SUB, one, y, SIZE) : add_two(&g, LRT_OP_SUB, y, one, SIZE);
+        y = swapped ? add_two(&g, LRT_OP_MUL, narrow, y, SIZE) : add_two(&g, LRT_OP_MUL, y, narrow, SIZE);
+        y = swapped ? add_two(&g, LRT_OP_MAXIMUM, v, y, SIZE) : add_two(&g, LRT_OP_MAXIMUM, y, v, SIZE);
+        graph_output(&g, y);
+        graph_output(&g, add_two(&g, LRT_OP_MUL, narrow, swapped ? one : v, swapped ? 1 : SIZE));
+        check_graph(&g, "broadcasts");
+    }
+}
+
+static void parts(void)
+{
+    graph g;
+    lrt_node *n;
+    graph_output(&g, graph_op(&g, LRT_OP_GATHER, begin_4(&g), LRT_SEQ, 4, 0));
+    n = &g.nodes[0];
+    n->tensor[n->n_tensors++] = graph_integers(&g, 4, INDEX);
+    expect_values(&g, "gather", chosen, 0);
+    graph_output(&g, graph_op(&g, LRT_OP_PRELU, begin_4(&g), LRT_SEQ, SIZE, 0));
+    graph_tensor(&g, LRT_PLAIN, 1, 1, SIZE);
+    expect_values(&g, "prelu", sloped, 0);
+    graph_output(&g, graph_op(&g, LRT_OP_L2NORM, begin_4(&g), LRT_SEQ, SIZE, 0));
+    graph_attr_float(&g, 0, 0.5f);
+    graph_attr(&g, 1, 3);
+    expect_values(&g, "l2norm", of_unit_length, 1e-6);
+    graph_output(&g, graph_op(&g, LRT_OP_GROUPNORM, begin_4(&g), LRT_SEQ, SIZE, 0));
+    graph_attr_float(&g, 0, 0.5f);
+    graph_attr(&g, 1, 3);
+    graph_tensor(&g, LRT_PLAIN, 1, 1, SIZE);
+    graph_tensor(&g, LRT_PLAIN, 1, 1, SIZE);
+    expect_values(&g, "groupnorm", normal_in_parts, 1e-6);
+    graph_output(&g, graph_op(&g, LRT_OP_REDUCE_FEATURES, begin_4(&g), LRT_SEQ, 3, 0));
+    graph_attr(&g, 0, LRT_REDUCE_PROD);
+    graph_attr(&g, 1, 3);
+    expect_values(&g, "reduce_features", product_of_part, 0);
+}
+
 /* All of them on vectors, which have no steps. */
 static void of_vectors(void)
 {
@@ -167,5 +292,8 @@ void test_features(void)
     normalisations();
     of_two();
     side_and_part();
+    more_of_two();
+    broadcasts();
+    parts();
     of_vectors();
 }

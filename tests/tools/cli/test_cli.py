@@ -223,6 +223,31 @@ def test_info_names_every_option(tmp_path: Path, capsys: pytest.CaptureFixture[s
         assert part in text, text
 
 
+def test_info_of_ops_along_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Words and flags as such, what is as usual not at all; state is that of running sums, too."""
+    g = Graph()
+    x, q = g.input("x", "seq", 6), g.input("q", "vec", 6)
+    mask = g.mask_values(x)
+    g.output(g.reduce(g.cumsum(x), "mean", mask, whole=True), "mean")
+    g.output(g.softmax_steps(x), "softmax")
+    y, w = g.attention(q, x, x, heads=2, kind="additive", weight=np.ones(6), mask=mask)
+    g.output(y, "context")
+    g.output(g.attention(x, x, x, scale=0.5, causal=True)[0], "self")
+    path = saved(tmp_path / "m.lrt", g)
+    assert main(["info", path]) == 0
+    text = capsys.readouterr().out
+    facts = json_of(capsys, "info", path, "--json")
+    options = {n["op"]: n["options"] for n in facts["nodes"][:-1]}
+    assert options["reduce"] == "kind mean, whole, masked"
+    assert options["attention"] == "heads 2, kind additive, masked"
+    assert options["cumsum"] == options["softmax_steps"] == ""
+    assert facts["nodes"][-1]["options"] == "scale 0.5, causal"
+    assert facts["nodes"][-2]["outputs"] == ["context", f"%{w}"]
+    assert facts["nodes"][-2]["sizes"] == "6 + 6 + 6 -> 6"
+    assert facts["state_bytes_per_row"] == 4 * (2 * 6 + 2 * 6 + 2)
+    assert "kind mean, whole, masked" in text
+
+
 def test_info_reports_bad_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     graph = lstm_graph()
     graph.nodes[0].weights["w_ih"][2, 1] = np.nan

@@ -321,3 +321,30 @@ def test_notes_without_end_are_cut(tmp_path: Path, capsys: pytest.CaptureFixture
     assert len(lines) < 60
     assert lines[-1] == "note: ... and 1,951 more (info --json shows all)"
     assert len(json_of(capsys, "verify", path, "--json")["notes"]) == 2001
+
+
+def test_shaped_ports(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """They are told, run and compared in the dims that the source has; the batch may be left out."""
+    g = Graph()
+    x = g.input("x", "seq", 6, order="shaped", dims=("N", 2, "T", 3))
+    w = {"w_ih": np.eye(6), "w_hh": np.zeros((6, 6))}
+    g.output(g.recurrent("rnn", x, w, hidden_size=6, activations=["linear"])[0], "y", order="shaped", dims=(6, "T", "N"))
+    path = saved(tmp_path / "m.lrt", g)
+    facts = json_of(capsys, "info", path, "--json")
+    assert (facts["inputs"][0]["shape"], facts["outputs"][0]["shape"]) == (["N", 2, "T", 3], [6, "T", "N"])
+    assert json_of(capsys, "verify", path, "--json")["ok"] is True
+
+    array = np.random.default_rng(0).uniform(-1, 1, (2, 2, 5, 3)).astype(np.float32)
+    want = array.transpose(1, 3, 2, 0).reshape(6, 5, 2)
+    for inputs, expected in ((array, want), (array[0], want[..., 0])):
+        np.save(tmp_path / "x.npy", inputs)
+        assert main(["run", path, str(tmp_path / "x.npy"), "-o", str(tmp_path / "got.npy")]) == 0
+        np.testing.assert_array_equal(np.load(tmp_path / "got.npy"), expected)
+        wrong = expected.copy()
+        wrong[:, 3:] = 7
+        np.save(tmp_path / "want.npy", wrong)
+        command = ["verify", path, "--inputs", tmp_path / "x.npy", "--expect", tmp_path / "want.npy", "--json"]
+        rows = "3" if inputs.ndim == 3 else "3,3"
+        capsys.readouterr()
+        assert json_of(capsys, *command, "--lengths", rows)["ok"] is True
+        assert json_of(capsys, *command, code=1)["ok"] is False

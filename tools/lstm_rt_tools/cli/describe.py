@@ -50,7 +50,7 @@ def describe(graph: Graph) -> dict[str, Any]:
         "nodes": [{**_describe_node(graph, k), "parameters": n} for k, n in enumerate(counts)],
         "parameters": sum(counts),
         "weight_bytes_float32": 4 * sum(counts),
-        "state_bytes_per_row": sum(_state_floats(n) for n in graph.nodes) * 4,
+        "state_bytes_per_row": sum(_state_floats(graph, n) for n in graph.nodes) * 4,
         "nonfinite_weights": nonfinite(graph),
         "has_selftest": graph.selftest is not None,
         "meta": graph.meta,
@@ -73,8 +73,10 @@ def _describe_value(graph: Graph, index: int) -> dict[str, Any]:
     return {"name": v.name, "kind": v.kind, "shape": shape_of(graph, v), "order": v.order, "dtype": dtype}
 
 
-def _state_floats(node: Node) -> int:
-    """Floats of state that one row carries through a recurrent node."""
+def _state_floats(graph: Graph, node: Node) -> int:
+    """Floats of state that one row carries through a node."""
+    if node.op in ("reduce", "cumsum"):  # sums, what rounding takes from them; how many steps
+        return 2 * sum(graph.values[o].size for o in node.outputs if o is not None) + 2 * (node.op == "reduce")
     if "hidden_size" not in node.attrs or any(i is not None for i in node.inputs[1:3]):
         return 0
     hidden: int = node.attrs["hidden_size"]
@@ -117,16 +119,22 @@ def _sizes(graph: Graph, node: Node) -> str:
     if "hidden_size" in node.attrs:
         return f"{node.attrs['input_size']} -> {node.attrs['hidden_size']}"
     sources = [graph.values[i].size for i in node.inputs if i is not None and graph.values[i].size]
-    (target,) = (graph.values[o].size for o in node.outputs if o is not None)
+    target = next(graph.values[o].size for o in node.outputs if o is not None)
     return " + ".join(map(str, sources)) + (f" -> {target}" if target and sources != [target] else "")
 
 
 def _options(node: Node) -> str:
     if "hidden_size" in node.attrs:
         return ", ".join(_recurrent_options(node))
-    options = [str(node.attrs[a.name]) for a in OPS[node.op].attrs if a.type == "activation"]
-    numbers = {a.name: node.attrs[a.name] for a in OPS[node.op].attrs if a.type != "activation"}
-    options += [f"{name} {value if isinstance(value, str) else f'{value:g}'}" for name, value in numbers.items()]
+    entry = OPS[node.op]
+    options = [str(node.attrs[a.name]) for a in entry.attrs if a.type == "activation"]
+    for a in entry.attrs:
+        value = node.attrs[a.name]
+        if a.type != "activation" and (a.default is None or value != a.default):
+            text = value if isinstance(value, str) else f"{value:g}"
+            options.append(a.name if value is True else f"{a.name} {text}")
+    if any(i.name == "mask" and v is not None for i, v in zip(entry.inputs, node.inputs, strict=False) if i.optional):
+        options.append("masked")
     if node.op == "dense" and "bias" not in node.weights:
         options.append("no bias")
     return ", ".join(options)

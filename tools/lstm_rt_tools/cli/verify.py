@@ -128,8 +128,10 @@ def _comparable(v: Value, got: Any, want: Any, lengths: Any) -> tuple[Any, Any]:
     want = want.reshape(got.shape)
     if lengths is None:
         return got, want
-    if got.ndim == len(v.shape("N", "T")):  # else without a batch, which may be left out
-        got, want = v.to_batch_first(got), v.to_batch_first(want)
+    dims = v.shape("N", "T")
+    if got.ndim < len(dims):  # the batch was left out
+        got, want = (np.expand_dims(a, dims.index("N")) for a in (got, want))
+    got, want = v.to_batch_first(got), v.to_batch_first(want)
     steps = (1, *got.shape)[-2]
     counts = np.arange(steps) < lengths[:, None]
     shape = (*counts.shape, got.shape[-1])

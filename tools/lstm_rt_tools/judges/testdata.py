@@ -87,7 +87,7 @@ def make_selftest(
     """
     rows, count = _selftest_size(graph)
     inputs = make_inputs(
-        graph, rows, {axis: count for axis in range(graph.n_axes)} | fixed_steps(graph), full_lengths=False
+        graph, rows, dict.fromkeys(range(graph.n_axes), count) | fixed_steps(graph), full_lengths=False
     )
     with np.errstate(all="ignore"):
         exact = reference.run(graph, inputs)

@@ -52,9 +52,16 @@ def open_live(model: Any) -> KerasModel:
     package = _package(model)
     version = read_version(getattr(sys.modules.get(package), "__version__", None), "the model")
     _check_own(model, package)
-    config = {"class_name": type(model).__name__, "config": model.get_config()}
+    config = {"class_name": type(model).__name__, "config": _as_in_files(model.get_config())}
     weights = NamedWeights.of_layers({layer.name: list(_named_weights(layer)) for layer in model.layers})
     return KerasModel(config, version, weights, {"framework": "keras", "version": version})
+
+
+def _as_in_files(value: Any) -> Any:
+    """Tuples as lists."""
+    if isinstance(value, Mapping):
+        return {k: _as_in_files(v) for k, v in value.items()}
+    return [_as_in_files(v) for v in value] if isinstance(value, list | tuple) else value
 
 
 def _package(model: Any) -> str:
@@ -169,10 +176,10 @@ def make_inputs(model: Any, graph: Graph, batch: int, steps: int, seed: int) -> 
         raise ConvertError(f"the Keras model has {len(tensors)} inputs, the graph {len(graph.inputs)}")
     sizes: dict[int, int] = {}
     for index, tensor in zip(graph.inputs, tensors, strict=True):
-        axis = graph.values[index].axis
+        v = graph.values[index]
         batch = tensor.shape[0] or batch
-        if axis >= 0:
-            sizes[axis] = tensor.shape[1] or sizes.get(axis, steps)
+        if v.axis >= 0:
+            sizes[v.axis] = tensor.shape[v.dims.index("T") if v.dims else 1] or sizes.get(v.axis, steps)
     arrays = testdata.make_inputs(graph, batch, sizes, seed)
     rng = np.random.default_rng(seed)
     for node in graph.nodes:
