@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from . import archives, keras_models, pickles, programs, texts  # noqa: F401 - they fill the list
+from . import archives, keras_models, onnx_models, pickles, programs, texts  # noqa: F401 - they fill the list
 
 from .build import (  # isort: skip
     ATTACKS, DENSE, MB, SIX, WEIGHT, Attack, entry, npy, pickled_tensor, safetensors, table, torch_zip, zipped,
@@ -67,6 +67,7 @@ def idle(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
              "rec.bias_hh_l0": [0.0] * 4, "lin.weight": [[0.0]], "lin.bias": [0.0]}
         ),
     }  # fmt: skip
+    files[".onnx"] = onnx_models.LSTM
     if keras_models.h5py:
         relu = keras_models.layer("Activation", "a", activation="relu")
         config = keras_models.sequential(keras_models.inputs(), relu)

@@ -35,7 +35,7 @@ class Meter:
 
     def bound(self, machine: Machine) -> None:
         """Let a machine make nothing that is larger than all tensors together may be."""
-        machine.most_elements = min(machine.most_elements, self.most // _ELEMENT)
+        machine.most = min(machine.most, self.most // _ELEMENT)
 
     def step(self) -> None:
         """A statement or a node is run.
