@@ -89,21 +89,41 @@ def verify(model: Model) -> dict[str, Any]:
 def why_no_stream(graph: Graph, node: int | None) -> str:
     """What hinders a model to go step by step: this node of it, or its time axes."""
     if node is not None:
-        return f"{node_title(graph, node)} {_hindrance(graph.nodes[node])}"
+        return f"{node_title(graph, node)} {_hindrance(graph, graph.nodes[node])}"
     brought = sum(axis.is_input for axis in graph.axes)
     if brought != 1:
         return f"its inputs are on {brought or 'no'} time axes"
     for index, n in enumerate(graph.nodes):
         axes = [graph.axes[graph.values[o].axis] for o in n.outputs if o is not None and graph.values[o].axis >= 0]
         if any(not a.is_input and (a.add, a.div, a.cap) != (0, 1, MAX_STEPS) for a in axes):
-            return f"{node_title(graph, index)} gives another number of steps, which depends on all before"
+            return f"{node_title(graph, index)} {_OTHER_STEPS}"
     return "its first time axis is not that of its inputs"
 
 
-def _hindrance(node: Node) -> str:
+_OTHER_STEPS = "gives another number of steps, which depends on all before"
+
+
+def _hindrance(graph: Graph, node: Node) -> str:
     if node.op == "select":
         return "takes the first step"
+    if node.op == "flatten":
+        return f"takes exactly {node.attrs['steps']} steps"
+    looks_ahead = node.attrs.get("after_t", 0) or node.attrs.get("after", 0) or node.attrs.get("mode") == "reflect"
+    if node.op in ("conv", "pool", "pad") and not looks_ahead:
+        return _OTHER_STEPS
     states = node.inputs[1:3] if OPS[node.op].cell or node.op == "convlstm" else ()
     if any(value is not None for value in states):
         return "begins each call with states that it is given"
     return "needs the whole sequence"
+
+
+def wrong_step_count(graph: Graph, steps: dict[int, int]) -> str:
+    """Which node takes another number of steps than a call of so many on each time axis gives it."""
+    graph.complete_steps(steps)
+    for index, n in enumerate(graph.nodes):
+        if n.op != "flatten" or n.inputs[0] is None:
+            continue
+        got, wanted = steps[graph.values[n.inputs[0]].axis], n.attrs["steps"]
+        if got != wanted:
+            return f"{node_title(graph, index)} takes exactly {wanted} steps, got {got}"
+    raise AssertionError("every flatten has the steps that it takes")

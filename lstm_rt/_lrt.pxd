@@ -12,6 +12,7 @@ cdef extern from "lstm_rt.h" nogil:
         LRT_E_TOKEN
         LRT_E_TOO_LARGE
         LRT_E_STOPPED
+        LRT_E_STEP_COUNT
         LRT_MAX_AXES
         LRT_MAX_COUNT
         LRT_MAX_IO

@@ -176,9 +176,9 @@ ADD, CONCAT, SLICE, ACTIVATION, LAYERNORM, BATCHNORM, REVERSE, SELECT = range(8)
 
 @cache
 def along_time() -> bytes:
-    """Version 4. x (0), q (1, a vec), other (2, on another axis) and one node for each op, in order: mask of x (3), cumsum
-    (4), softmax_steps (5), attention of q, additive (6, its weights 7), reduce (8), self-attention (9). Tensors: that
-    of the additive attention (0)."""
+    """Version 4. x (0), q (1, a vec), other (2, on another axis) and one node for each op, in order: mask of x (3),
+    cumsum (4), softmax_steps (5), additive attention of q (6, its weights 7), reduce (8), self-attention (9). Tensors:
+    the weight of the additive attention (0)."""
     g = Graph()
     x, q = g.input("x", "seq", 6), g.input("q", "vec", 6)
     g.input("other", "seq", 6)
@@ -247,10 +247,11 @@ def rows() -> bytes:
     x = g.prelu(g.gather(g.binary("sub", a, v), [5, 0, 1, 1]), weights(rng(), 4))
     x = g.groupnorm(g.l2norm(x, 1e-3, 2), weights(rng(), 4), None, 1e-3, 2)
     g.output(g.reduce_features(g.activation(x, "celu"), "max", 2), "y")
+    g.output(g.constant([1.0, 2.0, 3.0]), "c")
     return dumps(g)
 
 
-SUB, GATHER, PRELU, L2NORM, GROUPNORM, CELU, REDUCE_FEATURES = range(7)
+SUB, GATHER, PRELU, L2NORM, GROUPNORM, CELU, REDUCE_FEATURES, CONSTANT = range(8)
 
 
 @cache
@@ -286,6 +287,38 @@ def with_integer(blob: bytes, tensor: int, at: int, value: int) -> bytes:
     (offset,) = struct.unpack_from("<Q", blob, start_of(blob, "tensor") + 32 * tensor)
     struct.pack_into("<i", out, offset + 4 * at, value)
     return seal(out)
+
+
+@cache
+def windows() -> bytes:
+    """Version 4. x (0), v (1) and one node for each op, in order: conv (2, on x's axis), depthwise conv (3), pool (4,
+    axis 1), pad (5, axis 2), flatten (6), unflatten (7, axis 3), unflatten of v (8, axis 4), convlstm (9 to 11).
+
+    Tensors: weight and bias of conv (0, 1), of the other (2, 3), of convlstm W (4), b (5) and U (6).
+    """
+    g = Graph()
+    x, v = g.input("x", "seq", 6), g.input("v", "vec", 6)
+    a = g.conv(x, weights(rng(), 4, 2, 2, 1, 2), weights(rng(), 4), size=(1, 3), pad=((1, 0), (0, 0), (0, 0)))
+    b = g.conv(a, weights(rng(), 4, 1, 1, 1, 2), weights(rng(), 4), size=(1, 2), groups=4)
+    c = g.pool(a, "max", (2, 1, 2), size=(1, 2), stride=(2, 1, 1))
+    d = g.pad_steps(c, 2, 0)
+    e, f, u = g.flatten(x, 3), g.unflatten(x, 2), g.unflatten(v, 3)
+    h, _, _ = g.convlstm(x, weights(rng(), 8, 2, 1, 2), weights(rng(), 8, 2, 1, 3), weights(rng(), 8), size=(1, 3))
+    for i, y in enumerate((b, d, e, f, u, h)):
+        g.output(y, f"y{i}")
+    return dumps(g)
+
+
+CONV, DEPTHWISE, POOL, PAD, FLATTEN, UNFLATTEN, UNFLATTEN_VEC, CONVLSTM = range(8)
+
+
+@cache
+def many_axes() -> bytes:
+    """Version 4: ten time axes."""
+    g = Graph()
+    for i in range(10):
+        g.output(g.activation(g.input(f"x{i}", "seq", 1), "relu"), f"y{i}")
+    return dumps(g)
 
 
 def with_extra_value() -> bytes:
@@ -466,6 +499,96 @@ def records() -> dict[str, bytes]:
     return out
 
 
+def windows_and_more_axes() -> dict[str, bytes]:
+    """What windows, steps padded and regrouped, and more than eight time axes add."""
+    w = windows()
+    attrs = {
+        "conv_no_height": (CONV, 0, 0),
+        "conv_places_do_not_divide": (CONV, 1, 4),
+        "conv_places_wrap": (CONV, 0, 1 << 31),
+        "conv_no_kernel": (CONV, 2, 0),
+        "conv_no_kernel_width": (CONV, 3, 1),
+        "conv_kernel_too_wide": (CONV, 3, 1 | 4 << 16),
+        "conv_kernel_wraps": (CONV, 2, NONE),
+        "conv_stride_0": (CONV, 4, 0),
+        "conv_stride_too_large": (CONV, 4, (1 << 28) + 1),
+        "conv_width_stride_0": (CONV, 5, 1),
+        "conv_dilation_0": (CONV, 6, 0),
+        "conv_dilation_too_large": (CONV, 6, (1 << 20) + 1),
+        "conv_width_dilation_too_large": (CONV, 7, 1 | 0xFFFF << 16),
+        "conv_padding_too_large": (CONV, 8, (1 << 28) + 1),
+        "conv_padding_behind_wraps": (CONV, 9, NONE),
+        "conv_no_groups": (CONV, 12, 0),
+        "conv_groups_do_not_divide": (CONV, 12, 3),
+        "conv_groups_wrap": (CONV, 12, NONE),
+        "conv_whole_2": (CONV, 13, 2),
+        "pool_kind_3": (POOL, 12, 3),
+        "pool_whole_2": (POOL, 13, 2),
+        "pool_kernel_of_too_many_places": (POOL, 2, 1 << 20),
+        "pad_before_too_large": (PAD, 0, (1 << 28) + 1),
+        "pad_after_wraps": (PAD, 1, NONE),
+        "pad_value_nan": (PAD, 2, NAN),
+        "pad_mode_3": (PAD, 3, 3),
+        "flatten_no_steps": (FLATTEN, 0, 0),
+        "flatten_too_many_features": (FLATTEN, 0, 1 << 19),
+        "unflatten_no_times": (UNFLATTEN, 0, 0),
+        "unflatten_does_not_divide": (UNFLATTEN, 0, 4),
+        "unflatten_too_often": (UNFLATTEN_VEC, 0, 7),
+        "convlstm_no_width": (CONVLSTM, 1, 0),
+        "convlstm_kernel_too_wide": (CONVLSTM, 2, 1 | 4 << 16),
+        "convlstm_stride_0": (CONVLSTM, 3, 1),
+        "convlstm_dilation_0": (CONVLSTM, 4, 1),
+        "convlstm_no_kernel_of_h": (CONVLSTM, 7, 3 << 16),
+        "convlstm_gate_softmax": (CONVLSTM, 8, 13),
+        "convlstm_cell_unknown": (CONVLSTM, 11, 1000),
+        "convlstm_output_alpha_nan": (CONVLSTM, 15, NAN),
+    }
+    others = {
+        "node_output__conv_of_more_steps": ("node", CONV, "attr8", 2),
+        "node_output__conv_of_other_width": ("node", CONV, "attr11", 1),
+        "node_output__pool_with_other_stride": ("node", POOL, "attr4", 3),
+        "node_output__pool_on_its_input_axis": ("value", 4, "axis", 0),
+        "node_output__pool_with_cap": ("axis", 1, "cap", 7),
+        "node_output__pad_of_fewer_steps": ("axis", 2, "add", 1),
+        "node_output__flatten_of_more_steps": ("node", FLATTEN, "attr0", 4),
+        "node_output__unflatten_with_add": ("axis", 3, "add", 1),
+        "node_output__unflatten_of_vec_on_other_axis": ("axis", 4, "add", 2),
+        "node_output__convlstm_of_other_size": ("node", CONVLSTM, "attr6", 1),
+        "node_input__pad_of_vec": ("node", PAD, "in0", 1),
+        "node_input__flatten_of_vec": ("node", FLATTEN, "in0", 1),
+        "node_input__convlstm_of_vec": ("node", CONVLSTM, "in0", 1),
+        "node_input__convlstm_h0_of_other_size": ("node", CONVLSTM, "in1", 1),
+        "node_input__convlstm_c0_is_seq": ("node", CONVLSTM, "in2", 2),
+        "node_input__convlstm_with_two": ("node", CONVLSTM, "n_in", 2),
+        "node_tensor__conv_absent": ("node", CONV, "tensor0", NONE),
+        "node_tensor__conv_of_each_channel": ("node", CONV, "tensor0", 2),
+        "node_tensor__conv_bias_of_each_channel": ("node", CONV, "tensor1", 3),
+        "node_tensor__depthwise_in_panels": ("node", DEPTHWISE, "tensor0", 0),
+        "node_tensor__depthwise_bias_in_panels": ("node", DEPTHWISE, "tensor1", 1),
+        "node_tensor__pool_has_one": ("node", POOL, "n_tensors", 1),
+        "node_tensor__convlstm_h_absent": ("node", CONVLSTM, "tensor2", NONE),
+        "node_tensor__convlstm_swapped": ("node", CONVLSTM, "tensor0", 6),
+        "node_tensor__convlstm_kernel_of_h": ("node", CONVLSTM, "attr7", 1 | 5 << 16),
+        "op__conv_before_version_4": ("header", "version", 3),
+    }
+    return {
+        **{f"node_attr__{name}": edited(w, ("node", node, f"attr{attr}", value))
+           for name, (node, attr, value) in attrs.items()},
+        **{name: edited(w, edit) for name, edit in others.items()},
+        "node_attr__conv_of_vec_with_padding": edited(vector(), ("node", 0, "attr8", 1)),
+        "counts__n_axes_33": edited(many_axes(), ("header", "n_axes", 33)),
+        "counts__many_axes_before_version_4": edited(many_axes(), ("header", "version", 3)),
+    }  # fmt: skip
+
+
+@cache
+def vector() -> bytes:
+    """Version 4: a conv of a vec."""
+    g = Graph()
+    g.output(g.conv(g.input("v", "vec", 6), weights(rng(), 4, 2, 1, 1, 2), size=(1, 3)), "y")
+    return dumps(g)
+
+
 def node_values() -> dict[str, bytes]:
     """What nodes read and write."""
     d, w, f = dense(), words(), features()
@@ -641,6 +764,10 @@ def version_4_rows() -> dict[str, bytes]:
         "node_attr__exp_before_version_4": (a, before),
         "node_input__broadcast_before_version_4": (broadcast(), before),
         "node_input__broadcast_of_average": (broadcast(), ("node", 0, "op", 14)),
+        "node_input__constant_of_one": (r, ("node", CONSTANT, "n_in", 1)),
+        "node_output__constant_of_other_size": (r, ("value", 11, "size", 4)),
+        "node_output__constant_is_seq": (r, ("value", 11, "kind", 1), ("value", 11, "axis", 0)),
+        "node_tensor__constant_absent": (r, ("node", CONSTANT, "tensor0", NONE)),
         "node_input__sub_of_one": (r, ("node", SUB, "n_in", 1)),
         "node_input__sub_of_axes": (r, ("node", SUB, "in1", 2)),
         "node_input__sub_of_sizes": (r, ("node", SUB, "in1", 3)),
@@ -785,12 +912,13 @@ def valid_files() -> dict[str, bytes]:
         ("lstm", {"peephole": True}), ("lstm", {"direction": "bidirectional"}))}  # fmt: skip
     return {"dense": dense(), "words": words(), "features": features(), "tested": tested(),
             "derived": derived(), "inner": inner(), "rows": rows(), "broadcast": broadcast(),
-            "later_activation": later_activation(), "shaped": shaped(), "along_time": along_time(), **cells}
+            "later_activation": later_activation(), "shaped": shaped(), "along_time": along_time(),
+            "windows": windows(), "many_axes": many_axes(), "vector": vector(), **cells}
 
 
 def all_files() -> dict[str, bytes]:
-    makers = (container, records, orders_and_axes, node_values, node_attrs, node_tensors, version_4_rows, version_4_shapes,
-              nodes_along_time, damaged)
+    makers = (container, records, orders_and_axes, windows_and_more_axes, node_values, node_attrs, node_tensors,
+              version_4_rows, version_4_shapes, nodes_along_time, damaged)
     return {name: blob for make in makers for name, blob in make().items()}
 
 

@@ -264,6 +264,7 @@ def rows(rng: Rng) -> Graph:
     one = g.reduce_features(x, "mean")
     y = g.binary("maximum", g.binary("div", g.binary("sub", x, one), g.reduce_features(x, "l2")), x)
     y = g.prelu(g.gather(y, [5, 4, 3, 3, 0, 1, 1, 2]), weights(rng, 8))
+    y = g.binary("add", y, g.constant(np.arange(8) / 8))
     y = g.groupnorm(g.l2norm(y, 1e-3, 2), weights(rng, 8), None, 1e-3, 4)
     y = g.binary("minimum", y, g.groupnorm(y, None, weights(rng, 8), 1e-3, 2))
     parts = [g.reduce_features(y, kind, 4) for kind in ("sum", "max", "min", "prod")]
@@ -336,6 +337,45 @@ def attention(rng: Rng) -> Graph:
     return g
 
 
+def windows(rng: Rng) -> Graph:
+    """Version 4: convolutions and pooling over steps and images, in a stream."""
+    g = Graph()
+    x = g.input("x", "seq", 4 * 3 * 2)
+    v = g.conv(x, weights(rng, 4, 2, 2, 2, 2), weights(rng, 4), size=(4, 3), pad=((1, 0), (1, 0), (0, 0)))
+    v = g.pool(v, "max", (2, 2, 2), size=(4, 2), pad=((1, 0), (0, 0), (0, 0)), stride=(1, 2, 1))
+    v = g.conv(v, weights(rng, 4, 1, 3, 1, 1), weights(rng, 4), size=(2, 1), groups=4, pad=((2, 0), (0, 0), (0, 0)))
+    v = g.conv(v, weights(rng, 6, 2, 1, 2, 1), None, size=(2, 1), groups=2)
+    h, _, _ = g.convlstm(v, weights(rng, 8, 2, 1, 2), weights(rng, 8, 2, 1, 3), size=(1, 3))
+    g.output(g.pool(h, "avg", (3, 1, 1), pad=((2, 0), (0, 0), (0, 0))), "y")
+    return g
+
+
+def chunked_windows(rng: Rng) -> Graph:
+    """Version 4: windows with strides, that lag, and padded steps: in chunks, but not in a stream."""
+    g = Graph()
+    x = g.pad_steps(g.input("x", "seq", 2), 2, 0, 0.5)
+    v = g.conv(x, weights(rng, 4, 2, 3, 1, 1), weights(rng, 4), stride=(2, 1, 1))
+    v = g.pool(v, "avg_pad", (2, 1, 1), stride=(2, 1, 1), pad=((1, 0), (0, 0), (0, 0)), whole=True)
+    y, _, _ = g.recurrent("gru", g.unflatten(v, 2), cell_weights(rng, "gru", 2, 3), hidden_size=3)
+    g.output(y, "y")
+    return g
+
+
+def looking_ahead(rng: Rng) -> Graph:
+    """Version 4: windows that need the whole sequence, images without steps, and initial states of a convlstm."""
+    g = Graph()
+    x, v = g.input("x", "seq", 4), g.input("v", "vec", 4 * 4)
+    c = g.conv(x, weights(rng, 3, 4, 3, 1, 1), weights(rng, 3), pad=((1, 1), (0, 0), (0, 0)))
+    c = g.pad_steps(g.pad_steps(c, 1, 2, mode="edge"), 2, 1, mode="reflect")
+    g.output(g.pool(c, "max", (3, 1, 1), pad=((0, 2), (0, 0), (0, 0))), "y")
+    h0 = g.pool(g.conv(v, weights(rng, 2, 1, 1, 3, 3), size=(4, 4)), "avg", (1, 1, 1), size=(2, 2))
+    seq, h, _ = g.convlstm(x, weights(rng, 8, 1, 2, 2), weights(rng, 8, 2, 2, 2), weights(rng, 8), size=(2, 2),
+                           pad=((1, 0), (0, 1)), h0=h0)  # fmt: skip
+    g.output(seq, "seq")
+    g.output(g.unflatten(h, 4), "h")
+    return g
+
+
 def all_models() -> dict[str, Graph]:
     rng = np.random.default_rng(20)
     models = {**recurrent_models(rng), **cell_activation_models(rng)}
@@ -349,6 +389,7 @@ def all_models() -> dict[str, Graph]:
         time_first, time_first_stream, unbatched, derived_axes, derived_stream,
         rows, broadcasts, shaped, shaped_without_batch, later_activations_in_cells,
         along_time, attention,
+        windows, chunked_windows, looking_ahead,
     ]  # fmt: skip
     for make in makers:
         models[make.__name__] = make(rng)

@@ -222,6 +222,9 @@ cdef _call_error(Model model, int e, list arrays, const lrt_call_args *call):
                 if given[row] < 0 or <uint32_t>given[row] > call.steps[axis]:
                     return InputError(f"{what}: {given[row]} at [{row}], expected 0 to {call.steps[axis]}, "
                                       "the number of steps")
+    if e == LRT_E_STEP_COUNT:
+        from ._info import wrong_step_count
+        return InputError(wrong_step_count(model._graph(), {i: call.steps[i] for i in range(model.m.n_axes)}))
     return InputError(lrt_error_text(e).decode())
 
 

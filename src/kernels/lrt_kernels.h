@@ -219,6 +219,7 @@ struct lrt_kernels {
     void (*softmax_steps)(const lrt_softmax_args *a);
     void (*fits)(const lrt_fits_args *a);
     void (*weigh)(const lrt_weigh_args *a);
+
     /* Rows of n features at k places. y = init + the sum of x[i] * w[i], in the order of i; y may be init. */
     void (*by_channel)(const float *const *x, const float *w, const float *init, float *y, size_t k, size_t n);
     /* The largest of init and all x[i], a NaN staying; or their sum, in order. Without init it begins with x[0]; k >= 1. */

@@ -74,6 +74,7 @@ int main(int argc, char **argv)
     test_time();
     test_reduce();
     test_attention();
+    test_windows();
     printf("core_test: results %016llx\n", (unsigned long long)results);
     printf("core_test: %lu checks, %lu failed\n", check_count, check_failures);
     return check_failures > 0;

@@ -44,5 +44,6 @@ void test_recurrent(void);
 void test_time(void);
 void test_reduce(void);
 void test_attention(void);
+void test_windows(void);
 
 #endif

@@ -8,7 +8,22 @@ import struct
 import numpy as np
 import pytest
 from helpers.graphs import CELLS, cell_id, cell_weights, every_op_graph, inputs_for, recurrent_graph, weights
-from helpers.spec_reader import ACTS, NONE, OPS, read, read_act, read_cell, u32s, unpack_panels, widths
+from helpers.spec_reader import (
+    ACTS,
+    NONE,
+    OPS,
+    read,
+    read_act,
+    read_cell,
+    read_convlstm,
+    read_window,
+    u32s,
+    unpack_panels,
+    widths,
+)
+from helpers.windows import conv_cases, pool_cases
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lstm_rt import FormatError, Model
 from lstm_rt.format import dumps
@@ -105,6 +120,16 @@ def check_plain(node, source):
         assert u32s(node["attr"], 0, 1) == [a["whole"]]
     elif node["op"] == "attention":
         check_attention(node, a, w, t)
+    elif node["op"] in ("conv", "pool"):
+        check_window(node, source)
+    elif node["op"] == "convlstm":
+        check_convlstm(node, source)
+    elif node["op"] == "pad":
+        mode = ["constant", "edge", "reflect"].index(a["mode"])
+        assert u32s(node["attr"], 0, 2) + u32s(node["attr"], 12, 1) == [a["before"], a["after"], mode]
+        same(struct.unpack_from("<f", node["attr"], 8)[0], a["value"])
+    elif node["op"] in ("flatten", "unflatten"):
+        assert u32s(node["attr"], 0, 1) == [a["steps" if node["op"] == "flatten" else "times"]]
 
 
 def check_attention(node, a, w, t):
@@ -114,6 +139,40 @@ def check_attention(node, a, w, t):
     same(scale, a["scale"])
     assert (t[0] is None) == ("weight" not in w)
     assert t[0] is None or (t[0].shape == (1, w["weight"].size) and t[0].tobytes() == w["weight"].tobytes())
+
+
+def triple(attrs, name, dimensions="thw"):
+    return tuple(attrs[f"{name}_{d}"] for d in dimensions)
+
+
+def check_window(node, source):
+    got, a = read_window(node), source.attrs
+    assert got["size"] == (a["height"], a["width"])
+    assert (got["stride"], got["dilation"]) == (triple(a, "stride"), triple(a, "dilation"))
+    assert got["pad"] == tuple(zip(triple(a, "before"), triple(a, "after"), strict=True))
+    assert got["whole"] == a["whole"]
+    if node["op"] == "pool":
+        assert got["kernel"] == triple(a, "kernel")
+        assert got["kind"] == ["max", "avg", "avg_pad"].index(a["kind"])
+        return
+    w = source.weights
+    assert got["groups"] == a["groups"]
+    assert got["kernel"] == w["weight"].shape[2:]
+    same(np.moveaxis(got["weight"], -1, 1), w["weight"])
+    assert (got["bias"] is None) == ("bias" not in w)
+    assert got["bias"] is None or got["bias"].tobytes() == w["bias"].tobytes()
+
+
+def check_convlstm(node, source):
+    got, a, w = read_convlstm(node), source.attrs, source.weights
+    assert got["size"] == (a["height"], a["width"])
+    assert (got["stride"], got["dilation"]) == (triple(a, "stride", "hw"), triple(a, "dilation", "hw"))
+    assert got["pad"] == tuple(zip(triple(a, "before", "hw"), triple(a, "after", "hw"), strict=True))
+    assert [act[0] for act in got["acts"]] == [a[name].name for name in ("gate", "cell", "output")]
+    for name in ("w_ih", "w_hh"):
+        same(np.moveaxis(got[name], -1, 1), w[name])
+    assert (got["bias"] is None) == ("bias" not in w)
+    assert got["bias"] is None or got["bias"].tobytes() == w["bias"].tobytes()
 
 
 def check(graph):
@@ -227,6 +286,29 @@ def test_broadcasts_need_version_4():
                     for n, k, s in zip("ab", kinds, sizes, strict=True))  # fmt: skip
             g.output(g.binary(op, a, b), "y")
             assert check(g)[1]["version"] == version
+
+
+@given(case=st.one_of(conv_cases(), pool_cases()))
+@settings(max_examples=100, deadline=None)
+def test_windows(case):
+    _, got = check(case.graph)
+    assert got["version"] == 4
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_convlstm_and_regrouped_steps(bias):
+    rng, g = np.random.default_rng(0), Graph()
+    x = g.input("x", "seq", 6 * 5 * 2)
+    y, h, _ = g.convlstm(
+        x, weights(rng, 12, 2, 2, 3), weights(rng, 12, 3, 3, 1), weights(rng, 12) if bias else None, size=(6, 5),
+        stride=(2, 1), dilation=(1, 2), pad=((1, 0), (2, 1)), activations=("hard_sigmoid", "relu", "tanh"),
+    )  # fmt: skip
+    g.output(g.pad_steps(y, 2, 3, mode="reflect"), "y")
+    g.output(g.pad_steps(y, 1, 0, -0.5), "z")
+    g.output(g.flatten(x, 3), "flat")
+    g.output(g.unflatten(h, 3), "steps")
+    _, got = check(g)
+    assert got["version"] == 4
 
 
 def test_orders_and_derived_axes():

@@ -26,7 +26,10 @@ OPS = {
     22: ("div", 2, 1, 0),
     23: ("maximum", 2, 1, 0), 24: ("minimum", 2, 1, 0), 25: ("pow", 2, 1, 0), 26: ("gather", 1, 1, 1),
     27: ("prelu", 1, 1, 1), 28: ("l2norm", 1, 1, 0), 29: ("groupnorm", 1, 1, 2), 40: ("reduce_features", 1, 1, 0),
+    41: ("constant", 0, 1, 1),
     30: ("reduce", 2, 1, 0), 31: ("softmax_steps", 2, 1, 0), 32: ("cumsum", 1, 1, 0), 38: ("attention", 4, None, 1),
+    33: ("conv", 1, 1, 2), 34: ("pool", 1, 1, 0), 35: ("pad", 1, 1, 0), 36: ("flatten", 1, 1, 0),
+    37: ("unflatten", 1, 1, 0), 39: ("convlstm", 3, 3, 3),
 }  # fmt: skip
 
 
@@ -187,6 +190,37 @@ def read(blob):
 def read_act(attr, i):
     code, alpha, beta = struct.unpack_from("<Iff", attr, 4 * i)
     return ACTS[code], alpha, beta
+
+
+def read_window(node):
+    """Sizes of a conv or pool by the names of section 5.3, and a conv's weight (O, kt, kh, kw, C / G) and bias."""
+    u16 = struct.unpack("<34H", node["attr"])
+    h, w, kt = u32s(node["attr"], 0, 3)
+    st, dt, t0, t1, what, whole = (u32s(node["attr"], 4 * i, 1)[0] for i in (4, 6, 8, 9, 12, 13))
+    out = {"size": (h, w), "kernel": (kt, *u16[6:8]), "stride": (st, *u16[10:12]), "dilation": (dt, *u16[14:16]),
+           "pad": ((t0, t1), u16[20:22], u16[22:24]), "whole": whole}  # fmt: skip
+    if node["op"] == "pool":
+        return out | {"kind": what}
+    (array, layout), bias = node["tensor"][0], node["tensor"][1]
+    if layout == "plain":  # places x outputs
+        rows, b = array.T, bias and bias[0].ravel()
+    else:
+        _, units, inputs = array.shape
+        rows = np.stack([array[0, :, g * (inputs // what) + np.arange(inputs // what)].T for g in range(what)])
+        rows, b = rows.reshape(what * units, -1), bias and bias[0][0].T.ravel()
+    assert bias is None or bias[1] == layout
+    return out | {"groups": what, "weight": rows.reshape(len(rows), *out["kernel"], -1), "bias": b}
+
+
+def read_convlstm(node):
+    """Sizes of a convlstm, and its weights (4 H, kh, kw, C)."""
+    u16 = struct.unpack("<34H", node["attr"])
+    kernel, kernel_h = u16[4:6], u16[14:16]
+    (w, _), b, (u, _) = node["tensor"]
+    return {"size": tuple(u32s(node["attr"], 0, 2)), "stride": u16[6:8], "dilation": u16[8:10],
+            "pad": (u16[10:12], u16[12:14]), "acts": [read_act(node["attr"], i) for i in (8, 11, 14)],
+            "w_ih": w.reshape(-1, *kernel, w.shape[2] // kernel[0] // kernel[1]), "bias": b and b[0].ravel(),
+            "w_hh": u.reshape(-1, *kernel_h, u.shape[2] // kernel_h[0] // kernel_h[1])}  # fmt: skip
 
 
 def read_cell(node):

@@ -13,6 +13,14 @@ static uint32_t begin(graph *g)
     return graph_input(g, LRT_SEQ, SIZE, 0);
 }
 
+/* The same in a file of version 4. */
+static uint32_t begin4(graph *g)
+{
+    uint32_t x = begin(g);
+    g->version = 4;
+    return x;
+}
+
 /* Every stride-th step of x from `start` on; of those as many as there are with add = stride - 1 - start. */
 static uint32_t add_take(graph *g, uint32_t x, uint32_t start, uint32_t stride, int32_t add, uint32_t cap)
 {
@@ -205,8 +213,100 @@ static void repeated_vectors(void)
     }
 }
 
+/* ---- steps padded and regrouped ------------------------------------------------------------------------------ */
+
+static uint32_t add_pad(graph *g, uint32_t x, uint32_t before, uint32_t after, uint32_t mode)
+{
+    const uint32_t own = g->values[x].axis, add = before + after;
+    const uint32_t axis = add ? graph_derived(g, own, 1, (int32_t)add, 1, LRT_NO_CAP) : own;
+    uint32_t y = graph_op(g, LRT_OP_PAD, x, LRT_SEQ, g->values[x].size, axis);
+    graph_attr(g, 0, before);
+    graph_attr(g, 1, after);
+    graph_attr_float(g, 2, 0.5f);
+    graph_attr(g, 3, mode);
+    return y;
+}
+
+static void pads(void)
+{
+    static const float h = 0.5f;
+    static const float constant[] = {h, h, 1, 2, 3, 4, h}, edge[] = {1, 1, 1, 2, 3, 4, 4}, mirror[] = {3, 2, 1, 2, 3, 4, 3};
+    static const float constant_2[] = {h, h, 1, 2, h, 0, 0}, edge_2[] = {1, 1, 1, 2, 2, 0, 0};
+    static const float mirror_2[] = {1, 2, 1, 2, 1, 0, 0}, mirror_1[] = {1, 1, 1, 1, 0, 0, 0}, none[7] = {0};
+    static const float constant_0[] = {h, h, h, 0, 0, 0, 0}, same[] = {1, 2, 0, 0};
+    static const struct {
+        uint32_t mode;
+        int32_t length;
+        const float *want;
+    } cases[] = {{0, -1, constant}, {1, -1, edge}, {2, -1, mirror}, {0, 2, constant_2}, {1, 2, edge_2}, {2, 2, mirror_2},
+                 {2, 1, mirror_1}, {1, 0, none}, {2, 0, none}, {0, 0, constant_0}};
+    graph g;
+    check_context = "pad";
+    for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        graph_output(&g, add_pad(&g, begin4(&g), 2, 1, cases[i].mode));
+        expect_steps(&g, 4, cases[i].length, 7, cases[i].want);
+    }
+    graph_output(&g, add_pad(&g, begin4(&g), 0, 0, 0));
+    expect_steps(&g, 4, 2, 4, same);
+}
+
+static void pads_in_many_ways(void)
+{
+    static const uint32_t before[] = {0, 3, 200, 2}, after[] = {0, 0, 0, 5};
+    for (uint32_t mode = 0; mode < 3; mode++)
+        for (unsigned i = 0; i < 4; i++) {
+            graph g;
+            graph_output(&g, add_layer(&g, add_pad(&g, add_layer(&g, begin4(&g), 4), before[i], after[i], mode), 5));
+            check_graph(&g, "pad");
+        }
+}
+
+/* Steps one after the other in a vector, and a vector as steps. */
+static void regrouped(void)
+{
+    graph_case of;
+    graph g;
+    uint32_t x = begin4(&g), y, axis;
+    check_context = "flatten and unflatten";
+    y = graph_op(&g, LRT_OP_FLATTEN, x, LRT_VEC, 9 * SIZE, 0);
+    graph_attr(&g, 0, 9);
+    graph_output(&g, y);
+    axis = graph_derived(&g, LRT_NONE, 0, 3, 1, LRT_NO_CAP);
+    y = graph_op(&g, LRT_OP_UNFLATTEN, y, LRT_SEQ, 3 * SIZE, axis);
+    graph_attr(&g, 0, 3);
+    graph_output(&g, y);
+    axis = graph_derived(&g, 0, 2, 0, 1, LRT_NO_CAP);
+    y = graph_op(&g, LRT_OP_UNFLATTEN, x, LRT_SEQ, SIZE / 2, axis);
+    graph_attr(&g, 0, 2);
+    graph_output(&g, y);
+    graph_case_init(&of, &g, 3, 9, 0);
+    graph_case_run(&of, lrt_kernels_best());
+    for (unsigned i = 0; i < 3; i++)
+        CHECK(of.c.out[i].size == of.c.in[0].size && memcmp(of.c.out[i].data, of.c.in[0].data, of.c.in[0].size) == 0);
+    graph_case_free(&of);
+    for (uint32_t steps = 0; steps < 12; steps++) {
+        const uint32_t all[LRT_MAX_AXES] = {steps};
+        call_pointers p;
+        test_session t;
+        graph_case_init(&of, &g, 3, steps, 0);
+        session_new(&t, &of.m, lrt_kernels_best(), 3, all, 1);
+        CHECK(lrt_call(t.s, case_call(&of.c, &p, 0)) == (steps == 9 ? LRT_OK : LRT_E_STEP_COUNT));
+        session_free(&t);
+        graph_case_free(&of);
+    }
+    graph_free(&g);
+    x = begin4(&g);
+    y = graph_op(&g, LRT_OP_UNFLATTEN, add_layer(&g, x, 6), LRT_SEQ, 2, graph_derived(&g, 0, 3, 0, 1, LRT_NO_CAP));
+    graph_attr(&g, 0, 3);
+    graph_output(&g, add_layer(&g, y, 4));
+    check_graph(&g, "unflatten");
+}
+
 void test_time(void)
 {
+    pads();
+    pads_in_many_ways();
+    regrouped();
     takes();
     repeats();
     lengths_follow();

@@ -15,7 +15,7 @@ from lstm_rt.errors import ConvertError
 from lstm_rt.graph import ACTIVATIONS, NOT_ELEMENTWISE, Activation, Array
 from lstm_rt.ops import OPS, Op
 
-from .layers import add_stack, constant
+from .layers import add_stack
 from .row import Layer, Row
 from .tables import optional
 from .windows import WINDOW_ROWS, per_channel
@@ -205,7 +205,7 @@ def _combine(op: Op) -> Callable[[Builder, Layer], int]:
             if affine and (op.name != "div" or np.all(numbers)):
                 gain, bias = affine(b.sized(layer.what, names[at], numbers, b.graph.values[first].size))
                 return _scaled(b, first, gain, bias)
-        values = [constant(b.graph, first, arrays[i].ravel()) if v is None else v for i, v in enumerate(known)]
+        values = [b.graph.constant(arrays[i].ravel()) if v is None else v for i, v in enumerate(known)]
         return _node(b, layer, op, *values)
 
     return build

@@ -246,8 +246,8 @@ class FileTensor:
         size = ITEM_SIZE[self.dtype]
         if self.storage.budget is not None:
             self.storage.budget.array(size * math.prod(self.shape), what)
-        order = ">" if self.storage.big_endian else "<"
-        flat = np.frombuffer(self.storage.data, np.dtype(self.dtype).newbyteorder(order))
+        kind = np.dtype(self.dtype).newbyteorder(">" if self.storage.big_endian else "<")
+        flat = np.frombuffer(self.storage.data, kind)
         strides = [s * size for s in self.stride]
         view = np.lib.stride_tricks.as_strided(flat[self.offset :], self.shape, strides, writeable=False)
         return np.array(view, np.dtype(self.dtype))
@@ -328,7 +328,8 @@ def numpy_number(args: Any) -> float | None:
     name, order = _numpy_dtype(args[0])
     if name not in ITEM_SIZE or name == "bool" or ITEM_SIZE[name] != len(args[1]):
         return None
-    return float(np.frombuffer(args[1], np.dtype(name).newbyteorder(">" if order == ">" else "<"))[0])
+    (number,) = np.frombuffer(args[1], np.dtype(name))
+    return float(number.byteswap() if order == ">" else number)
 
 
 _NUMPY_KINDS = {"f8": "float64", "f4": "float32", "f2": "float16", "i8": "int64", "i4": "int32", "b1": "bool"}

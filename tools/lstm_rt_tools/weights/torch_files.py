@@ -30,6 +30,7 @@ _LEGACY = (LEGACY_MAGIC, b"\x80\x03" + _MAGIC, b"\x80\x04" + _FRAME + _MAGIC, b"
 _LEGACY_STARTS = tuple(magic[:4] for magic in _LEGACY[:2]) + tuple(magic[:8] for magic in _LEGACY[2:])
 _LEGACY_PROTOCOL = 1001
 _MAX_DEPTH = 64  #: of modules in modules
+_TENSOR_STEPS, _BYTES_PER_STEP = 200, 5  #: to read a tensor that brings a file of its own
 _MAX_DIMS = 64  #: of tensors in torch
 _NAME = 200  #: bytes that a name takes in a dictionary
 _STORAGE_DTYPES = {
@@ -65,7 +66,7 @@ def looks_like_torch(head: bytes) -> bool:
 
 def is_torch_archive(entries: Sequence[str]) -> bool:
     """Whether a zip archive with these entries is one of torch's, or holds files of ``torch.save``."""
-    return bool(_roots(entries)) or _is_exported(entries) or any(n.lower().endswith(_SUFFIXES) for n in entries)
+    return bool(_roots(entries)) or is_exported_archive(entries) or any(n.lower().endswith(_SUFFIXES) for n in entries)
 
 
 def read_torch(data: bytes, what: str, budget: Budget | None = None) -> Any:
@@ -252,6 +253,28 @@ _TORCH_CALLS: dict[str, Callable[..., Any]] = {
 }
 
 
+def looks_like_pickle(head: bytes) -> bool:
+    """Whether a file that starts with ``head`` may be a pickle that is none of ``torch.save``."""
+    return head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05") and not looks_like_torch(head)
+
+
+def read_pickle(data: bytes, what: str, budget: Budget) -> Any:
+    """What ``pickle.dump`` wrote into ``data``: arrays of NumPy, or tensors, each with a torch file of its own.
+
+    Raises:
+        ConvertError: damaged, or more is asked for than the budget allows.
+    """
+
+    def storage(inner: Any = None, *_: Any) -> Any:
+        if not isinstance(inner, bytes):
+            raise ValueError("a tensor whose numbers are no bytes")
+        budget.steps(_TENSOR_STEPS + len(inner) // _BYTES_PER_STEP)  # one text may be that of many tensors
+        return read_torch(inner, what, budget)
+
+    calls = {**_TORCH_CALLS, "torch.storage._load_from_bytes": storage}
+    return SafePickle(what, io.BytesIO(data), budget, calls).load()
+
+
 def _unpickle(stream: io.BytesIO, what: str, storages: _Storages) -> Any:
     return SafePickle(what, stream, storages.budget, _TORCH_CALLS, storages.persistent).load()
 
@@ -342,16 +365,20 @@ def _roots(names: Sequence[str]) -> list[str]:
     return [n.removesuffix("data.pkl") for n in names if n.rpartition("/")[2] == "data.pkl"]
 
 
-def _is_exported(names: Sequence[str]) -> bool:
+def is_exported_archive(names: Sequence[str]) -> bool:
+    """Whether a zip archive with these entries is one of torch.export's (``.pt2``): it holds a graph."""
     return any(n.rpartition("/")[2] in ("archive_format", "serialized_exported_program.json") for n in names)
 
 
+def is_script_archive(names: Sequence[str]) -> bool:
+    """Whether a zip archive with these entries is one of TorchScript's: it holds code."""
+    has_code = any(n.endswith(".py") and "code/" in n for n in names)
+    return has_code and any(n.rpartition("/")[2] == "constants.pkl" for n in names)
+
+
 def _refuse_export(names: Sequence[str], what: str) -> None:
-    if _is_exported(names):
-        raise ConvertError(
-            f"{what}: a torch.export archive (.pt2), which is not supported yet: convert the live module "
-            "with from_torch(module, example), or save its state dict and use an arch file"
-        )
+    if is_exported_archive(names):
+        raise ConvertError(f"{what}: a torch.export archive (.pt2), which holds its own graph: it takes no arch file")
 
 
 # -- legacy streams ----------------------------------------------------------------------------
