@@ -136,12 +136,13 @@ def _last_steps(b: Labelled, label: Feat, i: int, count: int, drop: int) -> Feat
 def one_step(b: Labelled, label: Feat, index: int, i: int) -> Feat:
     """One step of dimension ``i``, which then is of size 1."""
 
+    steps = b.steps_of(label.dims, "slice")
+    assert steps is not None
+    count = b.steps[steps.axis]
+
     def make(value: int) -> int:
-        if b.graph.values[value].kind == "vec":
-            return value
-        if index in (0, -1):
-            return b.graph.select(value, index)
-        return b.graph.select(b.graph.take(value, start=index, most=1), -1)
+        vec = b.graph.values[value].kind == "vec"
+        return value if vec else b.unrolled.step(value, index % count, count)
 
     found = b.each(label, "slice", make)
     dims = list(label.dims)
@@ -182,6 +183,8 @@ def _concat(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[An
 
 
 def _concat_features(b: Labelled, parts: Sequence[Tensor], i: int, dims: Dims) -> Feat:
+    if (steps := _all_steps(b, parts, i, dims)) is not None:
+        return steps
     total, cells = 0, []
     axis = len(fixed(dims[:i]))
     for p in parts:
@@ -199,6 +202,19 @@ def _concat_features(b: Labelled, parts: Sequence[Tensor], i: int, dims: Dims) -
         total += size
     made = (*dims[:i], (total,), *dims[i + 1 :])
     return Feat(made, np.concatenate(cells, axis))
+
+
+def _all_steps(b: Labelled, parts: Sequence[Tensor], i: int, dims: Dims) -> Feat | None:
+    """All steps of a sequence, one by one and in order, are the sequence."""
+    if any(p.known or p.shape[i] != 1 or p.label.dims != parts[0].label.dims for p in parts) or len(parts) < 2:
+        return None
+    found = b.unrolled.joined([p.label.cells for p in parts])
+    if found is None:
+        return None
+    cells, seq, backwards = found
+    made = (*dims[:i], (b.new_axis_of(seq),), *dims[i + 1 :])
+    label = Feat(made, cells.reshape(fixed(made)))
+    return reversed_steps(b, label) if backwards else label
 
 
 def _concat_steps(b: Labelled, parts: Sequence[Tensor], i: int) -> Feat:
