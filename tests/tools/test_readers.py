@@ -24,6 +24,8 @@ BYTES = {
     "PyTorch": [b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."],
     "safetensors": [LENGTH + b"{}", struct.pack("<Q", 1 << 40) + b'{"a":'],
     "pickle": [b"\x80\x02}q\0.", b"\x80\x04\x95\x01\0\0\0\0\0\0\0}."],
+    "RTNeural": [b'{"in_shape": [null, null, 1], "layers": [', b'{"layers": [{"type": "lstm", "weights": ['],
+    "Neural Amp Modeler": [b'{"version": "0.5.4", "metadata": {}, "architecture": "LSTM", "config": {'],
     "GuitarML": [b'{"model_data": {"unit_type": "LSTM"}', b'{\n "state_dict": {'],
 }
 ENTRIES = {

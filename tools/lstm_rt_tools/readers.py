@@ -10,6 +10,8 @@ from lstm_rt.errors import ConvertError
 from lstm_rt.format import MAGIC
 from lstm_rt.graph import Graph
 
+from .amp_reader.nam import looks_like_nam
+from .amp_reader.rtneural import looks_like_rtneural
 from .onnx_reader.wire import looks_like_onnx
 from .row import Glance, Options, ReaderModule, Rerun, Row, glance
 from .weights.guitarml_json import looks_like_guitarml
@@ -57,16 +59,24 @@ def _onnx() -> ReaderModule:
     return reader
 
 
+def _amp() -> ReaderModule:
+    from .amp_reader import reader
+
+    return reader
+
+
 _ARCH = frozenset({"arch"})
 _PARTS = _ARCH | {"part"}
 #: What comes first recognises first.
 READERS = (
     Row("Keras", "keras", (".keras", ".h5", ".hdf5"), _is_keras, _keras, _ARCH),
-    Row("PyTorch", "torch", (".pt", ".pth", ".bin", ".ckpt"), _is_torch, _torch, _PARTS),
+    Row("PyTorch", "torch", (".pt", ".pth", ".bin", ".ckpt", ".pt2"), _is_torch, _torch, _PARTS),
     Row("safetensors", "torch", (".safetensors",), lambda seen: looks_like_safetensors(seen.head), _torch, _PARTS),
     Row("pickle", "torch", (".pkl", ".pickle"), lambda seen: looks_like_pickle(seen.head), _torch, _PARTS),
     Row("NumPy", "torch", (".npz",), _is_npz, _torch, _PARTS),
     Row("ONNX", "onnx", (".onnx",), lambda seen: looks_like_onnx(seen.head), _onnx),
+    Row("RTNeural", "rtneural", (".aidax",), lambda seen: looks_like_rtneural(seen.head), _amp),
+    Row("Neural Amp Modeler", "nam", (".nam",), lambda seen: looks_like_nam(seen.head), _amp),
     Row("GuitarML", "torch", (".json",), lambda seen: looks_like_guitarml(seen.head), _torch, _PARTS),
 )
 #: What ``--from`` takes.

@@ -16,7 +16,7 @@ from lstm_rt.errors import ConvertError
 from lstm_rt.graph import ACTIVATIONS, NOT_ELEMENTWISE, Activation, Array
 from lstm_rt.ops import OPS, Op
 
-from .layers import add_stack, constant, side_by_side
+from .layers import add_stack, side_by_side
 from .row import Layer, Row
 from .tables import optional
 from .windows import WINDOW_ROWS, per_channel
@@ -147,6 +147,10 @@ def _gather(b: Builder, layer: Layer) -> int:
     return b.graph.gather(b.input_of(layer), np.array(layer.integers("index"), np.int64))
 
 
+def _constant(b: Builder, layer: Layer) -> int:
+    return b.graph.constant(b.option(layer, "value").ravel())
+
+
 def _repeat(b: Builder, layer: Layer) -> int:
     """Each step several times; or a vec at every step of a sequence."""
     x = b.input_of(layer)
@@ -206,7 +210,7 @@ def _combine(op: Op) -> Callable[[Builder, Layer], int]:
             if affine and (op.name != "div" or np.all(numbers)):
                 gain, bias = affine(b.sized(layer.what, names[at], numbers, b.graph.values[first].size))
                 return _scaled(b, first, gain, bias)
-        values = [constant(b.graph, first, arrays[i].ravel()) if v is None else v for i, v in enumerate(known)]
+        values = [b.graph.constant(arrays[i].ravel()) if v is None else v for i, v in enumerate(known)]
         return _node(b, layer, op, *values)
 
     return build
@@ -264,6 +268,7 @@ _OWN: dict[str, Row] = {
     "l2norm": Row(("eps", "groups"), _l2norm),
     "gather": Row(("index",), _gather),
     "repeat": Row(("times", "like"), _repeat),
+    "constant": Row(("value",), _constant, many=True),
     "first": Row((), lambda b, layer: _select(b, layer, 0)),
     "last": Row((), lambda b, layer: _select(b, layer, -1)),
     **WINDOW_ROWS,

@@ -36,14 +36,19 @@ class ExportedSource:
         inputs: what it takes, with the names of sizes that the file leaves free.
         outputs: names of what it gives.
         notes: what the user should know.
+        torch_version: of the torch that wrote the file, where it tells.
     """
 
     def __init__(self, archive: ExportedArchive) -> None:
+        version = archive.program.get("torch_version")
+        self.torch_version = shown(version, 40) if isinstance(version, str) else None
         self.what, self.notes = archive.what, list[str]()
         self._archive = archive
         self._arrays: dict[str, NDArray[Any]] = {}
         try:
             self._read(archive.program)
+        except ConvertError:
+            raise
         except _DAMAGED as e:
             raise ConvertError(f"{self.what}: the exported program is damaged ({shown(repr(e))})") from None
 
@@ -61,7 +66,7 @@ class ExportedSource:
         for spec in specs:
             self._note_mutation(spec)
         self._results = [name for name in found if name is not None]
-        self.outputs = self._output_names(module, sum(name is not None for name in found))
+        self.outputs: Sequence[str] = self._output_names(module, sum(name is not None for name in found))
 
     # -- inputs and outputs -------------------------------------------------------------------------------
 
@@ -74,7 +79,8 @@ class ExportedSource:
                 return kind, value["name"], ""
             if how == "as_none":
                 return "none", "", ""
-            raise ConvertError(f"{self.what}: an input that is {shown(how.removeprefix('as_'))}; only tensors are taken")
+            kind = shown(how.removeprefix("as_"))
+            raise ConvertError(f"{self.what}: an input that is {kind}; only tensors are taken")
         if kind == "constant_input":
             return "none", "", ""
         if kind in ("parameter", "buffer", "tensor_constant"):
@@ -103,7 +109,8 @@ class ExportedSource:
                 "call with the value in the file"
             )
         elif kind == "user_input_mutation":
-            self._note(f"the module writes to its input {shown(given['user_input_name'])}; the converted model does not")
+            name = shown(given["user_input_name"])
+            self._note(f"the module writes to its input {name}; the converted model does not")
 
     def _output_names(self, module: Mapping[str, Any], count: int) -> list[str]:
         if count == 1:
@@ -313,6 +320,8 @@ def _execute(run: Run, steps: Sequence[_Step], names: dict[str, Any]) -> None:
         try:
             with run.machine.layer(step.layer):
                 _store(run, step, _result_of(run, step, names), names)
+        except ConvertError:
+            raise
         except _DAMAGED as e:
             raise run.error(f"its node is damaged ({shown(repr(e))})") from None
 
@@ -367,6 +376,8 @@ def _store(run: Run, step: _Step, result: Any, names: dict[str, Any]) -> None:
 
 
 def _assert(run: Run, condition: Any, *message: Any) -> None:
+    if isinstance(condition, Var) and not condition.read(run).known:
+        return  # about the numbers of an input: its values, not what is computed of them
     if not _plain(run, condition):
         text = next((m for m in message if isinstance(m, str)), "")
         raise run.error(f"a condition of the exported program is not met: {shown(text, 200)}")

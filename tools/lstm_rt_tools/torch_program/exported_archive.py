@@ -23,11 +23,6 @@ _OLD = "serialized_exported_program.json"
 _MAJORS = range(5, 9)  #: of the schema: torch 2.2 to the newest
 
 
-def is_exported_archive(entries: Sequence[str]) -> bool:
-    """Whether a zip archive with these entries is one of torch.export's."""
-    return any(n.rpartition("/")[2] in ("archive_format", _OLD) for n in entries)
-
-
 class ExportedArchive:
     """What is in a ``.pt2`` file.
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from lstm_rt.errors import ConvertError
 
 from ..program.machine import Machine, Tensor
+from .agree import check
 from .dtypes import NAMES, numpy_dtype, result_type
 from .tensors import Var
 
@@ -62,7 +63,10 @@ class Run:
 
     def apply(self, op: str, *args: Any, **options: Any) -> Any:
         """One word of the vocabulary, on tensors, numbers or None."""
-        return self.machine.apply(op, *(None if a is None else self.tensor(a) for a in args), **options)
+        given = [None if a is None else self.tensor(a) for a in args]
+        where = self.machine.where
+        check(op, given, options, f" ({where})" if where else "")
+        return self.machine.apply(op, *given, **options)
 
     def array(self, value: Any, what: str) -> NDArray[Any]:
         """The numbers of what is known.
@@ -72,7 +76,7 @@ class Run:
         """
         return self.machine.number(self.tensor(value), what)
 
-    def int(self, value: Any, what: str = "a number that decides a shape") -> int:
+    def whole(self, value: Any, what: str = "a number that decides a shape") -> int:
         """A whole number."""
         if isinstance(value, Var | Tensor):
             array = self.array(value, what)
@@ -85,20 +89,20 @@ class Run:
             raise self.error(f"{what} is a {kind_of(value)}, expected a whole number")
         return int(value)
 
-    def ints(self, value: Any, what: str = "sizes") -> list[int]:
+    def wholes(self, value: Any, what: str = "sizes") -> list[int]:
         """Whole numbers; a single one counts as a list of it."""
         if isinstance(value, Var | int):
-            return [self.int(value, what)]
+            return [self.whole(value, what)]
         if not isinstance(value, list | tuple):
             raise self.error(f"{what}: a {kind_of(value)}, expected whole numbers")
-        return [self.int(v, what) for v in value]
+        return [self.whole(v, what) for v in value]
 
     def axis(self, dim: Any, ndim: int) -> int:
         """A dimension counted from the front."""
-        dim = self.int(dim, "a dimension")
-        if not -max(ndim, 1) <= dim < max(ndim, 1):
-            raise self.error(f"dimension {dim} of a tensor that has {ndim}")
-        return dim % max(ndim, 1)
+        place = self.whole(dim, "a dimension")
+        if not -max(ndim, 1) <= place < max(ndim, 1):
+            raise self.error(f"dimension {place} of a tensor that has {ndim}")
+        return place % max(ndim, 1)
 
     def axes(self, dims: Any, ndim: int) -> tuple[int, ...]:
         """Dimensions counted from the front; all of them where none are given."""
@@ -112,7 +116,7 @@ class Run:
         """The type that PyTorch's number for it stands for; None for None."""
         if code is None:
             return None
-        name = NAMES.get(self.int(code, "a dtype"), str(code))
+        name = NAMES.get(self.whole(code, "a dtype"), str(code))
         found = numpy_dtype(name)
         if found is None:
             raise self.error(f"tensors of {name} are not supported")
@@ -138,8 +142,7 @@ class Run:
         if as_float and dtype.kind != "f":
             dtype = np.dtype(np.float32)
         return [
-            self.cast(self.tensor(v), dtype) if isinstance(v, Var | Tensor) else self.constant(v, dtype)
-            for v in values
+            self.cast(self.tensor(v), dtype) if isinstance(v, Var | Tensor) else self.constant(v, dtype) for v in values
         ]
 
     # -- parts ------------------------------------------------------------------------------------------
@@ -194,7 +197,7 @@ class Run:
         Raises:
             ConvertError: negative, or absurdly many.
         """
-        sizes = self.ints(value)
+        sizes = self.wholes(value)
         if any(n < 0 for n in sizes) or math.prod(sizes) > _MOST_MADE or len(sizes) > 16:
             raise self.error(f"a tensor of shape {tuple(sizes)[:16]} is not made: its sizes are negative or absurd")
         return sizes

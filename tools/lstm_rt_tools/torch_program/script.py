@@ -58,28 +58,34 @@ class ScriptSource:
         notes: what the user should know.
     """
 
+    torch_version: str | None = None  #: archives do not tell
+
     def __init__(self, archive: ScriptArchive) -> None:
         self.archive = archive
         self.notes = archive.notes
         self.what = archive.what
-        self.outputs: list[str] = []
+        self.outputs: Sequence[str] = []
         forward = archive.class_of(archive.root).tree.methods.get("forward")
         if forward is None:
-            names = ", ".join(map(shown, list(archive.class_of(archive.root).tree.methods)[:5]))
-            raise ConvertError(f"{self.what}: the module has no forward; it has {names or 'no methods'}")
+            methods = ", ".join(map(shown, list(archive.class_of(archive.root).tree.methods)[:5]))
+            raise ConvertError(f"{self.what}: the module has no forward; it has {methods or 'no methods'}")
         self._forward = forward
         self._slots = [self._slot(p) for p in forward.params[1:]]
         names = [n for s in self._slots for n in s.tensors()]
         examples = archive.inputs_of_trace()
         self.traced = len(examples) == len(names) > 0
         self.examples = [tuple(e.shape) for e in examples] if self.traced else None
-        kinds = [numpy_dtype(e.dtype) for e in examples] if self.traced else [np.dtype(np.float32)] * len(names)
-        if any(k is None for k in kinds):
-            raise ConvertError(f"{self.what}: an input of type {examples[kinds.index(None)].dtype} is not supported")
-        self.inputs: Sequence[Argument] = [
-            Argument(n, k or np.dtype(np.float32), ()) for n, k in zip(names, kinds, strict=True)
-        ]
-        self.compared: Any = None
+        kinds = [self._kind(e.dtype) for e in examples] if self.traced else [np.dtype(np.float32)] * len(names)
+        self.inputs: Sequence[Argument] = [Argument(n, k, ()) for n, k in zip(names, kinds, strict=True)]
+
+    def _kind(self, dtype: str) -> np.dtype[Any]:
+        """The type of an input that the module was traced with."""
+        found = numpy_dtype(dtype)
+        if found is None:
+            raise ConvertError(f"{self.what}: an input of type {shown(dtype)} is not supported")
+        if dtype in ("float16", "bfloat16", "float64"):
+            self.notes.append(f"{dtype} inputs are float32 in the converted model")
+        return found
 
     # -- arguments ------------------------------------------------------------------------------------
 
@@ -168,5 +174,3 @@ def _spelt(kind: Expr | None) -> str:
         inner = kind.index.items if isinstance(kind.index, Seq) else (kind.index,)
         return f"{_spelt(kind.of)}[{', '.join(map(_spelt, inner[:3]))}]"
     return "None" if isinstance(kind, Const) else "type that is not known"
-
-

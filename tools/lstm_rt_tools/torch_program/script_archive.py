@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from lstm_rt.errors import ConvertError
@@ -22,13 +21,6 @@ from .script_values import ClassRef, Obj
 from .tensors import Var
 
 _MOST_NESTED = 60  #: lists in lists
-
-
-def is_script_archive(entries: Sequence[str]) -> bool:
-    """Whether a zip archive with these entries is one of TorchScript's."""
-    return any(n.endswith("constants.pkl") for n in entries) and any(
-        "code/" in n and n.endswith(".py") for n in entries
-    )
 
 
 class ScriptArchive:
@@ -134,7 +126,7 @@ class ScriptArchive:
         """The numbers of a tensor, read once for all runs; floats of any size as float32."""
         found = self._arrays.get(id(tensor))
         if found is None:
-            if tensor.dtype in ("float16", "bfloat16", "float64"):
+            if tensor.shape and tensor.dtype in ("float16", "bfloat16", "float64"):
                 note = f"{tensor.dtype} weights are converted in float32"
                 self.notes += [] if note in self.notes else [note]
             found = tensor.numbers(f"{self.what}: {shown(path or 'a constant')}")
@@ -158,6 +150,8 @@ def _tensors_in(tree: Any, deep: int = 0) -> Iterator[FileTensor]:
 
 def _quantised(stored: Inert) -> str:
     name = str(stored.cls)
-    return "the model is quantised; convert the float model that it was made from" if "quant" in name else (
-        "a class of its own, whose code is not in the file"
+    return (
+        "the model is quantised; convert the float model that it was made from"
+        if "quant" in name
+        else ("a class of its own, whose code is not in the file")
     )

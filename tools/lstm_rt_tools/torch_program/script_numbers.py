@@ -262,5 +262,3 @@ def apply(run: Run, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
 
 def _kinds(args: tuple[Any, ...]) -> str:
     return ", ".join(type(a).__name__ for a in args[:5]) or "nothing"
-
-

@@ -193,9 +193,9 @@ def of_tensor(run: Run, x: Var, name: str) -> Any:
     if name == "T":
         return aten.call(run, "numpy_T", (x,), {})
     if name in ("is_cuda", "is_mkldnn", "is_quantized", "is_sparse", "is_meta", "is_nested", "is_xla", "is_vulkan",
-                "is_mps", "is_xpu", "is_ipu", "is_ort", "is_maia", "requires_grad", "is_sparse_csr"):  # fmt: skip
+                "is_mps", "is_xpu", "is_ipu", "is_ort", "is_maia", "is_sparse_csr"):  # fmt: skip
         return False
-    if name == "is_leaf":
+    if name in ("is_leaf", "requires_grad"):
         return True
     if name == "grad":
         return None
@@ -246,7 +246,7 @@ def _warn(run: Run, *args: Any) -> None:
 #: Functions of PyTorch that are none of tensors.
 TORCH: dict[str, Callable[..., Any]] = {
     "device": _device,
-    "is_grad_enabled": _false,
+    "is_grad_enabled": lambda run: True,  # so that code takes the way that says what it computes
     "is_autocast_enabled": _false,
     "is_autocast_cpu_enabled": _false,
     "_is_tracing": _false,

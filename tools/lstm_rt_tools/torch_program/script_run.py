@@ -30,7 +30,7 @@ from .script_text import (
     Table,
     While,
 )
-from .script_values import Breaks, ClassRef, Function, Method, Obj, Op, Record, Unset
+from .script_values import Breaks, ClassRef, Function, Method, Obj, Op, Record
 from .tensors import Var
 
 _MOST_STEPS = 300_000  #: statements and calls of one run: some seconds
@@ -177,7 +177,7 @@ class Interpreter:
         self.block(s.then if self.truth(self.value(s.test, names)) else s.other, names)
 
     def _for(self, s: For, names: Names) -> None:
-        for i in range(self.run.int(self.value(s.count, names), "the number of turns of a loop")):
+        for i in range(self.run.whole(self.value(s.count, names), "the number of turns of a loop")):
             self.step()
             names[s.target] = i
             self.block(s.body, names)
@@ -214,10 +214,7 @@ class Interpreter:
 
     def _name(self, e: Name, names: Names) -> Any:
         if e.id in names:
-            found = names[e.id]
-            if isinstance(found, Unset):
-                raise self.run.error(f"{shown(e.id)} has no value yet", "TorchScript")
-            return found
+            return names[e.id]
         raise self.run.error(f"{shown(e.id)} is no name that is known here", "TorchScript")
 
     def _attr(self, e: Attr, names: Names) -> Any:
@@ -339,7 +336,7 @@ class Interpreter:
         if isinstance(of, Var):
             return aten.call(self.run, "select", (of, 0, at), {})
         if isinstance(at, Var):
-            at = self.run.int(at, "an index")
+            at = self.run.whole(at, "an index")
         return script_numbers.apply(self.run, "__getitem__", (of, at), {})
 
     def _slice(self, e: Slice, names: Names) -> Any:
@@ -392,4 +389,3 @@ _EXPRESSIONS: dict[type, Callable[..., Any]] = {
     Seq: Interpreter._seq,
     Table: Interpreter._table,
 }
-

@@ -19,7 +19,7 @@ class ClassRef:
 
 @dataclass(eq=False)
 class Obj:
-    """A module or another object: its class, and its attributes, made of what the file holds when they are asked for."""
+    """A module or another object: its class, and its attributes, made of the file's when they are asked for."""
 
     cls: ClassRef
     stored: dict[str, Any]

@@ -276,9 +276,7 @@ def _replaced(run: Run, parts: _Parts, span: Span, new: Tensor) -> list[tuple[in
     return out
 
 
-def _cut_piece(
-    run: Run, parts: _Parts, piece: tuple[int, int, Tensor | None], start: int, stop: int
-) -> Tensor | None:
+def _cut_piece(run: Run, parts: _Parts, piece: tuple[int, int, Tensor | None], start: int, stop: int) -> Tensor | None:
     if piece[2] is None:
         return None
     return run.cut(piece[2], parts.axis, start - piece[0], stop - piece[0])

@@ -15,6 +15,7 @@ from ..arch.file import Arch, ArchSource, read_arch
 from ..arch.guess import guess_arch
 from ..arch.guitarml import guitarml_arch
 from ..names import listed, shown
+from ..torch_program.from_program import from_program, is_program
 from ..weights.checkpoints import Checkpoint, Key, from_mapping, read_checkpoint
 from ..weights.find import SeveralSets
 from ..weights.state_dict import Weights, join
@@ -32,8 +33,9 @@ def from_torch(
     """Convert a PyTorch model.
 
     Args:
-        source: a path (``torch.save`` file, safetensors, GuitarML JSON; none of them needs torch,
-            safetensors files need the package of that name), a state dict or checkpoint in memory
+        source: a path (``.pt2`` and TorchScript, which hold their graph; ``torch.save`` file, safetensors,
+            GuitarML JSON; none of them needs torch, safetensors files need the package of that name), a state
+            dict or checkpoint in memory
             (names to arrays or tensors), or a live ``torch.nn.Module``. The weights may lie anywhere
             in a checkpoint.
         example: for a live module, its input: a tensor or array, or a tuple of them for several
@@ -42,7 +44,8 @@ def from_torch(
             of several sizes, up to 128 steps where that takes moments, in about ten calls. Its self-test
             holds random inputs, nothing of the example.
         arch: for files and state dicts, the architecture file (``docs/arch.md``) or its contents
-            as a dictionary. GuitarML files and pickled ``torch.nn.Sequential`` do without.
+            as a dictionary. GuitarML files and pickled ``torch.nn.Sequential`` do without; of a TorchScript
+            archive it takes the weights alone.
         part: which part of the architecture file, where that describes several, such as an encoder and
             a decoder.
 
@@ -71,6 +74,8 @@ def from_torch(
     live = not isinstance(source, type) and hasattr(source, "named_modules") and hasattr(source, "state_dict")
     if example is not None and not live and isinstance(source, str | os.PathLike | Mapping):
         raise ConvertError("example is for a live module; files and state dicts take an arch file (arch=...)")
+    if isinstance(source, str | os.PathLike) and arch is None and part is None and is_program(source):
+        return from_program(source)
     if isinstance(source, str | os.PathLike):
         return _from_weights(partial(read_checkpoint, source), arch, part)
     if isinstance(source, Mapping):

@@ -246,8 +246,8 @@ class FileTensor:
         size = ITEM_SIZE[self.dtype]
         if self.storage.budget is not None:
             self.storage.budget.array(size * math.prod(self.shape), what)
-        order = ">" if self.storage.big_endian else "<"
-        flat = np.frombuffer(self.storage.data, np.dtype(self.dtype).newbyteorder(order))
+        kind = np.dtype(self.dtype).newbyteorder(">" if self.storage.big_endian else "<")
+        flat = np.frombuffer(self.storage.data, kind)
         strides = [s * size for s in self.stride]
         view = np.lib.stride_tricks.as_strided(flat[self.offset :], self.shape, strides, writeable=False)
         return np.array(view, np.dtype(self.dtype))

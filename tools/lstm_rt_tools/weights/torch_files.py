@@ -66,7 +66,7 @@ def looks_like_torch(head: bytes) -> bool:
 
 def is_torch_archive(entries: Sequence[str]) -> bool:
     """Whether a zip archive with these entries is one of torch's, or holds files of ``torch.save``."""
-    return bool(_roots(entries)) or _is_exported(entries) or any(n.lower().endswith(_SUFFIXES) for n in entries)
+    return bool(_roots(entries)) or is_exported_archive(entries) or any(n.lower().endswith(_SUFFIXES) for n in entries)
 
 
 def read_torch(data: bytes, what: str, budget: Budget | None = None) -> Any:
@@ -365,16 +365,20 @@ def _roots(names: Sequence[str]) -> list[str]:
     return [n.removesuffix("data.pkl") for n in names if n.rpartition("/")[2] == "data.pkl"]
 
 
-def _is_exported(names: Sequence[str]) -> bool:
+def is_exported_archive(names: Sequence[str]) -> bool:
+    """Whether a zip archive with these entries is one of torch.export's (``.pt2``): it holds a graph."""
     return any(n.rpartition("/")[2] in ("archive_format", "serialized_exported_program.json") for n in names)
 
 
+def is_script_archive(names: Sequence[str]) -> bool:
+    """Whether a zip archive with these entries is one of TorchScript's: it holds code."""
+    has_code = any(n.endswith(".py") and "code/" in n for n in names)
+    return has_code and any(n.rpartition("/")[2] == "constants.pkl" for n in names)
+
+
 def _refuse_export(names: Sequence[str], what: str) -> None:
-    if _is_exported(names):
-        raise ConvertError(
-            f"{what}: a torch.export archive (.pt2), which is not supported yet: convert the live module "
-            "with from_torch(module, example), or save its state dict and use an arch file"
-        )
+    if is_exported_archive(names):
+        raise ConvertError(f"{what}: a torch.export archive (.pt2), which holds its own graph: it takes no arch file")
 
 
 # -- legacy streams ----------------------------------------------------------------------------

@@ -112,21 +112,21 @@ def arange(run: Run, start: Any, end: Any = None, step: Any = 1, dtype: Any = No
 @op("linspace")
 def linspace(run: Run, start: Any, end: Any, steps: Any, dtype: Any = None) -> Any:
     n = run.sizes([steps])[0]
-    ends = (run.array(v, "an end of a range").item() for v in (start, end))
-    return run.constant(np.linspace(*ends, n), run.dtype(dtype) or np.float32)
+    first, last = (float(run.array(v, "an end of a range").item()) for v in (start, end))
+    return run.constant(np.linspace(first, last, n), run.dtype(dtype) or np.float32)
 
 
 @op("eye")
 def eye(run: Run, n: Any, m: Any = None, dtype: Any = None) -> Any:
-    sizes = run.sizes([n, n if m is None else m])
-    return run.constant(np.eye(*sizes), run.dtype(dtype) or np.float32)
+    rows, columns = run.sizes([n, n if m is None else m])
+    return run.constant(np.eye(rows, columns), run.dtype(dtype) or np.float32)
 
 
 @op("tril", "triu")
 def tril(run: Run, self: Any, diagonal: Any = 0) -> Any:
     x = run.tensor(self)
     function = np.tril if run.op.startswith("tril") else np.triu
-    keep = function(np.ones(x.shape[-2:], bool), run.int(diagonal))
+    keep = function(np.ones(x.shape[-2:], bool), run.whole(diagonal))
     if x.known:
         return run.constant(np.where(keep, x.data, x.dtype.type(0)))
     return run.apply("where", run.constant(keep), x, run.constant(0, x.dtype))

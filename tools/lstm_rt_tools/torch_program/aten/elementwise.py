@@ -216,18 +216,24 @@ def leaky_relu(run: Run, self: Any, negative_slope: Any = 0.01) -> Any:
     return run.apply("leaky_relu", run.floats(self), alpha=float(negative_slope))
 
 
-@op("rrelu", "rrelu_with_noise", plain=True)
-def rrelu(run: Run, self: Any, *more: Any, training: Any = False) -> Any:
-    numbers = [m for m in more if isinstance(m, int | float) and not isinstance(m, bool)]
-    low, high = (*numbers, 1 / 8, 1 / 3)[:2] if len(numbers) < 2 else numbers[:2]
-    return run.apply("leaky_relu", run.floats(self), alpha=(low + high) / 2)
+@op("rrelu", plain=True)
+def rrelu(run: Run, self: Any, lower: Any = 1 / 8, upper: Any = 1 / 3, training: Any = False) -> Any:
+    return run.apply("leaky_relu", run.floats(self), alpha=(float(lower) + float(upper)) / 2)
+
+
+@op("rrelu_with_noise", "rrelu_with_noise_functional", plain=True)
+def rrelu_with_noise(
+    run: Run, self: Any, noise: Any, lower: Any = 1 / 8, upper: Any = 1 / 3, training: Any = False
+) -> Any:
+    y = rrelu(run, self, lower, upper)
+    return (y, noise) if run.op.endswith("functional") else y
 
 
 @op("elu", plain=True)
 def elu(run: Run, self: Any, alpha: Any = 1.0, scale: Any = 1.0, input_scale: Any = 1.0) -> Any:
-    if scale != 1 or input_scale != 1:
-        raise run.error(f"with scale {scale} and input_scale {input_scale}, expected 1")
-    return run.apply("elu", run.floats(self), alpha=float(alpha))
+    if input_scale != 1:
+        raise run.error(f"with input_scale {input_scale}, expected 1")
+    return _scaled(run, run.apply("elu", run.floats(self), alpha=float(alpha)), scale)
 
 
 @op("celu", plain=True)

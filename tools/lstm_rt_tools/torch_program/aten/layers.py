@@ -10,6 +10,7 @@ import numpy as np
 
 from ...program.machine import Tensor
 from ..run import Run
+from ..tensors import Var
 from .elementwise import add
 from .table import op
 
@@ -114,7 +115,7 @@ def _contracted(run: Run, a: tuple[Tensor, str], b: tuple[Tensor, str], later: s
 
 
 def _each(run: Run, value: Any, n: int, what: str) -> list[int]:
-    numbers = run.ints(value, what)
+    numbers = run.wholes(value, what)
     if len(numbers) not in (1, n):
         raise run.error(f"{what} has {len(numbers)} numbers, expected {n}")
     return numbers * (n if len(numbers) == 1 else 1)
@@ -138,7 +139,7 @@ def _conv(
         pads = _same(w.shape[2:], apart)
     else:
         pads = [(p, p) for p in _each(run, 0 if padding == "valid" else padding, n, "padding")]
-    options = {"stride": tuple(steps), "pads": tuple(pads), "dilation": tuple(apart), "groups": run.int(groups)}
+    options = {"stride": tuple(steps), "pads": tuple(pads), "dilation": tuple(apart), "groups": run.whole(groups)}
     args = (x, w) if bias is None else (x, w, run.tensor(bias))
     if transposed:
         options["output_padding"] = tuple(_each(run, output_padding, n, "output_padding"))
@@ -236,7 +237,7 @@ def _max_pool(dims: int) -> None:
 
     def adaptive(kind: str, self: Any, output_size: Any, run: Run) -> Any:
         x = run.tensor(self)
-        wanted = run.ints([v if v is not None else -1 for v in output_size] if isinstance(output_size, list | tuple)
+        wanted = run.wholes([v if v is not None else -1 for v in output_size] if isinstance(output_size, list | tuple)
                           else output_size)  # fmt: skip
         wanted = wanted * (dims if len(wanted) == 1 else 1)
         space = x.shape[-dims:]
@@ -295,11 +296,21 @@ def batch_norm_no_training(
 
 @op("native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_functional", "_batch_norm_impl_index")
 def native_batch_norm(
-    run: Run, input: Any, weight: Any, bias: Any, running_mean: Any, running_var: Any, training: Any, momentum: Any,
-    eps: Any, *more: Any,
+    run: Run, input: Any, weight: Any, bias: Any, running_mean: Any, running_var: Any, training: Any,
+    momentum: Any = None, eps: Any = None, *more: Any,
 ) -> Any:  # fmt: skip
+    if isinstance(running_mean, bool):  # no_stats: (input, weight, bias, training, momentum, eps)
+        return _of_one_row(run, run.floats(input), weight, bias, training), None, None
     y = batch_norm(run, input, weight, bias, running_mean, running_var, training, momentum, eps)
     return (y, None, None, running_mean, running_var)
+
+
+def _of_one_row(run: Run, x: Tensor, weight: Any, bias: Any, eps: Any) -> Any:
+    """By the statistics of the batch: those of each channel, where the batch is one row, as instance norm has it."""
+    if x.shape[0] != 1:
+        raise run.error("batch normalisation by the statistics of the batch (track_running_stats=False)")
+    gamma, beta = _optional(run, weight, bias)
+    return run.apply("group_norm", x, gamma, beta, eps=float(eps), groups=x.shape[1])
 
 
 IN_TRAINING = (
@@ -314,7 +325,7 @@ def layer_norm(
     cudnn_enable: Any = True,
 ) -> Any:  # fmt: skip
     gamma, beta = _optional(run, weight, bias)
-    dims = len(run.ints(normalized_shape))
+    dims = len(run.wholes(normalized_shape))
     return run.apply("layer_norm", run.floats(input), gamma, beta, eps=float(eps), dims=dims)
 
 
@@ -326,7 +337,7 @@ def native_layer_norm(run: Run, input: Any, normalized_shape: Any, weight: Any, 
 @op("rms_norm", "_fused_rms_norm", plain=True)
 def rms_norm(run: Run, input: Any, normalized_shape: Any, weight: Any = None, eps: Any = None) -> Any:
     x = run.floats(input)
-    axes = tuple(range(-len(run.ints(normalized_shape)), 0))
+    axes = tuple(range(-len(run.wholes(normalized_shape)), 0))
     square = run.apply("mean", run.apply("square", x), axes=axes, keepdims=True)
     small = run.constant(np.finfo(np.float32).eps if eps is None else eps, np.float32)
     y = run.apply("div", x, run.apply("sqrt", run.apply("add", square, small)))
@@ -340,7 +351,7 @@ def group_norm(
     cudnn_enabled: Any = True,
 ) -> Any:  # fmt: skip
     gamma, beta = _optional(run, weight, bias)
-    return run.apply("group_norm", run.floats(input), gamma, beta, eps=float(eps), groups=run.int(num_groups))
+    return run.apply("group_norm", run.floats(input), gamma, beta, eps=float(eps), groups=run.whole(num_groups))
 
 
 @op("native_group_norm")
@@ -417,3 +428,32 @@ def cosine_similarity(run: Run, x1: Any, x2: Any, dim: Any = 1, eps: Any = 1e-8)
     lengths = [run.apply("maximum", run.apply("l2", t, axes=axes, keepdims=True), small) for t in (a, b)]
     product = run.apply("mul", *(run.apply("div", t, n) for t, n in zip((a, b), lengths, strict=True)))
     return run.apply("sum", product, axes=axes, keepdims=False)
+
+
+@op("_native_multi_head_attention")
+def multi_head_attention(
+    run: Run, query: Any, key: Any, value: Any, embed_dim: Any, num_head: Any, qkv_weight: Any, qkv_bias: Any,
+    proj_weight: Any, proj_bias: Any, mask: Any = None, need_weights: Any = True, average_attn_weights: Any = True,
+    mask_type: Any = None,
+) -> Any:  # fmt: skip
+    """The short way of ``nn.MultiheadAttention`` in eval mode: one product for q, k and v, heads, one product."""
+    if mask is not None:
+        raise run.error("with a mask")
+    e, heads = run.whole(embed_dim), run.whole(num_head)
+    w, b = run.tensor(qkv_weight), run.tensor(qkv_bias)
+    parts = []
+    for i, x in enumerate((query, key, value)):
+        y = linear(run, x, run.cut(w, 0, i * e, (i + 1) * e), run.cut(b, 0, i * e, (i + 1) * e))
+        n, steps, _ = y.shape
+        parts.append(run.swapped(run.reshaped(y, [n, steps, heads, e // heads]), 1, 2))
+    q, k, v = parts
+    joined = run.swapped(run.apply("attention", q, k, v), 1, 2)
+    y = linear(run, run.reshaped(joined, [*joined.shape[:2], e]), proj_weight, proj_bias)
+    return y, Var(later=lambda: _weights(run, q, k, bool(average_attn_weights)))
+
+
+def _weights(run: Run, q: Tensor, k: Tensor, average: bool) -> Tensor:
+    scale = run.constant(q.shape[-1] ** -0.5, np.float32)
+    scores = run.apply("mul", run.apply("matmul", q, run.swapped(k, -1, -2)), scale)
+    weights: Tensor = run.apply("softmax", scores, axis=-1)
+    return run.apply("mean", weights, axes=(1,), keepdims=False) if average else weights  # type: ignore[no-any-return]

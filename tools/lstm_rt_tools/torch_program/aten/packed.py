@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ...program.machine import Tensor
+from ..agree import SizesDiffer
 from ..run import Run
 from ..tensors import BatchSizes, Pack, Packed, Permutation, Var
 from .parts import padded
@@ -28,8 +29,11 @@ def pack_padded_sequence(run: Run, input: Any, lengths: Any, batch_first: Any) -
     x = run.tensor(input)
     x = run.swapped(x, 0, 1) if batch_first else x
     rows = run.tensor(lengths)
-    if x.ndim < 2 or rows.shape != (x.shape[1],):
-        raise run.error(f"lengths of shape {rows.shape} for {x.shape[1] if x.ndim > 1 else 0} rows")
+    if x.ndim < 2 or rows.ndim != 1:
+        raise run.error(f"lengths of shape {rows.shape} for an input of shape {x.shape}")
+    if rows.shape[0] != x.shape[1]:
+        raise SizesDiffer(str(run.error(f"{rows.shape[0]} lengths for {x.shape[1]} rows")), run.op,
+                          (rows.shape[0], x.shape[1]))  # fmt: skip
     pack = Pack(rows, x.shape[1], x.shape[0])
     data, sizes = Var(x), Var(run.constant(np.full(x.shape[0], x.shape[1]), np.int64))
     data.tag, sizes.tag = Packed(pack, clean=False), BatchSizes(pack)
@@ -45,7 +49,7 @@ def pad_packed_sequence(
     pack, y = data.tag.pack, run.tensor(data)
     if not data.tag.clean or padding_value:
         y = _cleared(run, y, pack, padding_value)
-    steps = pack.steps if total_length is None else run.int(total_length, "total_length")
+    steps = pack.steps if total_length is None else run.whole(total_length, "total_length")
     if 0 < steps < pack.steps:
         raise run.error(f"total_length {steps} of {pack.steps} steps")
     if steps > pack.steps:

@@ -248,7 +248,7 @@ def embedding(
 
 @op("one_hot")
 def one_hot(run: Run, self: Any, num_classes: Any = -1) -> Any:
-    ids, depth = run.tensor(self), run.int(num_classes, "the number of classes")
+    ids, depth = run.tensor(self), run.whole(num_classes, "the number of classes")
     if depth < 1:
         raise run.error("the number of classes depends on the input")
     return run.apply("one_hot", ids, depth=depth, on=1.0, off=0.0)
@@ -259,7 +259,7 @@ def one_hot(run: Run, self: Any, num_classes: Any = -1) -> Any:
 
 @op("repeat")
 def repeat(run: Run, self: Any, repeats: Any) -> Any:
-    x, times = run.tensor(self), run.ints(repeats)
+    x, times = run.tensor(self), run.wholes(repeats)
     x = run.reshaped(x, [*[1] * (len(times) - x.ndim), *x.shape])
     if all(t == 1 or n == 1 for t, n in zip(times, x.shape, strict=True)):
         return run.expanded(x, run.sizes([t * n for t, n in zip(times, x.shape, strict=True)]))
@@ -297,7 +297,7 @@ def roll(run: Run, self: Any, shifts: Any, dims: Any = ()) -> Any:
     x = run.tensor(self)
     if not dims:
         raise run.error("over all dimensions at once")
-    for by, dim in zip(run.ints(shifts), run.ints(dims), strict=True):
+    for by, dim in zip(run.wholes(shifts), run.wholes(dims), strict=True):
         axis = run.axis(dim, x.ndim)
         at = -by % max(x.shape[axis], 1)
         if at:
@@ -328,13 +328,13 @@ def padded(run: Run, x: Tensor, pad: list[int], mode: str, value: Any) -> Tensor
 def pad(run: Run, self: Any, pad: Any, mode: Any = "constant", value: Any = None) -> Any:
     if isinstance(mode, int | float):  # constant_pad_nd(self, pad, value)
         mode, value = "constant", mode
-    return padded(run, run.tensor(self), run.ints(pad), mode, value)
+    return padded(run, run.tensor(self), run.wholes(pad), mode, value)
 
 
 @op("reflection_pad1d", "reflection_pad2d", "replication_pad1d", "replication_pad2d")
 def reflection_pad(run: Run, self: Any, padding: Any) -> Any:
     mode = "reflect" if run.op.startswith("reflection") else "replicate"
-    return padded(run, run.tensor(self), run.ints(padding), mode, 0)
+    return padded(run, run.tensor(self), run.wholes(padding), mode, 0)
 
 
 @op("upsample_nearest1d", "upsample_nearest2d", "_upsample_nearest_exact1d")
@@ -343,7 +343,7 @@ def upsample_nearest(run: Run, self: Any, output_size: Any = None, *scales: Any,
     space = x.shape[2:]
     factors = next((s for s in (*scales, scale_factors) if isinstance(s, list | tuple)), None)
     if output_size is not None:
-        sizes = run.ints(output_size)
+        sizes = run.wholes(output_size)
     elif factors is not None:
         sizes = [int(n * f) for n, f in zip(space, factors, strict=True)]
     else:
@@ -358,7 +358,7 @@ def upsample_nearest(run: Run, self: Any, output_size: Any = None, *scales: Any,
 
 @op("pixel_shuffle")
 def pixel_shuffle(run: Run, self: Any, upscale_factor: Any) -> Any:
-    x, r = run.tensor(self), run.int(upscale_factor)
+    x, r = run.tensor(self), run.whole(upscale_factor)
     *outer, c, h, w = x.shape
     n = len(outer)
     apart = run.reshaped(x, [*outer, c // (r * r), r, r, h, w])

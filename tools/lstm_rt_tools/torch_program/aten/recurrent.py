@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...program.machine import Tensor
+from ..agree import SizesDiffer
 from ..run import Run
 from ..tensors import BatchSizes, Packed, Var
 from .layers import IN_TRAINING
@@ -31,10 +32,15 @@ def _layers(
     y, directions = run.floats(x), 2 if bidirectional else 1
     y = run.swapped(y, 0, 1) if batch_first else y
     lengths = [] if packed is None else [packed.pack.lengths]
-    count = run.int(num_layers)
+    count = run.whole(num_layers)
     depth = len(params) // max(count * directions, 1)
     if not depth or len(params) != count * directions * depth:
         raise run.error(f"{len(params)} weights for {count} layers of {directions} directions")
+    for s in states:
+        found = s.shape(run)[0] if s.shape(run) else 0
+        if found != count * directions:
+            why = f"states of {found} layers and directions, expected {count * directions}"
+            raise SizesDiffer(f"{word}: {why}", word, (found, count * directions))
     finals: list[list[Tensor]] = [[] for _ in states]
     for layer in range(count):
         at = layer * directions
@@ -42,8 +48,8 @@ def _layers(
         own_params = params[at * depth : (at + directions) * depth]
         options = _options(run, word, own_params, bool(biases), directions, activation)
         y, *last = run.apply(word, y, *_states(run, own, states, directions), *lengths, **options)
-        for found, state in zip(finals, last, strict=True):
-            found.append(state)
+        for states_of, state in zip(finals, last, strict=True):
+            states_of.append(state)
     y = run.swapped(y, 0, 1) if batch_first else y
     out = Var(y)
     if packed is not None:

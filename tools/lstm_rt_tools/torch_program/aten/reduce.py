@@ -114,19 +114,36 @@ def cumsum(run: Run, self: Any, dim: Any, dtype: Any = None) -> Any:
 # -- norms -----------------------------------------------------------------------------------------------
 
 
-@op("norm", "linalg_vector_norm", "frobenius_norm", "linalg_norm")
-def norm(run: Run, self: Any, p: Any = 2, dim: Any = None, keepdim: bool = False, dtype: Any = None, ord: Any = 2) -> Any:
-    if run.op == "frobenius_norm":  # (self, dim, keepdim)
-        p, dim, keepdim = 2, (p if isinstance(p, list) else dim), bool(dim) if isinstance(p, list) else keepdim
+@op("norm")
+def norm(run: Run, self: Any, p: Any = 2, dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Any:
+    return _norm(run, self, 2 if p in (None, "fro") else p, dim, keepdim)
+
+
+@op("linalg_vector_norm", "linalg_norm")
+def vector_norm(run: Run, self: Any, ord: Any = 2, dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Any:
+    if run.op == "linalg_norm" and (isinstance(ord, str) or (ord not in (None, 2) and _several(dim))):
+        raise run.error("a norm of matrices")
+    return _norm(run, self, 2 if ord is None else ord, dim, keepdim)
+
+
+def _several(dim: Any) -> bool:
+    return dim is None or (isinstance(dim, list | tuple) and len(dim) > 1)
+
+
+@op("frobenius_norm")
+def frobenius_norm(run: Run, self: Any, dim: Any = None, keepdim: bool = False) -> Any:
+    return _norm(run, self, 2, dim, keepdim)
+
+
+def _norm(run: Run, self: Any, order: Any, dim: Any, keepdim: bool) -> Any:
     x = run.floats(self)
-    order = 2 if p is None or p == "fro" else p if p != 2 else ord
     if order == 2:
         return _reduced(run, "l2", x, dim, keepdim)
     if order == 1:
         return _reduced(run, "sum", run.apply("abs", x), dim, keepdim)
     if isinstance(order, float) and math.isinf(order):
         return _reduced(run, "max" if order > 0 else "min", run.apply("abs", x), dim, keepdim)
-    raise run.error(f"with p={order}; known are 1, 2 and inf")
+    raise run.error(f"of order {order}; known are 1, 2 and inf")
 
 
 def _variance(run: Run, x: Tensor, dim: Any, keepdim: bool, correction: float) -> tuple[Any, Any]:

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from lstm_rt.errors import ConvertError
+
 from ...program.machine import Tensor
 from ..run import Run
 from ..tensors import BatchSizes, Packed, Permutation, Var
@@ -69,6 +71,8 @@ def call(run: Run, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
     outer, run.op = run.op, name
     try:
         return _call(run, name, args, kwargs)
+    except ConvertError:
+        raise
     except _WRONG as e:
         raise run.error(f"its arguments do not fit it ({e})") from e
     finally:
@@ -164,5 +168,3 @@ def _order(run: Run, given: list[Var]) -> object:
     if len(orders) > 1 or any(v.order is None and not v.read(run).known for v in given):
         raise run.error("it joins rows of a sorted batch with rows in another order")
     return orders.pop()
-
-

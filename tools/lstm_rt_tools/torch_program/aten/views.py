@@ -14,7 +14,7 @@ from .table import op
 _ANY = (Packed, BatchSizes, Permutation)
 
 
-@op("detach", "alias", "view_as_real_copy", "requires_grad", "positive", "lift_fresh", "lift", "pin_memory",
+@op("detach", "alias", "view_as_real_copy", "requires_grad_", "positive", "lift_fresh", "lift", "pin_memory",
     "resolve_conj", "resolve_neg", "cpu", "cuda", "data", "values", plain=True, tags=_ANY)  # fmt: skip
 def detach(run: Run, self: Any, *rest: Any) -> Any:
     return self
@@ -54,7 +54,7 @@ def select(run: Run, self: Any, dim: Any, index: Any) -> Any:
     axis = run.axis(dim, len(shape))
     if isinstance(index, Var) and not index.read(run).known:
         return _picked(run, self, axis, index)
-    at = run.int(index, "an index")
+    at = run.whole(index, "an index")
     if not shape or not -shape[axis] <= at < shape[axis]:
         raise run.error(f"index {at} of a dimension of size {shape[axis] if shape else 0}")
     at %= shape[axis]
@@ -75,7 +75,7 @@ def _picked(run: Run, x: Var, axis: int, index: Var) -> Tensor:
 def slice_(run: Run, self: Any, dim: Any = 0, start: Any = None, end: Any = None, step: Any = 1) -> Any:
     shape = self.shape(run)
     axis = run.axis(dim, len(shape))
-    size, step = shape[axis], run.int(step, "a step")
+    size, step = shape[axis], run.whole(step, "a step")
     if step < 1:
         raise run.error(f"step {step}, expected 1 or more")
     first = _end(run, start, 0, size)
@@ -88,7 +88,7 @@ def slice_(run: Run, self: Any, dim: Any = 0, start: Any = None, end: Any = None
 def _end(run: Run, value: Any, default: int, size: int) -> int:
     if value is None:
         return default
-    n = run.int(value, "an end of a slice")
+    n = run.whole(value, "an end of a slice")
     return min(max(n + size if n < 0 else n, 0), size)
 
 
@@ -110,7 +110,7 @@ def _strided(run: Run, x: Var, axis: int, first: int, last: int, step: int) -> V
 @op("narrow")
 def narrow(run: Run, self: Any, dim: Any, start: Any, length: Any) -> Any:
     shape = self.shape(run)
-    axis, first, n = run.axis(dim, len(shape)), run.int(start), run.int(length)
+    axis, first, n = run.axis(dim, len(shape)), run.whole(start), run.whole(length)
     first += shape[axis] if first < 0 else 0
     if not (0 <= first <= first + n <= shape[axis]):
         raise run.error(f"steps {first} to {first + n} of a dimension of size {shape[axis]}")
@@ -122,9 +122,9 @@ def split(run: Run, self: Any, split_size: Any, dim: Any = 0) -> Any:
     shape = self.shape(run)
     axis = run.axis(dim, len(shape))
     if isinstance(split_size, list | tuple):
-        sizes = run.ints(split_size)
+        sizes = run.wholes(split_size)
     else:
-        n = max(run.int(split_size, "the size of a part"), 1)
+        n = max(run.whole(split_size, "the size of a part"), 1)
         sizes = [min(n, shape[axis] - at) for at in range(0, shape[axis], n)] or [0]
     if sum(sizes) != shape[axis] or min(sizes, default=0) < 0:
         raise run.error(f"parts {sizes[:16]} of a dimension of size {shape[axis]}")
@@ -135,7 +135,7 @@ def split(run: Run, self: Any, split_size: Any, dim: Any = 0) -> Any:
 @op("chunk", "unsafe_chunk")
 def chunk(run: Run, self: Any, chunks: Any, dim: Any = 0) -> Any:
     shape = self.shape(run)
-    size, n = shape[run.axis(dim, len(shape))], run.int(chunks, "the number of parts")
+    size, n = shape[run.axis(dim, len(shape))], run.whole(chunks, "the number of parts")
     if n < 1:
         raise run.error(f"{n} parts")
     return split(run, self, max(-(-size // n), 1), dim)
@@ -149,7 +149,7 @@ def tensor_split(run: Run, self: Any, indices_or_sections: Any, dim: Any = 0) ->
         ends = [_end(run, i, 0, size) for i in indices_or_sections]
         sizes = np.diff([0, *ends, size]).tolist()
     else:
-        n = max(run.int(indices_or_sections), 1)
+        n = max(run.whole(indices_or_sections), 1)
         sizes = [size // n + (i < size % n) for i in range(n)]
     return split(run, self, sizes, dim)
 
@@ -164,7 +164,7 @@ def unbind(run: Run, self: Any, dim: Any = 0) -> Any:
 @op("unfold")
 def unfold(run: Run, self: Any, dimension: Any, size: Any, step: Any) -> Any:
     x = self.read(run)
-    axis, n, by = run.axis(dimension, x.ndim), run.int(size), run.int(step)
+    axis, n, by = run.axis(dimension, x.ndim), run.whole(size), run.whole(step)
     count = (x.shape[axis] - n) // by + 1
     if n < 1 or by < 1 or count < 1:
         raise run.error(f"windows of {n} with step {by} of a dimension of size {x.shape[axis]}")
@@ -221,7 +221,7 @@ def permute(run: Run, self: Any, dims: Any) -> Any:
 @op("movedim", "moveaxis")
 def movedim(run: Run, self: Any, source: Any, destination: Any) -> Any:
     n = len(self.shape(run))
-    sources, targets = ([run.axis(d, n) for d in run.ints(v)] for v in (source, destination))
+    sources, targets = ([run.axis(d, n) for d in run.wholes(v)] for v in (source, destination))
     order = [i for i in range(n) if i not in sources]
     for target, dim in sorted(zip(targets, sources, strict=True)):
         order.insert(target, dim)
@@ -251,7 +251,7 @@ def squeeze(run: Run, self: Any, dim: Any = None) -> Any:
 
 
 def _full_sizes(run: Run, shape: tuple[int, ...], size: Any) -> list[int]:
-    sizes = run.ints(size)
+    sizes = run.wholes(size)
     total = int(np.prod(shape, dtype=object))
     if sizes.count(-1) == 1:
         rest = int(-np.prod(sizes, dtype=object))
@@ -299,7 +299,7 @@ def unflatten(run: Run, self: Any, dim: Any, sizes: Any, names: Any = None) -> A
 @op("expand", "expand_copy", "broadcast_to", tags=(BatchSizes,))
 def expand(run: Run, self: Any, size: Any, implicit: bool = False) -> Any:
     shape = self.shape(run)
-    sizes = run.ints(size)
+    sizes = run.wholes(size)
     new = len(sizes) - len(shape)
     sizes = [shape[i - new] if n == -1 and i >= new else n for i, n in enumerate(sizes)]
     if new < 0 or any(own not in (1, n) for own, n in zip(shape, sizes[new:], strict=True)):
@@ -324,7 +324,7 @@ def broadcast_tensors(run: Run, tensors: Any) -> Any:
 @op("diagonal")
 def diagonal(run: Run, self: Any, offset: Any = 0, dim1: Any = 0, dim2: Any = 1) -> Any:
     x = run.array(self, "a matrix whose diagonal is taken")
-    return run.constant(np.diagonal(x, run.int(offset), run.int(dim1), run.int(dim2)))
+    return run.constant(np.diagonal(x, run.whole(offset), run.whole(dim1), run.whole(dim2)))
 
 
 # -- writing ---------------------------------------------------------------------------------------------

@@ -1,0 +1,276 @@
+"""Which sizes the inputs of a TorchScript program have: its code does not say.
+
+A traced module remembers the shapes that it was traced with; running it at other sizes shows which of these are free.
+Of a scripted module nothing is known. It runs on arrays whose sizes are different primes: where an operation, or the
+code itself, says that 13 should be 8, the size that was 13 has to be 8; where it says so of two of them, they are one.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstm_rt.errors import ConvertError
+
+from ..names import shown
+from ..program.machine import Argument, Machine, Tensor
+from .agree import SizesDiffer, WantsWholeNumbers
+from .script import ScriptSource
+from .script_prims import Raised
+
+_LENGTHS = re.compile(r"len", re.IGNORECASE)
+#: Where the sizes of one pool are by chance those of layers, the next one is taken.
+_POOLS = (
+    (5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103, 107, 109),
+    (9, 14, 22, 26, 34, 38, 46, 58, 62, 74, 82, 86, 94, 106, 118, 122, 134, 142, 146, 158, 166, 178, 194, 202, 206),
+    (37, 39, 51, 57, 69, 77, 87, 91, 93, 95, 99, 111, 117, 119, 121, 123, 129, 133, 141, 143, 145, 147, 153, 155, 159),
+)
+_LARGE = tuple(range(1009, 1109, 2))
+_RANKS = (3, 2, 4, 1)
+_MOST_RUNS = 400  #: of one program while its sizes are sought
+_MOST_LESSONS = 40
+_MOVE = 16  #: steps more, to see what depends on them
+_MOST_FREE = 2  #: free dimensions of an input: rows and steps
+
+Sizes = list[list[int]]
+
+
+class _Tracer(Machine):
+    """Notes beside every tensor which inputs it depends on."""
+
+    def labels(self, op: str, args: Sequence[Tensor | None], options: dict[str, Any], out: Any) -> Any:
+        label = frozenset[int]().union(*(a.label for a in args if a is not None and a.label is not None))
+        return (label,) * len(out) if isinstance(out, tuple) else label
+
+
+def fit(source: ScriptSource) -> None:
+    """Give ``source.inputs`` their dimensions.
+
+    Raises:
+        ConvertError: no sizes are found at which the program runs; the message has what the likeliest ran into.
+    """
+    search = _Search(source)
+    examples = source.examples
+    dims = search.unknown() if examples is None else search.around([list(e) for e in examples])
+    source.inputs = [
+        Argument(a.name, dtype, tuple(d)) for a, dtype, d in zip(source.inputs, search.dtypes, dims, strict=True)
+    ]
+
+
+class _Search:
+    def __init__(self, source: ScriptSource) -> None:
+        self.source = source
+        self.dtypes = [a.dtype for a in source.inputs]
+        self.names = [a.name for a in source.inputs]
+        self.runs = 0
+        self.learnt = 0
+
+    def arrays(self, sizes: Sizes) -> list[NDArray[Any]]:
+        rng = np.random.default_rng(0)
+        return [
+            np.asarray(rng.standard_normal(s), d) if d.kind == "f" else np.full(s, _whole(s, sizes), d)
+            for s, d in zip(sizes, self.dtypes, strict=True)
+        ]
+
+    def run(self, arrays: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+        self.runs += 1
+        if self.runs > _MOST_RUNS:
+            raise ConvertError(f"{self.source.what}: the sizes of its inputs are not found in {_MOST_RUNS} runs")
+        outputs = self.source.run(_Tracer(), [Tensor(a, frozenset([i])) for i, a in enumerate(arrays)])
+        return [o.data for o in outputs]
+
+    # -- sizes that are known ---------------------------------------------------------------------------
+
+    def around(self, examples: Sizes) -> list[list[int | str | None]]:
+        """The dimensions of a module that runs at ``examples``."""
+        self.run(self.arrays(examples))
+        dims: list[list[int | str | None]] = [list(e) for e in examples]
+        for size in sorted({n for e in examples for n in e}, reverse=True):
+            while (found := self._free(examples, dims, size)) is not None:
+                name = f"{self.names[found[0][0]]}.{found[0][1]}" if len(found) > 1 else None
+                for i, k in found:
+                    dims[i][k] = name
+        return dims
+
+    def _free(self, examples: Sizes, dims: list[list[int | str | None]], size: int) -> list[tuple[int, int]] | None:
+        """Dimensions of one size that can be another one, together."""
+        choices: list[list[int | None]] = [
+            [*(k for k, d in enumerate(own) if d == size and _is_open(own)), None] for own in dims
+        ]
+        sets = [[(i, k) for i, k in enumerate(pick) if k is not None] for pick in itertools.product(*choices)]
+        for places in sorted((s for s in sets if s), key=lambda s: -len(s))[:64]:
+            if self._can_grow(examples, places):
+                return places
+        return None
+
+    def _can_grow(self, examples: Sizes, places: list[tuple[int, int]]) -> bool:
+        """Does it run with more there, and does what is more matter?"""
+        sizes = [list(e) for e in examples]
+        for i, k in places:
+            sizes[i][k] += 4
+        arrays = self.arrays(sizes)
+        try:
+            first = self.run(arrays)
+            for i, k in places:
+                if arrays[i].dtype.kind == "f":
+                    behind = [slice(None)] * k + [slice(examples[i][k], None)]
+                    arrays[i][tuple(behind)] += 1
+            if all(arrays[i].dtype.kind != "f" for i, _ in places):
+                return True
+            second = self.run(arrays)
+        except ConvertError:
+            return self.runs > _MOST_RUNS
+        both = zip(first, second, strict=True)
+        return any(a.shape != b.shape or not np.array_equal(a, b, equal_nan=True) for a, b in both)
+
+    # -- sizes that are not known -------------------------------------------------------------------------
+
+    def unknown(self) -> list[list[int | str | None]]:
+        """The dimensions of a module of which nothing is known."""
+        first: ConvertError | None = None
+        for long, ranks in itertools.product((False, True), self._ranks()):
+            for pool in range(len(_POOLS)):
+                try:
+                    return self._with_ranks(ranks, pool, long)
+                except ConvertError as e:
+                    first = first or e
+                if not self.learnt or self.runs > _MOST_RUNS:
+                    break  # sizes that are by chance those of layers are not why
+            if self.runs > _MOST_RUNS:
+                break
+        assert first is not None
+        names = ", ".join(map(shown, self.names)) or "none"
+        raise ConvertError(
+            f"{first}; a scripted module does not say which shapes its inputs ({names}) have, and none were found: "
+            "trace it with an example (torch.jit.trace), or export it (torch.export)"
+        )
+
+    def _ranks(self) -> Iterator[tuple[int, ...]]:
+        choices = [(1,) if _LENGTHS.search(n) else _RANKS for n in self.names]
+        orders = itertools.product(*(range(len(c)) for c in choices))
+        for pick in sorted(itertools.islice(orders, 1024), key=sum):
+            yield tuple(c[k] for c, k in zip(choices, pick, strict=True))
+
+    def _with_ranks(self, ranks: Sequence[int], pool: int, long: bool) -> list[list[int | str | None]]:
+        """The dimensions, for inputs of so many; with ``long`` the last size of each is large, as samples of sound are."""
+        self.learnt = 0
+        supply, large = iter(_POOLS[pool]), iter(_LARGE)
+        sizes: Sizes = [[next(large if long and k == r - 1 else supply) for k in range(r)] for r in ranks]
+        if any(_LENGTHS.search(n) for n in self.names):
+            self.dtypes = [
+                np.dtype(np.int64) if _LENGTHS.search(n) else d for n, d in zip(self.names, self.dtypes, strict=True)
+            ]
+        free = {n for own in sizes for n in own}
+        for _ in range(_MOST_LESSONS):
+            lesson = self._lesson(sizes)
+            if lesson is None:
+                return self._confirmed(sizes, free)
+            pairs, error = lesson
+            learn = (lambda pair: _learn(sizes, free, pair)), (lambda pair: self._solve(sizes, free, pair))
+            if not any(way(pair) for way in learn for pair in pairs):
+                raise error
+            self.learnt += 1
+        raise ConvertError(f"{self.source.what}: the sizes of its inputs contradict each other")
+
+    def _lesson(self, sizes: Sizes) -> tuple[list[tuple[int, int]], ConvertError] | None:
+        """What a run says of sizes: pairs that have to be the same; None if it ends well."""
+        try:
+            self.run(self.arrays(sizes))
+        except WantsWholeNumbers as e:
+            if not self._to_whole(e.tensor):
+                raise
+            return self._lesson(sizes)
+        except SizesDiffer as e:
+            return [e.sizes], e
+        except Raised as e:
+            return list(_differences(e.compared)), e
+        return None
+
+    def _solve(self, sizes: Sizes, free: set[int], pair: tuple[int, int]) -> bool:
+        """A size that is made of a free one, as by convolutions: find the one that makes it what it has to be."""
+        got, wanted = pair
+        for n in sorted(free):
+            moved = self._got(_replaced(sizes, n, n + _MOVE), wanted)
+            if moved is None or moved == got:
+                continue
+            guess = round(n + (wanted - got) * _MOVE / (moved - got))
+            for size in (guess - 1, guess, guess + 1):  # the smallest, where some are rounded down
+                if size > 0 and size not in free and self._got(_replaced(sizes, n, size), wanted) in (None, wanted):
+                    return _learn(sizes, free, (n, size))
+        return False
+
+    def _got(self, sizes: Sizes, wanted: int) -> int | None:
+        """The size that a run has where there must be ``wanted``; None if it has no such complaint."""
+        try:
+            lesson = self._lesson(sizes)
+        except ConvertError:
+            return None
+        if lesson is None:
+            return wanted
+        return next((a for a, b in lesson[0] if b == wanted), None)
+
+    def _confirmed(self, sizes: Sizes, free: set[int]) -> list[list[int | str | None]]:
+        """The dimensions, if it runs at other sizes of what is free, too."""
+        others = {n: n + _MOVE + 2 * i for i, n in enumerate(sorted(free))}
+        self.run(self.arrays([[others.get(n, n) for n in own] for own in sizes]))
+        return self._named(sizes, free)
+
+    def _to_whole(self, tensor: Tensor) -> bool:
+        """Let the inputs that a tensor comes from be of whole numbers."""
+        changed = False
+        for i in tensor.label or ():
+            changed = changed or self.dtypes[i].kind == "f"
+            self.dtypes[i] = np.dtype(np.int64)
+        return changed
+
+    def _named(self, sizes: Sizes, free: set[int]) -> list[list[int | str | None]]:
+        count = {n: sum(own.count(n) for own in sizes) for n in free}
+        first = {n: f"{self.names[i]}.{own.index(n)}" for i, own in reversed(list(enumerate(sizes))) for n in own}
+        return [[n if n not in free else first[n] if count[n] > 1 else None for n in own] for own in sizes]
+
+
+def _whole(own: Sequence[int], sizes: Sizes) -> int:
+    """A number for an input of whole numbers: of lengths all steps that there are, otherwise 1."""
+    if len(own) != 1:
+        return 1
+    return min((n for s in sizes if len(s) > 1 for n in s[:2] if n != own[0]), default=1)
+
+
+def _is_open(dims: Sequence[int | str | None]) -> bool:
+    """Can an input have one more free dimension?"""
+    return sum(not isinstance(d, int) for d in dims) < _MOST_FREE
+
+
+def _learn(sizes: Sizes, free: set[int], pair: tuple[int, int]) -> bool:
+    """Put the one of two sizes in place of the other, where that is free."""
+    a, b = pair
+    if a not in free and b in free:
+        a, b = b, a
+    if a not in free or a == b or b < 1:
+        return False
+    for own in sizes:
+        own[:] = [b if n == a else n for n in own]
+    free.discard(a)
+    return True
+
+
+def _replaced(sizes: Sizes, old: int, new: int) -> Sizes:
+    return [[new if n == old else n for n in own] for own in sizes]
+
+
+def _differences(compared: Any) -> Iterator[tuple[int, int]]:
+    """Pairs of whole numbers that differ in what code has compared before it complained."""
+    if compared is None:
+        return
+    a, b = compared
+    if isinstance(a, list | tuple) and isinstance(b, list | tuple) and len(a) == len(b):
+        for x, y in zip(a, b, strict=True):
+            yield from _differences((x, y))
+    elif type(a) is int and type(b) is int and a != b:
+        yield a, b
+        yield b, a

@@ -1,0 +1,126 @@
+"""``.pt2`` and TorchScript files -> graph, without torch."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstm_rt.errors import ConvertError
+from lstm_rt.files import read_regular
+from lstm_rt.graph import Graph
+
+from ..judges import testdata
+from ..names import listed
+from ..program.convert import to_graph
+from ..program.machine import Machine
+from ..row import Rerun, glance
+from ..weights.budget import Budget
+from ..weights.tensors import noting_not_finite
+from ..weights.torch_files import is_exported_archive, is_script_archive
+from ..weights.zip_archive import ZipArchive
+from .exported import ExportedSource
+from .exported_archive import ExportedArchive
+from .fit import fit
+from .script import ScriptSource
+from .script_archive import ScriptArchive
+
+Program: TypeAlias = "ExportedSource | ScriptSource"
+
+
+def is_program(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is an archive of PyTorch's that holds a graph, not weights alone.
+
+    Raises:
+        ConvertError: it begins like an archive, but is damaged.
+        OSError: it is missing, cannot be read or is no regular file.
+    """
+    entries = glance(Path(path)).entries
+    return is_exported_archive(entries) or is_script_archive(entries)
+
+
+def from_program(path: str | os.PathLike[str]) -> Graph:
+    """Convert a ``.pt2`` file (``torch.export.save``) or a TorchScript archive (``torch.jit.save``).
+
+    Inputs keep their names, outputs are named as :func:`lstm_rt_tools.from_torch` names them, both keep their axes. The
+    graph is compared with the program's own numbers. The code in the file is parsed, and never executed.
+
+    Raises:
+        ConvertError: damaged, or the program holds what cannot be converted, which is named.
+        OSError: the file is missing, cannot be read or is no regular file.
+    """
+    what = os.path.basename(os.fspath(path))
+    data = read_regular(Path(path))
+    budget = Budget(len(data), what)
+    beside: list[str] = []
+    try:
+        with noting_not_finite(beside):
+            source = _source(data, what, budget)
+            graph = to_graph(source)
+    except RecursionError:
+        raise ConvertError(f"{what}: it is nested too deeply") from None
+    except ConvertError as e:
+        raise e if str(e).startswith(what) else ConvertError(f"{what}: {e}") from e
+    budget.graph(graph)
+    graph.meta["source"] = {
+        "framework": "pytorch",
+        "version": source.torch_version,
+        "file": what,
+        "sha256": hashlib.sha256(data).hexdigest(),
+    }
+    notes = [*source.notes, *beside, *graph.meta.get("notes", [])]
+    if notes:
+        graph.meta["notes"] = list(dict.fromkeys(notes))
+    return graph
+
+
+def _source(data: bytes, what: str, budget: Budget) -> Program:
+    if is_exported_archive(ZipArchive(data, what, budget).names):
+        return ExportedSource(ExportedArchive(data, what, budget))
+    source = ScriptSource(ScriptArchive(data, what, budget))
+    fit(source)
+    return source
+
+
+def rerun_program(path: Path, graph: Graph) -> Rerun:
+    """The program of a file, run in NumPy on made-up inputs that fit ``graph``.
+
+    Raises:
+        ConvertError: it cannot be run, or has other inputs or outputs than ``graph``.
+    """
+    data = read_regular(path)
+    source = _source(data, path.name, Budget(len(data), path.name))
+    values = {graph.values[v].name: graph.values[v] for v in graph.inputs}
+    names = {a.name for a in source.inputs}
+    if unknown := values.keys() - names:
+        raise ConvertError(f"{path} has no inputs {listed(sorted(unknown), 5)}, which the model has")
+    rows, steps = testdata.ROWS, dict.fromkeys(range(graph.n_axes), testdata.STEPS)
+    for a in source.inputs:
+        value = values.get(a.name)
+        for size, place in zip(a.dims, value.shape("N", "T") if value else (), strict=False):
+            if isinstance(size, int) and place == "N":
+                rows = size
+            elif isinstance(size, int) and place == "T" and value:
+                steps[value.axis] = size
+    inputs = testdata.make_inputs(graph, rows, steps, seed=1, full_lengths=True)
+    made = dict(zip(values, inputs, strict=True))
+    machine = Machine()
+    given = [machine.input(_array(a, made)) for a in source.inputs]
+    outputs = source.run(machine, given)
+    found = dict(zip(source.outputs, outputs, strict=True))
+    wanted = [graph.values[o].name for o in graph.outputs]
+    if missing := [n for n in wanted if n not in found]:
+        raise ConvertError(f"{path} has no outputs {listed(missing, 5)}, which the model has")
+    what = f"{path.name}: its own program, operation by operation in NumPy (no code in the file was executed)"
+    return Rerun(what, inputs, [np.asarray(found[n].data, np.float32) for n in wanted])
+
+
+def _array(argument: Any, made: dict[str, NDArray[Any]]) -> NDArray[Any]:
+    """An input of the program: of the graph's, or zeros where that has none of the name."""
+    if argument.name in made:
+        return made[argument.name].astype(argument.dtype)
+    return np.zeros([d if isinstance(d, int) else 1 for d in argument.dims], argument.dtype)
