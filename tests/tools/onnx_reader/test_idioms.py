@@ -14,8 +14,8 @@ import lstm_rt
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
-from helpers.onnx_files import TensorProto, graph, helper, model, node, onnxruntime_run  # noqa: E402
-from lstm_rt_tools.onnx_reader.from_onnx import from_onnx  # noqa: E402
+from helpers.onnx_files import TensorProto, graph, helper, model, node, onnxruntime_run
+from lstm_rt_tools.onnx_reader.from_onnx import from_onnx
 
 INT = np.int64
 RNG = np.random.default_rng(5)
@@ -183,7 +183,9 @@ def packed_states() -> Any:
     x = "x"
     for k in "01":
         nodes += [
-            node("LSTM", [x, f"W{k}", f"R{k}", f"B{k}", "", f"h{k}", f"c{k}"], [f"Y{k}", f"H{k}", f"C{k}"], hidden_size=4),
+            node(
+                "LSTM", [x, f"W{k}", f"R{k}", f"B{k}", "", f"h{k}", f"c{k}"], [f"Y{k}", f"H{k}", f"C{k}"], hidden_size=4
+            ),
             node("Squeeze", [f"Y{k}"], [f"z{k}"], axes=[1]),
         ]
         x = f"z{k}"

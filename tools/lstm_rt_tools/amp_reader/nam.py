@@ -10,7 +10,6 @@ import numpy as np
 from lstm_rt.errors import ConvertError
 from lstm_rt.graph import Array, Graph
 
-from ..arch.layers import constant
 from ..weights.json_text import looks_like_json
 from ..weights.state_json import json_array
 from .tables import Described, known, text, whole
@@ -77,7 +76,7 @@ def _layers(file: Described, weights: _Weights, inputs: int, hidden: int, layers
         named = {"w_ih": both[:, :size], "w_hh": both[:, size:], "b_ih": bias}
         with g.layer(f"lstm.{k}"):
             given = bool(h0.any() or c0.any())
-            h, c = (constant(g, x, state) if given else None for state in (h0, c0))
+            h, c = (g.constant(state) if given else None for state in (h0, c0))
             y, _, _ = g.recurrent("lstm", y, named, hidden_size=hidden, h0=h, c0=c)
             starts = starts or given
     with g.layer("head"):

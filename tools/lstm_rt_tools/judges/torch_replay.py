@@ -383,6 +383,9 @@ class _Replay:
         flat = x.reshape(-1, x.shape[-1])
         return self.torch.nn.functional.batch_norm(flat, *w, eps=node.attrs["eps"]).reshape(x.shape)
 
+    def constant(self, node: Node) -> Tensor:
+        return self.torch.from_numpy(node.weights["value"]).double().expand(len(next(iter(self.values.values()))), -1)
+
     def prelu(self, node: Node, x: Tensor) -> Tensor:
         alpha = self.weight(node, "alpha")
         return self.torch.nn.functional.prelu(x.reshape(-1, x.shape[-1]), alpha).reshape(x.shape)
@@ -427,7 +430,7 @@ _OPS: dict[str, Callable[[_Replay, Node, list[Tensor]], Tensor]] = {
     "repeat": lambda r, n, a: r.repeat(n, a[0]),
     "gather": lambda r, n, a: a[0].index_select(-1, r.torch.from_numpy(n.weights["index"].astype(np.int64))),
     "prelu": lambda r, n, a: r.prelu(n, a[0]),
-    "constant": lambda r, n, a: r.weight(n, "value").expand(len(next(iter(r.values.values()))), -1),
+    "constant": lambda r, n, a: r.constant(n),
     "l2norm": lambda r, n, a: r.l2norm(n, a[0]),
     "groupnorm": lambda r, n, a: r.groupnorm(n, a[0]),
     "reduce_features": lambda r, n, a: r.reduce_last(n.attrs["kind"], a[0].unflatten(-1, (n.attrs["groups"], -1))),

@@ -13,6 +13,7 @@ from lstm_rt.errors import ConvertError
 from ..names import shown
 from ..program.machine import Argument, Machine, Tensor
 from .dtypes import numpy_dtype
+from .meter import Meter
 from .run import Run, kind_of
 from .script_archive import ScriptArchive
 from .script_run import Interpreter
@@ -62,6 +63,7 @@ class ScriptSource:
 
     def __init__(self, archive: ScriptArchive) -> None:
         self.archive = archive
+        self._meter = Meter(archive.budget)
         self.notes = archive.notes
         self.what = archive.what
         self.outputs: Sequence[str] = []
@@ -91,7 +93,7 @@ class ScriptSource:
 
     def _slot(self, param: Param) -> _Slot:
         if param.default is not None:
-            interpreter = Interpreter(Run(Machine(), []), self.archive)
+            interpreter = Interpreter(Run(Machine(), [], self._meter), self.archive)
             value = interpreter.value(param.default, {})
             if not isinstance(value, Var):
                 shown_value = repr(value)[:40]
@@ -122,7 +124,7 @@ class ScriptSource:
         Raises:
             ConvertError: the code holds what cannot be converted, or complains itself.
         """
-        run = Run(machine, self.notes, self.archive.version)
+        run = Run(machine, self.notes, self._meter, self.archive.version)
         interpreter = Interpreter(run, self.archive)
         tensors = iter(inputs)
         args = [slot.fill(tensors) for slot in self._slots]

@@ -129,7 +129,7 @@ class ScriptArchive:
             if tensor.shape and tensor.dtype in ("float16", "bfloat16", "float64"):
                 note = f"{tensor.dtype} weights are converted in float32"
                 self.notes += [] if note in self.notes else [note]
-            found = tensor.numbers(f"{self.what}: {shown(path or 'a constant')}")
+            found = tensor.numbers(shown(path or "a constant"))
             self._arrays[id(tensor)] = found
             self._kept.append(tensor)
         return found

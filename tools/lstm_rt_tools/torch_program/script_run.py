@@ -33,7 +33,6 @@ from .script_text import (
 from .script_values import Breaks, ClassRef, Function, Method, Obj, Op, Record
 from .tensors import Var
 
-_MOST_STEPS = 300_000  #: statements and calls of one run: some seconds
 _MOST_CALLS = 40  #: of functions in functions
 _ROOTS = frozenset({"torch", "ops", "__torch__", "CONSTANTS"})
 
@@ -66,7 +65,6 @@ class Interpreter:
 
     def __init__(self, run: Run, library: Library) -> None:
         self.run, self.library = run, library
-        self.steps = 0
         self.calls: list[str] = []
         self.constants: dict[str, Any] = {}
         self._functions: dict[str, Function | ClassRef] = {}
@@ -130,9 +128,7 @@ class Interpreter:
 
     def step(self) -> None:
         """Count what is done, so that no code runs without end."""
-        self.steps += 1
-        if self.steps > _MOST_STEPS:
-            raise self.run.error(f"its code has not ended after {_MOST_STEPS:,} steps", "TorchScript")
+        self.run.meter.step()
 
     # -- statements -----------------------------------------------------------------------------------
 
