@@ -14,7 +14,6 @@ from lstm_rt.graph import GATES, INPUT_KINDS, Array, Graph
 from ..names import listed
 from ..weights.state_dict import Weights, join
 from .file import Arch
-from .layers import count_directions, count_layers
 from .ops import ROWS
 from .prefix import Shift, find_shift
 from .row import Layer, Row
@@ -239,10 +238,9 @@ class Builder:
             )
         return np.array(numbers, np.float32)
 
-    def states(self, layer: Layer, key: str, x: int) -> list[int]:
+    def states(self, layer: Layer, key: str, layers: int, directions: int) -> list[int]:
         """The initial state of each layer of a stack: values of the graph, or arrays of the file."""
-        prefix, value = self.prefix(layer), layer.table[key]
-        layers, directions = count_layers(self.weights, prefix), count_directions(self.weights, prefix)
+        value = layer.table[key]
         if isinstance(value, str) and value not in self.values:
             rows = self._state_rows(f"{layer.what}: {key}", value, layers, directions)
             return [self.graph.constant(r) for r in rows.reshape(layers, -1)]
