@@ -25,7 +25,7 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
 
 
 def by_hand(op: str, w: Arrays, x: np.ndarray, h: np.ndarray, after: bool) -> np.ndarray:
-    """The equations, gate by gate, in float64; ``w`` has matrices and biases of each: ``Wi``, ``Ui``, ``bi``, ``di``."""
+    """The equations, gate by gate, in float64; ``w`` has arrays for each: ``Wi``, ``Ui``, ``bi``, ``di``."""
     out, c = [], np.zeros_like(h)
     for t in range(x.shape[1]):
         def gate(g: str, h: np.ndarray = h, t: int = t) -> np.ndarray:
