@@ -80,7 +80,9 @@ def zoo(torch: Any) -> dict[str, Callable[[], Model]]:
             self.lstm = nn.LSTM(3, 5, 2, batch_first=True)
             self.fc = nn.Linear(5, 1)
 
-        def forward(self, x: torch.Tensor, h: torch.Tensor, c: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        def forward(
+            self, x: torch.Tensor, h: torch.Tensor, c: torch.Tensor
+        ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
             y, (h, c) = self.lstm(x, (h, c))
             return self.fc(y).squeeze(-1), h, c
 
@@ -130,7 +132,11 @@ def zoo(torch: Any) -> dict[str, Callable[[], Model]]:
         def __init__(self) -> None:
             super().__init__()
             self.conv = nn.Sequential(
-                nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d((2, 1)), nn.Conv2d(4, 6, 3, padding=1)
+                nn.Conv2d(1, 4, 3, padding=1),
+                nn.BatchNorm2d(4),
+                nn.ReLU(),
+                nn.MaxPool2d((2, 1)),
+                nn.Conv2d(4, 6, 3, padding=1),
             )
             self.rnn = nn.LSTM(24, 5, bidirectional=True)
             self.fc = nn.Linear(10, 7)
@@ -249,7 +255,9 @@ def zoo(torch: Any) -> dict[str, Callable[[], Model]]:
             self.cell = nn.LSTMCell(6, 5)
             self.fc = nn.Linear(5, 20)
 
-        def forward(self, x: torch.Tensor, h: torch.Tensor, c: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        def forward(
+            self, x: torch.Tensor, h: torch.Tensor, c: torch.Tensor
+        ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
             h, c = self.cell(F.relu(self.embedding(x)), (h, c))
             return F.softmax(self.fc(h), dim=-1), h, c
 
