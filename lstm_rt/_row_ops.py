@@ -20,6 +20,10 @@ class RowOps:
         """Features by their numbers: ``y[..., j] = x[..., index[j]]``, index integers ``(n,)``."""
         return self.node("gather", x, index=index)
 
+    def constant(self: Nodes, value: ArrayLike) -> int:
+        """A vec ``(F,)`` that is the same in every row and depends on no input."""
+        return self.node("constant", value=value)
+
     def prelu(self: Nodes, x: int, alpha: ArrayLike) -> int:
         """``x`` where that is not negative, else ``alpha * x``; alpha ``(F,)``."""
         return self.node("prelu", x, alpha=alpha)

@@ -235,12 +235,11 @@ class Graph(LayerNames, RowOps, StepOps, WindowOps):
         weights = _weights(entry, options, sizes)
         there = [v for v in read if v is not None]
         if entry.check is not None:
-            entry.check(attrs, weights, there[0].size)
+            entry.check(attrs, weights, there[0].size if there else 0)
         if entry.writes is not None:
             written = entry.writes(attrs, weights, read)
         else:
-            lead = next((v for v in there if entry.broadcasts and v.kind == "seq"), there[0])
-            written = [self._written(entry, attrs, sizes, there, lead, axis)]
+            written = [self._written(entry, attrs, sizes, there, axis)]
         outputs = tuple(
             self._new_value("", kind, size, self.new_axis(at) if isinstance(at, Axis) else at)
             for kind, size, at in written
@@ -255,11 +254,13 @@ class Graph(LayerNames, RowOps, StepOps, WindowOps):
         attrs: Mapping[str, Any],
         sizes: Mapping[str, int],
         read: Sequence[Value],
-        lead: Value,
         axis: int | None,
     ) -> Written:
-        """Kind, size and axis of what the op's entry says that it writes; ``lead`` lends its own."""
-        out, size = entry.output, read[0].size
+        """Kind, size and axis of what the op's entry says that it writes."""
+        out = entry.output
+        if not read:
+            return out.kind, sizes[out.size], -1
+        lead, size = next((v for v in read if entry.broadcasts and v.kind == "seq"), read[0]), read[0].size
         if out.size == "+":
             size = sum(v.size for v in read)
         elif out.size == "max":
@@ -283,10 +284,9 @@ class Graph(LayerNames, RowOps, StepOps, WindowOps):
             None if value is None and i.optional else self._expect(op, value, *i.kinds)
             for value, i in zip(inputs, wanted, strict=False)
         ]
-        first = read[0]
-        assert first is not None
+        first = read[0] if read else None
         for i, v in zip(wanted[1:], read[1:], strict=False):
-            if v is None:
+            if v is None or first is None:
                 continue
             if entry.alike and (v.kind != first.kind or v.size != first.size):
                 raise GraphError(f"{op}: {first.kind} of {first.size} and {v.kind} of {v.size} features differ")

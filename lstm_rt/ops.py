@@ -474,6 +474,7 @@ _ENTRIES = (
        weights=(Weight("w_ih", "Gchw"), Weight("w_hh", "GHij"), Weight("bias", "G", optional=True))),
     Op("reduce_features", 40, (_XF,), Output(size="groups"), (_KIND, _GROUPS), since=4,
        check=_check_groups("reduce_features")),
+    Op("constant", 41, (), Output("vec", "F"), weights=(Weight("value", "F", "vector"),), since=4),
 )  # fmt: skip
 
 OPS: dict[str, Op] = {op.name: op for op in _ENTRIES}

@@ -34,12 +34,12 @@ float *lrt_take_floats(lrt_planner *p, uint64_t rows, uint64_t per_row)
 }
 
 /* Registers rows that have been taken. */
-static void add_state(lrt_planner *p, lrt_halves *halves, unsigned char *rows, size_t stride, uint32_t number,
-                      const lrt_slot *slot)
+static lrt_state *add_state(lrt_planner *p, lrt_halves *halves, unsigned char *rows, size_t stride, uint32_t number,
+                            const lrt_slot *slot)
 {
     lrt_state *a = (lrt_state *)lrt_take(p, 1, sizeof *a);
     if (!a)
-        return;
+        return NULL;
     memset(a, 0, sizeof *a);
     a->halves = halves;
     a->rows = rows;
@@ -49,6 +49,7 @@ static void add_state(lrt_planner *p, lrt_halves *halves, unsigned char *rows, s
         a->slot = *slot;
     *p->last = a;
     p->last = &a->following;
+    return a;
 }
 
 void lrt_take_halves(lrt_planner *p, lrt_halves *h, uint32_t size, uint32_t number, const lrt_slot *slot)
@@ -64,6 +65,18 @@ unsigned char *lrt_take_rows(lrt_planner *p, size_t stride, uint32_t number, con
 {
     unsigned char *rows = (unsigned char *)lrt_take(p, p->limits->batch, stride);
     add_state(p, NULL, rows, stride, number, slot);
+    return rows;
+}
+
+unsigned char *lrt_take_sliding_rows(lrt_planner *p, size_t stride, size_t slides_at, size_t slide, uint32_t number,
+                                     const lrt_slot *slot)
+{
+    unsigned char *rows = (unsigned char *)lrt_take(p, p->limits->batch, stride);
+    lrt_state *a = add_state(p, NULL, rows, stride, number, slot);
+    if (a) {
+        a->slides_at = slides_at;
+        a->slide = slide;
+    }
     return rows;
 }
 

@@ -101,6 +101,10 @@ float *lrt_take_floats(lrt_planner *p, uint64_t rows, uint64_t per_row);
  * or rows in one place. Of a slot, every direction comes in turn. */
 void lrt_take_halves(lrt_planner *p, lrt_halves *h, uint32_t size, uint32_t number, const lrt_slot *slot);
 unsigned char *lrt_take_rows(lrt_planner *p, size_t stride, uint32_t number, const lrt_slot *slot);
+/* The same of state that begins further on in its row from step to step: `slide` bytes, times the uint32_t that stands
+ * slides_at bytes into the row. */
+unsigned char *lrt_take_sliding_rows(lrt_planner *p, size_t stride, size_t slides_at, size_t slide, uint32_t number,
+                                     const lrt_slot *slot);
 
 /* Steps of a pass over this axis, at most. */
 uint32_t lrt_planned_steps(const lrt_planner *p, uint32_t axis);

@@ -10,6 +10,16 @@ static unsigned char *state_row(const lrt_state *a, uint32_t row)
     return a->halves ? (unsigned char *)lrt_now(a->halves, row) : a->rows + (size_t)row * a->stride;
 }
 
+/* Where in its row the state begins. */
+static unsigned char *state_start(const lrt_state *a, uint32_t row)
+{
+    unsigned char *start = state_row(a, row);
+    uint32_t slid = 0;
+    if (a->slides_at)
+        memcpy(&slid, start + a->slides_at, sizeof slid);
+    return start + slid * a->slide;
+}
+
 static void clear_rows(const lrt_state *a, uint32_t row, uint32_t rows)
 {
     for (unsigned i = 0; a->halves && i < 2; i++)
@@ -102,7 +112,7 @@ int lrt_slot_get(const lrt_session *s, uint32_t i, uint32_t row, uint32_t rows, 
         return LRT_E_ARGUMENT;
     for (; a; a = find_slot(a->following, i))
         for (uint32_t n = 0; n < rows; n++, to += a->slot.size)
-            memcpy(to, state_row(a, row + n), a->slot.size * sizeof(float));
+            memcpy(to, state_start(a, row + n), a->slot.size * sizeof(float));
     return LRT_OK;
 }
 
@@ -113,7 +123,7 @@ int lrt_slot_set(lrt_session *s, uint32_t i, uint32_t row, uint32_t rows, const 
         return LRT_E_ARGUMENT;
     for (; a; a = find_slot(a->following, i)) {
         for (uint32_t n = 0; n < rows; n++, from += a->slot.size)
-            memcpy(state_row(a, row + n), from, a->slot.size * sizeof(float));
+            memcpy(state_start(a, row + n), from, a->slot.size * sizeof(float));
         settle_rows(a, row, rows);
     }
     return LRT_OK;

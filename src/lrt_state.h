@@ -34,6 +34,8 @@ typedef struct lrt_state {
     lrt_halves *halves;  /* the rows, in halves, or NULL and */
     unsigned char *rows; /* in one place */
     size_t stride;       /* bytes from row to row */
+    size_t slides_at;    /* of rows whose state slides: bytes to a uint32_t that says how far it has; 0: it does not */
+    size_t slide;        /* bytes that it slides at a time */
     uint32_t number;     /* of the slot in which callers see it, with one array for each direction; LRT_NONE: none */
     lrt_slot slot;
 } lrt_state;

@@ -215,8 +215,8 @@ uint64_t lrt_prepared_work(const lrt_session *session);
 int lrt_run(lrt_session *session, uint32_t lane, uint32_t lanes, lrt_barrier *barrier, void *context);
 
 /* State: one slot per h or c of a recurrent layer without explicit initial states, and per op that sums up over time
- * (reduce, cumsum: what it has summed up, of a form of its own), in the order of the nodes, h before c. Arrays are
- * (directions, rows, size): those of `rows` rows from `row` on. */
+ * (reduce, cumsum: what it has summed up, of a form of its own) or looks back (conv, pool: the last steps), in the order
+ * of the nodes, h before c. Arrays are (directions, rows, size): those of `rows` rows from `row` on. */
 typedef struct {
     uint32_t layer;      /* counts nodes that have slots */
     int is_cell;         /* 0: h, 1: c */

@@ -176,9 +176,9 @@ ADD, CONCAT, SLICE, ACTIVATION, LAYERNORM, BATCHNORM, REVERSE, SELECT = range(8)
 
 @cache
 def along_time() -> bytes:
-    """Version 4. x (0), q (1, a vec), other (2, on another axis) and one node for each op, in order: mask of x (3), cumsum
-    (4), softmax_steps (5), attention of q, additive (6, its weights 7), reduce (8), self-attention (9). Tensors: that
-    of the additive attention (0)."""
+    """Version 4. x (0), q (1, a vec), other (2, on another axis) and one node for each op, in order: mask of x (3),
+    cumsum (4), softmax_steps (5), additive attention of q (6, its weights 7), reduce (8), self-attention (9). Tensors:
+    the weight of the additive attention (0)."""
     g = Graph()
     x, q = g.input("x", "seq", 6), g.input("q", "vec", 6)
     g.input("other", "seq", 6)
@@ -247,10 +247,11 @@ def rows() -> bytes:
     x = g.prelu(g.gather(g.binary("sub", a, v), [5, 0, 1, 1]), weights(rng(), 4))
     x = g.groupnorm(g.l2norm(x, 1e-3, 2), weights(rng(), 4), None, 1e-3, 2)
     g.output(g.reduce_features(g.activation(x, "celu"), "max", 2), "y")
+    g.output(g.constant([1.0, 2.0, 3.0]), "c")
     return dumps(g)
 
 
-SUB, GATHER, PRELU, L2NORM, GROUPNORM, CELU, REDUCE_FEATURES = range(7)
+SUB, GATHER, PRELU, L2NORM, GROUPNORM, CELU, REDUCE_FEATURES, CONSTANT = range(8)
 
 
 @cache
@@ -763,6 +764,10 @@ def version_4_rows() -> dict[str, bytes]:
         "node_attr__exp_before_version_4": (a, before),
         "node_input__broadcast_before_version_4": (broadcast(), before),
         "node_input__broadcast_of_average": (broadcast(), ("node", 0, "op", 14)),
+        "node_input__constant_of_one": (r, ("node", CONSTANT, "n_in", 1)),
+        "node_output__constant_of_other_size": (r, ("value", 11, "size", 4)),
+        "node_output__constant_is_seq": (r, ("value", 11, "kind", 1), ("value", 11, "axis", 0)),
+        "node_tensor__constant_absent": (r, ("node", CONSTANT, "tensor0", NONE)),
         "node_input__sub_of_one": (r, ("node", SUB, "n_in", 1)),
         "node_input__sub_of_axes": (r, ("node", SUB, "in1", 2)),
         "node_input__sub_of_sizes": (r, ("node", SUB, "in1", 3)),

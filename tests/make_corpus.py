@@ -264,6 +264,7 @@ def rows(rng: Rng) -> Graph:
     one = g.reduce_features(x, "mean")
     y = g.binary("maximum", g.binary("div", g.binary("sub", x, one), g.reduce_features(x, "l2")), x)
     y = g.prelu(g.gather(y, [5, 4, 3, 3, 0, 1, 1, 2]), weights(rng, 8))
+    y = g.binary("add", y, g.constant(np.arange(8) / 8))
     y = g.groupnorm(g.l2norm(y, 1e-3, 2), weights(rng, 8), None, 1e-3, 4)
     y = g.binary("minimum", y, g.groupnorm(y, None, weights(rng, 8), 1e-3, 2))
     parts = [g.reduce_features(y, kind, 4) for kind in ("sum", "max", "min", "prod")]

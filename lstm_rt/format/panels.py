@@ -23,13 +23,14 @@ def padded_units(units: int) -> int:
 def to_panels(w: Array, gates: int) -> Array:
     """``(gates * units, k)`` -> flat ``[panel][k][gate][unit]``, padding zero."""
     units, k = w.shape[0] // gates, w.shape[1]
-    padded = np.zeros((gates, padded_units(units), k), np.float32)
-    padded[:, :units] = w.reshape(gates, units, k)
-    parts, start = [], 0
+    by_gate = w.reshape(gates, units, k)
+    out = np.zeros(gates * padded_units(units) * k, np.float32)
+    at = start = 0
     for width in panel_widths(units):
-        parts.append(padded[:, start : start + width].transpose(2, 0, 1).ravel())
-        start += width
-    return np.concatenate(parts)
+        n, part = gates * width * k, by_gate[:, start : start + width]
+        out[at : at + n].reshape(k, gates, width)[..., : part.shape[1]] = part.transpose(2, 0, 1)
+        at, start = at + n, start + width
+    return out
 
 
 def from_panels(flat: Array, gates: int, units: int, k: int) -> Array:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import struct
 import zlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,24 +58,39 @@ from .records import (
 )
 
 
+class _Tensor(NamedTuple):
+    """A record, and what its data are found by."""
+
+    digest: bytes
+    size: int
+    dtype: int
+    layout: int
+    gates: int
+    units: int
+    k: int
+
+
 class Writer:
     """Collects the tables of one file."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        self.tensors: list[tuple[bytes, int, int, int, int, int]] = []
+        self.tensors: list[_Tensor] = []
         self.shared: dict[tuple[bytes, int, int, int, int, int], int] = {}
+        self.data: dict[bytes, memoryview] = {}  #: of tensors, by their digests; tensors of other shapes may be the same bytes
         self.version = _lowest_version(graph)
         self.order = _value_order(graph)
         self.strings = b""
 
     def tensor(self, data: NDArray[Any], dtype: int, layout: int, gates: int, units: int, k: int) -> int:
         """Number of a tensor; equal ones (tied weights) are stored once."""
-        raw = np.ascontiguousarray(data, dtype="<f4" if dtype == F32 else "<i4").tobytes()
-        record = (raw, dtype, layout, gates, units, k)
+        raw = np.ascontiguousarray(data, dtype="<f4" if dtype == F32 else "<i4").reshape(-1).view(np.uint8).data
+        digest = hashlib.blake2b(raw).digest()
+        record = (digest, dtype, layout, gates, units, k)
         if record not in self.shared:
             self.shared[record] = len(self.tensors)
-            self.tensors.append(record)
+            self.tensors.append(_Tensor(digest, len(raw), dtype, layout, gates, units, k))
+            self.data.setdefault(digest, raw)
         return self.shared[record]
 
     def is_dense_weight(self, table: Array) -> bool:
@@ -156,6 +173,17 @@ class Writer:
         check_limit("bytes of metadata", len(raw), MAX_BYTES)
         return raw
 
+    def _filled(self, total: int, start: bytes, places: dict[bytes, int]) -> bytes:
+        """The file. Weights may fill half the memory, so each is let go as soon as it is in its place."""
+        blob = io.BytesIO(bytes(total))  # pages come when they are written to, and the bytes leave it without a copy
+        with blob.getbuffer() as view:
+            view[: len(start)] = start
+            for digest, at in places.items():
+                raw = self.data.pop(digest)
+                view[at : at + len(raw)] = raw
+            view[12:16] = struct.pack("<I", zlib.crc32(view))
+        return blob.getvalue()
+
     def bytes(self) -> bytes:
         g = self.graph
         by_number = sorted(range(len(g.values)), key=lambda i: self.order[i])
@@ -169,21 +197,18 @@ class Writer:
         axes = b"".join(map(_axis, g.axes)) if self.version >= AXES_VERSION else b""
         tables = HEADER.size + len(values) + len(nodes) + TENSOR.size * len(self.tensors)
         at = round_up(tables + len(outputs) + len(axes) + len(selftest) + len(self.strings) + len(meta))
-        records, data, places = b"", [], dict[bytes, int]()
-        for raw, dtype, layout, gates, units, k in self.tensors:
-            if raw not in places:  # tensors of other shapes may be the same bytes
-                places[raw] = at
-                data.append(raw.ljust(round_up(len(raw)), b"\0"))
-                at += len(data[-1])
-            records += TENSOR.pack(places[raw], len(raw), dtype, layout, gates, units, k, 0)
+        records, places = b"", dict[bytes, int]()
+        for t in self.tensors:
+            if t.digest not in places:
+                places[t.digest] = at
+                at += round_up(t.size)
+            records += TENSOR.pack(places[t.digest], t.size, t.dtype, t.layout, t.gates, t.units, t.k, 0)
         total = at + OVERREAD
         counts = (g.n_axes, len(g.values), len(g.nodes), len(self.tensors), len(g.inputs), len(g.outputs))
         sizes = (1 if g.selftest else 0, len(self.strings), len(meta))
         body = values + nodes + records + outputs + axes + selftest + self.strings + meta
         head = HEADER.pack(MAGIC, self.version, 0, total, *counts, *sizes)
-        start = b"".join([head, body]).ljust(round_up(HEADER.size + len(body)), b"\0")
-        blob = b"".join([start, *data, bytes(OVERREAD)])
-        return blob[:12] + struct.pack("<I", zlib.crc32(blob)) + blob[16:]
+        return self._filled(total, head + body, places)
 
 
 def _value_order(graph: Graph) -> dict[int, int]:

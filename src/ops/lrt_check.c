@@ -135,8 +135,21 @@ int lrt_want_act(const lrt_checker *c, uint32_t i)
     return kind == LRT_ACT_CELU && !(lrt_attr_float(&c->n, i + 1) > 0.0f) ? LRT_E_NODE_ATTR : LRT_OK;
 }
 
+/* Is it the result of an op that reads nothing? */
+static int is_constant(const lrt_model *m, uint32_t value)
+{
+    for (uint32_t i = 0; i < m->n_nodes; i++) {
+        lrt_node n;
+        lrt_read_node(m, i, &n);
+        if (n.n_out > 0 && n.out[0] == value)
+            return n.n_in == 0;
+    }
+    return 0;
+}
+
 uint32_t lrt_hinders_spread(const lrt_checker *c, uint32_t i)
 {
-    const int computed = lrt_read_value(c->m, c->n.in[i]).kind == LRT_VEC && c->n.in[i] >= c->m->n_inputs;
-    return computed ? LRT_FLAG_CAUSAL | LRT_FLAG_STREAMS : 0;
+    const uint32_t value = c->n.in[i];
+    const int computed = lrt_read_value(c->m, value).kind == LRT_VEC && value >= c->m->n_inputs;
+    return computed && !is_constant(c->m, value) ? LRT_FLAG_CAUSAL | LRT_FLAG_STREAMS : 0;
 }

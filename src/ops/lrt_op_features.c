@@ -286,6 +286,27 @@ static void each_gather(const lrt_pass *pass, const lrt_node *n, uint32_t row, u
             y[j] = x[index[j]];
 }
 
+/* ---- numbers that depend on no input ------------------------------------------------------------------------ */
+
+static int check_constant(lrt_checker *c)
+{
+    lrt_tensor t;
+    LRT_TRY(lrt_want_counts(c, 0, 1, 1));
+    LRT_TRY(lrt_want_tensor(c, 0, &t));
+    LRT_TRY(lrt_want_weight(c, 0, LRT_PLAIN, 1, 1, t.k));
+    if (t.k < 1)
+        return LRT_E_NODE_TENSOR;
+    return lrt_want_output(c, 0, LRT_VEC, t.k, LRT_MAX_AXES);
+}
+
+static void each_constant(const lrt_pass *pass, const lrt_node *n, uint32_t row, uint32_t step, uint32_t count)
+{
+    (void)step;
+    (void)count; /* a vector is one step */
+    memcpy(lrt_row(pass, n->out[0], row), lrt_tensor_data(pass->s->model, n->tensor[0]),
+           pass->s->values[n->out[0]].size * sizeof(float));
+}
+
 const lrt_op lrt_ops_features[] = {
     {.code = LRT_OP_ACTIVATION, .check = check_activation, .each = each_activation},
     {.code = LRT_OP_LAYERNORM, .check = check_layernorm, .each = each_layernorm},
@@ -306,5 +327,6 @@ const lrt_op lrt_ops_features[] = {
     {.code = LRT_OP_CONCAT, .check = check_concat, .each = each_concat},
     {.code = LRT_OP_SLICE, .check = check_slice, .each = each_slice},
     {.code = LRT_OP_GATHER, .since = 4, .check = check_gather, .each = each_gather},
+    {.code = LRT_OP_CONSTANT, .since = 4, .check = check_constant, .when = LRT_EVERY_PASS, .each = each_constant},
     {.code = LRT_OP_NONE},
 };

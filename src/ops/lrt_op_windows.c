@@ -178,9 +178,9 @@ static void convolve(lrt_pass *pass, const lrt_node *n, const lrt_conv *conv, ui
     lrt_block block;
     lrt_look look;
     uint32_t looks_at = LRT_NONE;
+    lrt_line line = lrt_line_at(pass, out, w, from);
     block.rows = 0;
-    for (; from < to; from++) {
-        const lrt_line line = lrt_line_at(pass, out, w, from);
+    for (; from < to; from++, lrt_next_line(pass, out, w, &line)) {
         const uint64_t t = lrt_step_of_call(pass, out, line.step);
         float *y = lrt_row_at(pass, out, line.row, line.step) + (size_t)line.y * w->out[2] * conv->units + group * each;
         if (line.row != looks_at)
@@ -224,9 +224,9 @@ static void convolve_channels(lrt_pass *pass, const lrt_node *n, const lrt_conv 
 {
     const lrt_window *w = &conv->w;
     const uint32_t out = n->out[0];
+    lrt_line line = lrt_line_at(pass, out, w, from);
     lrt_look look;
-    for (; from < to; from++) {
-        const lrt_line line = lrt_line_at(pass, out, w, from);
+    for (; from < to; from++, lrt_next_line(pass, out, w, &line)) {
         const uint64_t t = lrt_step_of_call(pass, out, line.step);
         float *y = lrt_row_at(pass, out, line.row, line.step) + (size_t)line.y * w->out[2] * conv->units;
         lrt_look_at(pass, n->in[0], w, &conv->past, line.row, &look);
@@ -331,11 +331,12 @@ static void run_pool(lrt_pass *pass, const lrt_plan_node *at)
     const lrt_window *w = &pool->w;
     const uint32_t out = n->out[0];
     uint64_t from = 0, to = 0;
+    lrt_line line;
     lrt_look look;
     if (writes(pass, out))
         lrt_share_many(lrt_lines(pass, out, w), pass->lane, pass->lanes, &from, &to);
-    for (; from < to; from++) {
-        const lrt_line line = lrt_line_at(pass, out, w, from);
+    line = lrt_line_at(pass, out, w, from);
+    for (; from < to; from++, lrt_next_line(pass, out, w, &line)) {
         const uint64_t t = lrt_step_of_call(pass, out, line.step);
         float *y = lrt_row_at(pass, out, line.row, line.step) + (size_t)line.y * w->out[2] * w->channels;
         lrt_look_at(pass, n->in[0], w, &pool->past, line.row, &look);

@@ -48,7 +48,8 @@
     X(UNFLATTEN, "unflatten", 37)     \
     X(ATTENTION, "attention", 38)     \
     X(CONVLSTM, "convlstm", 39)       \
-    X(REDUCE_FEATURES, "reduce_features", 40)
+    X(REDUCE_FEATURES, "reduce_features", 40) \
+    X(CONSTANT, "constant", 41)
 
 #define LRT_OP_CODE(code, name, value) LRT_OP_##code = value,
 enum lrt_op_code { LRT_OP_LIST(LRT_OP_CODE) LRT_OP_NONE = 0 };

@@ -87,24 +87,21 @@ uint32_t lrt_window_hinders(const lrt_checker *c)
 
 /* ---- steps that are kept ------------------------------------------------------------------------------------ */
 
-/* A slot of the caller's, of so many floats of each row. */
-static void take_state(lrt_planner *p, lrt_past *past, uint64_t floats)
+/* A slot of the caller's: so many floats of each row. */
+static float *take_state(lrt_planner *p, const lrt_past *past, size_t floats)
 {
-    const uint64_t bytes = floats * sizeof(float); /* < 2^33 */
     lrt_slot slot;
     slot.layer = p->n_layers++;
     slot.is_cell = 0;
     slot.directions = 1;
     slot.size = (uint32_t)floats;
-    if (bytes > SIZE_MAX / 4)
-        p->overflow = 1;
-    past->stride = (size_t)floats;
-    past->rows = (float *)(void *)lrt_take_rows(p, bytes > SIZE_MAX / 4 ? 0 : (size_t)bytes, p->n_slots++, &slot);
+    return (float *)(void *)lrt_take_sliding_rows(p, past->stride * sizeof(float), (past->stride - 1) * sizeof(float),
+                                                  past->features * sizeof(float), p->n_slots++, &slot);
 }
 
 void lrt_plan_past(lrt_planner *p, lrt_past *past, const lrt_value *x, const lrt_window *w, int counted)
 {
-    const uint64_t floats = (uint64_t)lrt_window_span(w) * x->size;
+    const uint64_t floats = (uint64_t)lrt_window_span(w) * x->size; /* at most 2^40 */
     memset(past, 0, sizeof *past);
     past->features = x->size;
     past->is_state = x->kind == LRT_SEQ && lrt_window_streams(w);
@@ -112,18 +109,31 @@ void lrt_plan_past(lrt_planner *p, lrt_past *past, const lrt_value *x, const lrt
     if (past->depth == 0)
         return;
     past->counted = counted && past->is_state;
-    if (past->is_state) {
-        take_state(p, past, floats + (past->counted ? 1 : 0));
+    if (floats > SIZE_MAX / 32) {
+        p->overflow = 1;
         return;
     }
-    past->stride = (size_t)floats;
-    past->rows = lrt_take_floats(p, p->limits->batch, floats);
+    past->stride = 2 * (size_t)floats + 2; /* and the two numbers behind */
+    if (past->is_state)
+        past->rows = take_state(p, past, (size_t)floats + (past->counted ? 1 : 0));
+    else
+        past->rows = lrt_take_floats(p, p->limits->batch, past->stride);
+    if (past->rows) /* steps of the caller's are cleared with all state */
+        for (uint32_t row = 0; row < p->limits->batch; row++)
+            memset(past->rows + (size_t)row * past->stride + past->stride - 1, 0, sizeof(float));
+}
+
+static uint32_t steps_slid(const lrt_past *past, const float *row)
+{
+    uint32_t slid;
+    memcpy(&slid, row + past->stride - 1, sizeof slid);
+    return slid;
 }
 
 /* How many of the steps that are kept there have been, as the caller's state has it: any number. */
-static uint32_t steps_seen(const lrt_past *past, const float *rows)
+static uint32_t steps_seen(const lrt_past *past, const float *kept)
 {
-    const float seen = rows[(size_t)past->depth * past->features];
+    const float seen = kept[(size_t)past->depth * past->features];
     if (!(seen > 0.0f))
         return 0;
     return seen < (float)past->depth ? (uint32_t)seen : past->depth;
@@ -148,6 +158,8 @@ void lrt_look_at(const lrt_pass *pass, uint32_t value, const lrt_window *w, cons
         look->to = look->to < look->from ? look->from : look->to;
     }
     look->kept = past->depth ? past->rows + (size_t)row * past->stride : NULL;
+    if (look->kept)
+        look->kept += (size_t)steps_slid(past, look->kept) * past->features;
     look->first = look->end - past->depth;
     if (past->counted)
         oldest = look->end - steps_seen(past, look->kept);
@@ -160,20 +172,27 @@ void lrt_look_at(const lrt_pass *pass, uint32_t value, const lrt_window *w, cons
     look->first = oldest;
 }
 
-static void keep_row(const lrt_past *past, const lrt_look *look, float *rows)
+static void keep_row(const lrt_past *past, const lrt_look *look, float *row)
 {
-    const size_t bytes = (size_t)past->features * sizeof(float);
+    const size_t features = past->features;
     const uint64_t steps = (uint64_t)(look->to - look->from);
     const uint32_t new_steps = steps < past->depth ? (uint32_t)steps : past->depth, old = past->depth - new_steps;
-    if (past->counted) {
-        const uint64_t seen = steps_seen(past, rows) + steps;
-        rows[(size_t)past->depth * past->features] = (float)(seen < past->depth ? seen : past->depth);
-    }
+    uint32_t slid = steps_slid(past, row);
+    const float *kept = row + slid * features;
+    const uint64_t seen = past->counted ? steps_seen(past, kept) + steps : 0;
     if (new_steps == 0)
         return;
-    memmove(rows, rows + (size_t)new_steps * past->features, old * bytes);
+    slid += new_steps;
+    if (slid > past->depth) { /* there is no room for what comes after */
+        memmove(row, kept + new_steps * features, old * features * sizeof(float));
+        slid = 0;
+    }
     for (uint32_t i = 0; i < new_steps; i++)
-        memcpy(rows + ((size_t)old + i) * past->features, lrt_look_step(look, look->to - new_steps + i), bytes);
+        memcpy(row + (slid + old + (size_t)i) * features, lrt_look_step(look, look->to - new_steps + i),
+               features * sizeof(float));
+    if (past->counted)
+        row[(slid + (size_t)past->depth) * features] = (float)(seen < past->depth ? seen : past->depth);
+    memcpy(row + past->stride - 1, &slid, sizeof slid);
 }
 
 void lrt_keep_steps(lrt_pass *pass, uint32_t value, const lrt_window *w, const lrt_past *past)
@@ -212,7 +231,20 @@ void lrt_window_places(const lrt_window *w, const lrt_look *look, lrt_corner at,
     }
 }
 
-/* One row of a window's places; y is a row of the image. */
+/* Few floats, of which most are copied in pieces of a few, without a call for each. */
+static void copy_floats(float *to, const float *from, size_t count)
+{
+    if (count > 16) {
+        memcpy(to, from, count * sizeof(float));
+        return;
+    }
+    for (; count >= 4; count -= 4, to += 4, from += 4)
+        memcpy(to, from, 4 * sizeof(float));
+    for (size_t i = 0; i < count; i++)
+        to[i] = from[i];
+}
+
+/* One row of a window's places. */
 static void copy_line(const lrt_window *w, const float *image_row, int64_t x, uint32_t from, uint32_t count, float *to)
 {
     const uint32_t width = w->size[2], kernel = w->kernel[2];
@@ -220,6 +252,10 @@ static void copy_line(const lrt_window *w, const float *image_row, int64_t x, ui
         const uint64_t skip = x < 0 ? (uint64_t)-x : 0, left = skip < kernel ? skip : kernel;
         const int64_t room = (int64_t)width - (x + (int64_t)left);
         const uint64_t there = room <= 0 ? 0 : (uint64_t)room < kernel - left ? (uint64_t)room : kernel - left;
+        if (there == kernel) {
+            copy_floats(to, image_row + (size_t)x * count, (size_t)kernel * count);
+            return;
+        }
         memset(to, 0, left * count * sizeof(float));
         if (there)
             memcpy(to + left * count, image_row + (size_t)(x + (int64_t)left) * count, there * count * sizeof(float));
@@ -228,7 +264,7 @@ static void copy_line(const lrt_window *w, const float *image_row, int64_t x, ui
     }
     for (uint32_t c = 0; c < kernel; c++, x += w->dilation[2], to += count) {
         if (x >= 0 && x < width)
-            memcpy(to, image_row + (size_t)x * w->channels + from, count * sizeof(float));
+            copy_floats(to, image_row + (size_t)x * w->channels + from, count);
         else
             memset(to, 0, count * sizeof(float));
     }

@@ -46,14 +46,15 @@ uint32_t lrt_window_hinders(const lrt_checker *c);
 
 /* ---- steps that are kept ------------------------------------------------------------------------------------ */
 
-/* The last steps of each row before those of the pass. */
+/* The last steps of each row before those of the pass. A row has room for twice as many: they slide towards its end,
+ * and are moved to its beginning only when they have come there. */
 typedef struct {
     uint32_t depth; /* how many; 0: none */
     uint32_t features;
     int is_state;   /* they are the caller's, and come from the call before */
     int counted;    /* and behind them stands how many there have been: others are not inside */
     float *rows;
-    size_t stride;  /* floats from row to row */
+    size_t stride;  /* floats from row to row; in the last one stands, as a uint32_t, by how many steps they have slid */
 } lrt_past;
 
 void lrt_plan_past(lrt_planner *p, lrt_past *past, const lrt_value *x, const lrt_window *w, int counted);
@@ -119,17 +120,29 @@ static inline uint64_t lrt_lines(const lrt_pass *pass, uint32_t output, const lr
 static inline lrt_line lrt_line_at(const lrt_pass *pass, uint32_t output, const lrt_window *w, uint64_t number)
 {
     const uint64_t per_row = (uint64_t)lrt_value_steps(pass, output) * w->out[1];
-    lrt_line line;
+    lrt_line line = {0, 0, 0};
+    if (number == 0) /* divisions take longer than some steps */
+        return line;
     line.row = (uint32_t)(number / per_row);
     line.step = (uint32_t)(number % per_row / w->out[1]);
     line.y = (uint32_t)(number % w->out[1]);
     return line;
 }
+static inline void lrt_next_line(const lrt_pass *pass, uint32_t output, const lrt_window *w, lrt_line *line)
+{
+    if (++line->y < w->out[1])
+        return;
+    line->y = 0;
+    if (++line->step < lrt_value_steps(pass, output))
+        return;
+    line->step = 0;
+    line->row++;
+}
 
 /* A lane's share of n things, however many. */
 static inline void lrt_share_many(uint64_t n, uint32_t lane, uint32_t lanes, uint64_t *from, uint64_t *to)
 {
-    const uint64_t each = n / lanes, more = n % lanes;
+    const uint64_t each = lanes > 1 ? n / lanes : n, more = lanes > 1 ? n % lanes : 0;
     *from = each * lane + (lane < more ? lane : more);
     *to = *from + each + (lane < more ? 1 : 0);
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zipfile
 
 from .build import (  # isort: skip
-    BOMB, DENSE, KB, MB, RUN, SIX, WEIGHT, Entry, attack, call, deflated, lying_zip, obj, stored, table, tensor,
+    BOMB, DENSE, KB, MB, RUN, SIX, WEIGHT, Entry, attack, call, deflated, lying_zip, npy, obj, stored, table, tensor,
     torch_zip, zipped,
 )  # fmt: skip
 
@@ -157,3 +157,43 @@ def keras_weights_claim_little() -> bytes:
     raw, crc = deflated(b"\0", BOMB)
     return lying_zip([stored("config.json", b"{}"), stored("metadata.json", b'{"keras_version": "3.0.0"}'),
                       Entry("model.weights.h5", raw, 1000, crc)])  # fmt: skip
+
+
+@attack("m.npz", arch=DENSE)
+def npz_of_a_terabyte() -> bytes:
+    """An array that says it has 2^40 numbers, and has six."""
+    return zipped({"w.weight.npy": npy(SIX, (1 << 20, 1 << 20))})
+
+
+@attack("m.npz", arch=DENSE)
+def npz_that_inflates() -> bytes:
+    """An array of 300 MB in 300 KB."""
+    raw, crc = deflated(b"\0", BOMB)
+    return lying_zip([Entry("w.weight.npy", raw, BOMB, crc)])
+
+
+@attack("m.npz")
+def npz_of_many_arrays() -> bytes:
+    """9,000 arrays of one number, and a draft of their wiring is asked for."""
+    return zipped({f"l{i}.weight.npy": npy(SIX[:4], (1, 1)) for i in range(9_000)})
+
+
+@attack("m.npz", arch=DENSE, exits=(0,))
+def npz_with_a_pickle() -> bytes:
+    """An array of objects whose pickle runs a command, beside good weights."""
+    evil = npy(b"\x80\x02" + call("os.system", obj(RUN)) + b".", (1,), "|O")
+    return zipped({"w.weight.npy": npy(SIX, (2, 3)), "num_batches_tracked.npy": evil})
+
+
+@attack("m.npz", arch=DENSE)
+def npz_header_of_code() -> bytes:
+    """A header that a careless reader would evaluate."""
+    header = f"__import__('os').system('{RUN}')".encode()
+    return zipped({"w.weight.npy": b"\x93NUMPY\x01\0" + len(header).to_bytes(2, "little") + header})
+
+
+@attack("m.npz", arch=DENSE)
+def npz_header_that_goes_back_and_forth() -> bytes:
+    """A shape for which a regular expression would try much."""
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (" + b"1, " * 3000 + b"x"
+    return zipped({"w.weight.npy": b"\x93NUMPY\x01\0" + len(header).to_bytes(2, "little") + header})

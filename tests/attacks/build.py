@@ -60,6 +60,15 @@ def attack(file: str, arch: str = "", exits: tuple[int, ...] = (2,)) -> Callable
     return add
 
 
+# -- arrays ----------------------------------------------------------------------------------------
+
+
+def npy(data: bytes, shape: tuple[int, ...], descr: str = "<f4") -> bytes:
+    """An array as NumPy writes it; the shape may lie."""
+    header = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+    return b"\x93NUMPY\x01\0" + struct.pack("<H", len(header)) + header + data
+
+
 # -- pickles -----------------------------------------------------------------------------------------
 
 
@@ -91,6 +100,14 @@ def storage(key: str, numel: Any, kind: str = "FloatStorage") -> bytes:
 def tensor(key: str, numel: Any, shape: Any, stride: Any, offset: Any = 0, kind: str = "FloatStorage") -> bytes:
     args = (storage(key, numel, kind), obj(offset), obj(shape), obj(stride), obj(False), obj({}))
     return call("torch._utils._rebuild_tensor_v2", *args)
+
+
+def pickled_tensor() -> bytes:
+    """Opcodes that push a tensor as ``pickle.dump`` writes it: its storage is a file of its own."""
+    inner = torch_legacy(storage("0", 6), {"0": (6, SIX)})
+    numbers = call("torch.storage._load_from_bytes", b"B" + struct.pack("<I", len(inner)) + inner)
+    rest = (obj(0), obj((2, 3)), obj((3, 1)), obj(False), obj({}))
+    return call("torch._utils._rebuild_tensor_v2", numbers, *rest)
 
 
 def module(cls: str, parameters: bytes = b"}", modules: bytes = b"}", **attrs: bytes) -> bytes:

@@ -8,7 +8,7 @@ import struct
 
 from .build import (  # isort: skip
     DENSE, KB, LINEAR, MB, SEQUENTIAL, SIX, WEIGHT, attack, call, memo, module, obj, storage, table, tensor,
-    torch_legacy, torch_zip,
+    torch_legacy, torch_zip, zipped,
 )  # fmt: skip
 
 
@@ -526,3 +526,31 @@ def prefixes_of_many_layers() -> bytes:
     """8,000 layers none of which has the prefix that is asked for."""
     body = b"}(" + b"".join(obj(f"net{i}.lstm{i}.weight_ih_l0")[:-2] + b"h\x07" for i in range(8_000)) + b"u"
     return torch_zip(WEIGHT + b"q\x070" + body, {"0": SIX})
+
+
+@attack("m.pkl")
+def plain_pickle_of_a_call() -> bytes:
+    """A pickle without torch around it, which would run a command."""
+    return b"\x80\x04" + call("os.system", run("plain_pickle")) + b"."
+
+
+@attack("m.pkl")
+def plain_pickle_of_archives() -> bytes:
+    """One zip archive of 5,000 entries, read as the numbers of 100,000 tensors."""
+    inner = zipped({f"m/{i}": b"" for i in range(5_000)})
+    load = b"ctorch.storage\n_load_from_bytes\n" + b"B" + struct.pack("<I", len(inner)) + inner + b"\x85q\x00R"
+    return b"\x80\x02](" + load + b"ctorch.storage\n_load_from_bytes\nh\x00R" * 10_000 + b"e."
+
+
+@attack("m.pkl")
+def plain_pickle_of_an_archive_in_itself() -> bytes:
+    """A tensor whose numbers are a file with a tensor whose numbers are a file."""
+    inner = torch_zip(call("torch.storage._load_from_bytes", obj(b"x" * 100)), {})
+    return b"\x80\x02" + call("torch.storage._load_from_bytes", b"B" + struct.pack("<I", len(inner)) + inner) + b"."
+
+
+@attack("m.pt")
+def sixteen_sets_in_a_large_vocabulary() -> bytes:
+    """As many sets as a draft takes together, each of which is looked for in 200,000 lists."""
+    sets = b"".join(obj(f"s{i}")[:-2] + table(**{f"l{i}.weight": WEIGHT}) for i in range(16))
+    return torch_zip(b"}(" + sets + obj("words")[:-2] + b"](" + b"]" * 200_000 + b"e" + b"u", {"0": SIX})

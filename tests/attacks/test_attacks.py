@@ -11,8 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from . import archives, keras_models, pickles, programs, texts  # noqa: F401 - they fill the list
-from .build import ATTACKS, DENSE, MB, SIX, WEIGHT, Attack, entry, safetensors, table, torch_zip
+from . import archives, keras_models, onnx_models, pickles, programs, texts  # noqa: F401 - they fill the list
+
+from .build import (  # isort: skip
+    ATTACKS, DENSE, MB, SIX, WEIGHT, Attack, entry, npy, pickled_tensor, safetensors, table, torch_zip, zipped,
+)  # fmt: skip
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="measures memory as Linux does")
 
@@ -57,11 +60,14 @@ def idle(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
         ".pt2": torch_zip(table(**{"w.weight": WEIGHT}), {"0": SIX}),
         ".zip": torch_zip(table(**{"w.weight": WEIGHT}), {"0": SIX}),
         ".safetensors": safetensors({"w.weight": entry((2, 3), (0, 24))}, SIX),
+        ".npz": zipped({"w.weight.npy": npy(SIX, (2, 3))}),
+        ".pkl": b"\x80\x02" + table(**{"w.weight": pickled_tensor()}) + b".",
         ".json": texts.guitarml(
             {"rec.weight_ih_l0": [[0.0]] * 4, "rec.weight_hh_l0": [[0.0]] * 4, "rec.bias_ih_l0": [0.0] * 4,
              "rec.bias_hh_l0": [0.0] * 4, "lin.weight": [[0.0]], "lin.bias": [0.0]}
         ),
     }  # fmt: skip
+    files[".onnx"] = onnx_models.LSTM
     if keras_models.h5py:
         relu = keras_models.layer("Activation", "a", activation="relu")
         config = keras_models.sequential(keras_models.inputs(), relu)
@@ -71,7 +77,7 @@ def idle(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
     for suffix, data in files.items():
         folder = tmp_path_factory.mktemp("idle")
         (folder / f"m{suffix}").write_bytes(data)
-        runs[suffix] = convert(folder, f"m{suffix}", DENSE if suffix in (".pt", ".pt2", ".zip", ".safetensors") else "")
+        runs[suffix] = convert(folder, f"m{suffix}", "" if suffix in (".json", ".h5", ".keras") else DENSE)
         assert runs[suffix].exit == 0, runs[suffix].err
     return runs
 

@@ -27,7 +27,8 @@ from lstm_rt.errors import LstmRtError
 from . import keras_models, texts
 
 from .build import (  # isort: skip
-    DENSE, LINEAR, MB, SEQUENTIAL, SIX, WEIGHT, call, entry, module, obj, safetensors, table, torch_legacy, torch_zip,
+    DENSE, LINEAR, MB, SEQUENTIAL, SIX, WEIGHT, call, entry, module, npy, obj, pickled_tensor, safetensors, table,
+    torch_legacy, torch_zip, zipped,
 )  # fmt: skip
 
 ROUNDS = int(os.environ.get("LSTM_RT_FUZZ", "150"))
@@ -148,6 +149,22 @@ def guitarml_file(rng: Rng) -> bytes:
     return json.dumps(change_json(json.loads(texts.guitarml(state)), rng)).encode()
 
 
+def state_json_file(rng: Rng) -> bytes:
+    tree: dict[str, object] = {"w": {"weight": [[0.5, 1.0, 2.0]] * 2, "bias": [0.5, 1.5]}, "mean": [0.5, 1]}
+    tree["options"] = {"n": 3, "s": ["x"]}
+    return json.dumps(change_json({**tree, "w.weight": [[1, 2, 3]]}, rng)).encode()
+
+
+def npz_file(rng: Rng) -> bytes:
+    arrays = {"w.weight.npy": npy(SIX, (2, 3)), "b.npy": npy(SIX[:8], (2,))}
+    return zipped({name: change_bytes(data, rng) if rng.random() < 0.7 else data for name, data in arrays.items()})
+
+
+def pickle_file(rng: Rng) -> bytes:
+    tree = table(epoch=obj(3), state_dict=table(**{"w.weight": pickled_tensor()}))
+    return change_pickle(b"\x80\x02" + tree + b".", rng)
+
+
 def _keras_config() -> dict[str, object]:
     k = keras_models
     inner = {**k.functional(k.inputs(), k.dense("d", 2, [k.node("x")]), outputs=[["d", 0, 0]], name="n"), "name": "n"}
@@ -179,6 +196,9 @@ KINDS: dict[str, tuple[str, Callable[[Rng], bytes]]] = {
     "torch bytes": ("m.pt", torch_bytes),
     "safetensors": ("m.safetensors", safetensors_file),
     "guitarml": ("m.json", guitarml_file),
+    "state json": ("m.json", state_json_file),
+    "npz": ("m.npz", npz_file),
+    "pickle": ("m.pkl", pickle_file),
     "keras": ("m.h5", keras_file),
     "keras archive": ("m.keras", keras_archive),
 }
@@ -201,7 +221,7 @@ def test_changed_files(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             if "keras" in kind:
                 from_keras(path).check()
             else:
-                from_torch(path, arch=arch if kind == "safetensors" or rng.random() < 0.5 else None).check()
+                from_torch(path, arch=arch if kind in ("safetensors", "npz") or rng.random() < 0.5 else None).check()
         except LstmRtError:
             pass
         except Exception as e:

@@ -150,3 +150,15 @@ def safetensors_aliases() -> bytes:
 def safetensors_control_characters() -> bytes:
     """Names that would act upon a terminal."""
     return safetensors({"\x1b[2J\nevil": entry((2, 3), (0, 24))}, SIX)
+
+
+@attack("m.json")
+def json_of_small_arrays() -> bytes:
+    """1.5 MB of arrays of one number."""
+    return b"{" + b",".join(b'"%d":[1]' % i for i in range(120_000)) + b"}"
+
+
+@attack("m.json")
+def json_of_sets() -> bytes:
+    """20,000 tables of weights, none of them the obvious one."""
+    return b"{" + b",".join(b'"%d":{"weight":[[1]]}' % i for i in range(20_000)) + b"}"

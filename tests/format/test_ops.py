@@ -40,6 +40,8 @@ def inputs_text(op: Op) -> str:
         return "two"
     if op.many:
         return "2 to 6, of one kind and axis"
+    if not op.inputs:
+        return "nothing"
     first, *others = op.inputs
     text = kinds_text(first.kinds) + (f" of size {first.size}" if first.size else "")
     return "; ".join([text, *(f"{kinds_text(i.kinds)} on its axis" + " or `NONE`" * i.optional for i in others)])
@@ -60,7 +62,7 @@ def output_text(op: Op) -> str:
         size = f"as attribute {attr.at}" if attr else size
         return f"size {size}, same kind and axis" if size else "same"
     if kind == "vec":
-        return "vec, same size"
+        return "vec, same size" if op.inputs else f"vec of size {size}"
     return f"seq of size {size}, same axis" if kind == "seq" else f"{kind}, same axis"
 
 
@@ -130,11 +132,12 @@ def test_what_an_entry_asks_for_is_checked(name):
     op, g = OPS[name], Graph()
     values = {"seq": g.input("seq", "seq", 2), "ids": g.input("ids", "ids", axis=0), "vec": g.input("vec", "vec", 2)}
     values["mask"] = g.mask_ids(values["ids"])
-    with pytest.raises(GraphError, match=f"{name}: 0 (inputs|parts), expected"):
-        g.node(name)
-    other = next((v for kind, v in values.items() if kind not in op.inputs[0].kinds), None)
-    with pytest.raises(GraphError, match=f"{name}: (got a value of kind|. inputs)"):
-        g.node(name, *[other] * (2 if op.many else len(op.inputs)))
+    other = next((v for kind, v in values.items() if op.inputs and kind not in op.inputs[0].kinds), None)
+    with pytest.raises(GraphError, match=f"{name}: (got a value of kind|. inputs|1 inputs)"):
+        g.node(name, *[other] * (2 if op.many else len(op.inputs) or 1))
+    if op.inputs:
+        with pytest.raises(GraphError, match=f"{name}: 0 (inputs|parts), expected"):
+            g.node(name)
     needed = [a.name for a in op.attrs if a.default is None] + [w.name for w in op.weights if not w.optional]
     read = [values[i.kinds[0]] for i in op.inputs if not i.optional] * (2 if op.many else 1)
     if needed:

@@ -15,8 +15,6 @@ from lstm_rt import Model
 from lstm_rt.format import dumps
 from lstm_rt.graph import Graph
 
-LARGEST = 100.0  #: beyond, gates without bounds have exploded, and rounding with them
-
 
 def runs(model: Any, inputs: Sequence[Any]) -> list[Any]:
     pytest.importorskip("onnxruntime")
@@ -31,11 +29,19 @@ def outputs_of(graph: Graph, inputs: Sequence[Any]) -> list[Any]:
 
 
 def close(graph: Graph, inputs: Sequence[Any], model: Any, want: Sequence[Any]) -> None:
-    """onnxruntime gives what is wanted, within 1e-6 on the scale of each output."""
-    for y, w in zip(runs(to_onnx(graph) if model is None else model, inputs), want, strict=True):
+    """onnxruntime gives what is wanted, within 1e-6 on the scale of each output.
+
+    Where float32 itself is further away than that from float64, as with gates without bounds, it is allowed 8 times
+    as much.
+    """
+    exact, single = (reference.run(graph, inputs, dtype=dtype) for dtype in (np.float64, np.float32))
+    got = runs(to_onnx(graph) if model is None else model, inputs)
+    for y, w, a, b in zip(got, want, exact, single, strict=True):
         assert (y.shape, y.dtype) == (w.shape, np.float32)
         scale = max(1.0, float(np.max(np.abs(w[np.isfinite(w)]), initial=0)))
-        np.testing.assert_allclose(y, w, rtol=0, atol=1e-6 * scale)
+        with np.errstate(invalid="ignore"):
+            rounding = float(np.nanmax(np.abs(a - b), initial=0))
+        np.testing.assert_allclose(y, w, rtol=0, atol=max(1e-6 * scale, 8 * rounding))
 
 
 def same(graph: Graph, inputs: Sequence[Any], model: Any = None) -> None:

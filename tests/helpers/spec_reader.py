@@ -26,6 +26,7 @@ OPS = {
     22: ("div", 2, 1, 0),
     23: ("maximum", 2, 1, 0), 24: ("minimum", 2, 1, 0), 25: ("pow", 2, 1, 0), 26: ("gather", 1, 1, 1),
     27: ("prelu", 1, 1, 1), 28: ("l2norm", 1, 1, 0), 29: ("groupnorm", 1, 1, 2), 40: ("reduce_features", 1, 1, 0),
+    41: ("constant", 0, 1, 1),
     30: ("reduce", 2, 1, 0), 31: ("softmax_steps", 2, 1, 0), 32: ("cumsum", 1, 1, 0), 38: ("attention", 4, None, 1),
     33: ("conv", 1, 1, 2), 34: ("pool", 1, 1, 0), 35: ("pad", 1, 1, 0), 36: ("flatten", 1, 1, 0),
     37: ("unflatten", 1, 1, 0), 39: ("convlstm", 3, 3, 3),

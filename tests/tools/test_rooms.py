@@ -14,9 +14,10 @@ TOOLS = Path(lstm_rt_tools.__file__).parent
 FLOORS = (
     ("__main__",),
     ("cli",),
+    ("archives",),
     ("readers",),
     ("export",),
-    ("torch_reader", "keras_reader", "onnx_reader"),
+    ("torch_reader", "keras_reader", "onnx_reader", "amp_reader"),
     ("torch_program",),
     ("row",),
     ("program",),

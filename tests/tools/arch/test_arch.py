@@ -253,16 +253,39 @@ def test_drafts_have_the_outputs_and_states_that_the_file_shows() -> None:
     assert tree["layer"][0]["h0"] == "init_state"
 
 
+def test_drafts_of_convolutions_and_attention() -> None:
+    state = weights(
+        ("cnn.0.weight", (8, 3, 3)), ("cnn.1.weight", (8,)), ("cnn.1.running_mean", (8,)), ("act.weight", (1,)),
+        ("att.in_proj_weight", (24, 8)), ("att.out_proj.weight", (8, 8)),
+    )  # fmt: skip
+    state["cnn.1.running_var"] = np.ones(8, np.float32)
+    order = ["cnn.0.weight", "cnn.1.weight", "cnn.1.running_mean", "cnn.1.running_var"]
+    state = {n: state[n] for n in order} | rec("rnn", 8, 4, both=True) | state | dense("fc", 8, 2)
+    tree = draft(state)
+    assert [(a["op"], a.get("input")) for a in tree["layer"]] == [
+        ("conv", None), ("batchnorm", None), ("lstm", None), ("prelu", None), ("multihead", None), ("dense", None)
+    ]  # fmt: skip
+    assert "output" not in tree
+    assert from_torch(state, arch=tree).outputs
+    image = weights(("c.weight", (8, 1, 3, 3))) | rec("rnn", 16, 4) | dense("fc", 4, 2)
+    with pytest.raises(ConvertError) as e:
+        from_torch(image)
+    tree = tomllib.loads(e.value.draft)
+    assert [(a["op"], a.get("time")) for a in tree["layer"]] == [("conv", "width"), ("lstm", None), ("dense", None)]
+    tree["layer"][0]["size"] = [4, 1]
+    assert from_torch(image, arch=tree).outputs
+
+
 def test_drafts_say_what_cannot_be_known() -> None:
     with pytest.raises(ConvertError) as e:
-        from_torch(rec("r", 3, 5, gates=1) | dense("fc", 7, 2) | weights(("conv.weight", (4, 3, 5))))
+        from_torch(rec("r", 3, 5, gates=1) | dense("fc", 7, 2) | weights(("odd.weight", (4, 3, 5, 1, 1))))
     text = str(e.value)
     for line in (
         "# What the weights do not tell:",
         "# - the nonlinearity of the rnn",
         "# - activations between layers and at the end",
         "but no value above has 7 features: what does it read?",
-        "# conv: no supported layer has these weights: weight (4, 3, 5)",
+        "# odd: no supported layer has these weights: weight (4, 3, 5, 1, 1)",
     ):
         assert line in text
 

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from lstm_rt_tools.judges import reference
 from lstm_rt_tools.torch_reader.from_torch import from_torch
 
+from lstm_rt import Model
 from lstm_rt.errors import ConvertError
+from lstm_rt.format import dumps
 from lstm_rt.graph import Graph
 
 torch: Any = pytest.importorskip("torch")
@@ -36,8 +38,13 @@ def built(state: dict[str, np.ndarray], layers: list[dict[str, Any]], **arch: An
 
 
 def run(graph: Graph, *inputs: np.ndarray) -> Any:
+    """What the runtime gives, which is also what the float64 reference gives."""
     outputs = reference.run(graph, list(inputs))
-    return outputs[0] if len(outputs) == 1 else outputs
+    got = Model(dumps(graph))(*inputs)
+    for mine, exact in zip(got if isinstance(got, tuple) else (got,), outputs, strict=True):
+        assert mine.shape == exact.shape
+        np.testing.assert_allclose(mine, exact, atol=1e-5, rtol=1e-5)
+    return got
 
 
 def same(got: np.ndarray, wanted: Any) -> None:
@@ -199,6 +206,16 @@ def test_operations_of_two_values() -> None:
     y = (t - t[:, -1:]) * (t @ tensor(state["a.weight"]).T)
     y = 0.25 - y.clamp(min=0.25) / tensor(state["scale"])
     same(run(built(state, layers, input=[{"name": "x", "size": 3}]), x), y)
+
+
+def test_values_side_by_side_in_any_number() -> None:
+    layers: list[dict[str, Any]] = [
+        {"op": "concat", "inputs": ["x"] * 15},
+        {"op": "dense", "weights": "fc"},
+    ]
+    fc = nn.Linear(45, 2)
+    x = normal(2, 5, 3)
+    same(run(built(state_of(fc=fc), layers, input=[{"name": "x", "size": 3}]), x), fc(tensor(x).repeat(1, 1, 15)))
 
 
 # -- along time ------------------------------------------------------------------------------------

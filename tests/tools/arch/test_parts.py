@@ -241,3 +241,58 @@ def test_no_draft_of_copies_or_of_very_many_sets() -> None:
         with pytest.raises(ConvertError, match="several") as e:
             from_torch(state)
         assert not e.value.draft
+
+
+# -- a decoder with attention ----------------------------------------------------------------------
+
+ATTENDING: dict[str, Any] = {
+    "part": {
+        "encoder": {
+            "input": [{"name": "x"}, {"name": "n", "kind": "lengths", "of": "x"}],
+            "layer": [{"op": "gru", "name": "gru", "weights": "encoder.gru", "input": "x"}],
+            "output": [{"name": "keys", "value": "gru"}, {"name": "h", "value": "gru.h"}],
+        },
+        "decoder": {
+            "input": [
+                {"name": "y"},
+                {"name": "keys", "size": 6},
+                {"name": "n", "kind": "lengths", "of": "keys"},
+            ],
+            "layer": [
+                {"op": "gru", "name": "gru", "weights": "decoder.gru", "input": "y"},
+                {"op": "dense", "weights": "decoder.query", "name": "q"},
+                {"op": "attention", "inputs": ["q", "keys", "keys"], "scale": 0.5, "name": "context"},
+                {"op": "concat", "inputs": ["gru", "context"]},
+                {"op": "dense", "weights": "decoder.out"},
+            ],
+        },
+    }
+}
+
+
+def test_a_decoder_with_attention_is_called_step_by_step() -> None:
+    """Its keys are an input; its state goes from call to call."""
+    torch = pytest.importorskip("torch")
+    nn = torch.nn
+    modules = {
+        "encoder.gru": nn.GRU(3, 6, batch_first=True), "decoder.gru": nn.GRU(2, 6, batch_first=True),
+        "decoder.query": nn.Linear(6, 6, bias=False), "decoder.out": nn.Linear(12, 2),
+    }  # fmt: skip
+    state = {f"{p}.{k}": v.detach() for p, m in modules.items() for k, v in m.state_dict().items()}
+    encoder, decoder = (
+        Model(dumps(from_torch(state, arch=ATTENDING, part=part))) for part in ("encoder", "decoder")
+    )
+    x, n = RNG.normal(0, 1, (2, 5, 3)).astype(np.float32), np.array([5, 3], np.int32)
+    y = np.zeros((2, 1, 2), np.float32)
+    keys, h = encoder(x, n)
+    wanted_state, fed = torch.from_numpy(h)[None], torch.from_numpy(y)
+    given = h[None]
+    there = torch.arange(5)[None] < torch.from_numpy(n)[:, None]
+    for _ in range(4):
+        y, given = decoder(y, keys, n, state=given, return_state=True)
+        with torch.no_grad():
+            g, wanted_state = modules["decoder.gru"](fed, wanted_state)
+            scores = 0.5 * modules["decoder.query"](g) @ torch.from_numpy(keys).mT
+            weights = scores.masked_fill(~there[:, None], -torch.inf).softmax(-1)
+            fed = modules["decoder.out"](torch.cat([g, weights @ torch.from_numpy(keys)], -1))
+        np.testing.assert_allclose(y, fed.numpy(), atol=1e-5)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers.graphs import CELLS, cell_id, cell_weights, every_op_graph, inputs_for, names, weights
-from helpers.onnx_models import LARGEST, close, outputs_of, runs, same
+from helpers.onnx_models import runs, same
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from lstm_rt_tools import to_onnx
@@ -22,8 +22,10 @@ from lstm_rt.ops import OPS, Axis
 onnx = pytest.importorskip("onnx")
 CORPUS = all_models()
 SIZES = ((1, 1), (5, 7), (2, 12))
-BOUNDED = ["sigmoid", "tanh", "hard_sigmoid", "softsign"]
-ELEMENTWISE = [a for a in ACTIVATIONS if a not in NOT_ELEMENTWISE]
+BOUNDED = ["sigmoid", "tanh", "hard_sigmoid", "softsign"]  #: for gates
+#: Those that jump or are steep somewhere make another number of one that was rounded otherwise.
+_STEEP = {"exp", "log", "sqrt", "reciprocal", "square", "power", "sign", "floor", "thresholded_relu"}
+TAME = [a for a in ACTIVATIONS if a not in NOT_ELEMENTWISE | _STEEP]
 
 
 def constants(model: Any) -> dict[str, Any]:
@@ -98,16 +100,14 @@ def check_cell(op: str, options: dict[str, Any], mask: bool, lengths: bool, give
     assert least == int(lengths and given_state and "Scan" not in ops_of(model))
     for batch, steps in ((3, 9), (1, 1)):
         inputs = inputs_for(rng, g, batch, steps, rng.integers(least, steps + 1, batch))
-        want = outputs_of(g, inputs)
-        if all(np.max(np.abs(w), initial=0) < LARGEST for w in want):
-            close(g, inputs, model, want)
+        same(g, inputs, model)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     op=st.sampled_from(["lstm", "gru", "rnn"]),
     direction=st.sampled_from(["forward", "reverse", "bidirectional"]),
-    acts=st.tuples(st.sampled_from(BOUNDED), *[st.sampled_from(ELEMENTWISE)] * 2),
+    acts=st.tuples(st.sampled_from(BOUNDED), *[st.sampled_from(TAME)] * 2),
     clip=st.sampled_from([0.0, 0.4]),
     flags=st.tuples(*[st.booleans()] * 7),
     seed=st.integers(0, 99),

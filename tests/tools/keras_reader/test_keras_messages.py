@@ -41,14 +41,10 @@ def refuse_all(model: Any, folder: Path, *words: str) -> None:
 
 MEANWHILE = ("not supported", "meanwhile", "keras.Model(inputs, outputs)")
 UNSUPPORTED: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
-    "MultiHeadAttention": (lambda: of_five(lambda x: L.MultiHeadAttention(2, 2, name="a")(x, x)), MEANWHILE),
-    "Attention": (lambda: of_five(lambda x: L.Attention(name="a")([x, x])), MEANWHILE),
-    "RepeatVector": (lambda: of_five(lambda x: L.LSTM(2)(L.RepeatVector(3, name="a")(L.LSTM(2)(x)))), MEANWHILE),
-    "Conv1D": (lambda: of_five(lambda x: L.LSTM(2)(L.Conv1D(3, 2, name="a")(x))), MEANWHILE),
-    "Normalization": (
-        lambda: keras.Sequential(
-            [L.Input((5, F)), L.Normalization(mean=np.zeros(F), variance=np.ones(F), name="a"), L.LSTM(2)]
-        ),
+    "Conv1DTranspose": (lambda: of_five(lambda x: L.LSTM(2)(L.Conv1DTranspose(3, 2, name="a")(x))), MEANWHILE),
+    "EinsumDense": (lambda: of_five(lambda x: L.EinsumDense("abc,cd->abd", (None, 2), name="a")(x)), MEANWHILE),
+    "Discretization": (
+        lambda: keras.Sequential([L.Input((5, F)), L.Discretization([0.0, 1.0], name="a"), L.LSTM(2)]),
         ("not supported", "before the model"),
     ),
 }
@@ -61,20 +57,20 @@ def test_unsupported_layers(case: str, tmp_path: Path) -> None:
 
 
 def test_where_in_nested_models(tmp_path: Path) -> None:
-    model = of_five(nested(L.Conv1D(3, 2, name="a")))
-    refuse_all(model, tmp_path, "layer 'a' (Conv1D) in model 'inner' (Sequential)", *MEANWHILE)
-    model = of_five(L.Bidirectional(L.LSTM(2, activation="mish"), name="both"))
-    refuse_all(model, tmp_path, "(LSTM) in layer 'both' (Bidirectional)", "mish")
+    model = of_five(nested(L.Conv1DTranspose(3, 2, name="a")))
+    refuse_all(model, tmp_path, "layer 'a' (Conv1DTranspose) in model 'inner' (Sequential)", *MEANWHILE)
+    model = of_five(L.Bidirectional(L.LSTM(2, activation="sparse_plus"), name="both"))
+    refuse_all(model, tmp_path, "(LSTM) in layer 'both' (Bidirectional)", "sparse_plus")
 
 
 def test_a_layer_of_keras_2_in_a_nested_model(tmp_path: Path) -> None:
     """The layer is named, not a circle of layers."""
 
     def change(config: Any) -> None:
-        config["config"]["layers"][2]["config"]["layers"][1]["class_name"] = "RepeatVector"
+        config["config"]["layers"][2]["config"]["layers"][1]["class_name"] = "Conv1DTranspose"
 
     path = edit_h5_config(unpack(case("keras2_nested_models").folder / "autoencoder_k2.h5.gz", tmp_path), change)
-    with pytest.raises(ConvertError, match=r"\(RepeatVector\) in model 'decoder' \(Functional\): .*not supported"):
+    with pytest.raises(ConvertError, match=r"\(Conv1DTranspose\) in model 'decoder' \(Functional\): .*not supported"):
         from_keras(path)
 
 

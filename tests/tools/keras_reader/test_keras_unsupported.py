@@ -30,32 +30,55 @@ def _different_masks(merge: Any) -> Any:
 
 UNSUPPORTED: dict[str, tuple[Callable[[], Any], list[str]]] = {
     "lambda": (lambda: seq(L.Lambda(lambda x: x + 1, name="trick")), ["'trick'", "Lambda"]),
-    "conv": (lambda: seq(L.Conv1D(3, 2, name="c")), ["'c'", "Conv1D"]),
+    "transposed conv": (lambda: seq(L.Conv1DTranspose(3, 2, name="c")), ["'c'", "Conv1DTranspose"]),
+    "conv same strides": (
+        lambda: seq(L.Conv1D(3, 3, strides=2, padding="same", name="c")),
+        ["'c'", "padding='same'", "a number of steps instead of None"],
+    ),
+    "flatten": (lambda: seq(L.Flatten(name="f")), ["'f'", "must be fixed"]),
+    "up sampling": (
+        lambda: keras.Sequential([L.Input((4, 4, 2)), L.UpSampling2D(2, interpolation="bilinear", name="u")]),
+        ["'u'", "interpolation='bilinear'"],
+    ),
+    "attention scores": (
+        lambda: functional(lambda x: L.Attention(name="a")([x, x], return_attention_scores=True)[1]),
+        ["'a'", "scores", "fixed steps"],
+    ),
+    "attention mask": (
+        lambda: functional(lambda x: L.MultiHeadAttention(1, 2, name="a")(x, x, attention_mask=x)),
+        ["'a'", "attention_mask"],
+    ),
+    "reshape of free steps": (lambda: seq(L.Reshape((-1, 3), name="r")), ["'r'", "another number of elements"]),
     "own layer": (lambda: seq(OwnLayer(name="o")), ["'o'", "OwnLayer", "own class"]),
     "own function": (
         lambda: seq(L.Dense(2, activation=own_function, name="d")),
         ["'d'", "activation", "own_function"],
     ),
-    "activation": (lambda: seq(L.LSTM(2, activation="mish", name="l")), ["'l'", "LSTM", "mish"]),
+    "activation": (lambda: seq(L.LSTM(2, activation="sparse_plus", name="l")), ["'l'", "LSTM", "sparse_plus"]),
     "softmax in a gate": (lambda: seq(L.LSTM(2, activation="softmax", name="l")), ["'l'", "softmax"]),
-    "relu max": (lambda: seq(L.ReLU(max_value=6.0, name="r")), ["'r'", "max_value=6.0"]),
-    "relu threshold": (lambda: seq(L.ReLU(threshold=1.0, name="r")), ["'r'", "threshold"]),
-    "softmax axis": (lambda: seq(L.Softmax(axis=1, name="s")), ["'s'", "axis"]),
+    "relu threshold": (
+        lambda: seq(L.ReLU(threshold=1.0, negative_slope=0.1, name="r")),
+        ["'r'", "negative_slope=0.1", "threshold=1.0"],
+    ),
+    "relu in a gate": (
+        lambda: seq(L.LSTM(2, activation=L.ReLU(threshold=1.0), name="l")),
+        ["'l'", "threshold=1.0"],
+    ),
+    "softmax axis": (lambda: seq(L.Softmax(axis=3, name="s")), ["'s'", "axis 3"]),
     "softmax mask": (
         lambda: keras.Sequential([L.Input((F, F)), L.Masking(), L.Softmax(name="s")]),
         ["'s'", "mask"],
     ),
-    "layernorm axis": (
-        lambda: keras.Sequential([L.Input((5, F)), L.LayerNormalization(axis=[1, 2])]),
-        ["axis"],
+    "flatten of images": (
+        lambda: keras.Sequential([L.Input((None, 5, F)), L.LayerNormalization(axis=-1), L.Flatten(name="n")]),
+        ["'n'", "must be fixed"],
     ),
-    "batchnorm axis": (lambda: keras.Sequential([L.Input((5, F)), L.BatchNormalization(axis=1)]), ["axis"]),
     "distributed lstm": (
         lambda: keras.Sequential([L.Input((None, 5, F)), L.TimeDistributed(L.LSTM(2))]),
-        ["shape", "(None, None, 5, 4)"],
+        ["TimeDistributed", "LSTM", "1 to 64 fixed steps", "any"],
     ),
-    "distributed": (lambda: seq(L.TimeDistributed(L.PReLU(), name="t")), ["'t'", "PReLU"]),
-    "concat axis": (lambda: functional(lambda x: L.Concatenate(axis=1)([x, x])), ["Concatenate", "axis"]),
+    "distributed": (lambda: seq(L.TimeDistributed(L.Lambda(abs), name="t")), ["'t'", "Lambda"]),
+    "concat axis": (lambda: functional(lambda x: L.Concatenate(axis=1)([x, x])), ["Concatenate", "must be fixed"]),
     "no width": (
         lambda: keras.Sequential([L.Input((None, None)), L.Activation("tanh")]),
         ["InputLayer", "shape"],
@@ -64,15 +87,21 @@ UNSUPPORTED: dict[str, tuple[Callable[[], Any], list[str]]] = {
         lambda: functional(lambda x: L.Dropout(0.5, name="d")(x, training=True)),
         ["'d'", "training"],
     ),
-    "constant": (lambda: functional(lambda x: x * 2.0), ["Multiply", "not supported"]),
-    "function": (lambda: functional(keras.ops.sin), ["Sin", "not supported"]),
+    "constant": (lambda: functional(lambda x: (-2.0) ** x), ["Power", "powers of -2.0", "not supported"]),
+    "function": (lambda: functional(keras.ops.sort), ["Sort", "not supported"]),
+    "option of a function": (
+        lambda: functional(lambda x: keras.ops.max(x, axis=1, initial=0.5)), ["Max", "initial=0.5"],
+    ),
+    "slice from behind": (lambda: functional(lambda x: x[:, -4::2]), ["GetItem", "-4:None:2", "must be fixed"]),
+    "mean of all": (lambda: functional(lambda x: keras.ops.mean(x)), ["Mean", "all of a batch"]),
+    "other ranks": (lambda: functional(lambda x: x + x[:, 0]), ["Add", "3 and 2 axes"]),
+    "einsum": (lambda: functional(lambda x: keras.ops.einsum("btf,btf->bt", x, x)), ["Einsum", "btf,btf->bt"]),
     "two masks added": (lambda: _different_masks(L.Add()), ["LSTM", "mask"]),
     "two masks multiplied": (lambda: _different_masks(L.Multiply()), ["Multiply", "mask"]),
     "two masks joined": (lambda: _different_masks(L.Concatenate()), ["LSTM", "mask"]),
-    "broadcast": (lambda: functional(lambda x: L.Add()([L.Dense(1)(x), x])), ["Add", "differ"]),
     "embedding of two": (
         lambda: keras.Sequential([L.Input((2, 3)), L.Embedding(V, 2)]),
-        ["InputLayer", "shape", "Embedding"],
+        ["InputLayer", "shape (None, 2, 3)", "token ids"],
     ),
 }
 

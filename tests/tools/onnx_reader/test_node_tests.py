@@ -14,7 +14,7 @@ from lstm_rt.errors import ConvertError
 
 onnx = pytest.importorskip("onnx")
 
-from helpers.onnx_models import run, source_of  # noqa: E402
+from helpers.onnx_files import run, source_of  # noqa: E402
 
 #: Cases by the beginnings of their names, that must convert; ``!`` begins what need not.
 MUST = {

@@ -183,6 +183,7 @@ def test_cells_step_by_step_against_torch(torch: Any) -> None:
 ACTIVATIONS = [
     "ReLU()", "Sigmoid()", "Tanh()", "Hardsigmoid()", "LeakyReLU(0.3)", "ELU(0.7)", "SELU()", "Softplus()",
     "Softsign()", "SiLU()", "GELU()", 'GELU("tanh")', "Softmax(-1)", "LogSoftmax(2)", "Identity()", "Dropout(0.3)",
+    "Hardswish()", "Mish()", "CELU(0.6)", "Hardtanh(-0.4, 0.7)", "ReLU6()", "PReLU()",
 ]
 
 
@@ -201,6 +202,22 @@ def test_sequential_on_vectors_and_ids(torch: Any) -> None:
     assert module[1].training
     ids = nn.Sequential(nn.Embedding(9, 5), nn.Dropout(), nn.LSTM(5, 3, batch_first=True))
     check_selftest(from_torch(ids, np.array([[1, 2, 3], [4, 5, 6]])))
+
+
+def test_group_norm_and_slopes_on_vectors(torch: Any, tmp_path: Path) -> None:
+    nn = torch.nn
+    last = nn.GroupNorm(3, 6, affine=False)
+    module = nn.Sequential(nn.Linear(5, 6), nn.GroupNorm(2, 6), nn.PReLU(6), nn.PReLU(), last)
+    for i in (1, 2):
+        nn.init.normal_(module[i].weight)
+    x = torch.randn(3, 5)
+    check_selftest(from_torch(module, x))
+    torch.save(module, tmp_path / "m.pt")
+    with torch.no_grad():
+        close(Model(dumps(from_torch(tmp_path / "m.pt")))(x.numpy()), module(x))
+    for layer in (nn.GroupNorm(2, 6), nn.PReLU(6)):
+        with pytest.raises(ConvertError, match=r"on a sequence .*; not supported"):
+            from_torch(nn.Sequential(layer), torch.randn(2, 6, 6))
 
 
 @pytest.mark.parametrize("which", FORWARDS)
@@ -241,7 +258,9 @@ BAD: dict[str, tuple[Callable[..., Any], str]] = {
     "data": (lambda s, x: x if x[0, 0, 0] > 0 else -x, r"which is not supported"),
     "item": (lambda s, x: x * x[0, 0, 0].item(), r"picks one entry of the dimension N"),
     "setitem": (lambda s, x: x.__setitem__(0, 1.0) or x, r"__setitem__"),
-    "learned state": (lambda s, x: s.rec(x, x.new_ones(1, 2, 7))[0], r"constant initial state|new_ones"),
+    "a state for each row": (
+        lambda s, x: s.rec(x, s.scale.new_tensor([[[1.0] * 7, [2.0] * 7]]))[0], r"constant initial state",
+    ),
     "view changed in place": (
         lambda s, x: (lambda o: (o[:, :, :2].add_(1), o)[1])(s.rec(x)[0]),
         r"output of the module reads a tensor that .* changed in place through a view",

@@ -108,8 +108,11 @@ def test_a_state_carried_outside_of_the_module_is_blamed(torch: Any) -> None:
     assert kept  # as the docstring says: this is not put back
     kept = {"h": (torch.ones(1, 1, 7), torch.ones(1, 1, 7))}
     fixed = module_of(torch, lambda s, x: s.rec(x, tuple(h.expand(1, len(x), 7) for h in kept["h"]))[0])
+    assert from_torch(fixed, example(torch)).selftest is not None
+    kept = {"h": (torch.randn(1, 9, 7), torch.ones(1, 9, 7))}
+    rows = module_of(torch, lambda s, x: s.rec(x, tuple(h[:, : len(x)] for h in kept["h"]))[0])
     with pytest.raises(ConvertError, match="constant initial state other than zero"):
-        from_torch(fixed, example(torch))
+        from_torch(rows, example(torch))
 
 
 def count_up(s: Any) -> None:

@@ -1,16 +1,17 @@
-"""State dicts as plain arrays: ``.npz`` archives and JSON."""
+"""State dicts as plain arrays: ``.npz`` archives, JSON and pickles."""
 
 from __future__ import annotations
 
 import io
 import json
+import pickle
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from attacks.build import zipped
+from attacks.build import call, obj, zipped
 from helpers.state_dicts import SMALL, array, small_state
 from helpers.weight_files import numbers, read
 from lstm_rt_tools.cli.parser import main
@@ -114,7 +115,7 @@ def test_npz_damage(tmp_path: Path, data: bytes, message: str) -> None:
 
 
 def test_an_npz_has_one_set(tmp_path: Path) -> None:
-    with pytest.raises(ConvertError, match=r"checkpoint = 'a' is for torch\.save files and JSON; this file has one"):
+    with pytest.raises(ConvertError, match=r"checkpoint = 'a' is for torch\.save files, pickles and JSON"):
         read(tmp_path, npz(w=np.zeros(2)), "m.npz", "a")
     with zipfile.ZipFile(tmp_path / "m.npz", "w"):
         pass
@@ -160,3 +161,41 @@ def test_json_in_tables(tmp_path: Path) -> None:
 def test_json_damage(tmp_path: Path, data: bytes, message: str) -> None:
     with pytest.raises(ConvertError, match=f"m.json: {message}"):
         numbers(read(tmp_path, data, "m.json"))
+
+
+# -- pickles -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+@pytest.mark.parametrize("tensors", [True, False])
+def test_a_pickled_state_dict(protocol: int, tensors: bool, tmp_path: Path) -> None:
+    state: dict[str, Any] = small_state()
+    wanted = weights_of(from_torch(state, arch=SMALL))
+    if tensors:
+        torch = pytest.importorskip("torch")
+        state = {k: torch.from_numpy(v) for k, v in state.items()}
+        state["rec.weight_hh_l0"] = state["rec.weight_hh_l0"].T.contiguous().T
+    tree = {"epoch": 3, "model": state, "mean": np.float64(0.5)}
+    got = weights_of(from_torch(_file(tmp_path, pickle.dumps(tree, protocol), "m.pkl"), arch=SMALL))
+    for name, value in wanted.items():
+        np.testing.assert_array_equal(got[name], value)
+
+
+def test_a_file_of_another_framework_with_like_names(tmp_path: Path) -> None:
+    tree = {**small_state(), "StructuredToParameterName@@": {"rec.weight_ih_l0": "lstm_0.w_0"}}
+    with pytest.raises(ConvertError, match=r"m\.pdparams: a file of PaddlePaddle, whose matrices lie otherwise"):
+        from_torch(_file(tmp_path, pickle.dumps(tree), "m.pdparams"), arch=SMALL)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"\x80\x02", "damaged or truncated"),
+        (b"\x80\x02" + call("os.system", obj("exit 1")) + b".", r"no weights found: there is a os\.system"),
+        (b"\x80\x02" + call("torch.storage._load_from_bytes", obj("x")) + b".", "a tensor whose numbers are no bytes"),
+        (b"\x80\x02" + call("torch.storage._load_from_bytes", b"C\x03abc") + b".", "not a torch.save file"),
+    ],
+)
+def test_pickle_damage(tmp_path: Path, data: bytes, message: str) -> None:
+    with pytest.raises(ConvertError, match=f"m.pkl: .*{message}"):
+        read(tmp_path, data, "m.pkl")

@@ -144,6 +144,23 @@ def test_unknown_objects_stay_inert(tmp_path: Path) -> None:
     assert list(found.tensors) == ["w"]
 
 
+MADE = b"(" + call("cloudpickle._make_skeleton_class", obj("Net"), obj(())) + b"o" + obj({"a": 1}) + b"b"
+
+
+def test_objects_of_classes_that_the_file_makes(tmp_path: Path) -> None:
+    """As cloudpickle and dill write those of scripts; they are named, and none that we know."""
+    found = read(tmp_path, torch_zip(table(w=tensor("0", 6, (6,), (1,)), net=MADE), {"0": SIX.tobytes()}))
+    assert list(found.tensors) == ["w"]
+    new = call("cloudpickle._make_skeleton_class", obj("Net"), obj(())) + b")\x81" + obj({"a": 1}) + b"b"
+    with pytest.raises(ConvertError, match=r"there is a cloudpickle\._make_skeleton_class\(\)\.Net, which"):
+        read(tmp_path, torch_zip(new, {}))
+    like = call("torch.nn.modules.rnn", obj("LSTM")) + b")\x81" + table(_modules=b"}", _parameters=b"}") + b"b"
+    found = read(tmp_path, torch_zip(like, {}))
+    assert str(found.module) == "torch.nn.modules.rnn().LSTM"
+    with pytest.raises(ConvertError, match="an object without a class"):
+        read(tmp_path, torch_zip(obj("x") + b")\x81", {}))
+
+
 @pytest.mark.parametrize(
     ("body", "message"),
     [

@@ -14,7 +14,7 @@ from lstm_rt.graph import GATES, INPUT_KINDS, Array, Graph
 from ..names import listed
 from ..weights.state_dict import Weights, join
 from .file import Arch
-from .layers import constant, count_directions, count_layers
+from .layers import count_directions, count_layers
 from .ops import ROWS
 from .prefix import Shift, find_shift
 from .row import Layer, Row
@@ -243,11 +243,11 @@ class Builder:
         layers, directions = count_layers(self.weights, prefix), count_directions(self.weights, prefix)
         if isinstance(value, str) and value not in self.values:
             rows = self._state_rows(f"{layer.what}: {key}", value, layers, directions)
-            return [constant(self.graph, x, r) for r in rows.reshape(layers, -1)]
+            return [self.graph.constant(r) for r in rows.reshape(layers, -1)]
         names = [value] if isinstance(value, str) else strings(layer.what, key, value)
         return [
             self.values[name] if name in self.values
-            else constant(self.graph, x, self._state_rows(f"{layer.what}: {key}", name, 1, directions).ravel())
+            else self.graph.constant(self._state_rows(f"{layer.what}: {key}", name, 1, directions).ravel())
             for name in names
         ]  # fmt: skip
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from lstm_rt._core import MAX_PARTS
 from lstm_rt.errors import ConvertError
 from lstm_rt.graph import GATES, Activation, Array, Graph
@@ -46,16 +44,6 @@ def count_layers(weights: Weights, prefix: str) -> int:
 def count_directions(weights: Weights, prefix: str) -> int:
     """1, or 2 if the layers of ``prefix`` are bidirectional."""
     return 2 if weights.has(join(prefix, "weight_ih_l0_reverse")) else 1
-
-
-def constant(graph: Graph, x: int, numbers: Array) -> int:
-    """A vec value that holds ``numbers`` in every row.
-
-    A graph has no constants: it is a dense layer of no weight on one feature of ``x`` (of the first step
-    of a seq), whose number is therefore the bias, unless that feature is infinite or NaN.
-    """
-    first = graph.slice(graph.select(x, 0) if graph.values[x].kind == "seq" else x, 0, 1)
-    return graph.dense(first, np.zeros((numbers.size, 1), np.float32), numbers)
 
 
 def side_by_side(graph: Graph, values: Sequence[int]) -> int:

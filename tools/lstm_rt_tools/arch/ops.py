@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lstm_rt._core import MAX_PARTS
 from lstm_rt.errors import ConvertError
 from lstm_rt.graph import ACTIVATIONS, NOT_ELEMENTWISE, Activation, Array
 from lstm_rt.ops import OPS, Op
 
-from .layers import add_stack, constant
+from .layers import add_stack, side_by_side
 from .row import Layer, Row
 from .tables import optional
 from .windows import WINDOW_ROWS, per_channel
@@ -205,7 +206,7 @@ def _combine(op: Op) -> Callable[[Builder, Layer], int]:
             if affine and (op.name != "div" or np.all(numbers)):
                 gain, bias = affine(b.sized(layer.what, names[at], numbers, b.graph.values[first].size))
                 return _scaled(b, first, gain, bias)
-        values = [constant(b.graph, first, arrays[i].ravel()) if v is None else v for i, v in enumerate(known)]
+        values = [b.graph.constant(arrays[i].ravel()) if v is None else v for i, v in enumerate(known)]
         return _node(b, layer, op, *values)
 
     return build
@@ -216,6 +217,8 @@ def _plain(op: Op) -> Callable[[Builder, Layer], int]:
 
 
 def _node(b: Builder, layer: Layer, op: Op, *values: int) -> int:
+    if op.name == "concat" and len(values) > MAX_PARTS:
+        return side_by_side(b.graph, values)
     masks = [_mask(b, layer)] if any(i.name == "mask" and i.optional for i in op.inputs) else []
     return b.graph.node(op.name, *values, *masks, **_attributes(layer, op))
 

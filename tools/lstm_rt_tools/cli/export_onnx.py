@@ -52,7 +52,7 @@ def export_onnx(args: argparse.Namespace) -> int:
 
 def _write(output: Output, data: bytes, args: argparse.Namespace) -> str:
     if args.output is None:
-        return output.write_unnamed(data, force=args.force)
+        return output.write_unnamed(data, args.force)
     output.write(data)
     return ""
 

@@ -48,11 +48,9 @@ def _from_port(b: Builder, x: str, v: Value) -> str:
     order = _time_first(dims)
     if order != sorted(order):
         x = b.add("Transpose", x, perm=order)
-    within = [0] * _count(v)  # 0: as it is
     if "N" not in dims:
-        within[-1] = 1
-    features = [v.size] if v.size else []
-    return x if _is_plain(v, dims) else b.add("Reshape", x, b.ints(*within, *features))
+        x = b.add("Unsqueeze", x, b.ints(_count(v) - 1))
+    return x if _is_plain(v, dims) else b.add("Reshape", x, b.ints(*[0] * _count(v), *([v.size] if v.size else [])))
 
 
 def _to_port(b: Builder, x: str, v: Value) -> str:
@@ -60,8 +58,9 @@ def _to_port(b: Builder, x: str, v: Value) -> str:
     dims = _dims(v)
     order = _time_first(dims)
     if not _is_plain(v, dims):
-        named = [0] * sum(isinstance(d, str) for d in dims)
-        x = b.add("Reshape", x, b.ints(*named, *(d for d in dims if not isinstance(d, str))))
+        x = b.add("Reshape", x, b.ints(*[0] * _count(v), *_sizes(dims)))
+    if "N" not in dims:
+        x = b.add("Squeeze", x, b.ints(_count(v) - 1))
     return b.add("Transpose", x, perm=np.argsort(order).tolist()) if order != sorted(order) else x
 
 
@@ -74,9 +73,13 @@ def _count(v: Value) -> int:
     return 2 if v.kind in ("seq", "ids") else 1
 
 
+def _sizes(dims: tuple[int | str, ...]) -> list[int]:
+    return [d for d in dims if isinstance(d, int)]
+
+
 def _is_plain(v: Value, dims: tuple[int | str, ...]) -> bool:
-    """Are steps, rows and features an axis each?"""
-    return "N" in dims and len(dims) == _count(v) + (1 if v.size else 0)
+    """Are the features one axis, as they are within the file?"""
+    return len(_sizes(dims)) == (1 if v.size else 0)
 
 
 def _time_first(dims: tuple[int | str, ...]) -> list[int]:

@@ -34,6 +34,7 @@ IntArray: TypeAlias = NDArray[np.int64]
 #: State of one node: ``h (D, N, R)``, or for an lstm the pair with ``c (D, N, H)``; of others ``(1, N, ...)``.
 LayerState: TypeAlias = "FloatArray | tuple[FloatArray, FloatArray]"
 
+_LARGE = 1 << 21  #: numbers of a weight
 _SELU_ALPHA = 1.6732632423543772
 _SELU_SCALE = 1.0507009873554805
 
@@ -120,6 +121,15 @@ def activate(x: FloatArray, activation: Activation) -> FloatArray:
     return _FUNCTIONS[activation.name](x, activation.alpha, activation.beta)
 
 
+def times(x: FloatArray, w: FloatArray) -> FloatArray:
+    """``x @ w.T`` in the type of x; large weights are brought into it part by part, as they may fill the memory."""
+    if w.dtype == x.dtype or w.size <= _LARGE:
+        return np.asarray(x @ w.astype(x.dtype, copy=False).T)
+    rows = max(1, _LARGE // w.shape[1])
+    parts = [x @ w[start : start + rows].astype(x.dtype).T for start in range(0, len(w), rows)]
+    return np.concatenate(parts, axis=-1)
+
+
 # -- cells ------------------------------------------------------------------------------------------
 
 
@@ -132,11 +142,11 @@ class _Direction:
     reverse: bool
 
     def input_part(self, x: FloatArray) -> FloatArray:
-        y: FloatArray = x @ self.w["w_ih"].T
+        y = times(x, self.w["w_ih"])
         return y + self.w["b_ih"] if "b_ih" in self.w else y
 
     def recurrent_part(self, h: FloatArray) -> FloatArray:
-        y: FloatArray = h @ self.w["w_hh"].T
+        y = times(h, self.w["w_hh"])
         return y + self.w["b_hh"] if "b_hh" in self.w else y
 
     def clipped(self, gate: FloatArray) -> FloatArray:
@@ -157,7 +167,7 @@ def _lstm_step(d: _Direction, x: FloatArray, h: FloatArray, c: FloatArray) -> tu
     o = activate(d.clipped(o + p_o * c), gate)  # the output gate sees the new cell state
     h = o * activate(c, output)
     if "w_hr" in d.w:
-        h = h @ d.w["w_hr"].T
+        h = times(h, d.w["w_hr"])
     return h, c
 
 
@@ -430,7 +440,7 @@ def _sizes(node: Node) -> tuple[int, int, int]:
 
 def _directions(job: _Run, node: Node) -> list[_Direction]:
     direction = node.attrs["direction"]
-    weights = {k: w.astype(job.dtype) for k, w in node.weights.items()}
+    weights = {k: w if w.size > _LARGE else w.astype(job.dtype) for k, w in node.weights.items()}
     backward = {k.removesuffix("_reverse"): w for k, w in weights.items() if k.endswith("_reverse")}
     forward = {k: w for k, w in weights.items() if not k.endswith("_reverse")}
     first = _Direction(node, forward, direction == "reverse")
@@ -477,7 +487,7 @@ def _embedding(job: _Run, node: Node, args: list[int]) -> NDArray[Any]:
 
 
 def _dense(job: _Run, node: Node, args: list[int]) -> NDArray[Any]:
-    y = job.values[args[0]] @ node.weights["weight"].astype(job.dtype).T
+    y = times(job.values[args[0]], node.weights["weight"])
     if "bias" in node.weights:
         y = y + node.weights["bias"].astype(job.dtype)
     return activate(y, node.attrs["activation"])
@@ -606,6 +616,7 @@ _OPS: dict[str, Callable[[_Run, Node, list[int]], NDArray[Any] | tuple[NDArray[A
     "repeat": _repeat,
     "gather": lambda job, node, a: job.values[a[0]][..., node.weights["index"]],
     "prelu": _prelu,
+    "constant": lambda job, node, a: np.tile(node.weights["value"].astype(job.dtype), (job.batch, 1)),
     "l2norm": _l2norm,
     "groupnorm": _groupnorm,
     "reduce_features": lambda job, node, a: reduce(node.attrs["kind"], _parts(job.values[a[0]], node), -1),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -19,6 +20,7 @@ from lstm_rt.errors import ConvertError
 from lstm_rt.graph import Activation, Graph, Node
 
 from .reference_windows import window_of
+from .testdata import ROWS, STEPS, make_inputs
 
 Tensor: TypeAlias = Any  # torch is imported only when asked for, so its types are not named here
 
@@ -43,6 +45,36 @@ def replay(graph: Graph, inputs: Sequence[NDArray[Any]]) -> list[NDArray[np.floa
     job = _Replay(graph, torch)
     with torch.no_grad():
         return job.run(inputs)
+
+
+def second_reading(
+    path: Path, own: Graph, graph: Graph
+) -> tuple[str, list[NDArray[Any]], list[NDArray[np.float64]]]:
+    """A source that was read again, so that a model made from other weights or options is found out.
+
+    Args:
+        path: of the source.
+        own: the graph of the second reading, which is run.
+        graph: of the model that is compared with it.
+
+    Returns:
+        What ran, in words, the inputs that were made up, and the outputs.
+
+    Raises:
+        ConvertError: the source gives other inputs and outputs than the model has, or torch has no such layer.
+        ImportError: torch is not installed.
+    """
+    torch = importlib.import_module("torch")
+    if _signature(own) != _signature(graph):
+        raise ConvertError(f"{path} gives {_signature(own)}, the model has {_signature(graph)}")
+    inputs = make_inputs(own, ROWS, STEPS, seed=1, full_lengths=False)
+    what = f"torch {torch.__version__}: {path.name} read again and run layer by layer with torch.nn in float64"
+    return what, inputs, replay(own, inputs)
+
+
+def _signature(graph: Graph) -> list[tuple[str, str, int]]:
+    values = [graph.values[i] for i in (*graph.inputs, *graph.outputs)]
+    return [(v.name, v.kind, v.size) for v in values]
 
 
 class _Replay:
@@ -351,6 +383,9 @@ class _Replay:
         flat = x.reshape(-1, x.shape[-1])
         return self.torch.nn.functional.batch_norm(flat, *w, eps=node.attrs["eps"]).reshape(x.shape)
 
+    def constant(self, node: Node) -> Tensor:
+        return self.torch.from_numpy(node.weights["value"]).double().expand(len(next(iter(self.values.values()))), -1)
+
     def prelu(self, node: Node, x: Tensor) -> Tensor:
         alpha = self.weight(node, "alpha")
         return self.torch.nn.functional.prelu(x.reshape(-1, x.shape[-1]), alpha).reshape(x.shape)
@@ -395,6 +430,7 @@ _OPS: dict[str, Callable[[_Replay, Node, list[Tensor]], Tensor]] = {
     "repeat": lambda r, n, a: r.repeat(n, a[0]),
     "gather": lambda r, n, a: a[0].index_select(-1, r.torch.from_numpy(n.weights["index"].astype(np.int64))),
     "prelu": lambda r, n, a: r.prelu(n, a[0]),
+    "constant": lambda r, n, a: r.constant(n),
     "l2norm": lambda r, n, a: r.l2norm(n, a[0]),
     "groupnorm": lambda r, n, a: r.groupnorm(n, a[0]),
     "reduce_features": lambda r, n, a: r.reduce_last(n.attrs["kind"], a[0].unflatten(-1, (n.attrs["groups"], -1))),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from lstm_rt.graph import Graph
+from lstm_rt.graph import Axis, Graph
 
 from ..weights.budget import Budget
 from .config import KerasVersion, LayerSpec
+from .weights import Weights
 
 _LAYER_STEPS = 100  #: to read, write and check one layer
 _LAYER = 5000  #: bytes of the objects of one
@@ -30,10 +33,27 @@ class Mask:
 
 @dataclass(frozen=True)
 class Tensor:
-    """A value of the graph with the mask that Keras attaches to it."""
+    """An array of Keras's: a value of the graph, and what its axes are.
+
+    ``dims`` are the sizes of its axes without the batch's, None where a size is free. The steps of the
+    value are the axis ``time``; its features are the other axes, row by row in their order. Without
+    ``time`` the value is a vec, or within TimeDistributed the steps of a seq, which act as rows then.
+    """
 
     value: int
+    dims: tuple[int | None, ...]
+    time: int | None = None
     mask: Mask | None = None
+
+    @property
+    def features(self) -> tuple[int, ...]:
+        """The sizes of the axes that are the features of the value."""
+        return tuple(n for i, n in enumerate(self.dims) if i != self.time and n is not None)
+
+    @property
+    def steps(self) -> int | None:
+        """The size of the axis that is the time axis; None if it is free."""
+        return None if self.time is None else self.dims[self.time]
 
 
 @dataclass(frozen=True)
@@ -58,6 +78,8 @@ class Filled:
     true: bool
 
 
+Dims = tuple[int | None, ...]
+
 #: What flows between Keras layers.
 Flow = Tensor | Mask | Compare | Spread | Filled
 
@@ -74,6 +96,7 @@ class Call:
     initial_state: tuple[Tensor, ...] = ()
     run_mask: Mask | None = None
     pass_mask: Mask | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)  #: arguments that are no tensors
 
     @property
     def value(self) -> int:
@@ -89,18 +112,49 @@ class AxesMeetError(Exception):
         self.groups = (a, b)
 
 
+class TimeWantedError(Exception):
+    """Another axis of an input is to be its time axis."""
+
+    def __init__(self, index: int, axis: int) -> None:
+        super().__init__(index, axis)
+        self.index, self.axis = index, axis
+
+
+@dataclass
+class Choices:
+    """What is known of the inputs only when their readers have been seen; the graph is built again then."""
+
+    #: For each input so far known to share its time axis: the first input on that axis.
+    groups: dict[int, int] = field(default_factory=dict)
+    #: For each input of which a reader tells: the axis of its array that is its time axis.
+    times: dict[int, int] = field(default_factory=dict)
+
+    def join(self, meeting: AxesMeetError) -> None:
+        """Two groups are one."""
+        first, second = sorted(meeting.groups)
+        old = {i: self.groups.get(i, i) for i in range(max([*self.groups, second]) + 1)}
+        self.groups = {i: first if group == second else group for i, group in old.items()}
+
+
+def no_layer(ctx: Context, spec: LayerSpec, weights: Weights, call: Call) -> list[Tensor]:
+    """What runs layers in layers before a model is read."""
+    raise spec.error("a layer in a layer")
+
+
 @dataclass
 class Context:
     """The graph under construction."""
 
     graph: Graph
     keras: KerasVersion
-    #: For each input so far known to share its time axis: the first input on that axis.
-    groups: dict[int, int] = field(default_factory=dict)
+    choices: Choices = field(default_factory=Choices)
     budget: Budget = field(default_factory=Budget)  #: of the file
     notes: list[str] = field(default_factory=list)
+    #: Adds a layer, or a model that is one: for layers around others.
+    run_layer: Callable[[Context, LayerSpec, Weights, Call], list[Tensor]] = no_layer
     _masks: dict[Mask, int] = field(default_factory=dict)
     _axes: dict[int, int] = field(default_factory=dict)
+    _inputs: dict[int, Tensor] = field(default_factory=dict)  #: by their values
     _charged: int = 0  #: nodes whose weights have been charged
 
     def note(self, text: str) -> None:
@@ -119,13 +173,49 @@ class Context:
         self.budget.memory(_LAYER + sum(w.nbytes for n in new for w in n.weights.values()), "the calls of its layers")
         self._charged = len(self.graph.nodes)
 
-    def input(self, name: str, kind: str, size: int = 0) -> int:
-        """Declare a graph input, on the time axis of the inputs it meets later."""
-        group = self.groups.get(len(self.graph.inputs), len(self.graph.inputs))
-        value = self.graph.input(name, kind, size, axis=self._axes.get(group))
-        if kind != "vec":
+    # -- inputs ---------------------------------------------------------------------------------
+
+    def input(self, name: str, dims: tuple[int | None, ...], ids: bool = False) -> Tensor:
+        """Declare a graph input, on the time axis of the inputs it meets later.
+
+        ``dims`` has at most one free size, which then is the time; of others the first of two axes is, unless
+        a reader wanted another one.
+        """
+        index = len(self.graph.inputs)
+        free = [i for i, n in enumerate(dims) if n is None]
+        time = free[0] if free else self.choices.times.get(index, 0 if ids or len(dims) == 2 else None)
+        tensor = Tensor(-1, dims, time)
+        group = self.choices.groups.get(index, index)
+        kind = "ids" if ids else "vec" if time is None else "seq"
+        size = 0 if ids else math.prod(tensor.features)
+        axis = None if time is None else self._axes.get(group)
+        value = self.graph.input(name, kind, size, axis=axis, **self.port(tensor, ids))
+        if time is not None:
             self._axes[group] = self.graph.values[value].axis
-        return value
+        self._inputs[value] = replace(tensor, value=value)
+        return self._inputs[value]
+
+    @staticmethod
+    def port(t: Tensor, ids: bool = False) -> dict[str, Any]:
+        """How an input or output is declared whose array has the axes of this tensor."""
+        if ids or (len(t.dims), t.time) in ((1, None), (2, 0)):
+            return {}
+        dims = ("N", *("T" if i == t.time else n for i, n in enumerate(t.dims)))
+        return {"order": "shaped", "dims": dims}
+
+    def want_time(self, t: Tensor, axis: int) -> None:
+        """Say that an axis is to be the time axis, which an input can have from the start.
+
+        Raises:
+            TimeWantedError: the tensor is such an input.
+        """
+        if self._inputs.get(t.value) != replace(t, mask=None) or self.graph.values[t.value].kind == "ids":
+            return
+        index = self.graph.inputs.index(t.value)
+        if None not in t.dims and index not in self.choices.times:
+            raise TimeWantedError(index, axis)
+
+    # -- masks ----------------------------------------------------------------------------------
 
     def mask(self, mask: Mask, spec: LayerSpec) -> int:
         """The graph value of a mask that the layer ``spec`` reads."""
@@ -138,18 +228,29 @@ class Context:
                 self._masks[mask] = self.graph.mask_values(mask.source, mask.number)
         return self._masks[mask]
 
-    def rank(self, value: int) -> int:
-        """Rank of the Keras tensor behind a value."""
-        return 3 if self.graph.values[value].kind == "seq" else 2
+    # -- time axes ------------------------------------------------------------------------------
 
-    def same_axis(self, values: Sequence[int]) -> None:
-        """Make sure that all sequences among ``values`` run over the same steps.
+    def share_axis(self, values: Sequence[int]) -> bool:
+        """Whether all sequences among ``values`` run over the same time axis.
 
         Raises:
-            AxesMeetError: they do not yet; the reader starts again with their inputs on one time axis.
+            AxesMeetError: they would if their inputs did; the reader starts again with these on one time axis.
         """
-        axes = [v.axis for v in (self.graph.values[i] for i in values) if v.kind in ("seq", "ids")]
+        axes = [v.axis for v in (self.graph.values[i] for i in values) if v.kind in ("seq", "ids", "mask")]
         group_of = {axis: group for group, axis in self._axes.items()}
         for axis in axes[1:]:
-            if axis != axes[0]:
-                raise AxesMeetError(group_of[axes[0]], group_of[axis])
+            if axis == axes[0]:
+                continue
+            (a, derived), (b, alike) = self._origin(axes[0]), self._origin(axis)
+            if a == b or derived != alike or a not in group_of or b not in group_of:
+                return False
+            raise AxesMeetError(group_of[a], group_of[b])
+        return True
+
+    def _origin(self, axis: int) -> tuple[int, list[Axis]]:
+        """The axis that an axis is derived from in the end, and how."""
+        rules: list[Axis] = []
+        while (parent := self.graph.axes[axis].parent) is not None:
+            rules.append(replace(self.graph.axes[axis], parent=None))
+            axis = parent
+        return axis, rules

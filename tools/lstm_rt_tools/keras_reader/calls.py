@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from .config import LayerSpec
@@ -12,23 +12,45 @@ from .rnn import RECURRENT
 #: A tensor: layer, which of its calls, which of its outputs.
 Ref = tuple[str, int, int]
 
-_STATEFUL = (*RECURRENT, "Bidirectional")
+_STATEFUL = (*RECURRENT, "Bidirectional", "ConvLSTM1D", "ConvLSTM2D")
 #: Names that layers give to their first argument.
-_FIRST = ("inputs", "sequences", "sequence", "x")
+_FIRST = ("inputs", "sequences", "sequence", "x", "query")
+#: What a layer's call takes behind its first argument, in order.
+_OTHERS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(_STATEFUL, ("initial_state", "mask", "training")),
+    **dict.fromkeys(
+        ("Attention", "AdditiveAttention"), ("mask", "training", "return_attention_scores", "use_causal_mask")
+    ),
+    **dict.fromkeys(
+        ("MultiHeadAttention", "GroupQueryAttention", "GroupedQueryAttention"),
+        (
+            "value", "key", "query_mask", "value_mask", "key_mask", "attention_mask", "return_attention_scores",
+            "training", "use_causal_mask",
+        ),
+    ),
+}  # fmt: skip
+#: Arguments that are no tensors, and that layers understand.
+_OPTIONS = ("return_attention_scores", "use_causal_mask")
 
 
 @dataclass(frozen=True)
 class NodeCall:
-    """The arguments of one call; for functions (``keras.ops``) they are in ``op_args``, in order."""
+    """The arguments of one call; for functions (``keras.ops``) they are in ``op_args`` and ``op_options``.
+
+    ``options`` are those of a layer's call that are no tensors, such as ``use_causal_mask``.
+    """
 
     inputs: list[Ref] = field(default_factory=list)
     initial_state: list[Ref] = field(default_factory=list)
     mask: Ref | None = None
     op_args: list[Any] = field(default_factory=list)
+    op_options: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
 
     def refs(self) -> list[Ref]:
         """Every tensor the call reads."""
-        flat = [r for a in self.op_args for r in (a if isinstance(a, list) else [a]) if is_ref(r)]
+        listed = (*self.op_args, *self.op_options.values())
+        flat = [r for a in listed for r in (a if isinstance(a, list) else [a]) if is_ref(r)]
         return [*self.inputs, *self.initial_state, *([self.mask] if self.mask else []), *flat]
 
     def with_refs(self, change: Callable[[Ref], Ref]) -> NodeCall:
@@ -37,9 +59,11 @@ class NodeCall:
         def changed(value: Any) -> Any:
             if isinstance(value, list):
                 return [changed(v) for v in value]
+            if isinstance(value, dict):
+                return {k: changed(v) for k, v in value.items()}
             return change(value) if is_ref(value) else value
 
-        return NodeCall(changed(self.inputs), changed(self.initial_state), changed(self.mask), changed(self.op_args))
+        return NodeCall(**{f.name: changed(getattr(self, f.name)) for f in fields(self)})
 
 
 def is_ref(value: Any) -> bool:
@@ -59,8 +83,8 @@ def parse_call(spec: LayerSpec, node: Any) -> NodeCall:
         args, kwargs = _keras2_arguments(spec, node)
     else:
         raise spec.error(f"its call {node!r} is not understood")
-    if spec.is_op or spec.class_name == "TFOpLambda":
-        return NodeCall(op_args=[*args, *(v for v in kwargs.values() if v is not None)])
+    if spec.is_op:
+        return NodeCall(op_args=args, op_options={k: v for k, v in kwargs.items() if v is not None})
     return _layer_call(spec, args, kwargs)
 
 
@@ -68,7 +92,7 @@ def _layer_call(spec: LayerSpec, args: list[Any], kwargs: dict[str, Any]) -> Nod
     for name in _FIRST if not args else ():
         if name in kwargs:
             args = [kwargs.pop(name)]
-    names = ("initial_state", "mask", "training") if spec.class_name in _STATEFUL else ()
+    names = _OTHERS.get(spec.class_name, ())
     if len(args) > 1 + len(names):
         raise spec.error(f"it is called with {len(args)} arguments, expected {1 + len(names)}")
     kwargs = {**kwargs, **dict(zip(names, args[1:], strict=False))}
@@ -76,10 +100,12 @@ def _layer_call(spec: LayerSpec, args: list[Any], kwargs: dict[str, Any]) -> Nod
         raise spec.error("it is called with training=True, only inference is supported")
     mask = _flat(kwargs.pop("mask", None))
     initial = _flat(kwargs.pop("initial_state", None))
+    options = {k: kwargs.pop(k) for k in _OPTIONS if k in kwargs and k in names}
+    others = [kwargs.pop(k) for k in ("value", "key") if k in names and kwargs.get(k) is not None]
     unknown = [k for k, v in kwargs.items() if v is not None]
     if unknown:
         raise spec.error(f"argument {unknown[0]} of its call is not supported")
-    inputs = _flat(args)[:]
+    inputs = [*_flat(args)[:1], *others] if others else _flat(args)[:]
     if spec.class_name in _STATEFUL and args:
         inputs, states = (found := _flat(args[0]))[:1], found[1:]  # Keras 2 puts the states behind the input
         initial = initial or states
@@ -88,7 +114,7 @@ def _layer_call(spec: LayerSpec, args: list[Any], kwargs: dict[str, Any]) -> Nod
             raise spec.error(f"it is called with {value!r}, expected the output of a layer")
     if len(mask) > 1:
         raise spec.error("a call with several masks is not supported")
-    return NodeCall(inputs, initial, mask[0] if mask else None)
+    return NodeCall(inputs, initial, mask[0] if mask else None, options=options)
 
 
 def _keras3_arguments(spec: LayerSpec, node: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
@@ -109,13 +135,18 @@ def _refs3(spec: LayerSpec, value: Any) -> Any:
 
 
 def _keras2_arguments(spec: LayerSpec, node: Any) -> tuple[list[Any], dict[str, Any]]:
-    entries = [node] if isinstance(node[0], str) else list(node)  # functions have one bare entry
-    refs = [as_ref(spec, e) for e in entries]
+    bare = isinstance(node[0], str)  # as functions have their first argument, unless it is a list
+    entries = [node] if bare else list(node)
+    refs = [e[2] if spec.is_op and _is_constant(e) else as_ref(spec, e) for e in entries]
     kwargs: dict[str, Any] = {}
     for entry in entries:
         if len(entry) > 3 and isinstance(entry[3], Mapping):
             kwargs |= {str(k): _refs2(spec, v) for k, v in entry[3].items()}
-    return (list(refs) if spec.class_name == "TFOpLambda" else [refs]), kwargs
+    return (refs if spec.is_op and bare else [refs]), kwargs
+
+
+def _is_constant(entry: Any) -> bool:
+    return isinstance(entry, list | tuple) and len(entry) >= 3 and tuple(entry[:2]) == ("_CONSTANT_VALUE", -1)
 
 
 def _refs2(spec: LayerSpec, value: Any) -> Any:

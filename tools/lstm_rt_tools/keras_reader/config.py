@@ -52,6 +52,9 @@ _HARMLESS = frozenset(
                 "moving_mean",
                 "moving_variance",
                 "activity",
+                "depthwise",
+                "pointwise",
+                "alpha",
             )
             for kind in ("initializer", "regularizer", "constraint")
         ),
@@ -74,6 +77,10 @@ _OFF: dict[str, tuple[Any, ...]] = {
     "ragged": (False, None),
     "sparse": (False, None),
     "optional": (False,),
+    "use_gate": (False, None),
+    "sliding_window": (None,),
+    "flash_attention": (None, False),
+    "zero_output_for_mask": (False,),
 }
 #: Layers of Keras 3 whose configuration does not say whether they are trainable.
 _SILENT = (
@@ -86,6 +93,8 @@ _SILENT = (
 )
 #: Classes of models that tell how their layers are connected.
 MODELS = ("Sequential", "Functional", "Model")
+#: The layers of Keras 2 that are a function of TensorFlow's.
+TF_FUNCTIONS = ("TFOpLambda", "SlicingOpLambda")
 #: The packages that Keras's own classes live in.
 PACKAGES = ("keras", "tf_keras", "tensorflow")
 #: What to do about a layer that cannot be converted.
@@ -96,10 +105,10 @@ INSTEAD = (
 #: Computed here in float32 instead; the difference is the rounding of the type named.
 _OTHER_FLOATS = ("float16", "bfloat16", "float64", "mixed_float16", "mixed_bfloat16")
 
-#: Activation functions of the same name or of another one in the graph.
-_ACTIVATIONS: dict[str, Activation] = {
+#: Keras's activation functions: those of the graph, with their parameters where these are not the graph's own.
+_ACTIVATIONS: dict[str, tuple[str, float | None, float | None]] = {
     **{
-        name: Activation(name)
+        name: (name, None, None)
         for name in (
             "linear",
             "sigmoid",
@@ -113,10 +122,17 @@ _ACTIVATIONS: dict[str, Activation] = {
             "gelu",
             "softmax",
             "log_softmax",
+            "mish",
+            "celu",
         )
     },
-    "silu": Activation("swish"),
-    "leaky_relu": Activation("leaky_relu", alpha=0.2),  # the function's default, the layer's is 0.3
+    "silu": ("swish", None, None),
+    "leaky_relu": ("leaky_relu", 0.2, None),  # the function's default, the layer's is 0.3
+    "exponential": ("exp", None, None),
+    "relu6": ("clip", 0.0, 6.0),
+    "hard_silu": ("hard_swish", None, None),
+    "hard_swish": ("hard_swish", None, None),
+    "hard_tanh": ("clip", -1.0, 1.0),
 }
 
 
@@ -199,6 +215,8 @@ class LayerSpec:
     @property
     def is_op(self) -> bool:
         """Not a layer but a function such as ``keras.ops.add`` (in Keras's configuration both are)."""
+        if self.class_name in TF_FUNCTIONS:
+            return self.keras.major == 2
         if self.module is not None:
             return ".ops." in self.module
         # legacy files drop the module, but of the two only layers can be trainable, and nearly all say so
@@ -260,11 +278,24 @@ class LayerSpec:
             raise self.error(f"option {key} is {_short(value)}, expected a number")
         return float(value)
 
-    def last_axis(self, rank: int, key: str = "axis") -> None:
-        """Raise unless the option ``key`` names the last of ``rank`` axes."""
-        value = self.config.get(key, -1)
-        if value not in (-1, rank - 1, [-1], [rank - 1], (-1,), (rank - 1,)):
-            raise self.error(f"option {key}={_short(value)}: only the last axis, the features, is supported")
+    def optional(self, key: str) -> float | None:
+        """A number that may be missing."""
+        return None if self.config.get(key) is None else self.number_option(key, 0.0)
+
+    def sizes(self, key: str, count: int, default: Any = 1, least: int = 1) -> tuple[int, ...]:
+        """One whole number for each of ``count`` axes, where a single one may stand for all."""
+        value = self.config.get(key, default)
+        sizes = list(value) if isinstance(value, list | tuple) else [value] * count
+        if len(sizes) != count or not all(isinstance(n, int) and not isinstance(n, bool) and n >= least for n in sizes):
+            raise self.error(f"option {key} is {_short(value)}, expected {count} whole numbers of at least {least}")
+        return tuple(sizes)
+
+    def choice(self, key: str, known: Sequence[str], default: str) -> str:
+        """One of several words."""
+        value = self.config.get(key, default)
+        if not is_one_of(value, known):
+            raise self.error(f"option {key}={_short(value)} is not supported, expected {' or '.join(known)}")
+        return str(value)
 
     def sublayer(self, key: str) -> LayerSpec:
         """The layer or cell that the option ``key`` holds."""
@@ -281,7 +312,7 @@ class LayerSpec:
             if value == "hard_sigmoid":
                 return Activation("hard_sigmoid", alpha=0.2 if self.keras.major == 2 else 1 / 6, beta=0.5)
             if value in _ACTIVATIONS:
-                return _ACTIVATIONS[value]
+                return Activation(*_ACTIVATIONS[value])
             if ">" in value:
                 raise self._own_function(key, value)
             raise self.error(
@@ -297,7 +328,7 @@ class LayerSpec:
             raise self._own_function(key, "lambda")
         if isinstance(value, Mapping) and is_one_of(value.get("class_name"), ACTIVATION_LAYERS):
             layer = self.part(value, f"{self}: option {key}")
-            return replace(layer, name=self.name).activation_layer(rank=3)
+            return replace(layer, name=self.name).activation_layer()
         raise self.error(f"{key} {_short(value)} is not supported")
 
     def _own_function(self, key: str, what: Any) -> ConvertError:
@@ -305,29 +336,33 @@ class LayerSpec:
             f"{key} is the user's own function {_short(what)}, whose code no file holds and nothing runs; {INSTEAD}"
         )
 
-    def activation_layer(self, rank: int) -> Activation:
+    def activation_layer(self) -> Activation:
         """The function of a layer that is nothing but an activation (:data:`ACTIVATION_LAYERS`)."""
         self.check_options(ACTIVATION_LAYERS[self.class_name])
-        if self.class_name == "Activation":
-            return self.activation("activation")
-        if self.class_name == "Softmax":
-            self.last_axis(rank)
-            return Activation("softmax")
-        if self.class_name == "ELU":
-            return Activation("elu", alpha=self.number_option("alpha", 1.0))
-        if self.class_name == "LeakyReLU":  # Keras 2 calls the option alpha
-            key = "negative_slope" if "negative_slope" in self.config else "alpha"
-            return Activation("leaky_relu", alpha=self.number_option(key, 0.3))
+        match self.class_name:
+            case "Activation":
+                return self.activation("activation")
+            case "Softmax":
+                if self.config.get("axis", -1) != -1:
+                    raise self.error(f"option axis={_short(self.config['axis'])}: only the last axis is supported here")
+                return Activation("softmax")
+            case "ELU":
+                return Activation("elu", alpha=self.number_option("alpha", 1.0))
+            case "ThresholdedReLU":
+                return Activation("thresholded_relu", alpha=self.number_option("theta", 1.0))
+            case "LeakyReLU":  # Keras 2 calls the option alpha
+                key = "negative_slope" if "negative_slope" in self.config else "alpha"
+                return Activation("leaky_relu", alpha=self.number_option(key, 0.3))
         return self._relu()
 
     def _relu(self) -> Activation:
-        if self.config.get("max_value") is not None:
-            raise self.error(f"option max_value={_short(self.config['max_value'])} is not supported")
-        if (self.config.get("threshold") or 0.0) != 0.0:
-            raise self.error(f"option threshold={_short(self.config['threshold'])} is not supported")
-        slope = (
-            0.0 if self.config.get("negative_slope") is None else self.number_option("negative_slope", 0.0)
-        )
+        slope, high = self.optional("negative_slope"), self.optional("max_value")
+        if self.optional("threshold"):
+            raise self.error(f"option threshold={_short(self.config['threshold'])} is not supported here")
+        if slope and high is not None:
+            raise self.error(f"option max_value={high} together with negative_slope={slope} is not supported here")
+        if high is not None:
+            return Activation("clip", alpha=0.0, beta=high)
         return Activation("leaky_relu", alpha=slope) if slope else Activation("relu")
 
 
@@ -343,6 +378,7 @@ ACTIVATION_LAYERS: dict[str, tuple[str, ...]] = {
     "ELU": ("alpha",),
     "LeakyReLU": ("negative_slope", "alpha"),
     "ReLU": ("negative_slope", "max_value", "threshold"),
+    "ThresholdedReLU": ("theta",),
 }
 
 

@@ -17,11 +17,11 @@ from lstm_rt.graph import Graph
 
 from ..weights.tensors import noting_not_finite
 from . import live as keras_live
-from .build import AxesMeetError, Call, Context, Filled, Flow, Mask, Tensor
+from .build import AxesMeetError, Call, Choices, Context, Filled, Flow, Mask, Tensor, TimeWantedError
 from .calls import NodeCall, Ref, as_ref, is_ref, parse_call
 from .config import MODELS, KerasVersion, LayerSpec, parse_layer, valid_name
 from .files import ArchSource, KerasModel, open_model
-from .layers import check_known, emit_layer
+from .layers.table import check_known, emit_layer
 from .ops import emit_op
 from .rnn import group_names
 from .weights import Weights
@@ -61,23 +61,22 @@ def from_keras(source: Any, arch: ArchSource | None = None) -> Graph:
 
 
 def _convert(model: KerasModel) -> Graph:
-    groups: dict[int, int] = {}
-    while True:
+    choices = Choices()
+    while True:  # every round joins two groups of inputs or settles the time axis of one, so this ends
         try:
-            return _build(model, groups)
+            return _build(model, choices)
         except RecursionError as e:
             raise ConvertError("the model's configuration is nested too deeply") from e
-        except AxesMeetError as meeting:  # every round joins two groups of inputs, so this ends
-            first, second = sorted(meeting.groups)
-            n = max([*groups, second]) + 1
-            old = {i: groups.get(i, i) for i in range(n)}
-            groups = {i: first if group == second else group for i, group in old.items()}
-            model.weights.reset()
+        except AxesMeetError as meeting:
+            choices.join(meeting)
+        except TimeWantedError as wanted:
+            choices.times[wanted.index] = wanted.axis
+        model.weights.reset()
 
 
-def _build(model: KerasModel, groups: dict[int, int]) -> Graph:
+def _build(model: KerasModel, choices: Choices) -> Graph:
     keras = KerasVersion(model.version)
-    ctx = Context(Graph(), keras, groups, model.budget)
+    ctx = Context(Graph(), keras, choices, model.budget, run_layer=_run_layer)
     spec = replace(parse_layer(model.config, keras, "the model"), whole=True)
     with noting_not_finite(ctx.notes):
         for name, flow in _run_model(ctx, spec, model.weights, None):
@@ -102,13 +101,15 @@ def _declare_output(ctx: Context, model: LayerSpec, name: str, flow: Flow) -> No
     if not isinstance(flow, Tensor):
         raise model.error(f"output {name!r} is a mask, expected a value")
     graph, value, unique = ctx.graph, flow.value, name
+    if graph.values[value].kind == "ids":
+        raise model.error(f"output {name!r} is token ids, expected numbers")
     if value in graph.outputs:  # without return_sequences a layer's output is its state
         value = graph.activation(value, "linear")
     taken = {graph.values[o].name for o in graph.outputs}
     while unique in taken:
         unique = f"{name}_{len(taken)}"
     try:
-        graph.output(value, unique)
+        graph.output(value, unique, **ctx.port(flow))
     except GraphError as e:
         raise model.error(str(e)) from e
 
@@ -213,26 +214,26 @@ def _declare_input(ctx: Context, spec: LayerSpec, name: str, ids: bool) -> Flow:
         raise spec.error(
             f"its shape is {shape!r}, expected a list of sizes; build the model before saving it"
         )
+    dims = tuple(shape[1:])
+    flag = len(dims) == 1 and spec.config.get("dtype") == "bool"
+    if dims.count(None) > 1 or any(n is not None and n < 1 for n in dims) or len(dims) > 6:
+        raise spec.error(f"its shape {tuple(shape)} is not supported; expected sizes, at most one of them free")
+    if ids and len(dims) != 1:
+        raise spec.error(f"its shape {tuple(shape)} is not supported for token ids; expected (batch, steps)")
     try:
-        if len(shape) == 2 and ids:
-            return Tensor(ctx.input(name, "ids"))
-        if len(shape) == 2 and spec.config.get("dtype") == "bool":
-            ctx.note(f"input {name!r} is a mask: give it as integers, 0 where a step is skipped")
-            return Mask("ids", ctx.input(name, "ids"))
-        if len(shape) in (2, 3) and shape[-1] is not None and not ids:
-            return Tensor(ctx.input(name, "seq" if len(shape) == 3 else "vec", shape[-1]))
+        tensor = ctx.input(name, dims, ids or flag)
     except GraphError as e:
         raise spec.error(str(e)) from e
-    raise spec.error(
-        f"its shape {tuple(shape)} is not supported; expected (batch, steps, features), (batch, features), "
-        "or (batch, steps) read by an Embedding"
-    )
+    if not flag or ids:
+        return tensor
+    ctx.note(f"input {name!r} is a mask: give it as integers, 0 where a step is skipped")
+    return Mask("ids", tensor.value)
 
 
 def _run_layer(ctx: Context, spec: LayerSpec, weights: Weights, call: Call) -> list[Tensor]:
     ctx.charge()
-    for mask in (call.run_mask,) if call.run_mask and call.run_mask.source >= 0 else ():
-        ctx.same_axis((call.value, mask.source))
+    if call.run_mask is not None and call.run_mask.source >= 0:
+        ctx.share_axis((call.value, call.run_mask.source))
     try:
         with ctx.graph.layer(spec.name):
             if spec.class_name not in MODELS:
@@ -322,10 +323,11 @@ class _Functional:
 
     def _run_call(self, pending: _Pending, group: str) -> Sequence[Flow]:
         spec, call = pending.spec, pending.call
-        if spec.is_op or spec.class_name == "TFOpLambda":
+        if spec.is_op:
+            options = {k: self._argument(v) for k, v in call.op_options.items()}
             try:
                 with self.ctx.graph.layer(spec.name):
-                    return [emit_op(self.ctx, spec, [self._argument(a) for a in call.op_args])]
+                    return emit_op(self.ctx, spec, [self._argument(a) for a in call.op_args], options)
             except GraphError as e:
                 raise spec.error(str(e)) from e
         inputs = tuple(self._tensor(spec, ref) for ref in call.inputs)
@@ -340,7 +342,7 @@ class _Functional:
         if spec.class_name in MODELS and call.mask is not None:
             inputs = (replace(inputs[0], mask=run_mask), *inputs[1:])
         weights = self.weights.layer(spec.name, group, spec.class_name in MODELS)
-        return _run_layer(self.ctx, spec, weights, Call(inputs, states, run_mask, pass_mask))
+        return _run_layer(self.ctx, spec, weights, Call(inputs, states, run_mask, pass_mask, call.options))
 
     def _argument(self, value: Any) -> Any:
         if isinstance(value, list):
@@ -399,7 +401,7 @@ def _numbered_from_zero(
 
 def _calls(model: LayerSpec, layers: Sequence[LayerSpec]) -> list[_Pending]:
     for layer in layers:
-        if layer.class_name not in (*MODELS, "InputLayer", "TFOpLambda") and not layer.is_op:
+        if layer.class_name not in (*MODELS, "InputLayer") and not layer.is_op:
             check_known(layer)  # before its call, whose arguments only a layer that is known can tell
     return [
         _Pending(layer, i, parse_call(layer, node))

@@ -6,48 +6,76 @@ for Masking, logical_or for merged inputs, and a longer spelling for concatenate
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from lstm_rt.errors import GraphError
+
 from .build import Compare, Context, Filled, Flow, Mask, Spread, Tensor
-from .config import INSTEAD, LayerSpec, plain
-from .layers import masking_number, merge_values
+from .config import INSTEAD, TF_FUNCTIONS, LayerSpec, plain
+from .functions.arguments import Arguments, Function
+from .functions.table import FUNCTIONS, TENSORFLOW
+from .layers.basic import masking_number
 
-_TF_FUNCTIONS = {
-    "__operators__.add": "Add",
-    "math.add": "Add",
-    "math.multiply": "Multiply",
-    "__operators__.mul": "Multiply",
-}
-_BINARY = {"Add": "add", "Multiply": "mul"}
+#: Options of a function's configuration and call that do not change what it computes.
+_HARMLESS = ("name", "trainable", "dtype", "function")
+#: Values of options that no function has here: they are as if they were not there.
+_OFF: tuple[Any, ...] = (None, False)
+_NO_OTHERS: Mapping[str, str] = {}
 
 
-def emit_op(ctx: Context, spec: LayerSpec, args: Sequence[Any]) -> Flow:
-    """The result of a function; ``args`` are flows, numbers and lists of them.
+def emit_op(ctx: Context, spec: LayerSpec, args: Sequence[Any], options: Mapping[str, Any]) -> list[Flow]:
+    """The results of a function; arguments and options are flows, numbers, texts and lists of them.
 
     Raises:
         ConvertError: the function is not supported, or not with these arguments.
     """
-    name = spec.class_name
-    if name == "TFOpLambda":
-        name = _TF_FUNCTIONS.get(str(spec.config.get("function")), str(spec.config.get("function")))
-    result = _value(ctx, name, args) or _mask(ctx, spec, name, args)
-    if result is None:
-        kinds = ", ".join(type(a).__name__ for a in args)
-        raise spec.error(f"the function {plain(name)} of ({kinds}) is not supported; {INSTEAD}")
-    return result
-
-
-def _value(ctx: Context, name: str, args: Sequence[Any]) -> Tensor | None:
-    if name not in _BINARY or len(args) != 2 or not all(isinstance(a, Tensor) for a in args):
-        return None
-    values = [a.value for a in args]
-    ctx.same_axis(values)
-    out = merge_values(ctx, _BINARY[name], values)
-    masked = any(a.mask is not None for a in args)
+    name, others = spec.class_name, _NO_OTHERS
+    if name in TF_FUNCTIONS:
+        symbol = str(spec.config.get("function"))
+        name, others = TENSORFLOW.get(symbol, (symbol, _NO_OTHERS))
+    if mask := _mask(ctx, spec, name, [*args, *options.values()]):
+        return [mask]
+    if name not in FUNCTIONS:
+        raise spec.error(f"the function {plain(name)} is not supported; {INSTEAD}")
+    row = FUNCTIONS[name]
+    call = _arguments(ctx, spec, row, args, {others.get(k, k): v for k, v in options.items()})
+    try:
+        result = row.run(call)
+    except GraphError as e:
+        raise type(e)(f"the function {plain(name)}: {e}") from e
     # Functions of Keras 3 drop masks, those of TensorFlow depend on how they were called.
-    unknown = Mask("unknown", why=f"passed through the function {name}")
-    return Tensor(out, unknown if masked and ctx.keras.major == 2 else None)
+    masked = ctx.keras.major == 2 and any(t.mask is not None for t in _tensors([*args, *options.values()]))
+    mask = Mask("unknown", why=f"passed through the function {name}") if masked else None
+    return [replace(t, mask=mask) for t in (result if isinstance(result, list) else [result])]
+
+
+def _arguments(
+    ctx: Context, spec: LayerSpec, row: Function, args: Sequence[Any], options: Mapping[str, Any]
+) -> Arguments:
+    """Arguments and options sorted: Keras 3 has options in the configuration, or as further arguments."""
+    count = 1 if row.tensors is None else row.tensors
+    given, found = list(args[:count]), dict(row.options)
+    if len(args) > count + len(row.options):
+        raise spec.error(f"it is called with {len(args)} arguments, expected {count + len(row.options)}")
+    found |= dict(zip(row.options, args[count:], strict=False))
+    config = {} if spec.class_name in TF_FUNCTIONS else {k: v for k, v in spec.config.items() if k not in _HARMLESS}
+    if "dtype" in row.options and "dtype" in spec.config:
+        config["dtype"] = spec.config["dtype"]
+    for key, value in {**config, **options}.items():
+        if key in row.options:
+            found[key] = value
+        elif len(given) < count and key not in _HARMLESS:
+            given.append(value)
+        elif key not in _HARMLESS and not any(value is off for off in _OFF):
+            raise spec.error(f"option {plain(key)}={value!r:.60} of the function is not supported; {INSTEAD}")
+    return Arguments(ctx, given, found)
+
+
+def _tensors(values: Sequence[Any]) -> list[Tensor]:
+    flat = [v for value in values for v in (value if isinstance(value, list) else [value])]
+    return [v for v in flat if isinstance(v, Tensor)]
 
 
 def _mask(ctx: Context, spec: LayerSpec, name: str, args: Sequence[Any]) -> Flow | None:
@@ -63,6 +91,8 @@ def _mask(ctx: Context, spec: LayerSpec, name: str, args: Sequence[Any]) -> Flow
             return mask
         case "Any", [Filled(true=True)] if _over_features(spec):
             return Filled(True)
+        case "ConvertToTensor", [Mask() as mask]:
+            return mask
         case "ExpandDims", [Mask() as mask] if spec.config.get("axis") == -1:
             return Spread(mask)
         case "ZerosLike", [Tensor()]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from lstm_rt.graph import GATES, Activation
 
+from .arrays import timed
 from .build import Call, Context, Mask, Tensor
 from .config import LayerSpec
 from .weights import FloatArray, Weights
@@ -222,15 +223,32 @@ def snake_case(name: str) -> str:
 def emit_recurrent(ctx: Context, spec: LayerSpec, weights: Weights, call: Call) -> list[Tensor]:
     """A recurrent layer: its output, then with ``return_state`` the states of its cells."""
     layer = _read_layer(spec, weights)
+    call = over_time(ctx, spec, call)
     _note_stateful(ctx, layer)
     run = _run_chain(ctx, layer, call, layer.backwards, layer.zero_masked, call.initial_state)
     seq = ctx.graph.reverse(run.seq) if layer.backwards and layer.sequences else run.seq
-    outputs = [_output(layer, seq, run.last, call.pass_mask)]
-    return outputs + [Tensor(s) for s in run.states] if layer.states else outputs
+    output = _output(ctx, call, seq, call.pass_mask) if layer.sequences else _output(ctx, call, run.last)
+    return [output, *(_output(ctx, call, s) for s in run.states)] if layer.states else [output]
 
 
-def _output(layer: _Layer, seq: int, last: int, mask: Mask | None) -> Tensor:
-    return Tensor(seq, mask) if layer.sequences else Tensor(last)
+def over_time(ctx: Context, spec: LayerSpec, call: Call) -> Call:
+    """The call with its first input a sequence, on the time axis that its mask is on."""
+    x, *others = call.inputs
+    if len(x.dims) != 2:
+        raise spec.error(f"its input has shape {('batch', *x.dims)}, expected (batch, steps, features)")
+    x = timed(ctx, x)
+    mask = call.run_mask
+    if mask is not None and mask.source >= 0 and not ctx.share_axis((x.value, mask.source)):
+        raise spec.error("its mask counts other steps than its input has, which is not supported")
+    return replace(call, inputs=(x, *others))
+
+
+def _output(ctx: Context, call: Call, value: int, mask: Mask | None = None) -> Tensor:
+    """A sequence over the steps of the call's input, or a vec."""
+    v = ctx.graph.values[value]
+    if v.kind == "vec":
+        return Tensor(value, (v.size,))
+    return Tensor(value, (call.inputs[0].steps, v.size), 0, mask)
 
 
 def _note_stateful(ctx: Context, layer: _Layer) -> None:
@@ -282,6 +300,7 @@ def emit_bidirectional(ctx: Context, spec: LayerSpec, weights: Weights, call: Ca
     if mode not in ("concat", None, *_MERGE):
         raise spec.error(f"option merge_mode={mode!r} is not supported")
     forward, backward = _read_pair(spec, weights)
+    call = over_time(ctx, spec, call)
     for layer in (forward, backward):
         _note_stateful(ctx, layer)
     # Keras overrides the option of the layers inside.
@@ -293,8 +312,8 @@ def emit_bidirectional(ctx: Context, spec: LayerSpec, weights: Weights, call: Ca
     else:
         parts, states = _run_pair(ctx, forward, backward, call, zero_masked)
     mask = call.pass_mask if forward.sequences else None
-    outputs = [Tensor(v, mask) for v in _merge(ctx, mode, parts)]
-    return outputs + [Tensor(s) for s in states] if forward.states else outputs
+    outputs = [_output(ctx, call, v, mask) for v in _merge(ctx, mode, parts)]
+    return outputs + [_output(ctx, call, s) for s in states] if forward.states else outputs
 
 
 def _read_pair(spec: LayerSpec, weights: Weights) -> tuple[_Layer, _Layer]:

@@ -53,8 +53,11 @@ class Weights(Protocol):
         """
         ...
 
-    def take(self, roles: Sequence[str], who: str) -> dict[str, FloatArray]:
-        """The arrays of this part by role, in Keras's order; marks them as used."""
+    def take(self, roles: Sequence[str], who: str, others: Sequence[str] = ()) -> dict[str, FloatArray]:
+        """The arrays of this part by role, in Keras's order; marks them as used.
+
+        ``others`` come behind them in the file, and are not read.
+        """
         ...
 
     def ignore(self) -> None:
@@ -88,7 +91,9 @@ class GroupWeights:
     def child(self, group: str, names: Sequence[str] = (), index: int = 0, count: int = 1) -> GroupWeights:
         here = self
         for part in group.split("/"):
-            here = here.children.get(part, GroupWeights(f"{here.label}/{part}"))
+            # A group is called after an attribute, or after the property that shows it.
+            found = here.children.get(part) or here.children.get(f"_{part}")
+            here = found or GroupWeights(f"{here.label}/{part}")
         return here
 
     def layer(self, name: str, group: str, nested: bool = False) -> GroupWeights:
@@ -101,14 +106,16 @@ class GroupWeights:
             raise ConvertError(f"{self.label}: {len(found)} groups are of a layer named {name!r}")
         return found[0] if found else GroupWeights(f"{layers.label}/{group}")
 
-    def take(self, roles: Sequence[str], who: str) -> dict[str, FloatArray]:
-        expected = [str(i) for i in range(len(roles))]
+    def take(self, roles: Sequence[str], who: str, others: Sequence[str] = ()) -> dict[str, FloatArray]:
+        expected = [str(i) for i in range(len(roles) + len(others))]
         if sorted(self.arrays, key=lambda k: (len(k), k)) != expected:
             raise ConvertError(
                 f"{who}: {self.label}/vars holds {len(self.arrays)} weights, "
-                f"expected {len(roles)}: {', '.join(roles)}"
+                f"expected {len(expected)}: {', '.join((*roles, *others))}"
             )
-        return {role: _read(self.arrays[i], who) for role, i in zip(roles, expected, strict=True)}
+        for i in expected[len(roles) :]:
+            self.arrays[i].used = True
+        return {role: _read(self.arrays[i], who) for role, i in zip(roles, expected, strict=False)}
 
     def ignore(self) -> None:
         for weight in self._all():
@@ -166,7 +173,9 @@ class NamedWeights:
         # A weight is called after the layer that made it: models around that one leave no trace.
         return NamedWeights(named or (self.entries if nested else []), root=False)
 
-    def take(self, roles: Sequence[str], who: str) -> dict[str, FloatArray]:
+    def take(self, roles: Sequence[str], who: str, others: Sequence[str] = ()) -> dict[str, FloatArray]:
+        for role in others:
+            self._find(role, (*roles, *others), who).used = True
         return {role: _read(self._find(role, roles, who), who) for role in roles}
 
     def _find(self, role: str, roles: Sequence[str], who: str) -> Weight:

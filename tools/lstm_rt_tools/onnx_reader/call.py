@@ -35,6 +35,7 @@ class Operator(NamedTuple):
 #: By domain and name: what :func:`op` has registered.
 OPERATORS: dict[tuple[str, str], Operator] = {}
 MICROSOFT = "com.microsoft"
+_APPLY = 100  #: microseconds of an operation of the vocabulary, about
 
 
 def op(*names: str, domain: str = "", ignores: Iterable[str] = ()) -> Callable[[Handler], Handler]:
@@ -149,7 +150,7 @@ class Call:
     def ints(self, name: str) -> list[int] | None:
         """Whole numbers; None if they are not given."""
         found = self._attribute(name)
-        return None if found is None else [int(n) for n in varints(found.ints, self._run.budget)]
+        return None if found is None else [int(n) for n in varints(found.ints, self._run.model.budget)]
 
     def floats(self, name: str) -> list[float]:
         """Numbers; none if they are not given."""
@@ -204,7 +205,7 @@ class Call:
 
     def apply(self, op: str, *args: Tensor | None, **options: Any) -> Any:
         """An operation of the vocabulary."""
-        self._run.budget.steps(10)
+        self._run.work.steps(_APPLY)
         return self.m.apply(op, *args, **options)
 
     def one(self, op: str, *args: Tensor | None, **options: Any) -> Tensor:

@@ -261,6 +261,11 @@ def _square(a: Algebra, node: Node) -> Expression:
     return a.activated(x, node.attrs["activation"])
 
 
+def _constant(a: Algebra, node: Node) -> Expression:
+    value = node.weights["value"].astype(np.float64)
+    return [Piece(len(value), {(): value} if np.any(value) else {})]
+
+
 def _concat(a: Algebra, node: Node) -> Expression:
     return [p for i in _inputs(node) for p in a.of(i)]
 
@@ -272,6 +277,7 @@ _RULES: dict[str, Callable[[Algebra, Node], Expression]] = {
     "slice": _slice,
     "gather": _gather,
     "concat": _concat,
+    "constant": _constant,
     "add": _binary(added),
     "sub": _binary(lambda x, y: added(x, y, -1.0)),
     "mul": _binary(multiplied),
@@ -284,7 +290,7 @@ def _is_transparent(node: Node) -> bool:
         return bool(node.attrs["activation"].name == "linear")
     if node.op == "activation":
         return bool(node.attrs["activation"].name == "affine")
-    return node.op in ("slice", "gather", "concat", "add", "batchnorm")
+    return node.op in ("slice", "gather", "concat", "add", "batchnorm", "constant")
 
 
 def single(p: Piece) -> tuple[Factor, ...] | None:

@@ -17,7 +17,7 @@ from lstm_rt.graph import Graph
 from .check import Check
 from .labelled import Labelled
 from .labels import Dim, Feat, Loose, N, Scores, Steps, is_fixed
-from .machine import ProgramError, Source, Tensor
+from .machine import Exhausted, ProgramError, Source, Tensor
 from .roles import Role, order_of, readings
 from .tidy import tidy
 
@@ -50,6 +50,8 @@ def to_graph(source: Source) -> Graph:
             try:
                 graph = _run(source, machine, roles, sizes)
                 return _finished(source, machine, graph, roles, sizes)
+            except Exhausted:
+                raise
             except ConvertError as e:
                 if best is None or machine.done > best[0]:
                     best = (machine.done, e)

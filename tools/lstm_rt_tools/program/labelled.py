@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from lstm_rt.errors import AxesError, ConvertError, GraphError
 from lstm_rt.graph import Graph
 
-from ..arch.layers import constant, side_by_side
+from ..arch.layers import side_by_side
 from .algebra import Unknown
 from .labels import (
     Atom,
@@ -333,12 +333,7 @@ class Labelled(Machine):
 
     def constant_vec(self, numbers: NDArray[np.float32]) -> int:
         """A vec whose rows all hold these numbers."""
-        anchor = next((v for v in self.graph.inputs if self.graph.values[v].kind in ("seq", "vec")), None)
-        if anchor is None:
-            anchor = next((o for n in self.graph.nodes for o in n.outputs if o is not None), None)
-        if anchor is None:
-            raise self.error("constant", "numbers that depend on no input are read before any input is")
-        return constant(self.graph, anchor, numbers)
+        return self.graph.constant(numbers)
 
     def at_every_step(self, value: int, steps: Steps) -> int:
         """A vec as a seq of an axis; a seq as it is."""

@@ -87,15 +87,19 @@ _DEPENDS = "depends on the inputs"
 _MOST_TURNS = 1 << 16  #: of a loop
 
 
+class Exhausted(ConvertError):
+    """A program takes more work than one of its size should; no other reading of it is tried."""
+
+
 class Machine:
     """Runs programs in NumPy.
 
     Attributes:
-        most_elements: that one result may have; a front end lowers it to what its file may ask for.
+        most: numbers that the result of an operation may have; sources of small files lower it.
     """
 
     def __init__(self) -> None:
-        self.most_elements = MOST_ELEMENTS
+        self.most = MOST_ELEMENTS
         self._layers: list[str] = []
 
     # -- what front ends call -----------------------------------------------------------------------
@@ -119,7 +123,7 @@ class Machine:
             raise self.error(op, "it is not in the vocabulary")
         arrays = [None if a is None else a.data for a in args]
         try:
-            check_size(op, arrays, options, self.most_elements)
+            check_size(op, arrays, options, self.most)
             with np.errstate(all="ignore"):
                 out = function(*arrays, **options)
         except ConvertError as e:

@@ -46,7 +46,7 @@ def _fold(graph: Graph, into: Callable[[Node, Node], bool], what: str) -> list[s
     makers: dict[int, Node] = {}
     kept, count = [], 0
     for node in graph.nodes:
-        source = node.inputs[0]
+        source = node.inputs[0] if node.inputs else None
         maker = makers.get(source) if source is not None and readers[source] == 1 else None
         if maker is not None and len(node.inputs) == 1 and into(maker, node):
             maker.outputs, count = node.outputs, count + 1

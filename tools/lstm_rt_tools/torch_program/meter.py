@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from lstm_rt.errors import ConvertError
 
-from ..program.machine import Machine, Tensor
+from ..program.machine import Exhausted, Machine, Tensor
 from ..weights.budget import Budget
 
 _BYTES = 40 << 20  #: that tensors may take at once, and for each byte of the file
@@ -35,13 +35,13 @@ class Meter:
 
     def bound(self, machine: Machine) -> None:
         """Let a machine make nothing that is larger than all tensors together may be."""
-        machine.most_elements = min(machine.most_elements, self.most // _ELEMENT)
+        machine.most = min(machine.most, self.most // _ELEMENT)
 
     def step(self) -> None:
         """A statement or a node is run.
 
         Raises:
-            ConvertError: the budget of the file is used up.
+            Exhausted: the budget of the file is used up.
         """
         self._charge(_STEP)
 
@@ -49,7 +49,7 @@ class Meter:
         try:
             self._budget.steps(steps)
         except ConvertError:
-            raise ConvertError(
+            raise Exhausted(
                 f"{self._budget.what}: its code does not end, or runs for far longer on a small example than a file of "
                 f"{self._budget.size:,} bytes should need"
             ) from None
@@ -57,7 +57,7 @@ class Meter:
     def room(self, nbytes: int) -> None:
         """Raise :class:`ConvertError` where a tensor of so many bytes is not to be made."""
         if self._live + nbytes > self.most:
-            raise ConvertError(
+            raise Exhausted(
                 f"{self._budget.what}: its tensors take more than {self.most >> 20} MB while it runs on a small "
                 f"example, far more than a file of {self._budget.size:,} bytes should need"
             )

@@ -36,7 +36,7 @@ class Builder:
     Args:
         inputs: the tensors that the module is called with.
         share_axes: inputs with equally many steps are on one time axis.
-        attribute_of: the name of the module's tensor whose memory a tensor shows.
+        attribute_of: the name of the module's tensor, other than a parameter, whose memory a tensor shows.
     """
 
     def __init__(
@@ -47,6 +47,7 @@ class Builder:
         self.inputs = list(inputs)
         self.share_axes = share_axes
         self.state_uses: list[StateUse] = []
+        self.constant_states = False  #: may initial states be constants other than zero?
         self._rows = 0
         self._steps: dict[int, int] = {}  #: T of the example, by time axis
         self._syms: dict[int, tuple[Sym, int]] = {}  # with the version of the tensor it belongs to

@@ -12,6 +12,7 @@ from lstm_rt.graph import Graph
 
 from ..arch.layers import add_stack
 from ..judges.compare import CHECK_TOLERANCE
+from ..program.tidy import tidy
 from ..weights.tensors import noting_not_finite
 from .checks import CellChecks, Checks
 from .example import Args, as_tensors, leaves, named_tensors, read_example, replace, smaller
@@ -39,7 +40,6 @@ from .symbols import (
     WrongSizes,
     order_of,
 )
-from ..program.tidy import tidy
 from .trace import Recorder
 
 #: Dimensions that an output may have, ones aside: N and T in any order or joined, F last or dropped.
@@ -152,6 +152,8 @@ class _Conversion:
     def __init__(self, runner: Runner, example: Args, notes: list[str]) -> None:
         self.runner, self.torch, self.notes = runner, runner.torch, notes
         self.example = example
+        self.parameters = {name for name, _ in runner.module.named_parameters()}
+        self.constant_states = False  #: are initial states other than zero constants?
         dtypes = {p.dtype: p for p in runner.module.parameters() if p.is_floating_point()}
         self.like = next(iter(dtypes.values())) if len(dtypes) == 1 else None
         self.argument_names = argument_names(runner.module, len(example))
@@ -164,14 +166,6 @@ class _Conversion:
                 return self._convert(results)
             except WrongSizes as e:
                 wrong = wrong or e
-            except StrangeState as e:
-                if self._same_again(results):
-                    raise
-                raise ConvertError(
-                    "the module's outputs for one input differ from call to call: an initial state is random, or it "
-                    "is carried on outside of the module, such as in a global or a closure; keep it in an attribute "
-                    f"of the module, or take it as an argument ({e})"
-                ) from e
         raise wrong or ConvertError("the module cannot be converted")
 
     def _same_again(self, results: Results) -> bool:
@@ -183,6 +177,19 @@ class _Conversion:
         )
 
     def _convert(self, results: Results) -> Graph:
+        try:
+            return self._read(results)
+        except StrangeState as e:
+            if self._same_again(results):
+                self.constant_states = True
+                return self._read(results)
+            raise ConvertError(
+                "the module's outputs for one input differ from call to call: an initial state is random, or it "
+                "is carried on outside of the module, such as in a global or a closure; keep it in an attribute "
+                f"of the module, or take it as an argument ({e})"
+            ) from e
+
+    def _read(self, results: Results) -> Graph:
         first: ConvertError | None = None
         time_major, share = False, False
         for _ in range(4):
@@ -261,7 +268,8 @@ class _Conversion:
         """Run the module on copies of ``tensors``; returns what was noted, and the module's result."""
         args = replace(self.args, (t.clone() for t in tensors))
         inputs = self._inputs(args, time_major)
-        recorder = Recorder(self.torch, inputs, share, self.runner.names, self.runner.snapshot.name_of)
+        recorder = Recorder(self.torch, inputs, share, self.runner.names, self._attribute_of)
+        recorder.constant_states = self.constant_states
         try:
             return recorder, self.runner.run(args, recorder)
         except ConvertError as e:
@@ -270,6 +278,10 @@ class _Conversion:
             raise ConvertError(
                 f"the module's forward fails while its operations are noted: {brief(e)}{self.runner.where(e)}"
             ) from e
+
+    def _attribute_of(self, tensor: Any) -> str | None:
+        name = self.runner.snapshot.name_of(tensor)
+        return None if name in self.parameters else name
 
     # -- outputs --------------------------------------------------------------------------------
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from lstm_rt.errors import ConvertError, GraphError
 from lstm_rt.graph import Activation, Graph
 
@@ -26,7 +28,9 @@ CELLS = {_NN + "rnn.LSTMCell": "lstm", _NN + "rnn.GRUCell": "gru", _NN + "rnn.RN
 EMBEDDING = _NN + "sparse.Embedding"
 LINEAR = frozenset({_NN + "linear.Linear", _NN + "linear.NonDynamicallyQuantizableLinear"})
 LAYERNORM = _NN + "normalization.LayerNorm"
+GROUPNORM = _NN + "normalization.GroupNorm"
 BATCHNORM = _NN + "batchnorm.BatchNorm1d"
+PRELU = _NN + "activation.PReLU"
 SEQUENTIAL = _NN + "container.Sequential"
 IGNORED = frozenset(
     {
@@ -44,11 +48,21 @@ _PLAIN_ACTIVATIONS = {
     "SELU": "selu",
     "Softsign": "softsign",
     "SiLU": "swish",
+    "Hardswish": "hard_swish",
+    "Mish": "mish",
+}
+#: Activations with one or two parameters: those of a graph's, and what the modules call them (a number: always that).
+_PARAMETERS: dict[str, tuple[str, tuple[str | float, ...]]] = {
+    "LeakyReLU": ("leaky_relu", ("negative_slope",)),
+    "ELU": ("elu", ("alpha",)),
+    "CELU": ("celu", ("alpha",)),
+    "Hardtanh": ("clip", ("min_val", "max_val")),
+    "ReLU6": ("clip", (0.0, 6.0)),
 }
 #: Above this softplus is x in float32, and torch takes it so.
 _SOFTPLUS_IS_LINEAR = 20
 _ACTIVATIONS = frozenset(
-    {*_PLAIN_ACTIVATIONS, "LeakyReLU", "ELU", "GELU", "Softplus", "Softmax", "LogSoftmax"}
+    {*_PLAIN_ACTIVATIONS, *_PARAMETERS, "GELU", "Softplus", "Softmax", "LogSoftmax"}
 )
 SHORT_FLOATS = ("float16", "bfloat16")  #: the dtypes that are converted in float32
 _LEAF_STEPS = 100  #: to read and write one layer
@@ -64,7 +78,7 @@ def is_activation(cls: str) -> bool:
 def is_leaf(cls: str) -> bool:
     """Whether a module of class ``cls`` becomes nodes of its own, without looking at its forward."""
     known = cls in RECURRENT or cls in CELLS or cls in LINEAR or cls in IGNORED
-    return known or cls in (EMBEDDING, LAYERNORM, BATCHNORM) or is_activation(cls)
+    return known or cls in (EMBEDDING, LAYERNORM, BATCHNORM, GROUPNORM, PRELU) or is_activation(cls)
 
 
 def activation_of(cls: str, get: Getter, ndim: int, what: str) -> Activation:
@@ -72,10 +86,9 @@ def activation_of(cls: str, get: Getter, ndim: int, what: str) -> Activation:
     short = cls.rpartition(".")[2]
     if short in _PLAIN_ACTIVATIONS:
         return Activation(_PLAIN_ACTIVATIONS[short])
-    if short == "LeakyReLU":
-        return Activation("leaky_relu", get("negative_slope"))
-    if short == "ELU":
-        return Activation("elu", get("alpha"))
+    if short in _PARAMETERS:
+        name, numbers = _PARAMETERS[short]
+        return Activation(name, *(get(n) if isinstance(n, str) else n for n in numbers))
     if short == "GELU":
         return gelu(get("approximate"), what)
     if short == "Softplus":
@@ -132,7 +145,7 @@ def check_embedding(get: Getter, what: str) -> None:
 def add_pointwise(
     graph: Graph, cls: str, get: Getter, x: int, weights: Weights, prefix: str, ndim: int
 ) -> int:
-    """Add a Linear, LayerNorm, BatchNorm1d or activation module; ignored ones give ``x`` back."""
+    """Add a Linear, LayerNorm, GroupNorm, BatchNorm1d or activation module; ignored ones give ``x`` back."""
     what = f"{prefix or 'module'} ({cls.rpartition('.')[2]})"
     if cls in IGNORED:
         return x
@@ -150,6 +163,16 @@ def add_pointwise(
         mean, var = (weights.take(join(prefix, n)) for n in ("running_mean", "running_var"))
         gamma, beta = (weights.maybe(join(prefix, n)) for n in ("weight", "bias"))
         return graph.batchnorm(x, mean, var, gamma, beta, float(get("eps")))
+    if cls == GROUPNORM:
+        if ndim != 2:
+            raise ConvertError(f"{what}: on a sequence it would normalise over time steps; not supported")
+        gamma, beta = (weights.maybe(join(prefix, n)) for n in ("weight", "bias"))
+        return graph.groupnorm(x, gamma, beta, float(get("eps")), get("num_groups"))
+    if cls == PRELU:
+        slope = weights.take(join(prefix, "weight"))
+        if slope.size != 1 and ndim != 2:
+            raise ConvertError(f"{what}: on a sequence its {slope.size} slopes are those of steps; not supported")
+        return graph.prelu(x, np.broadcast_to(slope, (graph.values[x].size,)) if slope.size == 1 else slope)
     return graph.activation(x, activation_of(cls, get, ndim, what))
 
 

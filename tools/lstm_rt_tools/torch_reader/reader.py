@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
+from typing import Any
 
 from lstm_rt.errors import ConvertError
 from lstm_rt.graph import Graph
 
-from ..judges import testdata
-from ..judges.torch_replay import replay
+from ..judges.torch_replay import second_reading
 from ..row import Options, Rerun
 from ..torch_program.from_program import is_program, rerun_program
+from ..weights.checkpoints import read_checkpoint
 from .from_torch import from_torch
 
 
@@ -20,22 +20,18 @@ def read(path: Path, options: Options) -> Graph:
     return from_torch(path, arch=options.arch, part=options.part)
 
 
+def weights(path: Path) -> list[dict[str, Any]]:
+    """The tree of weights in a file, as layers use them; none where several sets are equally likely."""
+    try:
+        tensors = read_checkpoint(path).tensors
+    except ConvertError:
+        return []
+    return [{"name": name, "shape": list(t.shape), "dtype": t.dtype} for name, t in tensors.items()]
+
+
 def rerun(path: Path, graph: Graph, options: Options) -> Rerun:
     """The program of a file that holds one; of weights a reading of its own, run layer by layer with ``torch.nn``."""
     if options.arch is None and options.part is None and is_program(path):
         return rerun_program(path, graph)
-    own = read(path, options)  # so that a .lrt made from other weights or options is found out
-    torch = importlib.import_module("torch")
-    if _signature(own) != _signature(graph):
-        raise ConvertError(f"{path} gives {_signature(own)}, the model has {_signature(graph)}")
-    inputs = testdata.make_inputs(own, testdata.ROWS, testdata.STEPS, seed=1, full_lengths=False)
-    what = (
-        f"torch {torch.__version__}: {path.name} read again and run layer by layer with torch.nn in float64 "
-        "(the module's own Python code is not in the file and was not run)"
-    )
-    return Rerun(what, inputs, list(replay(own, inputs)))
-
-
-def _signature(graph: Graph) -> list[tuple[str, str, int]]:
-    values = [graph.values[i] for i in (*graph.inputs, *graph.outputs)]
-    return [(v.name, v.kind, v.size) for v in values]
+    what, inputs, outputs = second_reading(path, read(path, options), graph)
+    return Rerun(f"{what} (the module's own Python code is not in the file and was not run)", inputs, outputs)

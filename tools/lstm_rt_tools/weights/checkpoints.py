@@ -25,10 +25,12 @@ from .safe_pickle import Inert
 from .safetensors_file import check_size, looks_like_safetensors, read_safetensors
 from .state_json import with_arrays
 from .tensors import Tensor
-from .torch_files import looks_like_torch, read_torch
+from .torch_files import looks_like_pickle, looks_like_torch, read_pickle, read_torch
 from .zip_archive import ZIP_MAGIC, ZipArchive
 
 _HEAD = 4096  #: bytes in which a file shows what it is
+#: What PaddlePaddle writes beside the weights, which have names as PyTorch's have.
+_PADDLE = "StructuredToParameterName@@"
 #: Where in a checkpoint weights lie: one place, or several that are taken together.
 Key: TypeAlias = "str | list[str]"
 
@@ -79,7 +81,7 @@ class Checkpoint:
 
 
 def read_checkpoint(path: str | os.PathLike[str], key: Key | None = None) -> Checkpoint:
-    """Read a torch.save, safetensors, ``.npz`` or JSON file.
+    """Read a torch.save, pickle, safetensors, ``.npz`` or JSON file.
 
     Args:
         path: the file.
@@ -120,11 +122,13 @@ def _parser(head: bytes, what: str) -> _Parser:
         return _torch
     if looks_like_safetensors(head) or what.endswith(".safetensors"):
         return _safetensors
+    if looks_like_pickle(head):
+        return _pickle
     if looks_like_json(head):
         return _json
     raise ConvertError(
-        f"{what}: unknown format; expected a torch.save file (zip or legacy), safetensors, .npz, or JSON of a state "
-        "dict or from GuitarML"
+        f"{what}: unknown format; expected a torch.save file (zip or legacy), a pickle, safetensors, .npz, or JSON of "
+        "a state dict or from GuitarML"
     )
 
 
@@ -135,6 +139,13 @@ def _torch(data: bytes, what: str, key: Key | None, budget: Budget) -> Checkpoin
             _one_set(what, key)
             return _checkpoint(what, read_npz(archive, what, budget))
     return _from_tree(read_torch(data, what, budget), what, key, budget)
+
+
+def _pickle(data: bytes, what: str, key: Key | None, budget: Budget) -> Checkpoint:
+    tree = read_pickle(data, what, budget)
+    if isinstance(tree, dict) and _PADDLE in tree:
+        raise ConvertError(f"{what}: a file of PaddlePaddle, whose matrices lie otherwise; not supported")
+    return _from_tree(tree, what, key, budget)
 
 
 def _safetensors(data: bytes, what: str, key: Key | None, budget: Budget) -> Checkpoint:
@@ -154,7 +165,7 @@ def _json(data: bytes, what: str, key: Key | None, budget: Budget) -> Checkpoint
 def _one_set(what: str, key: Key | None) -> None:
     if key:
         raise ConvertError(
-            f"{what}: checkpoint = {key!r} is for torch.save files and JSON; this file has one set of weights"
+            f"{what}: checkpoint = {key!r} is for torch.save files, pickles and JSON; this file has one set of weights"
         )
 
 
@@ -209,7 +220,7 @@ def _folded(what: str, tensors: Mapping[str, Tensor], **more: Any) -> Checkpoint
 
 
 def strip_prefixes(tensors: Mapping[str, Tensor], what: str) -> dict[str, Tensor]:
-    """Names without the ``module.`` and ``_orig_mod.`` that wrappers put before them."""
+    """Names without what wrappers put before and into them, such as ``module.`` and ``_orig_mod.``"""
     out: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         short = bare(name)

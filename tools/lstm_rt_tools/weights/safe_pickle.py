@@ -134,6 +134,12 @@ def _reconstructor(cls: Any = None, base: Any = None, state: Any = None, *_: Any
     return Inert(cls, () if state is None else (state,))
 
 
+def _made_class(made: Inert) -> Global:
+    """The name of a class that the file makes by a call, as cloudpickle and dill write those of scripts."""
+    name = next((a for a in made.args if isinstance(a, str)), "")
+    return Global(f"{made}()", name[:_LONGEST_NAME])  # the name of no class that we know
+
+
 #: What a pickle may call besides the tensor constructors of the caller. All of them only build data.
 _CALLS: dict[str, Callable[..., Any]] = {
     "collections.OrderedDict": _dict,
@@ -421,6 +427,9 @@ class SafePickle:
         return self._new(function, args)
 
     def _new(self, cls: Any, args: Any) -> Any:
+        if isinstance(cls, Inert):
+            self.budget.memory(3 * _LONGEST_NAME)
+            cls = _made_class(cls)
         if not isinstance(cls, Global) or not isinstance(args, tuple):
             raise ValueError("an object without a class, or whose arguments are not a tuple")
         known = self.calls.get(str(cls))

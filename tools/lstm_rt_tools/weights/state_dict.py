@@ -19,10 +19,13 @@ from .budget import Budget
 from .find import place
 from .tensors import FLOATS, Tensor
 
-#: Buffers that training keeps and inference does not need.
-_NOT_WEIGHTS = ("num_batches_tracked",)
 #: Names that scripts give to learned initial states.
 INITIAL = re.compile(r"init|hidden|state|^[hc]_?[0x]$", re.IGNORECASE)
+
+
+def _is_counter(name: str, tensor: Tensor) -> bool:
+    """Does training keep it and inference not need it: one whole number, such as of the batches seen?"""
+    return name.rpartition(".")[2] == "num_batches_tracked" or (not tensor.shape and tensor.dtype not in FLOATS)
 
 
 class Weights:
@@ -111,7 +114,7 @@ class Weights:
             ignore: names or shell patterns (``decoder.*``) of weights that may be left.
             below: a prefix that the patterns may leave out.
         """
-        left = [n for n in self.tensors if n not in self._used and n.rpartition(".")[2] not in _NOT_WEIGHTS]
+        left = [n for n, t in self.tensors.items() if n not in self._used and not _is_counter(n, t)]
         left += [n for n, t in self.beside.items() if n not in self._used and self._initial(n, t)]
         known = [*self.tensors, *self.beside, *self.stored]
         for pattern in ignore:

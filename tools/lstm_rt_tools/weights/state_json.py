@@ -14,7 +14,7 @@ from .budget import Budget
 from .tensors import count_not_finite
 
 _MAX_DEPTH = 64
-_PLACE = 200  #: bytes of a table
+_PLACE = 200  #: bytes of a table, or of an array
 
 
 def with_arrays(tree: Any, what: str, budget: Budget, name: str = "", depth: int = 0) -> Any:
@@ -25,9 +25,9 @@ def with_arrays(tree: Any, what: str, budget: Budget, name: str = "", depth: int
     """
     if depth > _MAX_DEPTH:
         raise ConvertError(f"{what}: the tables are nested too deeply")
+    budget.memory(_PLACE)
     if not isinstance(tree, dict):
         return json_array(name, tree, what) if _is_numbers(tree) else tree
-    budget.memory(_PLACE)
     if name == "state_dict":
         return {key: json_array(key, value, what) for key, value in tree.items()}
     return {key: with_arrays(value, what, budget, key, depth + 1) for key, value in tree.items()}

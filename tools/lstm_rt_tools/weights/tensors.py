@@ -328,7 +328,8 @@ def numpy_number(args: Any) -> float | None:
     name, order = _numpy_dtype(args[0])
     if name not in ITEM_SIZE or name == "bool" or ITEM_SIZE[name] != len(args[1]):
         return None
-    return float(np.frombuffer(args[1], np.dtype(name).newbyteorder(">" if order == ">" else "<"))[0])
+    (number,) = np.frombuffer(args[1], np.dtype(name))
+    return float(number.byteswap() if order == ">" else number)
 
 
 _NUMPY_KINDS = {"f8": "float64", "f4": "float32", "f2": "float16", "i8": "int64", "i4": "int32", "b1": "bool"}

@@ -30,6 +30,7 @@ _LEGACY = (LEGACY_MAGIC, b"\x80\x03" + _MAGIC, b"\x80\x04" + _FRAME + _MAGIC, b"
 _LEGACY_STARTS = tuple(magic[:4] for magic in _LEGACY[:2]) + tuple(magic[:8] for magic in _LEGACY[2:])
 _LEGACY_PROTOCOL = 1001
 _MAX_DEPTH = 64  #: of modules in modules
+_TENSOR_STEPS, _BYTES_PER_STEP = 200, 5  #: to read a tensor that brings a file of its own
 _MAX_DIMS = 64  #: of tensors in torch
 _NAME = 200  #: bytes that a name takes in a dictionary
 _STORAGE_DTYPES = {
@@ -250,6 +251,28 @@ _TORCH_CALLS: dict[str, Callable[..., Any]] = {
     # An attribute of modules pickled before torch 1.3; nothing in it is needed.
     "torch.nn.backends.thnn._get_thnn_function_backend": lambda *_: None,
 }
+
+
+def looks_like_pickle(head: bytes) -> bool:
+    """Whether a file that starts with ``head`` may be a pickle that is none of ``torch.save``."""
+    return head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05") and not looks_like_torch(head)
+
+
+def read_pickle(data: bytes, what: str, budget: Budget) -> Any:
+    """What ``pickle.dump`` wrote into ``data``: arrays of NumPy, or tensors, each with a torch file of its own.
+
+    Raises:
+        ConvertError: damaged, or more is asked for than the budget allows.
+    """
+
+    def storage(inner: Any = None, *_: Any) -> Any:
+        if not isinstance(inner, bytes):
+            raise ValueError("a tensor whose numbers are no bytes")
+        budget.steps(_TENSOR_STEPS + len(inner) // _BYTES_PER_STEP)  # one text may be that of many tensors
+        return read_torch(inner, what, budget)
+
+    calls = {**_TORCH_CALLS, "torch.storage._load_from_bytes": storage}
+    return SafePickle(what, io.BytesIO(data), budget, calls).load()
 
 
 def _unpickle(stream: io.BytesIO, what: str, storages: _Storages) -> Any:

@@ -80,14 +80,15 @@ def _recurrent(rec: Builder, call: Call, module: Any) -> None:
     hx = call.arg(1, "hx")
     states = list(hx) if isinstance(hx, tuple | list) else [] if hx is None else [hx]
     layers, directions = int(module.num_layers), 2 if module.bidirectional else 1
-    given = [_initial(rec, call, s, layers, directions) for s in states]
+    value = rec.value(feat)
+    given = [_initial(rec, call, s, layers, directions, value) for s in states]
     known = {k: g for k, g in zip(("h0", "c0"), given, strict=False) if isinstance(g, list)}
     if op == "lstm" and len(known) == 1:
         raise unsupported(call.name, "with one of h0 and c0 computed and the other not")
     first = len(rec.graph.nodes)
     acts = recurrent_activations(op, lambda k: getattr(module, k, None), call.name)
     weights = own_weights(module, call.name)
-    stack = add_stack(rec.graph, op, rec.value(feat), weights, "", activations=acts, **known)
+    stack = add_stack(rec.graph, op, value, weights, "", activations=acts, **known)
     for item, letter in zip(given, "hc", strict=False):
         if isinstance(item, Input):
             rec.state_uses.append(StateUse(item, rec.graph.nodes[first:], letter, directions))
@@ -110,15 +111,13 @@ def _recurrent_input(rec: Builder, call: Call, x: Any, module: Any, packed: bool
     return feat
 
 
-def _initial(rec: Builder, call: Call, tensor: Any, layers: int, directions: int) -> list[int] | Input | None:
-    """An initial state: one value per layer, an input of the module, or None for zeros."""
+def _initial(
+    rec: Builder, call: Call, tensor: Any, layers: int, directions: int, x: int
+) -> list[int] | Input | None:
+    """An initial state of a layer that reads ``x``: one value per layer, an input of the module, or None for zeros."""
     sym = rec.maybe_sym(tensor)
     if sym is None:
-        if bool((tensor != 0).any()):
-            attribute = rec.attribute_of(tensor)
-            kind = ForwardError if attribute else StrangeState
-            raise unsupported(call.name, _constant_state(attribute), kind)
-        return None
+        return _constant(rec, call, tensor, layers) if bool((tensor != 0).any()) else None
     if isinstance(sym, Pending) and len(sym.dims) == 3:
         sym.input.kind = "state"
         return sym.input
@@ -132,6 +131,16 @@ def _initial(rec: Builder, call: Call, tensor: Any, layers: int, directions: int
         raise unsupported(call.name, f"with {len(rows)} initial states, expected {layers * directions}")
     per_layer = [rows[i : i + directions] for i in range(0, len(rows), directions)]
     return [rec.value(rec.join(p, ("N", "F"))) for p in per_layer]
+
+
+def _constant(rec: Builder, call: Call, tensor: Any, layers: int) -> list[int]:
+    """A learned initial state: the same for every row."""
+    attribute = rec.attribute_of(tensor)
+    rows = tensor.detach().float().cpu()
+    if attribute or not rec.constant_states or not bool((rows == rows[:, :1]).all()):
+        raise unsupported(call.name, _constant_state(attribute), ForwardError if attribute else StrangeState)
+    per_layer = rows[:, 0].reshape(layers, -1).numpy()
+    return [rec.graph.constant(row.copy()) for row in per_layer]
 
 
 def _constant_state(attribute: str | None) -> str:

@@ -1,0 +1,229 @@
+"""Functions of numbers: operators between arrays and constants, functions of each number, sums over axes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstm_rt.errors import GraphError
+from lstm_rt.graph import Activation
+
+from ..arith import activated, binary, constant, limited, normalized, product, reduced, scaled, softmax
+from ..arrays import permuted, timed
+from ..build import Context, Tensor
+from .arguments import Arguments, Function, Results, array_of
+
+# -- of two -----------------------------------------------------------------------------------------
+
+
+def two(op: str) -> Callable[[Arguments], Results]:
+    def run(call: Arguments) -> Results:
+        if len(call.given) != 2:
+            raise GraphError(f"it is called with {len(call.given)} arguments, expected 2")
+        a, b = call.given
+        if isinstance(a, Tensor) and isinstance(b, Tensor):
+            return binary(call.ctx, op, a, b)
+        t, c = (a, array_of(b)) if isinstance(a, Tensor) else (b, array_of(a))
+        if not isinstance(t, Tensor) or c is None:
+            raise GraphError(f"its arguments are {a!r:.60} and {b!r:.60}, expected arrays or numbers")
+        if c.ndim == len(t.dims) + 1 and c.shape[0] == 1:
+            c = c[0]  # the batch's axis
+        return _CONSTANT[op](call.ctx, t, c, t is b)
+
+    return run
+
+
+def _add(ctx: Context, t: Tensor, c: NDArray[Any], first: bool) -> Tensor:
+    return scaled(ctx, t, 1.0, c)
+
+
+def _sub(ctx: Context, t: Tensor, c: NDArray[Any], first: bool) -> Tensor:
+    return scaled(ctx, t, -1.0, c) if first else scaled(ctx, t, 1.0, -c)
+
+
+def _mul(ctx: Context, t: Tensor, c: NDArray[Any], first: bool) -> Tensor:
+    return scaled(ctx, t, c, 0.0)
+
+
+def _div(ctx: Context, t: Tensor, c: NDArray[Any], first: bool) -> Tensor:
+    if not first:
+        if not np.all(c):
+            raise GraphError("it divides by 0")
+        return scaled(ctx, t, 1 / c, 0.0)
+    inverse = activated(ctx, t, Activation("reciprocal"))
+    return inverse if np.all(c == 1) else scaled(ctx, inverse, c, 0.0)
+
+
+_POWERS = {1.0: "linear", 2.0: "square", 0.5: "sqrt", -1.0: "reciprocal"}
+
+
+def _pow(ctx: Context, t: Tensor, c: NDArray[Any], first: bool) -> Tensor:
+    if c.size != 1:
+        return _two_arrays("pow")(ctx, t, c, first)
+    number = float(c.ravel()[0])
+    if first:
+        if number <= 0:
+            raise GraphError(f"powers of {number} are not supported")
+        return activated(ctx, scaled(ctx, t, math.log(number), 0.0), Activation("exp"))
+    if number in _POWERS:
+        return activated(ctx, t, Activation(_POWERS[number]))
+    return activated(ctx, t, Activation("power", alpha=number))
+
+
+def _maximum(ctx: Context, t: Tensor, c: NDArray[Any], first: bool) -> Tensor:
+    return limited(ctx, t, float(c.ravel()[0]), None) if c.size == 1 else _two_arrays("maximum")(ctx, t, c, first)
+
+
+def _minimum(ctx: Context, t: Tensor, c: NDArray[Any], first: bool) -> Tensor:
+    return limited(ctx, t, None, float(c.ravel()[0])) if c.size == 1 else _two_arrays("minimum")(ctx, t, c, first)
+
+
+def _two_arrays(op: str) -> Callable[[Context, Tensor, NDArray[Any], bool], Tensor]:
+    def run(ctx: Context, t: Tensor, c: NDArray[Any], first: bool) -> Tensor:
+        if c.ndim > len(t.dims):
+            raise GraphError(f"an array of {len(t.dims) + 1} axes meets a constant of shape {list(c.shape)}")
+        other = constant(ctx, t, c.reshape((1,) * (len(t.dims) - c.ndim) + c.shape))
+        return binary(ctx, op, *((other, t) if first else (t, other)))
+
+    return run
+
+
+#: With a constant: the tensor, the constant, and whether the constant comes first.
+_CONSTANT = {
+    "add": _add,
+    "sub": _sub,
+    "mul": _mul,
+    "div": _div,
+    "pow": _pow,
+    "maximum": _maximum,
+    "minimum": _minimum,
+}
+
+
+# -- of one -----------------------------------------------------------------------------------------
+
+
+def each(name: str, alpha: float | None = None, beta: float | None = None) -> Function:
+    return Function(lambda call: activated(call.ctx, call.tensor(), Activation(name, alpha, beta)), {})
+
+
+def same(call: Arguments) -> Results:
+    return call.tensor()
+
+
+def cast(call: Arguments) -> Results:
+    dtype = str(call.options.get("dtype"))
+    if "float" not in dtype:
+        raise GraphError(f"numbers are cast to {dtype}, only float types are supported")
+    return call.tensor()
+
+
+def negative(call: Arguments) -> Results:
+    return scaled(call.ctx, call.tensor(), -1.0, 0.0)
+
+
+def rsqrt(call: Arguments) -> Results:
+    return activated(call.ctx, activated(call.ctx, call.tensor(), Activation("sqrt")), Activation("reciprocal"))
+
+
+def log_sigmoid(call: Arguments) -> Results:
+    opposite = scaled(call.ctx, call.tensor(), -1.0, 0.0)
+    return scaled(call.ctx, activated(call.ctx, opposite, Activation("softplus")), -1.0, 0.0)
+
+
+def clip(call: Arguments) -> Results:
+    low, high = call.options["x_min"], call.options["x_max"]
+    return limited(call.ctx, call.tensor(), *(None if n is None else number(n) for n in (low, high)))
+
+
+def number(value: Any) -> float:
+    array = array_of(value)
+    if array is None or array.size != 1:
+        raise GraphError(f"{value!r:.60} is not a number")
+    return float(array.ravel()[0])
+
+
+def leaky_relu(call: Arguments) -> Results:
+    return activated(call.ctx, call.tensor(), Activation("leaky_relu", alpha=number(call.options["negative_slope"])))
+
+
+def elu(name: str) -> Callable[[Arguments], Results]:
+    return lambda call: activated(call.ctx, call.tensor(), Activation(name, alpha=number(call.options["alpha"])))
+
+
+def gelu(call: Arguments) -> Results:
+    return activated(call.ctx, call.tensor(), Activation("gelu_tanh" if call.options["approximate"] else "gelu"))
+
+
+def softmax_of(log: bool) -> Callable[[Arguments], Results]:
+    return lambda call: softmax(call.ctx, call.tensor(), call.axes(), log=log)
+
+
+def normalize(call: Arguments) -> Results:
+    if call.options["order"] != 2:
+        raise GraphError(f"norms of order {call.options['order']!r:.60} are not supported")
+    epsilon = call.options["epsilon"]
+    return normalized(call.ctx, call.tensor(), call.axes(), 1e-7 if epsilon is None else number(epsilon))
+
+
+def l2_normalize(call: Arguments) -> Results:
+    return normalized(call.ctx, call.tensor(), call.axes(), math.sqrt(number(call.options["epsilon"])))
+
+
+# -- over axes --------------------------------------------------------------------------------------
+
+
+def reduce(kind: str) -> Function:
+    def run(call: Arguments) -> Results:
+        return reduced(call.ctx, call.tensor(), kind, call.axes(), bool(call.options["keepdims"]))
+
+    return Function(run, {"axis": None, "keepdims": False})
+
+
+def variance(root: bool) -> Function:
+    def run(call: Arguments) -> Results:
+        ctx, t, axes = call.ctx, call.tensor(), call.axes()
+        away = binary(ctx, "sub", t, reduced(ctx, t, "mean", axes, keep=True))
+        spread = reduced(ctx, activated(ctx, away, Activation("square")), "mean", axes, bool(call.options["keepdims"]))
+        return activated(ctx, spread, Activation("sqrt")) if root else spread
+
+    return Function(run, {"axis": None, "keepdims": False})
+
+
+def cumsum(call: Arguments) -> Results:
+    t = call.tensor()
+    t = timed(call.ctx, t, call.axis())
+    return replace(t, value=call.ctx.graph.cumsum(t.value))
+
+
+def matmul(call: Arguments) -> Results:
+    a, b = call.tensor(0), call.tensor(1)
+    if len(a.dims) != 2 or len(b.dims) != 2:
+        raise GraphError(f"matrices of {len(a.dims) + 1} and {len(b.dims) + 1} axes are multiplied, expected 3")
+    flips = (call.options.get("transpose_a"), call.options.get("transpose_b"))
+    return product(call.ctx, a, b, (0 if flips[0] else 1, 1 if flips[1] else 0))
+
+
+def einsum(call: Arguments) -> Results:
+    """Batches of two arrays that share the batch's axis and one more."""
+    text = str(call.options["subscripts"]).replace(" ", "")
+    sides, _, out = text.partition("->")
+    names = sides.split(",")
+    tensors = [call.tensor(i) for i in range(len(call.given))]
+    if len(names) != 2 or len(tensors) != 2 or not out or "." in text:
+        raise GraphError(f"einsum {text!r:.60} is not supported")
+    (a, b), batch = names, out[:1]
+    shared = [c for c in a if c in b and c != batch]
+    if len(shared) != 1 or shared[0] in out or any(n[:1] != batch or len(set(n)) != len(n) for n in (a, b, out)):
+        raise GraphError(f"einsum {text!r:.60} is not supported, expected the sum over one axis of two arrays")
+    places = (a.index(shared[0]) - 1, b.index(shared[0]) - 1)
+    result = product(call.ctx, tensors[0], tensors[1], places)
+    made = [c for c in a[1:] + b[1:] if c != shared[0]]
+    if sorted(made) != sorted(out[1:]):
+        raise GraphError(f"einsum {text!r:.60} is not supported, it sums over several axes")
+    return permuted(call.ctx, result, [made.index(c) for c in out[1:]])

@@ -1,0 +1,1 @@
+"""Keras's layers as nodes of a graph: one table of all of them, and their functions by family."""
