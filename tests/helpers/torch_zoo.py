@@ -1,4 +1,4 @@
-"""Models of PyTorch as people write them, around recurrent layers: each with inputs of any batch and number of steps."""
+"""Models of PyTorch as people write them, around recurrent layers, each with inputs of any size."""
 
 from __future__ import annotations
 
@@ -15,16 +15,11 @@ class Model:
         module: in eval mode.
         inputs: for rows and steps.
         dims: of each input, which are rows (``n``) and steps (``t``), for ``torch.export``.
-        steps: numbers of steps that it takes; None for any.
-        script: it can be scripted.
-        export_steps: the number of steps stays free in ``torch.export``.
     """
 
     module: Any
     inputs: Callable[[int, int], tuple[Any, ...]]
     dims: tuple[str, ...] = ("nt.",)
-    steps: int | None = None
-    script: bool = True
 
 
 def zoo(torch: Any) -> dict[str, Callable[[], Model]]:
@@ -69,7 +64,7 @@ def zoo(torch: Any) -> dict[str, Callable[[], Model]]:
             self.fc = nn.Linear(12, 2)
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            y, h = self.rnn(x)
+            _, h = self.rnn(x)
             return self.fc(torch.cat((h[0], h[1]), dim=1))
 
     class States(nn.Module):  # type: ignore[misc, name-defined]

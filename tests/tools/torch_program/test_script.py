@@ -116,7 +116,7 @@ class Options(nn.Module):  # type: ignore[misc, name-defined]
         scale: float = 2.0,
         last: bool = True,
     ) -> dict[str, torch.Tensor]:
-        y, (h, c) = self.lstm(x, hx)
+        y, (h, _) = self.lstm(x, hx)
         if last:
             y = y[:, -1]
         return {"y": y * scale, "h": h}
@@ -211,7 +211,7 @@ def test_sorted_rows_must_be_put_back(tmp_path: Path) -> None:
 
         def forward(self, x: Any, lengths: Any) -> Any:
             lengths, order = lengths.sort(descending=True)
-            y, h = self.gru(nn.utils.rnn.pack_padded_sequence(x[order], lengths, batch_first=True))
+            _, h = self.gru(nn.utils.rnn.pack_padded_sequence(x[order], lengths, batch_first=True))
             return h[0] if self.keep else h[0][order.argsort()]
 
     args = (torch.randn(3, 6, 3), torch.tensor([2, 6, 4]))

@@ -11,8 +11,8 @@ import pytest
 from helpers.command_line import fails
 from lstm_rt_tools import from_torch
 from lstm_rt_tools.cli.parser import main
-from lstm_rt_tools.torch_reader import reader
 from lstm_rt_tools.row import Options
+from lstm_rt_tools.torch_reader import reader
 
 import lstm_rt
 from lstm_rt import Model
@@ -84,5 +84,5 @@ def test_an_exported_program_takes_no_arch_file(tmp_path: Path, capsys: pytest.C
 def test_truncated_files_are_refused(name: str, cut: float, tmp_path: Path) -> None:
     data = (DATA / name).read_bytes()
     (tmp_path / name).write_bytes(data[: int(len(data) * cut)])
-    with pytest.raises(lstm_rt.errors.ConvertError, match="damaged|truncated"):
+    with pytest.raises(lstm_rt.errors.ConvertError, match=r"damaged|truncated"):
         from_torch(tmp_path / name)

@@ -470,4 +470,4 @@ def _weights(run: Run, q: Tensor, k: Tensor, average: bool) -> Tensor:
     scale = run.constant(q.shape[-1] ** -0.5, np.float32)
     scores = run.apply("mul", run.apply("matmul", q, run.swapped(k, -1, -2)), scale)
     weights: Tensor = run.apply("softmax", scores, axis=-1)
-    return run.apply("mean", weights, axes=(1,), keepdims=False) if average else weights  # type: ignore[no-any-return]
+    return run.apply("mean", weights, axes=(1,), keepdims=False) if average else weights
