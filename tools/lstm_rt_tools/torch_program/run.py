@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from lstm_rt.errors import ConvertError
 
+from ..names import shown
 from ..program.machine import Machine, Tensor
 from .agree import check
 from .dtypes import NAMES, numpy_dtype, result_type
 from .meter import Meter
 from .tensors import Var
-
 
 _MOST_DIMS = 16
 _LARGEST = 8  #: bytes of a number
@@ -217,3 +217,11 @@ def kind_of(value: Any) -> str:
     if isinstance(value, Var | Tensor):
         return "tensor"
     return "None" if value is None else type(value).__name__
+
+
+def kept_note(name: str) -> str:
+    """What is told of a tensor that a module keeps from call to call."""
+    return (
+        f"the module keeps {shown(name)} from call to call; the converted model begins each call with the value in "
+        "the file"
+    )
