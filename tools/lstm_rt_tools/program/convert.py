@@ -24,6 +24,7 @@ from .tidy import tidy
 ROWS = 3  #: of the run that makes the graph, where the program takes several
 #: Steps of that run, where the program leaves them free: primes, which are seldom sizes of anything else.
 _STEPS = (23, 67, 211, 1201)
+_MOST_HINTS = 4  #: sizes that a program has asked for, which are tried
 
 
 @dataclass(frozen=True)
@@ -44,20 +45,34 @@ def to_graph(source: Source) -> Graph:
             of the reading of the inputs that went furthest.
     """
     best: tuple[int, ConvertError] | None = None
-    for may_freeze, roles in itertools.product((False, True), readings(source.inputs)):
-        for sizes in _sizes(roles):
-            machine = _machine(roles, sizes, may_freeze)
-            try:
-                graph = _run(source, machine, roles, sizes)
-                return _finished(source, machine, graph, roles, sizes)
-            except Exhausted:
-                raise
-            except ConvertError as e:
-                if best is None or machine.done > best[0]:
-                    best = (machine.done, e)
+    hints: set[int] = set()
+    for may_freeze, roles, sizes in _attempts(source, hints):
+        machine = _machine(roles, sizes, may_freeze)
+        try:
+            graph = _run(source, machine, roles, sizes)
+            return _finished(source, machine, graph, roles, sizes)
+        except Exhausted:
+            raise
+        except ConvertError as e:
+            hints.update(getattr(e, "sizes", ()))
+            if best is None or machine.done > best[0]:
+                best = (machine.done, e)
     if best is None:
         raise ConvertError(f"no reading of the inputs is possible: {_shapes(source)}")
     raise best[1]
+
+
+def _attempts(source: Source, hints: set[int]) -> Iterator[tuple[bool, list[Role], Sizes]]:
+    """Readings and sizes; at last the sizes that the program has asked for meanwhile (``hints``)."""
+    for may_freeze, roles in itertools.product((False, True), readings(source.inputs)):
+        for sizes in _sizes(roles):
+            yield may_freeze, roles, sizes
+    asked = sorted(n for n in hints if n > 1)[:_MOST_HINTS]
+    for roles in readings(source.inputs) if asked else ():
+        usual = next(_sizes(roles))
+        for rows, steps in itertools.product(dict.fromkeys((usual.rows, 1)), asked):
+            fixed = Sizes(rows, dict.fromkeys(usual.steps, steps))
+            yield False, [r.with_steps(fixed.steps) for r in roles], fixed
 
 
 def _shapes(source: Source) -> str:
