@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from .tidy import tidy
 ROWS = 3  #: of the run that makes the graph, where the program takes several
 #: Steps of that run, where the program leaves them free: primes, which are seldom sizes of anything else.
 _STEPS = (23, 67, 211, 1201)
+_MOST_HINTS = 4  #: sizes that a program has asked for, which are tried
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,9 @@ def to_graph(source: Source) -> Graph:
     """
     best: tuple[int, ConvertError] | None = None
     doubtful: Graph | None = None
-    for may_freeze in (False, True):
-        for roles, sizes in _ways(source):
+    hints: set[int] = set()
+    for may_freeze, ways in ((False, _ways(source)), (True, _ways(source)), (False, _asked(source, hints))):
+        for roles, sizes in ways:
             machine = _machine(roles, sizes, may_freeze)
             try:
                 graph = _run(source, machine, roles, sizes)
@@ -55,6 +58,7 @@ def to_graph(source: Source) -> Graph:
             except Exhausted:
                 raise
             except ConvertError as e:
+                hints.update(getattr(e, "sizes", ()))
                 if best is None or machine.done > best[0]:
                     best = (machine.done, e)
         if doubtful is not None:
@@ -69,6 +73,16 @@ def _ways(source: Source) -> Iterator[tuple[list[Role], Sizes]]:
     for roles in readings(source.inputs):
         for sizes in _sizes(roles):
             yield roles, sizes
+
+
+def _asked(source: Source, hints: set[int]) -> Iterator[tuple[list[Role], Sizes]]:
+    """Readings at sizes that the program has asked for in other runs (``hints``): of what it says to be free."""
+    asked = sorted(n for n in hints if n > 1)[:_MOST_HINTS]
+    for roles in readings(source.inputs) if asked else ():
+        usual = next(_sizes(roles))
+        for rows, steps in itertools.product(dict.fromkeys((usual.rows, 1)), asked):
+            fixed = Sizes(rows, dict.fromkeys(usual.steps, steps))
+            yield [r.with_steps(fixed.steps) for r in roles], fixed
 
 
 def _shapes(source: Source) -> str:

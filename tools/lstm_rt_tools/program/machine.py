@@ -22,11 +22,15 @@ from .vocabulary import FUNCTIONS
 
 
 class ProgramError(ConvertError):
-    """A program cannot be run or converted; the message names the operation, ``op`` is its word."""
+    """A program cannot be run or converted; the message names the operation, ``op`` is its word.
+
+    ``sizes`` are those that the program has of what may be rows or steps, where others were given.
+    """
 
     def __init__(self, message: str, op: str = "") -> None:
         super().__init__(message)
         self.op = op
+        self.sizes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

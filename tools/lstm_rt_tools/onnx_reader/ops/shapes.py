@@ -26,7 +26,9 @@ def _reshape(c: Call) -> Value:
         if others and x.data.size % others == 0:
             sizes[sizes.index(-1)] = x.data.size // others
     if min(sizes, default=0) < 0 or math.prod(sizes) != x.data.size:
-        raise c.error(f"an input of the shape {x.shape} does not fit into {tuple(sizes)}")
+        error = c.error(f"an input of the shape {x.shape} does not fit into {tuple(sizes)}, which the file has fixed")
+        error.sizes = tuple(n for n in sizes if n > 1)
+        raise error
     return c.reshape(x, sizes)
 
 
@@ -83,9 +85,10 @@ def permute(c: Call, x: Tensor, order: Sequence[int]) -> Tensor:
 def _expand(c: Call) -> Value:
     x, sizes = c.tensor(0), c.known_ints(1, "shape") or []
     try:
-        return expand(c, x, np.broadcast_shapes(x.shape, tuple(sizes)))
+        wide = np.broadcast_shapes(x.shape, tuple(sizes))
     except ValueError:
         raise c.error(f"an input of the shape {x.shape} does not spread to {tuple(sizes)}") from None
+    return expand(c, x, wide)
 
 
 def expand(c: Call, x: Tensor, sizes: Sequence[int]) -> Tensor:
