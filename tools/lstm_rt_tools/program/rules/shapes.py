@@ -50,6 +50,30 @@ def _reshape(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[A
     raise b.wrong_roles("reshape", f"({b.dims_in_words(label.dims)}) to {shape} cuts through the batch or the steps")
 
 
+def _unsqueeze(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any]) -> Label:
+    label, new = _label(args), {a % out.ndim for a in options["axes"]}
+    own = iter(label.dims)
+    return relabelled(label, tuple(() if i in new else next(own) for i in range(out.ndim)))
+
+
+def _squeeze(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any]) -> Label:
+    label = _label(args)
+    gone = {a % len(label.dims) for a in options["axes"]}
+    for i in gone:
+        if len(label.dims[i]) == 1 and isinstance(label.dims[i][0], Steps) and isinstance(label, Feat):
+            label = one_step(b, label, -1, i)  # a single one, or else the program would fail
+    lost = [label.dims[i] for i in gone if label.dims[i]]
+    if any(dim != (N,) for dim in lost):
+        raise b.wrong_roles("squeeze", f"it drops {b.words(lost[0])}, of which there is one just now")
+    dims = [d for i, d in enumerate(label.dims) if i not in gone]
+    if lost and not dims:
+        raise b.wrong_roles("squeeze", "it drops the batch")
+    if lost:  # a batch of one goes on with what follows it
+        at = next((i for i, d in enumerate(dims) if d), len(dims) - 1)
+        dims[at] = (N, *dims[at])
+    return relabelled(label, tuple(dims))
+
+
 def _permute(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> Label:
     label = _label(args)
     axes = [a % len(label.dims) for a in options["axes"]]
@@ -319,6 +343,8 @@ def _label(args: Args) -> Any:
 RULES: dict[str, Callable[..., Any]] = {
     "reshape": _reshape,
     "permute": _permute,
+    "squeeze": _squeeze,
+    "unsqueeze": _unsqueeze,
     "expand": _expand,
     "slice": _slice,
     "flip": _flip,
