@@ -77,7 +77,7 @@ def idle(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
     for suffix, data in files.items():
         folder = tmp_path_factory.mktemp("idle")
         (folder / f"m{suffix}").write_bytes(data)
-        runs[suffix] = convert(folder, f"m{suffix}", "" if suffix in (".json", ".h5", ".keras") else DENSE)
+        runs[suffix] = convert(folder, f"m{suffix}", DENSE if suffix in (".pt", ".zip", ".safetensors", ".npz", ".pkl") else "")
         assert runs[suffix].exit == 0, runs[suffix].err
     return runs
 
