@@ -20,7 +20,7 @@ from . import aten
 from .dtypes import CODES, EXPORTED, numpy_dtype
 from .exported_archive import ExportedArchive
 from .meter import Meter
-from .run import Run
+from .run import Run, kept_note
 from .tensors import Var
 
 _SYMBOL = re.compile(r"(?:Symbol\('(\w+)'[^)]*\)|([a-z]\w*))")
@@ -106,10 +106,7 @@ class ExportedSource:
     def _note_mutation(self, spec: Mapping[str, Any]) -> None:
         ((kind, given),) = spec.items()
         if kind == "buffer_mutation":
-            self._note(
-                f"the module keeps {shown(given['buffer_name'])} from call to call; the converted model begins each "
-                "call with the value in the file"
-            )
+            self._note(kept_note(given["buffer_name"]))
         elif kind == "user_input_mutation":
             name = shown(given["user_input_name"])
             self._note(f"the module writes to its input {name}; the converted model does not")
@@ -141,12 +138,18 @@ class ExportedSource:
         run = Run(machine, self.notes, self._meter)
         given = iter(inputs)
         names: dict[str, Any] = {}
+        buffers: dict[str, Var] = {}
         for kind, name, weight in self._inputs:
             if kind == "user_input":
                 names[name] = Var(next(given))
             elif kind in ("parameter", "buffer", "tensor_constant"):
                 names[name] = Var(machine.constant(self._array(weight)))
+                if kind == "buffer":
+                    buffers[weight] = names[name]
         _execute(run, self._steps, names, self._results)
+        for name, buffer in buffers.items():
+            if buffer.changed:
+                run.note(kept_note(name))
         return [self._result(run, names, name) for name in self._results]
 
     def _result(self, run: Run, names: Mapping[str, Any], name: str) -> Tensor:

@@ -173,8 +173,8 @@ class _Search:
             if lesson is None:
                 return self._confirmed(sizes, free)
             pairs, error = lesson
-            learn = (lambda pair: _learn(sizes, free, pair)), (lambda pair: self._solve(sizes, free, pair))
-            if not any(way(pair) for way in learn for pair in pairs):
+            learnt = any(_learn(sizes, free, pair) for pair in pairs)
+            if not learnt and not any(self._solve(sizes, free, pair) for pair in pairs):
                 raise error
             self.learnt += 1
         raise ConvertError(f"{self.source.what}: the sizes of its inputs contradict each other")

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from lstm_rt.errors import ConvertError
 
+from ..names import shown
 from ..program.machine import Machine, Tensor
 from .agree import check
 from .dtypes import NAMES, numpy_dtype, result_type
 from .meter import Meter
 from .tensors import Var
-
 
 _MOST_DIMS = 16
 _LARGEST = 8  #: bytes of a number
@@ -164,13 +164,13 @@ class Run:
 
     def dropped(self, x: Tensor, axis: int) -> Tensor:
         """Without an axis of size 1."""
-        return self.reshaped(x, [n for i, n in enumerate(x.shape) if i != axis])
+        made: Tensor = self.apply("squeeze", x, axes=(axis,))
+        return made
 
     def widened(self, x: Tensor, axis: int) -> Tensor:
         """With one more axis of size 1."""
-        sizes = list(x.shape)
-        sizes.insert(axis, 1)
-        return self.reshaped(x, sizes)
+        made: Tensor = self.apply("unsqueeze", x, axes=(axis,))
+        return made
 
     def reshaped(self, x: Tensor, sizes: Sequence[int]) -> Tensor:
         """In another shape; ``x`` itself if it has that."""
@@ -217,3 +217,11 @@ def kind_of(value: Any) -> str:
     if isinstance(value, Var | Tensor):
         return "tensor"
     return "None" if value is None else type(value).__name__
+
+
+def kept_note(name: str) -> str:
+    """What is told of a tensor that a module keeps from call to call."""
+    return (
+        f"the module keeps {shown(name)} from call to call; the converted model begins each call with the value in "
+        "the file"
+    )

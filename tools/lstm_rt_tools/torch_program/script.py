@@ -14,13 +14,14 @@ from ..names import shown
 from ..program.machine import Argument, Machine, Tensor
 from .dtypes import numpy_dtype
 from .meter import Meter
-from .run import Run, kind_of
+from .run import Run, kept_note, kind_of
 from .script_archive import ScriptArchive
 from .script_run import Interpreter
 from .script_text import Attr, Const, Expr, Index, Name, Param, Seq
 from .script_values import Record
 from .tensors import Var
 
+_COUNTER = "num_batches_tracked"  #: of batch normalisation, which counts in training
 _DEEP = "its code is nested too deeply"
 
 
@@ -132,6 +133,9 @@ class ScriptSource:
             result = interpreter.method(self.archive.root_object(), "forward", args)
         except RecursionError:
             raise ConvertError(f"{self.what}: {_DEEP}") from None
+        for path, tensor in interpreter.stored:
+            if tensor.changed and path and not path.endswith(_COUNTER):
+                run.note(kept_note(path))
         found = list(outputs_of(run, result))
         names = [name for name, _ in found]
         if len(found) == 1:

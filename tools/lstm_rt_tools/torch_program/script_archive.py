@@ -104,7 +104,9 @@ class ScriptArchive:
             raise ConvertError(f"{self.what}: {shown(path)} holds lists in lists, too deeply")
         self.budget.steps()
         if isinstance(stored, FileTensor):
-            return Var(interpreter.run.machine.constant(self.array(stored, path)))
+            made = Var(interpreter.run.machine.constant(self.array(stored, path)))
+            interpreter.stored.append((path, made))
+            return made
         if is_script(stored):
             return self._object(stored, path)
         if isinstance(stored, list):

@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeAlias
 
 from ..names import shown
 from . import aten, script_numbers, script_prims
-from .run import Run, kind_of
+from .run import Run, kept_note, kind_of
 from .script_text import (
     Assign,
     Attr,
@@ -67,6 +67,7 @@ class Interpreter:
         self.run, self.library = run, library
         self.calls: list[str] = []
         self.constants: dict[str, Any] = {}
+        self.stored: list[tuple[str, Var]] = []  #: tensors of the module that the code has asked for
         self._functions: dict[str, Function | ClassRef] = {}
         #: What two numbers were last compared with each other: what code checks before it complains.
         self.compared: tuple[Any, Any] | None = None
@@ -160,10 +161,7 @@ class Interpreter:
         if not isinstance(obj, Obj):
             raise self.run.error(f"an attribute of a {kind_of(obj)} is set", "TorchScript")
         if obj.cls.tree.base == "Module" and isinstance(value, Var):
-            self.run.note(
-                f"the module keeps {shown(f'{obj.path}.{target.name}'.lstrip('.'))} from call to call; the converted "
-                "model begins each call with the value in the file"
-            )
+            self.run.note(kept_note(f"{obj.path}.{target.name}".lstrip(".")))
         obj.attrs[target.name] = value
 
     def _do(self, s: Do, names: Names) -> None:
