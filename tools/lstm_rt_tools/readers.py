@@ -102,8 +102,9 @@ def find(path: Path, framework: str | None = None) -> Row:
         OSError: the file is missing, cannot be read or is no regular file.
     """
     if path.is_dir():
-        what = "a TensorFlow SavedModel folder" if (path / "saved_model.pb").exists() else "a folder"
-        raise _unknown(path, what)
+        if (path / "saved_model.pb").exists():
+            return next(row for row in READERS if row.framework == "keras")  # it says what to do with it
+        raise _unknown(path, "a folder")
     seen, suffix = glance(path), path.suffix.lower()
     rows = [row for row in READERS if framework in (None, row.framework)]
     by_content = next((row for row in rows if row.recognises(seen)), None)

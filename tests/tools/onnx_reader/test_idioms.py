@@ -183,7 +183,9 @@ def packed_states() -> Any:
     x = "x"
     for k in "01":
         nodes += [
-            node("LSTM", [x, f"W{k}", f"R{k}", f"B{k}", "", f"h{k}", f"c{k}"], [f"Y{k}", f"H{k}", f"C{k}"], hidden_size=4),
+            node(
+                "LSTM", [x, f"W{k}", f"R{k}", f"B{k}", "", f"h{k}", f"c{k}"], [f"Y{k}", f"H{k}", f"C{k}"], hidden_size=4
+            ),
             node("Squeeze", [f"Y{k}"], [f"z{k}"], axes=[1]),
         ]
         x = f"z{k}"
