@@ -249,6 +249,7 @@ def _add_bench(commands: Any) -> _Parser:
     sub.add_argument("--threads", type=_thread_list, default=[1], metavar="N,N,...", help="default 1")
     sub.add_argument("--seconds", type=_seconds, default=1.0, metavar="S", help="per measurement (default 1)")
     sub.add_argument("--stream", action="store_true", help="also measure stream.step")
+    sub.add_argument("--nodes", action="store_true", help="also show where the time goes, by the source's layers")
     sub.add_argument("--json", action="store_true", help="as JSON")
     return sub
 
