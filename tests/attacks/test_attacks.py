@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from . import archives, keras_models, onnx_models, pickles, texts  # noqa: F401 - they fill the list
+from . import archives, keras_models, onnx_models, pickles, programs, texts  # noqa: F401 - they fill the list
 
 from .build import (  # isort: skip
     ATTACKS, DENSE, MB, SIX, WEIGHT, Attack, entry, npy, pickled_tensor, safetensors, table, torch_zip, zipped,
@@ -57,6 +57,7 @@ def idle(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
     """What harmless files take, by suffix: that of the libraries that read them."""
     files = {
         ".pt": torch_zip(table(**{"w.weight": WEIGHT}), {"0": SIX}),
+        ".pt2": torch_zip(table(**{"w.weight": WEIGHT}), {"0": SIX}),
         ".zip": torch_zip(table(**{"w.weight": WEIGHT}), {"0": SIX}),
         ".safetensors": safetensors({"w.weight": entry((2, 3), (0, 24))}, SIX),
         ".npz": zipped({"w.weight.npy": npy(SIX, (2, 3))}),
@@ -76,7 +77,7 @@ def idle(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
     for suffix, data in files.items():
         folder = tmp_path_factory.mktemp("idle")
         (folder / f"m{suffix}").write_bytes(data)
-        runs[suffix] = convert(folder, f"m{suffix}", "" if suffix in (".json", ".h5", ".keras") else DENSE)
+        runs[suffix] = convert(folder, f"m{suffix}", DENSE if suffix in (".pt", ".zip", ".safetensors", ".npz", ".pkl") else "")
         assert runs[suffix].exit == 0, runs[suffix].err
     return runs
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from lstm_rt.errors import ConvertError
 from lstm_rt.format import MAGIC
@@ -101,8 +102,9 @@ def find(path: Path, framework: str | None = None) -> Row:
         OSError: the file is missing, cannot be read or is no regular file.
     """
     if path.is_dir():
-        what = "a TensorFlow SavedModel folder" if (path / "saved_model.pb").exists() else "a folder"
-        raise _unknown(path, what)
+        if (path / "saved_model.pb").exists():
+            return next(row for row in READERS if row.framework == "keras")  # it says what to do with it
+        raise _unknown(path, "a folder")
     seen, suffix = glance(path), path.suffix.lower()
     rows = [row for row in READERS if framework in (None, row.framework)]
     by_content = next((row for row in rows if row.recognises(seen)), None)
@@ -144,3 +146,14 @@ def rerun(path: Path, graph: Graph, options: Options, framework: str | None = No
     row = find(path, framework)
     row.check(path, options)
     return row.module().rerun(path, graph, options)
+
+
+def weights(path: Path, framework: str | None = None) -> list[dict[str, Any]]:
+    """Names, shapes and dtypes of the weights in a file; none where its kind is not one of weights with names.
+
+    Raises:
+        ConvertError, OSError: as of :func:`find` and :meth:`.row.ReaderModule.read`.
+    """
+    row = find(path, framework)
+    lists = getattr(row.module(), "weights", None)
+    return lists(path) if lists is not None else []

@@ -88,6 +88,14 @@ class ReaderModule(Protocol):
         ...
 
 
+class Weights(Protocol):
+    """What the module of a kind of weight files may define, for ``lstm-rt info``."""
+
+    def weights(self, path: Path) -> list[dict[str, Any]]:
+        """``name``, ``shape`` and ``dtype`` of each weight; raises as ``read`` does."""
+        ...
+
+
 @dataclass(frozen=True)
 class Row:
     """One kind of file.

@@ -20,6 +20,7 @@ from lstm_rt.text import shown
 OK, MISMATCH, ERROR = 0, 1, 2
 MAX_LINE = 800  #: characters of an error or a note: room for names, paths and what is known instead
 _MAX_NOTES = 50
+_MAX_FACTS = 20
 _LONG_NUMBER = re.compile(r"[0-9]{41,}")
 
 
@@ -63,6 +64,13 @@ def notes(graph: Graph) -> list[str]:
     """The notes in a graph's metadata, fit to be printed; a file may hold anything in their place."""
     found = graph.meta.get("notes", [])
     return [shown(note, MAX_LINE) for note in found] if isinstance(found, list) else []
+
+
+def facts(graph: Graph, what: str) -> list[str]:
+    """What the converter has left in a graph's metadata under this name: one text, or several; fit to be printed."""
+    found = graph.meta.get(what, [])
+    texts = found if isinstance(found, list) else [found]
+    return [shown(text, MAX_LINE) for text in texts[:_MAX_FACTS]]
 
 
 def note_lines(notes: Sequence[str]) -> Iterator[str]:

@@ -154,6 +154,7 @@ def _add_convert(commands: Any) -> _Parser:
     sub.add_argument("-o", "--output", type=_output, metavar="OUT", help=_OUT)
     _add_source_options(sub)
     _add_force(sub)
+    sub.add_argument("--dry-run", action="store_true", help="do everything but write the file")
     sub.add_argument("--no-selftest", action="store_true", help="leave the self-test vector out")
     return sub
 
@@ -174,8 +175,9 @@ def _add_source_options(sub: _Parser) -> None:
 
 
 def _add_info(commands: Any) -> _Parser:
-    sub = _command(commands, "info", info, "show what is in a .lrt file")
+    sub = _command(commands, "info", info, "show what is in a .lrt file, or in a model file that can be converted")
     sub.add_argument("model", type=_path)
+    _add_source_options(sub)
     sub.add_argument("--json", action="store_true", help="as JSON")
     return sub
 

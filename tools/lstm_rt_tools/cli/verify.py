@@ -13,7 +13,7 @@ from lstm_rt.errors import InputError
 from lstm_rt.graph import Graph, Value
 from lstm_rt.text import shown
 
-from .. import readers
+from .. import archives, readers
 from ..judges import compare
 from ..row import Options
 from . import arrays_io
@@ -79,7 +79,8 @@ def _verify_selftest(args: argparse.Namespace) -> int:
 
 def _verify_against(args: argparse.Namespace) -> int:
     file = ModelFile(args.model).whole()
-    source = readers.rerun(args.against, file.graph, Options(arch=args.arch, part=args.part), args.framework)
+    with archives.opened(args.against, args.framework) as opened:
+        source = readers.rerun(opened.path, file.graph, Options(arch=args.arch, part=args.part), args.framework)
     return _compare(args, source.what, call(file.model(), source.inputs), source.outputs)
 
 

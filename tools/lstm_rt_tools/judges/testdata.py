@@ -17,6 +17,7 @@ from . import reference
 
 ROWS, STEPS = 3, 9  #: of inputs on which a converted model is compared with its source
 _UNBOUND_IDS = 10  #: ids that no embedding reads are drawn from below this
+_SELFTEST_MEMORY = 24 << 20  #: bytes that any graph's self-test may take
 SELFTEST_BYTES = 64 << 10  #: of a self-test, unless a single step takes more
 
 
@@ -83,12 +84,14 @@ def make_selftest(
 
     Returns:
         The test, or ``None`` if nothing would be proved: the outputs are not finite, or float32 is too far
-        away from them.
+        away from them; or if fixed numbers of steps would make it take far more memory than the graph.
     """
     rows, count = _selftest_size(graph)
-    inputs = make_inputs(
-        graph, rows, dict.fromkeys(range(graph.n_axes), count) | fixed_steps(graph), full_lengths=False
-    )
+    steps = dict.fromkeys(range(graph.n_axes), count) | fixed_steps(graph)
+    weights = sum(w.nbytes for n in graph.nodes for w in n.weights.values())
+    if _memory(graph, rows, steps) > _SELFTEST_MEMORY + 8 * weights:
+        return None
+    inputs = make_inputs(graph, rows, steps, full_lengths=False)
     with np.errstate(all="ignore"):
         exact = reference.run(graph, inputs)
         single = reference.run(graph, inputs, dtype=np.float32)
@@ -110,6 +113,13 @@ def make_selftest(
     return test
 
 
+def _memory(graph: Graph, rows: int, steps: Mapping[int, int]) -> int:
+    """Bytes of all values of a call with so many steps on the axes of inputs, in double and in single precision."""
+    known = {axis: n for axis, n in steps.items() if graph.axes[axis].is_input}
+    graph.complete_steps(known)
+    return 12 * rows * sum(v.size * known.get(v.axis, 1) for v in graph.values)
+
+
 def fixed_steps(graph: Graph) -> dict[int, int]:
     """The steps of axes of inputs on which a graph takes no other number of them."""
     found: dict[int, int] = {}
@@ -118,8 +128,9 @@ def fixed_steps(graph: Graph) -> dict[int, int]:
             source = node.inputs[0]
             assert source is not None
             axis, root = graph.values[source].axis, graph.root(graph.values[source].axis)
-            if root is not None and root not in found:
-                found[root] = _steps_for(graph, root, axis, node.attrs["steps"])
+            if root is not None:  # several numbers of steps may do for one node, of which another takes fewer
+                least = _steps_for(graph, root, axis, node.attrs["steps"])
+                found[root] = max(least, found.get(root, 0))
     return found
 
 

@@ -45,34 +45,44 @@ def to_graph(source: Source) -> Graph:
             of the reading of the inputs that went furthest.
     """
     best: tuple[int, ConvertError] | None = None
+    doubtful: Graph | None = None
     hints: set[int] = set()
-    for may_freeze, roles, sizes in _attempts(source, hints):
-        machine = _machine(roles, sizes, may_freeze)
-        try:
-            graph = _run(source, machine, roles, sizes)
-            return _finished(source, machine, graph, roles, sizes)
-        except Exhausted:
-            raise
-        except ConvertError as e:
-            hints.update(getattr(e, "sizes", ()))
-            if best is None or machine.done > best[0]:
-                best = (machine.done, e)
+    for may_freeze, ways in ((False, _ways(source)), (True, _ways(source)), (False, _asked(source, hints))):
+        for roles, sizes in ways:
+            machine = _machine(roles, sizes, may_freeze)
+            try:
+                graph = _run(source, machine, roles, sizes)
+                if _finished(source, machine, graph, roles, sizes):
+                    return graph
+                doubtful = doubtful or graph
+            except Exhausted:
+                raise
+            except ConvertError as e:
+                hints.update(getattr(e, "sizes", ()))
+                if best is None or machine.done > best[0]:
+                    best = (machine.done, e)
+        if doubtful is not None:
+            return doubtful
     if best is None:
         raise ConvertError(f"no reading of the inputs is possible: {_shapes(source)}")
     raise best[1]
 
 
-def _attempts(source: Source, hints: set[int]) -> Iterator[tuple[bool, list[Role], Sizes]]:
-    """Readings and sizes; at last the sizes that the program has asked for meanwhile (``hints``)."""
-    for may_freeze, roles in itertools.product((False, True), readings(source.inputs)):
+def _ways(source: Source) -> Iterator[tuple[list[Role], Sizes]]:
+    """Readings of the inputs, and sizes to run at."""
+    for roles in readings(source.inputs):
         for sizes in _sizes(roles):
-            yield may_freeze, roles, sizes
+            yield roles, sizes
+
+
+def _asked(source: Source, hints: set[int]) -> Iterator[tuple[list[Role], Sizes]]:
+    """Readings at sizes that the program has asked for in other runs (``hints``): of what it says to be free."""
     asked = sorted(n for n in hints if n > 1)[:_MOST_HINTS]
     for roles in readings(source.inputs) if asked else ():
         usual = next(_sizes(roles))
         for rows, steps in itertools.product(dict.fromkeys((usual.rows, 1)), asked):
             fixed = Sizes(rows, dict.fromkeys(usual.steps, steps))
-            yield False, [r.with_steps(fixed.steps) for r in roles], fixed
+            yield [r.with_steps(fixed.steps) for r in roles], fixed
 
 
 def _shapes(source: Source) -> str:
@@ -136,7 +146,8 @@ def _run(source: Source, machine: Labelled, roles: Sequence[Role], sizes: Sizes)
         machine.graph.check()
     except GraphError as e:
         raise ProgramError(str(e)) from None
-    machine.folded += tidy(machine.graph)
+    machine.unrolled.resolve()
+    machine.folded += machine.unrolled.folded + tidy(machine.graph)
     return machine.graph
 
 
@@ -155,7 +166,7 @@ def _output(machine: Labelled, name: str, tensor: Tensor) -> None:
     steps = machine.steps_of(label.dims, f"output {name!r}")
     value = machine.features(label, name)
     graph = machine.graph
-    if value in graph.outputs or value in graph.inputs:
+    if value in graph.outputs or value in graph.inputs or machine.unrolled.is_placeholder(value):
         value = graph.activation(value, "linear")
     dims = [_port_dim(d) for d in label.dims]
     graph.output(value, name, **order_of("vec" if steps is None else "seq", dims))
@@ -177,7 +188,8 @@ def _port_dim(dim: Dim) -> str | int:
     return "T" if isinstance(dim[0], Steps) else math.prod(a for a in dim if isinstance(a, int))
 
 
-def _finished(source: Source, machine: Labelled, graph: Graph, roles: Sequence[Role], sizes: Sizes) -> Graph:
+def _finished(source: Source, machine: Labelled, graph: Graph, roles: Sequence[Role], sizes: Sizes) -> bool:
+    """Compare, and complete; false if the program gives something else where it says that it is not made for."""
     read = [r for r in roles if r.name in {graph.values[v].name for v in graph.inputs}]
     check = Check(source, graph, roles, read, sorted(machine.frozen_steps))
     check.at(sizes.rows, sizes.steps)
@@ -190,4 +202,4 @@ def _finished(source: Source, machine: Labelled, graph: Graph, roles: Sequence[R
     notes = [*machine.notes, *check.notes]
     if notes:
         graph.meta["notes"] = notes
-    return graph
+    return check.agrees

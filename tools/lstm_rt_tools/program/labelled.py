@@ -39,6 +39,7 @@ from .labels import (
 from .machine import Body, LoopBody, Machine, ProgramError, Tensor
 from .recurrence import Recurrence, looped, scanned
 from .roles import Role
+from .unrolled import Unrolled
 
 _INNER = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError)
 _ATTENTION = "the weights that attention gives to pairs of steps"
@@ -76,6 +77,7 @@ class Labelled(Machine):
         self.notes: list[str] = []  #: sentences for the user
         self.folded: list[str] = []  #: what was put together
         self._roles = list(roles)
+        self.unrolled = Unrolled(self.graph)  #: what the program does step by step
         self.loop_of_step: Recurrence | None = None  #: the loop in whose body the program is
         self._axes: dict[str, int] = {}
 
@@ -128,12 +130,12 @@ class Labelled(Machine):
     @contextmanager
     def in_graph(self, graph: Graph, loop: Recurrence) -> Iterator[None]:
         """Within, operations make nodes of another graph: that of a step of a loop."""
-        kept = self.graph, self._made, self.loop_of_step
-        self.graph, self._made, self.loop_of_step = graph, {}, loop
+        kept = self.graph, self._made, self.loop_of_step, self.unrolled
+        self.graph, self._made, self.loop_of_step, self.unrolled = graph, {}, loop, Unrolled(graph)
         try:
             yield
         finally:
-            self.graph, self._made, self.loop_of_step = kept
+            self.graph, self._made, self.loop_of_step, self.unrolled = kept
 
     def scan(
         self, body: Body, states: Sequence[Tensor], xs: Sequence[Tensor], axes: Sequence[int], backward: Sequence[bool]

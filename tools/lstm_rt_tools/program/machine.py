@@ -187,17 +187,12 @@ class Machine:
         size = x.shape[axis]
         index = index % size if -size <= index < size else index
         part: Tensor = self.apply("slice", x, axis=axis, start=index, stop=index + 1, step=1)
-        sizes = [n for i, n in enumerate(part.shape) if i != axis % x.ndim]
-        result: Tensor = self.apply("reshape", part, sizes=sizes)
+        result: Tensor = self.apply("squeeze", part, axes=(axis % x.ndim,))
         return result
 
     def stack(self, parts: Sequence[Tensor], axis: int = 0) -> Tensor:
         """Tensors of one shape along a new axis."""
-        wide = []
-        for p in parts:
-            sizes = list(p.shape)
-            sizes.insert(axis % (p.ndim + 1), 1)
-            wide.append(self.apply("reshape", p, sizes=sizes))
+        wide = [self.apply("unsqueeze", p, axes=(axis % (p.ndim + 1),)) for p in parts]
         result: Tensor = self.apply("concat", *wide, axis=axis)
         return result
 

@@ -48,7 +48,7 @@ def _squeeze(c: Call) -> Value:
     for axis in axes:
         if x.shape[axis] != 1:
             raise c.error(f"axis {axis} of an input of the shape {x.shape} is not of size 1")
-    return c.reshape(x, [n for i, n in enumerate(x.shape) if i not in axes])
+    return c.one("squeeze", x, axes=tuple(axes)) if axes else x
 
 
 @op("Unsqueeze")
@@ -61,10 +61,10 @@ def _unsqueeze(c: Call) -> Value:
 def unsqueeze(c: Call, x: Tensor, axes: Sequence[int]) -> Tensor:
     """``x`` with axes of size 1 where the result has them."""
     ndim = x.ndim + len(axes)
-    new, rest = set(c.axes(axes, ndim)), iter(x.shape)
+    new = set(c.axes(axes, ndim))
     if len(new) != len(axes):
         raise c.error(f"an axis is named twice in {list(axes)}")
-    return c.reshape(x, [1 if i in new else next(rest) for i in range(ndim)])
+    return c.one("unsqueeze", x, axes=tuple(sorted(new))) if new else x
 
 
 @op("Transpose")
@@ -182,7 +182,7 @@ def at(c: Call, x: Tensor, index: int, axis: int) -> Tensor:
     if not -x.shape[axis] <= index < x.shape[axis]:
         raise c.error(f"index {index} of an axis of size {x.shape[axis]}")
     part = sliced(c, x, axis, index, index + 1 if index != -1 else _OPEN)
-    return c.reshape(part, [n for i, n in enumerate(x.shape) if i != axis])
+    return c.one("squeeze", part, axes=(axis,))
 
 
 @op("Gather")

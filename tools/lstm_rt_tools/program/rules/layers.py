@@ -256,6 +256,10 @@ def _recurrent(
     batch_first = options.pop("batch_first", False)
     label = b.feat(x, word)
     order = (1, 0, 2) if batch_first else (0, 1, 2)
+    if label.dims[order[0]] == () and lengths is None:
+        found = _one_step(word, b, label, states, options, order)
+        if found is not None:
+            return found
     if is_fixed(label.dims[order[0]]) and not any(isinstance(a, Steps) for a in free(label.dims)):
         label = b.unflattened(label, order[0])
     time, rows, features = (label.dims[k] for k in order)
@@ -275,6 +279,31 @@ def _recurrent(
     dims = [time, rows, (size,) if size > 1 else ()]
     y = Feat(tuple(dims[k] for k in order), cell(seq, np.arange(size)).reshape(fixed(dims)))
     return (y, *(_final(b, v, d) for v in finals if v is not None))
+
+
+def _one_step(
+    word: str, b: Labelled, x: Feat, states: Sequence[Tensor | None], options: Mapping[str, Any], order: Sequence[int]
+) -> tuple[Label, ...] | None:
+    """A layer over a single step, as cells are: perhaps one of a chain over all steps."""
+    options = dict(options)
+    if (
+        b.steps_of(x.dims, word) is not None
+        or x.dims[order[1]] != (N,)
+        or options.pop("direction", "") == "bidirectional"
+    ):
+        return None
+    where = np.argsort(x.cells.ravel(), kind="stable")
+    weights = {
+        k: w[:, where] if k.startswith("w_ih") else w for k, w in options.pop("weights").items() if w is not None
+    }
+    values = [None if s is None else _state(b, word, s) for s in states]
+    made = b.unrolled.cell(word, b.value(x.cells.ravel()[where], None, word), weights, values, options)
+    if made is None:
+        return None
+    size = b.graph.values[made[0]].size
+    dims = [(), (N,), (size,) if size > 1 else ()]
+    y = Feat(tuple(dims[k] for k in order), cell(made[0], np.arange(size)).reshape(fixed(dims)))
+    return (y, *(_final(b, v, 1) for v in made))
 
 
 def _in_place(b: Labelled, x: Feat, weights: Mapping[str, Any], word: str) -> tuple[int, dict[str, Any]]:
