@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 
 from lstm_rt.errors import ConvertError
 from lstm_rt.graph import Graph
@@ -14,7 +15,7 @@ from .model import open_model
 from .source import OnnxSource
 
 
-def from_onnx(source: str | os.PathLike[str]) -> Graph:
+def from_onnx(source: str | os.PathLike[str], settings: Mapping[str, int] | None = None) -> Graph:
     """Convert an ONNX model.
 
     Inputs and outputs keep their names, order and axes. The graph is compared with the model's own numbers, at several
@@ -22,6 +23,8 @@ def from_onnx(source: str | os.PathLike[str]) -> Graph:
 
     Args:
         source: path of the file; numbers in files beside it are read from its folder alone.
+        settings: values of inputs that are single whole numbers, which decide what the model does; one of those that
+            the model compares them with is chosen for the others, and noted.
 
     Raises:
         ConvertError: the file is broken, or the model has an operator, an option or a shape that is not supported; what
@@ -33,7 +36,7 @@ def from_onnx(source: str | os.PathLike[str]) -> Graph:
     beside: list[str] = []
     try:
         with noting_not_finite(beside):
-            graph = to_graph(program)
+            graph = to_graph(program, settings)
     except ConvertError as e:
         name = str(model.path)
         raise e if str(e).startswith(name) else ConvertError(f"{name}: {e}") from e

@@ -104,16 +104,25 @@ class Check:
                 "which could not be compared with the file"
             )
 
-    def make_selftest(self) -> None:
+    def make_selftest(self, steps: Mapping[str, int]) -> None:
         """The program's own outputs for small random inputs, or the graph's if it takes none of that size."""
 
         def theirs(arrays: list[NDArray[Any]]) -> Sequence[Array]:
             return [np.asarray(y, np.float32) for y in self._theirs(self._all(arrays))]
 
+        by_axis = {
+            self._graph.values[v].axis: steps[r.axis]
+            for v, r in zip(self._graph.inputs, self._read, strict=True)
+            if r.axis is not None
+        }
         made = "the file's own outputs for random inputs, computed in float32"
-        try:
-            self._graph.selftest = testdata.make_selftest(self._graph, theirs)
-        except ConvertError:
+        for at in (None, by_axis):
+            try:
+                self._graph.selftest = testdata.make_selftest(self._graph, theirs, at)
+                break
+            except ConvertError:
+                continue
+        else:
             self._graph.selftest = testdata.make_selftest(self._graph)
             made = "computed from the converted graph by the reference interpreter in float64"
         self._graph.meta["selftest"] = made if self._graph.selftest else "left out, because the outputs are not finite"

@@ -19,6 +19,7 @@ from .labelled import Labelled
 from .labels import Dim, Feat, Loose, N, Scores, Steps, is_fixed
 from .machine import Exhausted, ProgramError, Source, Tensor
 from .roles import Role, order_of, readings
+from .settings import Settings, settled, told
 from .tidy import tidy
 
 ROWS = 3  #: of the run that makes the graph, where the program takes several
@@ -35,15 +36,39 @@ class Sizes:
     steps: dict[str, int]
 
 
-def to_graph(source: Source) -> Graph:
+def to_graph(source: Source, settings: Settings | None = None) -> Graph:
     """The graph of a program, compared with the program's own numbers.
 
-    ``meta`` gets ``notes`` (sentences for the user) and ``selftest``.
+    ``meta`` gets ``notes`` (sentences for the user), ``settings`` where there are any, and ``selftest``.
+
+    Args:
+        settings: values of inputs that are single whole numbers; one of those that the program compares them with is
+            chosen for the others, and noted.
 
     Raises:
         ConvertError: the program holds what a graph cannot, or gives other numbers than the graph; the message is that
             of the reading of the inputs that went furthest.
     """
+    failure: ConvertError | None = None
+    for program, values, chosen in settled(source, settings or {}):
+        try:
+            graph = _converted(program)
+        except Exhausted:
+            raise
+        except ConvertError as e:
+            failure = failure or e
+            continue
+        if values:
+            graph.meta["settings"] = dict(values)
+        if chosen:
+            graph.meta.setdefault("notes", []).append(told(values))
+        return graph
+    assert failure is not None
+    raise failure
+
+
+def _converted(source: Source) -> Graph:
+    """The graph of a program without settings."""
     best: tuple[int, ConvertError] | None = None
     doubtful: Graph | None = None
     hints: set[int] = set()
@@ -194,7 +219,7 @@ def _finished(source: Source, machine: Labelled, graph: Graph, roles: Sequence[R
     check = Check(source, graph, roles, read, sorted(machine.frozen_steps))
     check.at(sizes.rows, sizes.steps)
     check.others(sizes.rows, sizes.steps)
-    check.make_selftest()
+    check.make_selftest(sizes.steps)
     if machine.folded:
         graph.meta["folded"] = machine.folded
     if check.sizes:

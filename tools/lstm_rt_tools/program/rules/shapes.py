@@ -53,7 +53,11 @@ def _reshape(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[A
 def _unsqueeze(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any]) -> Label:
     label, new = _label(args), {a % out.ndim for a in options["axes"]}
     own = iter(label.dims)
-    return relabelled(label, tuple(() if i in new else next(own) for i in range(out.ndim)))
+    dims = [() if i in new else next(own) for i in range(out.ndim)]
+    lost = next((i for i, d in enumerate(dims) if N in d and len(d) > 1), None)
+    if lost is not None and b.rows == 1 and new:  # a batch of one that was dropped comes back
+        dims[lost], dims[min(new)] = tuple(a for a in dims[lost] if a != N), (N,)
+    return relabelled(label, tuple(dims))
 
 
 def _squeeze(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any]) -> Label:
