@@ -18,6 +18,7 @@ from .algebra import Unknown
 from .labels import (
     Atom,
     Cells,
+    Dim,
     Dims,
     Feat,
     Ids,
@@ -156,6 +157,11 @@ class Labelled(Machine):
             except (Unknown, ConvertError):  # then turn by turn
                 found = None
         return super().loop(body, trips, condition, states) if found is None else found
+
+    @property
+    def batch(self) -> Dim:
+        """The dimension of the rows: of size 1, where no input has rows."""
+        return (N,) if any(N in r.dims for r in self._roles) else ()
 
     # -- sizes ----------------------------------------------------------------------------------------
 
