@@ -15,7 +15,7 @@ from lstm_rt.errors import ConvertError, GraphError
 from lstm_rt.graph import Graph
 
 from .check import Check
-from .labelled import Labelled
+from .labelled import Labelled, LateLengths
 from .labels import Dim, Feat, Loose, N, Scores, Steps, is_fixed
 from .machine import ProgramError, Source, Tensor
 from .roles import Role, order_of, readings
@@ -24,6 +24,12 @@ from .tidy import tidy
 ROWS = 3  #: of the run that makes the graph, where the program takes several
 #: Steps of that run, where the program leaves them free: primes, which are seldom sizes of anything else.
 _STEPS = (23, 67, 211, 1201)
+
+#: Readings that are tried at other sizes than the first: those that went furthest there.
+_MOST_READINGS = 4
+_MOST_WORK = 12000  #: operations that are run in search of a reading
+_RUN = 50  #: what starting a run costs, in operations
+_MOST_LENGTHS = 4  #: time axes of one program that have lengths
 
 
 @dataclass(frozen=True)
@@ -43,19 +49,80 @@ def to_graph(source: Source) -> Graph:
         ConvertError: the program holds what a graph cannot, or gives other numbers than the graph; the message is that
             of the reading of the inputs that went furthest.
     """
-    best: tuple[int, ConvertError] | None = None
-    for may_freeze, roles in itertools.product((False, True), readings(source.inputs)):
-        for sizes in _sizes(roles):
-            machine = _machine(roles, sizes, may_freeze)
+    search = _Search(source)
+    for stage in (search.all_readings, search.other_sizes):
+        graph = stage()
+        if graph is not None:
+            return graph
+    raise search.error
+
+
+@dataclass
+class _Try:
+    """A reading that did not do."""
+
+    done: int  #: operations that were labelled
+    roles: Sequence[Role]
+    may_freeze: bool
+
+
+class _Search:
+    """Looks for a reading of the inputs, and sizes to run at, for which a program becomes a graph."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._tries: list[_Try] = []
+        self._best = -1
+        self._left = _MOST_WORK
+        self.error = ConvertError(f"no reading of the inputs is possible: {_shapes(source)}")
+
+    def all_readings(self) -> Graph | None:
+        """Each reading at the first sizes."""
+        for may_freeze, roles in itertools.product((False, True), readings(self._source.inputs)):
+            if may_freeze and not _fixed_steps(roles):
+                continue  # as before
+            if (graph := self._at(roles, next(_sizes(roles)), may_freeze)) is not None:
+                return graph
+            if self._left < 0:
+                break
+        return None
+
+    def other_sizes(self) -> Graph | None:
+        """The readings that went furthest at other sizes."""
+        furthest = sorted(self._tries, key=lambda t: -t.done)[:_MOST_READINGS]
+        columns = [itertools.islice(_sizes(t.roles), 1, None) for t in furthest]
+        for row in itertools.zip_longest(*columns):
+            for tried, sizes in zip(furthest, row, strict=True):
+                if sizes is None or tried.done < self._best:
+                    continue  # what goes further is likelier
+                if (graph := self._at(tried.roles, sizes, tried.may_freeze)) is not None:
+                    return graph
+                if self._left < 0:
+                    return None
+        return None
+
+    def _at(self, roles: Sequence[Role], sizes: Sizes, may_freeze: bool) -> Graph | None:
+        """One reading at one size; once more if something was made of steps whose lengths only come later."""
+        lengths: set[int] = set()
+        while True:
+            machine = Labelled(roles, sizes.rows, sizes.steps, _fixed_steps(roles), may_freeze, lengths)
             try:
-                graph = _run(source, machine, roles, sizes)
-                return _finished(source, machine, graph, roles, sizes)
+                return _finished(self._source, machine, _run(self._source, machine, roles, sizes), roles, sizes)
+            except LateLengths as e:
+                if e.axis not in lengths and len(lengths) < _MOST_LENGTHS:
+                    lengths.add(e.axis)
+                    continue
+                self._failed(machine, e, roles, may_freeze)
             except ConvertError as e:
-                if best is None or machine.done > best[0]:
-                    best = (machine.done, e)
-    if best is None:
-        raise ConvertError(f"no reading of the inputs is possible: {_shapes(source)}")
-    raise best[1]
+                self._failed(machine, e, roles, may_freeze)
+            finally:
+                self._left -= machine.applied + _RUN
+            return None
+
+    def _failed(self, machine: Labelled, error: ConvertError, roles: Sequence[Role], may_freeze: bool) -> None:
+        self._tries.append(_Try(machine.done, roles, may_freeze))
+        if machine.done > self._best:
+            self._best, self.error = machine.done, error
 
 
 def _shapes(source: Source) -> str:
@@ -70,8 +137,8 @@ def _sizes(roles: Sequence[Role]) -> Iterator[Sizes]:
     declared = {r.axis: d for r in roles for d, role in zip(r.declared, r.dims, strict=True) if role == r.axis}
     names = [name for name in declared if name is not None]
     all_fixed = all(isinstance(declared[name], int) for name in names)
-    for rows in (fixed_rows,) if fixed_rows else (ROWS, 1) if has_rows else (1,):
-        for steps in _STEPS[:1] if all_fixed else _STEPS:
+    for steps in _STEPS[:1] if all_fixed else _STEPS:
+        for rows in (fixed_rows,) if fixed_rows else (ROWS, 1) if has_rows else (1,):
             yield Sizes(rows, {n: _size(declared[n], steps + 2 * i) for i, n in enumerate(names)})
 
 
@@ -79,15 +146,14 @@ def _size(declared: int | str | None, wanted: int) -> int:
     return declared if isinstance(declared, int) else wanted
 
 
-def _machine(roles: Sequence[Role], sizes: Sizes, may_freeze: bool) -> Labelled:
-    """Steps become features, and features steps, only where no other reading does."""
-    frozen = {
+def _fixed_steps(roles: Sequence[Role]) -> set[str]:
+    """Names of the time axes whose steps the program fixes."""
+    return {
         r.axis
         for r in roles
         for declared, dim in zip(r.declared, r.dims, strict=True)
         if r.axis is not None and dim == r.axis and isinstance(declared, int)
     }
-    return Labelled(roles, sizes.rows, sizes.steps, frozen if may_freeze else None)
 
 
 def _inputs(roles: Sequence[Role], sizes: Sizes) -> list[NDArray[Any]]:
@@ -140,7 +206,7 @@ def _output(machine: Labelled, name: str, tensor: Tensor) -> None:
     graph = machine.graph
     if value in graph.outputs or value in graph.inputs:
         value = graph.activation(value, "linear")
-    dims = [_port_dim(d) for d in label.dims]
+    dims = [_port_dim(d) for d in label.dims] or [1]
     graph.output(value, name, **order_of("vec" if steps is None else "seq", dims))
 
 
