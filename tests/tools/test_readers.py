@@ -115,7 +115,7 @@ def test_an_option_that_a_row_does_not_take(tmp_path: Path, monkeypatch: pytest.
         readers.rerun(tmp_path / "m", lstm_graph(), Options(arch=ARCH))
 
 
-@pytest.mark.parametrize("verb", [["info"], ["verify"], ["bench"], ["run", "x.npy", "-o", "y.npy"]])
+@pytest.mark.parametrize("verb", [["verify"], ["bench"], ["run", "x.npy", "-o", "y.npy"]])
 def test_a_source_where_a_model_is_expected(verb: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     for source, kind in ((DIGITS, "PyTorch"), (SUNSPOTS, "Keras")):
         line = fails(capsys, verb[0], source, *verb[1:])

@@ -63,6 +63,9 @@ GOOD = [
     ("weights_found_elsewhere", "tuple.pt", "arch.toml", "b4", ""),
     ("weights_found_elsewhere", "best_model.pt", "arch.toml", "b4", "at best_model; there are others at model"),
     ("uisrnn_learned_initial_state", "h0_inside.pt", "arch_h0.toml", "b3", ""),
+    ("label_map_with_numpy_keys", "har.pth", "har.toml", "har4", ""),
+    ("lightning_ckpt_enum_omegaconf", "segmentation.ckpt", "arch.toml", "b4", ""),
+    ("vocab_counter_checkpoint", "tagger.pt", "arch.toml", "b3", ""),
 ]
 
 

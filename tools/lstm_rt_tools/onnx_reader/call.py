@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lstm_rt.errors import ConvertError
-
 from ..names import listed, shown
-from ..program.machine import Machine, Tensor
+from ..program.machine import Machine, ProgramError, Tensor
 from . import proto
 from .tensors import as_machine_dtype, kind_of
 from .wire import varints
@@ -243,7 +241,7 @@ class Call:
         """Tell the user of the model something, once."""
         self._run.notes[text] = None
 
-    def error(self, why: str) -> ConvertError:
+    def error(self, why: str) -> ProgramError:
         """An error about this node."""
         return self.m.error(self.name, why)
 

@@ -164,13 +164,13 @@ class Run:
 
     def dropped(self, x: Tensor, axis: int) -> Tensor:
         """Without an axis of size 1."""
-        return self.reshaped(x, [n for i, n in enumerate(x.shape) if i != axis])
+        made: Tensor = self.apply("squeeze", x, axes=(axis,))
+        return made
 
     def widened(self, x: Tensor, axis: int) -> Tensor:
         """With one more axis of size 1."""
-        sizes = list(x.shape)
-        sizes.insert(axis, 1)
-        return self.reshaped(x, sizes)
+        made: Tensor = self.apply("unsqueeze", x, axes=(axis,))
+        return made
 
     def reshaped(self, x: Tensor, sizes: Sequence[int]) -> Tensor:
         """In another shape; ``x`` itself if it has that."""

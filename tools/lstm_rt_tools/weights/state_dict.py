@@ -63,7 +63,7 @@ class Weights:
         self.unknown = dict(unknown or {})
         self.numbers = numbers or (lambda name: None)
         self.notes: list[str] = []
-        self._used: set[str] = set()
+        self._used: dict[str, None] = {}  #: in the order in which they were
 
     def has(self, name: str) -> bool:
         return name in self.tensors
@@ -93,7 +93,7 @@ class Weights:
     def take(self, name: str) -> Array:
         """A weight as float32, marked as used."""
         self.shape(name)
-        self._used.add(name)
+        self._used[name] = None
         return self.tensors[name].array(f"{self.what}: weight {shown(name)}")
 
     def maybe(self, name: str) -> Array | None:
@@ -104,7 +104,7 @@ class Weights:
         """An array or a list of numbers beside the state dict as float32, marked as used; None if there is none."""
         if name not in self.beside:
             return self.numbers(name)
-        self._used.add(name)
+        self._used[name] = None
         return self.beside[name].array(f"{self.what}: {shown(name)}").reshape(self.beside[name].shape)
 
     def check_all_used(self, ignore: Sequence[str] = (), below: str = "") -> None:
@@ -159,7 +159,7 @@ class Weights:
         left = [n for n in left if n in self.tensors]
         shapes = {self.tensors[n].shape for n in left}
         used = [n for n in self._used if n in self.tensors and self.tensors[n].shape in shapes]
-        known = {key: n for n in used for key in self._fingerprints(n)}
+        known = {key: n for n in reversed(used) for key in self._fingerprints(n)}
         return {n: known[key] for n in left for key in self._fingerprints(n) if key in known}
 
     def _fingerprints(self, name: str) -> list[Any]:
