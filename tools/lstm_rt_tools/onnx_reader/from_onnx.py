@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from lstm_rt.errors import ConvertError
 from lstm_rt.graph import Graph
 
-from ..names import shown
 from ..program.convert import to_graph
 from ..weights.tensors import noting_not_finite
 from .model import open_model
@@ -43,7 +42,7 @@ def from_onnx(source: str | os.PathLike[str], settings: Mapping[str, int] | None
     except RecursionError as e:
         raise ConvertError(f"{model.path}: its graphs are nested too deeply") from e
     model.budget.graph(graph)
-    graph.meta["source"] = shown(program.about, 200)
+    graph.meta["source"] = program.about
     notes = [*program.notes, *beside, *graph.meta.get("notes", [])]
     if notes:
         graph.meta["notes"] = notes
