@@ -144,6 +144,8 @@ class _Search:
             if self.runs > _MOST_RUNS:
                 break
         assert first is not None
+        if not isinstance(first, SizesDiffer | WantsWholeNumbers | Raised):
+            raise first
         names = ", ".join(map(shown, self.names)) or "none"
         raise ConvertError(
             f"{first}; a scripted module does not say which shapes its inputs ({names}) have, and none were found: "
@@ -157,7 +159,7 @@ class _Search:
             yield tuple(c[k] for c, k in zip(choices, pick, strict=True))
 
     def _with_ranks(self, ranks: Sequence[int], pool: int, long: bool) -> list[list[int | str | None]]:
-        """The dimensions, for inputs of so many; with ``long`` the last size of each is large, as samples of sound are."""
+        """The dimensions, for inputs of so many; ``long``: the last size of each is large, as of samples of sound."""
         self.learnt = 0
         supply, large = iter(_POOLS[pool]), iter(_LARGE)
         sizes: Sizes = [[next(large if long and k == r - 1 else supply) for k in range(r)] for r in ranks]
@@ -171,8 +173,8 @@ class _Search:
             if lesson is None:
                 return self._confirmed(sizes, free)
             pairs, error = lesson
-            learn = (lambda pair: _learn(sizes, free, pair)), (lambda pair: self._solve(sizes, free, pair))
-            if not any(way(pair) for way in learn for pair in pairs):
+            learnt = any(_learn(sizes, free, pair) for pair in pairs)
+            if not learnt and not any(self._solve(sizes, free, pair) for pair in pairs):
                 raise error
             self.learnt += 1
         raise ConvertError(f"{self.source.what}: the sizes of its inputs contradict each other")

@@ -13,13 +13,15 @@ from lstm_rt.errors import ConvertError
 from ..names import shown
 from ..program.machine import Argument, Machine, Tensor
 from .dtypes import numpy_dtype
-from .run import Run, kind_of
+from .meter import Meter
+from .run import Run, kept_note, kind_of
 from .script_archive import ScriptArchive
 from .script_run import Interpreter
 from .script_text import Attr, Const, Expr, Index, Name, Param, Seq
 from .script_values import Record
 from .tensors import Var
 
+_COUNTER = "num_batches_tracked"  #: of batch normalisation, which counts in training
 _DEEP = "its code is nested too deeply"
 
 
@@ -62,6 +64,7 @@ class ScriptSource:
 
     def __init__(self, archive: ScriptArchive) -> None:
         self.archive = archive
+        self._meter = Meter(archive.budget)
         self.notes = archive.notes
         self.what = archive.what
         self.outputs: Sequence[str] = []
@@ -91,7 +94,7 @@ class ScriptSource:
 
     def _slot(self, param: Param) -> _Slot:
         if param.default is not None:
-            interpreter = Interpreter(Run(Machine(), []), self.archive)
+            interpreter = Interpreter(Run(Machine(), [], self._meter), self.archive)
             value = interpreter.value(param.default, {})
             if not isinstance(value, Var):
                 shown_value = repr(value)[:40]
@@ -122,7 +125,7 @@ class ScriptSource:
         Raises:
             ConvertError: the code holds what cannot be converted, or complains itself.
         """
-        run = Run(machine, self.notes, self.archive.version)
+        run = Run(machine, self.notes, self._meter, self.archive.version)
         interpreter = Interpreter(run, self.archive)
         tensors = iter(inputs)
         args = [slot.fill(tensors) for slot in self._slots]
@@ -130,6 +133,9 @@ class ScriptSource:
             result = interpreter.method(self.archive.root_object(), "forward", args)
         except RecursionError:
             raise ConvertError(f"{self.what}: {_DEEP}") from None
+        for path, tensor in interpreter.stored:
+            if tensor.changed and path and not path.endswith(_COUNTER):
+                run.note(kept_note(path))
         found = list(outputs_of(run, result))
         names = [name for name, _ in found]
         if len(found) == 1:

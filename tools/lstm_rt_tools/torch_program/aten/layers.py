@@ -66,6 +66,20 @@ def bilinear(run: Run, input1: Any, input2: Any, weight: Any, bias: Any = None) 
     return y if bias is None else run.apply("add", y, run.tensor(bias))
 
 
+@op("_trilinear")
+def trilinear(
+    run: Run, i1: Any, i2: Any, i3: Any, expand1: Any, expand2: Any, expand3: Any, sumdim: Any, unroll_dim: Any = 1
+) -> Any:
+    wide = []
+    for x, more in ((i1, expand1), (i2, expand2), (i3, expand3)):
+        t = run.floats(x)
+        for axis in sorted(run.wholes(more)):
+            t = run.widened(t, axis)
+        wide.append(t)
+    product = run.apply("mul", run.apply("mul", wide[0], wide[1]), wide[2])
+    return run.apply("sum", product, axes=tuple(run.wholes(sumdim)), keepdims=False)
+
+
 @op("einsum")
 def einsum(run: Run, equation: str, tensors: Any, path: Any = None) -> Any:
     left, arrow, right = equation.replace(" ", "").partition("->")
@@ -456,4 +470,4 @@ def _weights(run: Run, q: Tensor, k: Tensor, average: bool) -> Tensor:
     scale = run.constant(q.shape[-1] ** -0.5, np.float32)
     scores = run.apply("mul", run.apply("matmul", q, run.swapped(k, -1, -2)), scale)
     weights: Tensor = run.apply("softmax", scores, axis=-1)
-    return run.apply("mean", weights, axes=(1,), keepdims=False) if average else weights  # type: ignore[no-any-return]
+    return run.apply("mean", weights, axes=(1,), keepdims=False) if average else weights
