@@ -193,7 +193,8 @@ class _Search:
         except DimsDiffer:
             raise
         except SizesDiffer as e:
-            return [e.sizes], e
+            mine, theirs = e.sizes
+            return [(mine, theirs)], e
         except Raised as e:
             return list(_differences(e.compared)), e
         return None
