@@ -193,7 +193,7 @@ class _Search:
         except DimsDiffer:
             raise
         except SizesDiffer as e:
-            return [e.sizes], e
+            return [e.both], e
         except Raised as e:
             return list(_differences(e.compared)), e
         return None
