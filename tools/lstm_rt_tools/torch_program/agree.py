@@ -16,12 +16,12 @@ class SizesDiffer(ProgramError):
     """Two sizes differ that must agree.
 
     Attributes:
-        sizes: both, that of the input's side first where that is known.
+        both: the two, that of the input's side first where that is known.
     """
 
     def __init__(self, message: str, op: str, sizes: tuple[int, int]) -> None:
         super().__init__(message, op)
-        self.sizes = sizes
+        self.both = sizes
 
 
 class DimsDiffer(SizesDiffer):

@@ -193,8 +193,7 @@ class _Search:
         except DimsDiffer:
             raise
         except SizesDiffer as e:
-            mine, theirs = e.sizes
-            return [(mine, theirs)], e
+            return [e.both], e
         except Raised as e:
             return list(_differences(e.compared)), e
         return None

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_rt.errors import ConvertError
+from lstm_rt.errors import ConvertError, GraphError
 from lstm_rt.files import read_regular
 from lstm_rt.graph import Graph
 
@@ -67,6 +67,8 @@ def from_program(path: str | os.PathLike[str], settings: Mapping[str, int] | Non
             graph = to_graph(source)
     except RecursionError:
         raise ConvertError(f"{what}: it is nested too deeply") from None
+    except GraphError as e:
+        raise ConvertError(f"{what}: {e}") from e
     except ConvertError as e:
         raise e if str(e).startswith(what) else ConvertError(f"{what}: {e}") from e
     budget.graph(graph)
