@@ -27,13 +27,20 @@ class Check:
     Args:
         roles: what the program's inputs were taken for; ``read``: those that the graph has, in its order.
         frozen: names of time axes whose steps the program fixes.
+        padded: tokens that stand at the end of rows alone, by the input.
     """
 
     def __init__(
-        self, source: Source, graph: Graph, roles: Sequence[Role], read: Sequence[Role], frozen: Sequence[str]
+        self,
+        source: Source,
+        graph: Graph,
+        roles: Sequence[Role],
+        read: Sequence[Role],
+        frozen: Sequence[str],
+        padded: Mapping[str, int],
     ) -> None:
         self._source, self._graph, self._roles, self._read = source, graph, roles, read
-        self._frozen = frozen
+        self._frozen, self._padded = frozen, padded
         self._names = [graph.values[o].name for o in graph.outputs]
         self._most_ids = {
             graph.values[v].name: testdata.id_limit(graph, v) for v in graph.inputs if graph.values[v].kind == "ids"
@@ -109,7 +116,7 @@ class Check:
             )
 
     def make_selftest(self, steps: Mapping[str, int]) -> None:
-        """The program's own outputs for small random inputs, or the graph's if it takes none of that size."""
+        """The program's own outputs for small random inputs, or the graph's if it takes none of that size or form."""
 
         def theirs(arrays: list[NDArray[Any]]) -> Sequence[Array]:
             shapes = [y.shape for y in reference.run(self._graph, arrays)]
@@ -124,7 +131,7 @@ class Check:
             if r.axis is not None
         }
         made = "the file's own outputs for random inputs, computed in float32"
-        for at in (None, by_axis):
+        for at in () if self._padded else (None, by_axis):
             try:
                 self._graph.selftest = testdata.make_selftest(self._graph, theirs, at)
                 break
@@ -202,8 +209,20 @@ class Check:
         """Ids of an embedding, and here and there those that masks look for."""
         most = self._most_ids.get(r.name, 2)
         ids = rng.integers(0, most, shape)
+        if r.name in self._padded:
+            return self._padding(rng, r, ids, self._padded[r.name])
         for token in (t for t in self._tokens if t < most):
             ids = np.where(rng.random(shape) < _OFTEN, token, ids)
+        return ids
+
+    def _padding(self, rng: np.random.Generator, r: Role, ids: NDArray[np.int64], token: int) -> NDArray[np.int64]:
+        """Ids whose padding stands at the end of each row but the first."""
+        ids = np.where(ids == token, 1 if token == 0 else 0, ids)
+        rows, steps = (
+            next(i for i, d in enumerate(r.dims) if isinstance(d, str) and (d == N) is first) for first in (True, False)
+        )
+        for row in np.moveaxis(ids, (rows, steps), (0, 1))[1:]:
+            row[rng.integers(1, len(row) + 1) :] = token
         return ids
 
     def _all(self, arrays: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
