@@ -264,11 +264,17 @@ def rows(rng: Rng) -> Graph:
     one = g.reduce_features(x, "mean")
     y = g.binary("maximum", g.binary("div", g.binary("sub", x, one), g.reduce_features(x, "l2")), x)
     y = g.prelu(g.gather(y, [5, 4, 3, 3, 0, 1, 1, 2]), weights(rng, 8))
-    y = g.binary("add", y, g.constant(np.arange(8) / 8))
-    y = g.groupnorm(g.l2norm(y, 1e-3, 2), weights(rng, 8), None, 1e-3, 4)
-    y = g.binary("minimum", y, g.groupnorm(y, None, weights(rng, 8), 1e-3, 2))
-    parts = [g.reduce_features(y, kind, 4) for kind in ("sum", "max", "min", "prod")]
-    g.output(g.concat(*parts), "y")
+    g.output(g.binary("minimum", g.binary("add", y, g.constant(np.arange(8) / 8)), y), "y")
+    return g
+
+
+def groups(rng: Rng) -> Graph:
+    """Version 4: ops over equal parts of the features."""
+    g = Graph()
+    x = g.input("x", "seq", 8)
+    y = g.groupnorm(g.l2norm(x, 1e-3, 2), weights(rng, 8), None, 1e-3, 4)
+    y = g.groupnorm(y, None, weights(rng, 8), 1e-3, 2)
+    g.output(g.concat(*(g.reduce_features(y, kind, 4) for kind in ("sum", "max", "min", "prod"))), "y")
     return g
 
 
@@ -387,7 +393,7 @@ def all_models() -> dict[str, Graph]:
     makers: list[Callable[[Rng], Graph]] = [
         computed_state, encoder_decoder, tagger, features, vectors, axes, with_selftest,
         time_first, time_first_stream, unbatched, derived_axes, derived_stream,
-        rows, broadcasts, shaped, shaped_without_batch, later_activations_in_cells,
+        rows, groups, broadcasts, shaped, shaped_without_batch, later_activations_in_cells,
         along_time, attention,
         windows, chunked_windows, looking_ahead,
     ]  # fmt: skip
