@@ -258,6 +258,8 @@ class Labelled(Machine):
         if isinstance(label, Loose):
             return
         shape = tuple(math.prod(map(self.size_of, d)) for d in label.dims)
+        if not array.size:
+            raise self.error(op, f"its result is empty, of shape {array.shape}")
         if shape != array.shape:
             raise self.wrong_roles(op, f"its result is {self.dims_in_words(label.dims)}, but of shape {array.shape}")
 
@@ -500,7 +502,8 @@ class Labelled(Machine):
     def mixed(self, op: str, a: Any, b: Any) -> ProgramError:
         """The error of two dimensions that do not belong together."""
         words = [self.words(d) for d in (a, b)]
-        return self.wrong_roles(op, f"it combines {words[0]} with {words[1]}")
+        other = " of another number" if words[0] == words[1] else ""
+        return self.wrong_roles(op, f"it combines {words[0]} with {words[1]}{other}")
 
     def words(self, dim: Sequence[Atom]) -> str:
         """A dimension in words."""
