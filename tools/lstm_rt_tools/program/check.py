@@ -31,6 +31,7 @@ class Check:
     ) -> None:
         self._source, self._graph, self._roles, self._read = source, graph, roles, read
         self._frozen = frozen
+        self._called = called(source)
         self._names = [graph.values[o].name for o in graph.outputs]
         self._most_ids = {
             graph.values[v].name: testdata.id_limit(graph, v) for v in graph.inputs if graph.values[v].kind == "ids"
@@ -62,11 +63,11 @@ class Check:
         declared = {r.axis: d for r in self._roles for d, dim in zip(r.declared, r.dims, strict=True) if dim == r.axis}
         if self._frozen:
             counts = "/".join(str(steps[name]) for name in self._frozen)
-            self.notes.append(f"the model takes {counts} steps only, as the file does")
+            self.notes.append(f"the model takes {counts} steps only, as {self._called} does")
         free = [name for name in steps if not isinstance(declared.get(name), int)]
         longer = {name: 2 * n + 5 if name in free else n for name, n in steps.items()}
         if free and not self._runs(rows, longer):
-            raise ConvertError(f"with {_size_text(rows, longer)} the file's own graph does not run")
+            raise ConvertError(f"with {_size_text(rows, longer)} {self._called} itself does not run")
         if free:
             self._runs(rows, {name: n + 1 if name in free else n for name, n in steps.items()})
         self._fixed_steps(rows, steps, [name for name in steps if name not in free and name not in self._frozen])
@@ -77,14 +78,17 @@ class Check:
             return
         counts = "/".join(dict.fromkeys(str(steps[name]) for name in fixed))
         made_for = (
-            f"the file is made for {counts} step{'s' * (counts != '1')}; the converted model takes any number of them"
+            f"{self._called} is made for {counts} step{'s' * (counts != '1')}; the converted model takes any number of "
+            "them"
         )
         try:
             if not self._runs(rows, {name: 2 * n + 5 if name in fixed else n for name, n in steps.items()}):
-                self.notes.append(f"{made_for}, which could not be compared with the file")
+                self.notes.append(f"{made_for}, which could not be compared with {self._called}")
         except ConvertError:
+            if hasattr(self._source, "called"):
+                raise  # no file says so: it has been tried, and does run
             self.agrees = False
-            self.notes.append(f"{made_for}; with other numbers the file's own graph gives something else")
+            self.notes.append(f"{made_for}; with other numbers {self._called}'s own graph gives something else")
 
     def _other_rows(self, rows: int, steps: Mapping[str, int]) -> None:
         if not any(N in r.dims for r in self._roles):
@@ -100,9 +104,23 @@ class Check:
             self._runs(1, steps)
         if not runs:
             self.notes.append(
-                f"the file is made for a batch of {rows}; the converted model takes any, "
-                "which could not be compared with the file"
+                f"{self._called} is made for a batch of {rows}; the converted model takes any, "
+                f"which could not be compared with {self._called}"
             )
+
+    def also(self, sizes: Sequence[tuple[int, int]], rows: int, steps: Mapping[str, int]) -> None:
+        """At sizes of the caller's, rows and steps, as far as the program leaves them free.
+
+        Raises:
+            ConvertError: the program runs there, and gives other numbers.
+        """
+        declared = {r.axis: d for r in self._roles for d, dim in zip(r.declared, r.dims, strict=True) if dim == r.axis}
+        any_rows = all(r.declared_rows is None and N in r.dims for r in self._roles)
+        for n, count in sizes:
+            own = {name: t if isinstance(declared.get(name), int) else count for name, t in steps.items()}
+            text = _size_text(n if any_rows else rows, own)
+            if text not in self.sizes:
+                self._runs(n if any_rows else rows, own)
 
     def make_selftest(self) -> None:
         """The program's own outputs for small random inputs, or the graph's if it takes none of that size."""
@@ -110,7 +128,8 @@ class Check:
         def theirs(arrays: list[NDArray[Any]]) -> Sequence[Array]:
             return [np.asarray(y, np.float32) for y in self._theirs(self._all(arrays))]
 
-        made = "the file's own outputs for random inputs, computed in float32"
+        made = f"{self._called}'s own outputs for random inputs"
+        made += "" if self._called != "the file" else ", computed in float32"
         try:
             self._graph.selftest = testdata.make_selftest(self._graph, theirs)
         except ConvertError:
@@ -155,8 +174,8 @@ class Check:
                 rounding = float(np.nan_to_num(np.max(np.abs(single[k] - exact[k]), initial=0)))
                 if not d.max_abs <= room + 16 * rounding:
                     raise ConvertError(
-                        f"{when}, output {d.name!r} of the converted model differs from the file's by {d.max_abs:.3g}: "
-                        "the file does something there that the conversion does not follow"
+                        f"{when}, output {d.name!r} of the converted model differs from {self._called}'s by "
+                        f"{d.max_abs:.3g}: {self._called} does something there that the conversion does not follow"
                     )
 
     # -- inputs made up -------------------------------------------------------------------------------
@@ -189,6 +208,11 @@ class Check:
             given[r.name].astype(r.dtype) if r.name in given else np.zeros(r.shape(rows, steps), r.dtype)
             for r in self._roles
         ]
+
+
+def called(source: Source) -> str:
+    """What messages call a program; a source of something else than a file says so itself."""
+    return str(getattr(source, "called", "the file"))
 
 
 def _size_text(rows: int, steps: Mapping[str, int]) -> str:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from lstm_rt.errors import ConvertError, GraphError
 from lstm_rt.graph import Graph
 
-from .check import Check
+from .check import Check, called
 from .labelled import Labelled
 from .labels import Dim, Feat, Loose, N, Scores, Steps, is_fixed
 from .machine import Exhausted, ProgramError, Source, Tensor
@@ -35,8 +35,11 @@ class Sizes:
     steps: dict[str, int]
 
 
-def to_graph(source: Source) -> Graph:
+def to_graph(source: Source, also: Sequence[tuple[int, int]] = ()) -> Graph:
     """The graph of a program, compared with the program's own numbers.
+
+    Args:
+        also: rows and steps at which it is compared in the end, besides those of the run that makes the graph.
 
     ``meta`` gets ``notes`` (sentences for the user) and ``selftest``.
 
@@ -52,7 +55,7 @@ def to_graph(source: Source) -> Graph:
             machine = _machine(roles, sizes, may_freeze)
             try:
                 graph = _run(source, machine, roles, sizes)
-                if _finished(source, machine, graph, roles, sizes):
+                if _finished(source, machine, graph, roles, sizes, also):
                     return graph
                 doubtful = doubtful or graph
             except Exhausted:
@@ -188,17 +191,25 @@ def _port_dim(dim: Dim) -> str | int:
     return "T" if isinstance(dim[0], Steps) else math.prod(a for a in dim if isinstance(a, int))
 
 
-def _finished(source: Source, machine: Labelled, graph: Graph, roles: Sequence[Role], sizes: Sizes) -> bool:
+def _finished(
+    source: Source,
+    machine: Labelled,
+    graph: Graph,
+    roles: Sequence[Role],
+    sizes: Sizes,
+    also: Sequence[tuple[int, int]],
+) -> bool:
     """Compare, and complete; false if the program gives something else where it says that it is not made for."""
     read = [r for r in roles if r.name in {graph.values[v].name for v in graph.inputs}]
     check = Check(source, graph, roles, read, sorted(machine.frozen_steps))
     check.at(sizes.rows, sizes.steps)
     check.others(sizes.rows, sizes.steps)
+    check.also(also, sizes.rows, sizes.steps)
     check.make_selftest()
     if machine.folded:
         graph.meta["folded"] = machine.folded
     if check.sizes:
-        graph.meta["checked"] = f"compared with the file's own numbers: {'; '.join(check.sizes)}"
+        graph.meta["checked"] = f"compared with {called(source)}'s own numbers: {'; '.join(check.sizes)}"
     notes = [*machine.notes, *check.notes]
     if notes:
         graph.meta["notes"] = notes
