@@ -198,7 +198,8 @@ def onnx_expand_to_a_gigabyte() -> bytes:
 def onnx_range_of_much() -> bytes:
     """A range to 10^15."""
     nodes = [node("Range", ["a", "b", "c"], ["r"]), node("Add", ["x", "r"], ["y"])]
-    stored = [number(2, 7) + piece(8, n) + piece(9, struct.pack("<q", v)) for n, v in (("a", 0), ("b", 10**15), ("c", 1))]
+    ends = (("a", 0), ("b", 10**15), ("c", 1))
+    stored = [number(2, 7) + piece(8, n) + piece(9, struct.pack("<q", v)) for n, v in ends]
     return model(graph(nodes, [X], ["y"], stored))
 
 

@@ -20,6 +20,7 @@ from .build import (  # isort: skip
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="measures memory as Linux does")
 
 HERE = Path(__file__).parent
+DESCRIBED = (".json", ".h5", ".keras", ".onnx")  #: of files that need no architecture file
 ROOT = HERE.parent.parent
 #: What the limits are: README.md. The time is generous, as machines are slow and shared.
 MEMORY_PER_BYTE, MEMORY = 16, 64 * MB
@@ -77,7 +78,7 @@ def idle(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
     for suffix, data in files.items():
         folder = tmp_path_factory.mktemp("idle")
         (folder / f"m{suffix}").write_bytes(data)
-        runs[suffix] = convert(folder, f"m{suffix}", DENSE if suffix in (".pt", ".zip", ".safetensors", ".npz", ".pkl") else "")
+        runs[suffix] = convert(folder, f"m{suffix}", "" if suffix in DESCRIBED else DENSE)
         assert runs[suffix].exit == 0, runs[suffix].err
     return runs
 

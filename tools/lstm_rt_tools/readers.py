@@ -75,7 +75,7 @@ READERS = (
     Row("safetensors", "torch", (".safetensors",), lambda seen: looks_like_safetensors(seen.head), _torch, _PARTS),
     Row("pickle", "torch", (".pkl", ".pickle"), lambda seen: looks_like_pickle(seen.head), _torch, _PARTS),
     Row("NumPy", "torch", (".npz",), _is_npz, _torch, _PARTS),
-    Row("ONNX", "onnx", (".onnx",), lambda seen: looks_like_onnx(seen.head), _onnx),
+    Row("ONNX", "onnx", (".onnx",), lambda seen: looks_like_onnx(seen.head), _onnx, frozenset({"settings"})),
     Row("RTNeural", "rtneural", (".aidax",), lambda seen: looks_like_rtneural(seen.head), _amp),
     Row("Neural Amp Modeler", "nam", (".nam",), lambda seen: looks_like_nam(seen.head), _amp),
     Row("GuitarML", "torch", (".json",), lambda seen: looks_like_guitarml(seen.head), _torch, _PARTS),

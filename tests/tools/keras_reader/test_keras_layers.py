@@ -156,7 +156,11 @@ CASES: dict[str, Callable[[], Any]] = {
     "grouped heads": lambda: functional(lambda x: L.GroupQueryAttention(3, 4, 2)(x, x)),
     "attention by hand": lambda: of(_attention_by_hand, 6, F),
     "attention over lstm": lambda: of(_attention_over_lstm, None, F),
-    "encoder decoder": lambda: _encoder_decoder(),
+    "encoder decoder": lambda: _encoder_decoder(5, 4),
+    "encoder decoder, free steps": lambda: _encoder_decoder(None, None),
+    "matrices of attention": lambda: of(_matrices, None, F),
+    "scores as they are": lambda: of(lambda x: L.LSTM(2)(L.Dense(3)(L.Dot(axes=2)([x, x]))), 5, F),
+    "scores as an output": lambda: of(_matrices_too, 5, F),
     # images
     "image": lambda: image(L.Conv2D(4, 3, activation="relu"), L.MaxPooling2D(2), L.Flatten(), L.Dense(2)),
     "image same": lambda: image(L.Conv2D(4, (3, 2), padding="same", strides=2), L.MaxPooling2D((2, 3), padding="same")),
@@ -241,8 +245,19 @@ def _attention_over_lstm(x: Any) -> Any:
     return L.Dense(2)(ops.sum(y * weights, axis=1))
 
 
-def _encoder_decoder() -> Any:
-    a, b = L.Input((5, F), name="a"), L.Input((4, 3), name="b")
+def _matrices(x: Any) -> Any:
+    q, k, v = L.Dense(3)(x), L.Dense(3)(x), L.Dense(2)(x)
+    weights = ops.softmax(ops.matmul(q, ops.transpose(k, (0, 2, 1))) / np.sqrt(3.0))
+    return ops.matmul(L.Dropout(0.1)(weights), v)
+
+
+def _matrices_too(x: Any) -> Any:
+    weights = L.Softmax()(L.Dot(axes=2)([x, L.Dense(F)(x)]) * 0.5)
+    return [L.Dot(axes=(2, 1))([weights, x]), weights]
+
+
+def _encoder_decoder(steps: int | None, others: int | None) -> Any:
+    a, b = L.Input((steps, F), name="a"), L.Input((others, 3), name="b")
     y, h, c = L.LSTM(3, return_sequences=True, return_state=True)(a)
     z = L.LSTM(3, return_sequences=True)(b, initial_state=[h, c])
     scores = L.Activation("softmax")(L.Dot(axes=[2, 2])([z, y]))

@@ -212,7 +212,8 @@ def test_weights_made_by_arithmetic(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     parts = {k: rng.standard_normal((1, 4, 3)).astype(np.float32) for k in "ab"}
     parts |= {"r": rng.standard_normal((8, 2)).astype(np.float32), "b": parts["b"]}
-    constants = {"s": np.array([0], np.int64), "e": np.array([16], np.int64), "x2": rng.standard_normal((1, 20)).astype(np.float32)}  # fmt: skip
+    constants = {"s": np.array([0], np.int64), "e": np.array([16], np.int64)}
+    constants["x2"] = rng.standard_normal((1, 20)).astype(np.float32)
     nodes = [
         node("Concat", ["a", "b"], ["W"], axis=1),
         node("Unsqueeze", ["r", "s"], ["R"]),

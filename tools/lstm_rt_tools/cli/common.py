@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import math
@@ -17,11 +18,18 @@ from lstm_rt.errors import FormatError
 from lstm_rt.graph import Graph
 from lstm_rt.text import shown
 
+from ..row import Options
+
 OK, MISMATCH, ERROR = 0, 1, 2
 MAX_LINE = 800  #: characters of an error or a note: room for names, paths and what is known instead
 _MAX_NOTES = 50
 _MAX_FACTS = 20
 _LONG_NUMBER = re.compile(r"[0-9]{41,}")
+
+
+def source_options(args: argparse.Namespace) -> Options:
+    """What the command line tells about a source beside its name."""
+    return Options(arch=args.arch, part=args.part, settings=args.settings)
 
 
 class ModelFile:

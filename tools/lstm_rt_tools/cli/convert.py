@@ -13,9 +13,8 @@ from lstm_rt.text import shown
 
 from .. import __version__, archives, readers
 from ..judges import testdata
-from ..row import Options
 from . import describe
-from .common import OK, facts, note_lines, notes
+from .common import OK, facts, note_lines, notes, source_options
 from .output import Output
 from .progress import Progress
 
@@ -29,7 +28,7 @@ def convert(args: argparse.Namespace) -> int:
         Progress(_size(source)) as progress,
     ):
         progress.step(f"reading {args.source.name}")
-        graph = readers.read(source.path, Options(arch=args.arch, part=args.part), args.framework)
+        graph = readers.read(source.path, source_options(args), args.framework)
         test_from = "left out"
         if args.no_selftest:
             graph.selftest = None

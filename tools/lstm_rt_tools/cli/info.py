@@ -12,9 +12,8 @@ from lstm_rt.text import shown
 
 from .. import archives, readers
 from ..archives import Source
-from ..row import Options
 from . import describe
-from .common import MISMATCH, OK, ModelFile, as_json, note_lines
+from .common import MISMATCH, OK, ModelFile, as_json, note_lines, source_options
 
 
 def info(args: argparse.Namespace) -> int:
@@ -45,7 +44,7 @@ def _is_source(args: argparse.Namespace) -> bool:
 
 def _source(args: argparse.Namespace) -> int:
     """The graph that a file converts to; where it does not, its weights, and what is in the way."""
-    options = Options(arch=args.arch, part=args.part)
+    options = source_options(args)
     with archives.opened(args.model, args.framework) as source:
         facts: dict[str, Any] = {"file": source.name, "kind": readers.find(source.path, args.framework).name}
         try:

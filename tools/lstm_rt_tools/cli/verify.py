@@ -15,9 +15,8 @@ from lstm_rt.text import shown
 
 from .. import archives, readers
 from ..judges import compare
-from ..row import Options
 from . import arrays_io
-from .common import MISMATCH, OK, ModelFile, as_json, note_lines
+from .common import MISMATCH, OK, ModelFile, as_json, note_lines, source_options
 from .run import Named, call, model_inputs, read_lengths
 
 _PROVES = (
@@ -80,7 +79,7 @@ def _verify_selftest(args: argparse.Namespace) -> int:
 def _verify_against(args: argparse.Namespace) -> int:
     file = ModelFile(args.model).whole()
     with archives.opened(args.against, args.framework) as opened:
-        source = readers.rerun(opened.path, file.graph, Options(arch=args.arch, part=args.part), args.framework)
+        source = readers.rerun(opened.path, file.graph, source_options(args), args.framework)
     return _compare(args, source.what, call(file.model(), source.inputs), source.outputs)
 
 

@@ -71,7 +71,9 @@ def id_limit(graph: Graph, value: int) -> int:
 
 
 def make_selftest(
-    graph: Graph, theirs: Callable[[list[NDArray[Any]]], Sequence[Array]] | None = None
+    graph: Graph,
+    theirs: Callable[[list[NDArray[Any]]], Sequence[Array]] | None = None,
+    steps: Mapping[int, int] | None = None,
 ) -> SelfTest | None:
     """A small test vector with made-up inputs: two rows, a few steps, 64 KiB unless a single step takes more.
 
@@ -81,13 +83,14 @@ def make_selftest(
     Args:
         theirs: gives the outputs of the source model for the inputs; without it, they are computed by
             the reference interpreter in double precision.
+        steps: T of a single row, by time axis, for models that take no few steps.
 
     Returns:
         The test, or ``None`` if nothing would be proved: the outputs are not finite, or float32 is too far
         away from them; or if fixed numbers of steps would make it take far more memory than the graph.
     """
-    rows, count = _selftest_size(graph)
-    steps = dict.fromkeys(range(graph.n_axes), count) | fixed_steps(graph)
+    rows, count = _selftest_size(graph) if steps is None else (1, 1)
+    steps = dict.fromkeys(range(graph.n_axes), count) | dict(steps or {}) | fixed_steps(graph)
     weights = sum(w.nbytes for n in graph.nodes for w in n.weights.values())
     if _memory(graph, rows, steps) > _SELFTEST_MEMORY + 8 * weights:
         return None
@@ -95,8 +98,11 @@ def make_selftest(
     with np.errstate(all="ignore"):
         exact = reference.run(graph, inputs)
         single = reference.run(graph, inputs, dtype=np.float32)
-        outputs = [np.asarray(y, np.float32) for y in (exact if theirs is None else theirs(inputs))]
-        outputs = [y.reshape(e.shape) if y.size == e.size else y for y, e in zip(outputs, exact, strict=True)]
+        given = exact if theirs is None else theirs(inputs)
+        outputs = [  # of a source that joins axes, apart
+            np.asarray(y, np.float32).reshape(a.shape if np.size(y) == a.size else np.shape(y))
+            for y, a in zip(given, exact, strict=True)
+        ]
         test = SelfTest(inputs, outputs)
         for a, b, y in zip(exact, single, outputs, strict=True):
             away = max(8 * _furthest(a, b), 0.0 if theirs is None else 4 * _furthest(a, y))
@@ -108,6 +114,17 @@ def make_selftest(
     except GraphError:
         return None
     return test
+
+
+def usual_steps(graph: Graph) -> dict[int, int]:
+    """Steps, by time axis, at which a source is run again: a few, or as many as its self-test has."""
+    steps = dict.fromkeys(range(graph.n_axes), STEPS)
+    if graph.selftest is not None:
+        for index, array in zip(graph.inputs, graph.selftest.inputs, strict=True):
+            v = graph.values[index]
+            if v.kind in ("seq", "ids"):
+                steps[v.axis] = max(STEPS, v.to_batch_first(array).shape[1])
+    return steps | fixed_steps(graph)
 
 
 def _memory(graph: Graph, rows: int, steps: Mapping[int, int]) -> int:

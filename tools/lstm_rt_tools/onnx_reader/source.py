@@ -50,11 +50,11 @@ class OnnxSource:
         return [*told, *self._notes]
 
     @property
-    def about(self) -> str:
+    def about(self) -> dict[str, str]:
         """Where the model comes from."""
-        version = self._model.versions.get("", 0)
-        by = f", written by {self._model.producer}" if self._model.producer else ""
-        return f"ONNX {self._model.path.name}, opset {version}{by}"
+        model = self._model
+        facts = {"framework": "onnx", "version": f"opset {model.versions.get('', 0)}", "file": shown(model.path.name)}
+        return {**facts, "sha256": model.digest, **({"producer": model.producer} if model.producer else {})}
 
     def run(self, machine: Machine, inputs: Sequence[Tensor]) -> list[Tensor]:
         """The outputs for the inputs, both in order.

@@ -63,6 +63,9 @@ class Activated:
 Atom: TypeAlias = "Given | Product | Activated"
 
 
+_MOST_TERMS = 256  #: of a product that is written out
+
+
 class Unknown(Exception):
     """A value is not made of sums, products and activations."""
 
@@ -194,9 +197,15 @@ def added(x: Expression, y: Expression, sign: float = 1.0) -> Expression:
 
 
 def multiplied(x: Expression, y: Expression) -> Expression:
-    """``x * y``, all products written out."""
+    """``x * y``, all products written out.
+
+    Raises:
+        Unknown: they are more than any cell has.
+    """
     out = []
     for p, q in aligned(x, y):
+        if len(p.terms) * len(q.terms) > _MOST_TERMS:
+            raise Unknown("a product of long sums")
         terms: Sum = {}
         for k, c in p.terms.items():
             for m, d in q.terms.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,8 @@ from ..judges.compare import CHECK_TOLERANCE, differences
 from .labels import N
 from .machine import Machine, Source
 from .roles import Role
+
+_OFTEN = 0.25  #: of ids are tokens that masks look for
 
 
 class Check:
@@ -36,6 +39,7 @@ class Check:
         self._most_ids = {
             graph.values[v].name: testdata.id_limit(graph, v) for v in graph.inputs if graph.values[v].kind == "ids"
         }
+        self._tokens = sorted({n.attrs["value"] for n in graph.nodes if n.op == "mask_ids"})
         self.notes: list[str] = []
         self.agrees = True  #: also with more steps than the program says that it is made for
         self.sizes: list[str] = []  #: at which it was compared
@@ -71,6 +75,15 @@ class Check:
         if free:
             self._runs(rows, {name: n + 1 if name in free else n for name, n in steps.items()})
         self._fixed_steps(rows, steps, [name for name in steps if name not in free and name not in self._frozen])
+        self._asked(rows, steps, free)
+
+    def _asked(self, rows: int, steps: Mapping[str, int], free: Sequence[str]) -> None:
+        """At the sizes that a source asks for: it may branch on them in a way that no graph shows."""
+        any_rows = all(r.declared_rows is None and N in r.dims for r in self._roles)
+        for n, count in getattr(self._source, "also", ()):
+            n, own = n if any_rows else rows, {name: count if name in free else t for name, t in steps.items()}
+            if _size_text(n, own) not in self.sizes:
+                self._runs(n, own)
 
     def _fixed_steps(self, rows: int, steps: Mapping[str, int], fixed: Sequence[str]) -> None:
         """More steps than the program says that it is made for."""
@@ -88,7 +101,7 @@ class Check:
             if hasattr(self._source, "called"):
                 raise  # no file says so: it has been tried, and does run
             self.agrees = False
-            self.notes.append(f"{made_for}; with other numbers {self._called}'s own graph gives something else")
+            self.notes.append(f"{made_for}; with other numbers the file's own graph gives something else")
 
     def _other_rows(self, rows: int, steps: Mapping[str, int]) -> None:
         if not any(N in r.dims for r in self._roles):
@@ -108,31 +121,30 @@ class Check:
                 f"which could not be compared with {self._called}"
             )
 
-    def also(self, sizes: Sequence[tuple[int, int]], rows: int, steps: Mapping[str, int]) -> None:
-        """At sizes of the caller's, rows and steps, as far as the program leaves them free.
-
-        Raises:
-            ConvertError: the program runs there, and gives other numbers.
-        """
-        declared = {r.axis: d for r in self._roles for d, dim in zip(r.declared, r.dims, strict=True) if dim == r.axis}
-        any_rows = all(r.declared_rows is None and N in r.dims for r in self._roles)
-        for n, count in sizes:
-            own = {name: t if isinstance(declared.get(name), int) else count for name, t in steps.items()}
-            text = _size_text(n if any_rows else rows, own)
-            if text not in self.sizes:
-                self._runs(n if any_rows else rows, own)
-
-    def make_selftest(self) -> None:
+    def make_selftest(self, steps: Mapping[str, int]) -> None:
         """The program's own outputs for small random inputs, or the graph's if it takes none of that size."""
 
         def theirs(arrays: list[NDArray[Any]]) -> Sequence[Array]:
-            return [np.asarray(y, np.float32) for y in self._theirs(self._all(arrays))]
+            shapes = [y.shape for y in reference.run(self._graph, arrays)]
+            found = self._theirs(self._all(arrays))
+            if any(y.size != math.prod(s) for y, s in zip(found, shapes, strict=True)):
+                raise ConvertError(f"{self._called}'s own outputs are of another size")
+            return [np.asarray(y, np.float32).reshape(s) for y, s in zip(found, shapes, strict=True)]
 
+        by_axis = {
+            self._graph.values[v].axis: steps[r.axis]
+            for v, r in zip(self._graph.inputs, self._read, strict=True)
+            if r.axis is not None
+        }
         made = f"{self._called}'s own outputs for random inputs"
-        made += "" if self._called != "the file" else ", computed in float32"
-        try:
-            self._graph.selftest = testdata.make_selftest(self._graph, theirs)
-        except ConvertError:
+        made += "" if hasattr(self._source, "called") else ", computed in float32"
+        for at in (None, by_axis):
+            try:
+                self._graph.selftest = testdata.make_selftest(self._graph, theirs, at)
+                break
+            except ConvertError:
+                continue
+        else:
             self._graph.selftest = testdata.make_selftest(self._graph)
             made = "computed from the converted graph by the reference interpreter in float64"
         self._graph.meta["selftest"] = made if self._graph.selftest else "left out, because the outputs are not finite"
@@ -165,6 +177,9 @@ class Check:
             exact = reference.run(self._graph, feeds)
             theirs = [y.reshape(e.shape) if y.size == e.size else y for y, e in zip(theirs, exact, strict=True)]
             found = differences(self._names, exact, theirs, 0.0, 0.0)
+            blind = next((n for n, y in zip(self._names, exact, strict=True) if not np.isfinite(y).any()), None)
+            if blind is not None and exact[0].size:
+                raise ConvertError(f"{when}, output {blind!r} has no finite number, so that nothing can be compared")
             single: list[NDArray[Any]] | None = None
             for k, d in enumerate(found):
                 room = CHECK_TOLERANCE * max(1e-3, d.largest)
@@ -188,12 +203,23 @@ class Check:
             if r.kind == "lengths":
                 most = max(steps.values(), default=1)
                 arrays.append(np.sort(rng.integers(1, most + 1, shape))[::-1].astype(r.dtype))
-                arrays[-1][:1] = most
+                # A module that packs gives as many steps as the longest row has; a file's program, as there are.
+                arrays[-1][:1] = most if shape[0] > 1 or hasattr(self._source, "called") else max(1, most // 2)
             elif r.kind == "ids":
-                arrays.append(rng.integers(0, self._most_ids.get(r.name, 2), shape).astype(r.dtype))
+                arrays.append(self._ids(rng, r, shape).astype(r.dtype))
+            elif r.dtype.kind == "b":
+                arrays.append(rng.integers(0, 2, shape).astype(bool))
             else:
                 arrays.append(rng.standard_normal(shape).astype(r.dtype))
         return arrays
+
+    def _ids(self, rng: np.random.Generator, r: Role, shape: tuple[int, ...]) -> NDArray[np.int64]:
+        """Ids of an embedding, and here and there those that masks look for."""
+        most = self._most_ids.get(r.name, 2)
+        ids = rng.integers(0, most, shape)
+        for token in (t for t in self._tokens if t < most):
+            ids = np.where(rng.random(shape) < _OFTEN, token, ids)
+        return ids
 
     def _all(self, arrays: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
         """Inputs of the graph, with zeros for those of the program that it does not have."""

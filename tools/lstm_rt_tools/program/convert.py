@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,16 +15,23 @@ from lstm_rt.errors import ConvertError, GraphError
 from lstm_rt.graph import Graph
 
 from .check import Check, called
-from .labelled import Labelled
+from .labelled import Labelled, LateLengths
 from .labels import Dim, Feat, Loose, N, Scores, Steps, is_fixed
 from .machine import Exhausted, ProgramError, Source, Tensor
 from .roles import Role, order_of, readings
+from .settings import Settings, settled, told
 from .tidy import tidy
 
 ROWS = 3  #: of the run that makes the graph, where the program takes several
 #: Steps of that run, where the program leaves them free: primes, which are seldom sizes of anything else.
 _STEPS = (23, 67, 211, 1201)
-_MOST_HINTS = 4  #: sizes that a program has asked for, which are tried
+
+#: Readings that are tried at other sizes than the first: those that went furthest there.
+_MOST_READINGS = 4
+_MOST_HINTS = 8  #: sizes that the program asks for, which are tried
+_MOST_WORK = 12000  #: operations that are run in search of a reading
+_RUN = 50  #: what starting a run costs, in operations
+_MOST_LENGTHS = 4  #: time axes of one program that have lengths
 
 
 @dataclass(frozen=True)
@@ -35,57 +42,135 @@ class Sizes:
     steps: dict[str, int]
 
 
-def to_graph(source: Source, also: Sequence[tuple[int, int]] = ()) -> Graph:
+def to_graph(source: Source, settings: Settings | None = None) -> Graph:
     """The graph of a program, compared with the program's own numbers.
 
-    Args:
-        also: rows and steps at which it is compared in the end, besides those of the run that makes the graph.
+    ``meta`` gets ``notes`` (sentences for the user), ``settings`` where there are any, and ``selftest``.
 
-    ``meta`` gets ``notes`` (sentences for the user) and ``selftest``.
+    Args:
+        settings: values of inputs that are single whole numbers; one of those that the program compares them with is
+            chosen for the others, and noted.
 
     Raises:
         ConvertError: the program holds what a graph cannot, or gives other numbers than the graph; the message is that
             of the reading of the inputs that went furthest.
     """
-    best: tuple[int, ConvertError] | None = None
-    doubtful: Graph | None = None
-    hints: set[int] = set()
-    for may_freeze, ways in ((False, _ways(source)), (True, _ways(source)), (False, _asked(source, hints))):
-        for roles, sizes in ways:
-            machine = _machine(roles, sizes, may_freeze)
+    failure: ConvertError | None = None
+    for program, values, chosen in settled(source, settings or {}):
+        try:
+            graph = _Search(program).graph()
+        except Exhausted:
+            raise
+        except ConvertError as e:
+            failure = failure or e
+            continue
+        if values:
+            graph.meta["settings"] = dict(values)
+        if chosen:
+            graph.meta.setdefault("notes", []).append(told(values))
+        return graph
+    assert failure is not None
+    raise failure
+
+
+@dataclass
+class _Try:
+    """A reading that did not do."""
+
+    done: int  #: operations that were labelled
+    roles: Sequence[Role]
+    may_freeze: bool
+
+
+class _Search:
+    """Looks for a reading of the inputs, and sizes to run at, for which a program becomes a graph."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._tries: list[_Try] = []
+        self._best = -1
+        self._left = _MOST_WORK
+        self._asked: set[int] = set()  #: sizes that the program has asked for
+        self._doubtful: Graph | None = None  #: gives something else than the program where that is not made for it
+        self._error = ConvertError(f"no reading of the inputs is possible: {_shapes(source)}")
+
+    def graph(self) -> Graph:
+        """What the first of these leads to: steps stay steps; they become features where their number is fixed; other
+        sizes; sizes that the program asks for.
+
+        Raises:
+            ConvertError: none leads anywhere; of the reading that went furthest.
+        """
+        for stage in (self._plainly, self._with_fixed_steps, self._at_other_sizes, self._at_asked_sizes):
+            found = stage() or self._doubtful
+            if found is not None:
+                return found
+        raise self._error
+
+    def _plainly(self) -> Graph | None:
+        return self._first((roles, next(_sizes(roles)), False) for roles in readings(self._source.inputs))
+
+    def _with_fixed_steps(self) -> Graph | None:
+        fixed = (roles for roles in readings(self._source.inputs) if _fixed_steps(roles))
+        return self._first((roles, next(_sizes(roles)), True) for roles in fixed)
+
+    def _at_other_sizes(self) -> Graph | None:
+        """The readings that went furthest."""
+        furthest = sorted(self._tries, key=lambda t: -t.done)[:_MOST_READINGS]
+        columns = [itertools.islice(_sizes(t.roles), 1, None) for t in furthest]
+        rows = itertools.zip_longest(*columns)
+        ways = ((t, sizes) for row in rows for t, sizes in zip(furthest, row, strict=True) if sizes is not None)
+        # what goes further is likelier
+        return self._first((t.roles, sizes, t.may_freeze) for t, sizes in ways if t.done >= self._best)
+
+    def _at_asked_sizes(self) -> Graph | None:
+        """Of what the program says to be free, though its own reshapes fix it."""
+        asked = sorted(n for n in self._asked if n > 1)[:_MOST_HINTS]
+        ways = []
+        for roles in readings(self._source.inputs) if asked else ():
+            usual = next(_sizes(roles))
+            for rows, steps in itertools.product(dict.fromkeys((usual.rows, 1)), asked):
+                fixed = Sizes(rows, dict.fromkeys(usual.steps, steps))
+                ways.append(([r.with_steps(fixed.steps) for r in roles], fixed, False))
+        self._left = max(self._left, _MOST_WORK // 4)
+        return self._first(ways)
+
+    def _first(self, ways: Iterable[tuple[Sequence[Role], Sizes, bool]]) -> Graph | None:
+        for roles, sizes, may_freeze in ways:
+            if (graph := self._at(roles, sizes, may_freeze)) is not None:
+                return graph
+            if self._left < 0:
+                break
+        return None
+
+    def _at(self, roles: Sequence[Role], sizes: Sizes, may_freeze: bool) -> Graph | None:
+        """One reading at one size; once more if something was made of steps whose lengths only come later."""
+        lengths: set[int] = set()
+        while True:
+            machine = Labelled(roles, sizes.rows, sizes.steps, _fixed_steps(roles), may_freeze, lengths)
             try:
-                graph = _run(source, machine, roles, sizes)
-                if _finished(source, machine, graph, roles, sizes, also):
+                graph = _run(self._source, machine, roles, sizes)
+                if _finished(self._source, machine, graph, roles, sizes):
                     return graph
-                doubtful = doubtful or graph
+                self._doubtful = self._doubtful or graph
             except Exhausted:
                 raise
+            except LateLengths as e:
+                if e.axis not in lengths and len(lengths) < _MOST_LENGTHS:
+                    lengths.add(e.axis)
+                    continue
+                self._failed(machine, e, roles, may_freeze)
             except ConvertError as e:
-                hints.update(getattr(e, "sizes", ()))
-                if best is None or machine.done > best[0]:
-                    best = (machine.done, e)
-        if doubtful is not None:
-            return doubtful
-    if best is None:
-        raise ConvertError(f"no reading of the inputs is possible: {_shapes(source)}")
-    raise best[1]
+                self._failed(machine, e, roles, may_freeze)
+            finally:
+                self._left -= machine.applied + _RUN
+            return None
 
-
-def _ways(source: Source) -> Iterator[tuple[list[Role], Sizes]]:
-    """Readings of the inputs, and sizes to run at."""
-    for roles in readings(source.inputs):
-        for sizes in _sizes(roles):
-            yield roles, sizes
-
-
-def _asked(source: Source, hints: set[int]) -> Iterator[tuple[list[Role], Sizes]]:
-    """Readings at sizes that the program has asked for in other runs (``hints``): of what it says to be free."""
-    asked = sorted(n for n in hints if n > 1)[:_MOST_HINTS]
-    for roles in readings(source.inputs) if asked else ():
-        usual = next(_sizes(roles))
-        for rows, steps in itertools.product(dict.fromkeys((usual.rows, 1)), asked):
-            fixed = Sizes(rows, dict.fromkeys(usual.steps, steps))
-            yield [r.with_steps(fixed.steps) for r in roles], fixed
+    def _failed(self, machine: Labelled, error: ConvertError, roles: Sequence[Role], may_freeze: bool) -> None:
+        self._asked.update(getattr(error, "sizes", ()))
+        self._tries.append(_Try(machine.done, roles, may_freeze))
+        if machine.done > self._best:
+            self._best, self._error = machine.done, error
 
 
 def _shapes(source: Source) -> str:
@@ -100,8 +185,8 @@ def _sizes(roles: Sequence[Role]) -> Iterator[Sizes]:
     declared = {r.axis: d for r in roles for d, role in zip(r.declared, r.dims, strict=True) if role == r.axis}
     names = [name for name in declared if name is not None]
     all_fixed = all(isinstance(declared[name], int) for name in names)
-    for rows in (fixed_rows,) if fixed_rows else (ROWS, 1) if has_rows else (1,):
-        for steps in _STEPS[:1] if all_fixed else _STEPS:
+    for steps in _STEPS[:1] if all_fixed else _STEPS:
+        for rows in (fixed_rows,) if fixed_rows else (ROWS, 1) if has_rows else (1,):
             yield Sizes(rows, {n: _size(declared[n], steps + 2 * i) for i, n in enumerate(names)})
 
 
@@ -109,15 +194,14 @@ def _size(declared: int | str | None, wanted: int) -> int:
     return declared if isinstance(declared, int) else wanted
 
 
-def _machine(roles: Sequence[Role], sizes: Sizes, may_freeze: bool) -> Labelled:
-    """Steps become features, and features steps, only where no other reading does."""
-    frozen = {
+def _fixed_steps(roles: Sequence[Role]) -> set[str]:
+    """Names of the time axes whose steps the program fixes."""
+    return {
         r.axis
         for r in roles
         for declared, dim in zip(r.declared, r.dims, strict=True)
         if r.axis is not None and dim == r.axis and isinstance(declared, int)
     }
-    return Labelled(roles, sizes.rows, sizes.steps, frozen if may_freeze else None)
 
 
 def _inputs(roles: Sequence[Role], sizes: Sizes) -> list[NDArray[Any]]:
@@ -171,7 +255,7 @@ def _output(machine: Labelled, name: str, tensor: Tensor) -> None:
     graph = machine.graph
     if value in graph.outputs or value in graph.inputs or machine.unrolled.is_placeholder(value):
         value = graph.activation(value, "linear")
-    dims = [_port_dim(d) for d in label.dims]
+    dims = [_port_dim(d) for d in label.dims] or [1]
     graph.output(value, name, **order_of("vec" if steps is None else "seq", dims))
 
 
@@ -191,21 +275,13 @@ def _port_dim(dim: Dim) -> str | int:
     return "T" if isinstance(dim[0], Steps) else math.prod(a for a in dim if isinstance(a, int))
 
 
-def _finished(
-    source: Source,
-    machine: Labelled,
-    graph: Graph,
-    roles: Sequence[Role],
-    sizes: Sizes,
-    also: Sequence[tuple[int, int]],
-) -> bool:
+def _finished(source: Source, machine: Labelled, graph: Graph, roles: Sequence[Role], sizes: Sizes) -> bool:
     """Compare, and complete; false if the program gives something else where it says that it is not made for."""
     read = [r for r in roles if r.name in {graph.values[v].name for v in graph.inputs}]
     check = Check(source, graph, roles, read, sorted(machine.frozen_steps))
     check.at(sizes.rows, sizes.steps)
     check.others(sizes.rows, sizes.steps)
-    check.also(also, sizes.rows, sizes.steps)
-    check.make_selftest()
+    check.make_selftest(sizes.steps)
     if machine.folded:
         graph.meta["folded"] = machine.folded
     if check.sizes:

@@ -18,6 +18,7 @@ from .algebra import Unknown
 from .labels import (
     Atom,
     Cells,
+    Dim,
     Dims,
     Feat,
     Ids,
@@ -25,9 +26,12 @@ from .labels import (
     Lengths,
     Loose,
     Mask,
+    Masked,
     N,
+    Penalty,
     Scores,
     Steps,
+    Turn,
     apart,
     broadcast,
     cell,
@@ -43,11 +47,30 @@ from .unrolled import Unrolled
 
 _INNER = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError)
 _ATTENTION = "the weights that attention gives to pairs of steps"
+_MOST_NODES = 1 << 13  #: of a graph, before those that nothing needs are dropped
 _MOST_RUNS = 8  #: of neighbouring features that are cut out one by one; more are gathered
+
+_KINDS: dict[Any, str] = {
+    Ids: "token ids",
+    Lengths: "lengths",
+    Mask: "a mask",
+    Scores: _ATTENTION,
+    Masked: "numbers of which a mask leaves out some, other than for softmax over the steps,",
+    Penalty: "what a mask adds to scores",
+    Turn: "the number of a loop's turn",
+}
 
 
 class WrongRoles(ProgramError):
     """An input's dimensions have been taken for something else than the program takes them for."""
+
+
+class LateLengths(ProgramError):
+    """An axis turns out to have lengths when something has been made for it as if it had none."""
+
+    def __init__(self, axis: int, message: str) -> None:
+        super().__init__(message, "lengths")
+        self.axis = axis
 
 
 class Labelled(Machine):
@@ -57,11 +80,19 @@ class Labelled(Machine):
         roles: what the inputs' dimensions are taken for.
         rows: of the batch in this run.
         steps: of each named time axis in this run.
-        frozen: names of the time axes whose steps the program fixes, if these may become features; else None.
+        fixed: names of the time axes whose steps the program fixes.
+        may_freeze: may these become features?
+        with_lengths: time axes that are known to have lengths before these are read.
     """
 
     def __init__(
-        self, roles: Sequence[Role], rows: int, steps: Mapping[str, int], frozen: Collection[str] | None
+        self,
+        roles: Sequence[Role],
+        rows: int,
+        steps: Mapping[str, int],
+        fixed: Collection[str],
+        may_freeze: bool,
+        with_lengths: Collection[int] = (),
     ) -> None:
         super().__init__()
         self.graph = Graph()
@@ -69,7 +100,9 @@ class Labelled(Machine):
         self.steps: dict[int, int] = {}
         self.done = 0  #: operations that have been labelled
         self.frozen_steps: set[str] = set()  #: names of time axes that have become features somewhere
-        self._given_steps, self._may_freeze = steps, frozen
+        self._given_steps, self._fixed, self._may_freeze = steps, fixed, may_freeze
+        self._with_lengths = frozenset(with_lengths)
+        self._without_lengths: set[int] = set()  #: time axes that something was made for as if they had none
         self._numbers: list[float] = []
         self._number_at: dict[float, int] = {}
         self._made: dict[tuple[int, bytes], int] = {}
@@ -112,6 +145,8 @@ class Labelled(Machine):
         if label.less:
             raise self.error("lengths", "less than the given lengths are used as lengths")
         if label.name not in self._lengths:
+            if axis in self._without_lengths:
+                raise LateLengths(axis, str(self.error("lengths", f"{label.name!r} is read after steps were used")))
             self._lengths[label.name] = self.graph.input(label.name, "lengths", 0, axis)
         value = self._lengths[label.name]
         if self.graph.values[value].axis != axis:
@@ -157,6 +192,11 @@ class Labelled(Machine):
                 found = None
         return super().loop(body, trips, condition, states) if found is None else found
 
+    @property
+    def batch(self) -> Dim:
+        """The dimension of the rows: of size 1, where no input has rows."""
+        return (N,) if any(N in r.dims for r in self._roles) else ()
+
     # -- sizes ----------------------------------------------------------------------------------------
 
     def size_of(self, atom: Atom) -> int:
@@ -182,14 +222,27 @@ class Labelled(Machine):
         if rule is None:
             raise self.error(op, "on data that depends on the inputs it is not supported")
         self.done += 1
+        if len(self.graph.nodes) > _MOST_NODES:
+            raise self.error(op, f"the program makes more than {_MOST_NODES} operations of a graph")
         try:
-            return self._ruled(rule, op, args, options, out)
+            made = self._ruled(rule, op, args, options, out)
         except _INNER as e:  # a case that the rules did not think of
             raise self.error(op, f"the conversion fails on it ({type(e).__name__}: {e})") from e
         except AxesError as e:
             raise WrongRoles(f"{op}: {e}", op) from None
         except GraphError as e:
             raise self.error(op, str(e)) from None
+        for label, array in zip(made, out, strict=True) if isinstance(out, tuple) else [(made, out)]:
+            self._must_fit(op, label, array)
+        return made
+
+    def _must_fit(self, op: str, label: Label, array: NDArray[Any]) -> None:
+        """What a rule says stands in a result has to be of its shape, whatever the rule did not think of."""
+        if isinstance(label, Loose):
+            return
+        shape = tuple(math.prod(map(self.size_of, d)) for d in label.dims)
+        if shape != array.shape:
+            raise self.wrong_roles(op, f"its result is {self.dims_in_words(label.dims)}, but of shape {array.shape}")
 
     def _ruled(self, rule: Any, op: str, args: Sequence[Tensor | None], options: dict[str, Any], out: Any) -> Any:
         """The rule; where it stumbles over steps whose number the program fixes, these become features."""
@@ -212,8 +265,12 @@ class Labelled(Machine):
 
     def _is_frozen(self, axis: int) -> bool:
         """Does the program fix the steps of an axis, or of the one that it derives from?"""
-        root, names = self.graph.root(axis), self._may_freeze
-        return names is not None and (root is None or any(a == root and n in names for n, a in self._axes.items()))
+        return self._may_freeze and not self.is_free(Steps(axis))
+
+    def is_free(self, steps: Steps) -> bool:
+        """May an axis, or the one that it derives from, have any number of steps?"""
+        root = self.graph.root(steps.axis)
+        return root is not None and not any(a == root and n in self._fixed for n, a in self._axes.items())
 
     def flattened(self, label: Feat, steps: Steps) -> Feat:
         """Steps become features: from now on the model takes this number of them alone."""
@@ -234,7 +291,7 @@ class Labelled(Machine):
 
     def unflattened(self, label: Feat, i: int) -> Feat:
         """Features of a vec become steps, along dimension ``i``."""
-        if self._may_freeze is None:
+        if not self._may_freeze:
             raise self.wrong_roles("steps", f"{self.words(label.dims[i])} are read as steps")
         label = merged_cells(label, i)
         n = fixed(label.dims[i : i + 1])[0] if label.dims[i] else 1
@@ -248,7 +305,10 @@ class Labelled(Machine):
 
     def has_lengths(self, axis: int) -> bool:
         """Does the program give lengths for an axis?"""
-        return any(self.graph.values[v].axis == axis for v in self._lengths.values())
+        if axis in self._with_lengths or any(self.graph.values[v].axis == axis for v in self._lengths.values()):
+            return True
+        self._without_lengths.add(axis)
+        return False
 
     @contextmanager
     def layer(self, name: str) -> Iterator[None]:
@@ -270,8 +330,7 @@ class Labelled(Machine):
             return label
         if isinstance(label, Loose):
             raise self.error(op, label.why)
-        what = {Ids: "token ids", Lengths: "lengths", Mask: "a mask", Scores: _ATTENTION}.get(type(label), "a constant")
-        raise self.error(op, f"it reads {what} where features are expected")
+        raise self.error(op, f"it reads {_KINDS.get(type(label), 'a constant')} where features are expected")
 
     # -- values of the graph --------------------------------------------------------------------------
 

@@ -105,6 +105,7 @@ class Machine:
     def __init__(self) -> None:
         self.most = MOST_ELEMENTS
         self._layers: list[str] = []
+        self.applied = 0  #: operations that have been run
 
     # -- what front ends call -----------------------------------------------------------------------
 
@@ -126,6 +127,7 @@ class Machine:
         if function is None:
             raise self.error(op, "it is not in the vocabulary")
         arrays = [None if a is None else a.data for a in args]
+        self.applied += 1
         try:
             check_size(op, arrays, options, self.most)
             with np.errstate(all="ignore"):

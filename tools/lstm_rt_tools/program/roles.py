@@ -129,6 +129,8 @@ def _role(a: Argument, kind: str, places: tuple[int | None, int | None]) -> Role
 def _candidates(a: Argument) -> Iterator[tuple[str, tuple[int | None, int | None]]]:
     """Kinds, and places of rows and steps."""
     rank = len(a.dims)
+    if not rank or 0 in a.dims or a.dtype.kind not in "fiub":
+        return
     integers = a.dtype.kind in "iu"
     if integers and rank == 1:
         yield "lengths", (0, None)

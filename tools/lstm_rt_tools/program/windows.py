@@ -70,9 +70,13 @@ def conv_transpose(
     around = [(r - p[0], r - p[1] + e) for r, p, e in zip(reach, pads, extra, strict=True)]
     cut = [slice(max(0, -a), spread.shape[2 + i] - max(0, -e)) for i, (a, e) in enumerate(around)]
     spread, around = spread[tuple([slice(None)] * 2 + cut)], [(max(0, a), max(0, e)) for a, e in around]
-    flipped = np.flip(w, tuple(range(2, 2 + n)))
-    kernels = np.concatenate([np.swapaxes(k, 0, 1) for k in np.split(flipped, groups, 0)], 0)
-    return conv(spread, kernels, b, pads=around, dilation=dilation, groups=groups)
+    return conv(spread, turned_kernels(w, groups), b, pads=around, dilation=dilation, groups=groups)
+
+
+def turned_kernels(w: A, groups: int) -> A:
+    """Weights of :func:`conv_transpose` as those of the convolution that it is of its input with zeros between."""
+    flipped = np.flip(w, tuple(range(2, w.ndim)))
+    return np.concatenate([np.swapaxes(k, 0, 1) for k in np.split(flipped, groups, 0)], 0)
 
 
 def pool(

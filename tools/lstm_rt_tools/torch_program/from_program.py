@@ -98,7 +98,7 @@ def rerun_program(path: Path, graph: Graph) -> Rerun:
     names = {a.name for a in source.inputs}
     if unknown := values.keys() - names:
         raise ConvertError(f"{path} has no inputs {listed(sorted(unknown), 5)}, which the model has")
-    rows, steps = testdata.ROWS, dict.fromkeys(range(graph.n_axes), testdata.STEPS)
+    rows, steps = testdata.ROWS, testdata.usual_steps(graph)
     for a in source.inputs:
         value = values.get(a.name)
         for size, place in zip(a.dims, value.shape("N", "T") if value else (), strict=False):

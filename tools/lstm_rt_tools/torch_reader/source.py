@@ -27,8 +27,6 @@ from .modules import RECURRENT, RESULTS, class_name
 from .operations import Operations, watched
 from .run import Results, Runner, brief, tensors_of
 
-#: Rows and steps that a graph is compared at in the end: branches on sizes show there.
-_SIZES = ((1, 1), (2, 40), (1, 128), (12, 2))
 _MOST_OPERATIONS = 20_000  #: of a module, in all readings of its inputs
 
 
@@ -42,6 +40,7 @@ class LiveSource:
     """
 
     called = what = "the module"
+    also = ((1, 1), (2, 40), (1, 128), (12, 2))  #: rows and steps to compare at, too: branches on sizes show there
 
     def __init__(self, runner: Runner, args: Args, names: Sequence[str], results: Results) -> None:
         self._runner, self._args, self._like = runner, args, list(leaves(args))
@@ -97,8 +96,8 @@ class LiveSource:
 def _dtype(name: str, tensor: Any) -> Any:
     """The type of an input."""
     dtype = numpy_dtype(str(tensor.dtype).removeprefix("torch."))
-    if dtype is None or dtype.kind == "b":
-        raise ConvertError(f"input {name!r} has dtype {tensor.dtype}; expected floats, ids or lengths")
+    if dtype is None:
+        raise ConvertError(f"input {name!r} has dtype {tensor.dtype}, which is not supported")
     return dtype
 
 
@@ -127,7 +126,7 @@ def by_operations(
     source = LiveSource(runner, args, names, results)
     found = _calls(runner, args, results)
     fit(source)
-    graph = to_graph(source, _SIZES)
+    graph = to_graph(source)
     _on_example(graph, source, args, results)
     graph.meta["source"] = {}
     notes += dict.fromkeys([*source.notes, *graph.meta.pop("notes", []), *found])
@@ -170,7 +169,7 @@ def _on_example(graph: Graph, source: LiveSource, args: Args, results: Results) 
     """The example, whose numbers are not made up."""
     given = {a.name: t.cpu().numpy() for a, t in zip(source.inputs, leaves(args), strict=True)}
     feeds = [given[graph.values[i].name] for i in graph.inputs]
-    feeds = [x.astype(np.int32 if x.dtype.kind in "iu" else np.float32) for x in feeds]
+    feeds = [x.astype(np.float32 if x.dtype.kind == "f" else np.int32) for x in feeds]
     theirs = dict(zip(source.outputs, (t.cpu().numpy() for t in results.values()), strict=True))
     names = [graph.values[o].name for o in graph.outputs]
     with np.errstate(all="ignore"):

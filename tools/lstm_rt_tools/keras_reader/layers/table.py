@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..build import Call, Context, Tensor
+from ..build import Call, Context, Scores, Tensor
 from ..config import ACTIVATION_LAYERS, INSTEAD, LayerSpec
 from ..rnn import RECURRENT, emit_bidirectional, emit_recurrent
+from ..scores import of_layer, settled
 from ..weights import Weights
 from . import attention, basic, convlstm, merge, norms, shapes, windows, wrappers
 from .row import DROPS, KEEPS, SAYS, Layer, simple
@@ -118,6 +119,10 @@ def emit_layer(ctx: Context, spec: LayerSpec, weights: Weights, call: Call) -> l
         ctx.note(f"{spec}: computed in {other} in Keras, here in float32")
     if spec.class_name not in RECURRENT:  # these have options of their cells as well
         spec.check_options(row.options)
+    if any(isinstance(t, Scores) for t in call.inputs) and spec.class_name != "Dot":
+        if part := of_layer(spec, call):
+            return [part]
+        call = replace(call, inputs=tuple(settled(ctx, t) for t in call.inputs))
     outputs = row.emit(ctx, spec, weights, call)
     if row.mask == SAYS:
         return outputs

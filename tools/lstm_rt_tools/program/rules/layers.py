@@ -16,7 +16,6 @@ from ..labels import (
     Feat,
     Label,
     Lengths,
-    N,
     Scores,
     Steps,
     cell,
@@ -263,7 +262,7 @@ def _recurrent(
     if is_fixed(label.dims[order[0]]) and not any(isinstance(a, Steps) for a in free(label.dims)):
         label = b.unflattened(label, order[0])
     time, rows, features = (label.dims[k] for k in order)
-    if len(time) != 1 or not isinstance(time[0], Steps) or rows not in ((N,), ()) or not is_fixed(features):
+    if len(time) != 1 or not isinstance(time[0], Steps) or rows != b.batch or not is_fixed(features):
         wanted = "the batch, the steps" if batch_first else "the steps, the batch"
         raise b.wrong_roles(
             word, f"it reads its input as {wanted}, features, but that is {b.dims_in_words(label.dims)}"
@@ -278,7 +277,7 @@ def _recurrent(
     size = b.graph.values[seq].size
     dims = [time, rows, (size,) if size > 1 else ()]
     y = Feat(tuple(dims[k] for k in order), cell(seq, np.arange(size)).reshape(fixed(dims)))
-    return (y, *(_final(b, v, d, rows) for v in finals if v is not None))
+    return (y, *(_final(b, v, d) for v in finals if v is not None))
 
 
 def _one_step(
@@ -288,7 +287,7 @@ def _one_step(
     options = dict(options)
     if (
         b.steps_of(x.dims, word) is not None
-        or x.dims[order[1]] != (N,)
+        or x.dims[order[1]] != b.batch
         or options.pop("direction", "") == "bidirectional"
     ):
         return None
@@ -301,9 +300,9 @@ def _one_step(
     if made is None:
         return None
     size = b.graph.values[made[0]].size
-    dims = [(), (N,), (size,) if size > 1 else ()]
+    dims = [(), b.batch, (size,) if size > 1 else ()]
     y = Feat(tuple(dims[k] for k in order), cell(made[0], np.arange(size)).reshape(fixed(dims)))
-    return (y, *(_final(b, v, 1, (N,)) for v in made))
+    return (y, *(_final(b, v, 1) for v in made))
 
 
 def _in_place(b: Labelled, x: Feat, weights: Mapping[str, Any], word: str) -> tuple[int, dict[str, Any]]:
@@ -316,9 +315,9 @@ def _in_place(b: Labelled, x: Feat, weights: Mapping[str, Any], word: str) -> tu
     return b.at_every_step(b.value(sorted_cells, steps, word), steps), moved
 
 
-def _final(b: Labelled, value: int, d: int, rows: Dim) -> Feat:
+def _final(b: Labelled, value: int, d: int) -> Feat:
     size = b.graph.values[value].size
-    dims: tuple[Dim, ...] = ((d,) if d > 1 else (), rows, (size // d,) if size > d else ())
+    dims: tuple[Dim, ...] = ((d,) if d > 1 else (), b.batch, (size // d,) if size > d else ())
     return Feat(dims, cell(value, np.arange(size)).reshape(fixed(dims)))
 
 
@@ -331,7 +330,7 @@ def _state(b: Labelled, word: str, state: Tensor) -> int | None:
             raise b.error(word, "an initial state that differs from row to row is not supported")
         return b.constant_vec(np.asarray(state.data[:, 0], np.float32).ravel())
     label = b.with_rows_at(b.feat(state, word), 1)
-    if label.dims[1] not in ((N,), ()) or not is_fixed(label.dims[0]) or not is_fixed(label.dims[2]):
+    if label.dims[1] != b.batch or not is_fixed(label.dims[0]) or not is_fixed(label.dims[2]):
         raise b.wrong_roles(
             word, f"its initial state is {b.dims_in_words(label.dims)}, expected layers, the batch, units"
         )

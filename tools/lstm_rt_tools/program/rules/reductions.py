@@ -93,6 +93,20 @@ def softmax(b: Labelled, label: Feat, axis: int) -> Feat:
     return b.pairs(exps, total, "softmax", lambda p, q: b.graph.binary("div", p, q))
 
 
+def _logsumexp(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> Label:
+    x = args[0]
+    assert x is not None
+    label, axes = b.feat(x, "logsumexp"), options.get("axes")
+    rank = len(label.dims)
+    top = reduced(b, label, "max", axes, True)
+    exps = activation(b, b.pairs(label, top, "logsumexp", partial(b.graph.binary, "sub")), "logsumexp", "exp")
+    logs = activation(b, reduced(b, exps, "sum", axes, True), "logsumexp", "log")
+    total = b.pairs(logs, top, "logsumexp", partial(b.graph.binary, "add"))
+    gone = {a % rank for a in (range(rank) if axes is None else axes)}
+    kept = tuple(d for i, d in enumerate(total.dims) if options.get("keepdims", False) or i not in gone)
+    return Feat(kept, total.cells)
+
+
 def _along_features(b: Labelled, label: Feat, act: str) -> Feat:
     """An activation that mixes all features of the label."""
     value = b.features(label, act)
@@ -139,6 +153,7 @@ def _cumsum(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> La
 
 RULES: dict[str, Callable[..., Any]] = {
     **{kind: partial(_reduce, kind) for kind in _KINDS},
+    "logsumexp": _logsumexp,
     "softmax": _softmax,
     "log_softmax": _log_softmax,
     "argmax": _argmax,

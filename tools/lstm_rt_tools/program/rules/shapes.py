@@ -21,6 +21,7 @@ from ..labels import (
     Steps,
     Unsplittable,
     broadcast,
+    cell,
     fixed,
     indexed,
     is_fixed,
@@ -30,6 +31,10 @@ from ..labels import (
 from ..machine import Tensor
 
 Args = Sequence[Tensor | None]
+_END = (1 << 31) - 1  #: numbers from here on mean the end
+#: A place so near the end of the steps of a run is taken to be counted from there; other sizes tell if it is not.
+_NEAR = 8
+_MOST_CONSTANT = 8  #: steps of constants beside a sequence
 
 
 def relabelled(label: Label, dims: Dims) -> Label:
@@ -53,7 +58,11 @@ def _reshape(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[A
 def _unsqueeze(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any]) -> Label:
     label, new = _label(args), {a % out.ndim for a in options["axes"]}
     own = iter(label.dims)
-    return relabelled(label, tuple(() if i in new else next(own) for i in range(out.ndim)))
+    dims = [() if i in new else next(own) for i in range(out.ndim)]
+    lost = next((i for i, d in enumerate(dims) if N in d and len(d) > 1), None)
+    if lost is not None and b.rows == 1 and new:  # a batch of one that was dropped comes back
+        dims[lost], dims[min(new)] = tuple(a for a in dims[lost] if a != N), (N,)
+    return relabelled(label, tuple(dims))
 
 
 def _squeeze(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any]) -> Label:
@@ -116,9 +125,9 @@ def _slice(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any
     i = options["axis"] % len(label.dims)
     size = args[0].shape[i]  # type: ignore[union-attr]
     start, stop, step = slice(options.get("start"), options.get("stop"), options.get("step", 1)).indices(size)
-    if (start, step) == (0, 1) and stop >= size:
-        return label
     dim = label.dims[i]
+    if (start, step) == (0, 1) and stop >= size and (is_fixed(dim) or _takes_all(options, size)):
+        return label
     if is_fixed(dim) and isinstance(label, Feat):
         at = np.arange(size)[options.get("start") : options.get("stop") : options.get("step", 1)]
         return indexed(label, i, lambda cells, axis: np.take(cells, at, axis))
@@ -129,21 +138,40 @@ def _slice(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any
     raise b.error("slice", f"of {b.dims_in_words(label.dims)} it is not supported")
 
 
+def _stop(options: Mapping[str, Any], size: int) -> int | None:
+    """Where a slice ends: None at the end, though it may be said with a large number."""
+    stop = options.get("stop")
+    return None if stop is None or stop == size or stop >= _END else int(stop)
+
+
+def _takes_all(options: Mapping[str, Any], size: int) -> bool:
+    """Does a slice from the first to the last take all of any size, not only of this one?"""
+    stop, start = _stop(options, size), options.get("start") or 0
+    return stop is None and (start >= 0 or start <= -_END)
+
+
 def _some_steps(b: Labelled, label: Feat, i: int, options: Mapping[str, Any], size: int) -> Feat:
-    start, stop, step = options.get("start"), options.get("stop"), options.get("step", 1)
+    start, stop, step = options.get("start"), _stop(options, size), options.get("step", 1)
     if step < 0:
         if step == -1 and slice(start, stop, step).indices(size) == (size - 1, -1, -1):
             return reversed_steps(b, label)
         raise b.error("slice", "of steps backwards, other than all of them, is not supported")
     first, last, _ = slice(start, stop, step).indices(size)
     count = len(range(first, last, step))
+    if stop is not None and stop > size and not (start is not None and start < 0):
+        most = len(range(first, stop, step))  # so many at most, though there are fewer just now
+        return b.over_steps(label, "slice", i, lambda v: b.graph.take(v, start=first, stride=step, most=most))
     if count == 1 and first == size - 1:
         return one_step(b, label, -1, i)
     if count == 1 and step == 1:
         return one_step(b, label, first, i)
-    if start is not None and start < 0 and start > -size:
+    if start is not None and start < 0 and step == 1:
         return _last_steps(b, label, i, -start, 0 if stop is None or stop >= size else size - last)
-    drop = 0 if last >= size else -stop if stop is not None and stop < 0 else None
+    steps = b.steps_of(label.dims, "slice")
+    near = _NEAR if steps is not None and b.is_free(steps) else 0
+    if step == 1 and last == size and 0 < count < near < first:  # from a place that is computed from the end
+        return _last_steps(b, label, i, count, 0)
+    drop = size - last if last > size - max(1, near) or (stop is not None and stop < 0) else None
     most = None if drop is not None else count
     return b.over_steps(
         label, "slice", i, lambda v: b.graph.take(v, start=first, stride=step, drop=drop or 0, most=most)
@@ -247,12 +275,40 @@ def _concat_steps(b: Labelled, parts: Sequence[Tensor], i: int) -> Feat:
     if len(at) != 1:
         raise b.error("concat", "sequences one after the other are not supported")
     label, (k,) = b.feat(parts[at[0]], "concat"), at
-    around = [p.data for p in parts if p.known]
-    numbers = {float(n) for a in around for n in np.unique(a)}
-    if len(numbers) > 1:
-        raise b.error("concat", "a sequence with several other numbers before or after it is not supported")
-    before, after = (sum(p.shape[i] for p in side) for side in (parts[:k], parts[k + 1 :]))
-    return padded_steps(b, label, i, before, after, numbers.pop() if numbers else 0.0)
+    sides = [np.concatenate([p.data for p in side], i) if side else None for side in (parts[:k], parts[k + 1 :])]
+    numbers = {float(n) for a in sides if a is not None for n in np.unique(a)}
+    if len(numbers) < 2:
+        before, after = (0 if a is None else a.shape[i] for a in sides)
+        return padded_steps(b, label, i, before, after, numbers.pop() if numbers else 0.0)
+    for side, numbers_there in enumerate(sides):
+        if numbers_there is not None:
+            label = _beside_constants(b, label, i, numbers_there, before=side == 0)
+    return label
+
+
+def _beside_constants(b: Labelled, label: Feat, i: int, numbers: NDArray[Any], before: bool) -> Feat:
+    """A sequence with other steps before or after it, of a constant for each feature."""
+    count = numbers.shape[i]
+    if count > _MOST_CONSTANT:
+        raise b.error("concat", f"a sequence with {count} steps of other numbers beside it is not supported")
+    for at in range(count)[:: -1 if before else 1]:
+        flat: Dims = (*label.dims[:i], (), *label.dims[i + 1 :])
+        step = b.against(flat, np.take(numbers, [at], i), "concat").astype(np.float32).ravel()
+        label = _beside_step(b, label, i, step, before)
+    return label
+
+
+def _beside_step(b: Labelled, label: Feat, i: int, step: NDArray[np.float32], before: bool) -> Feat:
+    """One step more: zeros, and ``step`` times a feature that is 1 there alone."""
+    steps, size = b.steps_of(label.dims, "concat"), label.cells.size
+    assert steps is not None
+    nothing = b.at_every_step(b.constant_vec(np.zeros(1, np.float32)), steps)
+    value = b.features(label, "concat")
+    by = (1, 0) if before else (0, 1)
+    grown, there = b.graph.pad_steps(value, *by), b.graph.pad_steps(nothing, *by, value=1.0)
+    made = b.graph.binary("add", grown, b.graph.binary("mul", there, b.constant_vec(step)))
+    dims = (*label.dims[:i], (b.new_axis_of(made),), *label.dims[i + 1 :])
+    return Feat(dims, cell(made, np.arange(size)).reshape(label.cells.shape))
 
 
 def padded_steps(

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...arch.layers import side_by_side
 from ..labelled import Labelled
-from ..labels import Dim, Feat, Label, Steps, cell, fixed, is_fixed, permuted
+from ..labels import Dim, Feat, Label, Steps, cell, fixed, indexed, is_fixed, permuted
 from ..machine import Tensor
+from ..windows import turned_kernels
 
 Args = Sequence[Tensor | None]
 Three = tuple[Any, Any, Any]
@@ -104,6 +106,62 @@ def _conv(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any]
     return _spread(b, label, space, made, w.shape[0], out)
 
 
+def _conv_transpose(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any]) -> Label:
+    """A convolution of the input with zeros between its numbers."""
+    x, weight, bias = (*args, None)[:3]
+    assert x is not None
+    assert weight is not None
+    w = b.number(weight, "the weights of a convolution")
+    n, groups = x.ndim - 2, int(options.get("groups", 1))
+    stride, dilation = (options.get(name) or [1] * n for name in ("stride", "dilation"))
+    given, extra = options.get("pads") or [(0, 0)] * n, options.get("output_padding") or [0] * n
+    b.feat(x, "conv_transpose")
+    around: list[tuple[int, int]] = []
+    for i in range(n):
+        x = _with_zeros(b, x, i + 2, int(stride[i]))
+        reach = int(dilation[i]) * (w.shape[i + 2] - 1)
+        behind = reach - given[i][1] + extra[i] - (stride[i] - 1)
+        around.append((int(reach - given[i][0]), int(behind)))
+    less = [(min(0, before), min(0, behind)) for before, behind in around]
+    if any(map(any, less)):
+        x = b.apply("pad", x, pads=[(0, 0), (0, 0), *less])
+    pads = [(max(0, before), max(0, behind)) for before, behind in around]
+    kernels = b.constant(turned_kernels(w, groups))
+    label: Label = b.apply("conv", x, kernels, bias, pads=pads, dilation=dilation, groups=groups).label
+    return label
+
+
+def _with_zeros(b: Labelled, x: Tensor, i: int, times: int) -> Tensor:
+    """``times - 1`` zeros behind each number along dimension ``i``."""
+    if times == 1:
+        return x
+    sizes = [*x.shape[: i + 1], 1, *x.shape[i + 1 :]]
+    grow = [(0, 0)] * len(sizes)
+    grow[i + 1] = (0, times - 1)
+    data = np.pad(x.data.reshape(sizes), grow).reshape(*x.shape[:i], x.shape[i] * times, *x.shape[i + 1 :])
+    dim = x.label.dims[i]
+    if is_fixed(dim):
+        label = indexed(x.label, i, lambda cells, axis: _zeros_behind(cells, axis, times, b.number_cell(0.0)))
+        return Tensor(data, label)
+    if len(dim) != 1 or not isinstance(dim[0], Steps):
+        raise b.wrong_roles("conv_transpose", f"it goes over {b.words(dim)}")
+    steps = dim[0]
+
+    def stretched(value: int) -> int:
+        zeros = b.constant_vec(np.zeros((times - 1) * b.graph.values[value].size, np.float32))
+        return b.graph.unflatten(side_by_side(b.graph, [value, b.at_every_step(zeros, steps)]), times)
+
+    return Tensor(data, b.over_steps(x.label, "conv_transpose", i, stretched))
+
+
+def _zeros_behind(cells: NDArray[np.int64], axis: int, times: int, zero: int) -> NDArray[np.int64]:
+    shape = list(cells.shape)
+    shape[axis] *= times
+    spread = np.full(shape, zero, np.int64)
+    spread[(slice(None),) * axis + (slice(None, None, times),)] = cells
+    return spread
+
+
 def _pool(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any]) -> Label:
     x = args[0]
     assert x is not None
@@ -158,4 +216,4 @@ def _pads(three: Three) -> tuple[tuple[int, int], tuple[int, int], tuple[int, in
     return t, h, w
 
 
-RULES: dict[str, Callable[..., Any]] = {"conv": _conv, "pool": _pool}
+RULES: dict[str, Callable[..., Any]] = {"conv": _conv, "conv_transpose": _conv_transpose, "pool": _pool}
