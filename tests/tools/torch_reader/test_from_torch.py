@@ -215,9 +215,10 @@ def test_group_norm_and_slopes_on_vectors(torch: Any, tmp_path: Path) -> None:
     torch.save(module, tmp_path / "m.pt")
     with torch.no_grad():
         close(Model(dumps(from_torch(tmp_path / "m.pt")))(x.numpy()), module(x))
-    for layer in (nn.GroupNorm(2, 6), nn.PReLU(6)):
-        with pytest.raises(ConvertError, match=r"on a sequence .*; not supported"):
-            from_torch(nn.Sequential(layer), torch.randn(2, 6, 6))
+    for layer in (nn.GroupNorm(2, 6), nn.PReLU(6)):  # its second dimension has the features, the third the steps
+        graph = from_torch(nn.Sequential(layer), torch.randn(2, 6, 6))
+        check_selftest(graph)
+        assert graph.values[graph.inputs[0]].dims == ("N", 6, "T")
 
 
 @pytest.mark.parametrize("which", FORWARDS)
@@ -249,27 +250,16 @@ def test_weight_norm_and_double(torch: Any) -> None:
 
 
 BAD: dict[str, tuple[Callable[..., Any], str]] = {
-    "mean": (lambda s, x: s.rec(x)[0].mean(1), r"torch\.Tensor\.mean, which is not supported"),
-    "step": (lambda s, x: s.rec(x)[0][:, 2], r"it takes step 2; only the first and the last"),
     "frozen step": (
         lambda s, x: s.rec(x)[0][:, 5],
         r"another number of steps.*differs .*it takes step 5; only the first.*test_from_torch.py",
     ),
     "data": (lambda s, x: x if x[0, 0, 0] > 0 else -x, r"which is not supported"),
     "item": (lambda s, x: x * x[0, 0, 0].item(), r"picks one entry of the dimension N"),
-    "setitem": (lambda s, x: x.__setitem__(0, 1.0) or x, r"__setitem__"),
     "a state for each row": (
         lambda s, x: s.rec(x, s.scale.new_tensor([[[1.0] * 7, [2.0] * 7]]))[0], r"constant initial state",
     ),
-    "view changed in place": (
-        lambda s, x: (lambda o: (o[:, :, :2].add_(1), o)[1])(s.rec(x)[0]),
-        r"output of the module reads a tensor that .* changed in place through a view",
-    ),
-    "softmax over time": (lambda s, x: s.rec(x)[0].softmax(1), r"over dimension 1"),
-    "flatten": (lambda s, x: s.rec(x)[0].flatten(1), r"dimensions \(N, TF\)"),
-    "transposed": (lambda s, x: s.rec(x)[0].transpose(1, 2), r"dimensions \(N, F, T\)"),
     "constant": (lambda s, x: s.scale, r"does not depend|does not use"),
-    "batch of one sequence": (lambda s, x: s.rec(x[0])[0], r"picks one entry of the dimension N"),
 }
 
 
@@ -281,21 +271,49 @@ def test_what_a_graph_cannot_hold_is_named(torch: Any, which: str) -> None:
         from_torch(module, torch.randn(2, 6, 5))
 
 
+#: What only the operations of ATen's show.
+BY_OPERATIONS: dict[str, Callable[..., Any]] = {
+    "mean": lambda s, x: s.rec(x)[0].mean(1),
+    "step": lambda s, x: s.rec(x)[0][:, 2],
+    "setitem": lambda s, x: x.__setitem__(0, 1.0) or x,
+    "view changed in place": lambda s, x: (lambda o: (o[:, :, :2].add_(1), o)[1])(s.rec(x)[0]),
+    "softmax over time": lambda s, x: s.rec(x)[0].softmax(1),
+    "flatten": lambda s, x: s.rec(x)[0].flatten(1),
+    "transposed": lambda s, x: s.rec(x)[0].transpose(1, 2),
+    "one of two sequences": lambda s, x: s.rec(x[0])[0],
+}
+
+
+@pytest.mark.parametrize("which", BY_OPERATIONS)
+def test_what_the_operations_show(torch: Any, which: str) -> None:
+    module = user_module(torch, BY_OPERATIONS[which], kind="GRU")
+    check_selftest(from_torch(module, torch.randn(2, 6, 5)))
+
+
+def test_layers_by_their_operations(torch: Any) -> None:
+    nn, x = torch.nn, torch.randn(2, 6, 5)
+    for module, example, dims in (
+        (nn.Conv1d(6, 4, 1), x, ("N", 6, "T")),
+        (nn.LSTM(5, 7), x[0], ()),
+        (nn.Softplus(2), x, ()),
+        (nn.Softmax(0), x, ()),
+        (nn.LayerNorm((6, 5)), x, ("N", 6, 5)),
+        (nn.BatchNorm1d(6), x, ("N", 6, "T")),
+        (nn.PReLU(), x, ()),
+    ):
+        graph = from_torch(module, example)
+        check_selftest(graph)
+        assert graph.values[graph.inputs[0]].dims == dims
+
+
 def test_layers_that_are_not_supported(torch: Any) -> None:
     nn, x = torch.nn, torch.randn(2, 6, 5)
-    for module, message in (
-        (nn.Conv1d(6, 4, 1), "conv1d"),
-        (nn.LSTM(5, 7), "on a single step or an unbatched sequence"),
-        (nn.Embedding(9, 5, max_norm=1.0), "max_norm"),
-        (nn.Softplus(2), "beta=2"),
-        (nn.Softmax(0), "over dimension 0"),
-        (nn.LayerNorm((6, 5)), "normalises 2 dimensions"),
-        (nn.BatchNorm1d(6), "the second must be the features"),
-        (nn.PReLU(), "prelu"),
+    for module, given, message in (
+        (nn.Unfold(2), x, r"unfold, .*; operation by operation, im2col"),
+        (nn.Embedding(9, 5, max_norm=1.0), torch.zeros(2, 3, dtype=torch.long), "max_norm"),
     ):
-        example = torch.zeros(2, 3, dtype=torch.long) if "Embedding" in str(module) else x
         with pytest.raises(ConvertError, match=message):
-            from_torch(module, x[0] if "LSTM" in str(module) else example)
+            from_torch(module, given)
 
 
 def test_bad_calls(torch: Any) -> None:
@@ -304,8 +322,10 @@ def test_bad_calls(torch: Any) -> None:
         from_torch(module)
     with pytest.raises(ConvertError, match="arch is for weight files"):
         from_torch(module, torch.randn(1, 2, 5), arch=SMALL)
-    with pytest.raises(ConvertError, match="has shape"):
+    with pytest.raises(ConvertError, match="fails on the example"):
         from_torch(module, torch.randn(1, 2, 5, 1))
+    with pytest.raises(ConvertError, match=r"has shape \(1, 2, 5, 1\).*; operation by operation, _fft_r2c"):
+        from_torch(user_module(torch, lambda s, x: torch.fft.rfft(x).real), torch.randn(1, 2, 5, 1))
     with pytest.raises(ConvertError, match="does not use its input 'x1'"):
         from_torch(
             user_module(torch, lambda s, x, y: s.rec(x)[0]), (torch.randn(1, 2, 5), torch.randn(1, 2, 5))

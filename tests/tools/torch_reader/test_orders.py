@@ -163,7 +163,8 @@ def test_states_that_a_forward_takes_are_the_callers(torch: Any) -> None:
         np.testing.assert_allclose(mine, theirs.numpy(), atol=1e-5)
 
 
-def test_states_split_into_layers_and_directions_are_no_output(torch: Any) -> None:
+def test_states_split_into_layers_and_directions_are_an_output_of_their_shape(torch: Any) -> None:
     split = user_module(torch, lambda s, x: s.rec(x)[1][0].view(1, 2, -1, 7), bidirectional=True)
-    with pytest.raises(ConvertError, match="on the states of several layers or directions at once"):
-        from_torch(split, torch.randn(4, 6, 5))
+    graph = from_torch(split, torch.randn(4, 6, 5))
+    check_selftest(graph)
+    assert graph.values[graph.outputs[0]].dims == (1, 2, "N", 7)

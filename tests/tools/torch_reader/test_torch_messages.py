@@ -169,7 +169,7 @@ class Net(torch.nn.Module):
     def __init__(self, inner):
         super().__init__()
         self.rec = torch.nn.LSTM(5, 7, batch_first=True)
-        self.layers = torch.nn.Sequential(torch.nn.Linear(7, 4), torch.nn.Conv1d(6, 2, 1))
+        self.layers = torch.nn.Sequential(torch.nn.Linear(7, 4), torch.nn.Unfold(2))
         self.inner = inner
 
     def forward(self, x):
@@ -198,7 +198,7 @@ LINES = {
     "raises": r"forward fails on the example: KeyError: 'what the user says' \(.*net.py:20: raise KeyError",
     "spectrum": r"uses torch.fft.rfft, which is not supported \(.*net.py:23: return torch.fft.rfft\(y\).real",
     "second": r"uses rec \(LSTM\), .* on a single step .*\(.*net.py:26: return self.rec",
-    "stacked": r"conv1d, which is not supported \(in layers.1, a Conv1d, .*net.py:29: return self.layers\(y\)\)",
+    "stacked": r"unfold, which is not supported \(in layers.1, a Unfold, .*net.py:29: return self.layers\(y\)\)",
 }
 
 

@@ -43,6 +43,7 @@ class Check:
     ) -> None:
         self._source, self._graph, self._roles, self._read = source, graph, roles, read
         self._frozen, self._padded = frozen, padded
+        self._called = called(source)
         self._names = [graph.values[o].name for o in graph.outputs]
         self._most_ids = {
             graph.values[v].name: testdata.id_limit(graph, v) for v in graph.inputs if graph.values[v].kind == "ids"
@@ -75,17 +76,26 @@ class Check:
         declared = {r.axis: d for r in self._roles for d, dim in zip(r.declared, r.dims, strict=True) if dim == r.axis}
         if self._frozen:
             counts = "/".join(str(steps[name]) for name in self._frozen)
-            self.notes.append(f"the model takes {counts} steps only, as the file does")
+            self.notes.append(f"the model takes {counts} steps only, as {self._called} does")
         free = [name for name in steps if not isinstance(declared.get(name), int)]
         longer = {name: 2 * n + 5 if name in free else n for name, n in steps.items()}
         if free and not self._runs(rows, longer):
-            raise ConvertError(f"with {_size_text(rows, longer)} the file's own graph does not run")
+            raise ConvertError(f"with {_size_text(rows, longer)} {self._called} itself does not run")
         if free:
             self._runs(rows, {name: n + 1 if name in free else n for name, n in steps.items()})
             for few in FEW:
                 if any(steps[name] > few for name in free):
                     self._fewer(rows, {name: min(n, few) if name in free else n for name, n in steps.items()})
         self._fixed_steps(rows, steps, [name for name in steps if name not in free and name not in self._frozen])
+        self._asked(rows, steps, free)
+
+    def _asked(self, rows: int, steps: Mapping[str, int], free: Sequence[str]) -> None:
+        """At the sizes that a source asks for: it may branch on them in a way that no graph shows."""
+        any_rows = all(r.declared_rows is None and N in r.dims for r in self._roles)
+        for n, count in getattr(self._source, "also", ()):
+            n, own = n if any_rows else rows, {name: count if name in free else t for name, t in steps.items()}
+            if _size_text(n, own) not in self.sizes:
+                self._runs(n, own)
 
     def _fewer(self, rows: int, steps: Mapping[str, int]) -> None:
         """So few steps that the model may refuse them; else it has to do there what the program does."""
@@ -98,12 +108,15 @@ class Check:
             return
         counts = "/".join(dict.fromkeys(str(steps[name]) for name in fixed))
         made_for = (
-            f"the file is made for {counts} step{'s' * (counts != '1')}; the converted model takes any number of them"
+            f"{self._called} is made for {counts} step{'s' * (counts != '1')}; the converted model takes any number of "
+            "them"
         )
         try:
             if not self._runs(rows, {name: 2 * n + 5 if name in fixed else n for name, n in steps.items()}):
-                self.notes.append(f"{made_for}, which could not be compared with the file")
+                self.notes.append(f"{made_for}, which could not be compared with {self._called}")
         except ConvertError:
+            if hasattr(self._source, "called"):
+                raise  # no file says so: it has been tried, and does run
             self.agrees = False
             self.notes.append(f"{made_for}; with other numbers the file's own graph gives something else")
 
@@ -121,8 +134,8 @@ class Check:
             self._runs(1, steps)
         if not runs:
             self.notes.append(
-                f"the file is made for a batch of {rows}; the converted model takes any, "
-                "which could not be compared with the file"
+                f"{self._called} is made for a batch of {rows}; the converted model takes any, "
+                f"which could not be compared with {self._called}"
             )
 
     def make_selftest(self, steps: Mapping[str, int]) -> None:
@@ -132,7 +145,7 @@ class Check:
             shapes = [y.shape for y in reference.run(self._graph, arrays)]
             found = self._theirs(self._all(arrays))
             if any(y.size != math.prod(s) for y, s in zip(found, shapes, strict=True)):
-                raise ConvertError("the file's own outputs are of another size")
+                raise ConvertError(f"{self._called}'s own outputs are of another size")
             return [np.asarray(y, np.float32).reshape(s) for y, s in zip(found, shapes, strict=True)]
 
         by_axis = {
@@ -140,7 +153,8 @@ class Check:
             for v, r in zip(self._graph.inputs, self._read, strict=True)
             if r.axis is not None
         }
-        made = "the file's own outputs for random inputs, computed in float32"
+        made = f"{self._called}'s own outputs for random inputs"
+        made += "" if hasattr(self._source, "called") else ", computed in float32"
         for at in () if self._padded else (None, by_axis):
             try:
                 self._graph.selftest = testdata.make_selftest(self._graph, theirs, at)
@@ -192,8 +206,8 @@ class Check:
                 rounding = float(np.nan_to_num(np.max(np.abs(single[k] - exact[k]), initial=0)))
                 if not d.max_abs <= room + 16 * rounding:
                     raise ConvertError(
-                        f"{when}, output {d.name!r} of the converted model differs from the file's by {d.max_abs:.3g}: "
-                        "the file does something there that the conversion does not follow"
+                        f"{when}, output {d.name!r} of the converted model differs from {self._called}'s by "
+                        f"{d.max_abs:.3g}: {self._called} does something there that the conversion does not follow"
                     )
 
     # -- inputs made up -------------------------------------------------------------------------------
@@ -206,7 +220,8 @@ class Check:
             if r.kind == "lengths":
                 most = max(steps.values(), default=1)
                 arrays.append(np.sort(rng.integers(1, most + 1, shape))[::-1].astype(r.dtype))
-                arrays[-1][:1] = most if shape[0] > 1 else max(1, most // 2)
+                # A module that packs gives as many steps as the longest row has; a file's program, as there are.
+                arrays[-1][:1] = most if shape[0] > 1 or hasattr(self._source, "called") else max(1, most // 2)
             elif r.kind == "ids":
                 arrays.append(self._ids(rng, r, shape).astype(r.dtype))
             elif r.dtype.kind == "b":
@@ -248,6 +263,11 @@ class Check:
             given[r.name].astype(r.dtype) if r.name in given else np.zeros(r.shape(rows, steps), r.dtype)
             for r in self._roles
         ]
+
+
+def called(source: Source) -> str:
+    """What messages call a program; a source of something else than a file says so itself."""
+    return str(getattr(source, "called", "the file"))
 
 
 def _size_text(rows: int, steps: Mapping[str, int]) -> str:

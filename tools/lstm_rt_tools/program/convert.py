@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from lstm_rt.errors import ConvertError, GraphError
 from lstm_rt.graph import Graph
 
-from .check import Check
+from .check import Check, called
 from .labelled import FIXED, PLAIN, SINGLE, Labelled, LateLengths
 from .labels import Dim, Feat, Loose, N, Scores, Steps, is_fixed
 from .machine import Exhausted, Misfit, ProgramError, Source, Tensor
@@ -300,7 +300,7 @@ def _finished(source: Source, machine: Labelled, graph: Graph, roles: Sequence[R
     if machine.folded:
         graph.meta["folded"] = machine.folded
     if check.sizes:
-        graph.meta["checked"] = f"compared with the file's own numbers: {'; '.join(check.sizes)}"
+        graph.meta["checked"] = f"compared with {called(source)}'s own numbers: {'; '.join(check.sizes)}"
     notes = [*machine.notes, *check.notes]
     if notes:
         graph.meta["notes"] = notes

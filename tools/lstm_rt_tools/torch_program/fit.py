@@ -11,7 +11,7 @@ import itertools
 import math
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +19,8 @@ from numpy.typing import NDArray
 from lstm_rt.errors import ConvertError
 
 from ..names import shown
-from ..program.machine import Argument, Machine, Tensor
+from ..program.machine import Argument, Machine, Source, Tensor
 from .agree import DimsDiffer, SizesDiffer, WantsWholeNumbers
-from .script import ScriptSource
 from .script_prims import Raised
 
 _LENGTHS = re.compile(r"len", re.IGNORECASE)
@@ -42,6 +41,15 @@ _MOST_FREE = 2  #: free dimensions of an input: rows and steps
 Sizes = list[list[int]]
 
 
+class Unsized(Source, Protocol):
+    """A program whose inputs have no dimensions yet; ``examples`` are shapes at which it runs, if any are known."""
+
+    what: str
+
+    @property
+    def examples(self) -> Sequence[Sequence[int]] | None: ...
+
+
 class _Tracer(Machine):
     """Notes beside every tensor which inputs it depends on."""
 
@@ -50,7 +58,7 @@ class _Tracer(Machine):
         return (label,) * len(out) if isinstance(out, tuple) else label
 
 
-def fit(source: ScriptSource) -> None:
+def fit(source: Unsized) -> None:
     """Give ``source.inputs`` their dimensions.
 
     Raises:
@@ -65,7 +73,7 @@ def fit(source: ScriptSource) -> None:
 
 
 class _Search:
-    def __init__(self, source: ScriptSource) -> None:
+    def __init__(self, source: Unsized) -> None:
         self.source = source
         self.dtypes = [a.dtype for a in source.inputs]
         self.names = [a.name for a in source.inputs]
@@ -94,7 +102,7 @@ class _Search:
         """The dimensions of a module that runs at ``examples``."""
         self.run(self.arrays(examples))
         dims: list[list[int | str | None]] = [list(e) for e in examples]
-        for size in sorted({n for e in examples for n in e}, reverse=True):
+        for size in dict.fromkeys(n for column in itertools.zip_longest(*examples) for n in column if n is not None):
             while (found := self._free(examples, dims, size)) is not None:
                 name = f"{self.names[found[0][0]]}.{found[0][1]}" if len(found) > 1 else None
                 for i, k in found:

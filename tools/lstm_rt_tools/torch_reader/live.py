@@ -21,16 +21,17 @@ from .modules import (
     CELLS,
     IGNORED,
     RECURRENT,
-    RESULTS,
     SHORT_FLOATS,
     class_name,
     own_weights,
     recurrent_activations,
 )
-from .run import Results, Runner, argument_names, brief, make_inputs, paths, tensors_of
+from .run import Results, Runner, argument_names, brief, check_dtypes, make_inputs, paths, tensors_of
+from .source import by_operations, output_names
 from .state import undisturbed
 from .symbols import (
     Dims,
+    ForwardError,
     Input,
     Lengths,
     States,
@@ -159,6 +160,19 @@ class _Conversion:
         self.argument_names = argument_names(runner.module, len(example))
 
     def convert(self) -> Graph:
+        """By the forward's layers and functions; where these are not all known, by its operations of ATen's."""
+        self.ran: tuple[Args, Results] | None = None
+        try:
+            return self._by_functions()
+        except ForwardError as e:
+            if self.ran is None:
+                raise
+            try:
+                return by_operations(self.runner, self.ran[0], self.argument_names, self.ran[1], self.notes)
+            except ConvertError as other:
+                raise type(e)(f"{e}; operation by operation, {other}", e.what) from e
+
+    def _by_functions(self) -> Graph:
         wrong: WrongSizes | None = None
         for args, results in self._that_run():
             self.args = args
@@ -211,13 +225,15 @@ class _Conversion:
         some = False
         for cut in smaller(self.example):
             args = as_tensors(self.torch, cut, self.like)
-            self._inputs(args, time_major=False)
+            check_dtypes(list(named_tensors(self.argument_names, args)))
             try:
                 results = self.runner.results(args)
             except Exception as e:  # whatever the user's forward may raise
                 failure = e
                 continue
             some = True
+            self.ran = self.ran or (args, results)
+            self._inputs(args, time_major=False)
             yield args, results
         if not some:
             assert failure is not None
@@ -273,9 +289,10 @@ class _Conversion:
         try:
             return recorder, self.runner.run(args, recorder)
         except ConvertError as e:
-            raise type(e)(f"{e}{self.runner.where(e)}") from None
+            kind, what = (type(e), e.what) if isinstance(e, ForwardError) else (ForwardError, "")
+            raise kind(f"{e}{self.runner.where(e)}", what) from None
         except Exception as e:
-            raise ConvertError(
+            raise ForwardError(
                 f"the module's forward fails while its operations are noted: {brief(e)}{self.runner.where(e)}"
             ) from e
 
@@ -294,11 +311,7 @@ class _Conversion:
                 "expected tensors, or tuples, lists and dicts of them"
             )
         self._note_left_out(result)
-        names = ["_".join(["output", *map(str, path)]) for path, _ in found]
-        if len(found) == 1:
-            names = ["output"]
-        elif class_name(self.runner.module) in RECURRENT:
-            names = list(RESULTS[: len(found)])
+        names = output_names(self.runner.module, [path for path, _ in found])
         return [(path, self._output(tensor, name)) for (path, tensor), name in zip(found, names, strict=True)]
 
     def _note_left_out(self, result: Any) -> None:
@@ -322,7 +335,7 @@ class _Conversion:
         else:
             feat = self.recorder.feat(sym, f"returning {name}")
         if not groups and " ".join(d for d in feat.dims if d != "1") not in _OUTPUTS:
-            raise ConvertError(
+            raise ForwardError(
                 f"{name} has dimensions ({', '.join(feat.dims)}); expected (N, T, F), (T, N, F) or (N, F)"
             )
         value = self.recorder.value(feat)
@@ -331,7 +344,7 @@ class _Conversion:
         try:
             self.recorder.graph.output(value, name, order_of(feat.dims), groups)
         except GraphError as e:
-            raise ConvertError(str(e)) from None
+            raise ForwardError(str(e)) from None
         return feat.dims
 
 

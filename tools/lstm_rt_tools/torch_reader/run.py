@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, TypeAlias
 
 from lstm_rt.errors import ConvertError
@@ -12,7 +12,7 @@ from lstm_rt.errors import ConvertError
 from .example import Args, leaves, replace
 from .modules import class_name, is_leaf
 from .state import Snapshot
-from .symbols import Dims, Input
+from .symbols import Dims, ForwardError, Input
 from .trace import Recorder
 from .where import where
 
@@ -39,19 +39,24 @@ class Runner:
         """The module as it was given; returns the names of what its forward had changed."""
         return self.snapshot.restore()
 
-    def run(self, args: Args, recorder: Recorder | None = None, *, again: bool = False) -> Any:
+    def run(
+        self,
+        args: Args,
+        recorder: Recorder | None = None,
+        *,
+        again: bool = False,
+        watch: AbstractContextManager[None] | None = None,
+    ) -> Any:
         """The module's result for ``args``.
 
         Args:
-            recorder: watches the run.
+            recorder, watch: watches the run.
             again: starts from the state that the last run has left.
         """
         if not again:
             self.restore()
         self.module.eval()
-        if recorder is None:
-            return self.module(*args)
-        with self._watched(recorder):
+        with watch or (nullcontext() if recorder is None else self._watched(recorder)):
             return self.module(*args)
 
     def results(self, args: Args, tensors: Sequence[Any] | None = None, *, again: bool = False) -> Results:
@@ -142,12 +147,23 @@ def _kind(name: str, tensor: Any) -> tuple[str, Dims]:
         ("i", 2): ("ids", ("N", "T")),
         ("i", 1): ("lengths", ("N",)),
     }
-    if key not in kinds or str(tensor.dtype) in ("torch.bool", "torch.complex64", "torch.complex128"):
-        raise ConvertError(
-            f"input {name!r} has shape {tuple(tensor.shape)} and dtype {tensor.dtype}; "
-            "expected floats (N, T, F) or (N, F), integer ids (N, T) or integer lengths (N,)"
-        )
+    if key not in kinds or str(tensor.dtype) == "torch.bool":
+        raise ForwardError(_unexpected(name, tensor))
     return kinds[key]
+
+
+def check_dtypes(leaves: Sequence[tuple[str, Any]]) -> None:
+    """Raise :class:`ConvertError` for tensors of complex numbers."""
+    for name, tensor in leaves:
+        if tensor.is_complex():
+            raise ConvertError(_unexpected(name, tensor))
+
+
+def _unexpected(name: str, tensor: Any) -> str:
+    return (
+        f"input {name!r} has shape {tuple(tensor.shape)} and dtype {tensor.dtype}; "
+        "expected floats (N, T, F) or (N, F), integer ids (N, T) or integer lengths (N,)"
+    )
 
 
 def argument_names(module: Any, count: int) -> list[str]:

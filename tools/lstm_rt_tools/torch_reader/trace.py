@@ -37,7 +37,7 @@ _HARMLESS = frozenset(
 #: These take from a tensor its shape and dtype, not its numbers: what they give is a constant.
 _CONSTANTS = frozenset(["new_zeros", "new_ones", "new_full", "zeros_like", "ones_like", "full_like"])
 #: Functions whose results differ from call to call.
-_RANDOM = frozenset(
+RANDOM = frozenset(
     [
         "rand", "randn", "randint", "randperm", "rand_like", "randn_like", "randint_like", "normal", "uniform",
         "bernoulli", "multinomial", "poisson", "exponential", "random", "dropout", "alpha_dropout",
@@ -71,7 +71,7 @@ class Recorder(Builder):
         """Note one call of a torch function."""
         tensors = [t for t in _flatten((args, kwargs)) if self.tracked(t)]
         name = short_name(full_name)
-        if name in _RANDOM and not self.random:
+        if name in RANDOM and not self.random:
             self.random = full_name + here(self.torch, self.names)
         if not tensors or name in _HARMLESS or name in _CONSTANTS:
             return
