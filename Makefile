@@ -28,10 +28,10 @@ test: build
 	$(BIN)/pytest -n auto tests
 
 # The tests that ask the frameworks that models come from: they are the judges.
-LIVE = tests/tools/torch_reader tests/tools/keras_reader tests/bench $(shell grep -rlE --include='test_*.py' \
-	--exclude-dir=*_reader 'importorskip..(torch|keras)' tests)
+LIVE = $(wildcard tests/tools/*_reader) tests/tools/export tests/bench $(shell grep -rlE --include='test_*.py' \
+	--exclude-dir=*_reader --exclude-dir=export 'importorskip..(torch|keras|onnxruntime)' tests)
 live: build
-	$(BIN)/python -m pip install --quiet torch==2.13.0 "keras>=3"
+	$(BIN)/python -m pip install --quiet torch==2.13.0 "keras>=3" onnxruntime
 	KERAS_BACKEND=torch $(BIN)/pytest -n auto $(LIVE)
 
 lint: build

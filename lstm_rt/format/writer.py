@@ -77,7 +77,7 @@ class Writer:
         self.graph = graph
         self.tensors: list[_Tensor] = []
         self.shared: dict[tuple[bytes, int, int, int, int, int], int] = {}
-        self.data: dict[bytes, memoryview] = {}  #: of tensors, by their digests; tensors of other shapes may be the same bytes
+        self.data: dict[bytes, memoryview] = {}  #: by digests: tensors of other shapes may be the same bytes
         self.version = _lowest_version(graph)
         self.order = _value_order(graph)
         self.strings = b""

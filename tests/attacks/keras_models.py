@@ -535,3 +535,47 @@ def groups_of_long_names() -> bytes:
             root.create_group("layers/" + "\\".join([chr(97 + i) * 600] * 90))
 
     return keras_bytes(sequential(dense("d")), fill)
+
+
+# -- layers that make much of little ------------------------------------------------------------------
+
+
+def of_shape(*sizes: int, then: list[dict[str, Any]]) -> bytes:
+    """Layers one after the other, none of which has weights."""
+    given = layer("InputLayer", "x", batch_input_shape=[None, *sizes], dtype="float32")
+    return h5_bytes(sequential(given, *then))
+
+
+@attack("m.h5")
+def images_that_turn_for_ever() -> bytes:
+    """5,000 times the axes of a million numbers are put into another order."""
+    return of_shape(1024, 1, 1024, then=[layer("Permute", f"p{i}", dims=[3, 2, 1]) for i in range(5000)])
+
+
+@attack("m.h5")
+def images_that_turn_in_place() -> bytes:
+    """5,000 times a million numbers stay where they are."""
+    return of_shape(1, 1, MB, then=[layer("Permute", f"p{i}", dims=[2, 1, 3]) for i in range(5000)])
+
+
+@attack("m.h5", exits=(0,))
+def a_vector_repeated_for_ever() -> bytes:
+    """Two thousand million steps: nobody asks for their numbers."""
+    return of_shape(3, then=[layer("RepeatVector", "r", n=2_000_000_000)])
+
+
+@attack("m.h5")
+def a_tile_of_a_thousand_million() -> bytes:
+    """More features than any file may have."""
+    tile = {"class_name": "TFOpLambda", "name": "t", "config": {"name": "t", "function": "tile"}}
+    call = ["x", 0, 0, {"multiples": [1, 1_000_000_000]}]
+    return h5_bytes(functional(inputs(), {**tile, "inbound_nodes": [call]}, outputs=[["t", 0, 0]]))
+
+
+@attack("m.h5")
+def steps_in_steps_in_steps() -> bytes:
+    """A layer in wrappers in wrappers, which would be there 64 times 64 times 64 times."""
+    inner = layer("Masking", "m", mask_value=0.0)
+    for name in "abc":
+        inner = layer("TimeDistributed", name, layer=inner)
+    return of_shape(64, 64, 64, 2, 1, then=[inner])

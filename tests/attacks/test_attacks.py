@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from . import archives, keras_models, pickles, texts  # noqa: F401 - they fill the list
+from . import archives, keras_models, onnx_models, pickles, programs, texts  # noqa: F401 - they fill the list
 
 from .build import (  # isort: skip
     ATTACKS, DENSE, MB, SIX, WEIGHT, Attack, entry, npy, pickled_tensor, safetensors, table, torch_zip, zipped,
@@ -20,6 +20,7 @@ from .build import (  # isort: skip
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="measures memory as Linux does")
 
 HERE = Path(__file__).parent
+DESCRIBED = (".json", ".h5", ".keras", ".onnx")  #: of files that need no architecture file
 ROOT = HERE.parent.parent
 #: What the limits are: README.md. The time is generous, as machines are slow and shared.
 MEMORY_PER_BYTE, MEMORY = 16, 64 * MB
@@ -57,6 +58,7 @@ def idle(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
     """What harmless files take, by suffix: that of the libraries that read them."""
     files = {
         ".pt": torch_zip(table(**{"w.weight": WEIGHT}), {"0": SIX}),
+        ".pt2": torch_zip(table(**{"w.weight": WEIGHT}), {"0": SIX}),
         ".zip": torch_zip(table(**{"w.weight": WEIGHT}), {"0": SIX}),
         ".safetensors": safetensors({"w.weight": entry((2, 3), (0, 24))}, SIX),
         ".npz": zipped({"w.weight.npy": npy(SIX, (2, 3))}),
@@ -66,6 +68,7 @@ def idle(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
              "rec.bias_hh_l0": [0.0] * 4, "lin.weight": [[0.0]], "lin.bias": [0.0]}
         ),
     }  # fmt: skip
+    files[".onnx"] = onnx_models.LSTM
     if keras_models.h5py:
         relu = keras_models.layer("Activation", "a", activation="relu")
         config = keras_models.sequential(keras_models.inputs(), relu)
@@ -75,7 +78,7 @@ def idle(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
     for suffix, data in files.items():
         folder = tmp_path_factory.mktemp("idle")
         (folder / f"m{suffix}").write_bytes(data)
-        runs[suffix] = convert(folder, f"m{suffix}", "" if suffix in (".json", ".h5", ".keras") else DENSE)
+        runs[suffix] = convert(folder, f"m{suffix}", "" if suffix in DESCRIBED else DENSE)
         assert runs[suffix].exit == 0, runs[suffix].err
     return runs
 

@@ -20,11 +20,12 @@ from pathlib import Path
 
 import pytest
 from lstm_rt_tools.keras_reader.from_keras import from_keras
+from lstm_rt_tools.onnx_reader.from_onnx import from_onnx
 from lstm_rt_tools.torch_reader.from_torch import from_torch
 
 from lstm_rt.errors import LstmRtError
 
-from . import keras_models, texts
+from . import keras_models, onnx_models, texts
 
 from .build import (  # isort: skip
     DENSE, LINEAR, MB, SEQUENTIAL, SIX, WEIGHT, call, entry, module, npy, obj, pickled_tensor, safetensors, table,
@@ -191,6 +192,24 @@ def keras_archive(rng: Rng) -> bytes:
     return keras_models.keras_bytes(change_json(json.loads(json.dumps(_keras_config())), rng), weights)
 
 
+def onnx_file(rng: Rng) -> bytes:
+    """Bytes of a model, or fields of its graph: dropped, repeated, or those of another message."""
+    if rng.random() < 0.5:
+        return change_bytes(onnx_models.LSTM, rng)
+    m = onnx_models
+    nodes = [
+        m.node("Shape", ["x"], ["s"]), m.node("Gather", ["s", "two"], ["f"]), m.node("Concat", ["minus", "f"], ["to"],
+        m.integer("axis", 0)), m.node("Reshape", ["x", "to"], ["r"]), m.node("MatMul", ["r", "w"], ["p"]),
+        m.node("Softmax", ["p"], ["y"], m.integer("axis", 1)),
+    ]  # fmt: skip
+    stored = [m.ints("two", 2), m.ints("minus", -1), m.tensor("w", [3, 2], bytes(24))]
+    parts = [*nodes, *stored]
+    for _ in range(rng.choice((1, 2, 3))):
+        at = rng.randrange(len(parts))
+        parts[at] = rng.choice((b"", parts[rng.randrange(len(parts))], change_bytes(parts[at], rng)))
+    return m.model(m.graph(parts[: len(nodes)], [m.SEQ], ["y"], parts[len(nodes) :]))
+
+
 KINDS: dict[str, tuple[str, Callable[[Rng], bytes]]] = {
     "torch": ("m.pt", torch_file),
     "torch bytes": ("m.pt", torch_bytes),
@@ -201,6 +220,7 @@ KINDS: dict[str, tuple[str, Callable[[Rng], bytes]]] = {
     "pickle": ("m.pkl", pickle_file),
     "keras": ("m.h5", keras_file),
     "keras archive": ("m.keras", keras_archive),
+    "onnx": ("m.onnx", onnx_file),
 }
 
 
@@ -220,6 +240,8 @@ def test_changed_files(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         try:
             if "keras" in kind:
                 from_keras(path).check()
+            elif kind == "onnx":
+                from_onnx(path).check()
             else:
                 from_torch(path, arch=arch if kind in ("safetensors", "npz") or rng.random() < 0.5 else None).check()
         except LstmRtError:

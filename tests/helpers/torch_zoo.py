@@ -1,4 +1,4 @@
-"""Models of PyTorch as people write them, around recurrent layers: each with inputs of any batch and number of steps."""
+"""Models of PyTorch as people write them, around recurrent layers, each with inputs of any size."""
 
 from __future__ import annotations
 
@@ -15,16 +15,11 @@ class Model:
         module: in eval mode.
         inputs: for rows and steps.
         dims: of each input, which are rows (``n``) and steps (``t``), for ``torch.export``.
-        steps: numbers of steps that it takes; None for any.
-        script: it can be scripted.
-        export_steps: the number of steps stays free in ``torch.export``.
     """
 
     module: Any
     inputs: Callable[[int, int], tuple[Any, ...]]
     dims: tuple[str, ...] = ("nt.",)
-    steps: int | None = None
-    script: bool = True
 
 
 def zoo(torch: Any) -> dict[str, Callable[[], Model]]:
@@ -69,7 +64,7 @@ def zoo(torch: Any) -> dict[str, Callable[[], Model]]:
             self.fc = nn.Linear(12, 2)
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            y, h = self.rnn(x)
+            _, h = self.rnn(x)
             return self.fc(torch.cat((h[0], h[1]), dim=1))
 
     class States(nn.Module):  # type: ignore[misc, name-defined]
@@ -80,7 +75,9 @@ def zoo(torch: Any) -> dict[str, Callable[[], Model]]:
             self.lstm = nn.LSTM(3, 5, 2, batch_first=True)
             self.fc = nn.Linear(5, 1)
 
-        def forward(self, x: torch.Tensor, h: torch.Tensor, c: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        def forward(
+            self, x: torch.Tensor, h: torch.Tensor, c: torch.Tensor
+        ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
             y, (h, c) = self.lstm(x, (h, c))
             return self.fc(y).squeeze(-1), h, c
 
@@ -130,7 +127,11 @@ def zoo(torch: Any) -> dict[str, Callable[[], Model]]:
         def __init__(self) -> None:
             super().__init__()
             self.conv = nn.Sequential(
-                nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d((2, 1)), nn.Conv2d(4, 6, 3, padding=1)
+                nn.Conv2d(1, 4, 3, padding=1),
+                nn.BatchNorm2d(4),
+                nn.ReLU(),
+                nn.MaxPool2d((2, 1)),
+                nn.Conv2d(4, 6, 3, padding=1),
             )
             self.rnn = nn.LSTM(24, 5, bidirectional=True)
             self.fc = nn.Linear(10, 7)
@@ -249,7 +250,9 @@ def zoo(torch: Any) -> dict[str, Callable[[], Model]]:
             self.cell = nn.LSTMCell(6, 5)
             self.fc = nn.Linear(5, 20)
 
-        def forward(self, x: torch.Tensor, h: torch.Tensor, c: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        def forward(
+            self, x: torch.Tensor, h: torch.Tensor, c: torch.Tensor
+        ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
             h, c = self.cell(F.relu(self.embedding(x)), (h, c))
             return F.softmax(self.fc(h), dim=-1), h, c
 

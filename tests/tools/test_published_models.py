@@ -16,6 +16,7 @@ from lstm_rt_tools.cli.parser import main
 import lstm_rt
 
 GUITAR, THAI, ERGO = "guitar_ts9_lstm8_neuralseed", "unicode_thai_segmenter_bilstm", "ergo_tcr_peptide_lstm"
+DTLN = "dtln_model1_onnx_2xlstm"
 
 
 def convert(case: Case, folder: Path, file: str, arch: str | None = None) -> lstm_rt.Model:
@@ -90,3 +91,28 @@ def test_run_on_the_command_line(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", batch_major(ins["x"]))
     assert main(["run", str(tmp_path / "model.lrt"), str(tmp_path / "x.npy"), "-o", str(tmp_path / "y.npy")]) == 0
     case.close(np.load(tmp_path / "y.npy"), batch_major(outs["y"]))
+
+
+def test_guitar_pedal_in_onnx(tmp_path: Path) -> None:
+    """Names, order and axes are those of the file: steps first."""
+    case = published(GUITAR)
+    model = convert(case, tmp_path, "model.onnx")
+    assert [p.name for p in model.inputs] == ["x", "h0", "c0"]
+    assert [p.name for p in model.outputs] == ["y", "hn", "cn"]
+    for ins, outs in case.runs():
+        zeros = np.zeros((1, ins["x"].shape[1], 8), np.float32)
+        result = model(**{"h0": zeros, "c0": zeros, **ins})
+        for port, y in zip(model.outputs, result, strict=True):
+            case.close(y, outs[port.name])
+
+
+def test_noise_suppression(tmp_path: Path) -> None:
+    """Frame by frame, with the states of both layers in one tensor that goes in and comes out."""
+    case = published(DTLN)
+    model = convert(case, tmp_path, "model_1.onnx")
+    for ins, outs in case.runs():
+        state = ins["input_3"]
+        for frame, expected in zip(ins["input_2"], outs["activation_2"], strict=True):
+            mask, state = model(input_2=frame, input_3=state)
+            case.close(mask, expected)
+        case.close(state, outs["tf_op_layer_stack_2"])

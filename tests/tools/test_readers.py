@@ -23,6 +23,7 @@ BYTES = {
     "Keras": [b"\x89HDF\r\n\x1a\n", b' {"class_name": "Sequential", "config": {'],
     "PyTorch": [b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."],
     "safetensors": [LENGTH + b"{}", struct.pack("<Q", 1 << 40) + b'{"a":'],
+    "ONNX": [b"\x08\x08\x12\x07pytorch", b"\x08\x04:\x10"],
     "pickle": [b"\x80\x02}q\0.", b"\x80\x04\x95\x01\0\0\0\0\0\0\0}."],
     "RTNeural": [b'{"in_shape": [null, null, 1], "layers": [', b'{"layers": [{"type": "lstm", "weights": ['],
     "Neural Amp Modeler": [b'{"version": "0.5.4", "metadata": {}, "architecture": "LSTM", "config": {'],
@@ -81,7 +82,7 @@ def test_names_count_where_content_does_not_tell(tmp_path: Path) -> None:
     [
         (b"\x89LRT\r\n\x1a\n", "m.pt", "a converted model already"),
         (b"\x1c\0\0\0TFL3", "m.keras", "a TensorFlow Lite file"),
-        (b"\x08\x07", "m.onnx", "an ONNX file"),
+        (b"\x08\x01\x12\x07", "saved_model.pb", "a TensorFlow SavedModel"),
         (b"?", "m.tflite", "a TensorFlow Lite file"),
         (b"?", "m", "a file of unknown type"),
     ],
@@ -114,7 +115,7 @@ def test_an_option_that_a_row_does_not_take(tmp_path: Path, monkeypatch: pytest.
         readers.rerun(tmp_path / "m", lstm_graph(), Options(arch=ARCH))
 
 
-@pytest.mark.parametrize("verb", [["info"], ["verify"], ["bench"], ["run", "x.npy", "-o", "y.npy"]])
+@pytest.mark.parametrize("verb", [["verify"], ["bench"], ["run", "x.npy", "-o", "y.npy"]])
 def test_a_source_where_a_model_is_expected(verb: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     for source, kind in ((DIGITS, "PyTorch"), (SUNSPOTS, "Keras")):
         line = fails(capsys, verb[0], source, *verb[1:])

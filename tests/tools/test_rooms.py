@@ -14,6 +14,7 @@ TOOLS = Path(lstm_rt_tools.__file__).parent
 FLOORS = (
     ("__main__",),
     ("cli",),
+    ("archives",),
     ("readers",),
     ("export",),
     ("torch_reader", "keras_reader", "onnx_reader", "amp_reader"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from lstm_rt.errors import ConvertError
 from lstm_rt.format import MAGIC
@@ -70,11 +71,11 @@ _PARTS = _ARCH | {"part"}
 #: What comes first recognises first.
 READERS = (
     Row("Keras", "keras", (".keras", ".h5", ".hdf5"), _is_keras, _keras, _ARCH),
-    Row("PyTorch", "torch", (".pt", ".pth", ".bin", ".ckpt", ".pt2"), _is_torch, _torch, _PARTS),
+    Row("PyTorch", "torch", (".pt", ".pth", ".bin", ".ckpt", ".pt2"), _is_torch, _torch, _PARTS | {"settings"}),
     Row("safetensors", "torch", (".safetensors",), lambda seen: looks_like_safetensors(seen.head), _torch, _PARTS),
     Row("pickle", "torch", (".pkl", ".pickle"), lambda seen: looks_like_pickle(seen.head), _torch, _PARTS),
     Row("NumPy", "torch", (".npz",), _is_npz, _torch, _PARTS),
-    Row("ONNX", "onnx", (".onnx",), lambda seen: looks_like_onnx(seen.head), _onnx),
+    Row("ONNX", "onnx", (".onnx",), lambda seen: looks_like_onnx(seen.head), _onnx, frozenset({"settings"})),
     Row("RTNeural", "rtneural", (".aidax",), lambda seen: looks_like_rtneural(seen.head), _amp),
     Row("Neural Amp Modeler", "nam", (".nam",), lambda seen: looks_like_nam(seen.head), _amp),
     Row("GuitarML", "torch", (".json",), lambda seen: looks_like_guitarml(seen.head), _torch, _PARTS),
@@ -101,8 +102,9 @@ def find(path: Path, framework: str | None = None) -> Row:
         OSError: the file is missing, cannot be read or is no regular file.
     """
     if path.is_dir():
-        what = "a TensorFlow SavedModel folder" if (path / "saved_model.pb").exists() else "a folder"
-        raise _unknown(path, what)
+        if (path / "saved_model.pb").exists():
+            return next(row for row in READERS if row.framework == "keras")  # it says what to do with it
+        raise _unknown(path, "a folder")
     seen, suffix = glance(path), path.suffix.lower()
     rows = [row for row in READERS if framework in (None, row.framework)]
     by_content = next((row for row in rows if row.recognises(seen)), None)
@@ -144,3 +146,14 @@ def rerun(path: Path, graph: Graph, options: Options, framework: str | None = No
     row = find(path, framework)
     row.check(path, options)
     return row.module().rerun(path, graph, options)
+
+
+def weights(path: Path, framework: str | None = None) -> list[dict[str, Any]]:
+    """Names, shapes and dtypes of the weights in a file; none where its kind is not one of weights with names.
+
+    Raises:
+        ConvertError, OSError: as of :func:`find` and :meth:`.row.ReaderModule.read`.
+    """
+    row = find(path, framework)
+    lists = getattr(row.module(), "weights", None)
+    return lists(path) if lists is not None else []

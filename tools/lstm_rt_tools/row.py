@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -17,6 +17,7 @@ from lstm_rt.graph import Graph
 from .names import shown
 from .weights.zip_archive import ZIP_ERRORS, ZIP_MAGIC
 
+_SPELLED = {"settings": "set"}  #: fields of options, as the command line has them where that differs
 _HEAD = 1 << 16  #: bytes in which a file shows what it is: JSON needs many
 
 
@@ -52,10 +53,12 @@ class Options:
     Attributes:
         arch: the file with what a file of weights does not tell (``--arch``).
         part: which of the parts that this file describes (``--part``).
+        settings: values of inputs that are single whole numbers (``--set``).
     """
 
     arch: Path | None = None
     part: str | None = None
+    settings: Mapping[str, int] | None = None
 
 
 class Rerun(NamedTuple):
@@ -88,6 +91,14 @@ class ReaderModule(Protocol):
         ...
 
 
+class Weights(Protocol):
+    """What the module of a kind of weight files may define, for ``lstm-rt info``."""
+
+    def weights(self, path: Path) -> list[dict[str, Any]]:
+        """``name``, ``shape`` and ``dtype`` of each weight; raises as ``read`` does."""
+        ...
+
+
 @dataclass(frozen=True)
 class Row:
     """One kind of file.
@@ -112,4 +123,4 @@ class Row:
         """Raise :class:`ConvertError` where an option is given that these files do not take."""
         for name, value in vars(options).items():
             if value is not None and name not in self.options:
-                raise ConvertError(f"{path}: {self.name} files take no --{name}")
+                raise ConvertError(f"{path}: {self.name} files take no --{_SPELLED.get(name, name)}")

@@ -208,6 +208,30 @@ def test_operations_of_two_values() -> None:
     same(run(built(state, layers, input=[{"name": "x", "size": 3}]), x), y)
 
 
+def test_constants() -> None:
+    layers: list[dict[str, Any]] = [
+        {"op": "constant", "value": [1, 2.5, -3], "name": "a"},
+        {"op": "constant", "value": "b", "name": "b"},
+        {"op": "mul", "inputs": ["x", "a"], "name": "m"},
+        {"op": "maximum", "inputs": ["m", "b"]},
+        {"op": "dense", "weights": "fc"},
+    ]
+    fc, x = nn.Linear(3, 2), normal(2, 5, 3)
+    state = {"b": array(1, 1, 3), **state_of(fc=fc)}
+    made = torch.maximum(tensor(x) * torch.tensor([1, 2.5, -3]), tensor(state["b"]))
+    same(run(built(state, layers, input=[{"name": "x", "size": 3}]), x), fc(made))
+
+
+def test_values_side_by_side_in_any_number() -> None:
+    layers: list[dict[str, Any]] = [
+        {"op": "concat", "inputs": ["x"] * 15},
+        {"op": "dense", "weights": "fc"},
+    ]
+    fc = nn.Linear(45, 2)
+    x = normal(2, 5, 3)
+    same(run(built(state_of(fc=fc), layers, input=[{"name": "x", "size": 3}]), x), fc(tensor(x).repeat(1, 1, 15)))
+
+
 # -- along time ------------------------------------------------------------------------------------
 
 REDUCTIONS = {
@@ -382,6 +406,8 @@ OPERANDS: dict[str, Any] = {"op": "attention", "inputs": ["x", "x"]}
         ({}, {"op": "reduce", "kind": "sum", "whole": 1}, "whole is 1, expected a bool"),
         ({}, {"op": "reduce", "kind": "sum", "mask": "m"}, "there is no value 'm' yet"),
         ({}, {"op": "reduce", "kind": "sum", "mask": "x"}, "reduce: got a value of kind seq, expected mask"),
+        ({}, {"op": "constant"}, "value is None, expected a number, a list of numbers, or the name of an array"),
+        ({}, {"op": "constant", "value": []}, r"value is \[\], expected a number"),
         ({}, OPERANDS, "2 inputs, expected 3: query, key and value"),
         ({"c.in_proj_weight": array(12, 4), "c.out_proj.weight": array(4, 4)}, {"op": "multihead", "heads": 3},
          "heads is 3, expected a divisor of 4"),
@@ -394,7 +420,7 @@ def test_errors_name_what_is_wrong(state: dict[str, Any], layer: dict[str, Any],
     weights = {"weights": "c"} if state else {}
     inputs = [{"name": "x", "size": 4}, {"name": "v", "kind": "vec", "size": 4}]
     layers = [{"name": "y", "input": "x", **weights, **layer}]
-    if "inputs" in layer:
+    if "inputs" in layer or layer["op"] == "constant":
         del layers[0]["input"]
     with pytest.raises(ConvertError, match=f"layer 1 .y.: .*{message}"):
         built({**state, **dense("fc", 4, 1)}, [*layers, {"op": "dense", "weights": "fc", "input": "x"}], input=inputs)

@@ -129,7 +129,7 @@ def test_convert_errors_leave_no_file(tmp_path: Path, capsys: pytest.CaptureFixt
     out = tmp_path / "out" / "m.lrt"
     out.parent.mkdir()
     for name, content in [
-        ("a.onnx", b"\x08\x07"),
+        ("a.tflite", b"\x1c\0\0\0TFL3"),
         ("b", b"hello"),
         ("c.pt", b"PK\x03\x04 broken"),
         ("d.h5", b""),
@@ -137,8 +137,8 @@ def test_convert_errors_leave_no_file(tmp_path: Path, capsys: pytest.CaptureFixt
         source = tmp_path / name
         source.write_bytes(content)
         fails(capsys, "convert", source, "-o", out)
-    line = fails(capsys, "convert", tmp_path / "a.onnx", "-o", out)
-    assert "ONNX" in line
+    line = fails(capsys, "convert", tmp_path / "a.tflite", "-o", out)
+    assert "TensorFlow Lite" in line
     assert "Keras (.keras" in line
     assert "PyTorch (.pt" in line
     assert "No such file" in fails(capsys, "convert", tmp_path / "missing.pt", "-o", out)

@@ -389,7 +389,8 @@ def test_gigabytes_are_not_read_to_be_refused(command: list[str], message: str, 
     done = python("-c", code, cwd=tmp_path)
     assert done.returncode == 2
     assert message in done.stderr
-    assert done.stderr.count("\n") == 1
+    errors = [line for line in done.stderr.splitlines() if not line.endswith(" ...")]  # others tell what is being done
+    assert len(errors) == 1
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the memory of a process as Linux does")

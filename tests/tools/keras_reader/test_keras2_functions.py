@@ -34,7 +34,7 @@ def op(name: str, function: str, node: Any) -> dict[str, Any]:
 def model(layers: list[dict[str, Any]], steps: int | None = T, output: int = 0) -> dict[str, Any]:
     given = {
         "class_name": "InputLayer",
-        "config": {"batch_input_shape": [None, steps, F], "dtype": "float32", "sparse": False, "ragged": False, "name": "x"},
+        "config": {"batch_input_shape": [None, steps, F], "dtype": "float32", "sparse": False, "name": "x"},
         "name": "x",
         "inbound_nodes": [],
     }  # fmt: skip
@@ -77,7 +77,7 @@ CASES: dict[str, tuple[str, Any, Callable[[Array], Array]]] = {
     "minus": ("math.subtract", ref(y=1.5), lambda x: x - 1.5),
     "three over": ("math.truediv", constant(3.0, y=["x", 0, 0]), lambda x: 3 / x),
     "with itself": ("math.multiply", ref(y=["x", 0, 0]), lambda x: x * x),
-    "plus an array": ("__operators__.add", ref(y=[1.0, 2.0, 3.0, 4.0]), lambda x: x + [1, 2, 3, 4]),
+    "plus an array": ("__operators__.add", ref(y=[1.0, 2.0, 3.0, 4.0]), lambda x: x + np.arange(1, 5)),
     "power": ("math.pow", ref(y=2.0), lambda x: x**2),
     "last step": ("__operators__.getitem", ref(slice_spec=cut(-1, ALL)), lambda x: x[:, -1]),
     "fourth step": ("__operators__.getitem", ref(slice_spec=cut(3)), lambda x: x[:, 3]),
@@ -122,7 +122,7 @@ def test_functions(case: str, steps: int | None, tmp_path: Path) -> None:
     function, node, expected = CASES[case]
     layers = [op("f", function, node)]
     if steps is None and case in ("backwards by two", "reshape", "matmul"):
-        with pytest.raises(ConvertError, match=r"'f' \(.*(must be fixed|number is free)"):
+        with pytest.raises(ConvertError, match=r"'f'( \(|: ).*(must be fixed|number is free)"):
             convert(tmp_path, layers, steps)
         return
     graph = convert(tmp_path, layers, steps)
@@ -150,14 +150,14 @@ def test_several_results(tmp_path: Path) -> None:
 
 
 REFUSED: dict[str, tuple[list[dict[str, Any]], str]] = {
-    "unknown function": ([op("f", "math.bincount", ref())], r"'f' \(TFOpLambda\): the function 'math.bincount' is not supp"),
+    "unknown function": ([op("f", "math.bincount", ref())], r"'f' \(TFOpLambda\): the function 'math.bincount'"),
     "unknown option": ([op("f", "math.cumsum", ref(axis=1, reverse=True))], r"'f'.*option reverse=True"),
     "batch": ([op("f", "__operators__.getitem", ref(slice_spec=[0]))], r"'f'.*a slice of the batch"),
     "step 0": ([op("f", "__operators__.getitem", ref(slice_spec=cut(slice(0, 3, 0))))], r"'f'.*step 0"),
     "too far": ([op("f", "__operators__.getitem", ref(slice_spec=cut(6)))], r"'f'.*element 6 of axis 1.*which has 6"),
     "all axes": ([op("f", "math.reduce_mean", ref())], r"'f'.*all of a batch"),
     "int": ([op("f", "cast", ref(dtype="int32"))], r"'f'.*cast to int32"),
-    "old op layers": ([{**op("f", "x", [ref()]), "class_name": "TensorFlowOpLayer"}], r"'f' \(TensorFlowOpLayer\).*not sup"),
+    "old op layers": ([{**op("f", "x", [ref()]), "class_name": "TensorFlowOpLayer"}], r"'f' \(TensorFlowOpLayer\)"),
 }  # fmt: skip
 
 

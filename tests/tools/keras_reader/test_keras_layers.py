@@ -17,6 +17,7 @@ from lstm_rt_tools import from_keras
 from lstm_rt_tools.judges import reference
 from lstm_rt_tools.keras_reader import live
 
+import lstm_rt.format
 from lstm_rt.graph import Graph
 
 ops = keras.ops
@@ -140,10 +141,26 @@ CASES: dict[str, Callable[[], Any]] = {
     ),
     "multi head causal": lambda: functional(lambda x: L.MultiHeadAttention(2, 3)(x, x, use_causal_mask=True)),
     "multi head masked": lambda: masked(lambda e: L.GlobalAveragePooling1D()(L.MultiHeadAttention(2, 3)(e, e))),
+    "multi head masked steps": lambda: masked(lambda e: L.MultiHeadAttention(2, 3)(e, e)),
+    "multi head masked values": lambda: masked(
+        lambda e: L.MultiHeadAttention(2, 3)(L.RepeatVector(2)(L.LSTM(3)(e)), e)
+    ),
+    "grouped heads masked": lambda: masked(lambda e: L.GroupQueryAttention(3, 4, 2)(e, e)),
+    "attention masked steps": lambda: masked(lambda e: L.Attention()([e, e])),
+    "attention of one step": lambda: _scores(),
+    "attention scores": lambda: of(lambda x: list(L.Attention()([x, x], return_attention_scores=True)), 4, F),
+    "multi head scores": lambda: of(
+        lambda x: list(L.MultiHeadAttention(2, 3)(x, x, return_attention_scores=True)), 4, F
+    ),
+    "attention concat scale": lambda: functional(lambda x: L.Attention(True, "concat")([x, x])),
     "grouped heads": lambda: functional(lambda x: L.GroupQueryAttention(3, 4, 2)(x, x)),
     "attention by hand": lambda: of(_attention_by_hand, 6, F),
     "attention over lstm": lambda: of(_attention_over_lstm, None, F),
-    "encoder decoder": lambda: _encoder_decoder(),
+    "encoder decoder": lambda: _encoder_decoder(5, 4),
+    "encoder decoder, free steps": lambda: _encoder_decoder(None, None),
+    "matrices of attention": lambda: of(_matrices, None, F),
+    "scores as they are": lambda: of(lambda x: L.LSTM(2)(L.Dense(3)(L.Dot(axes=2)([x, x]))), 5, F),
+    "scores as an output": lambda: of(_matrices_too, 5, F),
     # images
     "image": lambda: image(L.Conv2D(4, 3, activation="relu"), L.MaxPooling2D(2), L.Flatten(), L.Dense(2)),
     "image same": lambda: image(L.Conv2D(4, (3, 2), padding="same", strides=2), L.MaxPooling2D((2, 3), padding="same")),
@@ -197,6 +214,13 @@ CASES: dict[str, Callable[[], Any]] = {
         L.LSTM(3),
         shape=(4, 8, 1),
     ),
+    "distributed lstm": lambda: image(L.TimeDistributed(L.LSTM(3)), L.GRU(2), shape=(3, 5, 2)),
+    "distributed lstm, free steps": lambda: image(
+        L.TimeDistributed(L.Bidirectional(L.LSTM(3, return_sequences=True))), L.Permute((2, 1, 3)), shape=(3, None, 2)
+    ),
+    "distributed model": lambda: image(
+        L.TimeDistributed(keras.Sequential([L.Input((5, 2)), L.Dense(3), L.LSTM(3)])), L.LSTM(2), shape=(3, 5, 2)
+    ),
     "conv3d": lambda: image(L.Conv3D(3, 2), L.MaxPooling3D((1, 2, 2)), L.GlobalAveragePooling3D(), shape=(4, 6, 6, 2)),
     "conv lstm 1d": lambda: image(L.ConvLSTM1D(3, 3, padding="same", return_sequences=True), shape=(None, 6, 2)),
     "conv lstm 2d": lambda: image(L.ConvLSTM2D(3, (2, 3), strides=(1, 2)), L.Flatten(), L.Dense(2), shape=(4, 6, 7, 2)),
@@ -221,12 +245,30 @@ def _attention_over_lstm(x: Any) -> Any:
     return L.Dense(2)(ops.sum(y * weights, axis=1))
 
 
-def _encoder_decoder() -> Any:
-    a, b = L.Input((5, F), name="a"), L.Input((4, 3), name="b")
+def _matrices(x: Any) -> Any:
+    q, k, v = L.Dense(3)(x), L.Dense(3)(x), L.Dense(2)(x)
+    weights = ops.softmax(ops.matmul(q, ops.transpose(k, (0, 2, 1))) / np.sqrt(3.0))
+    return ops.matmul(L.Dropout(0.1)(weights), v)
+
+
+def _matrices_too(x: Any) -> Any:
+    weights = L.Softmax()(L.Dot(axes=2)([x, L.Dense(F)(x)]) * 0.5)
+    return [L.Dot(axes=(2, 1))([weights, x]), weights]
+
+
+def _encoder_decoder(steps: int | None, others: int | None) -> Any:
+    a, b = L.Input((steps, F), name="a"), L.Input((others, 3), name="b")
     y, h, c = L.LSTM(3, return_sequences=True, return_state=True)(a)
     z = L.LSTM(3, return_sequences=True)(b, initial_state=[h, c])
     scores = L.Activation("softmax")(L.Dot(axes=[2, 2])([z, y]))
     return keras.Model([a, b], L.Dense(2)(L.Concatenate()([L.Dot(axes=[2, 1])([scores, y]), z])))
+
+
+def _scores() -> Any:
+    x = L.Input((None, F), name="x")
+    query = L.RepeatVector(1)(L.LSTM(F)(x))
+    out, scores = L.AdditiveAttention()([query, x], return_attention_scores=True)
+    return keras.Model(x, [L.Flatten()(out), scores])
 
 
 FUNCTIONS: dict[str, Callable[[Any], Any]] = {
@@ -334,7 +376,8 @@ def inputs_of(model: Any, batch: int, steps: int) -> list[np.ndarray]:
 def check_numbers(model: Any, graph: Graph, batch: int, steps: int) -> None:
     inputs = inputs_of(model, batch, steps)
     expected = live.run(model, inputs)
-    for actual in (reference.run(graph, inputs),):
+    compiled = lstm_rt.Model(lstm_rt.format.dumps(graph))(*inputs)
+    for actual in (reference.run(graph, inputs), compiled if isinstance(compiled, tuple) else (compiled,)):
         assert len(actual) == len(expected)
         for a, e in zip(actual, expected, strict=True):
             assert a.shape == e.shape

@@ -74,7 +74,9 @@ def idiom(make: Callable[[], Any]) -> Callable[[], Any]:
     return make
 
 
-def batch_first(op: str, tail: Sequence[Any], outputs: Sequence[str], extra: Mapping[str, np.ndarray], **attributes: Any) -> Any:  # fmt: skip
+def batch_first(
+    op: str, tail: Sequence[Any], outputs: Sequence[str], extra: Mapping[str, np.ndarray], **attributes: Any
+) -> Any:
     """Transpose, a recurrent node with outputs Y and H, and what follows."""
     hidden, d = 4, 2 if attributes.get("direction") == "bidirectional" else 1
     nodes = [
@@ -140,7 +142,8 @@ def keras_dense_over_sequences() -> Any:
         node("Add", ["r", "b"], ["a"]),
         node("Tanh", ["a"], ["y"]),
     ]
-    extra = {"first": ints(0, 1), "rows": ints(-1, 4), "five": np.array([5], np.int32), "k": numbers(4, 5), "b": numbers(5)}  # fmt: skip
+    extra = {"first": ints(0, 1), "rows": ints(-1, 4), "five": np.array([5], np.int32)}
+    extra |= {"k": numbers(4, 5), "b": numbers(5)}
     return batch_first("LSTM", tail, ["y"], extra)
 
 
@@ -158,7 +161,7 @@ def states_of_zeros() -> Any:
         node("Slice", ["s", "minus", "big", "zero"], ["last"]),
         node("Squeeze", ["last"], ["y"], axes=[0]),
     ]
-    constants = {"zero": ints(0), "one": ints(1), "four": ints(4), "minus": ints(-1), "big": ints(np.iinfo(np.int32).max)}  # fmt: skip
+    constants = {"zero": ints(0), "one": ints(1), "four": ints(4), "minus": ints(-1), "big": ints((1 << 31) - 1)}
     return model(graph(nodes, {"x": ["N", "T", 3]}, ["y"], {**weights("LSTM", 3, 4), **constants}), opset=11)
 
 
@@ -183,7 +186,9 @@ def packed_states() -> Any:
     x = "x"
     for k in "01":
         nodes += [
-            node("LSTM", [x, f"W{k}", f"R{k}", f"B{k}", "", f"h{k}", f"c{k}"], [f"Y{k}", f"H{k}", f"C{k}"], hidden_size=4),
+            node(
+                "LSTM", [x, f"W{k}", f"R{k}", f"B{k}", "", f"h{k}", f"c{k}"], [f"Y{k}", f"H{k}", f"C{k}"], hidden_size=4
+            ),
             node("Squeeze", [f"Y{k}"], [f"z{k}"], axes=[1]),
         ]
         x = f"z{k}"
@@ -305,6 +310,90 @@ def additive_attention() -> Any:
         node("ReduceSum", ["p"], ["y"], axes=[1], keepdims=0),
     ]
     return batch_first("GRU", tail, ["y"], {"k": numbers(4, 5), "v": numbers(5, 1)})
+
+
+@idiom
+def rnn_as_scan() -> Any:
+    """tf2onnx: a SimpleRNN as the body of a Scan, its state filled by the batch that Shape tells."""
+    body = graph(
+        [
+            node("MatMul", ["xt", "W"], ["a"]),
+            node("MatMul", ["h", "R"], ["u"]),
+            node("Add", ["a", "u"], ["s"]),
+            node("Add", ["s", "b"], ["g"]),
+            node("Tanh", ["g"], ["h1"]),
+            node("Identity", ["h1"], ["y1"]),
+        ],
+        {"h": ["N", 4], "xt": ["N", 3]},
+        ["h1", "y1"],
+        name="body",
+    )
+    nodes = [*state_of_zeros_nodes(), node("Scan", ["h0", "xT"], ["hn", "ys"], body=body, num_scan_inputs=1),
+             node("Transpose", ["ys"], ["y"], perm=[1, 0, 2])]  # fmt: skip
+    return model(graph(nodes, {"x": ["N", "T", 3]}, ["y", "hn"], scan_weights()), opset=11)
+
+
+@idiom
+def rnn_as_loop() -> Any:
+    """The same as a Loop that takes its step out of the sequence."""
+    body = graph(
+        [
+            node("Identity", ["c"], ["c2"]),
+            node("Gather", ["xT", "i"], ["xt"], axis=0),
+            node("MatMul", ["xt", "W"], ["a"]),
+            node("MatMul", ["h", "R"], ["u"]),
+            node("Add", ["a", "u"], ["g"]),
+            node("Tanh", ["g"], ["h1"]),
+            node("Identity", ["h1"], ["y1"]),
+        ],
+        {"i": (TensorProto.INT64, []), "c": (TensorProto.BOOL, []), "h": ["N", 4]},
+        ["c2", "h1", "y1"],
+        name="body",
+    )
+    nodes = [
+        *state_of_zeros_nodes(),
+        node("Slice", ["shape", "one", "two"], ["steps"]),
+        node("Squeeze", ["steps"], ["trips"], axes=[0]),
+        node("Loop", ["trips", "", "h0"], ["hn", "ys"], body=body),
+        node("Transpose", ["ys"], ["y"], perm=[1, 0, 2]),
+    ]
+    return model(graph(nodes, {"x": ["N", "T", 3]}, ["y", "hn"], scan_weights()), opset=11)
+
+
+def state_of_zeros_nodes() -> list[Any]:
+    return [
+        node("Transpose", ["x"], ["xT"], perm=[1, 0, 2]),
+        node("Shape", ["x"], ["shape"]),
+        node("Slice", ["shape", "zero", "one"], ["batch"]),
+        node("Concat", ["batch", "four"], ["sizes"], axis=0),
+        node("ConstantOfShape", ["sizes"], ["h0"]),
+    ]
+
+
+def scan_weights() -> dict[str, np.ndarray]:
+    stored = {"W": numbers(3, 4), "R": numbers(4, 4), "b": numbers(4)}
+    return stored | {"zero": ints(0), "one": ints(1), "two": ints(2), "four": ints(4)}
+
+
+def test_axes_that_the_file_joins(tmp_path: Path) -> None:
+    """An output of rows and steps in one axis has them apart in the converted model, and that is told."""
+    nodes = [node("GRU", ["x", "W", "R", "B"], ["Y"], hidden_size=4), node("Reshape", ["Y", "to"], ["y"])]
+    made = model(graph(nodes, {"x": ["T", "N", 3]}, ["y"], {**weights("GRU", 3, 4), "to": ints(-1, 4)}), opset=13)
+    (tmp_path / "m.onnx").write_bytes(made.SerializeToString())
+    converted = from_onnx(tmp_path / "m.onnx")
+    assert any("joins dimensions" in n for n in converted.meta["notes"])
+    x = numbers(5, 2, 3)
+    np.testing.assert_allclose(
+        lstm_rt.Model(converted)(x=x).reshape(-1, 4), onnxruntime_run(made, {"x": x})[0], atol=1e-5
+    )
+
+
+def test_steps_that_the_exporter_fixed(tmp_path: Path) -> None:
+    """Dimensions said to be free, and a Reshape to 11 steps: the file runs at those alone."""
+    nodes = [node("GRU", ["x", "W", "R", "B"], ["Y"], hidden_size=4), node("Reshape", ["Y", "to"], ["y"])]
+    made = model(graph(nodes, {"x": ["T", "N", 3]}, ["y"], {**weights("GRU", 3, 4), "to": ints(11, -1, 4)}), opset=13)
+    check(made, tmp_path, [(1, 11), (5, 11)])
+    assert any("made for 11 steps" in n for n in from_onnx(tmp_path / "m.onnx").meta["notes"])
 
 
 @pytest.mark.parametrize("name", IDIOMS)

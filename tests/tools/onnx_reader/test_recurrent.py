@@ -113,7 +113,9 @@ def close(got: list[np.ndarray], expected: list[np.ndarray]) -> None:
 
 
 @pytest.mark.parametrize("op", GATES)
-@settings(max_examples=40, deadline=None, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40, deadline=None, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(data=st.data())
 def test_numbers(op: str, data: st.DataObject, tmp_path: Path) -> None:
     case = data.draw(cases(op))
@@ -122,7 +124,9 @@ def test_numbers(op: str, data: st.DataObject, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("op", GATES)
-@settings(max_examples=15, deadline=None, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=15, deadline=None, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(data=st.data())
 def test_converted(op: str, data: st.DataObject, tmp_path: Path) -> None:
     """The model that is written, too, and it has the names of the file."""
@@ -180,7 +184,12 @@ LSTM = {"W": np.ones((1, 8, 3), np.float32), "R": np.ones((1, 8, 2), np.float32)
             {},
             "activation_alpha has 3 numbers for the 1 that take one",
         ),
-        ({"input_forget": 1, "activations": ["Relu", "Tanh", "Tanh"]}, {}, {}, "input_forget with the gate activation relu"),
+        (
+            {"input_forget": 1, "activations": ["Relu", "Tanh", "Tanh"]},
+            {},
+            {},
+            "input_forget with the gate activation relu",
+        ),
         ({"output_sequence": 1}, {}, {}, "output_sequence of it is not supported"),
         ({}, {"W": None}, {"W": [1, 8, 3]}, "W of LSTM .*depends on the numbers of an input"),
     ],
@@ -203,7 +212,8 @@ def test_weights_made_by_arithmetic(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     parts = {k: rng.standard_normal((1, 4, 3)).astype(np.float32) for k in "ab"}
     parts |= {"r": rng.standard_normal((8, 2)).astype(np.float32), "b": parts["b"]}
-    constants = {"s": np.array([0], np.int64), "e": np.array([16], np.int64), "x2": rng.standard_normal((1, 20)).astype(np.float32)}  # fmt: skip
+    constants = {"s": np.array([0], np.int64), "e": np.array([16], np.int64)}
+    constants["x2"] = rng.standard_normal((1, 20)).astype(np.float32)
     nodes = [
         node("Concat", ["a", "b"], ["W"], axis=1),
         node("Unsqueeze", ["r", "s"], ["R"]),

@@ -270,18 +270,15 @@ LAYERS: list[Case] = [
     (lambda x, y, w, b: F.bilinear(x, y, w, b), lambda: (r(3, 4), r(3, 5), r(2, 4, 5), r(2))),
 ]
 
-CASES = {
-    f"{family}-{i}": case
-    for family, cases in (
-        ("elementwise", ELEMENTWISE),
-        ("reductions", REDUCTIONS),
-        ("views", VIEWS),
-        ("picking", PICKING),
-        ("in_place", IN_PLACE),
-        ("layers", LAYERS),
-    )
-    for i, case in enumerate(cases)
+FAMILIES = {
+    "elementwise": ELEMENTWISE,
+    "reductions": REDUCTIONS,
+    "views": VIEWS,
+    "picking": PICKING,
+    "in_place": IN_PLACE,
+    "layers": LAYERS,
 }
+CASES = {f"{family}-{i}": case for family, cases in FAMILIES.items() for i, case in enumerate(cases)}
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -297,13 +294,23 @@ def test_an_operation_traced(name: str) -> None:
 
 
 @pytest.mark.parametrize("decompose", [False, True], ids=["as written", "core"])
-@pytest.mark.parametrize("name", CASES)
-def test_an_operation_exported(name: str, decompose: bool) -> None:
-    function, make = CASES[name]
-    torch.manual_seed(len(name))
-    module, args = wrapped(torch, function), make()
+@pytest.mark.parametrize("family", FAMILIES)
+def test_operations_exported(family: str, decompose: bool) -> None:
+    """All of a family in one program: an export takes long."""
+    torch.manual_seed(len(family))
+    cases = FAMILIES[family]
+
+    def all_of_them(*args: Any) -> Any:
+        given = iter(args)
+        return [function(*(next(given) for _ in range(n))) for (function, _), n in zip(cases, counts, strict=True)]
+
+    def make_all() -> tuple[Any, ...]:
+        return tuple(a for _, make in cases for a in make())
+
+    counts = [len(make()) for _, make in cases]
+    module, args = wrapped(torch, all_of_them), make_all()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         source = exported_source(exported(torch, module, args, decompose=decompose))
     check_numbers(source, module, args)
-    check_numbers(source, module, make())
+    check_numbers(source, module, make_all())

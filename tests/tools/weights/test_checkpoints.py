@@ -63,6 +63,9 @@ GOOD = [
     ("weights_found_elsewhere", "tuple.pt", "arch.toml", "b4", ""),
     ("weights_found_elsewhere", "best_model.pt", "arch.toml", "b4", "at best_model; there are others at model"),
     ("uisrnn_learned_initial_state", "h0_inside.pt", "arch_h0.toml", "b3", ""),
+    ("label_map_with_numpy_keys", "har.pth", "har.toml", "har4", ""),
+    ("lightning_ckpt_enum_omegaconf", "segmentation.ckpt", "arch.toml", "b4", ""),
+    ("vocab_counter_checkpoint", "tagger.pt", "arch.toml", "b3", ""),
 ]
 
 
@@ -405,3 +408,36 @@ def test_wrong_initial_states(array_: np.ndarray, name: str, message: str) -> No
     layer = {**LSTM["layer"][0], "h0": name}
     with pytest.raises(ConvertError, match=message):
         from_torch(state(h0=array_), arch={"layer": [layer]})
+
+
+# -- wrappers --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "module.{}", "_orig_mod.{}", "module._orig_mod.{}", "_module.{}", "_fsdp_wrapped_module.{}",
+        "_fsdp_wrapped_module._orig_mod.{}", "_checkpoint_wrapped_module._fsdp_wrapped_module.{}",
+    ],
+)  # fmt: skip
+def test_what_wrappers_put_into_names(name: str) -> None:
+    """Before them, or around a module within: ``lstm._orig_mod.weight_ih_l0``."""
+    graph = from_torch({name.format(k): v for k, v in state().items()}, arch=LSTM)
+    assert "notes" not in graph.meta
+    within = name.removeprefix("module.").removeprefix("_module.").format("weight_ih_l0").removesuffix("weight_ih_l0")
+    assert from_torch({k.replace("lstm.", f"lstm.{within}"): v for k, v in state().items()}, arch=LSTM).outputs
+
+
+def test_names_that_only_look_like_wrappers() -> None:
+    """``net.module`` may be what a network calls its own."""
+    weights = {f"net.module.{k}": v for k, v in state(my_orig_mod=array(2)).items()}
+    arch = {"ignore": ["net.module.my_orig_mod"], "layer": [{"op": "lstm", "weights": "net.module.lstm"}]}
+    assert "notes" not in from_torch(weights, arch=arch).meta
+
+
+def test_whole_numbers_that_count_are_no_weights() -> None:
+    counted = {"n_averaged": np.array(7), "norm.num_batches_tracked": np.array(3.0), "flag": np.array(True)}
+    assert from_torch(state(**counted), arch=LSTM).outputs
+    for name, left in (("version", np.array(3.0, np.float32)), ("ids", np.arange(3))):
+        with pytest.raises(ConvertError, match=f"1 weights are not used by any layer: {name} "):
+            from_torch(state(**{name: left}), arch=LSTM)

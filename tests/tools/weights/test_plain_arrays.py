@@ -181,6 +181,12 @@ def test_a_pickled_state_dict(protocol: int, tensors: bool, tmp_path: Path) -> N
         np.testing.assert_array_equal(got[name], value)
 
 
+def test_a_file_of_another_framework_with_like_names(tmp_path: Path) -> None:
+    tree = {**small_state(), "StructuredToParameterName@@": {"rec.weight_ih_l0": "lstm_0.w_0"}}
+    with pytest.raises(ConvertError, match=r"m\.pdparams: a file of PaddlePaddle, whose matrices lie otherwise"):
+        from_torch(_file(tmp_path, pickle.dumps(tree), "m.pdparams"), arch=SMALL)
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [

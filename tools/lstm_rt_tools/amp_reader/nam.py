@@ -68,7 +68,7 @@ class _Weights:
 
 def _layers(file: Described, weights: _Weights, inputs: int, hidden: int, layers: int) -> Graph:
     g = Graph()
-    x = y = g.input("x", "seq", inputs)
+    y = g.input("x", "seq", inputs)
     starts = False
     for k in range(layers):
         size = inputs if k == 0 else hidden

@@ -14,7 +14,6 @@ from lstm_rt.graph import GATES, INPUT_KINDS, Array, Graph
 from ..names import listed
 from ..weights.state_dict import Weights, join
 from .file import Arch
-from .layers import count_directions, count_layers
 from .ops import ROWS
 from .prefix import Shift, find_shift
 from .row import Layer, Row
@@ -224,23 +223,24 @@ class Builder:
         return np.broadcast_to(flat, (size,))
 
     def numbers(self, layer: Layer, key: str, size: int, default: float) -> Array:
+        """An option as one number for each of ``size`` features."""
+        return self.sized(layer.what, key, self.option(layer, key, default), size)
+
+    def option(self, layer: Layer, key: str, default: float | None = None) -> Array:
         """An option that is a number, a list of them, or the name of an array of the file."""
         value = layer.table.get(key, default)
         if isinstance(value, str):
-            array = self.array(f"{layer.what}: {key}", value)
-        else:
-            numbers = value if isinstance(value, list) else [value]
-            if not all(type(n) in (int, float) for n in numbers):
-                raise ConvertError(
-                    f"{layer.what}: {key} is {value!r}, expected a number, a list of numbers, or the name of an array"
-                )
-            array = np.array(numbers, np.float32)
-        return self.sized(layer.what, key, array, size)
+            return self.array(f"{layer.what}: {key}", value)
+        numbers = value if isinstance(value, list) else [value]
+        if not numbers or not all(type(n) in (int, float) for n in numbers):
+            raise ConvertError(
+                f"{layer.what}: {key} is {value!r}, expected a number, a list of numbers, or the name of an array"
+            )
+        return np.array(numbers, np.float32)
 
-    def states(self, layer: Layer, key: str, x: int) -> list[int]:
+    def states(self, layer: Layer, key: str, layers: int, directions: int) -> list[int]:
         """The initial state of each layer of a stack: values of the graph, or arrays of the file."""
-        prefix, value = self.prefix(layer), layer.table[key]
-        layers, directions = count_layers(self.weights, prefix), count_directions(self.weights, prefix)
+        value = layer.table[key]
         if isinstance(value, str) and value not in self.values:
             rows = self._state_rows(f"{layer.what}: {key}", value, layers, directions)
             return [self.graph.constant(r) for r in rows.reshape(layers, -1)]

@@ -163,6 +163,6 @@ def _check_layer(what: str, layer: Mapping[str, Any]) -> None:
         raise ConvertError(f"{what}: unknown op {op!r}; known: {', '.join(ROWS)}{did_you_mean(op, ROWS)}")
     if op == "linear" and "weights" in layer:
         raise ConvertError(f'{what}: op "linear" is the activation that does nothing; nn.Linear is op = "dense"')
-    if "weights" in row.options:
+    if "weights" in row.options and not any(key in layer for key in row.instead):
         required(what, layer, "weights", str)
     known_keys(what, layer, (("op", "name") if row.many else _COMMON) + row.options)

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lstm_rt._core import MAX_PARTS
 from lstm_rt.errors import ConvertError
 from lstm_rt.graph import ACTIVATIONS, NOT_ELEMENTWISE, Activation, Array
 from lstm_rt.ops import OPS, Op
 
-from .layers import add_stack
+from .cells import CELL_OPTIONS, add_cell
+from .layers import add_stack, count_directions, count_layers, side_by_side
 from .row import Layer, Row
 from .tables import optional
 from .windows import WINDOW_ROWS, per_channel
@@ -38,9 +40,14 @@ def _embedding(b: Builder, layer: Layer) -> int:
 def _recurrent(b: Builder, layer: Layer) -> int:
     op = layer.table["op"]
     activations = (layer.required("nonlinearity", str),) if op == "rnn" else None
-    x, prefix = b.input_of(layer), b.prefix(layer)
-    states = {k: b.states(layer, k, x) for k in ("h0", "c0") if k in layer.table}
-    stack = add_stack(b.graph, op, x, b.weights, prefix, activations=activations, **states)
+    x = b.input_of(layer)
+    if any(key in layer.table for key in (*CELL_OPTIONS, "reset_after")):
+        stack = add_cell(b, layer, x, activations)
+    else:
+        prefix = b.prefix(layer)
+        sizes = count_layers(b.weights, prefix), count_directions(b.weights, prefix)
+        states = {k: b.states(layer, k, *sizes) for k in ("h0", "c0") if k in layer.table}
+        stack = add_stack(b.graph, op, x, b.weights, prefix, activations=activations, **states)
     name = layer.optional("name", str)
     for letter, values in (("h", stack.h), ("c", stack.c)) if name else ():
         for k, value in enumerate(values):
@@ -52,7 +59,15 @@ def _recurrent(b: Builder, layer: Layer) -> int:
 
 def _dense(b: Builder, layer: Layer) -> int:
     act = _activation(layer, layer.optional("activation", str, "linear"))
-    return b.graph.dense(b.input_of(layer), b.take(layer, "weight"), b.maybe(layer, "bias"), act)
+    if "weights" in layer.table:
+        if own := [key for key in _DENSE_ALONE if key in layer.table]:
+            raise ConvertError(f"{layer.what}: {own[0]} is for a product without weights = a prefix")
+        return b.graph.dense(b.input_of(layer), b.take(layer, "weight"), b.maybe(layer, "bias"), act)
+    weight = b.option(layer, "weight")
+    bias = b.option(layer, "bias").ravel() if "bias" in layer.table else None
+    if layer.optional("transpose", bool, False):
+        weight = np.ascontiguousarray(weight.T)
+    return b.graph.dense(b.input_of(layer), weight, bias, act)
 
 
 def _layernorm(b: Builder, layer: Layer) -> int:
@@ -146,6 +161,10 @@ def _gather(b: Builder, layer: Layer) -> int:
     return b.graph.gather(b.input_of(layer), np.array(layer.integers("index"), np.int64))
 
 
+def _constant(b: Builder, layer: Layer) -> int:
+    return b.graph.constant(b.option(layer, "value").ravel())
+
+
 def _repeat(b: Builder, layer: Layer) -> int:
     """Each step several times; or a vec at every step of a sequence."""
     x = b.input_of(layer)
@@ -216,6 +235,8 @@ def _plain(op: Op) -> Callable[[Builder, Layer], int]:
 
 
 def _node(b: Builder, layer: Layer, op: Op, *values: int) -> int:
+    if op.name == "concat" and len(values) > MAX_PARTS:
+        return side_by_side(b.graph, values)
     masks = [_mask(b, layer)] if any(i.name == "mask" and i.optional for i in op.inputs) else []
     return b.graph.node(op.name, *values, *masks, **_attributes(layer, op))
 
@@ -242,15 +263,16 @@ def _plain_row(op: Op) -> Row:
 
 # -- the table -----------------------------------------------------------------------------------
 
-_RECURRENT = ("weights", "h0", "c0")
+_RECURRENT = ("weights", "h0", "c0", *CELL_OPTIONS)
+_DENSE_ALONE = ("weight", "bias", "transpose")
 _ACT = ("activation", "alpha", "beta")
 _HEADS = ("inputs", "mask", "heads", "causal", "whole")
 _OWN: dict[str, Row] = {
     "embedding": Row(("weights",), _embedding),
-    "lstm": Row(_RECURRENT, _recurrent),
-    "gru": Row(("weights", "h0"), _recurrent),
-    "rnn": Row(("weights", "h0", "nonlinearity"), _recurrent),
-    "dense": Row(("weights", *_ACT), _dense),
+    "lstm": Row(_RECURRENT, _recurrent, instead=CELL_OPTIONS),
+    "gru": Row(("weights", "h0", *CELL_OPTIONS, "reset_after"), _recurrent, instead=CELL_OPTIONS),
+    "rnn": Row(("weights", "h0", "nonlinearity", *CELL_OPTIONS), _recurrent, instead=CELL_OPTIONS),
+    "dense": Row(("weights", *_ACT, *_DENSE_ALONE), _dense, instead=("weight",)),
     "layernorm": Row(("weights", "eps"), _layernorm),
     "groupnorm": Row(("weights", "eps", "groups"), _groupnorm),
     "batchnorm": Row(("weights", "eps"), _batchnorm, keeps=True),
@@ -261,6 +283,7 @@ _OWN: dict[str, Row] = {
     "l2norm": Row(("eps", "groups"), _l2norm),
     "gather": Row(("index",), _gather),
     "repeat": Row(("times", "like"), _repeat),
+    "constant": Row(("value",), _constant, many=True),
     "first": Row((), lambda b, layer: _select(b, layer, 0)),
     "last": Row((), lambda b, layer: _select(b, layer, -1)),
     **WINDOW_ROWS,

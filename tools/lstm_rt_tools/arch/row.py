@@ -42,9 +42,11 @@ class Row:
     """An op of architecture files: the keys it takes besides op, name and input, and what makes nodes of it.
 
     ``many``: it reads several values, by ``inputs``. ``keeps``: what it gives is an image where what it reads is one.
+    ``instead``: options that name weights one by one, in place of the prefix of all.
     """
 
     options: tuple[str, ...]
     build: Callable[[Builder, Layer], int]
     many: bool = False
     keeps: bool = False
+    instead: tuple[str, ...] = ()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -16,12 +15,11 @@ from lstm_rt.graph import Graph
 from lstm_rt.text import shown
 
 from ..judges import testdata
-from . import describe
+from . import bench_nodes, describe
 from .common import OK, ModelFile, as_json
+from .timing import time_calls
 
 _MAX_INPUT = 1 << 28  #: numbers in an input that is made up: 1 GiB
-_WARM_UP_SECONDS = 0.05
-_MIN_CALLS, _MAX_CALLS = 20, 20000
 
 
 def bench(args: argparse.Namespace) -> int:
@@ -39,9 +37,11 @@ def bench(args: argparse.Namespace) -> int:
     model = load("auto")
     if args.stream:
         rows.append(bench_stream(model, args.batch, _one_step(graph, inputs), args.seconds))
+    nodes = bench_nodes.bench_nodes(graph, inputs, args.seconds) if args.nodes else None
     if args.json:
-        facts = {"file": str(args.model), "batch": args.batch, "steps": args.steps}
-        print(as_json({**facts, "kernels": model.kernels, "timings": [asdict(r) for r in rows]}))
+        facts = {"file": str(args.model), "batch": args.batch, "steps": args.steps, "kernels": model.kernels}
+        by_node = {} if nodes is None else {"nodes": [asdict(t) for t in nodes]}
+        print(as_json({**facts, "timings": [asdict(r) for r in rows], **by_node}))
         return OK
     name = shown(args.model, 200)
     print(f"{name}, {args.batch} x {args.steps} steps, {model.kernels} kernels, microseconds\n")
@@ -58,6 +58,8 @@ def bench(args: argparse.Namespace) -> int:
         for r in rows
     ]
     print(describe.table(head, cells, right=(1, 2, 3, 4, 5)))
+    if nodes is not None:
+        print(f"\nby node, on one thread\n\n{bench_nodes.as_text(nodes)}")
     return OK
 
 
@@ -81,21 +83,6 @@ class Timing:
     p10_us: float
     p90_us: float
     median_us_per_step: float
-
-
-def time_calls(call: Callable[[], Any], seconds: float) -> list[float]:
-    """Microseconds of each of many calls, after a warm-up."""
-    end = time.perf_counter() + _WARM_UP_SECONDS
-    call()
-    while time.perf_counter() < end:
-        call()
-    times: list[float] = []
-    end = time.perf_counter() + seconds
-    while len(times) < _MIN_CALLS or (time.perf_counter() < end and len(times) < _MAX_CALLS):
-        start = time.perf_counter_ns()
-        call()
-        times.append((time.perf_counter_ns() - start) / 1000)
-    return times
 
 
 def _timing(mode: str, threads: str, times: list[float], steps: int) -> Timing:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import math
@@ -17,10 +18,18 @@ from lstm_rt.errors import FormatError
 from lstm_rt.graph import Graph
 from lstm_rt.text import shown
 
+from ..row import Options
+
 OK, MISMATCH, ERROR = 0, 1, 2
 MAX_LINE = 800  #: characters of an error or a note: room for names, paths and what is known instead
 _MAX_NOTES = 50
+_MAX_FACTS = 20
 _LONG_NUMBER = re.compile(r"[0-9]{41,}")
+
+
+def source_options(args: argparse.Namespace) -> Options:
+    """What the command line tells about a source beside its name."""
+    return Options(arch=args.arch, part=args.part, settings=args.settings)
 
 
 class ModelFile:
@@ -63,6 +72,13 @@ def notes(graph: Graph) -> list[str]:
     """The notes in a graph's metadata, fit to be printed; a file may hold anything in their place."""
     found = graph.meta.get("notes", [])
     return [shown(note, MAX_LINE) for note in found] if isinstance(found, list) else []
+
+
+def facts(graph: Graph, what: str) -> list[str]:
+    """What the converter has left in a graph's metadata under this name: one text, or several; fit to be printed."""
+    found = graph.meta.get(what, [])
+    texts = found if isinstance(found, list) else [found]
+    return [shown(text, MAX_LINE) for text in texts[:_MAX_FACTS]]
 
 
 def note_lines(notes: Sequence[str]) -> Iterator[str]:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
 from lstm_rt.errors import FormatError
-from lstm_rt.files import ReadFile, record_reads
+from lstm_rt.files import record_reads
 from lstm_rt.format import dumps, load_graph
 from lstm_rt.graph import Graph
 from lstm_rt.text import shown
 
-from .. import __version__, readers
+from .. import __version__, archives, readers
 from ..judges import testdata
-from ..row import Options
 from . import describe
-from .common import OK, note_lines, notes
+from .common import OK, facts, note_lines, notes, source_options
 from .output import Output
 from .progress import Progress
 
@@ -24,9 +22,13 @@ from .progress import Progress
 def convert(args: argparse.Namespace) -> int:
     """``lstm-rt convert``"""
     output = Output(args.output or _default_output(args.source), [args.source, args.arch])
-    with record_reads() as reads, Progress() as progress:
+    with (
+        archives.opened(args.source, args.framework) as source,
+        record_reads() as reads,
+        Progress(_size(source)) as progress,
+    ):
         progress.step(f"reading {args.source.name}")
-        graph = readers.read(args.source, Options(arch=args.arch, part=args.part), args.framework)
+        graph = readers.read(source.path, source_options(args), args.framework)
         test_from = "left out"
         if args.no_selftest:
             graph.selftest = None
@@ -40,20 +42,33 @@ def convert(args: argparse.Namespace) -> int:
         for read in sources:  # readers may have opened more than the command names
             output.refuse(read)
         written = _write(output, data, args, graph)
-    _report(output, graph, sources, f"{describe.bytes_text(len(data))}{written}", test_from)
+        kind = readers.recognised(source.path)
+        names = list(dict.fromkeys(source.shown(read.name) for read in sources))
+    size = f"{describe.bytes_text(len(data))}{written}"
+    output.say(f"{shown(output.name, 200)}: {size}, {len(graph.nodes)} nodes, {graph.parameters():,} parameters")
+    output.say(f"read: {', '.join(shown(name, 200) for name in names)}")
+    _report(output, graph, f"{kind.name}: " if kind else "", test_from)
     return OK
+
+
+def _size(source: archives.Source) -> int:
+    return source.path.stat().st_size if source.path.is_file() else 0
 
 
 def _default_output(source: Path) -> Path:
     """``model.pt`` -> ``model.lrt`` in the current folder, where compilers put what they make, too."""
-    known = any(source.suffix.lower() in row.suffixes for row in readers.READERS)
+    suffix = source.suffix.lower()
+    known = suffix == ".zip" or any(suffix in row.suffixes for row in readers.READERS)
     return Path(f"{source.stem if known else source.name}.lrt")
 
 
 def _write(output: Output, data: bytes, args: argparse.Namespace, graph: Graph) -> str:
     """Write the file; returns a remark."""
+    if args.dry_run:
+        output.check_unnamed(data, args.force or args.output is not None, lambda path: _comes_from_same(path, graph))
+        return ", not written (--dry-run)"
     if args.output is None:
-        return output.write_unnamed(data, force=args.force, replaces=lambda path: _comes_from_same(path, graph))
+        return output.write_unnamed(data, args.force, lambda path: _comes_from_same(path, graph))
     output.write(data)
     return ""
 
@@ -69,9 +84,12 @@ def _comes_from_same(path: Path, graph: Graph) -> bool:
     return len(names) == 2 and names[0] == names[1] is not None
 
 
-def _report(output: Output, graph: Graph, reads: Sequence[ReadFile], size: str, test_from: str) -> None:
-    output.say(f"{shown(output.name, 200)}: {size}, {len(graph.nodes)} nodes, {graph.parameters():,} parameters")
-    output.say(f"read: {', '.join(shown(read.name, 200) for read in reads)}")
+def _report(output: Output, graph: Graph, kind: str, test_from: str) -> None:
+    """What was found, put together and compared, and what the user should know."""
+    output.say(f"found: {kind}{describe.in_short(graph)}")
+    for what in ("folded", "checked"):
+        for fact in facts(graph, what):
+            output.say(f"{what}: {fact}")
     output.say(f"self-test: {test_from}")
     for line in note_lines(notes(graph)):
         output.say(line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from lstm_rt.text import shown
 
 from ..weights.tensors import count_not_finite
 
+_LAYERS = 12  #: of a line
 _NAME, _LINE, _LINES, _DEPTH = 40, 200, 50, 6  #: how much of a name and of metadata is shown
 
 
@@ -55,6 +57,20 @@ def describe(graph: Graph) -> dict[str, Any]:
         "has_selftest": graph.selftest is not None,
         "meta": graph.meta,
     }
+
+
+def in_short(graph: Graph) -> str:
+    """The layers of a graph in one line: ``embedding 11 x 3, 2 gru 3 -> 4, dense 4 -> 2``."""
+    parts: list[str] = []
+    for name, run in itertools.groupby(f"{n.op} {_sizes(graph, n)}" for n in graph.nodes if n.weights):
+        count = len(list(run))
+        parts.append(f"{count} times {name}" if count > 1 else name)
+    others = sum(not n.weights for n in graph.nodes)
+    if len(parts) > _LAYERS:
+        parts[_LAYERS:] = [f"and {len(parts) - _LAYERS} more"]
+    if others:
+        parts.append(f"{others} node{'s' * (others > 1)} without weights")
+    return ", ".join(parts)
 
 
 def nonfinite(graph: Graph) -> list[str]:
@@ -168,7 +184,7 @@ def as_text(facts: dict[str, Any]) -> str:
     """The facts of :func:`describe` for a person to read."""
     parts = []
     for what in ("inputs", "outputs"):
-        rows = [[shown(v["name"], _NAME), v["kind"], _shape_text(v["shape"]), v["dtype"]] for v in facts[what]]
+        rows = [[shown(v["name"], _NAME), v["kind"], shape_text(v["shape"]), v["dtype"]] for v in facts[what]]
         parts.append(table([what[:-1], "kind", "shape", "dtype"], rows))
     head = ["#", "op", "reads", "writes", "sizes", "options", "parameters"]
     rows = [_node_row(n) for n in facts["nodes"]]
@@ -182,7 +198,8 @@ def as_text(facts: dict[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
-def _shape_text(shape: Sequence[str | int]) -> str:
+def shape_text(shape: Sequence[str | int]) -> str:
+    """``(N, T, 8)``."""
     return "(" + ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "") + ")"
 
 

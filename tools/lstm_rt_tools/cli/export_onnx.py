@@ -52,7 +52,7 @@ def export_onnx(args: argparse.Namespace) -> int:
 
 def _write(output: Output, data: bytes, args: argparse.Namespace) -> str:
     if args.output is None:
-        return output.write_unnamed(data, force=args.force)
+        return output.write_unnamed(data, args.force)
     output.write(data)
     return ""
 
@@ -78,7 +78,7 @@ def _check(file: ModelFile, model: Any, data: bytes) -> tuple[str, str]:
 
 def _zero_states(graph: Graph, model: Any, inputs: Any, rows: int) -> dict[str, Any]:
     """Zeros for the initial states behind the graph's inputs."""
-    if all(graph.values[i].order == "unbatched" for i in graph.inputs):
+    if not all(graph.values[i].has_batch for i in graph.inputs):
         rows = 1
     zeros = {}
     for port in list(model.graph.input)[len(inputs) :]:

@@ -1,17 +1,71 @@
-"""``lstm-rt info``: what is in a ``.lrt`` file."""
+"""``lstm-rt info``: what is in a ``.lrt`` file, or in a model file that can be converted to one."""
 
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
+from lstm_rt.errors import ConvertError, InputError
+from lstm_rt.files import open_regular
+from lstm_rt.format import MAGIC
+from lstm_rt.text import shown
+
+from .. import archives, readers
+from ..archives import Source
 from . import describe
-from .common import MISMATCH, OK, ModelFile, as_json
+from .common import MISMATCH, OK, ModelFile, as_json, note_lines, source_options
 
 
 def info(args: argparse.Namespace) -> int:
     """``lstm-rt info``"""
+    if _is_source(args):
+        return _source(args)
+    if args.arch is not None or args.part is not None or args.framework is not None:
+        raise InputError(f"{args.model}: --arch, --part and --from are for files that are not converted yet")
     file = ModelFile(args.model)
     checksum = f"FAILED: {file.problem}" if file.problem else "ok"
     facts = {"file": str(args.model), "bytes": len(file.blob), "checksum": checksum, **describe.describe(file.graph)}
     print(as_json(facts) if args.json else describe.as_text(facts))
     return MISMATCH if file.problem else OK
+
+
+def _is_source(args: argparse.Namespace) -> bool:
+    """Is it a file that a reader knows, by its content, or by its name where the content tells nothing?"""
+    if args.model.is_dir():
+        return False
+    with open_regular(args.model) as file:
+        head = file.read(len(MAGIC))
+    if head == MAGIC or not head:
+        return False
+    if args.framework is not None or readers.recognised(args.model) is not None:
+        return True
+    return args.model.suffix.lower() in (*(s for row in readers.READERS for s in row.suffixes), ".zip")
+
+
+def _source(args: argparse.Namespace) -> int:
+    """The graph that a file converts to; where it does not, its weights, and what is in the way."""
+    options = source_options(args)
+    with archives.opened(args.model, args.framework) as source:
+        facts: dict[str, Any] = {"file": source.name, "kind": readers.find(source.path, args.framework).name}
+        try:
+            graph = readers.read(source.path, options, args.framework)
+        except ConvertError as e:
+            weights = readers.weights(source.path, args.framework)
+            if not weights:
+                raise
+            facts |= {"problem": str(e).removesuffix(e.draft).strip(), "draft": e.draft, "weights": weights}
+        else:
+            facts |= describe.describe(graph)
+        print(as_json(facts) if args.json else _text(facts, source))
+    return OK
+
+
+def _text(facts: dict[str, Any], source: Source) -> str:
+    head = f"{facts['kind']} file {shown(source.name, 200)}"
+    if "nodes" in facts:
+        text = describe.as_text({**facts, "meta": {}})
+        lines = list(note_lines([shown(n, 400) for n in facts["meta"].get("notes", [])]))
+        return "\n".join([f"{head}, as it would be converted", "", text, *lines])
+    rows = [[shown(w["name"], 80), describe.shape_text(w["shape"]), w["dtype"]] for w in facts["weights"]]
+    weights = describe.table(["weight", "shape", "dtype"], rows)
+    return "\n".join([head, "", weights, "", f"to convert it: {facts['problem']}", "", facts["draft"]]).rstrip()

@@ -48,7 +48,7 @@ class Output:
             same = "" if str(self.path) == read.name else f" ({read.name})"
             raise InputError(f"{self.name}: is an input of this command{same}, and would be overwritten")
 
-    def write_unnamed(self, data: bytes, *, force: bool, replaces: Callable[[Path], bool] = lambda path: False) -> str:
+    def write_unnamed(self, data: bytes, force: bool, replaces: Callable[[Path], bool] = lambda path: False) -> str:
         """Write to a name that the user has not given: never over another file; returns a remark.
 
         Args:
@@ -58,16 +58,21 @@ class Output:
         Raises:
             InputError: there is another file.
         """
-        if not force and self.path.exists():
-            same_size = self.is_file and self.path.stat().st_size == len(data)
-            if same_size and read_regular(self.path) == data:
-                return ", as it was"
-            if not (self.is_file and replaces(self.path)):
-                raise InputError(
-                    f"{self.name}: exists and is another file; to replace it give -o {self.name} or --force"
-                )
+        if self.check_unnamed(data, force, replaces):
+            return ", as it was"
         self.write(data)
         return ""
+
+    def check_unnamed(self, data: bytes, force: bool, replaces: Callable[[Path], bool] = lambda path: False) -> bool:
+        """Whether the file that is there holds just this; arguments and errors as of :meth:`write_unnamed`."""
+        if force or self.is_standard or not self.path.exists():
+            return False
+        same_size = self.is_file and self.path.stat().st_size == len(data)
+        if same_size and read_regular(self.path) == data:
+            return True
+        if not (self.is_file and replaces(self.path)):
+            raise InputError(f"{self.name}: exists and is another file; to replace it give -o {self.name} or --force")
+        return False
 
     def write(self, data: bytes, *, text: bool = False) -> None:
         """Write it all. A file appears whole or not at all.

@@ -154,6 +154,7 @@ def _add_convert(commands: Any) -> _Parser:
     sub.add_argument("-o", "--output", type=_output, metavar="OUT", help=_OUT)
     _add_source_options(sub)
     _add_force(sub)
+    sub.add_argument("--dry-run", action="store_true", help="do everything but write the file")
     sub.add_argument("--no-selftest", action="store_true", help="leave the self-test vector out")
     return sub
 
@@ -171,11 +172,29 @@ def _add_source_options(sub: _Parser) -> None:
     )
     sub.add_argument("--part", metavar="NAME", help="which part, where the file of --arch describes several")
     sub.add_argument("--from", dest="framework", choices=FRAMEWORKS, help="do not guess the file type")
+    sub.add_argument(
+        "--set",
+        dest="settings",
+        action=_Settings,
+        metavar="NAME=N",
+        help="an input of a single whole number, which decides what the model does; as often as there are such inputs",
+    )
+
+
+class _Settings(argparse.Action):
+    """Collects NAME=N."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        name, _, number = values.rpartition("=")
+        if not name or not number.removeprefix("-").isdecimal():
+            raise argparse.ArgumentError(self, f"{values!r} is not NAME=N with a whole number N")
+        setattr(namespace, self.dest, {**(getattr(namespace, self.dest) or {}), name: int(number)})
 
 
 def _add_info(commands: Any) -> _Parser:
-    sub = _command(commands, "info", info, "show what is in a .lrt file")
+    sub = _command(commands, "info", info, "show what is in a .lrt file, or in a model file that can be converted")
     sub.add_argument("model", type=_path)
+    _add_source_options(sub)
     sub.add_argument("--json", action="store_true", help="as JSON")
     return sub
 
@@ -230,6 +249,7 @@ def _add_bench(commands: Any) -> _Parser:
     sub.add_argument("--threads", type=_thread_list, default=[1], metavar="N,N,...", help="default 1")
     sub.add_argument("--seconds", type=_seconds, default=1.0, metavar="S", help="per measurement (default 1)")
     sub.add_argument("--stream", action="store_true", help="also measure stream.step")
+    sub.add_argument("--nodes", action="store_true", help="also show where the time goes, by the source's layers")
     sub.add_argument("--json", action="store_true", help="as JSON")
     return sub
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.util
 import shutil
 import sys
 import threading
@@ -11,6 +12,8 @@ from types import TracebackType
 
 from lstm_rt.text import shown
 
+_LARGE = 64 << 20  #: bytes of a file that takes seconds to read
+_PATIENCE = 2.0  #: seconds of silence
 _TICK = 0.5  #: seconds; what is done sooner is not shown
 
 
@@ -19,14 +22,19 @@ class Progress:
 
     Nothing is shown where standard error is not a terminal, where tqdm is not installed, nor of commands that take
     no time. The steps of a conversion have no count to tell, so the line shows that it goes on and at what.
+    Of a large file, each step that takes time is a line of its own where there can be none that is cleared again.
+
+    Args:
+        size: bytes of the file that is read.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, size: int = 0) -> None:
         self._step = ""
         self._done = threading.Event()
         self._thread: threading.Thread | None = None
-        if sys.stderr is not None and sys.stderr.isatty():
-            self._thread = threading.Thread(target=self._show, daemon=True)
+        show = self._show if sys.stderr is not None and sys.stderr.isatty() and _has_tqdm() else self._tell
+        if sys.stderr is not None and (show == self._show or size >= _LARGE):
+            self._thread = threading.Thread(target=show, daemon=True)
 
     def step(self, text: str) -> None:
         """What is being done from now on."""
@@ -55,3 +63,17 @@ class Progress:
             with tqdm(desc=self._step, file=sys.stderr, **looks) as bar:
                 while not self._done.wait(_TICK):
                     bar.set_description_str(self._step)
+
+    def _tell(self) -> None:
+        told = ""
+        if self._done.wait(_PATIENCE):
+            return
+        with contextlib.suppress(OSError):
+            while not self._done.wait(_TICK):
+                if self._step != told:
+                    told = self._step
+                    print(f"{told} ...", file=sys.stderr, flush=True)
+
+
+def _has_tqdm() -> bool:
+    return importlib.util.find_spec("tqdm") is not None

@@ -13,11 +13,10 @@ from lstm_rt.errors import InputError
 from lstm_rt.graph import Graph, Value
 from lstm_rt.text import shown
 
-from .. import readers
+from .. import archives, readers
 from ..judges import compare
-from ..row import Options
 from . import arrays_io
-from .common import MISMATCH, OK, ModelFile, as_json, note_lines
+from .common import MISMATCH, OK, ModelFile, as_json, note_lines, source_options
 from .run import Named, call, model_inputs, read_lengths
 
 _PROVES = (
@@ -79,7 +78,8 @@ def _verify_selftest(args: argparse.Namespace) -> int:
 
 def _verify_against(args: argparse.Namespace) -> int:
     file = ModelFile(args.model).whole()
-    source = readers.rerun(args.against, file.graph, Options(arch=args.arch, part=args.part), args.framework)
+    with archives.opened(args.against, args.framework) as opened:
+        source = readers.rerun(opened.path, file.graph, source_options(args), args.framework)
     return _compare(args, source.what, call(file.model(), source.inputs), source.outputs)
 
 

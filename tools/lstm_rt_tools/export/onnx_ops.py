@@ -82,6 +82,13 @@ def _slice(e: Export, node: Node, x: list[str]) -> str:
     return e.b.add("Slice", x[0], e.b.ints(start), e.b.ints(start + size), e.b.ints(-1))
 
 
+def _constant(e: Export, node: Node, x: list[str]) -> str:
+    """The same vec in every row."""
+    value = node.weights["value"]
+    shape = e.b.add("Concat", e.rows(), e.b.ints(value.size), axis=0)
+    return e.b.add("Expand", e.b.constant(value, "value"), shape)
+
+
 def _gather(e: Export, node: Node, x: list[str]) -> str:
     return e.b.add("Gather", x[0], e.b.constant(node.weights["index"].astype(np.int64), "index"), axis=-1)
 
@@ -144,6 +151,7 @@ HANDLERS: dict[str, Handler] = {
     "pow": _plain("Pow"),
     "concat": _concat,
     "slice": _slice,
+    "constant": _constant,
     "gather": _gather,
     "prelu": _prelu,
     "l2norm": _l2norm,

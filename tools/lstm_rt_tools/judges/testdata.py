@@ -17,6 +17,7 @@ from . import reference
 
 ROWS, STEPS = 3, 9  #: of inputs on which a converted model is compared with its source
 _UNBOUND_IDS = 10  #: ids that no embedding reads are drawn from below this
+_SELFTEST_MEMORY = 24 << 20  #: bytes that any graph's self-test may take
 SELFTEST_BYTES = 64 << 10  #: of a self-test, unless a single step takes more
 
 
@@ -70,7 +71,9 @@ def id_limit(graph: Graph, value: int) -> int:
 
 
 def make_selftest(
-    graph: Graph, theirs: Callable[[list[NDArray[Any]]], Sequence[Array]] | None = None
+    graph: Graph,
+    theirs: Callable[[list[NDArray[Any]]], Sequence[Array]] | None = None,
+    steps: Mapping[int, int] | None = None,
 ) -> SelfTest | None:
     """A small test vector with made-up inputs: two rows, a few steps, 64 KiB unless a single step takes more.
 
@@ -80,19 +83,26 @@ def make_selftest(
     Args:
         theirs: gives the outputs of the source model for the inputs; without it, they are computed by
             the reference interpreter in double precision.
+        steps: T of a single row, by time axis, for models that take no few steps.
 
     Returns:
         The test, or ``None`` if nothing would be proved: the outputs are not finite, or float32 is too far
-        away from them.
+        away from them; or if fixed numbers of steps would make it take far more memory than the graph.
     """
-    rows, count = _selftest_size(graph)
-    inputs = make_inputs(
-        graph, rows, dict.fromkeys(range(graph.n_axes), count) | fixed_steps(graph), full_lengths=False
-    )
+    rows, count = _selftest_size(graph) if steps is None else (1, 1)
+    steps = dict.fromkeys(range(graph.n_axes), count) | dict(steps or {}) | fixed_steps(graph)
+    weights = sum(w.nbytes for n in graph.nodes for w in n.weights.values())
+    if _memory(graph, rows, steps) > _SELFTEST_MEMORY + 8 * weights:
+        return None
+    inputs = make_inputs(graph, rows, steps, full_lengths=False)
     with np.errstate(all="ignore"):
         exact = reference.run(graph, inputs)
         single = reference.run(graph, inputs, dtype=np.float32)
-        outputs = [np.asarray(y, np.float32) for y in (exact if theirs is None else theirs(inputs))]
+        given = exact if theirs is None else theirs(inputs)
+        outputs = [  # of a source that joins axes, apart
+            np.asarray(y, np.float32).reshape(a.shape if np.size(y) == a.size else np.shape(y))
+            for y, a in zip(given, exact, strict=True)
+        ]
         test = SelfTest(inputs, outputs)
         for a, b, y in zip(exact, single, outputs, strict=True):
             away = max(8 * _furthest(a, b), 0.0 if theirs is None else 4 * _furthest(a, y))
@@ -106,6 +116,24 @@ def make_selftest(
     return test
 
 
+def usual_steps(graph: Graph) -> dict[int, int]:
+    """Steps, by time axis, at which a source is run again: a few, or as many as its self-test has."""
+    steps = dict.fromkeys(range(graph.n_axes), STEPS)
+    if graph.selftest is not None:
+        for index, array in zip(graph.inputs, graph.selftest.inputs, strict=True):
+            v = graph.values[index]
+            if v.kind in ("seq", "ids"):
+                steps[v.axis] = max(STEPS, v.to_batch_first(array).shape[1])
+    return steps | fixed_steps(graph)
+
+
+def _memory(graph: Graph, rows: int, steps: Mapping[int, int]) -> int:
+    """Bytes of all values of a call with so many steps on the axes of inputs, in double and in single precision."""
+    known = {axis: n for axis, n in steps.items() if graph.axes[axis].is_input}
+    graph.complete_steps(known)
+    return 12 * rows * sum(v.size * known.get(v.axis, 1) for v in graph.values)
+
+
 def fixed_steps(graph: Graph) -> dict[int, int]:
     """The steps of axes of inputs on which a graph takes no other number of them."""
     found: dict[int, int] = {}
@@ -114,8 +142,9 @@ def fixed_steps(graph: Graph) -> dict[int, int]:
             source = node.inputs[0]
             assert source is not None
             axis, root = graph.values[source].axis, graph.root(graph.values[source].axis)
-            if root is not None and root not in found:
-                found[root] = _steps_for(graph, root, axis, node.attrs["steps"])
+            if root is not None:  # several numbers of steps may do for one node, of which another takes fewer
+                least = _steps_for(graph, root, axis, node.attrs["steps"])
+                found[root] = max(least, found.get(root, 0))
     return found
 
 

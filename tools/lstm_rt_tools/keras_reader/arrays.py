@@ -21,7 +21,7 @@ from lstm_rt.graph import Axis, check_limit
 
 from .build import Context, Dims, Tensor
 
-IntArray = NDArray[np.intp]
+IntArray = NDArray[np.int32]
 
 
 _FREE = (
@@ -29,6 +29,7 @@ _FREE = (
     "(keras.Input((100, features))), and save it with the same weights"
 )
 _ITEM = 12  #: bytes of a feature's number while it is moved, and in the graph
+_PER_STEP = 64  #: features that move in a microsecond
 
 
 # -- features ---------------------------------------------------------------------------------------
@@ -41,7 +42,7 @@ def is_stepwise(ctx: Context, t: Tensor) -> bool:
 
 def numbers(t: Tensor) -> IntArray:
     """The numbers of the features of a tensor, in the shape of its axes but time."""
-    return np.arange(math.prod(t.features)).reshape(t.features)
+    return np.arange(math.prod(t.features), dtype=np.int32).reshape(t.features)
 
 
 def check_size(dims: Sequence[int | None]) -> None:
@@ -51,15 +52,16 @@ def check_size(dims: Sequence[int | None]) -> None:
 
 def picked(ctx: Context, value: int, index: IntArray) -> int:
     """The features of a value with these numbers, in this order."""
+    ctx.budget.steps(index.size // _PER_STEP)
     flat = index.ravel()
     size = ctx.graph.values[value].size
     if not flat.size:
         raise GraphError("nothing is left of its features")
     first = int(flat[0])
-    if np.array_equal(flat, np.arange(first, first + flat.size)):
+    if int(flat[-1]) - first == flat.size - 1 and np.all(np.diff(flat) == 1):
         return value if flat.size == size else ctx.graph.slice(value, first, flat.size)
     ctx.budget.memory(_ITEM * flat.size, "the features that move")
-    return ctx.graph.gather(value, flat.astype(np.int32))
+    return ctx.graph.gather(value, flat)
 
 
 def rearranged(ctx: Context, t: Tensor, index: IntArray, dims: Dims | None = None) -> Tensor:
@@ -94,7 +96,7 @@ def whole(ctx: Context, t: Tensor) -> Tensor:
         raise GraphError(_FREE)
     check_size(t.dims)
     value = ctx.graph.select(t.value, 0) if t.steps == 1 else ctx.graph.flatten(t.value, t.steps)
-    index = np.arange(t.steps * math.prod(t.features)).reshape(t.steps, *t.features)
+    index = np.arange(t.steps * math.prod(t.features), dtype=np.int32).reshape(t.steps, *t.features)
     return replace(t, value=picked(ctx, value, np.moveaxis(index, 0, t.time)), time=None)
 
 
@@ -296,7 +298,7 @@ def joined(ctx: Context, tensors: Sequence[Tensor], axis: int) -> Tensor:
     check_size((sum(sizes), *first.features[:place], *first.features[place + 1 :]))
     value = _side_by_side(ctx, [t.value for t in tensors])
     ends = np.cumsum([0, *(math.prod(t.features) for t in tensors)])
-    index = np.concatenate([numbers(t) + end for t, end in zip(tensors, ends, strict=False)], axis=place)
+    index = np.concatenate([numbers(t) + np.int32(end) for t, end in zip(tensors, ends, strict=False)], axis=place)
     dims = (*first.dims[:axis], sum(sizes), *first.dims[axis + 1 :])
     return replace(first, value=picked(ctx, value, index), dims=dims)
 
@@ -335,6 +337,19 @@ def spread(ctx: Context, t: Tensor, features: Sequence[int]) -> int:
     """The value of a tensor whose features are repeated to this shape, as NumPy broadcasts them."""
     check_size(features)
     return picked(ctx, t.value, np.broadcast_to(numbers(t), tuple(features)))
+
+
+def tiled(ctx: Context, t: Tensor, axis: int, times: int) -> Tensor:
+    """An axis several times, one behind the other."""
+    if times < 1:
+        raise GraphError(f"an axis comes {times} times, expected at least once")
+    t = whole(ctx, t) if axis == t.time and times > 1 else t
+    if times == 1:
+        return t
+    check_size((*t.features, times))
+    repeats = [1] * len(t.features)
+    repeats[feature_axis(t, axis)] = times
+    return rearranged(ctx, t, np.tile(numbers(t), repeats))
 
 
 def backwards(ctx: Context, t: Tensor, axis: int) -> Tensor:

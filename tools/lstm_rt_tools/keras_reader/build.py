@@ -57,6 +57,19 @@ class Tensor:
 
 
 @dataclass(frozen=True)
+class Scores(Tensor):
+    """How the steps of two sequences fit, each with each: attention written by hand, whose numbers are not made yet.
+
+    ``dims`` are the steps of the query and of the key, and there is no value.
+    """
+
+    query: Tensor | None = None
+    key: Tensor | None = None
+    scale: float = 1.0
+    soft: bool = False  #: have they been through a softmax over the steps of the key?
+
+
+@dataclass(frozen=True)
 class Compare:
     """``source != number`` for each feature: one half of a Masking layer's mask."""
 

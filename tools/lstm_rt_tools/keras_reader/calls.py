@@ -21,13 +21,12 @@ _OTHERS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(
         ("Attention", "AdditiveAttention"), ("mask", "training", "return_attention_scores", "use_causal_mask")
     ),
-    "MultiHeadAttention": (
-        "value", "key", "query_mask", "value_mask", "key_mask", "attention_mask", "return_attention_scores",
-        "training", "use_causal_mask",
-    ),
-    "GroupQueryAttention": (
-        "value", "key", "query_mask", "value_mask", "key_mask", "attention_mask", "return_attention_scores",
-        "training", "use_causal_mask",
+    **dict.fromkeys(
+        ("MultiHeadAttention", "GroupQueryAttention", "GroupedQueryAttention"),
+        (
+            "value", "key", "query_mask", "value_mask", "key_mask", "attention_mask", "return_attention_scores",
+            "training", "use_causal_mask",
+        ),
     ),
 }  # fmt: skip
 #: Arguments that are no tensors, and that layers understand.

@@ -70,7 +70,9 @@ def _sha256(file: BinaryIO) -> str:
 def _open_path(path: Path) -> KerasModel:
     if path.is_dir():
         raise ConvertError(
-            f"{path.name} is a directory (a SavedModel?); load it in Keras and save it as one .keras file"
+            f"{path.name} is a directory, as TensorFlow's SavedModels are; these hold code, which is not run here; "
+            f"where TensorFlow is installed, tf.keras.models.load_model({path.name!r}).save('model.keras') makes a "
+            "file that can be converted"
         )
     with open_regular(path) as file:
         magic = file.read(8)

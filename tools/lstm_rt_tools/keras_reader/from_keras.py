@@ -24,6 +24,7 @@ from .files import ArchSource, KerasModel, open_model
 from .layers.table import check_known, emit_layer
 from .ops import emit_op
 from .rnn import group_names
+from .scores import settled
 from .weights import Weights
 
 _PARSE_STEPS = 20  #: to understand what a file says of one layer
@@ -100,6 +101,10 @@ def _build(model: KerasModel, choices: Choices) -> Graph:
 def _declare_output(ctx: Context, model: LayerSpec, name: str, flow: Flow) -> None:
     if not isinstance(flow, Tensor):
         raise model.error(f"output {name!r} is a mask, expected a value")
+    try:
+        flow = settled(ctx, flow)
+    except GraphError as e:
+        raise model.error(f"output {name!r}: {e}") from e
     graph, value, unique = ctx.graph, flow.value, name
     if graph.values[value].kind == "ids":
         raise model.error(f"output {name!r} is token ids, expected numbers")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,7 @@ from .weights import NamedWeights
 _COARSE = {"float16": 2e-2, "bfloat16": 1e-1}
 #: Rows and steps of the runs, where the model leaves them free.
 _SIZES = ((3, 9), (2, 5))
+_MORE_STEPS = 16  #: times as many, where a model needs more
 #: Numbers above this overflow float32 somewhere on their way.
 _OVERFLOW = 1e30
 _PARTS = ("layers", "layer", "forward_layer", "backward_layer", "cell", "cells")
@@ -294,8 +295,7 @@ def compare(model: Any, graph: Graph) -> None:
     apart: dict[str, float] = {}
     skipped = 0
     for seed, (batch, steps) in enumerate(_SIZES):
-        inputs = make_inputs(model, graph, batch, steps, seed)
-        theirs = _run_or_say_why(model, inputs)
+        inputs, theirs = run_made_up(model, graph, batch, steps, seed)
         errors, left_out = _differences(graph, inputs, theirs, coarse, apart)
         skipped += left_out
         if seed == len(_SIZES) - 1 and not (coarse or left_out):
@@ -316,10 +316,22 @@ def _compute_dtype(part: Any) -> str:
     return str(getattr(part, "compute_dtype", ""))
 
 
-def _run_or_say_why(model: Any, inputs: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+def run_made_up(
+    model: Any, graph: Graph, batch: int, steps: int, seed: int
+) -> tuple[list[NDArray[Any]], list[NDArray[Any]]]:
+    """Generated inputs and what the model gives for them; of more steps where so few are none for its windows.
+
+    Raises:
+        ConvertError: the model cannot be run.
+    """
+    inputs = make_inputs(model, graph, batch, steps, seed)
     try:
-        return run(model, inputs)
+        return inputs, run(model, inputs)
     except Exception as e:  # whatever Keras and its backend raise
+        more = make_inputs(model, graph, batch, steps * _MORE_STEPS, seed)
+        if [x.shape for x in more] != [x.shape for x in inputs]:
+            with suppress(Exception):
+                return more, run(model, more)
         why = " ".join(re.sub("\x1b\\[[0-9;]*m", "", str(e)).split())[:200] or type(e).__name__
         shapes = ", ".join(str(x.shape) for x in inputs)
         raise ConvertError(

@@ -17,11 +17,14 @@ from .config import INSTEAD, TF_FUNCTIONS, LayerSpec, plain
 from .functions.arguments import Arguments, Function
 from .functions.table import FUNCTIONS, TENSORFLOW
 from .layers.basic import masking_number
+from .scores import of_function, settled
 
 #: Options of a function's configuration and call that do not change what it computes.
 _HARMLESS = ("name", "trainable", "dtype", "function")
 #: Values of options that no function has here: they are as if they were not there.
 _OFF: tuple[Any, ...] = (None, False)
+#: Functions that read scores of attention as they are.
+_MULTIPLY = ("Matmul", "Einsum")
 _NO_OTHERS: Mapping[str, str] = {}
 
 
@@ -41,6 +44,10 @@ def emit_op(ctx: Context, spec: LayerSpec, args: Sequence[Any], options: Mapping
         raise spec.error(f"the function {plain(name)} is not supported; {INSTEAD}")
     row = FUNCTIONS[name]
     call = _arguments(ctx, spec, row, args, {others.get(k, k): v for k, v in options.items()})
+    if part := of_function(name, call.given, call.options):
+        return [part]
+    if name not in _MULTIPLY:
+        call = replace(call, given=[_settled(ctx, v) for v in call.given])
     try:
         result = row.run(call)
     except GraphError as e:
@@ -71,6 +78,12 @@ def _arguments(
         elif key not in _HARMLESS and not any(value is off for off in _OFF):
             raise spec.error(f"option {plain(key)}={value!r:.60} of the function is not supported; {INSTEAD}")
     return Arguments(ctx, given, found)
+
+
+def _settled(ctx: Context, value: Any) -> Any:
+    if isinstance(value, list):
+        return [_settled(ctx, v) for v in value]
+    return settled(ctx, value) if isinstance(value, Tensor) else value
 
 
 def _tensors(values: Sequence[Any]) -> list[Tensor]:

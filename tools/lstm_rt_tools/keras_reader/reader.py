@@ -31,9 +31,9 @@ def rerun(path: Path, graph: Graph, options: Options) -> Rerun:
     except Exception as e:  # Keras raises whatever its layers raise
         first = (str(e).strip() or type(e).__name__).splitlines()[0]
         raise ConvertError(f"Keras {keras.__version__} cannot load {path}: {first}") from e
-    inputs = live.make_inputs(model, graph, testdata.ROWS, testdata.STEPS, seed=1)
+    inputs, outputs = live.run_made_up(model, graph, testdata.ROWS, testdata.STEPS, seed=1)
     what = f"{path.name} run live by Keras {keras.__version__} ({keras.config.backend()} backend)"
-    return Rerun(what, inputs, live.run(model, inputs))
+    return Rerun(what, inputs, outputs)
 
 
 def _load(keras: Any, path: Path, arch: bytes | None) -> Any:

@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lstm_rt.errors import ConvertError
-
 from ..names import listed, shown
-from ..program.machine import Machine, Tensor
+from ..program.machine import Machine, ProgramError, Tensor
 from . import proto
 from .tensors import as_machine_dtype, kind_of
 from .wire import varints
@@ -35,6 +33,7 @@ class Operator(NamedTuple):
 #: By domain and name: what :func:`op` has registered.
 OPERATORS: dict[tuple[str, str], Operator] = {}
 MICROSOFT = "com.microsoft"
+_APPLY = 100  #: microseconds of an operation of the vocabulary, about
 
 
 def op(*names: str, domain: str = "", ignores: Iterable[str] = ()) -> Callable[[Handler], Handler]:
@@ -149,7 +148,7 @@ class Call:
     def ints(self, name: str) -> list[int] | None:
         """Whole numbers; None if they are not given."""
         found = self._attribute(name)
-        return None if found is None else [int(n) for n in varints(found.ints, self._run.budget)]
+        return None if found is None else [int(n) for n in varints(found.ints, self._run.model.budget)]
 
     def floats(self, name: str) -> list[float]:
         """Numbers; none if they are not given."""
@@ -204,7 +203,7 @@ class Call:
 
     def apply(self, op: str, *args: Tensor | None, **options: Any) -> Any:
         """An operation of the vocabulary."""
-        self._run.budget.steps(10)
+        self._run.work.steps(_APPLY)
         return self.m.apply(op, *args, **options)
 
     def one(self, op: str, *args: Tensor | None, **options: Any) -> Tensor:
@@ -242,7 +241,7 @@ class Call:
         """Tell the user of the model something, once."""
         self._run.notes[text] = None
 
-    def error(self, why: str) -> ConvertError:
+    def error(self, why: str) -> ProgramError:
         """An error about this node."""
         return self.m.error(self.name, why)
 

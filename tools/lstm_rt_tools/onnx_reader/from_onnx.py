@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 
 from lstm_rt.errors import ConvertError
 from lstm_rt.graph import Graph
 
-from ..names import shown
 from ..program.convert import to_graph
 from ..weights.tensors import noting_not_finite
 from .model import open_model
 from .source import OnnxSource
 
 
-def from_onnx(source: str | os.PathLike[str]) -> Graph:
+def from_onnx(source: str | os.PathLike[str], settings: Mapping[str, int] | None = None) -> Graph:
     """Convert an ONNX model.
 
     Inputs and outputs keep their names, order and axes. The graph is compared with the model's own numbers, at several
@@ -22,6 +22,8 @@ def from_onnx(source: str | os.PathLike[str]) -> Graph:
 
     Args:
         source: path of the file; numbers in files beside it are read from its folder alone.
+        settings: values of inputs that are single whole numbers, which decide what the model does; one of those that
+            the model compares them with is chosen for the others, and noted.
 
     Raises:
         ConvertError: the file is broken, or the model has an operator, an option or a shape that is not supported; what
@@ -33,14 +35,14 @@ def from_onnx(source: str | os.PathLike[str]) -> Graph:
     beside: list[str] = []
     try:
         with noting_not_finite(beside):
-            graph = to_graph(program)
+            graph = to_graph(program, settings)
     except ConvertError as e:
         name = str(model.path)
         raise e if str(e).startswith(name) else ConvertError(f"{name}: {e}") from e
     except RecursionError as e:
         raise ConvertError(f"{model.path}: its graphs are nested too deeply") from e
     model.budget.graph(graph)
-    graph.meta["source"] = shown(program.about, 200)
+    graph.meta["source"] = program.about
     notes = [*program.notes, *beside, *graph.meta.get("notes", [])]
     if notes:
         graph.meta["notes"] = notes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -50,6 +51,7 @@ class OnnxModel:
         functions: that the file defines, by domain, name and overload.
         tensors: reads its numbers.
         producer: who wrote it.
+        digest: SHA-256 of the file, without numbers beside it.
     """
 
     path: Path
@@ -58,6 +60,7 @@ class OnnxModel:
     functions: dict[tuple[str, str, str], proto.Function]
     tensors: Tensors
     producer: str
+    digest: str
     _plans: dict[int, Plan] = field(default_factory=dict)
     _bodies: dict[int, proto.Graph] = field(default_factory=dict)
 
@@ -105,7 +108,7 @@ def open_model(path: str | os.PathLike[str]) -> OnnxModel:
     tensors.budget = Budget(len(data) + sum(_size(name) for name in beside), str(path))
     functions = {(_domain(f.domain), f.name, f.overload): f for f in model.functions}
     producer = shown(f"{model.producer_name} {model.producer_version}".strip())
-    return OnnxModel(path, model.graph, versions, functions, tensors, producer)
+    return OnnxModel(path, model.graph, versions, functions, tensors, producer, hashlib.sha256(data).hexdigest())
 
 
 def _size(name: str) -> int:

@@ -21,7 +21,7 @@ from .from_onnx import from_onnx
 
 def read(path: Path, options: Options) -> Graph:
     """The graph of a model."""
-    return from_onnx(path)
+    return from_onnx(path, options.settings)
 
 
 def rerun(path: Path, graph: Graph, options: Options) -> Rerun:
@@ -64,7 +64,7 @@ def _feeds(theirs: list[Any], graph: Graph) -> tuple[dict[str, NDArray[Any]], li
     values = {graph.values[v].name: graph.values[v] for v in graph.inputs}
     if missing := values.keys() - {i.name for i in theirs}:
         raise ConvertError(f"the file has no inputs {listed(sorted(missing), 5)}, which the model has")
-    batch, steps = testdata.ROWS, dict.fromkeys(range(graph.n_axes), testdata.STEPS)
+    batch, steps = testdata.ROWS, testdata.usual_steps(graph)
     for given in theirs:
         value = values.get(given.name)
         for size, place in zip(given.shape, value.shape("N", "T") if value else (), strict=False):
@@ -75,6 +75,8 @@ def _feeds(theirs: list[Any], graph: Graph) -> tuple[dict[str, NDArray[Any]], li
     inputs = testdata.make_inputs(graph, batch, steps, seed=1, full_lengths=False)
     made = dict(zip(values, inputs, strict=True))
     named = {d: n for i in theirs if i.name in made for d, n in zip(i.shape, made[i.name].shape, strict=False)}
+    settings = graph.meta.get("settings", {})
+    made |= {name: np.asarray(value) for name, value in settings.items() if isinstance(value, int)}
     return {i.name: _array(i, made.get(i.name), named) for i in theirs}, inputs
 
 

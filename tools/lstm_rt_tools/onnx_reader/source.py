@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from lstm_rt.errors import ConvertError
 
 from ..names import listed, shown
-from ..program.machine import Argument, Machine, Tensor
-from ..weights.budget import Budget
+from ..program.machine import Argument, Exhausted, Machine, Tensor
 from . import ops as _  # noqa: F401 - fills the table
 from . import proto
 from .call import OPERATORS, Call, Value
@@ -17,7 +16,8 @@ from .model import OnnxModel, Plan, versions_of
 from .tensors import NARROWED, as_machine_dtype, kind_of
 
 _MAX_DEPTH = 40  #: of functions and graphs in each other
-_NODE_STEPS = 20
+_NODE = 60  #: microseconds of a node beside its operations, about
+_MAX_PORTS, _MAX_DIMS = 256, 16
 _NOT_TENSORS = {"sequence": "a sequence", "map": "a map", "sparse": "a sparse tensor", "optional": "an optional value"}
 
 
@@ -35,10 +35,13 @@ class OnnxSource:
         plan = model.plan(model.graph)
         if plan.free:
             raise ConvertError(f"{model.path}: nothing gives the values {listed(sorted(plan.free), 5)}")
+        if len(model.graph.input) - len(plan.initializers) > _MAX_PORTS or len(model.graph.output) > _MAX_PORTS:
+            raise ConvertError(f"{model.path}: more than {_MAX_PORTS} inputs or outputs")
         self._given = [v for v in model.graph.input if v.name not in plan.initializers]
         self.inputs: Sequence[Argument] = [self._argument(v) for v in self._given]
         self.outputs: Sequence[str] = [v.name for v in model.graph.output]
         self._notes: dict[str, None] = {}
+        self._work = Work(model)
 
     @property
     def notes(self) -> list[str]:
@@ -47,11 +50,11 @@ class OnnxSource:
         return [*told, *self._notes]
 
     @property
-    def about(self) -> str:
+    def about(self) -> dict[str, str]:
         """Where the model comes from."""
-        version = self._model.versions.get("", 0)
-        by = f", written by {self._model.producer}" if self._model.producer else ""
-        return f"ONNX {self._model.path.name}, opset {version}{by}"
+        model = self._model
+        facts = {"framework": "onnx", "version": f"opset {model.versions.get('', 0)}", "file": shown(model.path.name)}
+        return {**facts, "sha256": model.digest, **({"producer": model.producer} if model.producer else {})}
 
     def run(self, machine: Machine, inputs: Sequence[Tensor]) -> list[Tensor]:
         """The outputs for the inputs, both in order.
@@ -59,7 +62,9 @@ class OnnxSource:
         Raises:
             ConvertError: the graph has what cannot be converted, or is damaged.
         """
-        run = Run(machine, self._model, self._notes)
+        self._work.begin()
+        machine.most = min(machine.most, self._work.most)
+        run = Run(machine, self._model, self._notes, self._work)
         found = run.graph(self._model.graph, list(inputs), None)
         outputs: list[Tensor] = []
         for name, value in zip(self.outputs, found, strict=True):
@@ -79,6 +84,8 @@ class OnnxSource:
             raise ConvertError(f"{what} has no shape; export the model with the shapes of its inputs")
         if kind.name in NARROWED:
             self._model.tensors.narrowed.add(kind.name)
+        if len(given.tensor.shape.dim) > _MAX_DIMS:
+            raise ConvertError(f"{what} has {len(given.tensor.shape.dim)} dimensions, expected at most {_MAX_DIMS}")
         dims = tuple(d.param or None if d.value is None or d.value < 1 else d.value for d in given.tensor.shape.dim)
         size = 1
         for dim in dims:
@@ -104,10 +111,52 @@ class Frame:
     parent: Frame | None
     depth: int
     values: dict[str, Value] = field(default_factory=dict)
+    made: set[str] = field(default_factory=set)  #: names of values that a node of this graph has given
 
     def resolved(self, attribute: proto.Attribute) -> proto.Attribute | None:
         """An attribute, or what the caller of the function around it gave for it, if that gave any."""
         return self.attributes.get(attribute.ref_attr_name) if attribute.ref_attr_name else attribute
+
+
+class Work:
+    """What all runs of a model together may take, and what the values of one may, by the size of its file."""
+
+    def __init__(self, model: OnnxModel) -> None:
+        self._what = str(model.path)
+        self._steps = _STEPS + model.budget.size
+        self._all_bytes = self._bytes = _BYTES + _BYTES_PER_BYTE * model.budget.size
+        self.most = self._bytes // _RESULTS
+
+    def begin(self) -> None:
+        """A run begins: there are no values yet."""
+        self._bytes = self._all_bytes
+
+    def steps(self, n: int) -> None:
+        """Charge about ``n`` microseconds.
+
+        Raises:
+            Exhausted: nothing is left.
+        """
+        self._steps -= n
+        if self._steps < 0:
+            raise Exhausted(
+                f"{self._what}: running its graph takes far longer than one of its size should; "
+                "the file is damaged or hostile"
+            )
+
+    def values(self, nbytes: int) -> None:
+        """Charge the memory of values; what is below 0 is given back."""
+        self._bytes -= nbytes
+        if self._bytes < 0:
+            raise Exhausted(
+                f"{self._what}: the values of its graph take far more memory than those of a file of its size should; "
+                "the file is damaged or hostile"
+            )
+
+
+#: Of all runs together, in microseconds; of values, in bytes and for each byte of the file.
+_STEPS, _BYTES, _BYTES_PER_BYTE = 1 << 22, 40 << 20, 12
+_RESULTS = 16  #: results that all values are at least, by numbers of four bytes each
 
 
 @dataclass(eq=False)
@@ -117,9 +166,7 @@ class Run:
     machine: Machine
     model: OnnxModel
     notes: dict[str, None]
-
-    def __post_init__(self) -> None:
-        self.budget = Budget(self.model.budget.size, str(self.model.path))
+    work: Work
 
     def graph(
         self,
@@ -148,11 +195,13 @@ class Run:
         if frame.depth > _MAX_DEPTH:
             raise ConvertError(f"{self.model.path}: its functions and graphs are nested too deeply")
         for node, done in zip(frame.plan.nodes, frame.plan.last, strict=True):
-            self.budget.steps(_NODE_STEPS)
+            self.work.steps(_NODE)
             with self.machine.layer(_layer(node)):
                 self._node(frame, node)
+            self.work.values(sum(_nbytes(frame.values.get(name)) for name in node.output))
             for name in done:
-                frame.values.pop(name, None)
+                self.work.values(-_nbytes(frame.values.pop(name, None)) if name in frame.made else 0)
+        self.work.values(-sum(_nbytes(v) for name, v in frame.values.items() if name in frame.made))
         return [self._value(frame, v.name) for v in frame.plan.graph.output]
 
     def _node(self, frame: Frame, node: proto.Node) -> None:
@@ -175,6 +224,7 @@ class Run:
                 raise self.machine.error(shown(node.op_type), f"its output {i} is not supported")
             if name:
                 frame.values[name] = results[i]
+                frame.made.add(name)
 
     def _function(
         self, frame: Frame, node: proto.Node, function: proto.Function, inputs: Sequence[Value]
@@ -210,6 +260,13 @@ class Run:
         if isinstance(tensor, proto.SparseTensor):
             return self.machine.constant(tensors.sparse(tensor, what))
         return self.machine.constant(tensors.array(tensor, what))
+
+
+def _nbytes(value: Value) -> int:
+    """Bytes of a value of its own; a view takes none."""
+    if isinstance(value, list):
+        return sum(map(_nbytes, value))
+    return value.data.nbytes if value is not None and value.data.base is None else 0
 
 
 def _layer(node: proto.Node) -> str:

@@ -185,5 +185,8 @@ def _decoded(block: NDArray[np.uint8], ends: NDArray[np.intp], budget: Budget) -
 
 
 def looks_like_onnx(head: bytes) -> bool:
-    """Do the first bytes of a file say a version of ONNX, then who wrote it, its graph or its operators?"""
-    return re.match(rb"\x08[\x01-\x40]\x00{0,4}[\x12\x1a\x22\x2a\x32\x3a\x42]", head) is not None
+    """Do the first bytes of a file say a version of ONNX, then who wrote it, its graph or its operators?
+
+    Versions before 3 are older than all operators that are read; TensorFlow's SavedModels begin like a version 1.
+    """
+    return re.match(rb"\x08[\x03-\x40]\x00{0,4}[\x12\x1a\x22\x2a\x32\x3a\x42]", head) is not None

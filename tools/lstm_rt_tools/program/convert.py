@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,10 +15,11 @@ from lstm_rt.errors import ConvertError, GraphError
 from lstm_rt.graph import Graph
 
 from .check import Check
-from .labelled import Labelled, LateLengths
+from .labelled import FIXED, PLAIN, SINGLE, Labelled, LateLengths
 from .labels import Dim, Feat, Loose, N, Scores, Steps, is_fixed
-from .machine import ProgramError, Source, Tensor
+from .machine import Exhausted, Misfit, ProgramError, Source, Tensor
 from .roles import Role, order_of, readings
+from .settings import Settings, settled, told
 from .tidy import tidy
 
 ROWS = 3  #: of the run that makes the graph, where the program takes several
@@ -27,6 +28,7 @@ _STEPS = (23, 67, 211, 1201)
 
 #: Readings that are tried at other sizes than the first: those that went furthest there.
 _MOST_READINGS = 4
+_MOST_HINTS = 4  #: sizes that the program asks for, which are tried
 _MOST_WORK = 12000  #: operations that are run in search of a reading
 _RUN = 50  #: what starting a run costs, in operations
 _MOST_LENGTHS = 4  #: time axes of one program that have lengths
@@ -40,21 +42,35 @@ class Sizes:
     steps: dict[str, int]
 
 
-def to_graph(source: Source) -> Graph:
+def to_graph(source: Source, settings: Settings | None = None) -> Graph:
     """The graph of a program, compared with the program's own numbers.
 
-    ``meta`` gets ``notes`` (sentences for the user) and ``selftest``.
+    ``meta`` gets ``notes`` (sentences for the user), ``settings`` where there are any, and ``selftest``.
+
+    Args:
+        settings: values of inputs that are single whole numbers; one of those that the program compares them with is
+            chosen for the others, and noted.
 
     Raises:
         ConvertError: the program holds what a graph cannot, or gives other numbers than the graph; the message is that
             of the reading of the inputs that went furthest.
     """
-    search = _Search(source)
-    for stage in (search.all_readings, search.other_sizes):
-        graph = stage()
-        if graph is not None:
-            return graph
-    raise search.error
+    failure: ConvertError | None = None
+    for program, values, chosen in settled(source, settings or {}):
+        try:
+            graph = _Search(program).graph()
+        except Exhausted:
+            raise
+        except ConvertError as e:
+            failure = failure or e
+            continue
+        if values:
+            graph.meta["settings"] = dict(values)
+        if chosen:
+            graph.meta.setdefault("notes", []).append(told(values))
+        return graph
+    assert failure is not None
+    raise failure
 
 
 @dataclass
@@ -62,8 +78,9 @@ class _Try:
     """A reading that did not do."""
 
     done: int  #: operations that were labelled
+    misfit: bool  #: what it stumbled over may be the sizes
     roles: Sequence[Role]
-    may_freeze: bool
+    leeway: int
 
 
 class _Search:
@@ -74,55 +91,101 @@ class _Search:
         self._tries: list[_Try] = []
         self._best = -1
         self._left = _MOST_WORK
-        self.error = ConvertError(f"no reading of the inputs is possible: {_shapes(source)}")
+        self._asked: set[int] = set()  #: sizes that the program has asked for
+        self._doubtful: Graph | None = None  #: gives something else than the program where that is not made for it
+        self._error = ConvertError(f"no reading of the inputs is possible: {_shapes(source)}")
 
-    def all_readings(self) -> Graph | None:
-        """Each reading at the first sizes."""
-        for may_freeze, roles in itertools.product((False, True), readings(self._source.inputs)):
-            if may_freeze and not _fixed_steps(roles):
-                continue  # as before
-            if (graph := self._at(roles, next(_sizes(roles)), may_freeze)) is not None:
+    def graph(self) -> Graph:
+        """What the first of these leads to: steps stay steps; layers go over single ones; steps become features where
+        their number is fixed; other sizes; sizes that the program asks for.
+
+        Raises:
+            ConvertError: none leads anywhere; of the reading that went furthest.
+        """
+        for stage in (
+            self._plainly,
+            self._with_single_steps,
+            self._with_fixed_steps,
+            self._at_other_sizes,
+            self._at_asked_sizes,
+        ):
+            found = stage() or self._doubtful
+            if found is not None:
+                return found
+        raise self._error
+
+    def _plainly(self) -> Graph | None:
+        return self._first((roles, next(_sizes(roles)), PLAIN) for roles in readings(self._source.inputs))
+
+    def _with_single_steps(self) -> Graph | None:
+        return self._first((roles, next(_sizes(roles)), SINGLE) for roles in readings(self._source.inputs))
+
+    def _with_fixed_steps(self) -> Graph | None:
+        fixed = (roles for roles in readings(self._source.inputs) if _fixed_steps(roles))
+        return self._first((roles, next(_sizes(roles)), FIXED) for roles in fixed)
+
+    def _at_other_sizes(self) -> Graph | None:
+        """The readings that stumbled over sizes, and those that went furthest."""
+        tries = [t for t in self._tries if t.leeway != PLAIN]  # those were tried with more, too
+        promising = [t for t in tries if t.misfit][:_MOST_READINGS]
+        furthest = sorted((t for t in tries if not t.misfit), key=lambda t: -t.done)[:_MOST_READINGS]
+        furthest = [*promising, *furthest]
+        columns = [itertools.islice(_sizes(t.roles), 1, None) for t in furthest]
+        rows = itertools.zip_longest(*columns)
+        ways = ((t, sizes) for row in rows for t, sizes in zip(furthest, row, strict=True) if sizes is not None)
+        # what goes further is likelier
+        return self._first(
+            (t.roles, sizes, max(t.leeway, SINGLE)) for t, sizes in ways if t.misfit or t.done >= self._best
+        )
+
+    def _at_asked_sizes(self) -> Graph | None:
+        """Of what the program says to be free, though its own reshapes fix it."""
+        asked = sorted(n for n in self._asked if n > 1)[:_MOST_HINTS]
+        ways = []
+        for roles in readings(self._source.inputs) if asked else ():
+            usual = next(_sizes(roles))
+            for rows, steps in itertools.product(dict.fromkeys((usual.rows, 1)), asked):
+                fixed = Sizes(rows, dict.fromkeys(usual.steps, steps))
+                ways.append(([r.with_steps(fixed.steps) for r in roles], fixed, SINGLE))
+        self._left = max(self._left, _MOST_WORK // 4)
+        return self._first(ways)
+
+    def _first(self, ways: Iterable[tuple[Sequence[Role], Sizes, int]]) -> Graph | None:
+        for roles, sizes, leeway in ways:
+            if (graph := self._at(roles, sizes, leeway)) is not None:
                 return graph
             if self._left < 0:
                 break
         return None
 
-    def other_sizes(self) -> Graph | None:
-        """The readings that went furthest at other sizes."""
-        furthest = sorted(self._tries, key=lambda t: -t.done)[:_MOST_READINGS]
-        columns = [itertools.islice(_sizes(t.roles), 1, None) for t in furthest]
-        for row in itertools.zip_longest(*columns):
-            for tried, sizes in zip(furthest, row, strict=True):
-                if sizes is None or tried.done < self._best:
-                    continue  # what goes further is likelier
-                if (graph := self._at(tried.roles, sizes, tried.may_freeze)) is not None:
-                    return graph
-                if self._left < 0:
-                    return None
-        return None
-
-    def _at(self, roles: Sequence[Role], sizes: Sizes, may_freeze: bool) -> Graph | None:
+    def _at(self, roles: Sequence[Role], sizes: Sizes, leeway: int) -> Graph | None:
         """One reading at one size; once more if something was made of steps whose lengths only come later."""
         lengths: set[int] = set()
         while True:
-            machine = Labelled(roles, sizes.rows, sizes.steps, _fixed_steps(roles), may_freeze, lengths)
+            machine = Labelled(roles, sizes.rows, sizes.steps, _fixed_steps(roles), leeway, lengths)
             try:
-                return _finished(self._source, machine, _run(self._source, machine, roles, sizes), roles, sizes)
+                graph = _run(self._source, machine, roles, sizes)
+                if _finished(self._source, machine, graph, roles, sizes):
+                    return graph
+                self._doubtful = self._doubtful or graph
+            except Exhausted:
+                raise
             except LateLengths as e:
                 if e.axis not in lengths and len(lengths) < _MOST_LENGTHS:
                     lengths.add(e.axis)
                     continue
-                self._failed(machine, e, roles, may_freeze)
+                self._failed(machine, e, roles, leeway)
             except ConvertError as e:
-                self._failed(machine, e, roles, may_freeze)
+                self._failed(machine, e, roles, leeway)
             finally:
                 self._left -= machine.applied + _RUN
             return None
 
-    def _failed(self, machine: Labelled, error: ConvertError, roles: Sequence[Role], may_freeze: bool) -> None:
-        self._tries.append(_Try(machine.done, roles, may_freeze))
+    def _failed(self, machine: Labelled, error: ConvertError, roles: Sequence[Role], leeway: int) -> None:
+        self._asked.update(getattr(error, "sizes", ()))
+        self._tries.append(_Try(machine.done, isinstance(error, Misfit), roles, leeway))
         if machine.done > self._best:
-            self._best, self.error = machine.done, error
+            self._best, self._error = machine.done, error
 
 
 def _shapes(source: Source) -> str:
@@ -185,7 +248,8 @@ def _run(source: Source, machine: Labelled, roles: Sequence[Role], sizes: Sizes)
         machine.graph.check()
     except GraphError as e:
         raise ProgramError(str(e)) from None
-    machine.folded += tidy(machine.graph)
+    machine.unrolled.resolve()
+    machine.folded += machine.unrolled.folded + tidy(machine.graph)
     return machine.graph
 
 
@@ -204,7 +268,7 @@ def _output(machine: Labelled, name: str, tensor: Tensor) -> None:
     steps = machine.steps_of(label.dims, f"output {name!r}")
     value = machine.features(label, name)
     graph = machine.graph
-    if value in graph.outputs or value in graph.inputs:
+    if value in graph.outputs or value in graph.inputs or machine.unrolled.is_placeholder(value):
         value = graph.activation(value, "linear")
     dims = [_port_dim(d) for d in label.dims] or [1]
     graph.output(value, name, **order_of("vec" if steps is None else "seq", dims))
@@ -226,12 +290,13 @@ def _port_dim(dim: Dim) -> str | int:
     return "T" if isinstance(dim[0], Steps) else math.prod(a for a in dim if isinstance(a, int))
 
 
-def _finished(source: Source, machine: Labelled, graph: Graph, roles: Sequence[Role], sizes: Sizes) -> Graph:
+def _finished(source: Source, machine: Labelled, graph: Graph, roles: Sequence[Role], sizes: Sizes) -> bool:
+    """Compare, and complete; false if the program gives something else where it says that it is not made for."""
     read = [r for r in roles if r.name in {graph.values[v].name for v in graph.inputs}]
     check = Check(source, graph, roles, read, sorted(machine.frozen_steps))
     check.at(sizes.rows, sizes.steps)
     check.others(sizes.rows, sizes.steps)
-    check.make_selftest()
+    check.make_selftest(sizes.steps)
     if machine.folded:
         graph.meta["folded"] = machine.folded
     if check.sizes:
@@ -239,4 +304,4 @@ def _finished(source: Source, machine: Labelled, graph: Graph, roles: Sequence[R
     notes = [*machine.notes, *check.notes]
     if notes:
         graph.meta["notes"] = notes
-    return graph
+    return check.agrees

@@ -18,6 +18,7 @@ from .algebra import Unknown
 from .labels import (
     Atom,
     Cells,
+    Dim,
     Dims,
     Feat,
     Ids,
@@ -42,10 +43,14 @@ from .labels import (
 from .machine import Body, LoopBody, Machine, ProgramError, Tensor
 from .recurrence import Recurrence, looped, scanned
 from .roles import Role
+from .unrolled import Unrolled
 
 _INNER = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError)
 _ATTENTION = "the weights that attention gives to pairs of steps"
 _MOST_NODES = 1 << 13  #: of a graph, before those that nothing needs are dropped
+#: Steps stay steps, and features features; or a layer may go over a single step; or a fixed number of steps may
+#: become features, and features steps.
+PLAIN, SINGLE, FIXED = range(3)
 _MOST_RUNS = 8  #: of neighbouring features that are cut out one by one; more are gathered
 
 _KINDS: dict[Any, str] = {
@@ -79,7 +84,7 @@ class Labelled(Machine):
         rows: of the batch in this run.
         steps: of each named time axis in this run.
         fixed: names of the time axes whose steps the program fixes.
-        may_freeze: may these become features?
+        leeway: what may become what: :data:`PLAIN`, :data:`SINGLE` or :data:`FIXED`.
         with_lengths: time axes that are known to have lengths before these are read.
     """
 
@@ -89,7 +94,7 @@ class Labelled(Machine):
         rows: int,
         steps: Mapping[str, int],
         fixed: Collection[str],
-        may_freeze: bool,
+        leeway: int,
         with_lengths: Collection[int] = (),
     ) -> None:
         super().__init__()
@@ -98,7 +103,7 @@ class Labelled(Machine):
         self.steps: dict[int, int] = {}
         self.done = 0  #: operations that have been labelled
         self.frozen_steps: set[str] = set()  #: names of time axes that have become features somewhere
-        self._given_steps, self._fixed, self._may_freeze = steps, fixed, may_freeze
+        self._given_steps, self._fixed, self._leeway = steps, fixed, leeway
         self._with_lengths = frozenset(with_lengths)
         self._without_lengths: set[int] = set()  #: time axes that something was made for as if they had none
         self._numbers: list[float] = []
@@ -108,6 +113,7 @@ class Labelled(Machine):
         self.notes: list[str] = []  #: sentences for the user
         self.folded: list[str] = []  #: what was put together
         self._roles = list(roles)
+        self.unrolled = Unrolled(self.graph)  #: what the program does step by step
         self.loop_of_step: Recurrence | None = None  #: the loop in whose body the program is
         self._axes: dict[str, int] = {}
 
@@ -162,12 +168,12 @@ class Labelled(Machine):
     @contextmanager
     def in_graph(self, graph: Graph, loop: Recurrence) -> Iterator[None]:
         """Within, operations make nodes of another graph: that of a step of a loop."""
-        kept = self.graph, self._made, self.loop_of_step
-        self.graph, self._made, self.loop_of_step = graph, {}, loop
+        kept = self.graph, self._made, self.loop_of_step, self.unrolled
+        self.graph, self._made, self.loop_of_step, self.unrolled = graph, {}, loop, Unrolled(graph)
         try:
             yield
         finally:
-            self.graph, self._made, self.loop_of_step = kept
+            self.graph, self._made, self.loop_of_step, self.unrolled = kept
 
     def scan(
         self, body: Body, states: Sequence[Tensor], xs: Sequence[Tensor], axes: Sequence[int], backward: Sequence[bool]
@@ -188,6 +194,11 @@ class Labelled(Machine):
             except (Unknown, ConvertError):  # then turn by turn
                 found = None
         return super().loop(body, trips, condition, states) if found is None else found
+
+    @property
+    def batch(self) -> Dim:
+        """The dimension of the rows: of size 1, where no input has rows."""
+        return (N,) if any(N in r.dims for r in self._roles) else ()
 
     # -- sizes ----------------------------------------------------------------------------------------
 
@@ -259,7 +270,7 @@ class Labelled(Machine):
 
     def _is_frozen(self, axis: int) -> bool:
         """Does the program fix the steps of an axis, or of the one that it derives from?"""
-        return self._may_freeze and not self.is_free(Steps(axis))
+        return self._leeway >= FIXED and not self.is_free(Steps(axis))
 
     def is_free(self, steps: Steps) -> bool:
         """May an axis, or the one that it derives from, have any number of steps?"""
@@ -285,7 +296,7 @@ class Labelled(Machine):
 
     def unflattened(self, label: Feat, i: int) -> Feat:
         """Features of a vec become steps, along dimension ``i``."""
-        if not self._may_freeze:
+        if self._leeway < (FIXED if label.dims[i] else SINGLE):
             raise self.wrong_roles("steps", f"{self.words(label.dims[i])} are read as steps")
         label = merged_cells(label, i)
         n = fixed(label.dims[i : i + 1])[0] if label.dims[i] else 1

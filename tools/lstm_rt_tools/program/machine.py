@@ -17,16 +17,20 @@ from numpy.typing import ArrayLike, NDArray
 
 from lstm_rt.errors import ConvertError
 
-from .sizes import check_size
+from .sizes import MOST_ELEMENTS, check_size
 from .vocabulary import FUNCTIONS
 
 
 class ProgramError(ConvertError):
-    """A program cannot be run or converted; the message names the operation, ``op`` is its word."""
+    """A program cannot be run or converted; the message names the operation, ``op`` is its word.
+
+    ``sizes`` are those that the program has of what may be rows or steps, where others were given.
+    """
 
     def __init__(self, message: str, op: str = "") -> None:
         super().__init__(message)
         self.op = op
+        self.sizes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,10 +91,23 @@ _DEPENDS = "depends on the inputs"
 _MOST_TURNS = 1 << 16  #: of a loop
 
 
+class Misfit(ProgramError):
+    """An operation does not take arrays of these shapes; with others it may."""
+
+
+class Exhausted(ConvertError):
+    """A program takes more work than one of its size should; no other reading of it is tried."""
+
+
 class Machine:
-    """Runs programs in NumPy."""
+    """Runs programs in NumPy.
+
+    Attributes:
+        most: numbers that the result of an operation may have; sources of small files lower it.
+    """
 
     def __init__(self) -> None:
+        self.most = MOST_ELEMENTS
         self._layers: list[str] = []
         self.applied = 0  #: operations that have been run
 
@@ -116,14 +133,14 @@ class Machine:
         arrays = [None if a is None else a.data for a in args]
         self.applied += 1
         try:
-            check_size(op, arrays, options)
+            check_size(op, arrays, options, self.most)
             with np.errstate(all="ignore"):
                 out = function(*arrays, **options)
         except ConvertError as e:
             raise self.error(op, str(e)) from None
         except (ValueError, IndexError, TypeError, KeyError, AssertionError, OverflowError) as e:
             shapes = ", ".join(str(a.shape) for a in arrays if a is not None)
-            raise self.error(op, f"it does not fit arrays of the shapes {shapes} ({e})") from None
+            raise Misfit(str(self.error(op, f"it does not fit arrays of the shapes {shapes} ({e})")), op) from None
         if all(a is None or a.known for a in args):
             return tuple(map(Tensor, out)) if isinstance(out, tuple) else Tensor(out)
         labels = self.labels(op, args, options, out)
@@ -176,17 +193,12 @@ class Machine:
         size = x.shape[axis]
         index = index % size if -size <= index < size else index
         part: Tensor = self.apply("slice", x, axis=axis, start=index, stop=index + 1, step=1)
-        sizes = [n for i, n in enumerate(part.shape) if i != axis % x.ndim]
-        result: Tensor = self.apply("reshape", part, sizes=sizes)
+        result: Tensor = self.apply("squeeze", part, axes=(axis % x.ndim,))
         return result
 
     def stack(self, parts: Sequence[Tensor], axis: int = 0) -> Tensor:
         """Tensors of one shape along a new axis."""
-        wide = []
-        for p in parts:
-            sizes = list(p.shape)
-            sizes.insert(axis % (p.ndim + 1), 1)
-            wide.append(self.apply("reshape", p, sizes=sizes))
+        wide = [self.apply("unsqueeze", p, axes=(axis % (p.ndim + 1),)) for p in parts]
         result: Tensor = self.apply("concat", *wide, axis=axis)
         return result
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,12 @@ class Role:
         """The rows that the program fixes."""
         found = (d for d, dim in zip(self.declared, self.dims, strict=True) if dim == N)
         return next((d for d in found if isinstance(d, int)), None)
+
+    def with_steps(self, steps: dict[str, int]) -> Role:
+        """The input, its steps fixed."""
+        pairs = zip(self.declared, self.dims, strict=True)
+        fixed = tuple(steps[self.axis] if self.axis is not None and d == self.axis else dim for dim, d in pairs)
+        return replace(self, declared=fixed)
 
     @property
     def axis(self) -> str | None:

@@ -14,12 +14,12 @@ from lstm_rt.errors import ConvertError
 MOST_ELEMENTS = 1 << 28  #: of one result: the largest weights that a graph can hold
 
 
-def check_size(op: str, arrays: Sequence[NDArray[Any] | None], options: Mapping[str, Any]) -> None:
-    """Raise :class:`ConvertError` before an operation makes an array of absurd size."""
+def check_size(op: str, arrays: Sequence[NDArray[Any] | None], options: Mapping[str, Any], most: int) -> None:
+    """Raise :class:`ConvertError` before an operation makes an array of more than ``most`` numbers."""
     given = [a for a in arrays if a is not None]
     size = _RESULT.get(op, _broadcast)(given, options)
-    if size > MOST_ELEMENTS:
-        raise ConvertError(f"its result would have {size} elements")
+    if size > most:
+        raise ConvertError(f"its result would have {size} elements, more than a model of this size should need")
 
 
 def _broadcast(arrays: Sequence[NDArray[Any]], options: Mapping[str, Any]) -> int:
@@ -47,8 +47,12 @@ def _spatial_pad(arrays: Sequence[NDArray[Any]], options: Mapping[str, Any]) -> 
     shape, pads = arrays[0].shape, options.get("pads") or ()
     padded = [n + b + a for n, (b, a) in zip(shape[2:], pads, strict=False)] or list(shape[2:])
     kernel = arrays[1].shape[2:] if len(arrays) > 1 else options.get("kernel", ())
-    return int(math.prod(shape[:2]) * math.prod(max(0, n) for n in padded) * max(1, math.prod(kernel)))
+    result = math.prod(shape[:2]) * math.prod(max(0, n) for n in padded)
+    return int(result * max(1, math.prod(kernel) // _WINDOWS))
 
+
+#: Of the windows of a convolution, which are there only while it runs.
+_WINDOWS = 4
 
 _RESULT: dict[str, Callable[[Sequence[NDArray[Any]], Mapping[str, Any]], int]] = {
     "expand": lambda arrays, o: math.prod(int(n) for n in o["sizes"]),
@@ -56,6 +60,8 @@ _RESULT: dict[str, Callable[[Sequence[NDArray[Any]], Mapping[str, Any]], int]] =
     "repeat_interleave": lambda arrays, o: arrays[0].size * int(np.sum(o["times"])),
     "one_hot": lambda arrays, o: arrays[0].size * int(o["depth"]),
     "matmul": _matmul,
+    "concat": lambda arrays, o: sum(a.size for a in arrays),
+    "attention": lambda arrays, o: arrays[0].size // max(1, arrays[0].shape[-1]) * arrays[1].shape[-2],
     "pad": _pad,
     "conv": _spatial_pad,
     "pool": _spatial_pad,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -23,19 +23,21 @@ def tidy(graph: Graph) -> list[str]:
     Returns:
         What was put together, for the user: a line each.
     """
-    _drop_dead(graph)
+    drop_dead(graph)
     folded = _fold(graph, _scale_into_product, "scales, shifts and normalisations put into the product before")
     folded += _fold(graph, _activation_into_dense, "activations put into the dense layer before")
     _renumber(graph)
     return folded
 
 
-def _drop_dead(graph: Graph) -> None:
-    needed = set(graph.outputs)
+def drop_dead(graph: Graph, made_of: Mapping[int, int] | None = None) -> None:
+    """Drop nodes that no output needs; ``made_of``: values that no node makes yet, and what they will be made of."""
+    made_of = made_of or {}
+    needed = {made_of.get(o, o) for o in graph.outputs}
     kept: list[Node] = []
     for node in reversed(graph.nodes):
         if needed.intersection(o for o in node.outputs if o is not None):
-            needed.update(i for i in node.inputs if i is not None)
+            needed.update(made_of.get(i, i) for i in node.inputs if i is not None)
             kept.append(node)
     graph.nodes[:] = kept[::-1]
 

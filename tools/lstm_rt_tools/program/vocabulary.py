@@ -250,6 +250,8 @@ REDUCTIONS: dict[str, Function] = {
 
 SHAPES: dict[str, Function] = {
     "reshape": lambda x, sizes: x.reshape(tuple(int(n) for n in sizes)),
+    "squeeze": lambda x, axes: np.squeeze(x, tuple(axes)),
+    "unsqueeze": lambda x, axes: np.expand_dims(x, tuple(axes)),
     "permute": lambda x, axes: np.transpose(x, tuple(axes)),
     "expand": lambda x, sizes: np.broadcast_to(x, tuple(int(n) for n in sizes)),
     "slice": _slice,

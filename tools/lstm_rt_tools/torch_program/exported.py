@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from numpy.typing import NDArray
@@ -19,7 +19,8 @@ from ..weights.tensors import FileTensor
 from . import aten
 from .dtypes import CODES, EXPORTED, numpy_dtype
 from .exported_archive import ExportedArchive
-from .run import Run
+from .meter import Meter
+from .run import Run, kept_note
 from .tensors import Var
 
 _SYMBOL = re.compile(r"(?:Symbol\('(\w+)'[^)]*\)|([a-z]\w*))")
@@ -44,6 +45,7 @@ class ExportedSource:
         self.torch_version = shown(version, 40) if isinstance(version, str) else None
         self.what, self.notes = archive.what, list[str]()
         self._archive = archive
+        self._meter = Meter(archive.budget)
         self._arrays: dict[str, NDArray[Any]] = {}
         try:
             self._read(archive.program)
@@ -104,10 +106,7 @@ class ExportedSource:
     def _note_mutation(self, spec: Mapping[str, Any]) -> None:
         ((kind, given),) = spec.items()
         if kind == "buffer_mutation":
-            self._note(
-                f"the module keeps {shown(given['buffer_name'])} from call to call; the converted model begins each "
-                "call with the value in the file"
-            )
+            self._note(kept_note(given["buffer_name"]))
         elif kind == "user_input_mutation":
             name = shown(given["user_input_name"])
             self._note(f"the module writes to its input {name}; the converted model does not")
@@ -136,15 +135,21 @@ class ExportedSource:
         Raises:
             ConvertError: the program holds what cannot be converted, or is damaged.
         """
-        run = Run(machine, self.notes)
+        run = Run(machine, self.notes, self._meter)
         given = iter(inputs)
         names: dict[str, Any] = {}
+        buffers: dict[str, Var] = {}
         for kind, name, weight in self._inputs:
             if kind == "user_input":
                 names[name] = Var(next(given))
             elif kind in ("parameter", "buffer", "tensor_constant"):
                 names[name] = Var(machine.constant(self._array(weight)))
-        _execute(run, self._steps, names)
+                if kind == "buffer":
+                    buffers[weight] = names[name]
+        _execute(run, self._steps, names, self._results)
+        for name, buffer in buffers.items():
+            if buffer.changed:
+                run.note(kept_note(name))
         return [self._result(run, names, name) for name in self._results]
 
     def _result(self, run: Run, names: Mapping[str, Any], name: str) -> Tensor:
@@ -162,7 +167,7 @@ class ExportedSource:
                 raise ConvertError(f"{self.what}: the weight {shown(name)} is not in the file")
             if tensor.dtype in ("float16", "bfloat16", "float64"):
                 self._note(f"{tensor.dtype} weights are converted in float32")
-            self._arrays[name] = tensor.numbers(f"{self.what}: {shown(name)}")
+            self._arrays[name] = tensor.numbers(shown(name))
         return self._arrays[name]
 
 
@@ -215,6 +220,7 @@ class _Step:
         self.target = str(node["target"])
         self.inputs = [_Input(i, what, deep) for i in node["inputs"]]
         self.outputs = [_output(o) for o in node["outputs"]]
+        self.reads = {name for i in self.inputs for name in _names_in(i.how, i.value)}
         self.layer = _layer(node.get("metadata") or {})
 
 
@@ -236,10 +242,11 @@ class _Graph:
 
     def __init__(self, inputs: list[str], steps: list[_Step], outputs: list[Any]) -> None:
         self.inputs, self.steps, self.outputs = inputs, steps, outputs
+        self.results = {name for out in outputs for how, value in out.items() for name in _names_in(how, value)}
 
     def __call__(self, run: Run, args: Sequence[Any]) -> list[Any]:
         names = dict(zip(self.inputs, args, strict=False))
-        _execute(run, self.steps, names)
+        _execute(run, self.steps, names, self.results)
         made = []
         for out in self.outputs:
             ((how, value),) = out.items()
@@ -262,6 +269,16 @@ def _output(arg: Mapping[str, Any]) -> Any:
     if how == "as_optional_tensors":
         return [v["as_tensor"]["name"] if "as_tensor" in v else None for v in value]
     return value["name"] if how == "as_tensor" else None
+
+
+def _names_in(how: str, value: Any) -> Iterator[str]:
+    """The names that an argument reads."""
+    for given in value if isinstance(value, list) else [value]:
+        if isinstance(given, dict):
+            given = given.get("as_tensor", given)
+            name = given.get("name", given.get("as_name")) if isinstance(given, dict) else None
+            if isinstance(name, str):
+                yield name
 
 
 def _layer(metadata: Mapping[str, Any]) -> str:
@@ -313,10 +330,13 @@ def _symbol(run: Run, value: Mapping[str, Any], names: Mapping[str, Any]) -> Any
     return _found(run, given, names) if how == "as_name" else given
 
 
-def _execute(run: Run, steps: Sequence[_Step], names: dict[str, Any]) -> None:
-    """Run nodes in their order; results go into ``names``."""
-    for step in steps:
+def _execute(run: Run, steps: Sequence[_Step], names: dict[str, Any], results: Iterable[str]) -> None:
+    """Run nodes in their order; results go into ``names``, and leave it when nothing reads them any more."""
+    last = {name: k for k, step in enumerate(steps) for name in step.reads}
+    kept = {*names, *results}
+    for k, step in enumerate(steps):
         run.op = shown(step.target.removeprefix("torch.ops.").removeprefix("aten."))
+        run.meter.step()
         try:
             with run.machine.layer(step.layer):
                 _store(run, step, _result_of(run, step, names), names)
@@ -324,6 +344,9 @@ def _execute(run: Run, steps: Sequence[_Step], names: dict[str, Any]) -> None:
             raise
         except _DAMAGED as e:
             raise run.error(f"its node is damaged ({shown(repr(e))})") from None
+        for name in step.reads:
+            if last[name] == k and name not in kept:
+                names.pop(name, None)
 
 
 def _result_of(run: Run, step: _Step, names: Mapping[str, Any]) -> Any:

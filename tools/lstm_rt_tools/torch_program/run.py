@@ -11,13 +11,15 @@ from numpy.typing import NDArray
 
 from lstm_rt.errors import ConvertError
 
+from ..names import shown
 from ..program.machine import Machine, Tensor
 from .agree import check
 from .dtypes import NAMES, numpy_dtype, result_type
+from .meter import Meter
 from .tensors import Var
 
-#: Elements that one operation may make of nothing (``zeros``, ``expand``): more than any example needs.
-_MOST_MADE = 1 << 24
+_MOST_DIMS = 16
+_LARGEST = 8  #: bytes of a number
 
 
 class Run:
@@ -26,11 +28,13 @@ class Run:
     Args:
         machine: what computes.
         notes: what the user should know; each is added once.
+        meter: counts what it costs.
         version: of the operators (TorchScript's ``version``), where old ones meant something else.
     """
 
-    def __init__(self, machine: Machine, notes: list[str], version: int = 10) -> None:
-        self.machine, self.notes, self.version = machine, notes, version
+    def __init__(self, machine: Machine, notes: list[str], meter: Meter, version: int = 10) -> None:
+        self.machine, self.notes, self.meter, self.version = machine, notes, meter, version
+        meter.bound(machine)
 
     def note(self, text: str) -> None:
         """Tell the user something, once."""
@@ -59,14 +63,18 @@ class Run:
 
     def constant(self, array: Any, dtype: Any = None) -> Tensor:
         """Numbers that depend on no input."""
-        return self.machine.constant(np.asarray(array, dtype))
+        made = self.machine.constant(np.asarray(array, dtype))
+        self.meter.made(made)
+        return made
 
     def apply(self, op: str, *args: Any, **options: Any) -> Any:
         """One word of the vocabulary, on tensors, numbers or None."""
         given = [None if a is None else self.tensor(a) for a in args]
         where = self.machine.where
         check(op, given, options, f" ({where})" if where else "")
-        return self.machine.apply(op, *given, **options)
+        made = self.machine.apply(op, *given, **options)
+        self.meter.made(made)
+        return made
 
     def array(self, value: Any, what: str) -> NDArray[Any]:
         """The numbers of what is known.
@@ -156,13 +164,13 @@ class Run:
 
     def dropped(self, x: Tensor, axis: int) -> Tensor:
         """Without an axis of size 1."""
-        return self.reshaped(x, [n for i, n in enumerate(x.shape) if i != axis])
+        made: Tensor = self.apply("squeeze", x, axes=(axis,))
+        return made
 
     def widened(self, x: Tensor, axis: int) -> Tensor:
         """With one more axis of size 1."""
-        sizes = list(x.shape)
-        sizes.insert(axis, 1)
-        return self.reshaped(x, sizes)
+        made: Tensor = self.apply("unsqueeze", x, axes=(axis,))
+        return made
 
     def reshaped(self, x: Tensor, sizes: Sequence[int]) -> Tensor:
         """In another shape; ``x`` itself if it has that."""
@@ -198,8 +206,9 @@ class Run:
             ConvertError: negative, or absurdly many.
         """
         sizes = self.wholes(value)
-        if any(n < 0 for n in sizes) or math.prod(sizes) > _MOST_MADE or len(sizes) > 16:
-            raise self.error(f"a tensor of shape {tuple(sizes)[:16]} is not made: its sizes are negative or absurd")
+        if any(n < 0 for n in sizes) or len(sizes) > _MOST_DIMS:
+            raise self.error(f"a tensor of shape {tuple(sizes)[:_MOST_DIMS]}")
+        self.meter.room(_LARGEST * math.prod(sizes))
         return sizes
 
 
@@ -208,3 +217,11 @@ def kind_of(value: Any) -> str:
     if isinstance(value, Var | Tensor):
         return "tensor"
     return "None" if value is None else type(value).__name__
+
+
+def kept_note(name: str) -> str:
+    """What is told of a tensor that a module keeps from call to call."""
+    return (
+        f"the module keeps {shown(name)} from call to call; the converted model begins each call with the value in "
+        "the file"
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,13 +13,15 @@ from lstm_rt.errors import ConvertError
 from ..names import shown
 from ..program.machine import Argument, Machine, Tensor
 from .dtypes import numpy_dtype
-from .run import Run, kind_of
+from .meter import Meter
+from .run import Run, kept_note, kind_of
 from .script_archive import ScriptArchive
 from .script_run import Interpreter
 from .script_text import Attr, Const, Expr, Index, Name, Param, Seq
 from .script_values import Record
 from .tensors import Var
 
+_COUNTER = "num_batches_tracked"  #: of batch normalisation, which counts in training
 _DEEP = "its code is nested too deeply"
 
 
@@ -60,8 +62,11 @@ class ScriptSource:
 
     torch_version: str | None = None  #: archives do not tell
 
-    def __init__(self, archive: ScriptArchive) -> None:
+    def __init__(self, archive: ScriptArchive, settings: Mapping[str, int] | None = None) -> None:
         self.archive = archive
+        self.settings = dict(settings or {})
+        self._unused = set(self.settings)
+        self._meter = Meter(archive.budget)
         self.notes = archive.notes
         self.what = archive.what
         self.outputs: Sequence[str] = []
@@ -71,6 +76,8 @@ class ScriptSource:
             raise ConvertError(f"{self.what}: the module has no forward; it has {methods or 'no methods'}")
         self._forward = forward
         self._slots = [self._slot(p) for p in forward.params[1:]]
+        if self._unused:
+            raise ConvertError(f"{self.what}: forward takes no whole number {shown(min(self._unused))} that could be set")
         names = [n for s in self._slots for n in s.tensors()]
         examples = archive.inputs_of_trace()
         self.traced = len(examples) == len(names) > 0
@@ -90,8 +97,11 @@ class ScriptSource:
     # -- arguments ------------------------------------------------------------------------------------
 
     def _slot(self, param: Param) -> _Slot:
+        if param.name in self.settings and isinstance(param.type, Name) and param.type.id == "int":
+            self._unused.discard(param.name)
+            return _Slot("value", param.name, value=self.settings[param.name])
         if param.default is not None:
-            interpreter = Interpreter(Run(Machine(), []), self.archive)
+            interpreter = Interpreter(Run(Machine(), [], self._meter), self.archive)
             value = interpreter.value(param.default, {})
             if not isinstance(value, Var):
                 shown_value = repr(value)[:40]
@@ -110,6 +120,11 @@ class ScriptSource:
             if kind.of.id == "Optional":
                 self.notes.append(f"the optional argument {shown(name)} is left out (None)")
                 return _Slot("value", name)
+        if isinstance(kind, Name) and kind.id == "int":
+            raise ConvertError(
+                f"{self.what}: forward takes {shown(name)}, a whole number, which a model cannot take; set it: "
+                f"--set {shown(name)}=..."
+            )
         raise ConvertError(
             f"{self.what}: forward takes {shown(name)}, a {_spelt(kind)}; only tensors and tuples of them become inputs"
         )
@@ -122,7 +137,7 @@ class ScriptSource:
         Raises:
             ConvertError: the code holds what cannot be converted, or complains itself.
         """
-        run = Run(machine, self.notes, self.archive.version)
+        run = Run(machine, self.notes, self._meter, self.archive.version)
         interpreter = Interpreter(run, self.archive)
         tensors = iter(inputs)
         args = [slot.fill(tensors) for slot in self._slots]
@@ -130,6 +145,9 @@ class ScriptSource:
             result = interpreter.method(self.archive.root_object(), "forward", args)
         except RecursionError:
             raise ConvertError(f"{self.what}: {_DEEP}") from None
+        for path, tensor in interpreter.stored:
+            if tensor.changed and path and not path.endswith(_COUNTER):
+                run.note(kept_note(path))
         found = list(outputs_of(run, result))
         names = [name for name, _ in found]
         if len(found) == 1:

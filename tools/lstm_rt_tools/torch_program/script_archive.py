@@ -104,7 +104,9 @@ class ScriptArchive:
             raise ConvertError(f"{self.what}: {shown(path)} holds lists in lists, too deeply")
         self.budget.steps()
         if isinstance(stored, FileTensor):
-            return Var(interpreter.run.machine.constant(self.array(stored, path)))
+            made = Var(interpreter.run.machine.constant(self.array(stored, path)))
+            interpreter.stored.append((path, made))
+            return made
         if is_script(stored):
             return self._object(stored, path)
         if isinstance(stored, list):
@@ -129,7 +131,7 @@ class ScriptArchive:
             if tensor.shape and tensor.dtype in ("float16", "bfloat16", "float64"):
                 note = f"{tensor.dtype} weights are converted in float32"
                 self.notes += [] if note in self.notes else [note]
-            found = tensor.numbers(f"{self.what}: {shown(path or 'a constant')}")
+            found = tensor.numbers(shown(path or "a constant"))
             self._arrays[id(tensor)] = found
             self._kept.append(tensor)
         return found

@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeAlias
 
 from ..names import shown
 from . import aten, script_numbers, script_prims
-from .run import Run, kind_of
+from .run import Run, kept_note, kind_of
 from .script_text import (
     Assign,
     Attr,
@@ -33,7 +33,6 @@ from .script_text import (
 from .script_values import Breaks, ClassRef, Function, Method, Obj, Op, Record
 from .tensors import Var
 
-_MOST_STEPS = 300_000  #: statements and calls of one run: some seconds
 _MOST_CALLS = 40  #: of functions in functions
 _ROOTS = frozenset({"torch", "ops", "__torch__", "CONSTANTS"})
 
@@ -66,9 +65,9 @@ class Interpreter:
 
     def __init__(self, run: Run, library: Library) -> None:
         self.run, self.library = run, library
-        self.steps = 0
         self.calls: list[str] = []
         self.constants: dict[str, Any] = {}
+        self.stored: list[tuple[str, Var]] = []  #: tensors of the module that the code has asked for
         self._functions: dict[str, Function | ClassRef] = {}
         #: What two numbers were last compared with each other: what code checks before it complains.
         self.compared: tuple[Any, Any] | None = None
@@ -130,9 +129,7 @@ class Interpreter:
 
     def step(self) -> None:
         """Count what is done, so that no code runs without end."""
-        self.steps += 1
-        if self.steps > _MOST_STEPS:
-            raise self.run.error(f"its code has not ended after {_MOST_STEPS:,} steps", "TorchScript")
+        self.run.meter.step()
 
     # -- statements -----------------------------------------------------------------------------------
 
@@ -164,10 +161,7 @@ class Interpreter:
         if not isinstance(obj, Obj):
             raise self.run.error(f"an attribute of a {kind_of(obj)} is set", "TorchScript")
         if obj.cls.tree.base == "Module" and isinstance(value, Var):
-            self.run.note(
-                f"the module keeps {shown(f'{obj.path}.{target.name}'.lstrip('.'))} from call to call; the converted "
-                "model begins each call with the value in the file"
-            )
+            self.run.note(kept_note(f"{obj.path}.{target.name}".lstrip(".")))
         obj.attrs[target.name] = value
 
     def _do(self, s: Do, names: Names) -> None:

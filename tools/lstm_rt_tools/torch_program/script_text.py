@@ -415,12 +415,12 @@ class _Parser:
         if not self.accept("="):
             self.kind("newline")
             return Do(left, line)
-        value, _ = self.listed()
-        self.kind("newline")
         targets = left.items if several and isinstance(left, Seq) else (left,)
         for t in targets:
             if not (isinstance(t, Name) or (isinstance(t, Attr) and not several)):
                 raise self.wrong("an assignment to what is no name")
+        value, _ = self.listed()
+        self.kind("newline")
         return Assign(targets, value, several, line)
 
     def listed(self) -> tuple[Expr, bool]:

@@ -123,6 +123,11 @@ class Var:
         return made
 
     @property
+    def changed(self) -> bool:
+        """Has anything been written to it, itself or through a view?"""
+        return self.base._version > 0
+
+    @property
     def base(self) -> Var:
         """The tensor that this is a view of; itself if it is none."""
         found = self

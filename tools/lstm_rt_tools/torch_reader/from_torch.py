@@ -28,7 +28,11 @@ _MOST_SETS = 16  #: of weights, for a draft that takes all of them
 
 
 def from_torch(
-    source: Any, example: Any = None, arch: ArchSource | None = None, part: str | None = None
+    source: Any,
+    example: Any = None,
+    arch: ArchSource | None = None,
+    part: str | None = None,
+    settings: Mapping[str, int] | None = None,
 ) -> Graph:
     """Convert a PyTorch model.
 
@@ -48,6 +52,7 @@ def from_torch(
             archive it takes the weights alone.
         part: which part of the architecture file, where that describes several, such as an encoder and
             a decoder.
+        settings: values of whole numbers that the forward of a TorchScript module takes beside tensors.
 
     Returns:
         A graph that takes and gives arrays in the module's order of axes, ``(N, T, F)`` or ``(T, N, F)``
@@ -75,7 +80,9 @@ def from_torch(
     if example is not None and not live and isinstance(source, str | os.PathLike | Mapping):
         raise ConvertError("example is for a live module; files and state dicts take an arch file (arch=...)")
     if isinstance(source, str | os.PathLike) and arch is None and part is None and is_program(source):
-        return from_program(source)
+        return from_program(source, settings)
+    if settings:
+        raise ConvertError("settings are for TorchScript files, whose forward may take whole numbers")
     if isinstance(source, str | os.PathLike):
         return _from_weights(partial(read_checkpoint, source), arch, part)
     if isinstance(source, Mapping):

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+from lstm_rt.errors import ConvertError
 from lstm_rt.graph import Graph
 
 from ..judges.torch_replay import second_reading
 from ..row import Options, Rerun
 from ..torch_program.from_program import is_program, rerun_program
+from ..weights.checkpoints import read_checkpoint
 from .from_torch import from_torch
 
 
 def read(path: Path, options: Options) -> Graph:
     """The graph of a program, of a file of weights, or of a pickled module."""
-    return from_torch(path, arch=options.arch, part=options.part)
+    return from_torch(path, arch=options.arch, part=options.part, settings=options.settings)
+
+
+def weights(path: Path) -> list[dict[str, Any]]:
+    """The tree of weights in a file, as layers use them; none where several sets are equally likely."""
+    try:
+        tensors = read_checkpoint(path).tensors
+    except ConvertError:
+        return []
+    return [{"name": name, "shape": list(t.shape), "dtype": t.dtype} for name, t in tensors.items()]
 
 
 def rerun(path: Path, graph: Graph, options: Options) -> Rerun:

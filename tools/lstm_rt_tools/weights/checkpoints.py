@@ -29,6 +29,8 @@ from .torch_files import looks_like_pickle, looks_like_torch, read_pickle, read_
 from .zip_archive import ZIP_MAGIC, ZipArchive
 
 _HEAD = 4096  #: bytes in which a file shows what it is
+#: What PaddlePaddle writes beside the weights, which have names as PyTorch's have.
+_PADDLE = "StructuredToParameterName@@"
 #: Where in a checkpoint weights lie: one place, or several that are taken together.
 Key: TypeAlias = "str | list[str]"
 
@@ -140,7 +142,10 @@ def _torch(data: bytes, what: str, key: Key | None, budget: Budget) -> Checkpoin
 
 
 def _pickle(data: bytes, what: str, key: Key | None, budget: Budget) -> Checkpoint:
-    return _from_tree(read_pickle(data, what, budget), what, key, budget)
+    tree = read_pickle(data, what, budget)
+    if isinstance(tree, dict) and _PADDLE in tree:
+        raise ConvertError(f"{what}: a file of PaddlePaddle, whose matrices lie otherwise; not supported")
+    return _from_tree(tree, what, key, budget)
 
 
 def _safetensors(data: bytes, what: str, key: Key | None, budget: Budget) -> Checkpoint:
@@ -215,7 +220,7 @@ def _folded(what: str, tensors: Mapping[str, Tensor], **more: Any) -> Checkpoint
 
 
 def strip_prefixes(tensors: Mapping[str, Tensor], what: str) -> dict[str, Tensor]:
-    """Names without the ``module.`` and ``_orig_mod.`` that wrappers put before them."""
+    """Names without what wrappers put before and into them, such as ``module.`` and ``_orig_mod.``"""
     out: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         short = bare(name)

@@ -194,12 +194,15 @@ def place(tensor: Tensor) -> tuple[Any, ...]:
     return (id(tensor),)
 
 
-#: Put before names by torch.compile and (Distributed)DataParallel.
-_WRAPPERS = re.compile(r"(?:module\.|_orig_mod\.)*")
+#: Put before names by (Distributed)DataParallel and Opacus; a module of a network may be called so, too.
+_WRAPPERS = re.compile(r"(?:module\.|_module\.)*")
+#: Put anywhere into names by torch.compile, FSDP and activation checkpoints, and by nothing else.
+_WITHIN = re.compile(r"(?<![^.])(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
 
 
 def bare(name: str) -> str:
-    """A weight's name without the ``module.`` and ``_orig_mod.`` that wrappers put before it."""
+    """A weight's name without what wrappers put before it, such as ``module.``, and into it, such as ``_orig_mod.``"""
+    name = _WITHIN.sub("", name)
     wrappers = _WRAPPERS.match(name)
     return name[wrappers.end() :] if wrappers else name
 

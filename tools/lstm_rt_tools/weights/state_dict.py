@@ -19,10 +19,13 @@ from .budget import Budget
 from .find import place
 from .tensors import FLOATS, Tensor
 
-#: Buffers that training keeps and inference does not need.
-_NOT_WEIGHTS = ("num_batches_tracked",)
 #: Names that scripts give to learned initial states.
 INITIAL = re.compile(r"init|hidden|state|^[hc]_?[0x]$", re.IGNORECASE)
+
+
+def _is_counter(name: str, tensor: Tensor) -> bool:
+    """Does training keep it and inference not need it: one whole number, such as of the batches seen?"""
+    return name.rpartition(".")[2] == "num_batches_tracked" or (not tensor.shape and tensor.dtype not in FLOATS)
 
 
 class Weights:
@@ -60,7 +63,7 @@ class Weights:
         self.unknown = dict(unknown or {})
         self.numbers = numbers or (lambda name: None)
         self.notes: list[str] = []
-        self._used: set[str] = set()
+        self._used: dict[str, None] = {}  #: in the order in which they were
 
     def has(self, name: str) -> bool:
         return name in self.tensors
@@ -90,7 +93,7 @@ class Weights:
     def take(self, name: str) -> Array:
         """A weight as float32, marked as used."""
         self.shape(name)
-        self._used.add(name)
+        self._used[name] = None
         return self.tensors[name].array(f"{self.what}: weight {shown(name)}")
 
     def maybe(self, name: str) -> Array | None:
@@ -101,7 +104,7 @@ class Weights:
         """An array or a list of numbers beside the state dict as float32, marked as used; None if there is none."""
         if name not in self.beside:
             return self.numbers(name)
-        self._used.add(name)
+        self._used[name] = None
         return self.beside[name].array(f"{self.what}: {shown(name)}").reshape(self.beside[name].shape)
 
     def check_all_used(self, ignore: Sequence[str] = (), below: str = "") -> None:
@@ -111,7 +114,7 @@ class Weights:
             ignore: names or shell patterns (``decoder.*``) of weights that may be left.
             below: a prefix that the patterns may leave out.
         """
-        left = [n for n in self.tensors if n not in self._used and n.rpartition(".")[2] not in _NOT_WEIGHTS]
+        left = [n for n, t in self.tensors.items() if n not in self._used and not _is_counter(n, t)]
         left += [n for n, t in self.beside.items() if n not in self._used and self._initial(n, t)]
         known = [*self.tensors, *self.beside, *self.stored]
         for pattern in ignore:
@@ -156,7 +159,7 @@ class Weights:
         left = [n for n in left if n in self.tensors]
         shapes = {self.tensors[n].shape for n in left}
         used = [n for n in self._used if n in self.tensors and self.tensors[n].shape in shapes]
-        known = {key: n for n in used for key in self._fingerprints(n)}
+        known = {key: n for n in reversed(used) for key in self._fingerprints(n)}
         return {n: known[key] for n in left for key in self._fingerprints(n) if key in known}
 
     def _fingerprints(self, name: str) -> list[Any]:

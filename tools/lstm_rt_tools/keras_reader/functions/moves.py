@@ -106,7 +106,7 @@ def tile(call: Arguments) -> Results:
     for axis, n in enumerate(times[1:]):
         if not isinstance(n, int) or n < 1:
             raise GraphError(f"it is repeated {times!r:.60} times, expected numbers of at least 1")
-        t = arrays.joined(call.ctx, [t] * n, axis) if n > 1 else t
+        t = arrays.tiled(call.ctx, t, axis, n)
     return t
 
 

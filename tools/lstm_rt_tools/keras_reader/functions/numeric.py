@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from lstm_rt.errors import GraphError
 from lstm_rt.graph import Activation
 
-from ..arith import activated, binary, constant, limited, normalized, product, reduced, scaled, softmax
+from ..arith import activated, binary, constant, limited, normalized, reduced, scaled, softmax
 from ..arrays import permuted, timed
 from ..build import Context, Tensor
+from ..scores import multiplied, settled
 from .arguments import Arguments, Function, Results, array_of
 
 # -- of two -----------------------------------------------------------------------------------------
@@ -206,7 +207,7 @@ def matmul(call: Arguments) -> Results:
     if len(a.dims) != 2 or len(b.dims) != 2:
         raise GraphError(f"matrices of {len(a.dims) + 1} and {len(b.dims) + 1} axes are multiplied, expected 3")
     flips = (call.options.get("transpose_a"), call.options.get("transpose_b"))
-    return product(call.ctx, a, b, (0 if flips[0] else 1, 1 if flips[1] else 0))
+    return multiplied(call.ctx, a, b, (0 if flips[0] else 1, 1 if flips[1] else 0))
 
 
 def einsum(call: Arguments) -> Results:
@@ -222,7 +223,7 @@ def einsum(call: Arguments) -> Results:
     if len(shared) != 1 or shared[0] in out or any(n[:1] != batch or len(set(n)) != len(n) for n in (a, b, out)):
         raise GraphError(f"einsum {text!r:.60} is not supported, expected the sum over one axis of two arrays")
     places = (a.index(shared[0]) - 1, b.index(shared[0]) - 1)
-    result = product(call.ctx, tensors[0], tensors[1], places)
+    result = settled(call.ctx, multiplied(call.ctx, tensors[0], tensors[1], places))
     made = [c for c in a[1:] + b[1:] if c != shared[0]]
     if sorted(made) != sorted(out[1:]):
         raise GraphError(f"einsum {text!r:.60} is not supported, it sums over several axes")

@@ -10,13 +10,15 @@ import numpy as np
 
 from lstm_rt.graph import Activation
 
-from ..arrays import on_one_axis, timed
+from ..arith import reduced, scaled
+from ..arrays import element, joined, on_one_axis, repeated, reshaped, squeezed, timed
 from ..build import Call, Context, Mask, Tensor
 from ..config import LayerSpec
 from ..weights import FloatArray, Weights
 from .basic import dense
 
 _CALL = ("use_causal_mask", "return_attention_scores")
+_MOST_QUERIES = 64  #: for each of which there is a node where scores are an output
 
 
 @dataclass(frozen=True)
@@ -58,26 +60,32 @@ def _attended(
     if present and not ctx.share_axis((v.value, present[0].source)):
         raise spec.error("the mask of its values counts other steps than they have, which is not supported")
     mask = ctx.mask(present[0], spec) if present else None
-    single = q.steps == 1 and not causal
-    query = ctx.graph.select(q.value, 0) if single else q.value
-    out, weights = ctx.graph.attention(
-        query, k.value, v.value, heads=fit.heads, kv_heads=fit.kv_heads, kind=fit.kind, scale=fit.scale,
-        causal=causal, mask=mask, weight=fit.weight,
-    )  # fmt: skip
-    size = ctx.graph.values[out].size
-    result = Tensor(out, (1, size) if single else (q.steps, size), None if single else 0)
+    if scores and causal:
+        raise spec.error("attention scores as an output are not supported together with a causal mask")
+
+    def attend(query: int) -> tuple[int, int | None]:
+        return ctx.graph.attention(
+            query, k.value, v.value, heads=fit.heads, kv_heads=fit.kv_heads, kind=fit.kind, scale=fit.scale,
+            causal=causal, mask=mask, weight=fit.weight,
+        )  # fmt: skip
+
     if not scores:
-        return result, []
-    if weights is None or fit.heads > 1:
-        raise spec.error("attention scores as an output are supported for a single head and a query of one step alone")
-    return result, [Tensor(weights, (1, v.steps), 1)]
+        out, _ = attend(q.value)
+        return Tensor(out, (q.steps, ctx.graph.values[out].size), 0), []
+    if q.steps is None or q.steps > _MOST_QUERIES:
+        raise spec.error(f"attention scores as an output are supported for queries of 1 to {_MOST_QUERIES} fixed steps")
+    found = [attend(element(ctx, q, 0, i).value) for i in range(q.steps)]
+    outs = [Tensor(out, (1, ctx.graph.values[out].size)) for out, _ in found]
+    weights = [Tensor(w, (fit.heads, 1, v.steps), 2) for _, w in found if w is not None]
+    return joined(ctx, outs, 0), [joined(ctx, weights, 1)]
 
 
 def _query_masked(ctx: Context, spec: LayerSpec, out: Tensor, mask: Mask | None) -> Tensor:
     """0 at the masked steps of the query."""
     if mask is None:
         return out
-    if out.time is None or not ctx.share_axis((out.value, mask.source)):
+    out = timed(ctx, out)
+    if not ctx.share_axis((out.value, mask.source)):
         raise spec.error("the mask of its query counts other steps than that has, which is not supported")
     return replace(out, value=ctx.graph.apply_mask(out.value, ctx.mask(mask, spec)), mask=mask)
 
@@ -86,27 +94,30 @@ def emit_attention(ctx: Context, spec: LayerSpec, weights: Weights, call: Call) 
     """Attention and AdditiveAttention of [query, value] or [query, value, key]."""
     if len(call.inputs) not in (2, 3):
         raise spec.error(f"it is called with {len(call.inputs)} inputs, expected query, value and maybe key")
-    fit = _additive(spec, weights) if spec.class_name == "AdditiveAttention" else _luong(spec, weights)
     q, v, k = _sequences(ctx, spec, [*call.inputs, call.inputs[1]][:3])
+    if spec.class_name == "AdditiveAttention":
+        fit = _additive(spec, weights)
+    else:
+        fit, inner = _luong(spec, weights)
+        q, k = (t if inner == 1.0 else scaled(ctx, t, inner, 0.0) for t in (q, k))
     if q.dims[1] != k.dims[1]:
         raise spec.error(f"its query has {q.dims[1]} features, its key {k.dims[1]}")
     q_mask, v_mask = (t.mask for t in call.inputs[:2])
     if fit.kind == "additive" and fit.weight is None:
         fit = replace(fit, weight=np.ones(q.features[0], np.float32))
     out, scores = _attended(ctx, spec, call, q, k, v, fit, [v_mask])
-    return [_query_masked(ctx, spec, out, q_mask), *scores]
+    return [_query_masked(ctx, spec, out, q_mask), *(squeezed(ctx, s, 0) for s in scores)]
 
 
-def _luong(spec: LayerSpec, weights: Weights) -> _Fit:
+def _luong(spec: LayerSpec, weights: Weights) -> tuple[_Fit, float]:
+    """How keys fit, and what queries and keys are multiplied with before."""
     mode = spec.choice("score_mode", ("dot", "concat"), "dot")
     roles = ("scale",) if spec.flag("use_scale", False) else ()
     arrays = weights.take((*roles, *(("concat_score_weight",) if mode == "concat" else ())), str(spec))
-    scale = float(arrays.get("scale", np.float32(1.0)))
+    scale = float(arrays["scale"]) if roles else 1.0
     if mode == "dot":
-        return _Fit(scale=scale)
-    if scale != 1.0:
-        raise spec.error("score_mode='concat' with a scale is not supported")
-    return _Fit("additive", scale=float(arrays["concat_score_weight"]))
+        return _Fit(scale=scale), 1.0
+    return _Fit("additive", scale=float(arrays["concat_score_weight"])), scale
 
 
 def _additive(spec: LayerSpec, weights: Weights) -> _Fit:
@@ -160,6 +171,22 @@ def emit_multi_head_attention(ctx: Context, spec: LayerSpec, weights: Weights, c
         raise spec.error(f"its kernels are of {[p.sizes for p in (query, key, value, output)]}, expected {heads} heads")
     q, v, k = _sequences(ctx, spec, [*call.inputs, call.inputs[1]][:3])
     fit = _Fit(scale=1 / math.sqrt(query.sizes[1]), heads=heads, kv_heads=kv_heads)
-    q_mask, *masks = (t.mask for t in call.inputs)
-    out, scores = _attended(ctx, spec, call, query(ctx, q), key(ctx, k), value(ctx, v), fit, masks)
-    return [replace(output(ctx, out), mask=q_mask), *scores]
+    # Before 2.10 Keras's masks came to nothing here.
+    q_mask, *masks = (t.mask if spec.keras.number >= (2, 10) else None for t in call.inputs)
+    values = value(ctx, v)
+    out, scores = _attended(ctx, spec, call, query(ctx, q), key(ctx, k), values, fit, masks)
+    out = output(ctx, out)
+    if q_mask is not None:
+        mean = reduced(ctx, reshaped(ctx, values, (v.steps, kv_heads, value.sizes[1])), "mean", [0])
+        every = reshaped(ctx, repeated(ctx, mean, 0, heads // kv_heads), [heads * value.sizes[1]])
+        out = _even_where_masked(ctx, spec, out, q_mask, output(ctx, every))
+    return [replace(out, mask=call.inputs[0].mask), *scores]
+
+
+def _even_where_masked(ctx: Context, spec: LayerSpec, out: Tensor, mask: Mask, mean: Tensor) -> Tensor:
+    """At the masked steps of the query nothing fits better than anything else: the mean of all values."""
+    kept = _query_masked(ctx, spec, out, mask)
+    one = ctx.graph.activation(ctx.graph.slice(out.value, 0, 1), Activation("clip", alpha=1.0, beta=1.0))
+    counts = ctx.graph.apply_mask(one, ctx.mask(mask, spec))
+    hidden = ctx.graph.activation(counts, Activation("affine", alpha=-1.0, beta=1.0))
+    return replace(out, value=ctx.graph.binary("add", kept.value, ctx.graph.binary("mul", hidden, mean.value)))

@@ -11,10 +11,11 @@ import numpy as np
 
 from lstm_rt.graph import Activation
 
-from ..arith import binary, normalized, product
+from ..arith import binary, normalized
 from ..arrays import expanded, joined, place_of
 from ..build import Call, Context, Mask, Tensor
 from ..config import LayerSpec
+from ..scores import multiplied, settled
 from ..weights import Weights
 from .row import Emitter
 
@@ -130,6 +131,7 @@ def emit_dot(ctx: Context, spec: LayerSpec, weights: Weights, call: Call) -> lis
         raise spec.error(f"option axes is {axes!r:.60}, expected one axis or two")
     first, second = place_of(pair[0], len(a.dims)), place_of(pair[1], len(b.dims))
     if spec.flag("normalize", False):
+        a, b = settled(ctx, a), settled(ctx, b)
         a, b = normalized(ctx, a, [first], _LEAST), normalized(ctx, b, [second], _LEAST)
-    out = product(ctx, a, b, (first, second))
+    out = multiplied(ctx, a, b, (first, second))
     return [out if out.dims else expanded(out, 0)]

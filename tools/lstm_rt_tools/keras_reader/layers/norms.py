@@ -68,7 +68,7 @@ def _in_parts(
         value = ctx.graph.layernorm(value, gamma, beta, eps)
     else:
         value = ctx.graph.groupnorm(value, gamma, beta, eps, groups=parts)
-    return replace(x, value=picked(ctx, value, np.argsort(order)))
+    return replace(x, value=picked(ctx, value, np.argsort(order).astype(np.int32)))
 
 
 def emit_group_normalization(ctx: Context, spec: LayerSpec, weights: Weights, call: Call) -> list[Tensor]:

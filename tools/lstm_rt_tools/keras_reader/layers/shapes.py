@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from lstm_rt.graph import Axis
 
 from .. import arrays
 from ..arith import padded
-from ..arrays import numbers, permuted, reshaped
+from ..arrays import permuted, reshaped
 from ..build import Context, Tensor
 from ..config import LayerSpec
 from .row import Move
@@ -59,8 +57,7 @@ def repeat_vector(ctx: Context, spec: LayerSpec, x: Tensor) -> Tensor:
     if len(x.dims) != 1 or x.time is not None:
         raise spec.error(f"its input has shape {('batch', *x.dims)}, expected (batch, features)")
     if arrays.is_stepwise(ctx, x):
-        arrays.check_size((n, *x.features))
-        return arrays.rearranged(ctx, x, np.tile(numbers(x), (n, 1)))
+        return arrays.tiled(ctx, arrays.expanded(x, 0), 0, n)
     axis = ctx.graph.new_axis(Axis(None, 0, n))
     return Tensor(ctx.graph.repeat_vector(x.value, axis), (n, *x.dims), 0)
 

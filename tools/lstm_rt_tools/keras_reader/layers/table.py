@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..build import Call, Context, Tensor
+from ..build import Call, Context, Scores, Tensor
 from ..config import ACTIVATION_LAYERS, INSTEAD, LayerSpec
 from ..rnn import RECURRENT, emit_bidirectional, emit_recurrent
+from ..scores import of_layer, settled
 from ..weights import Weights
 from . import attention, basic, convlstm, merge, norms, shapes, windows, wrappers
 from .row import DROPS, KEEPS, SAYS, Layer, simple
@@ -34,6 +35,8 @@ _PREPARATIONS = (
     "STFTSpectrogram",
     "StringLookup",
 )
+#: Layers that keep masks in Keras 3 alone.
+_KEEP_NOT_IN_2 = ("Identity", "Normalization", "Rescaling")
 _NORM = ("axis", "epsilon", "center", "scale")
 _MULTI_HEAD = (
     "num_heads", "key_dim", "value_dim", "use_bias", "output_shape", "attention_axes",
@@ -56,14 +59,18 @@ LAYERS: dict[str, Layer] = {
     "GroupNormalization": Layer(norms.emit_group_normalization, (*_NORM, "groups"), KEEPS),
     "UnitNormalization": Layer(norms.emit_unit_normalization, ("axis",), KEEPS),
     "RMSNormalization": Layer(norms.emit_rms_normalization, ("axis", "epsilon")),
-    "Normalization": Layer(norms.emit_normalization, ("axis", "mean", "variance", "invert")),
-    "Rescaling": Layer(norms.emit_rescaling, ("scale", "offset")),
+    "Normalization": Layer(norms.emit_normalization, ("axis", "mean", "variance", "invert"), KEEPS),
+    "Rescaling": Layer(norms.emit_rescaling, ("scale", "offset"), KEEPS),
     "Flatten": Layer(simple(shapes.flatten), ("data_format",)),
     "Reshape": Layer(simple(shapes.reshape), ("target_shape",)),
     "Permute": Layer(simple(shapes.permute), ("dims",)),
     "RepeatVector": Layer(simple(shapes.repeat_vector), ("n",)),
     "MultiHeadAttention": Layer(attention.emit_multi_head_attention, _MULTI_HEAD, SAYS, several=True),
-    "GroupQueryAttention": Layer(attention.emit_multi_head_attention, _GROUPED, SAYS, several=True),
+    # Exported as GroupQueryAttention; .h5 files have the name of the class.
+    **dict.fromkeys(
+        ("GroupQueryAttention", "GroupedQueryAttention"),
+        Layer(attention.emit_multi_head_attention, _GROUPED, SAYS, several=True),
+    ),
     "Attention": Layer(attention.emit_attention, ("use_scale", "score_mode", "causal"), SAYS, several=True),
     "AdditiveAttention": Layer(attention.emit_attention, ("use_scale", "causal"), SAYS, several=True),
     "Add": Layer(merge.merging("add"), (), SAYS, several=True),
@@ -112,10 +119,15 @@ def emit_layer(ctx: Context, spec: LayerSpec, weights: Weights, call: Call) -> l
         ctx.note(f"{spec}: computed in {other} in Keras, here in float32")
     if spec.class_name not in RECURRENT:  # these have options of their cells as well
         spec.check_options(row.options)
+    if any(isinstance(t, Scores) for t in call.inputs) and spec.class_name != "Dot":
+        if part := of_layer(spec, call):
+            return [part]
+        call = replace(call, inputs=tuple(settled(ctx, t) for t in call.inputs))
     outputs = row.emit(ctx, spec, weights, call)
     if row.mask == SAYS:
         return outputs
-    return [replace(t, mask=call.pass_mask if row.mask == KEEPS else None) for t in outputs]
+    keeps = row.mask == KEEPS and not (spec.keras.major == 2 and spec.class_name in _KEEP_NOT_IN_2)
+    return [replace(t, mask=call.pass_mask if keeps else None) for t in outputs]
 
 
 def check_known(spec: LayerSpec) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
-from ..arrays import timed
+from ..arrays import element, expanded, joined, timed
 from ..build import Call, Context, Tensor
 from ..config import LayerSpec
 from ..rnn import RECURRENT
@@ -12,16 +13,44 @@ from ..weights import Weights
 
 #: Layers that would take the mask, of one step then, for their own.
 _READ_MASKS = (*RECURRENT, "Bidirectional", "Softmax", "GlobalAveragePooling1D")
+#: Layers that have steps of their own: within a step there is a second time axis.
+_OVER_TIME = (
+    *RECURRENT, "Bidirectional", "ConvLSTM1D", "ConvLSTM2D", "Attention", "AdditiveAttention", "MultiHeadAttention",
+    "GroupQueryAttention", "GroupedQueryAttention", "Masking",
+)  # fmt: skip
+_MOST_STEPS = 64  #: for each of which such a layer is there once more
 
 
 def emit_time_distributed(ctx: Context, spec: LayerSpec, weights: Weights, call: Call) -> list[Tensor]:
     """The layer or model inside, of each step as if it were a row."""
-    inner = spec.sublayer("layer")
+    inner, x = spec.sublayer("layer"), call.inputs[0]
     if call.run_mask is not None and inner.class_name in _READ_MASKS:
         raise spec.error(f"around a {inner.class_name} under a mask is not supported")
-    if len(call.inputs[0].dims) < 2:
+    if len(x.dims) < 2:
         raise spec.error("its input is not a sequence")
-    x = timed(ctx, call.inputs[0])
-    step = Call((Tensor(x.value, x.dims[1:]),))
-    outputs = ctx.run_layer(ctx, inner, weights.child("layer", (inner.name,)), step)
-    return [replace(t, dims=(x.steps, *t.dims), time=0) for t in outputs]
+    inside = weights.child("layer", (inner.name,))
+    if _runs_over_time(inner):
+        return _each_step(ctx, spec, inner, inside, x)
+    x = timed(ctx, x)
+    outputs = ctx.run_layer(ctx, inner, inside, Call((Tensor(x.value, x.dims[1:]),)))
+    return [replace(t, dims=(x.steps, *t.dims), time=0, mask=None) for t in outputs]
+
+
+def _runs_over_time(spec: LayerSpec) -> bool:
+    layers = spec.config.get("layers")
+    entries = [e for e in layers if isinstance(e, Mapping)] if isinstance(layers, list) else []
+    return spec.class_name in _OVER_TIME or any(_runs_over_time(spec.part(e)) for e in entries)
+
+
+def _each_step(ctx: Context, spec: LayerSpec, inner: LayerSpec, weights: Weights, x: Tensor) -> list[Tensor]:
+    """The layer inside once for each step, where it runs over steps of its own."""
+    count = x.dims[0]
+    if count is None or count > _MOST_STEPS:
+        raise spec.error(
+            f"around a {inner.class_name} is supported for 1 to {_MOST_STEPS} fixed steps, here are {count or 'any'}"
+        )
+    steps = []
+    for i in range(count):
+        outputs = ctx.run_layer(ctx, inner, weights, Call((element(ctx, x, 0, i),)))
+        steps.append([expanded(t, 0) for t in outputs])
+    return [replace(joined(ctx, parts, 0), mask=None) for parts in zip(*steps, strict=True)]

@@ -26,8 +26,8 @@ def _gemm(c: Call) -> Value:
     a = permute(c, a, (1, 0)) if c.integer("transA", 0) else a
     b = permute(c, b, (1, 0)) if c.integer("transB", 0) else b
     y = scaled(c, c.one("matmul", a, b), c.number("alpha", 1.0))
-    bias = c.optional(2)
-    return y if bias is None else c.one("add", y, scaled(c, bias, c.number("beta", 1.0)))
+    bias, beta = c.optional(2), c.number("beta", 1.0)
+    return y if bias is None else c.one("add", y, scaled(c, bias, beta))
 
 
 def scaled(c: Call, x: Tensor, factor: float) -> Tensor:

@@ -13,6 +13,7 @@ from ...program.machine import Tensor
 from ..call import MICROSOFT, Call, Value, op
 from . import linear, recurrent
 from .elementwise import cast
+from .shapes import permute
 
 _FLOAT = np.dtype(np.float32)
 _RANGES = {2: (0, 255), 3: (-128, 127), 4: (0, 65535), 5: (-32768, 32767), 21: (0, 15), 22: (-8, 7)}
@@ -48,7 +49,12 @@ def quantized(
     """The whole numbers that stand for ``x``, as floats."""
     if code not in _RANGES:
         raise c.error(f"quantized numbers of type {code} are not supported")
-    y = c.one("round", c.one("div", x, _along(c, scale, x, axis, block)))
+    y = c.one("div", x, _along(c, scale, x, axis, block))
+    if y.known:
+        y = c.one("round", y)
+    else:  # for which graphs have no word
+        c.note("values that lie between two quantized numbers are rounded up here, by the source to the even one")
+        y = c.one("floor", c.one("add", y, c.constant(np.float32(0.5))))
     if zero is not None and not (zero.known and not zero.data.any()):
         y = c.one("add", y, _along(c, cast(c, zero, _FLOAT), x, axis, block))
     low, high = _RANGES[code]
@@ -90,7 +96,7 @@ def _matmul_integer(c: Call) -> Value:
     return c.one("matmul", a, dequantized(c, c.tensor(1), None, c.optional(3), axis=-1))
 
 
-@op("ConvInteger")
+@op("ConvInteger", ignores=("kernel_shape",))
 def _conv_integer(c: Call) -> Value:
     x = dequantized(c, c.tensor(0), None, c.optional(2))
     return linear.convolution(c, x, dequantized(c, c.tensor(1), None, c.optional(3), axis=0), None)
@@ -104,7 +110,7 @@ def _qlinear_matmul(c: Call) -> Value:
     return quantized(c, c.one("matmul", a, b), c.tensor(6), zero, _code(c, zero))
 
 
-@op("QLinearConv")
+@op("QLinearConv", ignores=("kernel_shape",))
 def _qlinear_conv(c: Call) -> Value:
     x = dequantized(c, c.tensor(0), c.tensor(1), c.tensor(2))
     w = dequantized(c, c.tensor(3), c.tensor(4), c.tensor(5), axis=0)
@@ -113,6 +119,31 @@ def _qlinear_conv(c: Call) -> Value:
         bias = c.one("mul", cast(c, bias, _FLOAT), c.one("mul", c.tensor(1), c.tensor(4)))
     zero = c.tensor(7)
     return quantized(c, linear.convolution(c, x, w, bias), c.tensor(6), zero, _code(c, zero))
+
+
+_LINEAR = {"QLinearAdd": "add", "QLinearMul": "mul", "QLinearSigmoid": "sigmoid"}
+
+
+@op(*_LINEAR, domain=MICROSOFT)
+def _qlinear(c: Call) -> Value:
+    """Each operand with its scale and zero point, then those of the result."""
+    count = 1 if c.name == "QLinearSigmoid" else 2
+    parts = [dequantized(c, c.tensor(3 * k), c.tensor(3 * k + 1), c.optional(3 * k + 2)) for k in range(count)]
+    zero = c.optional(3 * count + 1)
+    return quantized(c, c.one(_LINEAR[c.name], *parts), c.tensor(3 * count), zero, _code(c, zero))
+
+
+@op("QGemm", domain=MICROSOFT)
+def _qgemm(c: Call) -> Value:
+    a = dequantized(c, c.tensor(0), c.tensor(1), c.optional(2))
+    b = dequantized(c, c.tensor(3), c.tensor(4), c.optional(5), axis=0 if c.integer("transB", 0) else 1)
+    a = permute(c, a, (1, 0)) if c.integer("transA", 0) else a
+    b = permute(c, b, (1, 0)) if c.integer("transB", 0) else b
+    y = linear.scaled(c, c.one("matmul", a, b), c.number("alpha", 1.0))
+    if c.optional(6) is not None:
+        y = c.one("add", y, c.one("mul", cast(c, c.tensor(6), _FLOAT), c.one("mul", c.tensor(1), c.tensor(4))))
+    zero = c.optional(8)
+    return y if c.optional(7) is None else quantized(c, y, c.tensor(7), zero, _code(c, zero))
 
 
 @op("MatMulIntegerToFloat", domain=MICROSOFT)

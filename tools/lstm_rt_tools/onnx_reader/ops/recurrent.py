@@ -205,7 +205,7 @@ def _by_direction(c: Call, y: Tensor, directions: int, hidden: int, batch_first:
     if batch_first:
         return c.reshape(y, (first, second, directions, hidden))
     if directions == 1:
-        return c.reshape(y, (first, 1, second, hidden))
+        return c.one("unsqueeze", y, axes=(1,))
     return permute(c, c.reshape(y, (first, second, directions, hidden)), (0, 2, 1, 3))
 
 

@@ -26,7 +26,9 @@ def _reshape(c: Call) -> Value:
         if others and x.data.size % others == 0:
             sizes[sizes.index(-1)] = x.data.size // others
     if min(sizes, default=0) < 0 or math.prod(sizes) != x.data.size:
-        raise c.error(f"an input of the shape {x.shape} does not fit into {tuple(sizes)}")
+        error = c.error(f"an input of the shape {x.shape} does not fit into {tuple(sizes)}, which the file has fixed")
+        error.sizes = tuple(n for n in sizes if n > 1)
+        raise error
     return c.reshape(x, sizes)
 
 
@@ -46,7 +48,7 @@ def _squeeze(c: Call) -> Value:
     for axis in axes:
         if x.shape[axis] != 1:
             raise c.error(f"axis {axis} of an input of the shape {x.shape} is not of size 1")
-    return c.reshape(x, [n for i, n in enumerate(x.shape) if i not in axes])
+    return c.one("squeeze", x, axes=tuple(axes)) if axes else x
 
 
 @op("Unsqueeze")
@@ -59,10 +61,10 @@ def _unsqueeze(c: Call) -> Value:
 def unsqueeze(c: Call, x: Tensor, axes: Sequence[int]) -> Tensor:
     """``x`` with axes of size 1 where the result has them."""
     ndim = x.ndim + len(axes)
-    new, rest = set(c.axes(axes, ndim)), iter(x.shape)
+    new = set(c.axes(axes, ndim))
     if len(new) != len(axes):
         raise c.error(f"an axis is named twice in {list(axes)}")
-    return c.reshape(x, [1 if i in new else next(rest) for i in range(ndim)])
+    return c.one("unsqueeze", x, axes=tuple(sorted(new))) if new else x
 
 
 @op("Transpose")
@@ -83,9 +85,10 @@ def permute(c: Call, x: Tensor, order: Sequence[int]) -> Tensor:
 def _expand(c: Call) -> Value:
     x, sizes = c.tensor(0), c.known_ints(1, "shape") or []
     try:
-        return expand(c, x, np.broadcast_shapes(x.shape, tuple(sizes)))
+        wide = np.broadcast_shapes(x.shape, tuple(sizes))
     except ValueError:
         raise c.error(f"an input of the shape {x.shape} does not spread to {tuple(sizes)}") from None
+    return expand(c, x, wide)
 
 
 def expand(c: Call, x: Tensor, sizes: Sequence[int]) -> Tensor:
@@ -179,7 +182,7 @@ def at(c: Call, x: Tensor, index: int, axis: int) -> Tensor:
     if not -x.shape[axis] <= index < x.shape[axis]:
         raise c.error(f"index {index} of an axis of size {x.shape[axis]}")
     part = sliced(c, x, axis, index, index + 1 if index != -1 else _OPEN)
-    return c.reshape(part, [n for i, n in enumerate(x.shape) if i != axis])
+    return c.one("squeeze", part, axes=(axis,))
 
 
 @op("Gather")

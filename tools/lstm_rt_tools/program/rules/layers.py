@@ -16,7 +16,6 @@ from ..labels import (
     Feat,
     Label,
     Lengths,
-    N,
     Scores,
     Steps,
     cell,
@@ -256,10 +255,14 @@ def _recurrent(
     batch_first = options.pop("batch_first", False)
     label = b.feat(x, word)
     order = (1, 0, 2) if batch_first else (0, 1, 2)
+    if label.dims[order[0]] == () and lengths is None:
+        found = _one_step(word, b, label, states, options, order)
+        if found is not None:
+            return found
     if is_fixed(label.dims[order[0]]) and not any(isinstance(a, Steps) for a in free(label.dims)):
         label = b.unflattened(label, order[0])
     time, rows, features = (label.dims[k] for k in order)
-    if len(time) != 1 or not isinstance(time[0], Steps) or rows != (N,) or not is_fixed(features):
+    if len(time) != 1 or not isinstance(time[0], Steps) or rows != b.batch or not is_fixed(features):
         wanted = "the batch, the steps" if batch_first else "the steps, the batch"
         raise b.wrong_roles(
             word, f"it reads its input as {wanted}, features, but that is {b.dims_in_words(label.dims)}"
@@ -277,6 +280,31 @@ def _recurrent(
     return (y, *(_final(b, v, d) for v in finals if v is not None))
 
 
+def _one_step(
+    word: str, b: Labelled, x: Feat, states: Sequence[Tensor | None], options: Mapping[str, Any], order: Sequence[int]
+) -> tuple[Label, ...] | None:
+    """A layer over a single step, as cells are: perhaps one of a chain over all steps."""
+    options = dict(options)
+    if (
+        b.steps_of(x.dims, word) is not None
+        or x.dims[order[1]] != b.batch
+        or options.pop("direction", "") == "bidirectional"
+    ):
+        return None
+    where = np.argsort(x.cells.ravel(), kind="stable")
+    weights = {
+        k: w[:, where] if k.startswith("w_ih") else w for k, w in options.pop("weights").items() if w is not None
+    }
+    values = [None if s is None else _state(b, word, s) for s in states]
+    made = b.unrolled.cell(word, b.value(x.cells.ravel()[where], None, word), weights, values, options)
+    if made is None:
+        return None
+    size = b.graph.values[made[0]].size
+    dims = [(), b.batch, (size,) if size > 1 else ()]
+    y = Feat(tuple(dims[k] for k in order), cell(made[0], np.arange(size)).reshape(fixed(dims)))
+    return (y, *(_final(b, v, 1) for v in made))
+
+
 def _in_place(b: Labelled, x: Feat, weights: Mapping[str, Any], word: str) -> tuple[int, dict[str, Any]]:
     """A layer's input in the order of the value behind, and the weights for it: so nothing has to be moved."""
     order = np.argsort(x.cells.ravel(), kind="stable")
@@ -289,7 +317,7 @@ def _in_place(b: Labelled, x: Feat, weights: Mapping[str, Any], word: str) -> tu
 
 def _final(b: Labelled, value: int, d: int) -> Feat:
     size = b.graph.values[value].size
-    dims: tuple[Dim, ...] = ((d,) if d > 1 else (), (N,), (size // d,) if size > d else ())
+    dims: tuple[Dim, ...] = ((d,) if d > 1 else (), b.batch, (size // d,) if size > d else ())
     return Feat(dims, cell(value, np.arange(size)).reshape(fixed(dims)))
 
 
@@ -302,7 +330,7 @@ def _state(b: Labelled, word: str, state: Tensor) -> int | None:
             raise b.error(word, "an initial state that differs from row to row is not supported")
         return b.constant_vec(np.asarray(state.data[:, 0], np.float32).ravel())
     label = b.with_rows_at(b.feat(state, word), 1)
-    if label.dims[1] != (N,) or not is_fixed(label.dims[0]) or not is_fixed(label.dims[2]):
+    if label.dims[1] != b.batch or not is_fixed(label.dims[0]) or not is_fixed(label.dims[2]):
         raise b.wrong_roles(
             word, f"its initial state is {b.dims_in_words(label.dims)}, expected layers, the batch, units"
         )

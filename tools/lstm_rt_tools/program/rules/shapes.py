@@ -56,6 +56,34 @@ def _reshape(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[A
     raise b.wrong_roles("reshape", f"({b.dims_in_words(label.dims)}) to {shape} cuts through the batch or the steps")
 
 
+def _unsqueeze(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any]) -> Label:
+    label, new = _label(args), {a % out.ndim for a in options["axes"]}
+    own = iter(label.dims)
+    dims = [() if i in new else next(own) for i in range(out.ndim)]
+    lost = next((i for i, d in enumerate(dims) if N in d and len(d) > 1), None)
+    if lost is not None and b.rows == 1 and new:  # a batch of one that was dropped comes back
+        dims[lost], dims[min(new)] = tuple(a for a in dims[lost] if a != N), (N,)
+    return relabelled(label, tuple(dims))
+
+
+def _squeeze(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any]) -> Label:
+    label = _label(args)
+    gone = {a % len(label.dims) for a in options["axes"]}
+    for i in gone:
+        if len(label.dims[i]) == 1 and isinstance(label.dims[i][0], Steps) and isinstance(label, Feat):
+            label = one_step(b, label, -1, i)  # a single one, or else the program would fail
+    lost = [label.dims[i] for i in gone if label.dims[i]]
+    if any(dim != (N,) for dim in lost):
+        raise b.wrong_roles("squeeze", f"it drops {b.words(lost[0])}, of which there is one just now")
+    dims = [d for i, d in enumerate(label.dims) if i not in gone]
+    if lost and not dims:
+        raise b.wrong_roles("squeeze", "it drops the batch")
+    if lost:  # a batch of one goes on with what follows it
+        at = next((i for i, d in enumerate(dims) if d), len(dims) - 1)
+        dims[at] = (N, *dims[at])
+    return relabelled(label, tuple(dims))
+
+
 def _permute(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> Label:
     label = _label(args)
     axes = [a % len(label.dims) for a in options["axes"]]
@@ -127,6 +155,8 @@ def _takes_all(options: Mapping[str, Any], size: int) -> bool:
 
 def _some_steps(b: Labelled, label: Feat, i: int, options: Mapping[str, Any], size: int) -> Feat:
     start, stop, step = options.get("start"), _stop(options, size), options.get("step", 1)
+    if start is not None and start <= -_END and step > 0:
+        start = None
     if step < 0:
         if step == -1 and slice(start, stop, step).indices(size) == (size - 1, -1, -1):
             return reversed_steps(b, label)
@@ -170,12 +200,13 @@ def _last_steps(b: Labelled, label: Feat, i: int, count: int, drop: int) -> Feat
 def one_step(b: Labelled, label: Feat, index: int, i: int) -> Feat:
     """One step of dimension ``i``, which then is of size 1."""
 
+    steps = b.steps_of(label.dims, "slice")
+    assert steps is not None
+    count = b.steps[steps.axis]
+
     def make(value: int) -> int:
-        if b.graph.values[value].kind == "vec":
-            return value
-        if index in (0, -1):
-            return b.graph.select(value, index)
-        return b.graph.select(b.graph.take(value, start=index, most=1), -1)
+        vec = b.graph.values[value].kind == "vec"
+        return value if vec else b.unrolled.step(value, index % count, count)
 
     found = b.each(label, "slice", make)
     dims = list(label.dims)
@@ -216,6 +247,8 @@ def _concat(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[An
 
 
 def _concat_features(b: Labelled, parts: Sequence[Tensor], i: int, dims: Dims) -> Feat:
+    if (steps := _all_steps(b, parts, i, dims)) is not None:
+        return steps
     total, cells = 0, []
     axis = len(fixed(dims[:i]))
     for p in parts:
@@ -233,6 +266,19 @@ def _concat_features(b: Labelled, parts: Sequence[Tensor], i: int, dims: Dims) -
         total += size
     made = (*dims[:i], (total,), *dims[i + 1 :])
     return Feat(made, np.concatenate(cells, axis))
+
+
+def _all_steps(b: Labelled, parts: Sequence[Tensor], i: int, dims: Dims) -> Feat | None:
+    """All steps of a sequence, one by one and in order, are the sequence."""
+    if any(p.known or p.shape[i] != 1 or p.label.dims != parts[0].label.dims for p in parts) or len(parts) < 2:
+        return None
+    found = b.unrolled.joined([p.label.cells for p in parts])
+    if found is None:
+        return None
+    cells, seq, backwards = found
+    made = (*dims[:i], (b.new_axis_of(seq),), *dims[i + 1 :])
+    label = Feat(made, cells.reshape(fixed(made)))
+    return reversed_steps(b, label) if backwards else label
 
 
 def _concat_steps(b: Labelled, parts: Sequence[Tensor], i: int) -> Feat:
@@ -365,6 +411,8 @@ def _label(args: Args) -> Any:
 RULES: dict[str, Callable[..., Any]] = {
     "reshape": _reshape,
     "permute": _permute,
+    "squeeze": _squeeze,
+    "unsqueeze": _unsqueeze,
     "expand": _expand,
     "slice": _slice,
     "flip": _flip,

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...program.machine import Tensor
+from ..agree import DimsDiffer
 from ..run import Run
 from ..tensors import Var
 from .elementwise import add
@@ -24,12 +25,31 @@ def linear(run: Run, input: Any, weight: Any, bias: Any = None) -> Any:
     return y if bias is None else run.apply("add", y, run.tensor(bias))
 
 
-@op("matmul", "mm", "bmm", "mv", "dot", plain=True)
+#: Dimensions that the arguments of the products without broadcasting have.
+_DIMS = {"mm": (2, 2), "bmm": (3, 3), "mv": (2, 1), "dot": (1, 1), "addmm": (2, 2), "baddbmm": (3, 3), "addmv": (2, 1)}
+
+
+def _check_dims(run: Run, *args: Any) -> None:
+    for x, wanted in zip(args, _DIMS[run.op.removesuffix("_")], strict=True):
+        found = len(x.shape(run))
+        if found != wanted and x.tag is None:
+            raise DimsDiffer(str(run.error(f"of a tensor with {found} dimensions, expected {wanted}")), run.op,
+                              (found, wanted))  # fmt: skip
+
+
+@op("mm", "bmm", "mv", "dot", plain=True)
+def product(run: Run, self: Any, other: Any) -> Any:
+    _check_dims(run, self, other)
+    return matmul(run, self, other)
+
+
+@op("matmul", plain=True)
 def matmul(run: Run, self: Any, other: Any) -> Any:
     return run.apply("matmul", *run.alike(self, other))
 
 
 def _plus_product(run: Run, base: Any, a: Any, b: Any, beta: Any, alpha: Any) -> Any:
+    _check_dims(run, a, b)
     y = run.apply("matmul", *run.alike(a, b))
     y = y if alpha == 1 else run.apply("mul", *run.alike(y, alpha))
     if beta == 0:
@@ -64,6 +84,20 @@ def bilinear(run: Run, input1: Any, input2: Any, weight: Any, bias: Any = None) 
     left = run.apply("matmul", run.widened(run.widened(a, a.ndim - 1), a.ndim), run.permuted(w, [0, 1, 2]))
     y = run.apply("sum", run.apply("mul", run.dropped(left, a.ndim), run.widened(b, b.ndim - 1)), axes=(-1,))
     return y if bias is None else run.apply("add", y, run.tensor(bias))
+
+
+@op("_trilinear")
+def trilinear(
+    run: Run, i1: Any, i2: Any, i3: Any, expand1: Any, expand2: Any, expand3: Any, sumdim: Any, unroll_dim: Any = 1
+) -> Any:
+    wide = []
+    for x, more in ((i1, expand1), (i2, expand2), (i3, expand3)):
+        t = run.floats(x)
+        for axis in sorted(run.wholes(more)):
+            t = run.widened(t, axis)
+        wide.append(t)
+    product = run.apply("mul", run.apply("mul", wide[0], wide[1]), wide[2])
+    return run.apply("sum", product, axes=tuple(run.wholes(sumdim)), keepdims=False)
 
 
 @op("einsum")
@@ -456,4 +490,4 @@ def _weights(run: Run, q: Tensor, k: Tensor, average: bool) -> Tensor:
     scale = run.constant(q.shape[-1] ** -0.5, np.float32)
     scores = run.apply("mul", run.apply("matmul", q, run.swapped(k, -1, -2)), scale)
     weights: Tensor = run.apply("softmax", scores, axis=-1)
-    return run.apply("mean", weights, axes=(1,), keepdims=False) if average else weights  # type: ignore[no-any-return]
+    return run.apply("mean", weights, axes=(1,), keepdims=False) if average else weights

@@ -238,16 +238,22 @@ def shaped(run: Run, x: Var, sizes: list[int], shares: bool = True) -> Var:
 
 @op("unsqueeze", "unsqueeze_copy", tags=(BatchSizes,))
 def unsqueeze(run: Run, self: Any, dim: Any) -> Any:
-    sizes = list(self.shape(run))
-    sizes.insert(run.axis(dim, len(sizes) + 1), 1)
-    return shaped(run, self, sizes)
+    axis = run.axis(dim, len(self.shape(run)) + 1)
+    return Var.view(self, lambda t: run.widened(t, axis), lambda t, new: run.dropped(new, axis))
 
 
 @op("squeeze", "squeeze_copy")
 def squeeze(run: Run, self: Any, dim: Any = None) -> Any:
     sizes = self.shape(run)
     dims = run.axes(dim, len(sizes)) if dim != [] else ()
-    return shaped(run, self, [n for i, n in enumerate(sizes) if i not in dims or n != 1])
+    gone = tuple(i for i, n in enumerate(sizes) if i in dims and n == 1)
+    if not gone:
+        return self
+    return Var.view(
+        self,
+        lambda t: run.apply("squeeze", t, axes=gone),
+        lambda t, new: run.apply("unsqueeze", new, axes=gone),
+    )
 
 
 def _full_sizes(run: Run, shape: tuple[int, ...], size: Any) -> list[int]:

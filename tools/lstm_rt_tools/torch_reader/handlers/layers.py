@@ -80,15 +80,14 @@ def _recurrent(rec: Builder, call: Call, module: Any) -> None:
     hx = call.arg(1, "hx")
     states = list(hx) if isinstance(hx, tuple | list) else [] if hx is None else [hx]
     layers, directions = int(module.num_layers), 2 if module.bidirectional else 1
-    value = rec.value(feat)
-    given = [_initial(rec, call, s, layers, directions, value) for s in states]
+    given = [_initial(rec, call, s, layers, directions) for s in states]
     known = {k: g for k, g in zip(("h0", "c0"), given, strict=False) if isinstance(g, list)}
     if op == "lstm" and len(known) == 1:
         raise unsupported(call.name, "with one of h0 and c0 computed and the other not")
     first = len(rec.graph.nodes)
     acts = recurrent_activations(op, lambda k: getattr(module, k, None), call.name)
     weights = own_weights(module, call.name)
-    stack = add_stack(rec.graph, op, value, weights, "", activations=acts, **known)
+    stack = add_stack(rec.graph, op, rec.value(feat), weights, "", activations=acts, **known)
     for item, letter in zip(given, "hc", strict=False):
         if isinstance(item, Input):
             rec.state_uses.append(StateUse(item, rec.graph.nodes[first:], letter, directions))
@@ -111,10 +110,8 @@ def _recurrent_input(rec: Builder, call: Call, x: Any, module: Any, packed: bool
     return feat
 
 
-def _initial(
-    rec: Builder, call: Call, tensor: Any, layers: int, directions: int, x: int
-) -> list[int] | Input | None:
-    """An initial state of a layer that reads ``x``: one value per layer, an input of the module, or None for zeros."""
+def _initial(rec: Builder, call: Call, tensor: Any, layers: int, directions: int) -> list[int] | Input | None:
+    """An initial state: one value per layer, an input of the module, or None for zeros."""
     sym = rec.maybe_sym(tensor)
     if sym is None:
         return _constant(rec, call, tensor, layers) if bool((tensor != 0).any()) else None

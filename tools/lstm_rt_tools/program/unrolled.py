@@ -1,0 +1,151 @@
+"""Loops that a program has written out: a cell at every step of a sequence becomes one layer again.
+
+A step of a sequence is a placeholder until somebody reads it (:meth:`Unrolled.resolve`). A cell that reads step t of
+a sequence, with the weights and the state that the same cell left at the step before, continues a chain; the chain is
+a recurrent layer over the whole sequence, and its outputs put together in order are that layer's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from lstm_rt.graph import Graph
+
+from .labels import Cells, apart, cell
+from .machine import ProgramError
+from .tidy import drop_dead
+
+
+@dataclass
+class _Chain:
+    """A layer whose steps the program makes one by one: what the last one was given, and has left."""
+
+    key: tuple[Any, ...]
+    seq: int
+    end: tuple[int, ...]  #: values of the layer's last states
+    at: int
+    by: int  #: from step to step: 1, or -1 backwards
+    state: tuple[int | None, ...]
+
+
+class Unrolled:
+    """Steps and chains of one graph."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self._step_of: dict[int, tuple[int, int]] = {}  #: placeholders: a sequence, and which step
+        self._placeholder: dict[tuple[int, int], int] = {}
+        self._counts: dict[int, int] = {}  #: steps of sequences in this run
+        self._inner: set[int] = set()  #: placeholders of states within chains
+        self._chains: list[_Chain] = []
+        self.folded: list[str] = []  #: what was put together, for the user
+
+    def step(self, seq: int, t: int, count: int) -> int:
+        """Step ``t`` of ``count``."""
+        if (seq, t) not in self._placeholder:
+            value = self._graph.placeholder(self._graph.values[seq].size)
+            self._placeholder[seq, t], self._step_of[value], self._counts[seq] = value, (seq, t), count
+        return self._placeholder[seq, t]
+
+    def is_placeholder(self, value: int) -> bool:
+        """Is it a step that nothing makes yet?"""
+        return value in self._step_of or value in self._inner
+
+    def cell(
+        self, op: str, x: int, weights: Mapping[str, Any], states: Sequence[int | None], options: Mapping[str, Any]
+    ) -> list[int] | None:
+        """The states after a cell has read ``x``; None if that is no step that begins or continues a chain."""
+        if x not in self._step_of:
+            return None
+        seq, t = self._step_of[x]
+        count = self._counts[seq]
+        key = (op, seq, _digest(weights), str(sorted(options.items(), key=str)))
+        chain = next((c for c in self._chains if c.key == key and c.at + c.by == t and c.state == tuple(states)), None)
+        if chain is None:
+            if t not in (0, count - 1) or count < 2:
+                return None
+            chain = self._begin(op, seq, weights, states, options, key, 1 if t == 0 else -1, t)
+        chain.at = t
+        last = t == (count - 1 if chain.by > 0 else 0)
+        inner = [e if last else self._state(e) for e in chain.end[1:]]
+        chain.state = (self.step(chain.seq, t, count), *inner)
+        return [v for v in chain.state if v is not None]
+
+    def _begin(
+        self, op: str, seq: int, weights: Mapping[str, Any], states: Sequence[int | None], options: Mapping[str, Any],
+        key: tuple[Any, ...], by: int, t: int,
+    ) -> _Chain:  # fmt: skip
+        starts = dict(zip(("h0", "c0"), states, strict=False))
+        direction = "forward" if by > 0 else "reverse"
+        made, *end = self._graph.recurrent(
+            op,
+            seq,
+            dict(weights),
+            **{**options, **starts, "direction": direction},
+        )
+        chain = _Chain(key, made, tuple(e for e in end if e is not None), t, by, ())
+        self._chains.append(chain)
+        self.folded.append(f"the steps of a {op} of {options['hidden_size']} units put together to a layer")
+        return chain
+
+    def _state(self, like: int) -> int:
+        value = self._graph.placeholder(self._graph.values[like].size)
+        self._inner.add(value)
+        return value
+
+    def joined(self, parts: Sequence[Cells]) -> tuple[Cells, int, bool] | None:
+        """All steps of sequences in order: the sequences' cells, one of these, and whether they come backwards."""
+        values, features = zip(*(apart(p) for p in parts), strict=True)
+        steps = [[self._step_of.get(int(v)) for v in part.ravel()] for part in values]
+        if not steps or any(s is None for part in steps for s in part) or not steps[0]:
+            return None
+        found = np.array(steps)  # part, cell, (sequence, step)
+        forth = np.arange(len(parts))
+        first = int(found[0, 0, 0])
+        if len(parts) != self._counts[first] or (found[:, :, 0] != found[:1, :, 0]).any():
+            return None
+        if any((f != features[0]).any() for f in features):
+            return None
+        for order, backwards in ((forth, False), (forth[::-1], True)):
+            if (found[:, :, 1] == order[:, None]).all():
+                cells = cell(0, features[0].ravel()) | (found[0, :, 0].astype(np.int64) << 32)
+                return cells.reshape(parts[0].shape), first, backwards
+        return None
+
+    def resolve(self) -> None:
+        """Make the steps that nodes read.
+
+        Raises:
+            ProgramError: a node reads the cell state within a chain, which no layer gives.
+        """
+        graph, made = self._graph, dict[int, int]()
+        drop_dead(graph, {value: seq for value, (seq, _) in self._step_of.items()})
+        nodes, graph.nodes = graph.nodes, []
+        for node in nodes:
+            for i in node.inputs:
+                if i in self._inner:
+                    raise ProgramError("the cell state of a step is read where only the last one can be had")
+                if i in self._step_of and i not in made:
+                    made[i] = self._make(*self._step_of[i])
+            graph.nodes.append(
+                replace(node, inputs=tuple(made.get(i, i) if i is not None else None for i in node.inputs))
+            )
+
+    def _make(self, seq: int, t: int) -> int:
+        count = self._counts[seq]
+        if t in (0, count - 1):
+            return self._graph.select(seq, -1 if t else 0)
+        return self._graph.select(self._graph.take(seq, start=t, most=1), -1)
+
+
+def _digest(weights: Mapping[str, Any]) -> str:
+    found = hashlib.sha256()
+    for name in sorted(weights):
+        found.update(name.encode())
+        found.update(np.ascontiguousarray(weights[name]).tobytes())
+    return found.hexdigest()
