@@ -155,6 +155,8 @@ def _takes_all(options: Mapping[str, Any], size: int) -> bool:
 
 def _some_steps(b: Labelled, label: Feat, i: int, options: Mapping[str, Any], size: int) -> Feat:
     start, stop, step = options.get("start"), _stop(options, size), options.get("step", 1)
+    if start is not None and start <= -_END and step > 0:
+        start = None
     if step < 0:
         if step == -1 and slice(start, stop, step).indices(size) == (size - 1, -1, -1):
             return reversed_steps(b, label)
