@@ -71,7 +71,7 @@ _PARTS = _ARCH | {"part"}
 #: What comes first recognises first.
 READERS = (
     Row("Keras", "keras", (".keras", ".h5", ".hdf5"), _is_keras, _keras, _ARCH),
-    Row("PyTorch", "torch", (".pt", ".pth", ".bin", ".ckpt", ".pt2"), _is_torch, _torch, _PARTS),
+    Row("PyTorch", "torch", (".pt", ".pth", ".bin", ".ckpt", ".pt2"), _is_torch, _torch, _PARTS | {"settings"}),
     Row("safetensors", "torch", (".safetensors",), lambda seen: looks_like_safetensors(seen.head), _torch, _PARTS),
     Row("pickle", "torch", (".pkl", ".pickle"), lambda seen: looks_like_pickle(seen.head), _torch, _PARTS),
     Row("NumPy", "torch", (".npz",), _is_npz, _torch, _PARTS),

@@ -266,3 +266,19 @@ def test_a_buffer_that_is_written_to_is_told() -> None:
     source = script_source(scripted(torch, Writes()))
     check_numbers(source, Writes(), (torch.randn(2, 3),))
     assert [n.split(" from ")[0] for n in source.notes] == ["the module keeps h"]
+
+
+def test_sizes_of_what_is_picked_by_number_are_as_small_as_that() -> None:
+    """Two states in one tensor: the code takes the first and the second, and asks for no more."""
+
+    class Both(nn.Module):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.cell = nn.LSTMCell(3, 4)
+
+        def forward(self, x: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
+            return torch.stack(self.cell(x, (state[0], state[1])))
+
+    source = script_source(scripted(torch, Both()))
+    fit(source)
+    assert [a.dims for a in source.inputs] == [("x.0", 3), (2, "x.0", 4)]

@@ -101,7 +101,10 @@ def _build(model: KerasModel, choices: Choices) -> Graph:
 def _declare_output(ctx: Context, model: LayerSpec, name: str, flow: Flow) -> None:
     if not isinstance(flow, Tensor):
         raise model.error(f"output {name!r} is a mask, expected a value")
-    flow = settled(ctx, flow)
+    try:
+        flow = settled(ctx, flow)
+    except GraphError as e:
+        raise model.error(f"output {name!r}: {e}") from e
     graph, value, unique = ctx.graph, flow.value, name
     if graph.values[value].kind == "ids":
         raise model.error(f"output {name!r} is token ids, expected numbers")

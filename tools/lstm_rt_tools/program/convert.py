@@ -15,9 +15,9 @@ from lstm_rt.errors import ConvertError, GraphError
 from lstm_rt.graph import Graph
 
 from .check import Check, called
-from .labelled import Labelled, LateLengths
+from .labelled import FIXED, PLAIN, SINGLE, Labelled, LateLengths
 from .labels import Dim, Feat, Loose, N, Scores, Steps, is_fixed
-from .machine import Exhausted, ProgramError, Source, Tensor
+from .machine import Exhausted, Misfit, ProgramError, Source, Tensor
 from .roles import Role, order_of, readings
 from .settings import Settings, settled, told
 from .tidy import tidy
@@ -28,7 +28,7 @@ _STEPS = (23, 67, 211, 1201)
 
 #: Readings that are tried at other sizes than the first: those that went furthest there.
 _MOST_READINGS = 4
-_MOST_HINTS = 8  #: sizes that the program asks for, which are tried
+_MOST_HINTS = 4  #: sizes that the program asks for, which are tried
 _MOST_WORK = 12000  #: operations that are run in search of a reading
 _RUN = 50  #: what starting a run costs, in operations
 _MOST_LENGTHS = 4  #: time axes of one program that have lengths
@@ -78,8 +78,9 @@ class _Try:
     """A reading that did not do."""
 
     done: int  #: operations that were labelled
+    misfit: bool  #: what it stumbled over may be the sizes
     roles: Sequence[Role]
-    may_freeze: bool
+    leeway: int
 
 
 class _Search:
@@ -95,33 +96,47 @@ class _Search:
         self._error = ConvertError(f"no reading of the inputs is possible: {_shapes(source)}")
 
     def graph(self) -> Graph:
-        """What the first of these leads to: steps stay steps; they become features where their number is fixed; other
-        sizes; sizes that the program asks for.
+        """What the first of these leads to: steps stay steps; layers go over single ones; steps become features where
+        their number is fixed; other sizes; sizes that the program asks for.
 
         Raises:
             ConvertError: none leads anywhere; of the reading that went furthest.
         """
-        for stage in (self._plainly, self._with_fixed_steps, self._at_other_sizes, self._at_asked_sizes):
+        for stage in (
+            self._plainly,
+            self._with_single_steps,
+            self._with_fixed_steps,
+            self._at_other_sizes,
+            self._at_asked_sizes,
+        ):
             found = stage() or self._doubtful
             if found is not None:
                 return found
         raise self._error
 
     def _plainly(self) -> Graph | None:
-        return self._first((roles, next(_sizes(roles)), False) for roles in readings(self._source.inputs))
+        return self._first((roles, next(_sizes(roles)), PLAIN) for roles in readings(self._source.inputs))
+
+    def _with_single_steps(self) -> Graph | None:
+        return self._first((roles, next(_sizes(roles)), SINGLE) for roles in readings(self._source.inputs))
 
     def _with_fixed_steps(self) -> Graph | None:
         fixed = (roles for roles in readings(self._source.inputs) if _fixed_steps(roles))
-        return self._first((roles, next(_sizes(roles)), True) for roles in fixed)
+        return self._first((roles, next(_sizes(roles)), FIXED) for roles in fixed)
 
     def _at_other_sizes(self) -> Graph | None:
-        """The readings that went furthest."""
-        furthest = sorted(self._tries, key=lambda t: -t.done)[:_MOST_READINGS]
+        """The readings that stumbled over sizes, and those that went furthest."""
+        tries = [t for t in self._tries if t.leeway != PLAIN]  # those were tried with more, too
+        promising = [t for t in tries if t.misfit][:_MOST_READINGS]
+        furthest = sorted((t for t in tries if not t.misfit), key=lambda t: -t.done)[:_MOST_READINGS]
+        furthest = [*promising, *furthest]
         columns = [itertools.islice(_sizes(t.roles), 1, None) for t in furthest]
         rows = itertools.zip_longest(*columns)
         ways = ((t, sizes) for row in rows for t, sizes in zip(furthest, row, strict=True) if sizes is not None)
         # what goes further is likelier
-        return self._first((t.roles, sizes, t.may_freeze) for t, sizes in ways if t.done >= self._best)
+        return self._first(
+            (t.roles, sizes, max(t.leeway, SINGLE)) for t, sizes in ways if t.misfit or t.done >= self._best
+        )
 
     def _at_asked_sizes(self) -> Graph | None:
         """Of what the program says to be free, though its own reshapes fix it."""
@@ -131,23 +146,23 @@ class _Search:
             usual = next(_sizes(roles))
             for rows, steps in itertools.product(dict.fromkeys((usual.rows, 1)), asked):
                 fixed = Sizes(rows, dict.fromkeys(usual.steps, steps))
-                ways.append(([r.with_steps(fixed.steps) for r in roles], fixed, False))
+                ways.append(([r.with_steps(fixed.steps) for r in roles], fixed, SINGLE))
         self._left = max(self._left, _MOST_WORK // 4)
         return self._first(ways)
 
-    def _first(self, ways: Iterable[tuple[Sequence[Role], Sizes, bool]]) -> Graph | None:
-        for roles, sizes, may_freeze in ways:
-            if (graph := self._at(roles, sizes, may_freeze)) is not None:
+    def _first(self, ways: Iterable[tuple[Sequence[Role], Sizes, int]]) -> Graph | None:
+        for roles, sizes, leeway in ways:
+            if (graph := self._at(roles, sizes, leeway)) is not None:
                 return graph
             if self._left < 0:
                 break
         return None
 
-    def _at(self, roles: Sequence[Role], sizes: Sizes, may_freeze: bool) -> Graph | None:
+    def _at(self, roles: Sequence[Role], sizes: Sizes, leeway: int) -> Graph | None:
         """One reading at one size; once more if something was made of steps whose lengths only come later."""
         lengths: set[int] = set()
         while True:
-            machine = Labelled(roles, sizes.rows, sizes.steps, _fixed_steps(roles), may_freeze, lengths)
+            machine = Labelled(roles, sizes.rows, sizes.steps, _fixed_steps(roles), leeway, lengths)
             try:
                 graph = _run(self._source, machine, roles, sizes)
                 if _finished(self._source, machine, graph, roles, sizes):
@@ -159,16 +174,16 @@ class _Search:
                 if e.axis not in lengths and len(lengths) < _MOST_LENGTHS:
                     lengths.add(e.axis)
                     continue
-                self._failed(machine, e, roles, may_freeze)
+                self._failed(machine, e, roles, leeway)
             except ConvertError as e:
-                self._failed(machine, e, roles, may_freeze)
+                self._failed(machine, e, roles, leeway)
             finally:
                 self._left -= machine.applied + _RUN
             return None
 
-    def _failed(self, machine: Labelled, error: ConvertError, roles: Sequence[Role], may_freeze: bool) -> None:
+    def _failed(self, machine: Labelled, error: ConvertError, roles: Sequence[Role], leeway: int) -> None:
         self._asked.update(getattr(error, "sizes", ()))
-        self._tries.append(_Try(machine.done, roles, may_freeze))
+        self._tries.append(_Try(machine.done, isinstance(error, Misfit), roles, leeway))
         if machine.done > self._best:
             self._best, self._error = machine.done, error
 

@@ -48,6 +48,9 @@ from .unrolled import Unrolled
 _INNER = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError)
 _ATTENTION = "the weights that attention gives to pairs of steps"
 _MOST_NODES = 1 << 13  #: of a graph, before those that nothing needs are dropped
+#: Steps stay steps, and features features; or a layer may go over a single step; or a fixed number of steps may
+#: become features, and features steps.
+PLAIN, SINGLE, FIXED = range(3)
 _MOST_RUNS = 8  #: of neighbouring features that are cut out one by one; more are gathered
 
 _KINDS: dict[Any, str] = {
@@ -81,7 +84,7 @@ class Labelled(Machine):
         rows: of the batch in this run.
         steps: of each named time axis in this run.
         fixed: names of the time axes whose steps the program fixes.
-        may_freeze: may these become features?
+        leeway: what may become what: :data:`PLAIN`, :data:`SINGLE` or :data:`FIXED`.
         with_lengths: time axes that are known to have lengths before these are read.
     """
 
@@ -91,7 +94,7 @@ class Labelled(Machine):
         rows: int,
         steps: Mapping[str, int],
         fixed: Collection[str],
-        may_freeze: bool,
+        leeway: int,
         with_lengths: Collection[int] = (),
     ) -> None:
         super().__init__()
@@ -100,7 +103,7 @@ class Labelled(Machine):
         self.steps: dict[int, int] = {}
         self.done = 0  #: operations that have been labelled
         self.frozen_steps: set[str] = set()  #: names of time axes that have become features somewhere
-        self._given_steps, self._fixed, self._may_freeze = steps, fixed, may_freeze
+        self._given_steps, self._fixed, self._leeway = steps, fixed, leeway
         self._with_lengths = frozenset(with_lengths)
         self._without_lengths: set[int] = set()  #: time axes that something was made for as if they had none
         self._numbers: list[float] = []
@@ -265,7 +268,7 @@ class Labelled(Machine):
 
     def _is_frozen(self, axis: int) -> bool:
         """Does the program fix the steps of an axis, or of the one that it derives from?"""
-        return self._may_freeze and not self.is_free(Steps(axis))
+        return self._leeway >= FIXED and not self.is_free(Steps(axis))
 
     def is_free(self, steps: Steps) -> bool:
         """May an axis, or the one that it derives from, have any number of steps?"""
@@ -291,7 +294,7 @@ class Labelled(Machine):
 
     def unflattened(self, label: Feat, i: int) -> Feat:
         """Features of a vec become steps, along dimension ``i``."""
-        if not self._may_freeze:
+        if self._leeway < (FIXED if label.dims[i] else SINGLE):
             raise self.wrong_roles("steps", f"{self.words(label.dims[i])} are read as steps")
         label = merged_cells(label, i)
         n = fixed(label.dims[i : i + 1])[0] if label.dims[i] else 1

@@ -91,6 +91,10 @@ _DEPENDS = "depends on the inputs"
 _MOST_TURNS = 1 << 16  #: of a loop
 
 
+class Misfit(ProgramError):
+    """An operation does not take arrays of these shapes; with others it may."""
+
+
 class Exhausted(ConvertError):
     """A program takes more work than one of its size should; no other reading of it is tried."""
 
@@ -136,7 +140,7 @@ class Machine:
             raise self.error(op, str(e)) from None
         except (ValueError, IndexError, TypeError, KeyError, AssertionError, OverflowError) as e:
             shapes = ", ".join(str(a.shape) for a in arrays if a is not None)
-            raise self.error(op, f"it does not fit arrays of the shapes {shapes} ({e})") from None
+            raise Misfit(str(self.error(op, f"it does not fit arrays of the shapes {shapes} ({e})")), op) from None
         if all(a is None or a.known for a in args):
             return tuple(map(Tensor, out)) if isinstance(out, tuple) else Tensor(out)
         labels = self.labels(op, args, options, out)

@@ -16,12 +16,16 @@ class SizesDiffer(ProgramError):
     """Two sizes differ that must agree.
 
     Attributes:
-        sizes: both, that of the input's side first where that is known.
+        both: the two, that of the input's side first where that is known.
     """
 
     def __init__(self, message: str, op: str, sizes: tuple[int, int]) -> None:
         super().__init__(message, op)
-        self.sizes = sizes
+        self.both = sizes
+
+
+class DimsDiffer(SizesDiffer):
+    """An input has more or fewer dimensions than it must have."""
 
 
 class WantsWholeNumbers(ProgramError):
@@ -44,6 +48,9 @@ def _matmul(args: list[Any], options: Mapping[str, Any]) -> Iterator[Pair]:
     a, b = args
     if a.ndim and b.ndim:
         yield a.shape[-1], b.shape[-2 if b.ndim > 1 else 0], "features"
+        for m, n in zip(reversed(a.shape[:-2]), reversed(b.shape[:-2]), strict=False):
+            if 1 not in (m, n):
+                yield m, n, "a dimension"
 
 
 def _recurrent(args: list[Any], options: Mapping[str, Any]) -> Iterator[Pair]:
@@ -130,7 +137,8 @@ def check(op: str, args: Sequence[Tensor | None], options: Mapping[str, Any], wh
     """
     for got, wanted, what in pairs(op, args, options):
         if got != wanted:
-            raise SizesDiffer(f"{op}{where}: {got} {what}, expected {wanted}", op, (got, wanted))
+            kind = DimsDiffer if what.startswith("dimensions") else SizesDiffer
+            raise kind(f"{op}{where}: {got} {what}, expected {wanted}", op, (got, wanted))
     if op in ("index_select", "gather_elements", "one_hot"):
         index = args[0 if op == "one_hot" else 1]
         if index is not None and index.dtype.kind == "f":

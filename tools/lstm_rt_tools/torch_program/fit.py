@@ -8,6 +8,7 @@ code itself, says that 13 should be 8, the size that was 13 has to be 8; where i
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
@@ -19,7 +20,7 @@ from lstm_rt.errors import ConvertError
 
 from ..names import shown
 from ..program.machine import Argument, Machine, Source, Tensor
-from .agree import SizesDiffer, WantsWholeNumbers
+from .agree import DimsDiffer, SizesDiffer, WantsWholeNumbers
 from .script_prims import Raised
 
 _LENGTHS = re.compile(r"len", re.IGNORECASE)
@@ -32,6 +33,7 @@ _POOLS = (
 _LARGE = tuple(range(1009, 1109, 2))
 _RANKS = (3, 2, 4, 1)
 _MOST_RUNS = 400  #: of one program while its sizes are sought
+_MOST_ELEMENTS = 1 << 19  #: of an input
 _MOST_LESSONS = 40
 _MOVE = 16  #: steps more, to see what depends on them
 _MOST_FREE = 2  #: free dimensions of an input: rows and steps
@@ -79,10 +81,12 @@ class _Search:
         self.learnt = 0
 
     def arrays(self, sizes: Sizes) -> list[NDArray[Any]]:
+        if any(math.prod(s) > _MOST_ELEMENTS for s in sizes):
+            raise ConvertError(f"{self.source.what}: no small inputs are found at which it runs")
         rng = np.random.default_rng(0)
         return [
-            np.asarray(rng.standard_normal(s), d) if d.kind == "f" else np.full(s, _whole(s, sizes), d)
-            for s, d in zip(sizes, self.dtypes, strict=True)
+            np.asarray(rng.standard_normal(s), d) if d.kind == "f" else np.full(s, _whole(name, s, sizes), d)
+            for name, s, d in zip(self.names, sizes, self.dtypes, strict=True)
         ]
 
     def run(self, arrays: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
@@ -133,8 +137,7 @@ class _Search:
             second = self.run(arrays)
         except ConvertError:
             return self.runs > _MOST_RUNS
-        both = zip(first, second, strict=True)
-        return any(a.shape != b.shape or not np.array_equal(a, b, equal_nan=True) for a, b in both)
+        return _differ(first, second)
 
     # -- sizes that are not known -------------------------------------------------------------------------
 
@@ -195,8 +198,10 @@ class _Search:
             if not self._to_whole(e.tensor):
                 raise
             return self._lesson(sizes)
+        except DimsDiffer:
+            raise
         except SizesDiffer as e:
-            return [e.sizes], e
+            return [e.both], e
         except Raised as e:
             return list(_differences(e.compared)), e
         return None
@@ -228,7 +233,21 @@ class _Search:
         """The dimensions, if it runs at other sizes of what is free, too."""
         others = {n: n + _MOVE + 2 * i for i, n in enumerate(sorted(free))}
         self.run(self.arrays([[others.get(n, n) for n in own] for own in sizes]))
+        for i, own in enumerate(sizes):
+            for k, n in enumerate(own):
+                if n in free and sum(s.count(n) for s in sizes) == 1 and self.dtypes[i].kind == "f":
+                    own[k] = self._read(sizes, i, k)
         return self._named(sizes, free)
+
+    def _read(self, sizes: Sizes, i: int, k: int) -> int:
+        """How many of a dimension count: of states that are picked one by one it takes as many as it is asked for."""
+        arrays = self.arrays(sizes)
+        first = self.run(arrays)
+        for n in range(sizes[i][k] - 1, -1, -1):
+            arrays[i][tuple([slice(None)] * k + [slice(n, None)])] += 1
+            if _differ(first, self.run(arrays)):
+                return n + 1
+        return sizes[i][k]
 
     def _to_whole(self, tensor: Tensor) -> bool:
         """Let the inputs that a tensor comes from be of whole numbers."""
@@ -244,9 +263,15 @@ class _Search:
         return [[n if n not in free else first[n] if count[n] > 1 else None for n in own] for own in sizes]
 
 
-def _whole(own: Sequence[int], sizes: Sizes) -> int:
+def _differ(first: Sequence[NDArray[Any]], second: Sequence[NDArray[Any]]) -> bool:
+    """Have two runs given different outputs?"""
+    both = zip(first, second, strict=True)
+    return any(a.shape != b.shape or not np.array_equal(a, b, equal_nan=True) for a, b in both)
+
+
+def _whole(name: str, own: Sequence[int], sizes: Sizes) -> int:
     """A number for an input of whole numbers: of lengths all steps that there are, otherwise 1."""
-    if len(own) != 1:
+    if len(own) != 1 or not _LENGTHS.search(name):
         return 1
     return min((n for s in sizes if len(s) > 1 for n in s[:2] if n != own[0]), default=1)
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_rt.errors import ConvertError
+from lstm_rt.errors import ConvertError, GraphError
 from lstm_rt.files import read_regular
 from lstm_rt.graph import Graph
 
@@ -43,11 +44,14 @@ def is_program(path: str | os.PathLike[str]) -> bool:
     return is_exported_archive(entries) or is_script_archive(entries)
 
 
-def from_program(path: str | os.PathLike[str]) -> Graph:
+def from_program(path: str | os.PathLike[str], settings: Mapping[str, int] | None = None) -> Graph:
     """Convert a ``.pt2`` file (``torch.export.save``) or a TorchScript archive (``torch.jit.save``).
 
     Inputs keep their names, outputs are named as :func:`lstm_rt_tools.from_torch` names them, both keep their axes. The
     graph is compared with the program's own numbers. The code in the file is parsed, and never executed.
+
+    Args:
+        settings: values of whole numbers that the forward of a TorchScript module takes beside tensors.
 
     Raises:
         ConvertError: damaged, or the program holds what cannot be converted, which is named.
@@ -59,10 +63,12 @@ def from_program(path: str | os.PathLike[str]) -> Graph:
     beside: list[str] = []
     try:
         with noting_not_finite(beside):
-            source = _source(data, what, budget)
+            source = _source(data, what, budget, settings)
             graph = to_graph(source)
     except RecursionError:
         raise ConvertError(f"{what}: it is nested too deeply") from None
+    except GraphError as e:
+        raise ConvertError(f"{what}: {e}") from e
     except ConvertError as e:
         raise e if str(e).startswith(what) else ConvertError(f"{what}: {e}") from e
     budget.graph(graph)
@@ -72,16 +78,18 @@ def from_program(path: str | os.PathLike[str]) -> Graph:
         "file": what,
         "sha256": hashlib.sha256(data).hexdigest(),
     }
+    if settings:
+        graph.meta["settings"] = dict(settings)
     notes = [*source.notes, *beside, *graph.meta.get("notes", [])]
     if notes:
         graph.meta["notes"] = list(dict.fromkeys(notes))
     return graph
 
 
-def _source(data: bytes, what: str, budget: Budget) -> Program:
+def _source(data: bytes, what: str, budget: Budget, settings: Mapping[str, int] | None = None) -> Program:
     if is_exported_archive(ZipArchive(data, what, budget).names):
         return ExportedSource(ExportedArchive(data, what, budget))
-    source = ScriptSource(ScriptArchive(data, what, budget))
+    source = ScriptSource(ScriptArchive(data, what, budget), settings)
     fit(source)
     return source
 
@@ -93,7 +101,7 @@ def rerun_program(path: Path, graph: Graph) -> Rerun:
         ConvertError: it cannot be run, or has other inputs or outputs than ``graph``.
     """
     data = read_regular(path)
-    source = _source(data, path.name, Budget(len(data), path.name))
+    source = _source(data, path.name, Budget(len(data), path.name), graph.meta.get("settings"))
     values = {graph.values[v].name: graph.values[v] for v in graph.inputs}
     names = {a.name for a in source.inputs}
     if unknown := values.keys() - names:

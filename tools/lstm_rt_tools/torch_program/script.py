@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,8 +62,10 @@ class ScriptSource:
 
     torch_version: str | None = None  #: archives do not tell
 
-    def __init__(self, archive: ScriptArchive) -> None:
+    def __init__(self, archive: ScriptArchive, settings: Mapping[str, int] | None = None) -> None:
         self.archive = archive
+        self.settings = dict(settings or {})
+        self._unused = set(self.settings)
         self._meter = Meter(archive.budget)
         self.notes = archive.notes
         self.what = archive.what
@@ -74,6 +76,8 @@ class ScriptSource:
             raise ConvertError(f"{self.what}: the module has no forward; it has {methods or 'no methods'}")
         self._forward = forward
         self._slots = [self._slot(p) for p in forward.params[1:]]
+        if self._unused:
+            raise ConvertError(f"{self.what}: forward takes no whole number {shown(min(self._unused))} that could be set")
         names = [n for s in self._slots for n in s.tensors()]
         examples = archive.inputs_of_trace()
         self.traced = len(examples) == len(names) > 0
@@ -93,6 +97,9 @@ class ScriptSource:
     # -- arguments ------------------------------------------------------------------------------------
 
     def _slot(self, param: Param) -> _Slot:
+        if param.name in self.settings and isinstance(param.type, Name) and param.type.id == "int":
+            self._unused.discard(param.name)
+            return _Slot("value", param.name, value=self.settings[param.name])
         if param.default is not None:
             interpreter = Interpreter(Run(Machine(), [], self._meter), self.archive)
             value = interpreter.value(param.default, {})
@@ -113,6 +120,11 @@ class ScriptSource:
             if kind.of.id == "Optional":
                 self.notes.append(f"the optional argument {shown(name)} is left out (None)")
                 return _Slot("value", name)
+        if isinstance(kind, Name) and kind.id == "int":
+            raise ConvertError(
+                f"{self.what}: forward takes {shown(name)}, a whole number, which a model cannot take; set it: "
+                f"--set {shown(name)}=..."
+            )
         raise ConvertError(
             f"{self.what}: forward takes {shown(name)}, a {_spelt(kind)}; only tensors and tuples of them become inputs"
         )

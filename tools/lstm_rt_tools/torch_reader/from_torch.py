@@ -28,7 +28,11 @@ _MOST_SETS = 16  #: of weights, for a draft that takes all of them
 
 
 def from_torch(
-    source: Any, example: Any = None, arch: ArchSource | None = None, part: str | None = None
+    source: Any,
+    example: Any = None,
+    arch: ArchSource | None = None,
+    part: str | None = None,
+    settings: Mapping[str, int] | None = None,
 ) -> Graph:
     """Convert a PyTorch model.
 
@@ -48,6 +52,7 @@ def from_torch(
             archive it takes the weights alone.
         part: which part of the architecture file, where that describes several, such as an encoder and
             a decoder.
+        settings: values of whole numbers that the forward of a TorchScript module takes beside tensors.
 
     Returns:
         A graph that takes and gives arrays in the module's order of axes, ``(N, T, F)`` or ``(T, N, F)``
@@ -55,6 +60,8 @@ def from_torch(
         ``(layers * directions, N, H)``. The initial state of recurrent layers is the caller's (``state=``,
         ``return_state``), also where the module takes ``h`` and ``c`` itself, or keeps them from call to call.
         Outputs are of that form also where the module joins N and T or drops an F of 1. Dropout is left out.
+        A module that does more than layers and functions that are known as such is followed by its operations of
+        ATen's: then inputs and outputs have the module's dimensions, and states that it takes are inputs.
         ``graph.meta["notes"]`` lists what was chosen among several sets of weights, put back into the form
         of the layer (weight norm, weight drop), or left unread beside the weights, weights that are not
         finite, initial states that the module takes, attributes in which a forward may count its calls,
@@ -75,7 +82,9 @@ def from_torch(
     if example is not None and not live and isinstance(source, str | os.PathLike | Mapping):
         raise ConvertError("example is for a live module; files and state dicts take an arch file (arch=...)")
     if isinstance(source, str | os.PathLike) and arch is None and part is None and is_program(source):
-        return from_program(source)
+        return from_program(source, settings)
+    if settings:
+        raise ConvertError("settings are for TorchScript files, whose forward may take whole numbers")
     if isinstance(source, str | os.PathLike):
         return _from_weights(partial(read_checkpoint, source), arch, part)
     if isinstance(source, Mapping):

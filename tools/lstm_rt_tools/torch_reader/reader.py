@@ -17,7 +17,7 @@ from .from_torch import from_torch
 
 def read(path: Path, options: Options) -> Graph:
     """The graph of a program, of a file of weights, or of a pickled module."""
-    return from_torch(path, arch=options.arch, part=options.part)
+    return from_torch(path, arch=options.arch, part=options.part, settings=options.settings)
 
 
 def weights(path: Path) -> list[dict[str, Any]]:

@@ -172,9 +172,9 @@ def _some_steps(b: Labelled, label: Feat, i: int, options: Mapping[str, Any], si
     if step == 1 and last == size and 0 < count < near < first:  # from a place that is computed from the end
         return _last_steps(b, label, i, count, 0)
     drop = size - last if last > size - max(1, near) or (stop is not None and stop < 0) else None
-    most = None if drop is not None else count
+    at_most = None if drop is not None else count
     return b.over_steps(
-        label, "slice", i, lambda v: b.graph.take(v, start=first, stride=step, drop=drop or 0, most=most)
+        label, "slice", i, lambda v: b.graph.take(v, start=first, stride=step, drop=drop or 0, most=at_most)
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...program.machine import Tensor
+from ..agree import DimsDiffer
 from ..run import Run
 from ..tensors import Var
 from .elementwise import add
@@ -24,12 +25,31 @@ def linear(run: Run, input: Any, weight: Any, bias: Any = None) -> Any:
     return y if bias is None else run.apply("add", y, run.tensor(bias))
 
 
-@op("matmul", "mm", "bmm", "mv", "dot", plain=True)
+#: Dimensions that the arguments of the products without broadcasting have.
+_DIMS = {"mm": (2, 2), "bmm": (3, 3), "mv": (2, 1), "dot": (1, 1), "addmm": (2, 2), "baddbmm": (3, 3), "addmv": (2, 1)}
+
+
+def _check_dims(run: Run, *args: Any) -> None:
+    for x, wanted in zip(args, _DIMS[run.op.removesuffix("_")], strict=True):
+        found = len(x.shape(run))
+        if found != wanted and x.tag is None:
+            raise DimsDiffer(str(run.error(f"of a tensor with {found} dimensions, expected {wanted}")), run.op,
+                              (found, wanted))  # fmt: skip
+
+
+@op("mm", "bmm", "mv", "dot", plain=True)
+def product(run: Run, self: Any, other: Any) -> Any:
+    _check_dims(run, self, other)
+    return matmul(run, self, other)
+
+
+@op("matmul", plain=True)
 def matmul(run: Run, self: Any, other: Any) -> Any:
     return run.apply("matmul", *run.alike(self, other))
 
 
 def _plus_product(run: Run, base: Any, a: Any, b: Any, beta: Any, alpha: Any) -> Any:
+    _check_dims(run, a, b)
     y = run.apply("matmul", *run.alike(a, b))
     y = y if alpha == 1 else run.apply("mul", *run.alike(y, alpha))
     if beta == 0:

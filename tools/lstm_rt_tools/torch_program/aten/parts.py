@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...program.machine import Tensor
+from ..agree import SizesDiffer
 from ..run import Run
 from ..tensors import Permutation, Var
 from .table import op
@@ -82,6 +83,8 @@ def gather(run: Run, self: Any, dim: Any, index: Any, sparse_grad: bool = False)
     for i, n in enumerate(numbers.shape):
         if i != axis and n < x.shape[i]:
             x = run.cut(x, i, 0, n)
+        elif i != axis and n > x.shape[i]:
+            raise _differ(run, n, x.shape[i])
     return run.apply("gather_elements", x, numbers, axis=axis)
 
 
@@ -117,9 +120,17 @@ def _indexed(run: Run, x: Tensor, given: list[tuple[int, Tensor]]) -> Tensor:
         axis, numbers = given[0]
         found: Tensor = run.apply("index_select", x, _from_front(run, numbers, x.shape[axis]), axis=axis)
         return found
+    if len(given) == 2 and given[0][1].ndim == given[1][1].ndim == 1 and not given[1][1].known:
+        count, many = given[0][1].shape[0], given[1][1].shape[0]
+        if many not in (count, 1):
+            raise _differ(run, many, count)
     if _is_each_row(x, given):
         return _one_per_row(run, x, given[0][0], given[1][1])
     return _several(run, x, given)
+
+
+def _differ(run: Run, found: int, wanted: int) -> SizesDiffer:
+    return SizesDiffer(str(run.error(f"an index of {found} rows, expected {wanted}")), run.op, (found, wanted))
 
 
 def _masked(run: Run, x: Tensor, first: int, mask: Tensor) -> Tensor:
