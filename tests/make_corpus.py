@@ -261,14 +261,20 @@ def rows(rng: Rng) -> Graph:
     """Version 4: ops over rows of features, over a sequence that streams."""
     g = Graph()
     x = g.input("x", "seq", 6)
-    one = g.reduce_features(x, "mean")
-    y = g.binary("maximum", g.binary("div", g.binary("sub", x, one), g.reduce_features(x, "l2")), x)
+    one, length = g.reduce_features(x, "mean"), g.reduce_features(g.binary("add", x, g.constant(np.ones(1))), "l2")
+    y = g.binary("maximum", g.binary("div", g.binary("sub", x, one), length), x)
     y = g.prelu(g.gather(y, [5, 4, 3, 3, 0, 1, 1, 2]), weights(rng, 8))
-    y = g.binary("add", y, g.constant(np.arange(8) / 8))
-    y = g.groupnorm(g.l2norm(y, 1e-3, 2), weights(rng, 8), None, 1e-3, 4)
-    y = g.binary("minimum", y, g.groupnorm(y, None, weights(rng, 8), 1e-3, 2))
-    parts = [g.reduce_features(y, kind, 4) for kind in ("sum", "max", "min", "prod")]
-    g.output(g.concat(*parts), "y")
+    g.output(g.binary("minimum", g.binary("add", y, g.constant(np.arange(8) / 8)), y), "y")
+    return g
+
+
+def groups(rng: Rng) -> Graph:
+    """Version 4: ops over equal parts of the features."""
+    g = Graph()
+    x = g.input("x", "seq", 8)
+    y = g.groupnorm(g.l2norm(x, 1e-3, 2), weights(rng, 8), None, 1e-3, 4)
+    y = g.groupnorm(y, None, weights(rng, 8), 1e-3, 2)
+    g.output(g.concat(*(g.reduce_features(y, kind, 4) for kind in ("sum", "max", "min", "prod"))), "y")
     return g
 
 
@@ -277,7 +283,7 @@ def broadcasts(rng: Rng) -> Graph:
     g = Graph()
     x, v, one = g.input("x", "seq", 5), g.input("v", "vec", 5), g.input("one", "vec", 1)
     y = g.binary("mul", g.binary("add", x, v), one)
-    y = g.binary("pow", g.binary("add", g.activation(y, "abs"), one), g.binary("minimum", one, v))
+    y = g.binary("pow", g.activation(y, "exp"), g.binary("minimum", one, v))
     g.output(g.binary("sub", g.reduce_features(y, "sum"), v), "y")
     return g
 
@@ -331,7 +337,8 @@ def attention(rng: Rng) -> Graph:
     second, _ = g.attention(q, k, k, heads=2, kv_heads=1, scale=0.5, whole=True)
     g.output(g.concat(first, second), "context")
     if w is not None:
-        g.output(g.softmax_steps(w), "weights")
+        g.output(g.softmax_steps(w, mask), "weights")
+        g.output(g.softmax_steps(w, whole=True), "of_all")
     g.output(g.attention(x, x, x, heads=3, causal=True)[0], "self")
     g.output(g.attention(x, g.concat(k, k, k), k)[0], "cross")
     return g
@@ -354,8 +361,8 @@ def chunked_windows(rng: Rng) -> Graph:
     """Version 4: windows with strides, that lag, and padded steps: in chunks, but not in a stream."""
     g = Graph()
     x = g.pad_steps(g.input("x", "seq", 2), 2, 0, 0.5)
-    v = g.conv(x, weights(rng, 4, 2, 3, 1, 1), weights(rng, 4), stride=(2, 1, 1))
-    v = g.pool(v, "avg_pad", (2, 1, 1), stride=(2, 1, 1), pad=((1, 0), (0, 0), (0, 0)), whole=True)
+    v = g.conv(x, weights(rng, 4, 2, 3, 1, 1), weights(rng, 4), stride=(2, 1, 1), dilation=(2, 1, 1), whole=True)
+    v = g.pool(v, "avg_pad", (2, 1, 1), stride=(2, 1, 1), dilation_t=2, pad=((3, 0), (0, 0), (0, 0)), whole=True)
     y, _, _ = g.recurrent("gru", g.unflatten(v, 2), cell_weights(rng, "gru", 2, 3), hidden_size=3)
     g.output(y, "y")
     return g
@@ -370,9 +377,10 @@ def looking_ahead(rng: Rng) -> Graph:
     g.output(g.pool(c, "max", (3, 1, 1), pad=((0, 2), (0, 0), (0, 0))), "y")
     h0 = g.pool(g.conv(v, weights(rng, 2, 1, 1, 3, 3), size=(4, 4)), "avg", (1, 1, 1), size=(2, 2))
     seq, h, _ = g.convlstm(x, weights(rng, 8, 1, 2, 2), weights(rng, 8, 2, 2, 2), weights(rng, 8), size=(2, 2),
-                           pad=((1, 0), (0, 1)), h0=h0)  # fmt: skip
+                           pad=((1, 0), (0, 1)), h0=h0,
+                           activations=("hard_sigmoid", "softsign", Activation("clip", -0.5, 0.5)))  # fmt: skip
     g.output(seq, "seq")
-    g.output(g.unflatten(h, 4), "h")
+    g.output(g.flatten(g.unflatten(h, 4), 4), "h")
     return g
 
 
@@ -387,7 +395,7 @@ def all_models() -> dict[str, Graph]:
     makers: list[Callable[[Rng], Graph]] = [
         computed_state, encoder_decoder, tagger, features, vectors, axes, with_selftest,
         time_first, time_first_stream, unbatched, derived_axes, derived_stream,
-        rows, broadcasts, shaped, shaped_without_batch, later_activations_in_cells,
+        rows, groups, broadcasts, shaped, shaped_without_batch, later_activations_in_cells,
         along_time, attention,
         windows, chunked_windows, looking_ahead,
     ]  # fmt: skip

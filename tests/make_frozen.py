@@ -54,7 +54,8 @@ def leaves(state: Any) -> list[Any]:
 def record(graph: Graph, model: Model, rng: np.random.Generator) -> dict[str, Any]:
     """Arrays of one model: as called plainly, with lengths, and going on from the state of the plain call."""
     arrays: dict[str, Any] = {}
-    inputs = inputs_for(rng, graph, BATCH, STEPS, [STEPS, 1, 4])
+    batch = BATCH if "N" in model.inputs[0].shape else 1
+    inputs = inputs_for(rng, graph, batch, STEPS, [STEPS, 1, 4][:batch])
     check_against_reference(graph, model, inputs)
     outputs, state = model(*inputs, return_state=True)
     calls = {"plain": (outputs, state)}

@@ -328,7 +328,8 @@ def test_shaped_ports(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     g = Graph()
     x = g.input("x", "seq", 6, order="shaped", dims=("N", 2, "T", 3))
     w = {"w_ih": np.eye(6), "w_hh": np.zeros((6, 6))}
-    g.output(g.recurrent("rnn", x, w, hidden_size=6, activations=["linear"])[0], "y", order="shaped", dims=(6, "T", "N"))
+    seq = g.recurrent("rnn", x, w, hidden_size=6, activations=["linear"])[0]
+    g.output(seq, "y", order="shaped", dims=(6, "T", "N"))
     path = saved(tmp_path / "m.lrt", g)
     facts = json_of(capsys, "info", path, "--json")
     assert (facts["inputs"][0]["shape"], facts["outputs"][0]["shape"]) == (["N", 2, "T", 3], [6, "T", "N"])

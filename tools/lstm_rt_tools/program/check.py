@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_rt.errors import ConvertError
+from lstm_rt.errors import AxesError, ConvertError
 from lstm_rt.graph import Array, Graph
 
 from ..judges import reference, testdata
@@ -18,6 +19,7 @@ from .labels import N
 from .machine import Machine, Source
 from .roles import Role
 
+FEW = (7, 23)  #: steps that a model is compared at, too, if it was made at more
 _OFTEN = 0.25  #: of ids are tokens that masks look for
 
 
@@ -27,13 +29,20 @@ class Check:
     Args:
         roles: what the program's inputs were taken for; ``read``: those that the graph has, in its order.
         frozen: names of time axes whose steps the program fixes.
+        padded: tokens that stand at the end of rows alone, by the input.
     """
 
     def __init__(
-        self, source: Source, graph: Graph, roles: Sequence[Role], read: Sequence[Role], frozen: Sequence[str]
+        self,
+        source: Source,
+        graph: Graph,
+        roles: Sequence[Role],
+        read: Sequence[Role],
+        frozen: Sequence[str],
+        padded: Mapping[str, int],
     ) -> None:
         self._source, self._graph, self._roles, self._read = source, graph, roles, read
-        self._frozen = frozen
+        self._frozen, self._padded = frozen, padded
         self._called = called(source)
         self._names = [graph.values[o].name for o in graph.outputs]
         self._most_ids = {
@@ -74,6 +83,9 @@ class Check:
             raise ConvertError(f"with {_size_text(rows, longer)} {self._called} itself does not run")
         if free:
             self._runs(rows, {name: n + 1 if name in free else n for name, n in steps.items()})
+            for few in FEW:
+                if any(steps[name] > few for name in free):
+                    self._fewer(rows, {name: min(n, few) if name in free else n for name, n in steps.items()})
         self._fixed_steps(rows, steps, [name for name in steps if name not in free and name not in self._frozen])
         self._asked(rows, steps, free)
 
@@ -84,6 +96,11 @@ class Check:
             n, own = n if any_rows else rows, {name: count if name in free else t for name, t in steps.items()}
             if _size_text(n, own) not in self.sizes:
                 self._runs(n, own)
+
+    def _fewer(self, rows: int, steps: Mapping[str, int]) -> None:
+        """So few steps that the model may refuse them; else it has to do there what the program does."""
+        with suppress(AxesError):
+            self._runs(rows, steps)
 
     def _fixed_steps(self, rows: int, steps: Mapping[str, int], fixed: Sequence[str]) -> None:
         """More steps than the program says that it is made for."""
@@ -122,7 +139,7 @@ class Check:
             )
 
     def make_selftest(self, steps: Mapping[str, int]) -> None:
-        """The program's own outputs for small random inputs, or the graph's if it takes none of that size."""
+        """The program's own outputs for small random inputs, or the graph's if it takes none of that size or form."""
 
         def theirs(arrays: list[NDArray[Any]]) -> Sequence[Array]:
             shapes = [y.shape for y in reference.run(self._graph, arrays)]
@@ -138,7 +155,7 @@ class Check:
         }
         made = f"{self._called}'s own outputs for random inputs"
         made += "" if hasattr(self._source, "called") else ", computed in float32"
-        for at in (None, by_axis):
+        for at in () if self._padded else (None, by_axis):
             try:
                 self._graph.selftest = testdata.make_selftest(self._graph, theirs, at)
                 break
@@ -217,8 +234,20 @@ class Check:
         """Ids of an embedding, and here and there those that masks look for."""
         most = self._most_ids.get(r.name, 2)
         ids = rng.integers(0, most, shape)
+        if r.name in self._padded:
+            return self._padding(rng, r, ids, self._padded[r.name])
         for token in (t for t in self._tokens if t < most):
             ids = np.where(rng.random(shape) < _OFTEN, token, ids)
+        return ids
+
+    def _padding(self, rng: np.random.Generator, r: Role, ids: NDArray[np.int64], token: int) -> NDArray[np.int64]:
+        """Ids whose padding stands at the end of each row but the first."""
+        ids = np.where(ids == token, 1 if token == 0 else 0, ids)
+        rows, steps = (
+            next(i for i, d in enumerate(r.dims) if isinstance(d, str) and (d == N) is first) for first in (True, False)
+        )
+        for row in np.moveaxis(ids, (rows, steps), (0, 1))[1:]:
+            row[rng.integers(1, len(row) + 1) :] = token
         return ids
 
     def _all(self, arrays: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:

@@ -111,6 +111,7 @@ class Labelled(Machine):
         self._made: dict[tuple[int, bytes], int] = {}
         self._lengths: dict[str, int] = {}
         self.notes: list[str] = []  #: sentences for the user
+        self.padded: dict[str, int] = {}  #: tokens that pad inputs, where lengths are computed of them
         self.folded: list[str] = []  #: what was put together
         self._roles = list(roles)
         self.unrolled = Unrolled(self.graph)  #: what the program does step by step
@@ -155,6 +156,19 @@ class Labelled(Machine):
         if self.graph.values[value].axis != axis:
             raise self.error("lengths", f"{label.name!r} belongs to two different time axes")
         return value
+
+    def padding(self, mask: Mask) -> int:
+        """The mask of a row's own steps, where the others, which hold a token of their own, stand at its end."""
+        assert mask.value is not None
+        node = next(n for n in self.graph.nodes if mask.value in n.outputs)
+        ids = node.inputs[0]
+        if node.op != "mask_ids" or ids is None:
+            raise self.error("lengths", "lengths that are computed of anything but token ids are not supported")
+        name, token = self.graph.values[ids].name, int(node.attrs["value"])
+        self.padded[name] = token
+        note = f"padding, {token} in {name!r}, is taken to stand at the end of rows alone"
+        self.notes += [note] if note not in self.notes else []
+        return mask.value
 
     def order_inputs(self) -> list[str]:
         """Put the graph's inputs in the order of the program's; returns the names of those that nothing reads."""
@@ -244,6 +258,8 @@ class Labelled(Machine):
         if isinstance(label, Loose):
             return
         shape = tuple(math.prod(map(self.size_of, d)) for d in label.dims)
+        if not array.size:
+            raise self.error(op, f"its result is empty, of shape {array.shape}")
         if shape != array.shape:
             raise self.wrong_roles(op, f"its result is {self.dims_in_words(label.dims)}, but of shape {array.shape}")
 
@@ -486,7 +502,8 @@ class Labelled(Machine):
     def mixed(self, op: str, a: Any, b: Any) -> ProgramError:
         """The error of two dimensions that do not belong together."""
         words = [self.words(d) for d in (a, b)]
-        return self.wrong_roles(op, f"it combines {words[0]} with {words[1]}")
+        other = " of another number" if words[0] == words[1] else ""
+        return self.wrong_roles(op, f"it combines {words[0]} with {words[1]}{other}")
 
     def words(self, dim: Sequence[Atom]) -> str:
         """A dimension in words."""

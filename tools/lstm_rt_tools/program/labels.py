@@ -74,6 +74,14 @@ class Mask:
 
 
 @dataclass(frozen=True, eq=False)
+class Counted:
+    """How many steps of each row a mask counts: its length, where those that it does not count stand at the end."""
+
+    dims: Dims
+    mask: Mask
+
+
+@dataclass(frozen=True, eq=False)
 class Scores:
     """``scale q k^T``: a number for each pair of a step of the queries and one of the keys; ``soft``: after softmax.
 
@@ -124,7 +132,7 @@ class Loose:
     dims: Dims
 
 
-Label: TypeAlias = "Feat | Ids | Lengths | Mask | Scores | Masked | Penalty | Turn | Loose"
+Label: TypeAlias = "Feat | Ids | Lengths | Mask | Counted | Scores | Masked | Penalty | Turn | Loose"
 
 
 def cell(value: int, features: Any) -> Cells:

@@ -77,7 +77,8 @@ class ScriptSource:
         self._forward = forward
         self._slots = [self._slot(p) for p in forward.params[1:]]
         if self._unused:
-            raise ConvertError(f"{self.what}: forward takes no whole number {shown(min(self._unused))} that could be set")
+            unused = shown(min(self._unused))
+            raise ConvertError(f"{self.what}: forward takes no whole number {unused} that could be set")
         names = [n for s in self._slots for n in s.tensors()]
         examples = archive.inputs_of_trace()
         self.traced = len(examples) == len(names) > 0

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..labelled import Labelled
 from ..labels import (
+    Counted,
     Dim,
     Feat,
     Label,
@@ -267,7 +268,9 @@ def _recurrent(
         raise b.wrong_roles(
             word, f"it reads its input as {wanted}, features, but that is {b.dims_in_words(label.dims)}"
         )
-    if lengths is not None:
+    if lengths is not None and isinstance(lengths.label, Counted):
+        options |= {"mask": b.padding(lengths.label.mask), "zero_masked": True}
+    elif lengths is not None:
         _read_lengths(b, word, lengths, time[0], x.shape[order[0]])
     d = 2 if options.get("direction") == "bidirectional" else 1
     for name, state in zip(("h0", "c0"), states, strict=False):

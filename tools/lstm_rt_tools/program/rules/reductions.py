@@ -10,7 +10,23 @@ from typing import Any
 import numpy as np
 
 from ..labelled import Labelled
-from ..labels import Dims, Feat, Label, Loose, Masked, N, Scores, Steps, cell, fixed, is_fixed, permuted, positions
+from ..labels import (
+    Counted,
+    Dims,
+    Feat,
+    Label,
+    Loose,
+    Mask,
+    Masked,
+    N,
+    Scores,
+    Steps,
+    cell,
+    fixed,
+    is_fixed,
+    permuted,
+    positions,
+)
 from ..machine import Tensor
 from .arithmetic import activation
 from .attention import softmax_of
@@ -24,7 +40,19 @@ def _reduce(kind: str, b: Labelled, args: Args, options: Mapping[str, Any], out:
     assert x is not None
     if isinstance(x.label, Scores):  # such as a mean over heads, for the user to look at
         return Loose("weights of attention between two sequences are no value of a graph", x.label.dims)
+    if isinstance(x.label, Mask) and kind == "sum":
+        return _counted(x.label, options.get("axes"), options.get("keepdims", False))
     return reduced(b, b.feat(x, kind), kind, options.get("axes"), options.get("keepdims", False))
+
+
+def _counted(mask: Mask, axes: Sequence[int] | None, keepdims: bool) -> Label:
+    """The sum of a mask over its steps: lengths that are computed from padding."""
+    rank = len(mask.dims)
+    over = {a % rank for a in (range(rank) if axes is None else axes)}
+    dims = tuple(() if i in over else d for i, d in enumerate(mask.dims) if keepdims or i not in over)
+    if [mask.dims[i] for i in over if mask.dims[i]] != [(Steps(mask.axis),)] or mask.inverted or mask.value is None:
+        return Loose("such a count of what a mask counts is not supported", dims)
+    return Counted(dims, mask)
 
 
 def reduced(b: Labelled, label: Feat, kind: str, axes: Sequence[int] | None, keepdims: bool) -> Feat:

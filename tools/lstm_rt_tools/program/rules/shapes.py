@@ -18,6 +18,7 @@ from ..labels import (
     Feat,
     Label,
     N,
+    Scores,
     Steps,
     Unsplittable,
     broadcast,
@@ -88,6 +89,8 @@ def _permute(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> L
     axes = [a % len(label.dims) for a in options["axes"]]
     if isinstance(label, Feat):
         return permuted(label, axes)
+    if isinstance(label, Scores) and axes[-2:] != [len(axes) - 2, len(axes) - 1]:
+        raise b.error("permute", "scores of attention with the keys before the queries are not supported")
     moved: Label = replace(label, dims=tuple(label.dims[a] for a in axes))
     return moved
 
@@ -158,7 +161,12 @@ def _some_steps(b: Labelled, label: Feat, i: int, options: Mapping[str, Any], si
         raise b.error("slice", "of steps backwards, other than all of them, is not supported")
     first, last, _ = slice(start, stop, step).indices(size)
     count = len(range(first, last, step))
-    if stop is not None and stop > size and not (start is not None and start < 0):
+    near = _NEAR if b.is_free(_steps_of(label, i)) else 0
+    if start is not None and start < 0 and stop is not None and stop >= 0:
+        if not 0 < size - stop < near:
+            raise b.error("slice", "from a step counted from the end to one counted from the start is not supported")
+        stop -= size
+    if stop is not None and stop > size:
         most = len(range(first, stop, step))  # so many at most, though there are fewer just now
         return b.over_steps(label, "slice", i, lambda v: b.graph.take(v, start=first, stride=step, most=most))
     if count == 1 and first == size - 1:
@@ -167,15 +175,17 @@ def _some_steps(b: Labelled, label: Feat, i: int, options: Mapping[str, Any], si
         return one_step(b, label, first, i)
     if start is not None and start < 0 and step == 1:
         return _last_steps(b, label, i, -start, 0 if stop is None or stop >= size else size - last)
-    steps = b.steps_of(label.dims, "slice")
-    near = _NEAR if steps is not None and b.is_free(steps) else 0
     if step == 1 and last == size and 0 < count < near < first:  # from a place that is computed from the end
         return _last_steps(b, label, i, count, 0)
-    drop = size - last if last > size - max(1, near) or (stop is not None and stop < 0) else None
-    at_most = None if drop is not None else count
-    return b.over_steps(
-        label, "slice", i, lambda v: b.graph.take(v, start=first, stride=step, drop=drop or 0, most=at_most)
-    )
+    if last > size - max(1, near) or (stop is not None and stop < 0):
+        return b.over_steps(label, "slice", i, lambda v: b.graph.take(v, first, step, drop=size - last))
+    return b.over_steps(label, "slice", i, lambda v: b.graph.take(v, first, step, most=count))
+
+
+def _steps_of(label: Feat, i: int) -> Steps:
+    (steps,) = label.dims[i]
+    assert isinstance(steps, Steps)
+    return steps
 
 
 def _last_steps(b: Labelled, label: Feat, i: int, count: int, drop: int) -> Feat:

@@ -1,0 +1,105 @@
+"""Cells of PyTorch written out in loops become recurrent layers with PyTorch's numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers.function_programs import Program, converted
+from lstm_rt_tools.program.machine import Machine, Tensor
+
+import lstm_rt
+from lstm_rt.format import dumps
+
+INPUTS, H, T = 4, 5, 11
+
+
+class _Cell:
+    """A cell of PyTorch and the same in words of the vocabulary."""
+
+    def __init__(self, torch: Any, name: str) -> None:
+        torch.manual_seed(0)
+        self.module = {"lstm": torch.nn.LSTMCell, "gru": torch.nn.GRUCell, "rnn": torch.nn.RNNCell}[name](INPUTS, H)
+        self.name, self.states = name, 2 if name == "lstm" else 1
+        self.w = {k: v.detach().numpy() for k, v in self.module.named_parameters()}
+
+    def parts(self, m: Machine, x: Tensor, h: Tensor, gates: int) -> list[tuple[Tensor, Tensor]]:
+        sides = []
+        for value, side in ((x, "ih"), (h, "hh")):
+            product = m.apply("matmul", value, m.constant(self.w[f"weight_{side}"].T))
+            sides.append(m.apply("add", product, m.constant(self.w[f"bias_{side}"])))
+        cut = [
+            [m.apply("slice", s, axis=-1, start=k * H, stop=(k + 1) * H, step=1) for k in range(gates)] for s in sides
+        ]
+        return list(zip(*cut, strict=True))
+
+    def step(self, m: Machine, states: Sequence[Tensor], x: Tensor) -> list[Tensor]:
+        h = states[0]
+        a = m.apply
+        if self.name == "rnn":
+            ((p, q),) = self.parts(m, x, h, 1)
+            return [a("tanh", a("add", p, q))]
+        if self.name == "gru":
+            r, z, n = self.parts(m, x, h, 3)
+            reset, keep = a("sigmoid", a("add", *r)), a("sigmoid", a("add", *z))
+            new = a("tanh", a("add", n[0], a("mul", reset, n[1])))
+            return [a("add", new, a("mul", keep, a("sub", h, new)))]
+        i, f, g, o = (
+            a("tanh" if k == 2 else "sigmoid", a("add", p, q)) for k, (p, q) in enumerate(self.parts(m, x, h, 4))
+        )
+        c = a("add", a("mul", f, states[1]), a("mul", i, g))
+        return [a("mul", o, a("tanh", c)), c]
+
+    def wanted(self, torch: Any, x: Any, backward: bool) -> Any:
+        states = [torch.zeros(len(x), H)] * self.states
+        out: list[Any] = []
+        for t in range(x.shape[1])[:: -1 if backward else 1]:
+            new = self.module(torch.from_numpy(x[:, t]), tuple(states) if self.states > 1 else states[0])
+            states = list(new) if self.states > 1 else [new]
+            out.append(states[0])
+        return torch.stack(out, 1).detach().numpy(), states[0].detach().numpy()
+
+
+def _zeros(m: Machine, x: Tensor, n: int) -> list[Tensor]:
+    return [m.constant(np.zeros((x.shape[0], H), np.float32)) for _ in range(n)]
+
+
+def _scanned(cell: _Cell, backward: bool) -> Callable[..., Any]:
+    def function(m: Machine, x: Tensor) -> Any:
+        def body(states: Sequence[Tensor], xs: Sequence[Tensor]) -> Any:
+            new = cell.step(m, states, xs[0])
+            return new, [new[0]]
+
+        states, outs = m.scan(body, _zeros(m, x, cell.states), [x], [1], [backward])
+        return m.apply("permute", outs[0], axes=(1, 0, 2)), states[0]
+
+    return function
+
+
+def _looped(cell: _Cell) -> Callable[..., Any]:
+    def function(m: Machine, x: Tensor) -> Any:
+        def body(turn: Tensor, states: Sequence[Tensor]) -> Any:
+            new = cell.step(m, states[1:], m.apply("index_select", x, states[0], axis=1))
+            at = m.apply("add", states[0], m.constant(np.int64(1)))
+            return m.constant(True), [at, *new], [new[0]]
+
+        start = [m.constant(np.int64(0)), *_zeros(m, x, cell.states)]
+        states, outs = m.loop(body, x.shape[1], True, start)
+        return m.apply("permute", outs[0], axes=(1, 0, 2)), states[1]
+
+    return function
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("how", ["scan", "backward", "loop"])
+def test_cells(name: str, how: str) -> None:
+    torch = pytest.importorskip("torch")
+    cell = _Cell(torch, name)
+    function = _looped(cell) if how == "loop" else _scanned(cell, how == "backward")
+    graph = converted(Program(function, 2, x=("b", "t", INPUTS)))
+    assert [n.op for n in graph.nodes if n.op != "reverse"] == [name]
+    x = np.random.default_rng(0).standard_normal((3, T, INPUTS)).astype(np.float32)
+    for got, want in zip(lstm_rt.Model(dumps(graph))(x), cell.wanted(torch, x, how == "backward"), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
