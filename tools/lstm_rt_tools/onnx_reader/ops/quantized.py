@@ -50,11 +50,7 @@ def quantized(
     if code not in _RANGES:
         raise c.error(f"quantized numbers of type {code} are not supported")
     y = c.one("div", x, _along(c, scale, x, axis, block))
-    if y.known:
-        y = c.one("round", y)
-    else:  # for which graphs have no word
-        c.note("values that lie between two quantized numbers are rounded up here, by the source to the even one")
-        y = c.one("floor", c.one("add", y, c.constant(np.float32(0.5))))
+    y = c.one("round", y)
     if zero is not None and not (zero.known and not zero.data.any()):
         y = c.one("add", y, _along(c, cast(c, zero, _FLOAT), x, axis, block))
     low, high = _RANGES[code]

@@ -79,6 +79,14 @@ def _ceil(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> Labe
     return scaled(b, activation(b, x, "ceil", "floor"), "ceil", -1, 0)
 
 
+def _round(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> Label:
+    """To the nearest whole number; of two that are as near the larger one, where programs take the even one."""
+    note = "what is rounded goes up from halves, in the file to even numbers"
+    b.notes += [note] if note not in b.notes else []
+    x = scaled(b, b.feat(_first(args), "round"), "round", 1, 0.5)
+    return activation(b, x, "round", "floor")
+
+
 def _cast(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any]) -> Label:
     label: Label = _first(args).label
     if isinstance(label, Feat) and out.dtype.kind != "f":
@@ -253,6 +261,7 @@ RULES: dict[str, Callable[..., Any]] = {
     "clip": _clip,
     "neg": _neg,
     "ceil": _ceil,
+    "round": _round,
     "cast": _cast,
     "logical_not": _logical_not,
     "prelu": _prelu,
