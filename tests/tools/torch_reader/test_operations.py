@@ -265,6 +265,14 @@ def looks(torch: Any, s: Any, x: Any) -> Any:
     return y if y.sum() > 0 else -y
 
 
+def steps_by_hand(torch: Any, s: Any, x: Any) -> Any:
+    h, c, out = x.new_zeros(x.shape[0], H), x.new_zeros(x.shape[0], H), []
+    for t in range(x.shape[1]):
+        h, c = s.cell(x[:, t], (h, torch.tanh(c)))
+        out.append(h)
+    return s.fc(torch.stack(out, 1))
+
+
 REFUSED: dict[str, tuple[Callable[..., Any], str]] = {
     "random": (lambda torch, s, x: s.rec(x)[0].mean(1) * torch.rand(1), r"two runs .* differ|random"),
     "state": (carried, r"depend on its earlier calls \(its forward changes total\)"),
@@ -276,6 +284,8 @@ REFUSED: dict[str, tuple[Callable[..., Any], str]] = {
     "short floats": (
         lambda torch, s, x: s.rec(x)[0].mean(1).bfloat16().float(), r"operation by operation.*in torch.bfloat16",
     ),
+    "steps that no layer has": (steps_by_hand, r"LSTMCell.*; operation by operation, the cell state of a step"),
+    "truths": (lambda torch, s, x: s.rec(x.float())[0], r"'x0' has shape .* and dtype torch.bool; expected floats"),
     "other steps": (
         lambda torch, s, x: s.rec(x)[0].mean(1) * (2 if x.shape[1] > 90 else 1),
         r"with 1 row of 128 steps, .*differs from the module's by .*the module does something there",
@@ -292,8 +302,9 @@ def test_numbers_that_decide(torch: Any) -> None:
 @pytest.mark.parametrize("which", REFUSED)
 def test_what_is_refused(torch: Any, which: str) -> None:
     forward, message = REFUSED[which]
-    module = module_of(torch, forward, total=0)
+    module = module_of(torch, forward, total=0, cell=torch.nn.LSTMCell(5, H))
+    x = torch.randn(2, 6, 5)
     with pytest.raises(ConvertError, match=message) as info:
-        from_torch(module, torch.randn(2, 6, 5))
+        from_torch(module, x > 0 if which == "truths" else x)
     assert "\n" not in str(info.value)
     assert module.total == 0

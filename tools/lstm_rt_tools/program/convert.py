@@ -246,9 +246,9 @@ def _run(source: Source, machine: Labelled, roles: Sequence[Role], sizes: Sizes)
         if unread:
             machine.notes.append(f"left out of the model, as nothing reads them: {', '.join(unread)}")
         machine.graph.check()
+        machine.unrolled.resolve()
     except GraphError as e:
         raise ProgramError(str(e)) from None
-    machine.unrolled.resolve()
     machine.folded += machine.unrolled.folded + tidy(machine.graph)
     return machine.graph
 

@@ -85,7 +85,7 @@ class _Search:
             raise ConvertError(f"{self.source.what}: no small inputs are found at which it runs")
         rng = np.random.default_rng(0)
         return [
-            np.asarray(rng.standard_normal(s), d) if d.kind == "f" else np.full(s, _whole(name, s, sizes), d)
+            np.asarray(rng.standard_normal(s), d) if d.kind == "f" else np.full(s, self._whole(name, s, sizes), d)
             for name, s, d in zip(self.names, sizes, self.dtypes, strict=True)
         ]
 
@@ -95,6 +95,11 @@ class _Search:
             raise ConvertError(f"{self.source.what}: the sizes of its inputs are not found in {_MOST_RUNS} runs")
         outputs = self.source.run(_Tracer(), [Tensor(a, frozenset([i])) for i, a in enumerate(arrays)])
         return [o.data for o in outputs]
+
+    def _whole(self, name: str, own: Sequence[int], sizes: Sizes) -> int:
+        """A number for an input of whole numbers: of lengths all steps that there are, otherwise 1."""
+        lengths = len(own) == 1 and (_LENGTHS.search(name) or self.source.examples is not None)
+        return min((n for s in sizes if len(s) > 1 for n in s[:2] if n != own[0]), default=1) if lengths else 1
 
     # -- sizes that are known ---------------------------------------------------------------------------
 
@@ -267,13 +272,6 @@ def _differ(first: Sequence[NDArray[Any]], second: Sequence[NDArray[Any]]) -> bo
     """Have two runs given different outputs?"""
     both = zip(first, second, strict=True)
     return any(a.shape != b.shape or not np.array_equal(a, b, equal_nan=True) for a, b in both)
-
-
-def _whole(name: str, own: Sequence[int], sizes: Sizes) -> int:
-    """A number for an input of whole numbers: of lengths all steps that there are, otherwise 1."""
-    if len(own) != 1 or not _LENGTHS.search(name):
-        return 1
-    return min((n for s in sizes if len(s) > 1 for n in s[:2] if n != own[0]), default=1)
 
 
 def _is_open(dims: Sequence[int | str | None]) -> bool:

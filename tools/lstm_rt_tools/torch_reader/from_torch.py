@@ -60,6 +60,8 @@ def from_torch(
         ``(layers * directions, N, H)``. The initial state of recurrent layers is the caller's (``state=``,
         ``return_state``), also where the module takes ``h`` and ``c`` itself, or keeps them from call to call.
         Outputs are of that form also where the module joins N and T or drops an F of 1. Dropout is left out.
+        A module that does more than layers and functions that are known as such is followed by its operations of
+        ATen's: then inputs and outputs have the module's dimensions, and states that it takes are inputs.
         ``graph.meta["notes"]`` lists what was chosen among several sets of weights, put back into the form
         of the layer (weight norm, weight drop), or left unread beside the weights, weights that are not
         finite, initial states that the module takes, attributes in which a forward may count its calls,

@@ -147,15 +147,15 @@ def _kind(name: str, tensor: Any) -> tuple[str, Dims]:
         ("i", 2): ("ids", ("N", "T")),
         ("i", 1): ("lengths", ("N",)),
     }
-    if key not in kinds or str(tensor.dtype) == "torch.bool":
+    if key not in kinds:
         raise ForwardError(_unexpected(name, tensor))
     return kinds[key]
 
 
 def check_dtypes(leaves: Sequence[tuple[str, Any]]) -> None:
-    """Raise :class:`ConvertError` for tensors of complex numbers."""
+    """Raise :class:`ConvertError` for tensors of truths or complex numbers."""
     for name, tensor in leaves:
-        if tensor.is_complex():
+        if tensor.is_complex() or str(tensor.dtype) == "torch.bool":
             raise ConvertError(_unexpected(name, tensor))
 
 
