@@ -157,8 +157,27 @@ class Refused(nn.Module):  # type: ignore[misc, name-defined]
 
 
 def test_an_argument_that_is_no_tensor_is_refused() -> None:
-    with pytest.raises(ConvertError, match="forward takes rate, a int; only tensors and tuples"):
+    with pytest.raises(ConvertError, match=r"forward takes rate, a whole number.*--set rate="):
         script_source(scripted(torch, Refused()))
+
+
+class Rated(nn.Module):  # type: ignore[misc, name-defined]
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(3, 2)
+
+    def forward(self, x: torch.Tensor, rate: int) -> torch.Tensor:
+        return self.fc(x) * rate
+
+
+def test_a_whole_number_is_set(tmp_path: Path) -> None:
+    path = tmp_path / "m.pt"
+    torch.jit.script(Rated()).save(path)
+    graph = from_torch(path, settings={"rate": 3})
+    assert graph.meta["settings"] == {"rate": 3}
+    assert [graph.values[v].name for v in graph.inputs] == ["x"]
+    with pytest.raises(ConvertError, match="no whole number speed"):
+        from_torch(path, settings={"rate": 3, "speed": 1})
 
 
 class Keeps(nn.Module):  # type: ignore[misc, name-defined]
