@@ -38,7 +38,7 @@ def from_onnx(source: str | os.PathLike[str], settings: Mapping[str, int] | None
             graph = to_graph(program, settings)
     except ConvertError as e:
         name = str(model.path)
-        raise e if str(e).startswith(name) else ConvertError(f"{name}: {e}") from e
+        raise ConvertError(f"{name}: {str(e).removeprefix(f'{name}: ')}") from e
     except RecursionError as e:
         raise ConvertError(f"{model.path}: its graphs are nested too deeply") from e
     model.budget.graph(graph)

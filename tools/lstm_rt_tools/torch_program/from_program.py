@@ -70,7 +70,7 @@ def from_program(path: str | os.PathLike[str], settings: Mapping[str, int] | Non
     except GraphError as e:
         raise ConvertError(f"{what}: {e}") from e
     except ConvertError as e:
-        raise e if str(e).startswith(what) else ConvertError(f"{what}: {e}") from e
+        raise ConvertError(f"{what}: {str(e).removeprefix(f'{what}: ')}") from e
     budget.graph(graph)
     graph.meta["source"] = {
         "framework": "pytorch",
