@@ -90,9 +90,12 @@ static uint64_t times_rows(const lrt_session *s, uint64_t work, uint32_t value)
 
 static uint64_t plus(uint64_t a, uint64_t b) { return a > UINT64_MAX - b ? UINT64_MAX : a + b; }
 
-/* Multiply-adds of the call that must wait for steps before them, of a node that lanes can share. */
+/* Multiply-adds of the call, of a node that lanes can share: those that must wait for steps before them, or all of a
+ * node in pieces. */
 static uint64_t call_work(const lrt_session *s, const lrt_plan_node *at)
 {
+    if (at->op->pieces)
+        return times_rows(s, lrt_work_of(s, at).all, at->node.out[0]);
     return at->op->is_shared ? times_rows(s, lrt_work_of(s, at).recurrent, at->node.in[0]) : 0;
 }
 
@@ -103,7 +106,8 @@ static uint64_t shared_work(const lrt_session *s, uint32_t lanes)
     uint64_t shared = 0;
     for (uint32_t i = 0; i < s->model->n_nodes; i++) {
         const lrt_plan_node *at = &s->nodes[i];
-        if (at->op->is_shared && (piped || at->op->is_shared(s, at, lanes)))
+        const int in_pieces = at->op->pieces && at->op->pieces(s, at) >= lanes;
+        if (in_pieces || (at->op->is_shared && (piped || at->op->is_shared(s, at, lanes))))
             shared = plus(shared, call_work(s, at));
     }
     return shared;

@@ -115,6 +115,13 @@ static void work_of_conv(const lrt_session *s, const lrt_plan_node *at, lrt_work
     work->recurrent = 0;
 }
 
+static uint64_t lines_of_conv(const lrt_session *s, const lrt_plan_node *at)
+{
+    const lrt_value *y = &s->values[at->node.out[0]];
+    const uint64_t rows = (uint64_t)s->batch * (y->kind == LRT_VEC ? 1 : s->steps[y->axis]);
+    return rows * ((const lrt_conv *)at->own)->w.out[1];
+}
+
 /* ---- conv: a matrix product --------------------------------------------------------------------------------- */
 
 /* Windows that go through the product together. */
@@ -350,7 +357,7 @@ static void run_pool(lrt_pass *pass, const lrt_plan_node *at)
 
 const lrt_op lrt_ops_windows[] = {
     {.code = LRT_OP_CONV, .since = 4, .check = check_conv, .hinders = lrt_window_hinders, .plan = plan_conv,
-     .work = work_of_conv, .when = LRT_ALWAYS, .run = run_conv},
+     .work = work_of_conv, .pieces = lines_of_conv, .when = LRT_ALWAYS, .run = run_conv},
     {.code = LRT_OP_POOL, .since = 4, .check = check_pool, .hinders = lrt_window_hinders, .plan = plan_pool,
      .work = work_of_pool, .when = LRT_ALWAYS, .run = run_pool},
     {.code = LRT_OP_NONE},

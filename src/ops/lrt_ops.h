@@ -84,6 +84,8 @@ struct lrt_op {
     void (*work)(const lrt_session *s, const lrt_plan_node *at, lrt_work *work);
     /* Would so many lanes share the node's steps? NULL: it has no steps that wait for each other. */
     int (*is_shared)(const lrt_session *s, const lrt_plan_node *at, uint32_t lanes);
+    /* How many pieces of a call lanes share, of a node whose work alone may be worth several; NULL: it is not. */
+    uint64_t (*pieces)(const lrt_session *s, const lrt_plan_node *at);
     enum lrt_when when;
     /* The node's share of this lane in this pass: either as a whole, or row by row. */
     void (*run)(lrt_pass *pass, const lrt_plan_node *at);

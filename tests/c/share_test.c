@@ -143,6 +143,45 @@ static void work(void)
     walled_free(&blob);
 }
 
+/* A convolution is work for several lanes by itself, where it has a line of places for each. */
+static void work_in_pieces(void)
+{
+    const uint64_t each = 32 * 3 * 16; /* multiply-adds of a step */
+    lrt_model m;
+    walled blob;
+    test_session t;
+    test_case c;
+    unsigned char *bytes;
+    size_t size;
+    graph g;
+    uint32_t y;
+    check_context = "work in pieces";
+    graph_begin(&g, 4);
+    graph_axis(&g);
+    y = graph_op(&g, LRT_OP_CONV, graph_input(&g, LRT_SEQ, 16, 0), LRT_SEQ, 32, 0);
+    for (uint32_t a = 0; a < 8; a++)
+        graph_attr(&g, a, a == 2 ? 3 : a == 3 || a == 5 || a == 7 ? 1 | 1 << 16 : 1);
+    graph_attr(&g, 8, 2);
+    graph_attr(&g, 12, 1);
+    graph_tensor(&g, LRT_PANELS, 1, 32, 3 * 16);
+    graph_tensor(&g, LRT_PANELS, 0, 32, 1);
+    graph_output(&g, y);
+    bytes = graph_bytes(&g, &size);
+    model_from_bytes(&m, &blob, bytes, size);
+    free(bytes);
+    graph_free(&g);
+    for (uint32_t steps = 1; steps <= 4096; steps *= 8) {
+        prepare(&t, &m, 1, steps, 4, &c);
+        CHECK(lrt_prepared_work(t.s) == each * steps);
+        CHECK(lrt_worthwhile_lanes(t.s, 1, 1) == 1);
+        CHECK(lrt_worthwhile_lanes(t.s, 2, 1) == (each * steps < 196608 ? 1 : 2));
+        CHECK(lrt_worthwhile_lanes(t.s, 2, 0) == (each * steps < 1u << 24 ? 1 : 2));
+        session_free(&t);
+        case_free(&c);
+    }
+    walled_free(&blob);
+}
+
 void test_shares(void)
 {
     shares();
@@ -150,4 +189,5 @@ void test_shares(void)
     modes();
     stages();
     work();
+    work_in_pieces();
 }

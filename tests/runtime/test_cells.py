@@ -129,7 +129,7 @@ ERRORS: dict[str, tuple[Callable[..., Model], dict[str, Any], str]] = {
     "one direction": (
         LSTM, {**PAIR, "bidirectional": True, "b_ih": [W["b_ih"][0], None]}, "b_ih is given for one direction only"
     ),
-    "activation": (LSTM, {**W, "activations": ("sigmoid", "mish", "tanh")}, "unknown activation 'mish'"),
+    "activation": (LSTM, {**W, "activations": ("sigmoid", "maxout", "tanh")}, "unknown activation 'maxout'"),
     "activations": (GRU, {**stacked("gru", 1, False), "activations": ("tanh",)}, "1 activations given, expected 2"),
     "softmax": (RNN, {**stacked("rnn", 1, False), "nonlinearity": "softmax"}, "softmax cannot be a gate activation"),
     "clip": (LSTM, {**W, "clip": -1.0}, "clip is -1.0, expected"),

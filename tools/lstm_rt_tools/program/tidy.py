@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -92,6 +93,20 @@ def _scale_into_product(maker: Node, node: Node) -> bool:
     return True
 
 
+def before_zeros(graph: Graph, value: int) -> tuple[int, tuple[int, int]]:
+    """What steps of 0 were put around, and how many before and after; the value itself where none were.
+
+    A convolution pads by itself, and can then stream.
+    """
+    before = after = 0
+    makers = {o: node for node in graph.nodes for o in node.outputs if o is not None}
+    while (node := makers.get(value)) is not None and node.op == "pad" and node.inputs[0] is not None:
+        if node.attrs["mode"] != "constant" or node.attrs["value"] != 0:
+            break
+        value, before, after = node.inputs[0], before + node.attrs["before"], after + node.attrs["after"]
+    return value, (before, after)
+
+
 def scale_and_shift(node: Node) -> tuple[NDArray[Any], NDArray[Any]] | None:
     """``y = scale x + shift`` of a node that is that, in double precision."""
     if node.op == "activation" and node.attrs["activation"].name == "affine":
@@ -123,3 +138,17 @@ def _renumber(graph: Graph) -> None:
     graph.values[:] = [graph.values[old] for old in sorted(used)]
     graph.inputs[:] = [new[i] for i in graph.inputs]
     graph.outputs[:] = [new[o] for o in graph.outputs]
+    _drop_axes(graph)
+
+
+def _drop_axes(graph: Graph) -> None:
+    """Drop derived time axes on which nothing is left: they would hinder streams."""
+    needed = {v.axis for v in graph.values} | {a for a, rule in enumerate(graph.axes) if rule.is_input}
+    for a, rule in reversed([*enumerate(graph.axes)]):  # parents stand before what is derived from them
+        if a in needed and rule.parent is not None:
+            needed.add(rule.parent)
+    kept = [a for a in range(len(graph.axes)) if a in needed]
+    new = {old: i for i, old in enumerate(kept)}
+    rules = [graph.axes[a] for a in kept]
+    graph.axes[:] = [r if r.parent is None else replace(r, parent=new[r.parent]) for r in rules]
+    graph.values[:] = [replace(v, axis=new.get(v.axis, v.axis)) for v in graph.values]

@@ -13,6 +13,7 @@ from ...arch.layers import side_by_side
 from ..labelled import Labelled
 from ..labels import Dim, Feat, Label, Steps, cell, fixed, indexed, is_fixed, permuted
 from ..machine import Tensor
+from ..tidy import before_zeros
 from ..windows import turned_kernels
 
 Args = Sequence[Tensor | None]
@@ -92,6 +93,11 @@ def _conv(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any]
     label, w = b.feat(x, "conv"), np.asarray(b.number(weight, "the weights of a convolution"), np.float32)
     space = _space(b, label, "conv")
     value, size = _arranged(b, label, space, "conv")
+    whole = _whole(b, label)
+    pads = _pads(space.three(options.get("pads"), (0, 0)))
+    if not whole:  # what is beyond a row's length is 0 for both
+        value, (before, after) = before_zeros(b.graph, value)
+        pads = ((pads[0][0] + before, pads[0][1] + after), *pads[1:])
     made = b.graph.conv(
         value,
         space.kernels(w),
@@ -99,9 +105,9 @@ def _conv(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any]
         size=size,
         stride=_ints(space.three(options.get("stride"), 1)),
         dilation=_ints(space.three(options.get("dilation"), 1)),
-        pad=_pads(space.three(options.get("pads"), (0, 0))),
+        pad=pads,
         groups=int(options.get("groups", 1)),
-        whole=_whole(b, label),
+        whole=whole,
     )
     return _spread(b, label, space, made, w.shape[0], out)
 
