@@ -17,7 +17,7 @@ from lstm_rt_tools.cli import parser as command_line
 TOOLS = ROOT / "tools"
 MODULES = sorted(TOOLS.rglob("*.py"))
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-_COMMAND = re.compile(r"lstm-rt ([a-z]+)\b([^`\n#;]*)")
+_COMMAND = re.compile(r"lstm-rt ([a-z]+(?:-[a-z]+)*)\b([^`\n#;]*)")
 _OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 #: With what comes behind: names with ``<family>`` or ``*`` in them are patterns.
 _PATH = re.compile(r"\b((?:docs|tests|tools|src|benchmarks|examples|lstm_rt)/[\w./-]+)(.?)")
@@ -108,7 +108,7 @@ def resolves(name: str, module: Any) -> bool:
     first, *rest = name.split(".")
     owners = [module, *(v for v in vars(module).values() if isinstance(v, type))]
     for owner in owners:
-        found = getattr(owner, first, owner.__annotations__.get(first) if isinstance(owner, type) else None)
+        found = getattr(owner, first, getattr(owner, "__annotations__", {}).get(first))
         if found is not None and all(hasattr(found, part) for part in rest[:1]):
             return True
     return False
@@ -137,9 +137,9 @@ def test_references_lead_somewhere(path: Path) -> None:
 
 def test_the_checks_notice() -> None:
     """Each of them finds what is wrong."""
-    assert list(wrong_commands("try lstm-rt learn m.pt, or `lstm-rt info m.lrt --arch x`")) == [
+    assert list(wrong_commands("try lstm-rt learn m.pt, or `lstm-rt info m.lrt --sort x`")) == [
         "lstm-rt learn",
-        "lstm-rt info --arch",
+        "lstm-rt info --sort",
     ]
     assert list(wrong_options("with --form torch, not --from or --version")) == ["--form"]
     assert list(wrong_in_document("see `verify --agains X`, `--lenghts`\n```\nlstm-rt run m x --out y\n```\n")) == [

@@ -43,7 +43,7 @@ class Library(Protocol):
     """What code refers to: the other code of the file, and its constants."""
 
     def find(self, name: str) -> Def | Class:
-        """A function or class by its full name; :class:`ConvertError` if the file has none."""
+        """A function or class by its full name; :class:`~lstm_rt.errors.ConvertError` if the file has none."""
         ...
 
     def constant(self, index: str) -> Any:

@@ -1,6 +1,6 @@
 """Attention: a score for every pair of a query's and a key's step, softmax, and means of values with these weights.
 
-No value of a graph has two time axes, so scores stay a label (:class:`..labels.Scores`) until they weigh values. Scores
+No value of a graph has two time axes, so scores stay a label (:class:`.labels.Scores`) until they weigh values. Scores
 for a single query, or over features that stand for steps, are ordinary features and never come here.
 """
 

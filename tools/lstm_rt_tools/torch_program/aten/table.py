@@ -1,8 +1,8 @@
 """The table of ATen's operations: by its name each one's function, which calls the vocabulary.
 
-A function takes the :class:`~..run.Run` and the arguments of the operation, under the names and with the defaults of
+A function takes the :class:`~.run.Run` and the arguments of the operation, under the names and with the defaults of
 ATen's schema; overloads are told apart by what the arguments are. It gives tensors of the vocabulary, or a
-:class:`~..tensors.Var` where the result is a view. Nothing here knows files.
+:class:`~.tensors.Var` where the result is a view. Nothing here knows files.
 """
 
 from __future__ import annotations
