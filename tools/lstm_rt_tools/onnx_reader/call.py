@@ -246,7 +246,7 @@ class Call:
         return self.m.error(self.name, why)
 
     def check_all_asked(self, ignores: frozenset[str]) -> None:
-        """Raise :class:`~lstm_rt.errors.ConvertError` where the node has an attribute or an input that its function did not ask for."""
+        """Raise :class:`~lstm_rt.errors.ConvertError` where its function did not ask for an attribute or input."""
         extra = [name for name in self._attributes if name not in self._asked and name not in ignores]
         extra += [f"input {i}" for i, v in enumerate(self._inputs) if v is not None and i not in self._asked]
         if extra:
