@@ -371,7 +371,6 @@ static LRT_INLINE void run_block(const lrt_step_args *a, const panel_group *g, u
 {
     LRT_ALIGNED float buf[LRT_BLOCK_R * TILE_FLOATS];
     const uint32_t *row = a->row + r;
-    const k_stretch all = {0, a->m.k};
     tile_args t;
     for (unsigned i = 0; i < nr; i++) {
         t.init[i] = init_of(a, from_pre, row[i]) + (size_t)g->unit * a->m.gates;
@@ -379,7 +378,7 @@ static LRT_INLINE void run_block(const lrt_step_args *a, const panel_group *g, u
         t.y[i] = buf + i * TILE_FLOATS;
     }
     t.y_panel = (ptrdiff_t)g->vectors * VL;
-    group_product(&a->m, g, &all, r, nr, &t);
+    group_product(&a->m, g, r, nr, &t);
     for (unsigned q = 0; q < g->panels; q++)
         panel_gates(a, row, nr, g->unit + q * LRT_PANEL, g->width, buf + (size_t)(q * g->vectors * VL), TILE_FLOATS,
                     pre_gates, gates, side);

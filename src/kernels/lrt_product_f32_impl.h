@@ -194,7 +194,6 @@ typedef struct {
 } tile_args;
 
 #define CACHE_LINE 16 /* floats */
-#define STRETCH_K 256 /* inputs that all rows are multiplied with before the next: their weights stay in a cache */
 #if defined(__GNUC__)
 #define LRT_PREFETCH(address) __builtin_prefetch((const void *)(address), 0, 2) /* to the second-level cache */
 #else
@@ -315,36 +314,22 @@ static panel_group next_group(const lrt_matrix *m, uint32_t p, uint32_t p1)
     return g;
 }
 
-/* Some inputs of a product. */
-typedef struct {
-    size_t from, count;
-} k_stretch;
-
-/* Where the block of rows that begins at `row` fetches weights from: the first blocks fetch the same stretch of the
- * panels after these, because the weights of large layers come from far. */
-static LRT_INLINE uintptr_t next_weights(const lrt_matrix *m, const panel_group *g, const k_stretch *k, uint32_t row)
-{
-    const size_t block = row / LRT_BLOCK_R, per_panel = g->line_floats / CACHE_LINE;
-    size_t at = 0;
-    if (block < g->panels * per_panel)
-        at = (g->panels + block / per_panel) * g->line_floats * m->k + k->from * g->line_floats +
-             block % per_panel * k->count * CACHE_LINE;
-    return (uintptr_t)g->w + at * sizeof(float);
-}
-
 /* y = init + x * W for nr rows, whose first is number `row` of all, and the panels of g; t has the
- * pointers to the rows, to the first input of the stretch. y rows hold whole vectors of each line. */
-static LRT_INLINE void group_product(const lrt_matrix *m, const panel_group *g, const k_stretch *k, uint32_t row,
-                                     unsigned nr, tile_args *t)
+ * pointers to the rows. y rows hold whole vectors of each line. */
+static LRT_INLINE void group_product(const lrt_matrix *m, const panel_group *g, uint32_t row, unsigned nr,
+                                     tile_args *t)
 {
     t->init_panel = (ptrdiff_t)g->line_floats;
     t->w_panel = (ptrdiff_t)(g->line_floats * m->k);
     t->w_k = g->line_floats;
-    t->k = k->count;
-    t->ahead = next_weights(m, g, k, row);
+    t->k = m->k;
+    /* The first blocks of rows fetch the panels after these: the weights of large layers come from far. */
+    t->ahead = (uintptr_t)g->w;
+    if (row < LRT_BLOCK_R * g->panels * g->line_floats / CACHE_LINE)
+        t->ahead += m->k * (g->panels * g->line_floats + row / LRT_BLOCK_R * CACHE_LINE) * sizeof(float);
     for (unsigned v = 0; v < g->vectors; v += g->at_once) {
         unsigned nv = g->vectors - v < g->at_once ? g->vectors - v : g->at_once;
-        t->w = g->w + k->from * g->line_floats + v * VL;
+        t->w = g->w + v * VL;
         tile_block(t, nr, g->panels, nv);
         for (unsigned r = 0; r < nr; r++) {
             t->init[r] += nv * VL;
@@ -381,16 +366,14 @@ static void linear_row(const lrt_linear_args *a)
     }
 }
 
-/* One group of panels and one stretch of inputs of the rows, those of an outer round where they are not listed. Sums
- * begin at the bias, and go on from stretch to stretch where y has them. */
-static void linear_group(const lrt_linear_args *a, const panel_group *g, const k_stretch *k, ptrdiff_t outer)
+/* One group of panels of the rows, those of an outer round where they are not listed. */
+static void linear_group(const lrt_linear_args *a, const panel_group *g, ptrdiff_t outer)
 {
     LRT_ALIGNED float buf[LRT_BLOCK_R * TILE_FLOATS];
     const lrt_matrix *m = &a->m;
     const size_t first = (size_t)g->unit * m->gates, per_row = g->panels * g->line_floats;
     const size_t wanted = wanted_floats(a, g->unit, per_row);
     const float *bias = a->bias ? a->bias + first : zeros;
-    const size_t read = (g->panels - 1) * g->line_floats + g->vectors * VL; /* of sums that go on */
     /* Straight into y where the tile's vectors fill it exactly, else through a buffer. */
     const int direct = g->line_floats % VL == 0 && wanted == per_row;
     tile_args t;
@@ -400,16 +383,12 @@ static void linear_group(const lrt_linear_args *a, const panel_group *g, const k
         unsigned nr = block_rows(a->rows - r);
         float *to[LRT_BLOCK_R];
         for (unsigned i = 0; i < nr; i++) {
-            t.x[i] = (a->x_at ? a->x_at[r + i] : a->x + outer * a->x_outer + (ptrdiff_t)(r + i) * a->x_row) + k->from;
+            t.x[i] = a->x_at ? a->x_at[r + i] : a->x + outer * a->x_outer + (ptrdiff_t)(r + i) * a->x_row;
             to[i] = (a->y_at ? a->y_at[r + i] : a->y + outer * a->y_outer + (ptrdiff_t)(r + i) * a->y_row) + first;
             t.y[i] = direct ? to[i] : buf + i * TILE_FLOATS;
-            t.init[i] = k->from ? t.y[i] : bias;
-            if (k->from && !direct) {
-                copy_floats(t.y[i], to[i], wanted);
-                copy_floats(t.y[i] + wanted, zeros, read - wanted);
-            }
+            t.init[i] = bias;
         }
-        group_product(m, g, k, r, nr, &t);
+        group_product(m, g, r, nr, &t);
         for (unsigned i = 0; i < nr && !direct; i++)
             copy_floats(to[i], buf + i * TILE_FLOATS, wanted);
         r += nr;
@@ -419,20 +398,15 @@ static void linear_group(const lrt_linear_args *a, const panel_group *g, const k
 static void linear(const lrt_linear_args *a)
 {
     panel_group g;
-    k_stretch k = {0, 0};
     if (a->rows == 1 && a->outer == 0) {
         linear_row(a);
         return;
     }
-    do {
-        k.count = a->m.k - k.from < STRETCH_K + STRETCH_K / 2 ? a->m.k - k.from : STRETCH_K;
-        for (uint32_t p = a->p0; p < a->p1; p += g.panels) {
-            g = next_group(&a->m, p, a->p1);
-            for (ptrdiff_t o = 0; o <= (ptrdiff_t)a->outer; o++)
-                linear_group(a, &g, &k, o);
-        }
-        k.from += k.count;
-    } while (k.from < a->m.k);
+    for (uint32_t p = a->p0; p < a->p1; p += g.panels) {
+        g = next_group(&a->m, p, a->p1);
+        for (ptrdiff_t o = 0; o <= (ptrdiff_t)a->outer; o++)
+            linear_group(a, &g, o);
+    }
 }
 
 #endif

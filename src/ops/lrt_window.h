@@ -157,7 +157,7 @@ static inline uint64_t lrt_step_of_call(const lrt_pass *pass, uint32_t value, ui
 /* ---- scratch -------------------------------------------------------------------------------------------------- */
 
 #define LRT_GATHER_ROWS 120u         /* rows of a product that are gathered at a time, at most */
-#define LRT_GATHER_FLOATS (1u << 19) /* what a lane gathers, of rows that are not very long: it stays in a cache */
+#define LRT_GATHER_FLOATS (1u << 16) /* what a lane gathers, of rows that are not very long: it stays in a cache */
 
 /* Makes room for as many rows of so many floats as are gathered at a time; returns how many. */
 static inline uint32_t lrt_need_gather(lrt_planner *p, uint64_t floats)
