@@ -12,7 +12,7 @@ from ..names import listed, shown
 from ..program.machine import Machine, ProgramError, Tensor
 from . import proto
 from .tensors import as_machine_dtype, kind_of
-from .wire import varints
+from ..weights.protobuf import varints
 
 if TYPE_CHECKING:
     from .source import Frame, Run

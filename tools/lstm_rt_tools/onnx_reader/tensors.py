@@ -19,7 +19,7 @@ from ..names import listed, shown
 from ..weights.budget import Budget
 from ..weights.tensors import as_float32, from_bfloat16
 from . import proto
-from .wire import Data, varints
+from ..weights.protobuf import Data, varints
 
 Array = NDArray[Any]
 
