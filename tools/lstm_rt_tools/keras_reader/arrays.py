@@ -182,7 +182,8 @@ def reshaped(ctx: Context, t: Tensor, sizes: Sequence[int | None]) -> Tensor:
             return replace(t, dims=dims, time=place)
     first = next((i for i, n in enumerate(dims) if n != 1), 0)
     times = after // math.prod(n for n in dims[first + 1 :] if n is not None)
-    if before == 1 and dims[first] == (None if t.steps is None else t.steps * times):
+    follows = None if t.steps is None else t.steps * times
+    if before == 1 and dims[first] == follows and (follows is None or len(dims) > 1):  # else a vec of them does
         return replace(t, value=ctx.graph.unflatten(t.value, times), dims=dims, time=first)
     return replace(whole(ctx, t), dims=dims)
 

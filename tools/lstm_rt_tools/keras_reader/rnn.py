@@ -5,6 +5,7 @@ LSTM, GRU, SimpleRNN, their CuDNN forms of Keras 2, RNN around a cell or stacked
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -207,14 +208,8 @@ def group_names(class_names: Sequence[str]) -> list[str]:
 
 
 def snake_case(name: str) -> str:
-    """``LSTMCell`` -> ``lstm_cell``, ``TimeDistributed`` -> ``time_distributed``, as Keras does it."""
-    out = ""
-    for i, ch in enumerate(name):
-        before = name[i - 1] if i else ""
-        after = name[i + 1] if i + 1 < len(name) else ""
-        starts_word = ch.isupper() and before not in ("", "_") and (not before.isupper() or after.islower())
-        out += ("_" if starts_word else "") + ch.lower()
-    return out
+    """``LSTMCell`` -> ``lstm_cell``, ``Conv2D`` -> ``conv2d``, as Keras does it."""
+    return re.sub("([a-z])([A-Z])", r"\1_\2", re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)).lower()
 
 
 # -- writing ----------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ Data = memoryview | bytes | bytearray
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 #: Of the wire type that a single value of a kind has.
-_WIRE = {"int": _VARINT, "float": _FIXED32, "text": _BYTES, "bytes": _BYTES, "message": _BYTES}
+_WIRE = {"int": _VARINT, "float": _FIXED32, "fixed32": _FIXED32, "text": _BYTES, "bytes": _BYTES, "message": _BYTES}
 _OBJECT, _VALUE = 400, 80  #: bytes that a message, and a value in it, take at most beside their text
 _MAX_DEPTH = 60
 _BLOCK = 1 << 16  #: bytes of packed varints that are decoded at once
@@ -105,6 +105,8 @@ class Reader:
             return int(varints(value, self._budget)[0])
         if spec.kind == "float":
             return float(struct.unpack("<f", value)[0])
+        if spec.kind == "fixed32":
+            return int.from_bytes(value, "little")
         if spec.kind == "bytes":
             return value
         try:

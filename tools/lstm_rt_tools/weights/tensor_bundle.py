@@ -24,6 +24,7 @@ from lstm_rt.files import open_regular, read_regular
 
 from ..names import shown
 from .budget import Budget
+from .crc32c import crc32c, masked
 from .protobuf import Reader, many, one
 
 _FOOTER, _MAGIC = 48, 0xDB4775248B80FB57
@@ -58,6 +59,7 @@ class _Entry:
     shard_id: int = one(3, "int", 0)
     offset: int = one(4, "int", 0)
     size: int = one(5, "int", 0)
+    crc: int = one(6, "fixed32", 0)
     slices: list[memoryview] = many(7, "bytes")
 
 
@@ -109,7 +111,9 @@ class TensorBundle:
         if any(n < 0 for n in shape) or math.prod(shape) * dtype.itemsize != entry.size:
             raise self._damaged(f"{shown(name)} has shape {shape} and {entry.size} bytes")
         self._budget.array(entry.size, f"the weight {shown(name)}")
-        found = np.frombuffer(self._bytes(entry, name), dtype)
+        data = self._bytes(entry, name)
+        self._check(data, entry.crc, shown(name))
+        found = np.frombuffer(data, dtype)
         if entry.dtype == _BFLOAT16:
             found = (found.astype(np.uint32) << 16).view(np.float32)
         return found.reshape(shape)
@@ -124,6 +128,8 @@ class TensorBundle:
         size, at = _varint(data, 0)
         if size is None or at + 4 + size != len(data):  # 4: the checksum of the lengths
             raise self._damaged(f"the text {shown(name)} does not end")
+        lengths = size.to_bytes(4, "little") + data[at : at + 4]
+        self._check(lengths + data[at + 4 :], entry.crc, shown(name))
         return data[at + 4 :]
 
     def digest(self) -> str:
@@ -154,6 +160,11 @@ class TensorBundle:
             file.seek(entry.offset)
             return file.read(entry.size)
 
+    def _check(self, data: bytes | memoryview, crc: int, what: str) -> None:
+        self._budget.use(len(data))
+        if masked(crc32c(data)) != crc:
+            raise self._damaged(f"the checksum of {what} is wrong")
+
     # -- the table ------------------------------------------------------------------------------
 
     def _table(self, data: memoryview) -> Iterator[tuple[bytes, memoryview]]:
@@ -176,6 +187,8 @@ class TensorBundle:
         if data[offset + size]:
             raise self._damaged("it is compressed, which TensorFlow's are not")
         block = data[offset : offset + size]
+        stored = struct.unpack("<I", data[offset + size + 1 : offset + size + _TRAILER])[0]
+        self._check(data[offset : offset + size + 1], stored, "a block")
         end = size - 4 - 4 * struct.unpack("<I", block[-4:])[0]
         at, key = 0, b""
         while at < end:

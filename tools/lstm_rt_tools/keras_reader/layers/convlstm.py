@@ -32,7 +32,7 @@ def conv_lstm(rank: int) -> Emitter:
         if spec.flag("stateful", False):
             ctx.note(f"{spec}: was stateful in Keras; here calls are pure and streams keep the state")
         windows = windows_of(ctx, spec, Tensor(x.value, x.dims[1:]), rank, "kernel_size", True)
-        pads = windows.pads(spec.choice("padding", ("valid", "same"), "valid"))
+        pads, _ = windows.pads(spec.choice("padding", ("valid", "same"), "valid"))
         backwards = spec.flag("go_backwards", False)
         value = ctx.graph.reverse(windows.x.value) if backwards else windows.x.value
         kernel, recurrent, bias = _weights(spec, weights, windows)

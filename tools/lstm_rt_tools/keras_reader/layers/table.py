@@ -9,7 +9,7 @@ from ..config import ACTIVATION_LAYERS, INSTEAD, LayerSpec
 from ..rnn import RECURRENT, emit_bidirectional, emit_recurrent
 from ..scores import of_layer, settled
 from ..weights import Weights
-from . import attention, basic, convlstm, merge, norms, shapes, windows, wrappers
+from . import attention, basic, convlstm, einsum, merge, norms, shapes, transposed, windows, wrappers
 from .row import DROPS, KEEPS, SAYS, Layer, simple
 
 #: Layers that do nothing at inference, and pass on the mask.
@@ -40,13 +40,14 @@ _KEEP_NOT_IN_2 = ("Identity", "Normalization", "Rescaling")
 _NORM = ("axis", "epsilon", "center", "scale")
 _MULTI_HEAD = (
     "num_heads", "key_dim", "value_dim", "use_bias", "output_shape", "attention_axes",
-    "query_shape", "key_shape", "value_shape",
+    "query_shape", "key_shape", "value_shape", "softmax_robust_masking",
 )  # fmt: skip
 _GROUPED = ("head_dim", "num_query_heads", "num_key_value_heads", "use_bias")
 _GLOBAL = ("data_format", "keepdims")
 
 LAYERS: dict[str, Layer] = {
     "Dense": Layer(basic.emit_dense, ("units", "activation", "use_bias"), KEEPS),
+    "EinsumDense": Layer(einsum.emit_einsum_dense, einsum.EINSUM, KEEPS),
     "Embedding": Layer(basic.emit_embedding, ("input_dim", "output_dim", "mask_zero"), SAYS),
     "Masking": Layer(basic.emit_masking, ("mask_value",), SAYS),
     "Softmax": Layer(basic.emit_softmax, ("axis",), KEEPS),
@@ -88,6 +89,7 @@ LAYERS: dict[str, Layer] = {
 for _n in (1, 2, 3):
     LAYERS |= {
         f"Conv{_n}D": Layer(windows.conv(_n), windows.CONV),
+        f"Conv{_n}DTranspose": Layer(transposed.conv_transpose(_n), transposed.TRANSPOSED),
         f"MaxPooling{_n}D": Layer(windows.pooling(_n, "max"), windows.POOL),
         f"AveragePooling{_n}D": Layer(windows.pooling(_n, "avg"), windows.POOL),
         f"GlobalMaxPooling{_n}D": Layer(windows.global_pooling(_n, "max"), _GLOBAL),
