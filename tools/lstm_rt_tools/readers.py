@@ -87,7 +87,7 @@ FRAMEWORKS = tuple(dict.fromkeys(row.framework for row in READERS))
 _NOT_READ: tuple[tuple[str, str, Callable[[bytes], bool]], ...] = (
     ("an .lrt file, a converted model already,", ".lrt", lambda head: head.startswith(MAGIC)),
     ("a TensorFlow Lite file", ".tflite", lambda head: head[4:8] == b"TFL3"),
-    ("a TensorFlow SavedModel", ".pb", lambda head: False),
+    ("a frozen graph of TensorFlow's", ".pb", lambda head: False),
 )
 
 

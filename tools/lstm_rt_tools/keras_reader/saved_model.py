@@ -132,7 +132,9 @@ def open_saved_model(folder: Path) -> Saved:
         OSError: a file is missing or cannot be read.
     """
     if not (folder / SAVED_MODEL).is_file():
-        raise ConvertError(f"{folder.name} is a folder without {SAVED_MODEL}; expected a SavedModel of Keras 2, or a file")
+        raise ConvertError(
+            f"{folder.name} is a folder without {SAVED_MODEL}; expected a file, or the folder of a SavedModel of Keras 2"
+        )
     index = folder / "variables" / "variables.index"
     files = [folder / SAVED_MODEL, folder / _METADATA, index, *sorted(index.parent.glob("variables.data-*"))]
     budget = Budget(sum(f.stat().st_size for f in files if f.is_file()), folder.name)
@@ -251,7 +253,7 @@ class _Layers:
         """The objects and names of a layer's variables."""
         listed = next((c.node_id for c in self._object(layer).children if c.local_name == "variables"), None)
         children = [] if listed is None else self._object(listed).children
-        numbered = sorted((int(c.local_name), c.node_id) for c in children if c.local_name.isdecimal())
+        numbered = sorted((int(c.local_name), c.node_id) for c in children if c.local_name.isdecimal() and len(c.local_name) < 10)
         self.budget.steps(len(children))
         found = []
         for _, node in numbered:

@@ -34,6 +34,7 @@ _NAME = 300  #: bytes that the record of a tensor takes, beside its name
 _DTYPES = {1: "<f4", 2: "<f8", 3: "<i4", 4: "u1", 5: "<i2", 6: "i1", 9: "<i8", 10: "?", 17: "<u2", 19: "<f2",
            22: "<u4", 23: "<u8"}  # fmt: skip
 _STRING, _BFLOAT16 = 7, 14
+_MOST_AXES = 32
 
 
 @dataclass(slots=True)
@@ -108,14 +109,16 @@ class TensorBundle:
         shape = tuple(d.size for d in entry.shape.dim) if entry.shape else ()
         if not dtype.itemsize:
             raise ConvertError(f"{self._what}: {shown(name)} is of TensorFlow's type {entry.dtype}, expected numbers")
-        if any(n < 0 for n in shape) or math.prod(shape) * dtype.itemsize != entry.size:
-            raise self._damaged(f"{shown(name)} has shape {shape} and {entry.size} bytes")
+        if len(shape) > _MOST_AXES or any(n < 0 for n in shape) or math.prod(shape) * dtype.itemsize != entry.size:
+            raise self._damaged(f"{shown(name)} has shape {str(shape):.60} and {entry.size} bytes")
         self._budget.array(entry.size, f"the weight {shown(name)}")
         data = self._bytes(entry, name)
         self._check(data, entry.crc, shown(name))
         found = np.frombuffer(data, dtype)
         if entry.dtype == _BFLOAT16:
             found = (found.astype(np.uint32) << 16).view(np.float32)
+        if not found.size:
+            raise ConvertError(f"{self._what}: {shown(name)} has shape {str(shape):.60}, expected numbers")
         return found.reshape(shape)
 
     def text(self, name: str) -> bytes:
@@ -151,12 +154,16 @@ class TensorBundle:
         return entry
 
     def _shard(self, i: int) -> BinaryIO:
-        return open_regular(f"{self._stem}.data-{i:05d}-of-{self._shards:05d}")
+        return open_regular(self._shard_path(i))
+
+    def _shard_path(self, i: int) -> Path:
+        return self._stem.with_name(f"{self._stem.name}.data-{i:05d}-of-{self._shards:05d}")
 
     def _bytes(self, entry: _Entry, name: str) -> bytes:
+        where = self._shard_path(entry.shard_id).name
         with self._shard(entry.shard_id) as file:
             if entry.offset + entry.size > os.fstat(file.fileno()).st_size:
-                raise self._damaged(f"{shown(name)} reaches beyond the end of {Path(file.name).name}: it is truncated")
+                raise self._damaged(f"{shown(name)} reaches beyond the end of {where}: it is truncated")
             file.seek(entry.offset)
             return file.read(entry.size)
 
