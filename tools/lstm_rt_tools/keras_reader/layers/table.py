@@ -47,7 +47,7 @@ _GLOBAL = ("data_format", "keepdims")
 
 LAYERS: dict[str, Layer] = {
     "Dense": Layer(basic.emit_dense, ("units", "activation", "use_bias"), KEEPS),
-    "EinsumDense": Layer(einsum.emit_einsum_dense, einsum.EINSUM, KEEPS),
+    "EinsumDense": Layer(einsum.emit_einsum_dense, einsum.EINSUM),
     "Embedding": Layer(basic.emit_embedding, ("input_dim", "output_dim", "mask_zero"), SAYS),
     "Masking": Layer(basic.emit_masking, ("mask_value",), SAYS),
     "Softmax": Layer(basic.emit_softmax, ("axis",), KEEPS),
