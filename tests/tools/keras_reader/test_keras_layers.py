@@ -87,6 +87,15 @@ CASES: dict[str, Callable[[], Any]] = {
     "global max masked": lambda: masked(lambda e: L.GlobalMaxPooling1D()(e)),
     # shapes
     "flatten": lambda: fixed(L.LSTM(3, return_sequences=True), L.Flatten(), L.Dense(2)),
+    "steps around free ones": lambda: keras.Model(
+        around := [L.Input((None, F), name="x"), L.Input((2, F), name="y"), L.Input((F,), name="z")],
+        L.LSTM(2, return_sequences=True)(L.Concatenate(axis=1)([around[1], around[0], L.RepeatVector(1)(around[2])])),
+    ),
+    "convlstm both ways": lambda: image(
+        L.Bidirectional(L.ConvLSTM1D(2, 3, padding="same", return_sequences=True), merge_mode="sum"),
+        L.Bidirectional(L.ConvLSTM1D(2, 3)),
+        shape=(None, 6, 2),
+    ),
     "flatten of one feature": lambda: of(_weighted_by_flat_scores, None, F),
     "flatten vec": lambda: image(L.Flatten(), L.Dense(2), shape=(5,)),
     "reshape to steps": lambda: image(L.Reshape((6, 2)), L.LSTM(3), shape=(12,)),

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from ..build import Call, Context, Scores, Tensor
 from ..config import ACTIVATION_LAYERS, INSTEAD, LayerSpec
-from ..rnn import RECURRENT, emit_bidirectional, emit_recurrent
+from ..rnn import RECURRENT, emit_recurrent
 from ..scores import of_layer, settled
 from ..weights import Weights
 from . import attention, basic, convlstm, einsum, merge, norms, shapes, transposed, windows, wrappers
@@ -83,7 +83,7 @@ LAYERS: dict[str, Layer] = {
     "Concatenate": Layer(merge.emit_concatenate, ("axis",), SAYS, several=True),
     "Dot": Layer(merge.emit_dot, ("axes", "normalize"), DROPS, several=True),
     "TimeDistributed": Layer(wrappers.emit_time_distributed, ("layer",), KEEPS),
-    "Bidirectional": Layer(emit_bidirectional, ("merge_mode", "layer", "backward_layer"), SAYS),
+    "Bidirectional": Layer(convlstm.emit_bidirectional, ("merge_mode", "layer", "backward_layer"), SAYS),
     **dict.fromkeys(RECURRENT, Layer(emit_recurrent, (), SAYS)),
 }
 for _n in (1, 2, 3):
