@@ -221,7 +221,8 @@ def make_saved(name: str, old: bool) -> None:
         strip(folder, old)
         with zipfile.ZipFile(OUT / f"{name}.saved.zip", "w", zipfile.ZIP_DEFLATED) as archive:
             for file in sorted(f for f in folder.rglob("*") if f.is_file() and f.name != "fingerprint.pb"):
-                archive.writestr(zipfile.ZipInfo(str(file.relative_to(folder))), file.read_bytes(), zipfile.ZIP_DEFLATED, 9)
+                entry = zipfile.ZipInfo(str(file.relative_to(folder)))
+                archive.writestr(entry, file.read_bytes(), zipfile.ZIP_DEFLATED, 9)
 
 
 def strip(folder: Path, old: bool) -> None:

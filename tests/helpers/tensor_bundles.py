@@ -52,8 +52,8 @@ class Stored:
     def entry(self, offset: int) -> bytes:
         shape = b"".join(field(2, field(1, n)) for n in self.shape)
         crc = masked(self.data) if self.crc is None else self.crc
-        numbers = ((4, self.offset if self.offset is not None else offset), (5, len(self.data) if self.size is None else self.size))
-        where = b"".join(field(n, v) for n, v in numbers)
+        size = len(self.data) if self.size is None else self.size
+        where = field(4, offset if self.offset is None else self.offset) + field(5, size)
         return field(1, self.dtype) + field(2, shape) + where + varint(6 << 3 | 5) + crc + self.more
 
 
@@ -61,7 +61,8 @@ def block(entries: Mapping[bytes, bytes]) -> bytes:
     """Each name shares with the one before it what they have in common."""
     body, before = b"", b""
     for name, value in entries.items():
-        shared = next((i for i, (a, b) in enumerate(zip(name, before, strict=False)) if a != b), min(len(name), len(before)))
+        differ = (i for i, (a, b) in enumerate(zip(name, before, strict=False)) if a != b)
+        shared = next(differ, min(len(name), len(before)))
         body += varint(shared) + varint(len(name) - shared) + varint(len(value)) + name[shared:] + value
         before = name
     return body + struct.pack("<II", 0, 1)

@@ -13,7 +13,6 @@ import pytest
 from helpers.keras_files import edit_config, edit_weights, h5py, refuse, rewrite, save
 from helpers.keras_models import CASES, F, L, cells, ids, masked, seq
 from lstm_rt_tools import from_keras
-from lstm_rt_tools.cli.parser import main
 
 from lstm_rt.errors import ConvertError
 

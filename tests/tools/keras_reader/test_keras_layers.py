@@ -63,10 +63,11 @@ CASES: dict[str, Callable[[], Any]] = {
     "conv same strides beside each other": lambda: of(
         lambda x: L.Add()([L.Conv1D(5, n, padding="same", strides=2)(x) for n in (1, 3, 4)]), None, F
     ),
-    "average pooling same, free steps": lambda: seq(L.AveragePooling1D(3, 2, padding="same")),
     "transposed": lambda: seq(L.Conv1DTranspose(5, 4, strides=2, padding="same", activation="relu"), L.LSTM(3)),
     "transposed valid": lambda: seq(L.Conv1DTranspose(5, 5, strides=2), L.Conv1DTranspose(2, 3, use_bias=False)),
-    "transposed with gaps": lambda: seq(L.Conv1DTranspose(5, 2, strides=3), L.Conv1DTranspose(2, 2, strides=3, padding="same")),
+    "transposed with gaps": lambda: seq(
+        L.Conv1DTranspose(5, 2, strides=3), L.Conv1DTranspose(2, 2, strides=3, padding="same")
+    ),
     "transposed beside what it reads": lambda: of(
         lambda x: L.Add()([x, L.Conv1DTranspose(F, 3, padding="same")(x)]), None, F
     ),
@@ -197,16 +198,29 @@ CASES: dict[str, Callable[[], Any]] = {
     "image same": lambda: image(L.Conv2D(4, (3, 2), padding="same", strides=2), L.MaxPooling2D((2, 3), padding="same")),
     "image groups": lambda: image(L.Conv2D(6, 3, groups=3, dilation_rate=(2, 1)), L.BatchNormalization(), L.ReLU()),
     "image depthwise": lambda: image(L.DepthwiseConv2D(3, depth_multiplier=2), L.SeparableConv2D(3, 2)),
-    "image transposed": lambda: image(L.Conv2DTranspose(4, 3, strides=2, padding="same"), L.Conv2DTranspose(2, (3, 2), (2, 1))),
+    "image transposed": lambda: image(
+        L.Conv2DTranspose(4, 3, strides=2, padding="same"), L.Conv2DTranspose(2, (3, 2), (2, 1))
+    ),
     "image up between": lambda: image(L.UpSampling2D((2, 3), interpolation="bilinear"), L.Conv2D(2, 2)),
     "image decoded at every step": lambda: of(
-        lambda x: L.Conv2DTranspose(2, (1, 3), strides=(1, 2), padding="same")(L.Conv2D(4, (2, 3), strides=(1, 2), padding="same")(x)),
-        None, 8, 2,
+        lambda x: L.Conv2DTranspose(2, (1, 3), strides=(1, 2), padding="same")(
+            L.Conv2D(4, (2, 3), strides=(1, 2), padding="same")(x)
+        ),
+        None,
+        8,
+        2,
     ),
-    "einsum": lambda: seq(L.EinsumDense("abc,cde->abde", (None, 2, 3), "de"), L.EinsumDense("abde,def->abf", (None, 4), "f", "relu")),
-    "einsum over steps": lambda: fixed(L.EinsumDense("abc,bd->adc", (5, F)), L.EinsumDense("abc,bcd->ad", (3,), "d")),
-    "einsum of each": lambda: seq(L.EinsumDense("...x,xy->...y", 4, "y"), L.EinsumDense("abc,c->abc", (None, 4))),
-    "einsum of axes with a bias each": lambda: image(L.EinsumDense("abcd,de->aebc", (2, 6, 8), "eb")),
+    "einsum": lambda: seq(
+        L.EinsumDense("abc,cde->abde", (None, 2, 3), bias_axes="de"),
+        L.EinsumDense("abde,def->abf", (None, 4), bias_axes="f", activation="relu"),
+    ),
+    "einsum over steps": lambda: fixed(
+        L.EinsumDense("abc,bd->adc", (5, F)), L.EinsumDense("abc,bcd->ad", (3,), bias_axes="d")
+    ),
+    "einsum of each": lambda: seq(
+        L.EinsumDense("...x,xy->...y", 4, bias_axes="y"), L.EinsumDense("abc,c->abc", (None, 4))
+    ),
+    "einsum of axes with a bias each": lambda: image(L.EinsumDense("abcd,de->aebc", (2, 6, 8), bias_axes="eb")),
     "image shapes": lambda: image(
         L.ZeroPadding2D(((1, 2), (3, 0))),
         L.Cropping2D(((0, 1), (2, 1))),

@@ -72,7 +72,8 @@ def test_a_layer_of_keras_2_in_a_nested_model(tmp_path: Path) -> None:
         config["config"]["layers"][2]["config"]["layers"][1]["class_name"] = "SpectralNormalization"
 
     path = edit_h5_config(unpack(case("keras2_nested_models").folder / "autoencoder_k2.h5.gz", tmp_path), change)
-    with pytest.raises(ConvertError, match=r"\(SpectralNormalization\) in model 'decoder' \(Functional\): .*not supported"):
+    what = r"\(SpectralNormalization\) in model 'decoder' \(Functional\): .*not supported"
+    with pytest.raises(ConvertError, match=what):
         from_keras(path)
 
 

@@ -68,7 +68,7 @@ def test_numbers(tmp_path: Path) -> None:
         (Stored(NUMBERS.tobytes(), (1 << 40, 1 << 40)), "has shape"),
         (Stored(NUMBERS.tobytes(), (1,) * 70 + (6,)), "has shape"),
         (Stored(NUMBERS.tobytes(), (1 << 50,), size=4 << 50), "far more memory"),
-        (Stored(NUMBERS.tobytes(), (2, 3), offset=4), "beyond the end of variables.data-00000-of-00001: it is truncated"),
+        (Stored(NUMBERS.tobytes(), (2, 3), offset=4), "end of variables.data-00000-of-00001: it is truncated"),
         (Stored(NUMBERS.tobytes(), (2, 3), offset=(1 << 64) - 8), "lies in file"),
         (Stored(NUMBERS.tobytes(), (2, 3), crc=b"\0\0\0\0"), "the checksum of layer/kernel is wrong"),
         (Stored(NUMBERS.tobytes(), (2, 3), VARIANT), "TensorFlow's type 21, expected numbers"),

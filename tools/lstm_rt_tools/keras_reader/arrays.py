@@ -172,6 +172,7 @@ def permuted(ctx: Context, t: Tensor, order: Sequence[int]) -> Tensor:
 
 def reshaped(ctx: Context, t: Tensor, sizes: Sequence[int | None]) -> Tensor:
     """The same numbers with other axes; one size may be -1 or None, which follows from the others."""
+    t = _grouped(ctx, t, sizes)
     dims, t = _resolved(t, sizes)
     check_size(dims)
     if t.time is None:
@@ -187,6 +188,20 @@ def reshaped(ctx: Context, t: Tensor, sizes: Sequence[int | None]) -> Tensor:
     if before == 1 and dims[first] == follows and (follows is None or len(dims) > 1):  # else a vec of them does
         return replace(t, value=ctx.graph.unflatten(t.value, times), dims=dims, time=first)
     return replace(whole(ctx, t), dims=dims)
+
+
+def _grouped(ctx: Context, t: Tensor, sizes: Sequence[int | None]) -> Tensor:
+    """A sequence of free length whose steps are joined, as many as the sizes ask for, to the features of one."""
+    features, known = math.prod(t.features), math.prod(n for n in sizes if n not in (None, -1))
+    first = next((n for n in sizes if n != 1), 1)
+    if t.steps is not None or t.time is None or first not in (None, -1) or known <= features or known % features:
+        return t
+    times = known // features
+    if math.prod(t.features[: t.time]) != 1 or times > MAX_PARTS:
+        return t
+    ctx.note(f"{times} steps become one: the number of steps must be a multiple of {times}, steps beyond are left out")
+    parts = [ctx.graph.take(t.value, i, times, drop=times - 1 - i) for i in range(times)]
+    return replace(t, value=_side_by_side(ctx, parts), dims=(None, known), time=0)
 
 
 def _resolved(t: Tensor, sizes: Sequence[int | None]) -> tuple[Dims, Tensor]:

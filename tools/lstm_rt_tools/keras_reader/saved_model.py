@@ -29,6 +29,7 @@ from .weights import NamedWeights
 SAVED_MODEL, _METADATA = "saved_model.pb", "keras_metadata.pb"
 _OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 _NETWORKS = ("_tf_keras_model", "_tf_keras_network", "_tf_keras_sequential")
+_DIGITS = 10  #: of numbers that are names
 _DEEP = 100  #: lists in lists of a configuration
 
 
@@ -133,7 +134,7 @@ def open_saved_model(folder: Path) -> Saved:
     """
     if not (folder / SAVED_MODEL).is_file():
         raise ConvertError(
-            f"{folder.name} is a folder without {SAVED_MODEL}; expected a file, or the folder of a SavedModel of Keras 2"
+            f"{folder.name} is a folder without {SAVED_MODEL}; expected a file, or a SavedModel folder of Keras 2"
         )
     index = folder / "variables" / "variables.index"
     files = [folder / SAVED_MODEL, folder / _METADATA, index, *sorted(index.parent.glob("variables.data-*"))]
@@ -173,8 +174,8 @@ def _of_model(
     kind, text = described.get(0, ("", ""))
     if kind not in _NETWORKS or not objects:
         raise ConvertError(
-            f"{folder.name} is a SavedModel without a model of Keras 2, a graph of TensorFlow's alone, which is not run "
-            "here; save the model from Keras itself, model.save('model.keras'), or make ONNX of the graph: "
+            f"{folder.name} is a SavedModel without a model of Keras 2, a graph of TensorFlow's alone, which is not "
+            "run here; save the model from Keras itself, model.save('model.keras'), or make ONNX of the graph: "
             f"python -m tf2onnx.convert --saved-model {folder.name} --output model.onnx"
         )
     metadata = _json(text, folder.name, budget)
@@ -184,8 +185,8 @@ def _of_model(
     config = metadata.get("config")
     if metadata.get("is_graph_network") is False and not (isinstance(config, Mapping) and "layers" in config):
         raise ConvertError(
-            f"{folder.name}: the model is of the user's own class {shown(class_name)}, whose code no file holds and nothing "
-            "runs; if it computes what layers do one after the other, give keras.Sequential(model.layers)"
+            f"{folder.name}: the model is of the user's own class {shown(class_name)}, whose code no file holds and "
+            "nothing runs; if it computes what layers do one after the other, give keras.Sequential(model.layers)"
         )
     return metadata
 
@@ -253,7 +254,8 @@ class _Layers:
         """The objects and names of a layer's variables."""
         listed = next((c.node_id for c in self._object(layer).children if c.local_name == "variables"), None)
         children = [] if listed is None else self._object(listed).children
-        numbered = sorted((int(c.local_name), c.node_id) for c in children if c.local_name.isdecimal() and len(c.local_name) < 10)
+        decimal = [c for c in children if c.local_name.isdecimal() and len(c.local_name) < _DIGITS]
+        numbered = sorted((int(c.local_name), c.node_id) for c in decimal)
         self.budget.steps(len(children))
         found = []
         for _, node in numbered:

@@ -102,7 +102,7 @@ class TensorBundle:
         """The numbers of a tensor.
 
         Raises:
-            ConvertError: there is no such tensor, it is not of numbers, or the files hold less of it than its shape says.
+            ConvertError: there is no such tensor, it is not of numbers, or the file has others than its checksum is of.
         """
         entry = self._entry(name)
         dtype = np.dtype("<u2" if entry.dtype == _BFLOAT16 else _DTYPES.get(entry.dtype, "V0"))
@@ -110,7 +110,7 @@ class TensorBundle:
         if not dtype.itemsize:
             raise ConvertError(f"{self._what}: {shown(name)} is of TensorFlow's type {entry.dtype}, expected numbers")
         if len(shape) > _MOST_AXES or any(n < 0 for n in shape) or math.prod(shape) * dtype.itemsize != entry.size:
-            raise self._damaged(f"{shown(name)} has shape {str(shape):.60} and {entry.size} bytes")
+            raise self._damaged(f"{shown(name)} has shape {shape!s:.60} and {entry.size} bytes")
         self._budget.array(entry.size, f"the weight {shown(name)}")
         data = self._bytes(entry, name)
         self._check(data, entry.crc, shown(name))
@@ -118,7 +118,7 @@ class TensorBundle:
         if entry.dtype == _BFLOAT16:
             found = (found.astype(np.uint32) << 16).view(np.float32)
         if not found.size:
-            raise ConvertError(f"{self._what}: {shown(name)} has shape {str(shape):.60}, expected numbers")
+            raise ConvertError(f"{self._what}: {shown(name)} has shape {shape!s:.60}, expected numbers")
         return found.reshape(shape)
 
     def text(self, name: str) -> bytes:

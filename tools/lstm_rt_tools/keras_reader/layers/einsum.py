@@ -30,7 +30,8 @@ def emit_einsum_dense(ctx: Context, spec: LayerSpec, weights: Weights, call: Cal
     arrays = weights.take(roles, str(spec))
     kernel = arrays["kernel"]
     sizes = dict(zip(source, x.dims, strict=True))
-    if kernel.ndim != len(kernel_axes) or any(sizes.get(a, n) not in (n, None) for a, n in zip(kernel_axes, kernel.shape, strict=True)):
+    known = [sizes.get(a) for a in kernel_axes]
+    if kernel.ndim != len(known) or any(n not in (m, None) for n, m in zip(known, kernel.shape, strict=True)):
         raise spec.error(f"kernel has shape {kernel.shape}, expected {kernel_axes} of its input {x.dims}")
     y = contracted(ctx, x, source, kernel, kernel_axes, result)
     if "bias" in arrays:

@@ -90,8 +90,10 @@ def _axes(spec: LayerSpec, windows: Windows) -> list[_Axis]:
         else:
             longer = wide - stride + more[i] - (wide // 2 * 2 if same else 0)
         # TensorFlow must find the size of the input again in that of the output.
-        if not -stride < (longer if same else longer - (wide - stride)) < (1 if same else stride) and more is not None:
-            raise spec.error(f"output_padding={spec.config['output_padding']!r:.60} is not supported with strides={stride}")
+        least, end = (-stride, 1) if same else (wide - 2 * stride, wide)
+        if more is not None and not least < longer < end:
+            padding = f"{spec.config['output_padding']!r:.60}"
+            raise spec.error(f"output_padding={padding} is not supported with strides={stride}")
         start = max(wide - stride - longer, 0) // 2 if same else 0
         axes.append(_Axis(kernel, stride, dilation, start, longer))
     return axes

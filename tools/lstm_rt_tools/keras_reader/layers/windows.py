@@ -59,10 +59,10 @@ class Windows:
         return [pad for pad, _ in found], any(back for _, back in found)
 
     def over(self, ctx: Context, padding: str, run: Callable[[int, list[Pair], bool], int]) -> tuple[int, list[Pair]]:
-        """``run`` over the input, and the padding that it was run with: the number of zeros before and behind each axis.
+        """``run`` over the input, and the padding that it was run with: zeros before and behind each axis.
 
-        What ``run`` gets is a value, that padding, and whether the value's steps are backwards: where only the number of
-        zeros behind the last step is the same for all numbers of steps, windows are counted from the last one.
+        What ``run`` gets is a value, that padding, and whether the value's steps are backwards: where only the
+        number of zeros behind the last step is the same for all numbers of steps, windows are counted from there.
         """
         pads, back = self.pads(padding)
         if not back:
