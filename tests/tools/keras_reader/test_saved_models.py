@@ -80,7 +80,7 @@ def metadata(kind: str, text: str) -> Callable[[Path], object]:
         (metadata("_tf_keras_model", '{"class_name": "Mine", "is_graph_network": false}'), "the user's own class Mine"),
         (metadata("_tf_keras_model", '{"class_name": "Mine", "keras_version": "2.9.0", "config": {}}'), "Mine"),
         (metadata("_tf_keras_model", '{"class_name": "Functional", "config": {}}'), "keras_version is missing"),
-        (metadata("_tf_keras_model", '{"class_name": "Functional", "keras_version": "2.9.0"}'), "layers"),
+        (metadata("_tf_keras_model", '{"class_name": "Functional", "keras_version": "2.9.0"}'), "expected an object"),
         (lambda f: write(f / "variables", {}), "there is no tensor _CHECKPOINTABLE_OBJECT_GRAPH"),
         (lambda f: (f / "keras_metadata.pb").write_bytes(b"\x0a\xff"), "damaged"),
     ],

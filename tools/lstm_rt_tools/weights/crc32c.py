@@ -62,7 +62,7 @@ def _joined(state: Words, length: int) -> int:
 
 
 def _apply(tables: Words, state: Words) -> Words:
-    out = tables[0][state & 0xFF]
+    out: Words = tables[0][state & 0xFF]
     for i in range(1, 4):
         out = out ^ tables[i][(state >> np.uint32(8 * i)) & 0xFF]
     return out

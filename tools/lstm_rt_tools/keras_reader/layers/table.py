@@ -50,7 +50,7 @@ LAYERS: dict[str, Layer] = {
     "EinsumDense": Layer(einsum.emit_einsum_dense, einsum.EINSUM),
     "Embedding": Layer(basic.emit_embedding, ("input_dim", "output_dim", "mask_zero"), SAYS),
     "Masking": Layer(basic.emit_masking, ("mask_value",), SAYS),
-    "Softmax": Layer(basic.emit_softmax, ("axis",), KEEPS),
+    "Softmax": Layer(basic.emit_softmax, ("axis", "robust_masking"), KEEPS),
     "ReLU": Layer(basic.emit_relu, ACTIVATION_LAYERS["ReLU"], KEEPS),
     "PReLU": Layer(basic.emit_prelu, ("shared_axes",), KEEPS),
     **{name: Layer(basic.emit_activation, ACTIVATION_LAYERS[name], KEEPS) for name in basic.ACTIVATIONS},

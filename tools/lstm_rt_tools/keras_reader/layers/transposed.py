@@ -20,7 +20,7 @@ from .row import Emitter
 from .shapes import channels_back, is_channels_first
 from .windows import WINDOW, Windows, windows_of
 
-TRANSPOSED = ("filters", *WINDOW, "output_padding", "groups", "activation", "use_bias")
+TRANSPOSED = ("filters", *WINDOW, "output_padding", "activation", "use_bias")
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,6 @@ def conv_transpose(rank: int) -> Emitter:
 
     def emit(ctx: Context, spec: LayerSpec, weights: Weights, call: Call) -> list[Tensor]:
         windows = windows_of(ctx, spec, call.inputs[0], rank, "kernel_size", True)
-        if spec.sizes("groups", 1) != (1,):
-            raise spec.error("groups are not supported here")
         roles = ("kernel", "bias") if spec.flag("use_bias", True) else ("kernel",)
         arrays = weights.take(roles, str(spec))
         kernel, expected = arrays["kernel"], (*windows.kernel, spec.size("filters"), windows.x.dims[-1])
