@@ -104,7 +104,7 @@ def _expand(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[An
         dims.append(own or _grown(b, size, [*label.dims, *dims]))
     made = tuple(dims)
     if isinstance(label, Feat):
-        return Feat(made, np.ascontiguousarray(broadcast(label, made)))
+        return Feat(made, np.array(broadcast(label, made)))
     wide: Label = replace(label, dims=made)
     return wide
 
@@ -385,7 +385,7 @@ def _tile(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any]
         if not label.dims[i]:  # as expand
             grown = _grown(b, times, label.dims)
             dims = (*label.dims[:i], grown, *label.dims[i + 1 :])
-            label = Feat(dims, np.ascontiguousarray(broadcast(label, dims)))
+            label = Feat(dims, np.array(broadcast(label, dims)))
         elif is_fixed(label.dims[i]):
             label = indexed(label, i, lambda cells, axis, n=times: np.concatenate([cells] * n, axis))  # type: ignore[misc]
         else:
