@@ -128,6 +128,8 @@ class Labelled(Machine):
         size = math.prod(fixed(dims)) if role.kind in ("seq", "vec") else 0
         order: dict[str, Any] = dict(role.order())
         value = self.graph.input(role.name, role.kind, size, axis, **order)
+        if role.dtype.kind == "b" and axis is not None and size == 1:
+            return Mask(self.graph.mask_values(value), axis, dims)
         return Ids(value, dims) if role.kind == "ids" else whole(value, size, dims)
 
     def _atoms(self, role: Role, dim: str | int) -> tuple[Atom, ...]:

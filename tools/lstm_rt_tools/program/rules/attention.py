@@ -174,7 +174,7 @@ def _mask_number(word: str, mask: Mask, x: Tensor, y: Tensor) -> Label | None:
 
 
 def softmax_of(b: Labelled, label: Scores | Masked, axis: int) -> Label:
-    """Softmax over the keys."""
+    """Softmax over the keys, or over steps that a mask leaves."""
     if isinstance(label, Masked):
         dim = label.feat.dims[axis]
         if not is_steps(dim) or dim[0] != Steps(label.mask.axis):

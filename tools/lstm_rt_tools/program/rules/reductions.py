@@ -100,7 +100,7 @@ def _over_steps(b: Labelled, label: Feat, kind: str, i: int) -> Feat:
 def _softmax(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> Label:
     x = args[0]
     assert x is not None
-    if isinstance(x.label, Scores | Masked):
+    if isinstance(x.label, Scores) or (isinstance(x.label, Masked) and x.label.fill == -math.inf):
         return softmax_of(b, x.label, options.get("axis", -1))
     return softmax(b, b.feat(x, "softmax"), options.get("axis", -1))
 

@@ -25,7 +25,7 @@ def linear(run: Run, input: Any, weight: Any, bias: Any = None) -> Any:
 
 
 #: Dimensions that the arguments of the products without broadcasting have.
-_DIMS = {"mm": (2, 2), "bmm": (3, 3), "mv": (2, 1), "dot": (1, 1), "addmm": (2, 2), "baddbmm": (3, 3), "addmv": (2, 1)}
+_DIMS = {"mm": (2, 2), "bmm": (3, 3), "mv": (2, 1), "dot": (1, 1), "vdot": (1, 1), "addmm": (2, 2), "baddbmm": (3, 3), "addmv": (2, 1)}
 
 
 def _check_dims(run: Run, *args: Any) -> None:
@@ -36,7 +36,7 @@ def _check_dims(run: Run, *args: Any) -> None:
                               (found, wanted))  # fmt: skip
 
 
-@op("mm", "bmm", "mv", "dot", plain=True)
+@op("mm", "bmm", "mv", "dot", "vdot", plain=True)
 def product(run: Run, self: Any, other: Any) -> Any:
     _check_dims(run, self, other)
     return matmul(run, self, other)
