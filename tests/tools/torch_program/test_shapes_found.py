@@ -1,4 +1,4 @@
-"""Scripted modules of images and of windows, whose sizes their code alone tells; steps taken by twos; masks as inputs."""
+"""Scripted modules whose code alone tells the sizes of images and windows; steps taken by twos; masks as inputs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Crnn(nn.Module):  # type: ignore[misc, name-defined]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = self.cnn(x)
-        n, c, h, w = y.size()
+        h = y.size(2)
         assert h == 1
         y, _ = self.rnn(y.squeeze(2).permute(2, 0, 1))
         return self.out(y)

@@ -25,7 +25,8 @@ def linear(run: Run, input: Any, weight: Any, bias: Any = None) -> Any:
 
 
 #: Dimensions that the arguments of the products without broadcasting have.
-_DIMS = {"mm": (2, 2), "bmm": (3, 3), "mv": (2, 1), "dot": (1, 1), "vdot": (1, 1), "addmm": (2, 2), "baddbmm": (3, 3), "addmv": (2, 1)}
+_DIMS = {"mm": (2, 2), "bmm": (3, 3), "mv": (2, 1), "dot": (1, 1), "vdot": (1, 1), "addmm": (2, 2), "baddbmm": (3, 3),
+         "addmv": (2, 1)}  # fmt: skip
 
 
 def _check_dims(run: Run, *args: Any) -> None:
