@@ -1,4 +1,4 @@
-"""Initial states that are inputs of a graph, given back to the caller: the model takes them as ``state``, and streams."""
+"""Initial states that are inputs of a graph, given back to the caller, so that the model can stream."""
 
 from __future__ import annotations
 

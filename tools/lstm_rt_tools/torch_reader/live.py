@@ -124,12 +124,27 @@ def _source(torch: Any, module: Any) -> dict[str, Any]:
 
 def _convert(runner: Runner, example: Args, notes: list[str]) -> Graph:
     names = argument_names(runner.module, len(example))
-    args, results = _that_runs(runner, example, names, notes)
-    return by_operations(runner, args, names, results, notes)
+    first: ConvertError | None = None
+    for args, results, left, some in _that_run(runner, example, names):
+        found = [f"left out of the graph, as they hold no floats: {', '.join(left)}"] if left else []
+        try:
+            graph = by_operations(runner, args, names, results, found)
+        except ConvertError as e:
+            first = first or e
+            if some:
+                raise first from None
+            continue  # a module for one size may run at another by chance, and mean nothing there
+        notes += found
+        return graph
+    assert first is not None
+    raise first
 
 
-def _that_runs(runner: Runner, example: Args, names: list[str], notes: list[str]) -> tuple[Args, Results]:
-    """The example, cut down as far as the module runs on it, and what it gives.
+def _that_run(
+    runner: Runner, example: Args, names: list[str]
+) -> Iterator[tuple[Args, Results, list[str], bool]]:
+    """The example, cut down and then less so, where the module runs on it: with what it gives, the names of results
+    that are no floats, and whether it runs on all that were tried so far.
 
     Raises:
         ConvertError: it does not run, or gives nothing that a graph can give.
@@ -137,6 +152,7 @@ def _that_runs(runner: Runner, example: Args, names: list[str], notes: list[str]
     dtypes = {p.dtype: p for p in runner.module.parameters() if p.is_floating_point()}
     like = next(iter(dtypes.values())) if len(dtypes) == 1 else None
     failure: Exception | None = None
+    some = False
     for cut in smaller(example):
         args = as_tensors(runner.torch, cut, like)
         _check_dtypes(names, args)
@@ -146,18 +162,19 @@ def _that_runs(runner: Runner, example: Args, names: list[str], notes: list[str]
             failure = e
             continue
         results = {path: t.detach().clone() for path, t in tensors_of(result).items()}
-        left = ["_".join(["output", *map(str, p)]) for p, t in paths(result) if not t.is_floating_point()]
-        notes += [f"left out of the graph, as they hold no floats: {', '.join(left)}"] if left else []
         if not results:
             raise ConvertError(
                 f"the module returns a {type(result).__name__} without float tensors that can be found in it; "
                 "expected tensors, or tuples, lists and dicts of them"
             )
-        return args, results
-    assert failure is not None
-    raise ConvertError(
-        f"the module's forward fails on the example: {brief(failure)}{runner.where(failure)}"
-    ) from failure
+        left = ["_".join(["output", *map(str, p)]) for p, t in paths(result) if not t.is_floating_point()]
+        some = True
+        yield args, results, left, failure is None
+    if not some:
+        assert failure is not None
+        raise ConvertError(
+            f"the module's forward fails on the example: {brief(failure)}{runner.where(failure)}"
+        ) from failure
 
 
 def _check_dtypes(names: list[str], args: Args) -> None:

@@ -199,7 +199,8 @@ class Operations:
         where = running_module(self._names)
         module = self._modules.get(where)
         cls = "" if module is None else class_name(module)
-        if module is not None and cls in TRAINS and module.training and getattr(module, "p", getattr(module, "dropout", 1.0)) > 0:
+        rate = getattr(module, "p", getattr(module, "dropout", 1.0))
+        if module is not None and cls in TRAINS and module.training and rate > 0:
             layer = f"{where} ({cls.rpartition('.')[2]})"
             raise unsupported(layer, "it stays in training mode when the module is in eval mode")
         if cls == EMBEDDING:
