@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -52,8 +53,32 @@ def _reshape(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[A
         return relabelled(label, regrouped(label.dims, out.shape, b.size_of))
     except Unsplittable:
         pass
+    if isinstance(label, Feat) and (found := _several_steps(b, label, out.shape)) is not None:
+        return found
     shape = " x ".join(map(str, out.shape))
     raise b.wrong_roles("reshape", f"({b.dims_in_words(label.dims)}) to {shape} cuts through the batch or the steps")
+
+
+def _several_steps(b: Labelled, label: Feat, shape: Sequence[int]) -> Feat | None:
+    """A reshape that makes one step of every few, side by side; None if it is another."""
+    i = next((i for i, d in enumerate(label.dims) if len(d) == 1 and isinstance(d[0], Steps)), None)
+    if i is None or not b.is_free(_steps_of(label, i)):
+        return None
+    steps = _steps_of(label, i)
+    ahead = math.prod(b.size_of(a) for d in label.dims[:i] for a in d)
+    left = next((n for k, n in enumerate(shape) if n > 1 and math.prod(shape[:k]) == ahead), 0)
+    if not left or b.steps[steps.axis] % left or left == b.steps[steps.axis]:
+        return None
+    few, flat = b.steps[steps.axis] // left, label.cells.ravel()
+    value = b.at_every_step(b.value(flat, steps, "reshape"), steps)
+    parts = [b.graph.take(value, start=k, stride=few, drop=few - 1 - k) for k in range(few)]
+    seq = b.graph.concat(*parts)
+    cells = cell(seq, np.arange(few * flat.size)).reshape(few, *label.cells.shape)
+    dims: Dims = (*label.dims[:i], (b.new_axis_of(seq), few), *label.dims[i + 1 :])
+    made = Feat(dims, np.moveaxis(cells, 0, len(fixed(label.dims[:i]))))
+    with suppress(Unsplittable):
+        return Feat(cut := regrouped(dims, shape, b.size_of), made.cells.reshape(fixed(cut)))
+    return None
 
 
 def _unsqueeze(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any]) -> Label:
@@ -104,7 +129,7 @@ def _expand(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[An
         dims.append(own or _grown(b, size, [*label.dims, *dims]))
     made = tuple(dims)
     if isinstance(label, Feat):
-        return Feat(made, np.ascontiguousarray(broadcast(label, made)))
+        return Feat(made, np.array(broadcast(label, made)))
     wide: Label = replace(label, dims=made)
     return wide
 
@@ -385,7 +410,7 @@ def _tile(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any]
         if not label.dims[i]:  # as expand
             grown = _grown(b, times, label.dims)
             dims = (*label.dims[:i], grown, *label.dims[i + 1 :])
-            label = Feat(dims, np.ascontiguousarray(broadcast(label, dims)))
+            label = Feat(dims, np.array(broadcast(label, dims)))
         elif is_fixed(label.dims[i]):
             label = indexed(label, i, lambda cells, axis, n=times: np.concatenate([cells] * n, axis))  # type: ignore[misc]
         else:
