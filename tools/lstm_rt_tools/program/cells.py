@@ -119,6 +119,15 @@ def _cell(
         return None
 
 
+def gated(graph: Graph, depends: Mapping[int, frozenset[int]], old: Sequence[int], new: Sequence[int]) -> Cell | None:
+    """An lstm of the states h and c, or a gru of h; None if these are no such states."""
+    a = Algebra(graph, depends, old)
+    try:
+        return _lstm(a, (0, 1), old, new) if len(old) == 2 else _gru(a, 0, old, new)
+    except Unknown:
+        return None
+
+
 def _one_piece(a: Algebra, value: int) -> Piece:
     pieces = a.of(value)
     if len(pieces) != 1:

@@ -8,7 +8,7 @@ a recurrent layer over the whole sequence, and its outputs put together in order
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +19,21 @@ from lstm_rt.graph import Graph
 from .labels import Cells, apart, cell
 from .machine import ProgramError
 from .tidy import drop_dead
+
+#: Operations that treat each step for itself.
+EACH_STEP = {
+    "dense",
+    "activation",
+    "batchnorm",
+    "layernorm",
+    "groupnorm",
+    "l2norm",
+    "prelu",
+    "gather",
+    "slice",
+    "concat",
+}
+EACH_STEP |= {"add", "sub", "mul", "div", "maximum", "minimum", "pow", "average", "reduce_features"}
 
 
 @dataclass
@@ -52,6 +67,21 @@ class Unrolled:
             self._placeholder[seq, t], self._step_of[value], self._counts[seq] = value, (seq, t), count
         return self._placeholder[seq, t]
 
+    @property
+    def steps(self) -> Collection[int]:
+        """The values that are steps of sequences."""
+        return self._step_of.keys()
+
+    @property
+    def middle(self) -> bool:
+        """Is a step read that is neither the first nor the last?"""
+        return any(0 < t < self._counts[seq] - 1 for seq, t in self._step_of.values())
+
+    def step_of(self, value: int) -> tuple[int, int, int] | None:
+        """The sequence that a value is a step of, which step, and of how many."""
+        found = self._step_of.get(value)
+        return None if found is None else (*found, self._counts[found[0]])
+
     def is_placeholder(self, value: int) -> bool:
         """Is it a step that nothing makes yet?"""
         return value in self._step_of or value in self._inner
@@ -64,7 +94,7 @@ class Unrolled:
             return None
         seq, t = self._step_of[x]
         count = self._counts[seq]
-        key = (op, seq, _digest(weights), str(sorted(options.items(), key=str)))
+        key = (op, seq, digest(weights), str(sorted(options.items(), key=str)))
         chain = next((c for c in self._chains if c.key == key and c.at + c.by == t and c.state == tuple(states)), None)
         if chain is None:
             if t not in (0, count - 1) or count < 2:
@@ -72,7 +102,7 @@ class Unrolled:
             chain = self._begin(op, seq, weights, states, options, key, 1 if t == 0 else -1, t)
         chain.at = t
         last = t == (count - 1 if chain.by > 0 else 0)
-        inner = [e if last else self._state(e) for e in chain.end[1:]]
+        inner = [e if last else self.inner(e) for e in chain.end[1:]]
         chain.state = (self.step(chain.seq, t, count), *inner)
         return [v for v in chain.state if v is not None]
 
@@ -93,7 +123,8 @@ class Unrolled:
         self.folded.append(f"the steps of a {op} of {options['hidden_size']} units put together to a layer")
         return chain
 
-    def _state(self, like: int) -> int:
+    def inner(self, like: int) -> int:
+        """A cell state within a chain: nothing gives it."""
         value = self._graph.placeholder(self._graph.values[like].size)
         self._inner.add(value)
         return value
@@ -117,14 +148,16 @@ class Unrolled:
                 return cells.reshape(parts[0].shape), first, backwards
         return None
 
-    def resolve(self) -> None:
-        """Make the steps that nodes read.
+    def resolve(self, fixed: Collection[int] = ()) -> None:
+        """Make the steps that nodes read; ``fixed``: axes whose number of steps the program fixes.
 
         Raises:
-            ProgramError: a node reads the cell state within a chain, which no layer gives.
+            ProgramError: a node reads the cell state within a chain, which no layer gives, or the steps of an input
+                are read as features are.
         """
         graph, made = self._graph, dict[int, int]()
         drop_dead(graph, {value: seq for value, (seq, _) in self._step_of.items()})
+        self._must_be_steps(fixed)
         nodes, graph.nodes = graph.nodes, []
         for node in nodes:
             for i in node.inputs:
@@ -136,6 +169,21 @@ class Unrolled:
                 replace(node, inputs=tuple(made.get(i, i) if i is not None else None for i in node.inputs))
             )
 
+    def _must_be_steps(self, fixed: Collection[int]) -> None:
+        """Of so many steps of an input, read one by one, each is something else: no more or fewer could be given."""
+        plain = set(self._graph.inputs)
+        for node in self._graph.nodes:
+            if node.op in EACH_STEP and plain.issuperset(i for i in node.inputs if i is not None):
+                plain.update(o for o in node.outputs if o is not None)
+        read: dict[int, set[int]] = {}
+        for i in {i for node in self._graph.nodes for i in node.inputs if i in self._step_of}:
+            seq, t = self._step_of[i]
+            axis = self._graph.values[seq].axis
+            if seq in plain and axis in fixed:
+                read.setdefault(axis, set()).add(t)
+        if any(len(steps) > 1 for steps in read.values()):
+            raise ProgramError("steps of an input, of which there is a fixed number, are read one by one")
+
     def _make(self, seq: int, t: int) -> int:
         count = self._counts[seq]
         if t in (0, count - 1):
@@ -143,7 +191,8 @@ class Unrolled:
         return self._graph.select(self._graph.take(seq, start=t, most=1), -1)
 
 
-def _digest(weights: Mapping[str, Any]) -> str:
+def digest(weights: Mapping[str, Any]) -> str:
+    """What tells weights from others."""
     found = hashlib.sha256()
     for name in sorted(weights):
         found.update(name.encode())
