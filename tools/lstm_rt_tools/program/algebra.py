@@ -63,7 +63,7 @@ class Activated:
 Atom: TypeAlias = "Given | Product | Activated"
 
 
-_MOST_TERMS = 256  #: of a product that is written out
+_MOST_TERMS = 64  #: of a product that is written out
 _MOST_PIECES = 8  #: of what is fed into a cell, before it is taken as it is
 
 

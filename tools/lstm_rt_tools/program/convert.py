@@ -19,7 +19,7 @@ from .labelled import FIXED, PLAIN, SINGLE, Labelled, LateLengths
 from .labels import Dim, Feat, Loose, N, Scores, Steps, is_fixed
 from .machine import Exhausted, Misfit, ProgramError, Source, Tensor
 from .roles import Role, order_of, readings
-from .rolled import roll
+from .rolled import roll_up
 from .settings import Settings, settled, told
 from .tidy import tidy
 
@@ -247,7 +247,7 @@ def _run(source: Source, machine: Labelled, roles: Sequence[Role], sizes: Sizes)
         if unread:
             machine.notes.append(f"left out of the model, as nothing reads them: {', '.join(unread)}")
         machine.graph.check()
-        for axis in roll(machine.graph, machine.unrolled):
+        for axis in roll_up(machine.graph, machine.unrolled, machine.fixed_axes):
             machine.freeze(axis)
         machine.unrolled.resolve(machine.fixed_axes)
     except GraphError as e:

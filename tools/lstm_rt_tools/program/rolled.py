@@ -7,7 +7,7 @@ other cell is a layer over a single step.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
@@ -22,7 +22,7 @@ from .cells import Cell
 from .unrolled import EACH_STEP, Unrolled, digest
 from .written import Written, written
 
-_MOST_SINGLE = 8  #: cells that stand alone: each takes a time axis
+_MOST_SINGLE = 16  #: cells that stand alone: each takes a time axis
 _MOST_LAYERS = 16  #: whose first steps are simplified, each of which reads the one before
 _CLOSE = 1e-5  #: of a first step with states of zero and what is left of it in the program
 
@@ -48,7 +48,6 @@ class _Group:
     last: tuple[int, ...] = ()  #: of a chain: values of the states after the last cell
     by: int = 1
     begun: bool = True  #: has a chain its first step, which programs simplify where states are zero?
-    ends: list[int] = field(default_factory=list)
     cell: Written | None = None
 
     @property
@@ -57,29 +56,45 @@ class _Group:
         return range(self.count) if self.by > 0 else range(self.count - 1, -1, -1)
 
 
-def roll(graph: Graph, unrolled: Unrolled) -> set[int]:
-    """Put together what the steps of a graph do; returns the time axes of which all steps have become features.
+def roll(graph: Graph, unrolled: Unrolled) -> None:
+    """Make sequences of what a program has done alike at every step up to now; values become steps of these."""
+    if unrolled.middle:
+        _Roller(graph, unrolled, written(graph, unrolled)).run()
 
-    Sequences of which a middle step is read are looked at, and where cells are written out those of a single step, too.
+
+def roll_up(graph: Graph, unrolled: Unrolled, fixed: Collection[int]) -> set[int]:
+    """The same when a program has ended: cells of a single step become layers, too.
+
+    Args:
+        fixed: time axes whose number of steps the program fixes: all of them side by side may be read as features.
+
+    Returns:
+        The time axes of which all steps have become features.
     """
-    cells = written(graph, unrolled.steps)
+    cells = written(graph, unrolled)
     states = {v for c in cells for v in c.after}
     if named := [o for o in graph.outputs if o in states]:
         for value in named:
             _named_apart(graph, value)
-        cells = written(graph, unrolled.steps)
+        cells = written(graph, unrolled)
     if not cells and not unrolled.middle:
         return set()
-    return _Roller(graph, unrolled, cells).run()
+    return _Roller(graph, unrolled, cells, fixed).run()
 
 
 class _Roller:
-    def __init__(self, graph: Graph, unrolled: Unrolled, cells: Sequence[Written]) -> None:
-        self._graph, self._unrolled = graph, unrolled
+    """Goes through a graph; ``fixed`` as of :func:`roll_up`, None within a program."""
+
+    def __init__(
+        self, graph: Graph, unrolled: Unrolled, cells: Sequence[Written], fixed: Collection[int] | None = None
+    ) -> None:
+        self._graph, self._unrolled, self._fixed = graph, unrolled, fixed
+        self._ended = fixed is not None
         self._cells = {c.after[0]: c for c in cells}
         self._inner = {v for c in cells for v in c.after[1:]}  #: cell states
         self._clear()
-        self._new: dict[int, int] = {}
+        self._new: dict[int, int] = {}  #: the sequence of the only step, and what it was
+        self._given: set[int] = set()  #: states that a layer gives
         self._flat: dict[int, int] = {}
         self._parts: dict[int, list[int]] = {}  #: what stands side by side in a value; a node takes so many alone
         self._frozen: set[int] = set()
@@ -97,13 +112,15 @@ class _Roller:
             self._clear()
             for node in nodes:
                 self._look(node)
-            if not (firsts := self._first_steps()):
+            if firsts := self._first_steps():
+                self._cells |= {c.after[0]: c for c in firsts}
+                self._inner |= {v for c in firsts for v in c.after[1:]}
+            elif not self._without_loose():
                 break
-            self._cells |= {c.after[0]: c for c in firsts}
-            self._inner |= {v for c in firsts for v in c.after[1:]}
         self._decide()
-        places = [self._place.get(h) for h in self._cells]
-        self._alone = sum(p is None or not p[0].whole for p in places)
+        alone = [c for h, c in self._cells.items() if h not in self._place or not self._place[h][0].whole]
+        self._singly = self._ended and sum(c.sure for c in alone) <= _MOST_SINGLE
+        self._cell_of = {v: c for c in self._cells.values() for v in c.after}
         self._graph.nodes = []
         for node in nodes:
             with self._graph.layer(node.name):
@@ -177,12 +194,10 @@ class _Roller:
             return
         refs, t = place
         reads = tuple((r, start, size) for r, (_, start, size) in zip(refs, cell.x, strict=True))
-        key = (cell.op, digest(cell.weights), str(sorted(cell.options.items())))
         for chain in self._chains:
             other = chain.cell
             assert other is not None
-            same = (other.cell.op, digest(other.cell.weights), str(sorted(other.cell.options.items()))) == key
-            if same and chain.reads == reads and chain.last == found.before and t == self._next(chain):
+            if other.key == found.key and chain.reads == reads and chain.last == found.before and t == self._next(chain):
                 break
         else:
             chain = self._new_chain(found, reads, t)
@@ -202,6 +217,17 @@ class _Roller:
         self._chains.append(chain)
         return chain
 
+    def _without_loose(self) -> bool:
+        """Forget what is a cell only as one of many, and is not; was there any?"""
+        loose = [h for h, c in self._cells.items() if not c.sure and not self._is_of_all_steps(h)]
+        for h in loose:
+            del self._cells[h]
+        return bool(loose)
+
+    def _is_of_all_steps(self, value: int) -> bool:
+        place = self._place.get(value)
+        return place is not None and place[0].begun and set(place[0].members) == set(range(place[0].count))
+
     # -- what becomes whole -------------------------------------------------------------------------------
 
     def _decide(self) -> None:
@@ -213,9 +239,11 @@ class _Roller:
             if not all(r.whole for r in reads if isinstance(r, _Group)):
                 continue
             group.whole = group.begun and set(group.members) == set(range(group.count))
+            if group.cell is not None and not group.cell.sure:
+                group.whole &= group.count > 1
         self._layers = {c.axis for c in self._chains if c.whole}
         for group in groups.values():  # of a single step nothing is gained but where a layer is made
-            if group.count == 1 and group.axis not in self._layers:
+            if group.count == 1 and not (self._ended and group.axis in self._layers):
                 group.whole = group.seq is not None
 
     def _first_steps(self) -> list[Written]:
@@ -242,7 +270,7 @@ class _Roller:
         inputs = {v: ours.input(str(k), "vec", self._graph.values[v].size) for k, v in enumerate(values)}
         parts = [ours.slice(inputs[v], start, size) for v, start, size in x]
         _, *ends = _layer(ours, ours.unflatten(side_by_side(ours, parts), 1), cell, ())
-        for k, end in enumerate(ends):
+        for k, end in enumerate(ends[: len(after)]):
             ours.output(end, f"out {k}")
         rng = np.random.default_rng(0)
         feeds = [rng.standard_normal((4, self._graph.values[v].size)) for v in values]
@@ -251,7 +279,7 @@ class _Roller:
         except LstmRtError:
             return None
         close = (np.allclose(a, b, rtol=_CLOSE, atol=_CLOSE) for a, b in zip(*both, strict=True))
-        return Written(cell, (), after) if all(close) else None
+        return Written(cell, (), after, chain.cell.sure) if all(close) else None
 
     def _value_at(self, group: _Ref, t: int) -> int | None:
         if not isinstance(group, _Group):
@@ -266,8 +294,11 @@ class _Roller:
     def _part(self, inputs: Sequence[int], outputs: Sequence[int]) -> Graph | None:
         """What makes some values of others; None if it reads more than these."""
         given, needed, nodes = list(dict.fromkeys(inputs)), list(outputs), dict[int, Node]()
+        same: dict[int, int] = {}  #: other values of one step
         while needed:
             value = needed.pop()
+            if (step := self._unrolled.step_of(value)) is not None:
+                same[value] = value = self._unrolled.step(*step)
             if value in given:
                 continue
             node = self._makers.get(value)
@@ -281,7 +312,11 @@ class _Roller:
         for k, value in enumerate(given):
             graph.values[value] = Value(str(k), "vec", graph.values[value].size, -1)
         graph.inputs = given
-        graph.nodes = [n for n in self._graph.nodes if id(n) in nodes]
+        graph.nodes = [
+            replace(n, inputs=tuple(None if i is None else same.get(i, i) for i in n.inputs))
+            for n in self._graph.nodes
+            if id(n) in nodes
+        ]
         for k, value in enumerate(outputs):
             graph.values[value] = replace(graph.values[value], name=f"out {k}")
         graph.outputs = list(outputs)
@@ -291,8 +326,7 @@ class _Roller:
 
     def _emit(self, node: Node) -> None:
         out = node.outputs[0]
-        if out in self._cells:
-            self._emit_cell(self._cells[out])
+        if out in self._cell_of and self._emit_cell(self._cell_of[out], out):
             return
         place = self._place.get(out) if out is not None else None
         if place is not None and place[0].whole and isinstance(place[0].members.get(place[1]), Node):
@@ -329,6 +363,8 @@ class _Roller:
         if steps != [(first[0], t, first[2]) for t in range(len(steps))]:
             return None
         seq, _, count = first
+        if not self._fixed or self._graph.root(self._graph.values[seq].axis) not in self._fixed:
+            return None
         if seq not in self._flat:
             self._flat[seq] = self._graph.flatten(seq, count)
             self._frozen.add(self._graph.values[seq].axis)
@@ -337,8 +373,10 @@ class _Roller:
     def _step_of(self, out: int | None, group: _Group, t: int) -> None:
         assert out is not None
         seq = self._sequence(group)
-        alone = self._graph.values[out].kind == "seq"  # the only step, and the sequence of it
-        self._new[out] = seq if alone else self._unrolled.step(seq, t, group.count)
+        if self._graph.values[out].kind == "seq":  # the only step, and the sequence of it
+            self._new[out] = seq
+        else:
+            self._unrolled.put(out, seq, t, group.count)
 
     def _sequence(self, group: _Group) -> int:
         """The sequence of all steps."""
@@ -354,20 +392,23 @@ class _Roller:
         value = self._new.get(ref, ref)
         return self._graph.repeat_vector(value, axis) if repeated and self._graph.values[value].kind == "vec" else value
 
-    def _emit_cell(self, found: Written) -> None:
+    def _emit_cell(self, found: Written, state: int) -> bool:
+        """A cell as part of a layer, or alone; false where its state stays as it is written out."""
         place = self._place.get(found.after[0])
         if place is None or not place[0].whole:
-            self._single(found) if self._alone <= _MOST_SINGLE else self._append(self._makers[found.after[0]])
-            return
-        chain, t = place
-        if chain.seq is None:
-            self._begin(chain)
-        last = t == chain.wanted[-1]
-        self._set(found.after, chain, t, last)
+            if self._singly and found.sure and state not in self._given:
+                self._single(found)
+        else:
+            chain, t = place
+            if chain.seq is None:
+                self._begin(chain)
+            if chain.count > 1 and state == found.after[0]:
+                assert chain.seq is not None
+                self._unrolled.put(state, chain.seq, t, chain.count)
+                return True
+        return state in self._given
 
     def _begin(self, chain: _Group) -> None:
-        if chain.seq is not None:
-            return
         assert chain.cell is not None
         parts = []
         for ref, start, size in chain.reads:
@@ -375,21 +416,29 @@ class _Roller:
             parts.append(value if size == self._graph.values[value].size else self._graph.slice(value, start, size))
         x = side_by_side(self._graph, parts)
         direction = "forward" if chain.by > 0 else "reverse"
-        chain.seq, *chain.ends = _layer(
-            self._graph, x, chain.cell.cell, [self._new.get(s, s) for s in chain.cell.before], direction=direction
-        )
         cell = chain.cell.cell
+        chain.seq = self._layer(x, cell, chain.cell.before, chain.last, chain.count == 1, direction)
         steps = f"the {chain.count} steps" if chain.count > 1 else "the step"
         self._unrolled.folded.append(
-            f"{steps} of a {cell.op} of {cell.hidden_size} units, written out, put together to a layer"
+            f"{steps} of {cell.op} cells of {cell.hidden_size} units, written out, put together to a layer"
         )
 
-    def _set(self, after: Sequence[int], chain: _Group, t: int, last: bool) -> None:
-        assert chain.seq is not None
-        alone = chain.count == 1  # the last step of any number
-        self._new[after[0]] = chain.ends[0] if alone else self._unrolled.step(chain.seq, t, chain.count)
-        for value, end in zip(after[1:], chain.ends[1:], strict=True):
-            self._new[value] = end if last else self._unrolled.inner(end)
+    def _layer(
+        self, x: int, cell: Cell, before: Sequence[int], after: Sequence[int], alone: bool, direction: str = "forward"
+    ) -> int:
+        """The sequence of a layer, whose last states are ``after`` (h only where that is no step of the sequence)."""
+        states = [None if self._is_zero(s) else self._new.get(s, s) for s in before]
+        seq, *ends = _layer(self._graph, x, cell, states, direction)
+        first = 0 if alone else 1
+        new = dict(zip(ends[first:], after[first:], strict=False))
+        node = self._graph.nodes[-1]
+        node.outputs = tuple(None if o is None else new.get(o, o) for o in node.outputs)
+        self._given.update(new.values())
+        return seq
+
+    def _is_zero(self, value: int) -> bool:
+        node = self._makers.get(value)
+        return node is not None and node.op == "constant" and not np.any(node.weights["value"])
 
     def _single(self, found: Written) -> None:
         """A cell over the one step that there is."""
@@ -398,9 +447,7 @@ class _Roller:
             value = self._new.get(value, value)
             parts.append(value if size == self._graph.values[value].size else self._graph.slice(value, start, size))
         x = self._graph.unflatten(side_by_side(self._graph, parts), 1)
-        _, *ends = _layer(self._graph, x, found.cell, [self._new.get(s, s) for s in found.before])
-        for value, end in zip(found.after, ends, strict=True):
-            self._new[value] = end
+        self._layer(x, found.cell, found.before, found.after, True)
         cell = found.cell
         self._unrolled.folded.append(f"a {cell.op} cell of {cell.hidden_size} units recognised")
 
@@ -418,8 +465,9 @@ def _copied(source: int, value: int) -> Node:
     return Node("activation", (source,), (value,), {"activation": Activation("linear")})
 
 
-def _layer(graph: Graph, x: int, cell: Cell, states: Sequence[int], direction: str = "forward") -> list[int]:
+def _layer(graph: Graph, x: int, cell: Cell, states: Sequence[int | None], direction: str = "forward") -> list[int]:
     """Sequence, and last states, of a cell over all steps of a sequence."""
+    states = [*states, *states] if cell.h == cell.c else states  # h is c
     starts: dict[str, Any] = dict(zip(("h0", "c0"), states, strict=False))
     made = graph.recurrent(
         cell.op, x, dict(cell.weights), hidden_size=cell.hidden_size, direction=direction, **cell.options, **starts

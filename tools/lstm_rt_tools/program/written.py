@@ -6,18 +6,29 @@ of :mod:`.cells` then tells whether they are.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
+import numpy as np
+
+from lstm_rt.activations import as_activation
 from lstm_rt.graph import Graph, Node
 
-from .cells import Cell, gated
+from .cells import Cell, gated, ungated
+from .unrolled import Unrolled, digest
 
 _POINTWISE = frozenset({"add", "sub", "mul"})
 #: Between a gate and the product with h.
 _SUMS = frozenset({"add", "sub", "slice", "gather", "concat", "batchnorm"})
+_ACTIVATIONS = {"lstm": ("sigmoid", "tanh", "tanh"), "gru": ("sigmoid", "tanh"), "rnn": ("tanh",)}
+_OPTIONS = {"hidden_size", "activations", "reset_after"}
 _DEPTH = 6  #: of operations between a state and what it is made of
 _MOST_TRIES = 48  #: of pairs of candidates, for one result
+_MOST_DEPENDENT = 80  #: values of a step that depend on its states
+_MOST_FAILURES = 64  #: of tries for all results, and so many more for each cell that is found
+_MORE_FAILURES = 8
 
 
 @dataclass
@@ -27,6 +38,12 @@ class Written:
     cell: Cell
     before: tuple[int, ...]
     after: tuple[int, ...]
+    sure: bool = True  #: is it a cell wherever it stands, or only as one of many?
+
+    @cached_property
+    def key(self) -> tuple[str, str, str]:
+        """What all steps of a layer have in common."""
+        return self.cell.op, digest(self.cell.weights), str(sorted(self.cell.options.items()))
 
 
 class _Depends(dict[int, frozenset[int]]):
@@ -36,16 +53,61 @@ class _Depends(dict[int, frozenset[int]]):
         return frozenset()
 
 
-def written(graph: Graph, steps: Collection[int]) -> list[Written]:
-    """The cells with gates of a graph, in its order; ``steps``: values that are steps of sequences."""
-    return list(_Finder(graph, steps).cells())
+def written(graph: Graph, unrolled: Unrolled) -> list[Written]:
+    """The cells of a graph: those with gates, and those without that read steps of sequences."""
+    finder = _Finder(graph, unrolled)
+    return [*finder.cells(), *finder.plain()]
+
+
+def write_out(
+    graph: Graph, op: str, x: int, weights: Mapping[str, Any], states: Sequence[int | None], options: Mapping[str, Any]
+) -> list[int] | None:
+    """The states after a cell that reads the vec ``x``; None for a cell with more than weights and biases.
+
+    Args:
+        states: before it; None is zeros.
+    """
+    size = options["hidden_size"]
+    if weights.keys() - {"w_ih", "w_hh", "b_ih", "b_hh"} or options.keys() - _OPTIONS:
+        return None
+    act = [as_activation(a) for a in options.get("activations") or _ACTIVATIONS[op]]
+    h, *c = [graph.constant(np.zeros(size, np.float32)) if s is None else s for s in states]
+    on_x = graph.dense(x, weights["w_ih"], weights.get("b_ih"))
+
+    def on_h(value: int, rows: slice = slice(None)) -> int:
+        return graph.dense(value, weights["w_hh"][rows], None if (b := weights.get("b_hh")) is None else b[rows])
+
+    def gate(value: int, k: int) -> int:
+        return graph.slice(value, k * size, size)
+
+    def summed(k: int) -> int:
+        return graph.activation(graph.binary("add", gate(on_x, k), gate(both, k)), act[0])
+
+    if op == "rnn":
+        return [graph.activation(graph.binary("add", on_x, on_h(h)), act[0])]
+    if op == "gru" and options.get("reset_after", True):
+        both = on_h(h)
+        r, z = summed(0), summed(1)
+        new = graph.binary("mul", r, gate(both, 2))
+    elif op == "gru":
+        both = on_h(h, slice(2 * size))
+        r, z = summed(0), summed(1)
+        new = on_h(graph.binary("mul", r, h), slice(2 * size, None))
+    else:
+        both = graph.binary("add", on_x, on_h(h))
+        i, f, g, o = (graph.activation(gate(both, k), act[1 if k == 2 else 0]) for k in range(4))
+        new = graph.binary("add", graph.binary("mul", f, c[0]), graph.binary("mul", i, g))
+        return [graph.binary("mul", o, graph.activation(new, act[2])), new]
+    n = graph.activation(graph.binary("add", gate(on_x, 2), new), act[1])
+    return [graph.binary("add", n, graph.binary("mul", z, graph.binary("sub", h, n)))]
 
 
 class _Finder:
-    def __init__(self, graph: Graph, steps: Collection[int]) -> None:
-        self._graph, self._steps = graph, steps
+    def __init__(self, graph: Graph, unrolled: Unrolled) -> None:
+        self._graph, self._unrolled, self._steps = graph, unrolled, unrolled.steps
         self._at = {o: i for i, n in enumerate(graph.nodes) for o in n.outputs if o is not None}
         self._found: dict[int, Written] = {}  #: by both states after a cell
+        self._left = _MOST_FAILURES
 
     def cells(self) -> Iterator[Written]:
         if not any(n.op == "activation" for n in self._graph.nodes):
@@ -57,6 +119,43 @@ class _Finder:
                 if found is not None:
                     self._found.update(dict.fromkeys(found.after, found))
                     yield found
+
+    def plain(self) -> Iterator[Written]:
+        """Cells whose states are pointwise sums or activations; after those with gates, which have such values, too."""
+        self._left = _MOST_FAILURES
+        for node in list(self._graph.nodes):
+            out = node.outputs[0]
+            if out is None or out in self._found or self._graph.values[out].kind != "vec":
+                continue
+            if node.op not in ("add", "sub", "activation") or self._is_affine(out) or not self._unrolled.depends(out):
+                continue
+            found = self._plain(node, out)
+            if found is not None:
+                self._found[out] = found
+                yield found
+
+    def _plain(self, node: Node, out: int) -> Written | None:
+        """What is made of a value made alike, or of one that is there before the first step."""
+        below = self._below(self._inputs(out)[0] if node.op == "activation" else out)
+        for h in dict.fromkeys([*below, *self._reads(out, out)]):
+            if self._graph.values[h].size != self._graph.values[out].size or h in self._steps:
+                continue
+            if h in self._found or self._is(h, node.op) or not self._unrolled.depends(h):
+                if (found := self._tried(h, out)) is not None:
+                    return found
+        return None
+
+    def _tried(self, h: int, out: int) -> Written | None:
+        depends = self._depends((h,), (out,))
+        if depends is None or self._left < 0:
+            return None
+        return self._known(ungated(self._graph, depends, h, out), (h,), (out,), sure=False)
+
+    def _known(
+        self, cell: Cell | None, before: tuple[int, ...], after: tuple[int, ...], sure: bool = True
+    ) -> Written | None:
+        self._left += _MORE_FAILURES if cell is not None else -1
+        return None if cell is None or not cell.x else Written(cell, before, after, sure)
 
     def _maker(self, value: int | None) -> Node | None:
         return self._graph.nodes[self._at[value]] if value in self._at else None
@@ -109,7 +208,9 @@ class _Finder:
 
     def _is_affine(self, value: int) -> bool:
         node = self._maker(value)
-        return node is not None and node.op == "activation" and node.attrs["activation"].name == "affine"
+        if node is None or node.op == "batchnorm":
+            return node is not None
+        return node.op == "activation" and node.attrs["activation"].name in ("affine", "linear")
 
     def _factors(self, cell: int) -> list[int]:
         """What the products that make a cell state are made of; states first."""
@@ -142,13 +243,18 @@ class _Finder:
     # -- the algebra ------------------------------------------------------------------------------------
 
     def _cell(self, before: tuple[int, ...], after: tuple[int, ...]) -> Written | None:
+        depends = self._depends(before, after)
+        if depends is None or self._left < 0:
+            return None
+        return self._known(gated(self._graph, depends, before, after), before, after)
+
+    def _depends(self, before: tuple[int, ...], after: tuple[int, ...]) -> _Depends | None:
+        """What depends on which states; None if those after the step do not depend on all of those before it."""
         depends = _Depends({v: frozenset({v}) for v in before})
         first = min(self._at.get(v, -1) for v in before) + 1
         for node in self._graph.nodes[first : max(self._at[v] for v in after) + 1]:
             union = frozenset[int]().union(*(depends[i] for i in node.inputs if i is not None))
             if union:
                 depends.update({o: union for o in node.outputs if o is not None and o not in before})
-        if any(depends[a] != frozenset(before) for a in after):
-            return None
-        cell = gated(self._graph, depends, before, after)
-        return None if cell is None or not cell.x else Written(cell, before, after)
+        far = len(depends) > _MOST_DEPENDENT
+        return None if far or any(depends[a] != frozenset(before) for a in after) else depends

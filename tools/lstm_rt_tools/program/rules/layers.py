@@ -28,6 +28,7 @@ from ..labels import (
     permuted,
 )
 from ..machine import Tensor
+from ..written import write_out
 from .attention import scores_of, weighed
 from .reductions import reduced
 
@@ -286,7 +287,7 @@ def _recurrent(
 def _one_step(
     word: str, b: Labelled, x: Feat, states: Sequence[Tensor | None], options: Mapping[str, Any], order: Sequence[int]
 ) -> tuple[Label, ...] | None:
-    """A layer over a single step, as cells are: perhaps one of a chain over all steps."""
+    """A layer over a single step, as cells are, of a loop: written out, as others are, until all steps are there."""
     options = dict(options)
     if (
         b.steps_of(x.dims, word) is not None
@@ -299,7 +300,10 @@ def _one_step(
         k: w[:, where] if k.startswith("w_ih") else w for k, w in options.pop("weights").items() if w is not None
     }
     values = [None if s is None else _state(b, word, s) for s in states]
-    made = b.unrolled.cell(word, b.value(x.cells.ravel()[where], None, word), weights, values, options)
+    value = b.value(x.cells.ravel()[where], None, word)
+    if b.loop_of_step is None and not b.unrolled.depends(value):
+        return None
+    made = write_out(b.graph, word, value, weights, values, options)
     if made is None:
         return None
     size = b.graph.values[made[0]].size

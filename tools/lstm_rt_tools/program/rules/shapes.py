@@ -30,6 +30,7 @@ from ..labels import (
     regrouped,
 )
 from ..machine import Tensor
+from ..rolled import roll
 
 Args = Sequence[Tensor | None]
 _END = (1 << 31) - 1  #: numbers from here on mean the end
@@ -272,7 +273,11 @@ def _all_steps(b: Labelled, parts: Sequence[Tensor], i: int, dims: Dims) -> Feat
     """All steps of a sequence, one by one and in order, are the sequence."""
     if any(p.known or p.shape[i] != 1 or p.label.dims != parts[0].label.dims for p in parts) or len(parts) < 2:
         return None
-    found = b.unrolled.joined([p.label.cells for p in parts])
+    cells = [p.label.cells for p in parts]
+    found = b.unrolled.joined(cells)
+    if found is None and len(parts) in b.unrolled.counts:
+        roll(b.graph, b.unrolled)
+        found = b.unrolled.joined(cells)
     if found is None:
         return None
     cells, seq, backwards = found
