@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lstm_rt.errors import LstmRtError
 from lstm_rt.graph import Activation, Graph, Node, Value
@@ -19,6 +20,7 @@ from lstm_rt.graph import Activation, Graph, Node, Value
 from ..arch.layers import side_by_side
 from ..judges import reference
 from .cells import Cell
+from .tidy import as_product
 from .unrolled import EACH_STEP, Unrolled, digest
 from .written import Written, written
 
@@ -197,7 +199,12 @@ class _Roller:
         for chain in self._chains:
             other = chain.cell
             assert other is not None
-            if other.key == found.key and chain.reads == reads and chain.last == found.before and t == self._next(chain):
+            if (
+                other.key == found.key
+                and chain.reads == reads
+                and chain.last == found.before
+                and t == self._next(chain)
+            ):
                 break
         else:
             chain = self._new_chain(found, reads, t)
@@ -405,23 +412,43 @@ class _Roller:
             if chain.count > 1 and state == found.after[0]:
                 assert chain.seq is not None
                 self._unrolled.put(state, chain.seq, t, chain.count)
+                self._unrolled.done.update(found.after[1:])
                 return True
         return state in self._given
 
     def _begin(self, chain: _Group) -> None:
         assert chain.cell is not None
+        reads = [(self._whole(ref, chain.axis, True), start, size) for ref, start, size in chain.reads]
+        cell = self._with_products(replace(chain.cell.cell, x=reads))
         parts = []
-        for ref, start, size in chain.reads:
-            value = self._whole(ref, chain.axis, True)
+        for value, start, size in cell.x:
             parts.append(value if size == self._graph.values[value].size else self._graph.slice(value, start, size))
         x = side_by_side(self._graph, parts)
         direction = "forward" if chain.by > 0 else "reverse"
-        cell = chain.cell.cell
         chain.seq = self._layer(x, cell, chain.cell.before, chain.last, chain.count == 1, direction)
         steps = f"the {chain.count} steps" if chain.count > 1 else "the step"
         self._unrolled.folded.append(
             f"{steps} of {cell.op} cells of {cell.hidden_size} units, written out, put together to a layer"
         )
+
+    def _with_products(self, cell: Cell) -> Cell:
+        """The cell with products that a program has multiplied ahead of its loop, where that makes it smaller."""
+        makers = {o: n for n in self._graph.nodes for o in n.outputs}
+        sources: dict[int, NDArray[np.float64]] = {}
+        w_ih = cell.weights["w_ih"].astype(np.float64)
+        bias, at = cell.weights["b_ih"].astype(np.float64), 0
+        for value, start, size in cell.x:
+            weight, shift = np.eye(self._graph.values[value].size), np.zeros(self._graph.values[value].size)
+            while (node := makers.get(value)) is not None and (step := as_product(node)) is not None:
+                value, weight, shift = node.inputs[0], weight @ step[0], weight @ step[1] + shift  # type: ignore[assignment]
+            own, rows = w_ih[:, at : at + size], slice(start, start + size)
+            sources[value] = sources.get(value, 0) + own @ weight[rows]
+            bias, at = bias + own @ shift[rows], at + size
+        if sum(w.shape[1] for w in sources.values()) >= at:
+            return cell
+        made = {"w_ih": np.concatenate([*sources.values()], 1), "b_ih": bias}
+        weights = cell.weights | {name: a.astype(np.float32) for name, a in made.items()}
+        return replace(cell, x=[(v, 0, w.shape[1]) for v, w in sources.items()], weights=weights)
 
     def _layer(
         self, x: int, cell: Cell, before: Sequence[int], after: Sequence[int], alone: bool, direction: str = "forward"

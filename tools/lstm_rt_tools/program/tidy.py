@@ -119,6 +119,15 @@ def scale_and_shift(node: Node) -> tuple[NDArray[Any], NDArray[Any]] | None:
     return scale, w.get("beta", np.zeros_like(scale)) - w["mean"] * scale
 
 
+def as_product(node: Node) -> tuple[NDArray[Any], NDArray[Any]] | None:
+    """``y = weight @ x + shift`` of a node over features that is that, in double precision."""
+    if node.op == "dense" and node.attrs["activation"] == _LINEAR:
+        weight = node.weights["weight"].astype(np.float64)
+        return weight, np.asarray(node.weights.get("bias", np.zeros(len(weight))), np.float64)
+    found = scale_and_shift(node) if node.op == "batchnorm" else None
+    return None if found is None else (np.diag(found[0]), found[1])
+
+
 def _per_output(numbers: NDArray[Any], outputs: int) -> NDArray[Any] | None:
     """One number for each output of a product whose results may stand at several places; None if these differ."""
     if numbers.size == 1:

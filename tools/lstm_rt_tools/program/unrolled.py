@@ -45,6 +45,7 @@ class Unrolled:
         self._counts: dict[int, int] = {}  #: steps of sequences in this run
         self._of_steps: set[int] = set()  #: what depends on steps, as far as ``_looked`` nodes tell
         self._looked = 0
+        self.done: set[int] = set()  #: states within cells that have become layers, still written out
         self.folded: list[str] = []  #: what was put together, for the user
 
     def step(self, seq: int, t: int, count: int) -> int:

@@ -26,8 +26,8 @@ _ACTIVATIONS = {"lstm": ("sigmoid", "tanh", "tanh"), "gru": ("sigmoid", "tanh"),
 _OPTIONS = {"hidden_size", "activations", "reset_after"}
 _DEPTH = 6  #: of operations between a state and what it is made of
 _MOST_TRIES = 48  #: of pairs of candidates, for one result
-_MOST_DEPENDENT = 80  #: values of a step that depend on its states
-_MOST_FAILURES = 64  #: of tries for all results, and so many more for each cell that is found
+_MOST_DEPENDENT = 60  #: values of a step that depend on its states
+_MOST_FAILURES = 24  #: of tries for all results, and so many more for each cell that is found
 _MORE_FAILURES = 8
 
 
@@ -114,6 +114,8 @@ class _Finder:
             return
         for node in list(self._graph.nodes):
             out = node.outputs[0]
+            if out in self._unrolled.done:
+                continue
             if node.op in _POINTWISE and out is not None and self._graph.values[out].kind == "vec":
                 found = self._lstm(node, out) if node.op == "mul" else self._gru(out)
                 if found is not None:
@@ -125,7 +127,7 @@ class _Finder:
         self._left = _MOST_FAILURES
         for node in list(self._graph.nodes):
             out = node.outputs[0]
-            if out is None or out in self._found or self._graph.values[out].kind != "vec":
+            if out is None or out in self._found or out in self._unrolled.done or self._graph.values[out].kind != "vec":
                 continue
             if node.op not in ("add", "sub", "activation") or self._is_affine(out) or not self._unrolled.depends(out):
                 continue
@@ -137,13 +139,20 @@ class _Finder:
     def _plain(self, node: Node, out: int) -> Written | None:
         """What is made of a value made alike, or of one that is there before the first step."""
         below = self._below(self._inputs(out)[0] if node.op == "activation" else out)
-        for h in dict.fromkeys([*below, *self._reads(out, out)]):
-            if self._graph.values[h].size != self._graph.values[out].size or h in self._steps:
-                continue
-            if h in self._found or self._is(h, node.op) or not self._unrolled.depends(h):
-                if (found := self._tried(h, out)) is not None:
-                    return found
+        candidates = [h for h in dict.fromkeys([*below, *self._reads(out)]) if self._may_be_before(h, out)]
+        for h in sorted(candidates, key=lambda v: not self._is(v, node.op)):
+            if (found := self._tried(h, out)) is not None:
+                return found
         return None
+
+    def _may_be_before(self, h: int, out: int) -> bool:
+        """May it be the state before a cell without gates? The first step may make it in another way."""
+        same_size = self._graph.values[h].size == self._graph.values[out].size
+        same_op = self._is(h, self._graph.nodes[self._at[out]].op)
+        return same_size and h not in self._steps and (same_op or h not in self._found)
+
+    def _is_sure(self, value: int) -> bool:
+        return value in self._found and self._found[value].sure
 
     def _tried(self, h: int, out: int) -> Written | None:
         depends = self._depends((h,), (out,))
@@ -185,7 +194,10 @@ class _Finder:
         if not any(self._is(v, "mul") for v in self._inputs(out)):
             return None
         for h in sorted(below, key=lambda v: (v not in self._found, v in self._steps)):
-            if not self._is(h, "activation") and (found := self._cell((h,), (out,))) is not None:
+            if (
+                not self._is(h, "activation", "mul", "dense", "batchnorm")
+                and (found := self._cell((h,), (out,))) is not None
+            ):
                 return found
         return None
 
@@ -203,7 +215,7 @@ class _Finder:
             found.update(
                 dict.fromkeys(v for v in layer if self._graph.values[v].size == self._graph.values[value].size)
             )
-            layer = [v for v in layer if v not in self._found]
+            layer = [v for v in layer if not self._is_sure(v)]
         return list(found)
 
     def _is_affine(self, value: int) -> bool:
@@ -217,7 +229,7 @@ class _Finder:
         factors = [f for m in self._inputs(cell) if self._is(m, "mul") for f in self._inputs(m)]
         return sorted(dict.fromkeys(factors), key=lambda v: (v not in self._found, self._is(v, "activation")))
 
-    def _reads(self, out: int, c: int) -> list[int]:
+    def _reads(self, out: int, c: int | None = None) -> list[int]:
         """What the products before the gates read, of the size of a state; the likeliest first."""
         size, found = self._graph.values[out].size, dict[int, None]()
         layer, seen = [out], set[int]()
@@ -225,7 +237,7 @@ class _Finder:
             below: list[int] = []
             for v in layer:
                 node = self._maker(v)
-                if v in seen or v == c or (v in self._found and v != out) or node is None:
+                if v in seen or v == c or (self._is_sure(v) and v != out) or node is None:
                     continue
                 seen.add(v)
                 if node.op == "dense":
@@ -235,7 +247,7 @@ class _Finder:
                 elif node.op in _POINTWISE or node.op in _SUMS or node.op == "activation":
                     below += self._inputs(v)
             layer = below
-        pair = self._found[c].after[0] if c in self._found else None
+        pair = self._found[c].after[0] if c is not None and c in self._found else None
         return sorted((v for v in found if v != c), key=lambda v: (v != pair, v in self._steps, v in self._found))[
             :_MOST_TRIES
         ]

@@ -87,7 +87,7 @@ def _swapped(label: Feat) -> Feat:
 
 
 def _times_weight(b: Labelled, x: Feat, weight: NDArray[Any]) -> Feat:
-    while weight.ndim > 2 and weight.shape[0] == 1:
+    while weight.ndim > 2 and (weight == weight[:1]).all():  # also one made wide for each row or step
         weight = weight[0]
     last = len(x.dims) - 1
     if weight.ndim == 1:

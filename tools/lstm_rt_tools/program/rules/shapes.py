@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..labelled import Labelled
 from ..labels import (
     Atom,
+    Cells,
     Dim,
     Dims,
     Feat,
@@ -21,6 +22,7 @@ from ..labels import (
     Scores,
     Steps,
     Unsplittable,
+    apart,
     broadcast,
     cell,
     fixed,
@@ -29,7 +31,7 @@ from ..labels import (
     permuted,
     regrouped,
 )
-from ..machine import Tensor
+from ..machine import Exhausted, Tensor
 from ..rolled import roll
 
 Args = Sequence[Tensor | None]
@@ -244,6 +246,10 @@ def _concat(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[An
         return _concat_features(b, parts, i, dims)
     if len(model.dims[i]) == 1 and isinstance(model.dims[i][0], Steps):
         return _concat_steps(b, parts, i)
+    if model.dims[i] == (N,) and all(not p.known and p.label.dims == model.dims for p in parts):  # to be apart again
+        axis = len(fixed(model.dims[:i]))
+        made = (*model.dims[:i], (len(parts), N), *model.dims[i + 1 :])
+        return Feat(made, np.stack([b.feat(p, "concat").cells for p in parts], axis))
     raise b.wrong_roles("concat", f"it joins {b.words(model.dims[i])}")
 
 
@@ -278,12 +284,23 @@ def _all_steps(b: Labelled, parts: Sequence[Tensor], i: int, dims: Dims) -> Feat
     if found is None and len(parts) in b.unrolled.counts:
         roll(b.graph, b.unrolled)
         found = b.unrolled.joined(cells)
+        if found is None and _is_loop(b, cells):
+            raise Exhausted(
+                str(b.error("concat", "what a loop does at each of the steps is no recurrent cell of a known kind"))
+            )
     if found is None:
         return None
     cells, seq, backwards = found
     made = (*dims[:i], (b.new_axis_of(seq),), *dims[i + 1 :])
     label = Feat(made, cells.reshape(fixed(made)))
     return reversed_steps(b, label) if backwards else label
+
+
+def _is_loop(b: Labelled, parts: Sequence[Cells]) -> bool:
+    """Is it a result of each step, of any number of these?"""
+    if not any(n == len(parts) and b.is_free(Steps(axis)) for axis, n in b.steps.items()):
+        return False
+    return all(v >= 0 and b.unrolled.depends(int(v)) for part in parts for v in np.unique(apart(part)[0]))
 
 
 def _concat_steps(b: Labelled, parts: Sequence[Tensor], i: int) -> Feat:
