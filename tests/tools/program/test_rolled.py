@@ -12,6 +12,7 @@ from lstm_rt_tools.program.convert import to_graph
 from lstm_rt_tools.program.machine import Machine, Tensor
 
 import lstm_rt
+from lstm_rt.errors import ConvertError
 from lstm_rt.graph import Graph
 
 STEPS, FEATURES, HIDDEN = 9, 6, 5
@@ -189,4 +190,148 @@ def test_a_first_step_that_is_another_is_no_layer() -> None:
 
     program = Program(function, 1, x=("b", STEPS, FEATURES))
     graph = to_graph(program)
+    agrees(program, graph, SIZES)
+
+
+def rnn(m: Machine, x: Tensor, state: Sequence[Tensor]) -> list[Tensor]:
+    total = m.apply(
+        "add", product(m, x, numbers(70, x.shape[1], HIDDEN)), product(m, state[0], numbers(71, HIDDEN, HIDDEN))
+    )
+    return [m.apply("tanh", total)]
+
+
+def independent(m: Machine, x: Tensor, state: Sequence[Tensor]) -> list[Tensor]:
+    """Of each unit its own last result alone (Li et al. 2018)."""
+    own = m.apply("mul", m.constant(numbers(72, HIDDEN)), state[0])
+    return [m.apply("relu", m.apply("add", product(m, x, numbers(73, x.shape[1], HIDDEN)), own))]
+
+
+def minimal(m: Machine, x: Tensor, state: Sequence[Tensor]) -> list[Tensor]:
+    """Gates that read the input alone (Feng et al. 2024)."""
+    z = m.apply("sigmoid", product(m, x, numbers(74, x.shape[1], HIDDEN), numbers(75, HIDDEN)))
+    left = m.apply("sub", m.constant(np.float32(1)), z)
+    new = product(m, x, numbers(76, x.shape[1], HIDDEN))
+    return [m.apply("add", m.apply("mul", left, state[0]), m.apply("mul", z, new))]
+
+
+def smooth(m: Machine, x: Tensor, state: Sequence[Tensor]) -> list[Tensor]:
+    """A filter: a part of the last result, and the input's."""
+    new = product(m, x, numbers(77, x.shape[1], HIDDEN))
+    return [m.apply("add", m.apply("mul", state[0], m.constant(np.float32(0.9))), new)]
+
+
+def peephole(m: Machine, x: Tensor, state: Sequence[Tensor]) -> list[Tensor]:
+    h, c = state
+    weight = numbers(78, x.shape[1], 4 * HIDDEN), numbers(79, HIDDEN, 4 * HIDDEN)
+    i, f, g, o = parts(m, m.apply("add", product(m, x, weight[0]), product(m, h, weight[1])), 4)
+
+    def seen(gate: Tensor, cell: Tensor, seed: int) -> Tensor:
+        by: Tensor = m.apply("add", gate, m.apply("mul", m.constant(numbers(seed, HIDDEN)), cell))
+        made: Tensor = m.apply("sigmoid", by)
+        return made
+
+    new = m.apply("mul", seen(i, c, 80), m.apply("tanh", g))
+    new = m.apply("add", m.apply("mul", seen(f, c, 81), c), new)
+    return [m.apply("mul", seen(o, new, 82), m.apply("tanh", new)), new]
+
+
+def word(op: str, gates: int, **options: Any) -> Callable[..., list[Tensor]]:
+    """A cell as front ends have PyTorch's: a layer over one step."""
+
+    def cell(m: Machine, x: Tensor, state: Sequence[Tensor]) -> list[Tensor]:
+        shapes = {"w_ih": (gates * HIDDEN, x.shape[1]), "w_hh": (gates * HIDDEN, HIDDEN)}
+        shapes |= {"b_ih": (gates * HIDDEN,), "b_hh": (gates * HIDDEN,)}
+        weights = {name: numbers(83 + k, *shape) for k, (name, shape) in enumerate(shapes.items())}
+        wide = [m.apply("unsqueeze", t, axes=(0,)) for t in (x, *state)]
+        _, *new = m.apply(op, *wide, weights=weights, hidden_size=HIDDEN, **options)
+        return [m.apply("squeeze", t, axes=(0,)) for t in new]
+
+    return cell
+
+
+LOOPS: dict[str, tuple[Callable[..., list[Tensor]], int, str]] = {
+    "lstm": (lstm, 2, "lstm"),
+    "gru": (gru, 1, "gru"),
+    "rnn": (rnn, 1, "rnn"),
+    "independent": (independent, 1, "rnn"),
+    "minimal": (minimal, 1, "lstm"),
+    "smooth": (smooth, 1, "rnn"),
+    "peephole": (peephole, 2, "lstm"),
+    "lstm of torch": (word("lstm", 4), 2, "lstm"),
+    "gru of torch": (word("gru", 3), 1, "gru"),
+    "gru of Keras": (word("gru", 3, reset_after=False), 1, "gru"),
+    "rnn of torch": (word("rnn", 1), 1, "rnn"),
+}
+
+
+@pytest.mark.parametrize("name", LOOPS)
+@pytest.mark.parametrize("backwards", [False, True])
+def test_any_number_of_steps(name: str, backwards: bool) -> None:
+    """A loop over as many steps as there are, with layers in a step: its results put together, and its ends."""
+    cell, n, op = LOOPS[name]
+
+    def function(m: Machine, x: Tensor) -> Any:
+        state, outs = zeros(m, x, n), []
+        for t in range(x.shape[1])[:: -1 if backwards else 1]:
+            xt = m.apply("relu", product(m, m.take(x, t, 1), numbers(20, FEATURES, 7), numbers(21, 7)))
+            state = cell(m, xt, state)
+            outs.append(product(m, state[0], numbers(22, HIDDEN, 3)))
+        return m.stack(outs[:: -1 if backwards else 1], 1), *state
+
+    program = Program(function, 1 + n, x=("b", "t", FEATURES))
+    graph = to_graph(program)
+    assert ops(graph).count(op) == 1
+    assert "flatten" not in ops(graph)
+    agrees(program, graph, ({"b": 1, "t": 9}, {"b": 5, "t": 30}))
+
+
+def test_both_directions_at_once() -> None:
+    """Steps of two loops side by side."""
+
+    def function(m: Machine, x: Tensor) -> Any:
+        steps, outs = x.shape[1], []
+        for order in (range(steps), range(steps - 1, -1, -1)):
+            state, made = zeros(m, x, 1), {}
+            for t in order:
+                state = gru(m, m.take(x, t, 1), state)
+                made[t] = state[0]
+            outs.append(made)
+        return m.stack([m.apply("concat", *(made[t] for made in outs), axis=1) for t in range(steps)], 1)
+
+    program = Program(function, 1, x=("b", "t", FEATURES))
+    graph = to_graph(program)
+    assert ops(graph).count("gru") == 2
+    agrees(program, graph, ({"b": 1, "t": 9}, {"b": 5, "t": 30}))
+
+
+def test_a_loop_of_no_known_cell_is_refused() -> None:
+    def function(m: Machine, x: Tensor) -> Any:
+        (h,), outs = zeros(m, x, 1), []
+        for t in range(x.shape[1]):
+            h = m.apply("sin", m.apply("mul", h, product(m, m.take(x, t, 1), numbers(90, FEATURES, HIDDEN))))
+            outs.append(h)
+        return m.stack(outs, 1)
+
+    with pytest.raises(ConvertError, match="no recurrent cell of a known kind"):
+        to_graph(Program(function, 1, x=("b", "t", FEATURES)))
+
+
+def test_what_is_multiplied_ahead_of_a_loop() -> None:
+    """As Core ATen has layers: one product for all steps, then a cell that reads its parts."""
+
+    def function(m: Machine, x: Tensor) -> Any:
+        ahead = product(m, x, numbers(91, FEATURES, 4 * HIDDEN), numbers(92, 4 * HIDDEN))
+        (h, c), outs = zeros(m, x, 2), []
+        for t in range(STEPS):
+            total = m.apply("add", m.take(ahead, t, 1), product(m, h, numbers(93, HIDDEN, 4 * HIDDEN)))
+            i, f, g, o = parts(m, total, 4)
+            new = m.apply("mul", m.apply("sigmoid", i), m.apply("tanh", g))
+            c = m.apply("add", m.apply("mul", m.apply("sigmoid", f), c), new)
+            h = m.apply("mul", m.apply("sigmoid", o), m.apply("tanh", c))
+            outs.append(h)
+        return m.stack(outs, 1)
+
+    program = Program(function, 1, x=("b", STEPS, FEATURES))
+    graph = to_graph(program)
+    assert ops(graph) == ["lstm"]
     agrees(program, graph, SIZES)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lstm_rt.graph import Activation, Graph
 
-from .algebra import Activated, Algebra, Given, Piece, Product, Unknown, same, single
+from .algebra import Activated, Algebra, Given, Piece, Product, Sum, Unknown, same, single
 
 A = NDArray[np.float64]
 
@@ -328,7 +328,8 @@ def _linear(a: Algebra, k: int, old: Sequence[int], new: Sequence[int]) -> Cell 
     gate = _Gate(a, p, h)
     if not gate.rest:
         return _made("rnn", [gate], p.size, k, None, (linear,)) if gate.h else None
-    forget, inputs = {}, {}
+    forget: Sum = {}
+    inputs: Sum = {}
     for key, c in p.terms.items():
         others = tuple(f for f in key if not _is(a, f, h))
         (inputs if len(others) == len(key) else forget)[others] = c

@@ -107,6 +107,7 @@ class _Finder:
         self._graph, self._unrolled, self._steps = graph, unrolled, unrolled.steps
         self._at = {o: i for i, n in enumerate(graph.nodes) for o in n.outputs if o is not None}
         self._found: dict[int, Written] = {}  #: by both states after a cell
+        self._ways: dict[int, list[Written]] = {}  #: by what cells without gates leave
         self._left = _MOST_FAILURES
 
     def cells(self) -> Iterator[Written]:
@@ -122,7 +123,7 @@ class _Finder:
                     self._found.update(dict.fromkeys(found.after, found))
                     yield found
 
-    def plain(self) -> Iterator[Written]:
+    def plain(self) -> list[Written]:
         """Cells whose states are pointwise sums or activations; after those with gates, which have such values, too."""
         self._left = _MOST_FAILURES
         for node in list(self._graph.nodes):
@@ -131,19 +132,23 @@ class _Finder:
                 continue
             if node.op not in ("add", "sub", "activation") or self._is_affine(out) or not self._unrolled.depends(out):
                 continue
-            found = self._plain(node, out)
-            if found is not None:
-                self._found[out] = found
-                yield found
+            self._plain(node, out)
+        cells = {out: ways[0] for out, ways in self._ways.items()}
+        for found in self._ways.values():  # where several values may be the state, the next step tells
+            before = found[0].before[0]
+            cells.update({before: w for w in self._ways.get(before, ()) if w.key == found[0].key})
+        return list(cells.values())
 
-    def _plain(self, node: Node, out: int) -> Written | None:
+    def _plain(self, node: Node, out: int) -> None:
         """What is made of a value made alike, or of one that is there before the first step."""
         below = self._below(self._inputs(out)[0] if node.op == "activation" else out)
         candidates = [h for h in dict.fromkeys([*below, *self._reads(out)]) if self._may_be_before(h, out)]
         for h in sorted(candidates, key=lambda v: not self._is(v, node.op)):
             if (found := self._tried(h, out)) is not None:
-                return found
-        return None
+                self._found[out] = found
+                self._ways.setdefault(out, []).append(found)
+                if self._is(h, node.op):
+                    break
 
     def _may_be_before(self, h: int, out: int) -> bool:
         """May it be the state before a cell without gates? The first step may make it in another way."""

@@ -26,6 +26,7 @@ from ..labels import (
     is_fixed,
     merged_cells,
     permuted,
+    positions,
 )
 from ..machine import Tensor
 from ..written import write_out
@@ -33,6 +34,7 @@ from .attention import scores_of, weighed
 from .reductions import reduced
 
 Args = Sequence[Tensor | None]
+_MOST_EACH = 64  #: layers that one over rows and something else becomes
 _MOST_PRODUCTS = 1 << 16  #: of two values that depend on the inputs, each a feature for a moment
 
 
@@ -264,6 +266,8 @@ def _recurrent(
     if is_fixed(label.dims[order[0]]) and not any(isinstance(a, Steps) for a in free(label.dims)):
         label = b.unflattened(label, order[0])
     time, rows, features = (label.dims[k] for k in order)
+    if lengths is None and len(rows) == 2 and sum(isinstance(a, int) for a in rows) == 1 and rows != b.batch:
+        return _for_each(word, b, Tensor(x.data, label), states, options | {"batch_first": batch_first}, out, order[1])
     if len(time) != 1 or not isinstance(time[0], Steps) or rows != b.batch or not is_fixed(features):
         wanted = "the batch, the steps" if batch_first else "the steps, the batch"
         raise b.wrong_roles(
@@ -282,6 +286,44 @@ def _recurrent(
     dims = [time, rows, (size,) if size > 1 else ()]
     y = Feat(tuple(dims[k] for k in order), cell(seq, np.arange(size)).reshape(fixed(dims)))
     return (y, *(_final(b, v, d) for v in finals if v is not None))
+
+
+def _for_each(
+    word: str,
+    b: Labelled,
+    x: Tensor,
+    states: Sequence[Tensor | None],
+    options: Mapping[str, Any],
+    out: tuple[Any, ...],
+    at: int,
+) -> tuple[Label, ...]:
+    """A layer whose batch is rows times something fixed, such as frequencies: one with the same weights for each."""
+    (count,) = fixed(x.label.dims[at : at + 1])
+    if count > _MOST_EACH:
+        raise b.error(word, f"its batch holds {count} features of each row, for each of which it would be a layer")
+    axes = [at, *[1] * (len(out) - 1)]
+
+    def one(t: Tensor | None, axis: int, k: int) -> Tensor | None:
+        """Of rows times so many, one; numbers only where they are known."""
+        if t is None or t.known:
+            return None if t is None or not np.any(t.data) else t
+        label = t.label
+        place = next(iter(positions(label.dims, axis)), None)
+        if place is None or fixed(label.dims[axis : axis + 1]) != (count,):
+            raise b.wrong_roles(word, "its states are not of the batch that its input has")
+        dim, dims = label.dims[axis], list(label.dims)
+        dims[axis] = tuple(a for a in dim if not isinstance(a, int))
+        apart = t.data.reshape(*t.shape[:axis], *map(b.size_of, dim), *t.shape[axis + 1 :])
+        data = np.take(apart, k, axis + dim.index(count))
+        return Tensor(data, Feat(tuple(dims), np.take(label.cells, k, place)))
+
+    made = [_recurrent(word, b, [one(x, at, k), *(one(s, 1, k) for s in states)], options, out) for k in range(count)]
+    labels = []
+    for axis, column in zip(axes, zip(*made, strict=True), strict=True):
+        dims = list(column[0].dims)
+        dims[axis] = x.label.dims[at]
+        labels.append(Feat(tuple(dims), np.stack([c.cells for c in column], len(fixed(dims[:axis])))))
+    return tuple(labels)
 
 
 def _one_step(

@@ -54,9 +54,44 @@ def _reshape(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[A
     try:
         return relabelled(label, regrouped(label.dims, out.shape, b.size_of))
     except Unsplittable:
-        pass
+        if isinstance(label, Feat) and (found := _regrouped_steps(b, label, out.shape)) is not None:
+            return found
     shape = " x ".join(map(str, out.shape))
     raise b.wrong_roles("reshape", f"({b.dims_in_words(label.dims)}) to {shape} cuts through the batch or the steps")
+
+
+def _regrouped_steps(b: Labelled, label: Feat, sizes: Sequence[int]) -> Feat | None:
+    """Neighbouring steps joined to one of more features, or steps of many features cut into several."""
+    at = next((k for k, d in enumerate(label.dims) if len(d) == 1 and isinstance(d[0], Steps)), None)
+    if at is None or at != len(label.dims) - 2 or len(sizes) != len(label.dims) or fixed(label.dims[:at]):
+        return None
+    steps, features = label.dims[at][0], label.cells.size
+    n, t, width = b.size_of(steps), int(sizes[at]), int(sizes[-1])
+    same = all(math.prod(map(b.size_of, d)) == s for d, s in zip(label.dims[:at], sizes, strict=False))
+    if not same or n * features != t * width or not t or (n % t and t % n):
+        return None
+    value = b.at_every_step(b.value(label.cells, _steps_of(label, at), "reshape"), _steps_of(label, at))
+    times = max(n // t, t // n)
+    if t > n:
+        made, order = b.graph.unflatten(value, times), np.arange(width)
+    else:
+        weight = np.tile(np.eye(times, dtype=np.float32), (features, 1)).reshape(-1, 1, times, 1, 1)
+        value = _whole_of(b, value, times)
+        made = b.graph.conv(value, weight, size=(1, 1), stride=(times, 1, 1), groups=features)
+        order = np.arange(width).reshape(features, times).T.ravel()
+    dims = (*label.dims[:at], (b.new_axis_of(made),), (width,) if width > 1 else ())
+    return Feat(dims, cell(made, order).reshape(fixed(dims)))
+
+
+def _whole_of(b: Labelled, value: int, times: int) -> int:
+    """A sequence of which the steps that fill up no group were cut off: they are not read anyway."""
+    node = next((n for n in b.graph.nodes if value in n.outputs), None)
+    if node is None or node.op != "take" or node.inputs[0] is None:
+        return value
+    source = node.inputs[0]
+    steps = [b.steps[b.graph.values[v].axis] for v in (source, value)]
+    plain = node.attrs["start"] == 0 and node.attrs["stride"] == 1
+    return source if plain and steps[0] - steps[1] == steps[0] % times else value
 
 
 def _unsqueeze(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any]) -> Label:
@@ -279,12 +314,12 @@ def _all_steps(b: Labelled, parts: Sequence[Tensor], i: int, dims: Dims) -> Feat
     """All steps of a sequence, one by one and in order, are the sequence."""
     if any(p.known or p.shape[i] != 1 or p.label.dims != parts[0].label.dims for p in parts) or len(parts) < 2:
         return None
-    cells = [p.label.cells for p in parts]
-    found = b.unrolled.joined(cells)
+    each = [p.label.cells for p in parts]
+    found = b.unrolled.joined(each)
     if found is None and len(parts) in b.unrolled.counts:
         roll(b.graph, b.unrolled)
-        found = b.unrolled.joined(cells)
-        if found is None and _is_loop(b, cells):
+        found = b.unrolled.joined(each)
+        if found is None and _is_loop(b, each):
             raise Exhausted(
                 str(b.error("concat", "what a loop does at each of the steps is no recurrent cell of a known kind"))
             )
