@@ -6,6 +6,7 @@ file before it runs. This package writes files, and reads them for inspection.
 
 from __future__ import annotations
 
+import io
 import os
 import zlib
 from typing import Any
@@ -17,13 +18,14 @@ from ..graph import Graph, SelfTest
 from .panels import from_panels, padded_units, panel_widths, to_panels
 from .reader import Reader
 from .records import HEADER, MAGIC, OP_CODES, VERSION
-from .writer import Writer
+from .writer import Pieces, Writer
 
 __all__ = [
     "ACT_CODES",
     "MAGIC",
     "OP_CODES",
     "VERSION",
+    "Pieces",
     "check",
     "check_bytes",
     "dumps",
@@ -32,6 +34,7 @@ __all__ = [
     "loads_graph",
     "padded_units",
     "panel_widths",
+    "pieces",
     "read_file",
     "read_meta",
     "read_selftest",
@@ -42,8 +45,19 @@ __all__ = [
 
 def dumps(graph: Graph) -> bytes:
     """The graph as the bytes of a ``.lrt`` file. Raises GraphError when it is not complete, or too large for one."""
+    found = pieces(graph)
+    blob, at = io.BytesIO(bytes(len(found))), 0  # its memory comes when it is written to, and leaves it without a copy
+    with blob.getbuffer() as view:
+        for piece in found:
+            view[at : at + len(piece)] = piece
+            at += len(piece)
+    return blob.getvalue()
+
+
+def pieces(graph: Graph) -> Pieces:
+    """The bytes of :func:`dumps` one after the other, with their number as its length; errors as there."""
     graph.check()
-    return Writer(graph).bytes()
+    return Writer(graph).pieces()
 
 
 def save(graph: Graph, path: str | os.PathLike[str]) -> None:

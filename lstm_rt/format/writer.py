@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import struct
 import zlib
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,6 +69,41 @@ class _Tensor(NamedTuple):
     k: int
 
 
+#: Makes the data of a tensor.
+Maker: TypeAlias = Callable[[], Any]
+
+
+class Pieces:
+    """A file piece by piece, as often as it is gone through: no more than one piece of it is in memory at once."""
+
+    def __init__(self, total: int, start: bytes, tensors: dict[int, Maker]) -> None:
+        self._total, self._start, self._tensors = total, start, tensors
+        crc = 0
+        for piece in self._plain():
+            crc = zlib.crc32(piece, crc)
+        self._start = start[:12] + struct.pack("<I", crc) + start[16:]
+
+    def __len__(self) -> int:
+        return self._total
+
+    def __iter__(self) -> Iterator[Any]:
+        return self._plain()
+
+    def _plain(self) -> Iterator[Any]:
+        yield self._start
+        done = len(self._start)
+        for at in sorted(self._tensors):
+            yield bytes(at - done)
+            raw = self._tensors[at]()
+            yield raw
+            done = at + len(raw)
+        yield bytes(self._total - done)
+
+
+def _raw(data: NDArray[Any], dtype: int) -> memoryview:
+    return np.ascontiguousarray(data, dtype="<f4" if dtype == F32 else "<i4").reshape(-1).view(np.uint8).data
+
+
 class Writer:
     """Collects the tables of one file."""
 
@@ -77,20 +111,24 @@ class Writer:
         self.graph = graph
         self.tensors: list[_Tensor] = []
         self.shared: dict[tuple[bytes, int, int, int, int, int], int] = {}
-        self.data: dict[bytes, memoryview] = {}  #: by digests: tensors of other shapes may be the same bytes
+        self.makers: dict[bytes, Maker] = {}  #: by digests: tensors of other shapes may be the same bytes
         self.version = _lowest_version(graph)
         self.order = _value_order(graph)
         self.strings = b""
 
-    def tensor(self, data: NDArray[Any], dtype: int, layout: int, gates: int, units: int, k: int) -> int:
-        """Number of a tensor; equal ones (tied weights) are stored once."""
-        raw = np.ascontiguousarray(data, dtype="<f4" if dtype == F32 else "<i4").reshape(-1).view(np.uint8).data
+    def tensor(self, data: NDArray[Any] | Maker, dtype: int, layout: int, gates: int, units: int, k: int) -> int:
+        """Number of a tensor; equal ones (tied weights) are stored once.
+
+        Weights may fill half the memory: what is made for the file alone is made again when it is written.
+        """
+        make = data if callable(data) else lambda: data
+        raw = _raw(make(), dtype)
         digest = hashlib.blake2b(raw).digest()
         record = (digest, dtype, layout, gates, units, k)
         if record not in self.shared:
             self.shared[record] = len(self.tensors)
             self.tensors.append(_Tensor(digest, len(raw), dtype, layout, gates, units, k))
-            self.data.setdefault(digest, raw)
+            self.makers.setdefault(digest, lambda: _raw(make(), dtype))
         return self.shared[record]
 
     def is_dense_weight(self, table: Array) -> bool:
@@ -102,7 +140,7 @@ class Writer:
 
     def panels(self, w: Array, gates: int) -> int:
         w = w.reshape(w.shape[0], -1)
-        return self.tensor(to_panels(w, gates), F32, PANELS, gates, w.shape[0] // gates, w.shape[1])
+        return self.tensor(lambda: to_panels(w, gates), F32, PANELS, gates, w.shape[0] // gates, w.shape[1])
 
     def vector(self, v: Array) -> int:
         return self.tensor(v, F32, PLAIN, 1, 1, v.size)
@@ -173,18 +211,8 @@ class Writer:
         check_limit("bytes of metadata", len(raw), MAX_BYTES)
         return raw
 
-    def _filled(self, total: int, start: bytes, places: dict[bytes, int]) -> bytes:
-        """The file. Weights may fill half the memory, so each is let go as soon as it is in its place."""
-        blob = io.BytesIO(bytes(total))  # pages come when they are written to, and the bytes leave it without a copy
-        with blob.getbuffer() as view:
-            view[: len(start)] = start
-            for digest, at in places.items():
-                raw = self.data.pop(digest)
-                view[at : at + len(raw)] = raw
-            view[12:16] = struct.pack("<I", zlib.crc32(view))
-        return blob.getvalue()
-
-    def bytes(self) -> bytes:
+    def pieces(self) -> Pieces:
+        """The file in pieces."""
         g = self.graph
         by_number = sorted(range(len(g.values)), key=lambda i: self.order[i])
         values = b"".join(self.value(g.values[i]) for i in by_number)
@@ -208,7 +236,7 @@ class Writer:
         sizes = (1 if g.selftest else 0, len(self.strings), len(meta))
         body = values + nodes + records + outputs + axes + selftest + self.strings + meta
         head = HEADER.pack(MAGIC, self.version, 0, total, *counts, *sizes)
-        return self._filled(total, head + body, places)
+        return Pieces(total, head + body, {at: self.makers[digest] for digest, at in places.items()})
 
 
 def _value_order(graph: Graph) -> dict[int, int]:

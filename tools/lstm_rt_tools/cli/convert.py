@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lstm_rt.errors import FormatError
 from lstm_rt.files import record_reads
-from lstm_rt.format import dumps, load_graph
+from lstm_rt.format import Pieces, load_graph, pieces
 from lstm_rt.graph import Graph
 from lstm_rt.text import shown
 
@@ -37,7 +37,7 @@ def convert(args: argparse.Namespace) -> int:
             test_from = _ensure_selftest(graph)
         graph.meta.setdefault("tool", f"lstm-rt {__version__}")
         progress.step(f"writing {output.name}")
-        data = dumps(graph)
+        data = pieces(graph)
         sources = list(reads)  # what follows looks at the output
         for read in sources:  # readers may have opened more than the command names
             output.refuse(read)
@@ -62,7 +62,7 @@ def _default_output(source: Path) -> Path:
     return Path(f"{source.stem if known else source.name}.lrt")
 
 
-def _write(output: Output, data: bytes, args: argparse.Namespace, graph: Graph) -> str:
+def _write(output: Output, data: Pieces, args: argparse.Namespace, graph: Graph) -> str:
     """Write the file; returns a remark."""
     if args.dry_run:
         output.check_unnamed(data, args.force or args.output is not None, lambda path: _comes_from_same(path, graph))

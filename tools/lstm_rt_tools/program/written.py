@@ -135,8 +135,9 @@ class _Finder:
             self._plain(node, out)
         cells = {out: ways[0] for out, ways in self._ways.items()}
         for found in self._ways.values():  # where several values may be the state, the next step tells
-            before = found[0].before[0]
-            cells.update({before: w for w in self._ways.get(before, ()) if w.key == found[0].key})
+            for way in self._ways.get(found[0].before[0], ()):
+                if way.key == found[0].key:
+                    cells[way.after[0]] = way
         return list(cells.values())
 
     def _plain(self, node: Node, out: int) -> None:

@@ -358,7 +358,10 @@ def _in_place(b: Labelled, x: Feat, weights: Mapping[str, Any], word: str) -> tu
     """A layer's input in the order of the value behind, and the weights for it: so nothing has to be moved."""
     order = np.argsort(x.cells.ravel(), kind="stable")
     sorted_cells = x.cells.ravel()[order]
-    moved = {name: w[:, order] if name.startswith("w_ih") else w for name, w in weights.items() if w is not None}
+    still = bool((np.diff(order) == 1).all())  # then large weights need no copy
+    moved = {
+        name: w[:, order] if name.startswith("w_ih") and not still else w for name, w in weights.items() if w is not None
+    }
     steps = b.steps_of(x.dims, word)
     assert steps is not None
     return b.at_every_step(b.value(sorted_cells, steps, word), steps), moved
