@@ -2,19 +2,89 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from numpy.typing import ArrayLike
+
+from .errors import GraphError
+from .ops import OPS
+
+if TYPE_CHECKING:
+    from .activations import Activation
 
 
 class Nodes(Protocol):
     """What these methods need of a graph."""
 
-    def node(self, op: str, *inputs: int, axis: int | None = None, **options: Any) -> int: ...
+    def node(self, op: str, *inputs: int | None, axis: int | None = None, **options: Any) -> int: ...
 
 
 class RowOps:
     """The part of :class:`lstm_rt.graph.Graph` that works on rows of features, each step for itself."""
+
+    def embedding(self: Nodes, ids: int, table: ArrayLike) -> int:
+        """Rows of ``table`` ``(V, F)`` looked up by id; ids outside ``[0, V)`` are an error at run time."""
+        return self.node("embedding", ids, table=table)
+
+    def mask_ids(self: Nodes, ids: int, value: int = 0) -> int:
+        """Mask that is 0 where the id equals ``value`` (Keras ``mask_zero``)."""
+        return self.node("mask_ids", ids, value=value)
+
+    def mask_values(self: Nodes, x: int, value: float = 0.0) -> int:
+        """Mask that is 0 where all features equal ``value`` (Keras ``Masking``)."""
+        return self.node("mask_values", x, value=value)
+
+    def apply_mask(self: Nodes, x: int, mask: int) -> int:
+        """``x`` with masked steps set to 0."""
+        return self.node("apply_mask", x, mask)
+
+    def dense(
+        self: Nodes,
+        x: int,
+        weight: ArrayLike,
+        bias: ArrayLike | None = None,
+        activation: str | Activation | None = None,
+    ) -> int:
+        """``activation(x @ weight.T + bias)``, weight ``(O, I)`` as in ``torch.nn.Linear``."""
+        return self.node("dense", x, weight=weight, bias=bias, activation=activation)
+
+    def activation(self: Nodes, x: int, activation: str | Activation) -> int:
+        """An activation on its own."""
+        return self.node("activation", x, activation=activation)
+
+    def layernorm(self: Nodes, x: int, gamma: ArrayLike | None, beta: ArrayLike | None, eps: float) -> int:
+        """``(x - mean) / sqrt(var + eps) * gamma + beta`` over the features (Ba et al. 2016)."""
+        return self.node("layernorm", x, gamma=gamma, beta=beta, eps=eps)
+
+    def batchnorm(
+        self: Nodes,
+        x: int,
+        mean: ArrayLike,
+        var: ArrayLike,
+        gamma: ArrayLike | None,
+        beta: ArrayLike | None,
+        eps: float,
+    ) -> int:
+        """``(x - mean) / sqrt(var + eps) * gamma + beta`` with the statistics of training."""
+        return self.node("batchnorm", x, mean=mean, var=var, gamma=gamma, beta=beta, eps=eps)
+
+    def binary(self: Nodes, op: str, a: int, b: int) -> int:
+        """``add``, ``sub``, ``mul``, ``div``, ``pow``, ``maximum`` or ``minimum``, or ``average``, element by element.
+
+        All but ``average`` broadcast: size 1 stands for any size, and a vec beside a seq comes at every step.
+        """
+        known = [name for name, entry in OPS.items() if entry.alike or entry.broadcasts]
+        if op not in known:
+            raise GraphError(f"unknown binary op {op!r}; known: {', '.join(known)}")
+        return self.node(op, a, b)
+
+    def concat(self: Nodes, *parts: int) -> int:
+        """Features of several values (all seq on one axis, or all vec) side by side."""
+        return self.node("concat", *parts)
+
+    def slice(self: Nodes, x: int, start: int, size: int) -> int:
+        """Features ``start`` to ``start + size``."""
+        return self.node("slice", x, start=start, size=size)
 
     def gather(self: Nodes, x: int, index: ArrayLike) -> int:
         """Features by their numbers: ``y[..., j] = x[..., index[j]]``, index integers ``(n,)``."""

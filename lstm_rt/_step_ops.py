@@ -1,10 +1,14 @@
-"""Methods of a graph for the ops that look along time: reductions, running sums, attention."""
+"""Methods of a graph for the ops along time: reductions, running sums, attention, steps chosen and repeated."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import ArrayLike
+
+from ._checks import integer
+from .errors import GraphError
+from .ops import MAX_STEPS, MAX_TAKE, OPS, Axis
 
 if TYPE_CHECKING:
     from .values import Value
@@ -21,6 +25,8 @@ class StepOps:
         values: list[Value]
 
         def node(self, op: str, *inputs: int | None, axis: int | None = None, **options: Any) -> int: ...
+        def new_axis(self, rule: Axis | None = None) -> int: ...
+        def _expect(self, op: str, value: int | None, *kinds: str) -> Value: ...
 
     def reduce(self, x: int, kind: str, mask: int | None = None, whole: bool = False) -> int:
         """A seq to a vec: ``sum``, ``mean``, ``max``, ``min``, ``prod`` or ``l2`` (root of the sum of squares)
@@ -82,3 +88,38 @@ class StepOps:
             whole=whole,
         )
         return out, out + 1 if self.values[q].kind == "vec" else None
+
+    def select(self, x: int, index: int = -1) -> int:
+        """One step of a sequence: 0 the first, -1 the last valid one."""
+        return self.node("select", x, index=index)
+
+    def reverse(self, x: int) -> int:
+        """The sequence backwards, each row within its own length."""
+        return self.node("reverse", x)
+
+    def take(self, x: int, start: int = 0, stride: int = 1, drop: int = 0, most: int | None = None) -> int:
+        """Steps ``start``, ``start + stride``... of a sequence, as slices of Python have them.
+
+        The last ``drop`` steps do not come, nor more than ``most``. The result is on a time axis derived from x's;
+        lengths follow: a row of ``n`` valid steps has ``(n - drop - start + stride - 1) // stride``.
+        """
+        drop = integer("take", "drop", drop)
+        if not 0 <= drop <= MAX_TAKE:
+            raise GraphError(f"take: drop is {drop}, expected 0 to {MAX_TAKE}")
+        v, entry = self._expect("take", x, "seq"), OPS["take"]
+        attrs = {a.name: a.checked("take", n) for a, n in zip(entry.attrs, (start, stride), strict=True)}
+        cap = MAX_STEPS if most is None else integer("take", "most", most)
+        if not 0 <= cap <= MAX_STEPS:
+            raise GraphError(f"take: most is {cap}, expected 0 to {MAX_STEPS}")
+        rule = Axis(v.axis, 1, attrs["stride"] - 1 - attrs["start"] - drop, attrs["stride"], cap)
+        return self.node("take", x, axis=self.new_axis(rule), **attrs)
+
+    def repeat(self, x: int, times: int) -> int:
+        """Each step of a sequence ``times`` times, on a time axis derived from x's (Keras ``UpSampling1D``)."""
+        self._expect("repeat", x, "seq")
+        return self.node("repeat", x, times=times)
+
+    def repeat_vector(self, x: int, axis: int) -> int:
+        """A vec at every step of a time axis (Keras ``RepeatVector`` on an axis of a fixed number of steps)."""
+        self._expect("repeat", x, "vec")
+        return self.node("repeat", x, times=0, axis=axis)

@@ -24,7 +24,7 @@ from ._step_ops import StepOps
 from ._window_ops import WindowOps
 from .activations import ACTIVATIONS, NOT_ELEMENTWISE, Activation, as_activation
 from .errors import AxesError, GraphError, did_you_mean
-from .ops import FEATURES, GATES, KINDS, MAX_STEPS, MAX_TAKE, OPS, Axis, Op, Weight, Written
+from .ops import FEATURES, GATES, KINDS, OPS, Axis, Op, Weight, Written
 from .values import DTYPES, INPUT_KINDS, ORDERS, Value, as_dims, check_order
 
 __all__ = [
@@ -315,22 +315,6 @@ class Graph(LayerNames, RowOps, StepOps, WindowOps):
             raise GraphError(f"{entry.name}: time axis {axis} is {self.axes[axis]}, expected {rule}")
         return axis
 
-    def embedding(self, ids: int, table: ArrayLike) -> int:
-        """Rows of ``table`` ``(V, F)`` looked up by id; ids outside ``[0, V)`` are an error at run time."""
-        return self.node("embedding", ids, table=table)
-
-    def mask_ids(self, ids: int, value: int = 0) -> int:
-        """Mask that is 0 where the id equals ``value`` (Keras ``mask_zero``)."""
-        return self.node("mask_ids", ids, value=value)
-
-    def mask_values(self, x: int, value: float = 0.0) -> int:
-        """Mask that is 0 where all features equal ``value`` (Keras ``Masking``)."""
-        return self.node("mask_values", x, value=value)
-
-    def apply_mask(self, x: int, mask: int) -> int:
-        """``x`` with masked steps set to 0."""
-        return self.node("apply_mask", x, mask)
-
     def recurrent(
         self,
         op: str,
@@ -413,85 +397,6 @@ class Graph(LayerNames, RowOps, StepOps, WindowOps):
         c_n = self._new_value("", "vec", n_dir * hidden_size, -1) if op == "lstm" else None
         self.nodes.append(Node(op, (x, h0, c0, mask), (seq, h_n, c_n), attrs, checked))
         return seq, h_n, c_n
-
-    def dense(
-        self, x: int, weight: ArrayLike, bias: ArrayLike | None = None, activation: str | Activation | None = None
-    ) -> int:
-        """``activation(x @ weight.T + bias)``, weight ``(O, I)`` as in ``torch.nn.Linear``."""
-        return self.node("dense", x, weight=weight, bias=bias, activation=activation)
-
-    def activation(self, x: int, activation: str | Activation) -> int:
-        """An activation on its own."""
-        return self.node("activation", x, activation=activation)
-
-    def layernorm(self, x: int, gamma: ArrayLike | None, beta: ArrayLike | None, eps: float) -> int:
-        """``(x - mean) / sqrt(var + eps) * gamma + beta`` over the features (Ba et al. 2016)."""
-        return self.node("layernorm", x, gamma=gamma, beta=beta, eps=eps)
-
-    def batchnorm(
-        self,
-        x: int,
-        mean: ArrayLike,
-        var: ArrayLike,
-        gamma: ArrayLike | None,
-        beta: ArrayLike | None,
-        eps: float,
-    ) -> int:
-        """``(x - mean) / sqrt(var + eps) * gamma + beta`` with the statistics of training."""
-        return self.node("batchnorm", x, mean=mean, var=var, gamma=gamma, beta=beta, eps=eps)
-
-    def binary(self, op: str, a: int, b: int) -> int:
-        """``add``, ``sub``, ``mul``, ``div``, ``pow``, ``maximum`` or ``minimum``, or ``average``, element by element.
-
-        All but ``average`` broadcast: size 1 stands for any size, and a vec beside a seq comes at every step.
-        """
-        known = [name for name, entry in OPS.items() if entry.alike or entry.broadcasts]
-        if op not in known:
-            raise GraphError(f"unknown binary op {op!r}; known: {', '.join(known)}")
-        return self.node(op, a, b)
-
-    def concat(self, *parts: int) -> int:
-        """Features of several values (all seq on one axis, or all vec) side by side."""
-        return self.node("concat", *parts)
-
-    def slice(self, x: int, start: int, size: int) -> int:
-        """Features ``start`` to ``start + size``."""
-        return self.node("slice", x, start=start, size=size)
-
-    def select(self, x: int, index: int = -1) -> int:
-        """One step of a sequence: 0 the first, -1 the last valid one."""
-        return self.node("select", x, index=index)
-
-    def reverse(self, x: int) -> int:
-        """The sequence backwards, each row within its own length."""
-        return self.node("reverse", x)
-
-    def take(self, x: int, start: int = 0, stride: int = 1, drop: int = 0, most: int | None = None) -> int:
-        """Steps ``start``, ``start + stride``... of a sequence, as slices of Python have them.
-
-        The last ``drop`` steps do not come, nor more than ``most``. The result is on a time axis derived from x's;
-        lengths follow: a row of ``n`` valid steps has ``(n - drop - start + stride - 1) // stride``.
-        """
-        drop = integer("take", "drop", drop)
-        if not 0 <= drop <= MAX_TAKE:
-            raise GraphError(f"take: drop is {drop}, expected 0 to {MAX_TAKE}")
-        v, entry = self._expect("take", x, "seq"), OPS["take"]
-        attrs = {a.name: a.checked("take", n) for a, n in zip(entry.attrs, (start, stride), strict=True)}
-        cap = MAX_STEPS if most is None else integer("take", "most", most)
-        if not 0 <= cap <= MAX_STEPS:
-            raise GraphError(f"take: most is {cap}, expected 0 to {MAX_STEPS}")
-        rule = Axis(v.axis, 1, attrs["stride"] - 1 - attrs["start"] - drop, attrs["stride"], cap)
-        return self.node("take", x, axis=self.new_axis(rule), **attrs)
-
-    def repeat(self, x: int, times: int) -> int:
-        """Each step of a sequence ``times`` times, on a time axis derived from x's (Keras ``UpSampling1D``)."""
-        self._expect("repeat", x, "seq")
-        return self.node("repeat", x, times=times)
-
-    def repeat_vector(self, x: int, axis: int) -> int:
-        """A vec at every step of a time axis (Keras ``RepeatVector`` on an axis of a fixed number of steps)."""
-        self._expect("repeat", x, "vec")
-        return self.node("repeat", x, times=0, axis=axis)
 
     # -- whole-graph questions ------------------------------------------------------------------
 

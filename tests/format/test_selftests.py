@@ -224,3 +224,14 @@ def test_tolerance_follows_the_model() -> None:
         for kernels in lstm_rt.kernels():
             assert Model(dumps(graph), kernels=kernels).verify()["ok"] is True
     assert testdata.make_selftest(difference(1e7)) is None  # nothing is left of the numbers
+
+
+def test_windows_longer_than_the_usual_steps() -> None:
+    """A self-test without a step in its outputs would prove nothing."""
+    g = Graph()
+    x = g.conv(g.input("x", "seq", 1), np.ones((2, 1, 40, 1, 1)), stride=(16, 1, 1))
+    g.output(g.pool(x, "max", (3, 1, 1)), "y")
+    test = testdata.make_selftest(g)
+    assert test is not None
+    assert test.inputs[0].shape[1] == 40 + 2 * 16
+    assert test.outputs[0].shape[1:] == (1, 2)

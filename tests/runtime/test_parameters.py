@@ -68,8 +68,10 @@ def test_pytorch() -> None:
 
 def test_pytorch_does_not_count_statistics() -> None:
     torch = pytest.importorskip("torch")
-    net = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4)).eval()
+    net = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.BatchNorm1d(4)).eval()
     assert everywhere(from_torch(net, torch.randn(5, 3))) == sum(p.numel() for p in net.parameters()) == 16 + 8
+    folded = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4)).eval()
+    assert everywhere(from_torch(folded, torch.randn(5, 3))) == 16, "what is multiplied out is not there any more"
 
 
 def test_keras() -> None:

@@ -57,6 +57,16 @@ def test_models_without_a_batch_are_checked_with_states(tmp_path: Path, capsys: 
     assert "gives the same" in said(capsys, tmp_path / "u.lrt", "-o", tmp_path / "u.onnx", "--states")
 
 
+def test_windows_longer_than_the_usual_sizes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """onnxruntime refuses a sequence that is shorter than a window of it."""
+    pytest.importorskip("onnxruntime")
+    g = Graph()
+    weight = np.linspace(-1, 1, 800, dtype=np.float32).reshape(2, 1, 400, 1, 1)
+    g.output(g.conv(g.input("x", "seq", 1), weight, stride=(160, 1, 1), whole=True), "y")
+    saved(tmp_path / "w.lrt", g)
+    assert "gives the same" in said(capsys, tmp_path / "w.lrt", "-o", tmp_path / "w.onnx")
+
+
 def test_states(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     saved(tmp_path / "m.lrt", two_by_two())
     said(capsys, tmp_path / "m.lrt", "-o", tmp_path / "o.onnx", "--states")

@@ -22,6 +22,8 @@ from lstm_rt.ops import OPS, Axis
 onnx = pytest.importorskip("onnx")
 CORPUS = all_models()
 SIZES = ((1, 1), (5, 7), (2, 12))
+#: A sequence shorter than a window gives no step here; onnxruntime refuses it.
+SHORTEST = {"chunked_windows": 3}
 BOUNDED = ["sigmoid", "tanh", "hard_sigmoid", "softsign"]  #: for gates
 #: Those that jump or are steep somewhere make another number of one that was rounded otherwise.
 _STEEP = {"exp", "log", "sqrt", "reciprocal", "square", "power", "sign", "floor", "thresholded_relu"}
@@ -45,7 +47,7 @@ def test_every_model_of_the_corpus(name: str) -> None:
     unbatched = not all(graph.values[i].has_batch for i in graph.inputs)
     models = [to_onnx(graph), to_onnx(loads_graph(dumps(graph)))]  # as it was made, and as a file has it
     for batch, steps in SIZES:
-        rows = 1 if unbatched else batch
+        rows, steps = 1 if unbatched else batch, max(steps, SHORTEST.get(name, 1))
         lengths = [steps, *rng.integers(0, steps + 1, rows - 1)]
         inputs = inputs_for(rng, graph, rows, steps, lengths)
         for model in models:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers.graphs import layer_graph
-from lstm_rt_tools.judges.reference import activate, run, stateful_nodes
+from lstm_rt_tools.judges.reference import run, stateful_nodes
+from lstm_rt_tools.judges.reference_activations import activate
 
 from lstm_rt.errors import InputError
 from lstm_rt.graph import ACTIVATIONS, Activation, Graph

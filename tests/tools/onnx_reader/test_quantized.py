@@ -74,8 +74,8 @@ def operators(source: str, target: str) -> None:
     ("how", "expected", "told"),
     [
         (dynamic, {"DynamicQuantizeLSTM", "DynamicQuantizeLinear", "MatMulInteger"}, "stay floats"),
-        (pairs, {"QuantizeLinear", "DequantizeLinear"}, "rounded up"),
-        (operators, {"QGemm", "QLinearMatMul", "QLinearMul"}, "rounded up"),
+        (pairs, {"QuantizeLinear", "DequantizeLinear"}, "goes up from halves"),
+        (operators, {"QGemm", "QLinearMatMul", "QLinearMul"}, "goes up from halves"),
     ],
 )
 def test_quantized(how: Callable[[str, str], None], expected: set[str], told: str, tmp_path: Path) -> None:

@@ -3,20 +3,10 @@
 It is written to be read and checked, not to be fast: one loop over the nodes, one over the
 steps, float64 unless told otherwise. The C core and every reader are tested against it, and it is
 itself tested against PyTorch and against cases computed by hand.
-
-What a recurrent layer does at a step ``t`` of a row, ``len`` being that row's length:
-
-* ``t >= len``: the state stays, the sequence output is 0;
-* masked: the state stays, the sequence output is ``h`` as it stands. It is 0 with ``zero_masked``,
-  and before the first step that counts where the initial state is a value of the graph;
-* else: the cell's equations.
-
-The reverse direction processes ``len - 1`` down to 0.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -25,193 +15,17 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from lstm_rt.errors import GraphError, InputError, did_you_mean
-from lstm_rt.graph import GATES, Activation, Graph, Node, Value
+from lstm_rt.graph import GATES, Graph, Node, Value
 
 from . import reference_steps, reference_windows
+from .reference_activations import activate
+from .reference_cells import LARGE, Direction, keeps_state, run_direction, times
 
 FloatArray: TypeAlias = NDArray[Any]
 IntArray: TypeAlias = NDArray[np.int64]
 #: State of one node: ``h (D, N, R)``, or for an lstm the pair with ``c (D, N, H)``; of others ``(1, N, ...)``.
 LayerState: TypeAlias = "FloatArray | tuple[FloatArray, FloatArray]"
 
-_LARGE = 1 << 21  #: numbers of a weight
-_SELU_ALPHA = 1.6732632423543772
-_SELU_SCALE = 1.0507009873554805
-
-
-# -- activations ------------------------------------------------------------------------------------
-
-
-def _sigmoid(x: FloatArray) -> FloatArray:
-    # exp of a number <= 0 only, so that nothing overflows
-    e = np.exp(-np.abs(x))
-    result: FloatArray = np.where(x >= 0, 1 / (1 + e), e / (1 + e))
-    return result
-
-
-def _erf(x: FloatArray) -> FloatArray:
-    values = [math.erf(v) for v in x.ravel().tolist()]
-    return np.array(values, dtype=x.dtype).reshape(x.shape)
-
-
-def _log_softmax(x: FloatArray) -> FloatArray:
-    shifted = x - x.max(axis=-1, keepdims=True)
-    result: FloatArray = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
-    return result
-
-
-def _swish(x: FloatArray) -> FloatArray:
-    result: FloatArray = np.where(x == -np.inf, 0, x * _sigmoid(x))  # its limit, where the product is NaN
-    return result
-
-
-def _elu(x: FloatArray, alpha: float) -> FloatArray:
-    result: FloatArray = np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))
-    return result
-
-
-def _gelu_tanh(x: FloatArray) -> FloatArray:
-    result: FloatArray = 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
-    return result
-
-
-#: name -> f(x, alpha, beta)
-_FUNCTIONS: dict[str, Callable[[FloatArray, float, float], FloatArray]] = {
-    "linear": lambda x, a, b: x,
-    "sigmoid": lambda x, a, b: _sigmoid(x),
-    "tanh": lambda x, a, b: np.tanh(x),
-    "relu": lambda x, a, b: np.maximum(x, 0),
-    "hard_sigmoid": lambda x, a, b: np.clip(a * x + b, 0, 1),
-    "leaky_relu": lambda x, a, b: np.where(x >= 0, x, a * x),
-    "elu": lambda x, a, b: _elu(x, a),
-    "selu": lambda x, a, b: _SELU_SCALE * _elu(x, _SELU_ALPHA),
-    "softplus": lambda x, a, b: np.logaddexp(0, x),
-    "softsign": lambda x, a, b: x / (1 + np.abs(x)),
-    "swish": lambda x, a, b: _swish(x),
-    "gelu": lambda x, a, b: 0.5 * x * (1 + _erf(x / math.sqrt(2))),
-    "gelu_tanh": lambda x, a, b: _gelu_tanh(x),
-    "softmax": lambda x, a, b: np.exp(_log_softmax(x)),
-    "log_softmax": lambda x, a, b: _log_softmax(x),
-    "exp": lambda x, a, b: np.exp(x),
-    "log": lambda x, a, b: np.log(x),
-    "sqrt": lambda x, a, b: np.sqrt(x),
-    "abs": lambda x, a, b: np.abs(x),
-    "square": lambda x, a, b: x * x,
-    "reciprocal": lambda x, a, b: 1 / x,
-    "clip": lambda x, a, b: np.minimum(np.maximum(x, a), b),
-    "hard_swish": lambda x, a, b: x * np.clip(x / 6 + 0.5, 0, 1),
-    "mish": lambda x, a, b: x * np.tanh(np.logaddexp(0, x)),
-    "erf": lambda x, a, b: _erf(x),
-    "sin": lambda x, a, b: np.sin(x),
-    "cos": lambda x, a, b: np.cos(x),
-    "sign": lambda x, a, b: np.sign(x),
-    "floor": lambda x, a, b: np.floor(x),
-    "affine": lambda x, a, b: a * x + b,
-    "scaled_tanh": lambda x, a, b: a * np.tanh(b * x),
-    "thresholded_relu": lambda x, a, b: np.where(x <= a, 0, x),
-    "celu": lambda x, a, b: a * _elu(x / a, 1.0),
-    "power": lambda x, a, b: x**a,
-}
-
-
-def activate(x: FloatArray, activation: Activation) -> FloatArray:
-    """Apply an activation function; softmax and log_softmax act over the last axis."""
-    assert activation.alpha is not None
-    assert activation.beta is not None
-    return _FUNCTIONS[activation.name](x, activation.alpha, activation.beta)
-
-
-def times(x: FloatArray, w: FloatArray) -> FloatArray:
-    """``x @ w.T`` in the type of x; large weights are brought into it part by part, as they may fill the memory."""
-    if w.dtype == x.dtype or w.size <= _LARGE:
-        return np.asarray(x @ w.astype(x.dtype, copy=False).T)
-    rows = max(1, _LARGE // w.shape[1])
-    parts = [x @ w[start : start + rows].astype(x.dtype).T for start in range(0, len(w), rows)]
-    return np.concatenate(parts, axis=-1)
-
-
-# -- cells ------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Direction:
-    """One direction of a recurrent node: its weights by plain name, and the node's options."""
-
-    node: Node
-    w: dict[str, FloatArray]
-    reverse: bool
-
-    def input_part(self, x: FloatArray) -> FloatArray:
-        y = times(x, self.w["w_ih"])
-        return y + self.w["b_ih"] if "b_ih" in self.w else y
-
-    def recurrent_part(self, h: FloatArray) -> FloatArray:
-        y = times(h, self.w["w_hh"])
-        return y + self.w["b_hh"] if "b_hh" in self.w else y
-
-    def clipped(self, gate: FloatArray) -> FloatArray:
-        clip = self.node.attrs["clip"]
-        if clip > 0:
-            gate = np.clip(gate, -clip, clip)
-        return gate
-
-
-def _lstm_step(d: _Direction, x: FloatArray, h: FloatArray, c: FloatArray) -> tuple[FloatArray, FloatArray]:
-    gate, cell, output = d.node.attrs["activations"]
-    i, f, g, o = np.split(d.input_part(x) + d.recurrent_part(h), 4, axis=1)
-    p_i, p_f, p_o = d.w.get("peephole", np.zeros((3, 1), dtype=x.dtype))
-    i = activate(d.clipped(i + p_i * c), gate)
-    f = activate(d.clipped(f + p_f * c), gate)
-    g = activate(d.clipped(g), cell)
-    c = f * c + i * g
-    o = activate(d.clipped(o + p_o * c), gate)  # the output gate sees the new cell state
-    h = o * activate(c, output)
-    if "w_hr" in d.w:
-        h = times(h, d.w["w_hr"])
-    return h, c
-
-
-def _gru_step(d: _Direction, x: FloatArray, h: FloatArray) -> FloatArray:
-    gate, candidate = d.node.attrs["activations"]
-    x_r, x_z, x_n = np.split(d.input_part(x), 3, axis=1)
-    h_r, h_z, h_n = np.split(d.recurrent_part(h), 3, axis=1)
-    r = activate(d.clipped(x_r + h_r), gate)
-    z = activate(d.clipped(x_z + h_z), gate)
-    after = d.node.attrs["reset_after"]  # else the reset gate acts before the product
-    inner = r * h_n if after else np.split(d.recurrent_part(r * h), 3, axis=1)[2]
-    n = activate(d.clipped(x_n + inner), candidate)
-    h_new: FloatArray = (1 - z) * n + z * h
-    return h_new
-
-
-def _rnn_step(d: _Direction, x: FloatArray, h: FloatArray) -> FloatArray:
-    (activation,) = d.node.attrs["activations"]
-    return activate(d.clipped(d.input_part(x) + d.recurrent_part(h)), activation)
-
-
-def _step(d: _Direction, x: FloatArray, h: FloatArray, c: FloatArray) -> tuple[FloatArray, FloatArray]:
-    if d.node.op == "lstm":
-        return _lstm_step(d, x, h, c)
-    return (_gru_step if d.node.op == "gru" else _rnn_step)(d, x, h), c
-
-
-def _run_direction(
-    d: _Direction, x: FloatArray, h: FloatArray, c: FloatArray, lengths: IntArray, mask: NDArray[np.bool_]
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """One direction over a batch; returns ``(sequence (N, T, R), h (N, R), c (N, H))``."""
-    n, steps = x.shape[:2]
-    sequence = np.zeros((n, steps, h.shape[1]), dtype=x.dtype)
-    begun = np.full((n, 1), _keeps_state(d.node))  # else with the first step that counts
-    for t in reversed(range(steps)) if d.reverse else range(steps):
-        # A row whose length is not above t has not begun yet (reverse) or has ended (forward).
-        valid = (t < lengths)[:, None]
-        counts = valid & mask[:, t, None]
-        new_h, new_c = _step(d, x[:, t], h, c)
-        h, c = np.where(counts, new_h, h), np.where(counts, new_c, c)
-        begun |= counts
-        shown = counts if d.node.attrs["zero_masked"] else valid & begun
-        sequence[:, t] = np.where(shown, h, 0)
-    return sequence, h, c
 
 
 # -- the interpreter --------------------------------------------------------------------------------
@@ -275,7 +89,7 @@ def run(
 def stateful_nodes(graph: Graph) -> list[Node]:
     """The nodes whose initial state is the caller's, in the order of ``state``."""
     cells = (*GATES, "convlstm")
-    return [n for n in graph.nodes if (_keeps_state(n) if n.op in cells else _state_size(graph, n) > 0)]
+    return [n for n in graph.nodes if (keeps_state(n) if n.op in cells else _state_size(graph, n) > 0)]
 
 
 def _state_size(graph: Graph, node: Node) -> int:
@@ -303,11 +117,6 @@ def zero_state(graph: Graph, node: Node, batch: int) -> LayerState:
     n_dir, r, hidden = _sizes(node)
     h = np.zeros((n_dir, batch, r))
     return (h, np.zeros((n_dir, batch, hidden))) if node.op == "lstm" else h
-
-
-def _keeps_state(node: Node) -> bool:
-    """Is the initial state of this recurrent node the caller's, and not a value of the graph?"""
-    return node.inputs[1] is None and node.inputs[2] is None
 
 
 def _in_order(graph: Graph, inputs: Sequence[ArrayLike] | Mapping[str, ArrayLike]) -> list[NDArray[Any]]:
@@ -438,13 +247,13 @@ def _sizes(node: Node) -> tuple[int, int, int]:
     return (2 if node.attrs["direction"] == "bidirectional" else 1), r, hidden
 
 
-def _directions(job: _Run, node: Node) -> list[_Direction]:
+def _directions(job: _Run, node: Node) -> list[Direction]:
     direction = node.attrs["direction"]
-    weights = {k: w if w.size > _LARGE else w.astype(job.dtype) for k, w in node.weights.items()}
+    weights = {k: w if w.size > LARGE else w.astype(job.dtype) for k, w in node.weights.items()}
     backward = {k.removesuffix("_reverse"): w for k, w in weights.items() if k.endswith("_reverse")}
     forward = {k: w for k, w in weights.items() if not k.endswith("_reverse")}
-    first = _Direction(node, forward, direction == "reverse")
-    return [first, _Direction(node, backward, True)] if direction == "bidirectional" else [first]
+    first = Direction(node, forward, direction == "reverse")
+    return [first, Direction(node, backward, True)] if direction == "bidirectional" else [first]
 
 
 def _initial_state(job: _Run, node: Node) -> tuple[FloatArray, FloatArray]:
@@ -452,7 +261,7 @@ def _initial_state(job: _Run, node: Node) -> tuple[FloatArray, FloatArray]:
     n_dir, r, hidden = _sizes(node)
     h = np.zeros((n_dir, job.batch, r), dtype=job.dtype)
     c = np.zeros((n_dir, job.batch, hidden), dtype=job.dtype)
-    if _keeps_state(node) and job.initial is not None:
+    if keeps_state(node) and job.initial is not None:
         given = job.initial[len(job.final)]
         h, c = given if isinstance(given, tuple) else (given, c)
     if node.inputs[1] is not None:
@@ -468,9 +277,9 @@ def _run_recurrent(job: _Run, node: Node) -> None:
     x, lengths = job.values[value], job.lengths[job.kind(value).axis]
     mask = np.ones(x.shape[:2], dtype=bool) if mask_value is None else job.values[mask_value]
     h, c = _initial_state(job, node)
-    runs = [_run_direction(d, x, h[k], c[k], lengths, mask) for k, d in enumerate(_directions(job, node))]
+    runs = [run_direction(d, x, h[k], c[k], lengths, mask) for k, d in enumerate(_directions(job, node))]
     sequences, hs, cs = zip(*runs, strict=True)
-    if _keeps_state(node):
+    if keeps_state(node):
         job.final.append((np.stack(hs), np.stack(cs)) if node.op == "lstm" else np.stack(hs))
     parts: tuple[tuple[FloatArray, ...], ...] = (sequences, hs, cs)
     for output, arrays in zip(node.outputs, parts, strict=True):

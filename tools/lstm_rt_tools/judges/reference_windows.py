@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from lstm_rt._window import Window
 from lstm_rt.graph import Graph, Node
 
+from .reference_activations import activate
+
 if TYPE_CHECKING:
     from .reference import _Run as Run
 
@@ -154,8 +156,6 @@ def _convolved(images: FloatArray, weight: FloatArray, window: Window) -> FloatA
 
 def convlstm(job: Run, node: Node) -> None:
     """As an lstm whose rows are places."""
-    from .reference import activate
-
     source, h0, c0 = node.inputs
     assert source is not None
     x, lengths = job.values[source], job.lengths[job.kind(source).axis]

@@ -17,6 +17,7 @@ from . import reference
 
 ROWS, STEPS = 3, 9  #: of inputs on which a converted model is compared with its source
 _UNBOUND_IDS = 10  #: ids that no embedding reads are drawn from below this
+_MOST_OF_A_WINDOW = 1 << 16  #: steps that are made up for a window of an input's
 _SELFTEST_MEMORY = 24 << 20  #: bytes that any graph's self-test may take
 SELFTEST_BYTES = 64 << 10  #: of a self-test, unless a single step takes more
 
@@ -90,7 +91,7 @@ def make_selftest(
         away from them; or if fixed numbers of steps would make it take far more memory than the graph.
     """
     rows, count = _selftest_size(graph) if steps is None else (1, 1)
-    steps = dict.fromkeys(range(graph.n_axes), count) | dict(steps or {}) | fixed_steps(graph)
+    steps = enough_steps(graph, count) | dict(steps or {}) | fixed_steps(graph)
     weights = sum(w.nbytes for n in graph.nodes for w in n.weights.values())
     if _memory(graph, rows, steps) > _SELFTEST_MEMORY + 8 * weights:
         return None
@@ -118,13 +119,23 @@ def make_selftest(
 
 def usual_steps(graph: Graph) -> dict[int, int]:
     """Steps, by time axis, at which a source is run again: a few, or as many as its self-test has."""
-    steps = dict.fromkeys(range(graph.n_axes), STEPS)
+    steps = enough_steps(graph, STEPS)
     if graph.selftest is not None:
         for index, array in zip(graph.inputs, graph.selftest.inputs, strict=True):
             v = graph.values[index]
             if v.kind in ("seq", "ids"):
                 steps[v.axis] = max(STEPS, v.to_batch_first(array).shape[1])
     return steps | fixed_steps(graph)
+
+
+def enough_steps(graph: Graph, steps: int) -> dict[int, int]:
+    """So many steps on every time axis, or as many as its longest windows need: one shorter than these gives none."""
+    found = dict.fromkeys(range(graph.n_axes), steps)
+    for axis in found:
+        root = graph.root(axis)
+        if root is not None and _derived(graph, root, axis, _MOST_OF_A_WINDOW):
+            found[root] = max(found[root], _steps_for(graph, root, axis, 1))
+    return found
 
 
 def _memory(graph: Graph, rows: int, steps: Mapping[int, int]) -> int:

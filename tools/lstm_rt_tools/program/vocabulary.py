@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from lstm_rt.graph import Activation
 
-from ..judges import reference
+from ..judges.reference_activations import activate
 from .recurrent import gru, lstm, rnn
 from .windows import conv, conv_transpose, pool
 
@@ -32,13 +32,13 @@ def _act(name: str, *defaults: float, names: tuple[str, str] = ("alpha", "beta")
         values = [options.pop(n, d) for n, d in zip(names, defaults, strict=False)]
         if options:
             raise TypeError(f"{name} takes no {next(iter(options))}")
-        return reference.activate(x, Activation(name, *values))
+        return activate(x, Activation(name, *values))
 
     return function
 
 
 def _gelu(x: A, tanh: bool = False) -> A:
-    return reference.activate(x, Activation("gelu_tanh" if tanh else "gelu"))
+    return activate(x, Activation("gelu_tanh" if tanh else "gelu"))
 
 
 def _erf(x: A) -> A:
