@@ -15,6 +15,7 @@ import gzip
 import hashlib
 import io
 import json
+import math
 import os
 import random
 import resource
@@ -33,7 +34,7 @@ sys.path[:0] = [str(TESTS), str(TESTS.parent), str(TESTS.parent / "tools")]
 os.environ["OMP_NUM_THREADS"] = "1"
 
 with atheris.instrument_imports(include=["lstm_rt", "lstm_rt_tools"]):
-    import lstm_rt_tools.amp_reader.reader
+    import lstm_rt_tools.json_reader.reader
     import lstm_rt_tools.keras_reader.reader
     import lstm_rt_tools.onnx_reader.reader
     import lstm_rt_tools.torch_reader.reader  # noqa: F401 - they load when they are used, and are to be instrumented
@@ -163,7 +164,7 @@ def state_seeds() -> list[bytes]:
     return [texts.guitarml(state), json.dumps(tree).encode(), json.dumps({"w.weight": [[1, 2, 3]]}).encode()]
 
 
-def amp_seeds() -> list[bytes]:
+def whole_seeds() -> list[bytes]:
     def layer(kind: str, size: int, *weights: object, **more: object) -> dict[str, object]:
         return {"type": kind, "activation": "tanh", "shape": [None, None, size], "weights": list(weights), **more}
 
@@ -181,6 +182,9 @@ def amp_seeds() -> list[bytes]:
         count = 16 * 5 + 16 + 8 + (layers - 1) * (16 * 8 + 16 + 8) + 5
         config = {"input_size": 1, "hidden_size": 4, "num_layers": layers}
         trees.append({"version": "0.5.4", "architecture": "LSTM", "config": config, "weights": w(count)})
+    shapes = [(3, 4), (4, 8), (2, 8), (8,), (4, 8), (2, 8), (8,), (4, 4), (4,)]
+    mats = {f"mat{k}": {"v": 1, "dim": s, "data": w(math.prod(s))} for k, s in enumerate(shapes, start=1)}
+    trees += [{"model": "Toy", "dic": {"a": 0, "b": 1}, **mats}, {"model": "Toy", **mats}]
     return [json.dumps(tree).encode() for tree in trees]
 
 
@@ -189,7 +193,7 @@ def lrt_seeds() -> list[bytes]:
 
 
 def archive_seeds() -> list[bytes]:
-    return [zipped({"a folder/m.npz": npz_seeds()[0], "README.txt": b"Hello"}), zipped({"m.json": amp_seeds()[0]})]
+    return [zipped({"a folder/m.npz": npz_seeds()[0], "README.txt": b"Hello"}), zipped({"m.json": whole_seeds()[0]})]
 
 
 KINDS = {
@@ -203,7 +207,7 @@ KINDS = {
     "safetensors": Kind("m.safetensors", safetensors_seeds, DENSE),
     "npz": Kind("m.npz", npz_seeds, DENSE),
     "state-json": Kind("m.json", state_seeds, DENSE),
-    "amp": Kind("m.json", amp_seeds),
+    "json": Kind("m.json", whole_seeds),
     "archive": Kind("m.zip", archive_seeds, DENSE),
     "lrt": Kind("m.lrt", lrt_seeds, commands=(("info",), ("verify",))),
 }

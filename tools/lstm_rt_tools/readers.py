@@ -11,8 +11,9 @@ from lstm_rt.errors import ConvertError
 from lstm_rt.format import MAGIC
 from lstm_rt.graph import Graph
 
-from .amp_reader.nam import looks_like_nam
-from .amp_reader.rtneural import looks_like_rtneural
+from .json_reader.nam import looks_like_nam
+from .json_reader.rtneural import looks_like_rtneural
+from .json_reader.segmenter import looks_like_segmenter
 from .onnx_reader.wire import looks_like_onnx
 from .row import Glance, Options, ReaderModule, Rerun, Row, glance
 from .weights.guitarml_json import looks_like_guitarml
@@ -60,8 +61,8 @@ def _onnx() -> ReaderModule:
     return reader
 
 
-def _amp() -> ReaderModule:
-    from .amp_reader import reader
+def _json() -> ReaderModule:
+    from .json_reader import reader
 
     return reader
 
@@ -76,8 +77,9 @@ READERS = (
     Row("pickle", "torch", (".pkl", ".pickle"), lambda seen: looks_like_pickle(seen.head), _torch, _PARTS),
     Row("NumPy", "torch", (".npz",), _is_npz, _torch, _PARTS),
     Row("ONNX", "onnx", (".onnx",), lambda seen: looks_like_onnx(seen.head), _onnx, frozenset({"settings"})),
-    Row("RTNeural", "rtneural", (".aidax",), lambda seen: looks_like_rtneural(seen.head), _amp),
-    Row("Neural Amp Modeler", "nam", (".nam",), lambda seen: looks_like_nam(seen.head), _amp),
+    Row("RTNeural", "rtneural", (".aidax",), lambda seen: looks_like_rtneural(seen.head), _json),
+    Row("Neural Amp Modeler", "nam", (".nam",), lambda seen: looks_like_nam(seen.head), _json),
+    Row("ICU word segmenter", "icu", (), lambda seen: looks_like_segmenter(seen.head), _json),
     Row("GuitarML", "torch", (".json",), lambda seen: looks_like_guitarml(seen.head), _torch, _PARTS),
 )
 #: What ``--from`` takes.
@@ -127,7 +129,7 @@ def recognised(path: Path) -> Row | None:
 
 
 def _unknown(path: Path, what: str) -> ConvertError:
-    kinds = [f"{row.name} ({', '.join(row.suffixes)})" for row in READERS]
+    kinds = [f"{row.name} ({', '.join(row.suffixes)})" if row.suffixes else row.name for row in READERS]
     return ConvertError(
         f"{path}: {what} cannot be converted; known are {', '.join(kinds[:-1])} and {kinds[-1]} files; "
         f"{' or '.join(f'--from {name}' for name in FRAMEWORKS)} overrides the guess"

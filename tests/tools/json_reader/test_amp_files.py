@@ -124,6 +124,12 @@ def test_aidax_skip_and_gains(tmp_path: Path) -> None:
     assert "notes" not in converted(tmp_path, {**plain, "in_gain": 0}).meta
 
 
+def test_who_made_it(tmp_path: Path) -> None:
+    """RTNeural passes over what it does not know; we do that with text alone, and the error of the training."""
+    graph = converted(tmp_path, lstm_file(author="me", esr=0.01, samplerate="48000", remark="x"))
+    assert graph.meta["source"]["metadata"] == {"author": "me", "samplerate": "48000"}
+
+
 def test_aidax_examples_are_compared(tmp_path: Path) -> None:
     plain = lstm_file()
     graph = converted(tmp_path, plain)
@@ -139,7 +145,8 @@ def test_aidax_examples_are_compared(tmp_path: Path) -> None:
 
 WRONG: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "top": (lambda t: t.update(speed=1), "unknown 'speed'; known: in_shape"),
-    "shape": (lambda t: t.update(in_shape=[1]), r"in_shape is a list, expected \(batch, steps, features\)"),
+    "shape": (lambda t: t.update(in_shape=[1]), r"in_shape has 1 sizes, expected \(batch, steps, features\)"),
+    "no shape": (lambda t: t.pop("in_shape"), r"in_shape is None, expected \(batch, steps, features\)"),
     "size": (lambda t: t.update(in_shape=[None, None, None]), "last of in_shape is None, expected a whole number"),
     "no layers": (lambda t: t.update(layers=[]), "layers is not a list of tables"),
     "type": (lambda t: t["layers"][0].update(type="conv2d"), r"layer 0 \(conv2d\): a layer of this type is not supp"),
@@ -252,7 +259,7 @@ def test_wrong_nam_files(name: str, tmp_path: Path) -> None:
 def test_other_json_under_their_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name, content, message in (
         ("m.nam", "[1, 2]", "m.nam: JSON without a table at its top"),
-        ("m.aidax", "{}", "m.aidax: neither layers nor an architecture"),
+        ("m.aidax", "{}", "m.aidax: neither layers, nor an architecture, nor mat1"),
         ("m.nam", "{", "m.nam is not valid JSON"),
     ):
         (tmp_path / name).write_text(content)

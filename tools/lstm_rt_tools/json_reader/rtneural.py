@@ -21,7 +21,7 @@ from ..weights.state_json import json_array
 from .tables import Described, known, number, text, whole
 
 _TOP = ("in_shape", "layers", "in_skip", "in_gain", "out_gain", "metadata", "samplerate", "sample_rate", "input_batch",
-        "output_batch")  # fmt: skip
+        "output_batch", "esr")  # fmt: skip
 _LAYER = ("type", "activation", "shape", "weights", "kernel_size", "dilation", "groups", "strides", "epsilon",
           "padding", "units")  # fmt: skip
 _ACTIVATIONS = {"": "linear", "linear": "linear", "tanh": "tanh", "relu": "relu", "sigmoid": "sigmoid",
@@ -41,7 +41,8 @@ def build(file: Described) -> Graph:
     Raises:
         ConvertError: a layer or an option is unknown, or weights do not fit.
     """
-    known(file.what, file.tree, _TOP)
+    numbers = {k: v for k, v in file.tree.items() if not isinstance(v, str)}  # text is who made it, and how
+    known(file.what, numbers, _TOP)
     layers = file.tree.get("layers")
     if not isinstance(layers, list) or not layers or not all(isinstance(layer, dict) for layer in layers):
         raise ConvertError(f"{file.what}: layers is not a list of tables")
@@ -71,8 +72,9 @@ class _Layers:
         """Kind and size."""
         shape = self.file.tree.get("in_shape")
         if not isinstance(shape, list) or len(shape) not in (2, 3):
+            found = f"has {len(shape)} sizes" if isinstance(shape, list) else f"is {text(shape)}"
             raise ConvertError(
-                f"{self.file.what}: in_shape is {text(shape)}, expected (batch, steps, features) or (batch, features)"
+                f"{self.file.what}: in_shape {found}, expected (batch, steps, features) or (batch, features)"
             )
         return ("seq" if len(shape) == 3 else "vec"), whole(self.file.what, "the last of in_shape", shape[-1])
 
