@@ -85,6 +85,9 @@ def test_names_count_where_content_does_not_tell(tmp_path: Path) -> None:
         (b"\x1c\0\0\0TFL3", "m.keras", "a TensorFlow Lite file"),
         (b"\x08\x01\x12\x07", "saved_model.pb", "a TensorFlow SavedModel"),
         (b"?", "m.tflite", "a TensorFlow Lite file"),
+        (b"\x1f\x8b\x08\0", "m.onnx", "a compressed file, to be unpacked first,"),
+        (b"?", "m.tar.gz", "a compressed file, to be unpacked first,"),
+        (b"m.onnx".ljust(257, b"\0") + b"ustar\0", "m", "a tar archive, to be unpacked first,"),
         (b"?", "m", "a file of unknown type"),
     ],
 )

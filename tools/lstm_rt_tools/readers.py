@@ -89,6 +89,8 @@ _NOT_READ: tuple[tuple[str, str, Callable[[bytes], bool]], ...] = (
     ("an .lrt file, a converted model already,", ".lrt", lambda head: head.startswith(MAGIC)),
     ("a TensorFlow Lite file", ".tflite", lambda head: head[4:8] == b"TFL3"),
     ("a TensorFlow SavedModel", ".pb", lambda head: False),
+    ("a compressed file, to be unpacked first,", ".gz", lambda head: head.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ"))),
+    ("a tar archive, to be unpacked first,", ".tar", lambda head: head[257:262] == b"ustar"),
 )
 
 
