@@ -58,9 +58,10 @@ class _Layers:
         x = g.input("x", *self._input())
         dry = y = self._gain(x, "in_gain")
         for i, layer in enumerate(layers):
-            name = f"{i}.{layer.get('type')}"
-            with g.layer(name):
-                y = self._layer(f"{self.file.what}: layer {i} ({shown(layer.get('type'))})", layer, y)
+            kind = layer.get("type")
+            kind = kind if isinstance(kind, str) else text(kind)
+            with g.layer(f"{i}.{kind}"):
+                y = self._layer(f"{self.file.what}: layer {i} ({shown(kind)})", layer, y)
         skip = whole(self.file.what, "in_skip", tree.get("in_skip", 0), 0)
         if skip:
             with g.layer("in_skip"):
@@ -117,9 +118,9 @@ class _Layers:
             "activation": self._activation,
         }
         kind = layer.get("type")
-        if kind not in builders:
+        if not isinstance(kind, str) or kind not in builders:
             raise ConvertError(f"{what}: a layer of this type is not supported; known: {', '.join(builders)}")
-        y = builders[str(kind)](what, layer, x)
+        y = builders[kind](what, layer, x)
         shape, size = layer.get("shape"), self.graph.values[y].size
         if isinstance(shape, list) and shape and shape[-1] not in (None, size):
             raise ConvertError(f"{what}: its shape ends with {text(shape[-1])}, but its weights give {size} features")
@@ -140,7 +141,7 @@ class _Layers:
 
     def _activation_of(self, what: str, layer: Mapping[str, Any]) -> str:
         name = layer.get("activation", "")
-        if name not in _ACTIVATIONS:
+        if not isinstance(name, str) or name not in _ACTIVATIONS:
             raise ConvertError(
                 f"{what}: activation {text(name)} is unknown; known: {', '.join(filter(None, _ACTIVATIONS))}"
             )
@@ -175,7 +176,7 @@ class _Layers:
                 "Keras what the file says"
             )
         kernel, recurrent, bias = self._weights(what, layer, ("kernel", "recurrent kernel", "bias"))
-        hidden = recurrent.shape[0]
+        hidden = (*recurrent.shape, 0)[0]
         gates = len(_GATES[kind])
         shapes = {"kernel": (kernel, (self.graph.values[x].size, gates * hidden)),
                   "recurrent kernel": (recurrent, (hidden, gates * hidden)),
@@ -198,7 +199,7 @@ class _Layers:
     def _prelu(self, what: str, layer: Mapping[str, Any], x: int) -> int:
         (alpha,) = self._weights(what, layer, ("alpha",))
         size = self.graph.values[x].size
-        if alpha.size not in (1, size) or alpha.shape[-1] != alpha.size:
+        if alpha.size not in (1, size) or alpha.shape[-1:] != (alpha.size,):
             raise ConvertError(f"{what}: alpha has shape {alpha.shape}, expected ({size},) or one for all")
         return self.graph.prelu(x, np.broadcast_to(alpha.ravel(), (size,)))
 
