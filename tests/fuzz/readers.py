@@ -1,8 +1,10 @@
 """Fuzzes the readers of model files with atheris: whatever a file holds, a command ends in words.
 
-    python readers.py KIND FOLDER [options of libFuzzer]
+    python tests/fuzz/readers.py KIND [FOLDER] [options of libFuzzer]
+    python tests/fuzz/readers.py KIND FILE...       # these alone, once
 
-``FOLDER`` gets the inputs found; seeds are made, and put there first. ``lstm-rt convert --dry-run`` (of ``.lrt``
+``FOLDER`` keeps the inputs that reach something new, for another run; seeds are made, and put there first. What breaks
+a command is written into the current folder. ``lstm-rt convert --dry-run`` (of ``.lrt``
 files ``info`` and ``verify``) runs in this process on each input. What counts as a finding: an exception that the
 command line does not expect, more than one line of error, an exit code that is none of its own, memory beyond that
 of ``tests/attacks/README.md`` and as much again for fragments, a minute of processor time.
@@ -263,11 +265,11 @@ def pages() -> int:
 
 
 def main_fuzz() -> None:
-    name, folder, *options = sys.argv[1:]
-    kind, seeds = KINDS[name], Path(folder)
-    seeds.mkdir(parents=True, exist_ok=True)
-    for data in kind.seeds():
-        (seeds / hashlib.sha1(data).hexdigest()).write_bytes(data)
+    if len(sys.argv) < 2 or sys.argv[1] not in KINDS:
+        raise SystemExit(f"{__doc__}\nKIND is one of: {', '.join(KINDS)}")
+    kind, options = KINDS[sys.argv[1]], [a for a in sys.argv[2:] if a.startswith("-")]
+    files = [a for a in sys.argv[2:] if Path(a).is_file()]
+    folders = [a for a in sys.argv[2:] if a not in (*options, *files)]
     if not kind.apart:
         sys.executable = ""  # what HDF5 reads is sound; without processes it is faster
 
@@ -277,10 +279,14 @@ def main_fuzz() -> None:
         return bytes(changed)[:most]
 
     with tempfile.TemporaryDirectory(prefix="fuzz-") as temporary:
+        seeds = Path(folders[0]) if folders else Path(temporary) / "inputs"
+        seeds.mkdir(parents=True, exist_ok=True)
+        for data in kind.seeds():
+            (seeds / hashlib.sha1(data).hexdigest()).write_bytes(data)
         fuzzer = Fuzzer(kind, Path(temporary))
         for data in kind.seeds()[:3]:
             fuzzer.one(data)
-        arguments = [sys.argv[0], "-max_len=65536", "-timeout=300", "-rss_limit_mb=2048", *options, str(seeds)]
+        arguments = [sys.argv[0], "-max_len=65536", "-timeout=300", "-rss_limit_mb=2048", *options, *(files or [str(seeds)])]
         atheris.Setup(arguments, fuzzer.one, custom_mutator=mutate)
         atheris.Fuzz()
 
