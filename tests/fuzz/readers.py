@@ -286,8 +286,8 @@ def main_fuzz() -> None:
         fuzzer = Fuzzer(kind, Path(temporary))
         for data in kind.seeds()[:3]:
             fuzzer.one(data)
-        arguments = [sys.argv[0], "-max_len=65536", "-timeout=300", "-rss_limit_mb=2048", *options, *(files or [str(seeds)])]
-        atheris.Setup(arguments, fuzzer.one, custom_mutator=mutate)
+        limits = ("-max_len=65536", "-timeout=300", "-rss_limit_mb=2048")
+        atheris.Setup([sys.argv[0], *limits, *options, *(files or [str(seeds)])], fuzzer.one, custom_mutator=mutate)
         atheris.Fuzz()
 
 

@@ -84,12 +84,13 @@ READERS = (
 )
 #: What ``--from`` takes.
 FRAMEWORKS = tuple(dict.fromkeys(row.framework for row in READERS))
+_COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ")
 #: Kinds of files that are known and not read: by their bytes, where these tell, or by the end of their name.
 _NOT_READ: tuple[tuple[str, str, Callable[[bytes], bool]], ...] = (
     ("an .lrt file, a converted model already,", ".lrt", lambda head: head.startswith(MAGIC)),
     ("a TensorFlow Lite file", ".tflite", lambda head: head[4:8] == b"TFL3"),
     ("a TensorFlow SavedModel", ".pb", lambda head: False),
-    ("a compressed file, to be unpacked first,", ".gz", lambda head: head.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ"))),
+    ("a compressed file, to be unpacked first,", ".gz", lambda head: head.startswith(_COMPRESSED)),
     ("a tar archive, to be unpacked first,", ".tar", lambda head: head[257:262] == b"ustar"),
 )
 
