@@ -101,19 +101,21 @@ class Scores:
 
 @dataclass(frozen=True, eq=False)
 class Masked:
-    """Features of which the steps that a mask does not count have no weight in the softmax that is to come."""
+    """Features with a large negative number, ``fill``, where a mask does not count steps: no softmax sees these."""
 
     dims: Dims
     feat: Feat
     mask: Mask
+    fill: float
 
 
 @dataclass(frozen=True, eq=False)
 class Penalty:
-    """What is added to scores: nothing where the mask counts, a large negative number elsewhere."""
+    """What is added to scores: nothing where the mask counts, a large negative number, ``fill``, elsewhere."""
 
     dims: Dims
     mask: Mask
+    fill: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -219,7 +221,7 @@ class Unsplittable(Exception):
 
 
 def regrouped(dims: Dims, sizes: Sequence[int], size_of: Callable[[Atom], int]) -> Dims:
-    """The dimensions after a reshape to ``sizes``, cutting fixed atoms where that is needed.
+    """The dimensions after a reshape to ``sizes``, cutting and joining fixed atoms where that is needed.
 
     Raises:
         Unsplittable: it cuts through rows or steps, or sizes do not fit.
@@ -243,6 +245,8 @@ def regrouped(dims: Dims, sizes: Sequence[int], size_of: Callable[[Atom], int]) 
                 dim.append(left)
                 atoms.insert(0, n // left)
                 left = 1
+            elif isinstance(atom, int) and atoms and isinstance(atoms[0], int):
+                atoms[0] *= n
             else:
                 raise Unsplittable
         out.append(tuple(dim))
