@@ -24,7 +24,7 @@ Arrays = dict[str, NDArray[Any]]
 class ModelWorkload:
     """A model in an ONNX file, converted from it beside that, called at batch 1.
 
-    States are inputs that a call reads as the call before has written them; a model with states makes one step per call.
+    States are inputs that a call reads as the call before has written them; with states, a call is one step.
     """
 
     name: str
@@ -110,9 +110,10 @@ def prepared(w: ModelWorkload) -> ModelWorkload:
     Raises:
         lstm_rt.ConvertError: the file cannot be converted.
     """
+    from lstm_rt_tools import from_onnx
+
     import lstm_rt
     from lstm_rt.format import dumps
-    from lstm_rt_tools import from_onnx
 
     graph = from_onnx(w.onnx, dict(w.settings))
     w.lrt.write_bytes(dumps(graph))

@@ -222,7 +222,8 @@ def _totals(facts: dict[str, Any]) -> list[str]:
         lines.insert(0, f"file         {shown(facts['file'], _LINE)}, {bytes_text(facts['bytes'])}")
         lines.append(f"checksum     {facts['checksum']}")
     if facts.get("call_bytes"):
-        lines.insert(2, f"a call       {bytes_text(facts['call_bytes'])} of working memory, of 1 row and {CALL_STEPS} steps")
+        working = bytes_text(facts["call_bytes"])
+        lines.insert(2, f"a call       {working} of working memory, of 1 row and {CALL_STEPS} steps")
     bad = facts["nonfinite_weights"]
     lines.append("weights      " + ("all finite" if not bad else "NOT FINITE: " + "; ".join(bad)))
     return lines
