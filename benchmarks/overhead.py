@@ -19,7 +19,6 @@ from lstm_rt.graph import Graph
 _SIZE = 8  #: features
 _FEW, _MANY = 8, 136  #: nodes
 _CALLS = 2000
-_ROUNDS = 31
 
 Chain = Callable[[Graph, int], int]
 
@@ -54,22 +53,23 @@ def microseconds(call: Callable[[], object]) -> float:
     return (time.perf_counter_ns() - begin) / 1e3 / _CALLS
 
 
-def per_node(chain: Chain) -> list[float]:
+def per_node(chain: Chain, rounds: int) -> list[float]:
     """Nanoseconds of a node, of each round: long and short chains take turns."""
     few, many = step_of(chain, _FEW), step_of(chain, _MANY)
     microseconds(few), microseconds(many)
-    return [1e3 * (microseconds(many) - microseconds(few)) / (_MANY - _FEW) for _ in range(_ROUNDS)]
+    return [1e3 * (microseconds(many) - microseconds(few)) / (_MANY - _FEW) for _ in range(rounds)]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print and write."""
     p = argparse.ArgumentParser(description="What a node costs in a step of a stream.")
     p.add_argument("--json", type=Path, metavar="FILE", help="write what was measured")
+    p.add_argument("--rounds", type=int, default=31, help="in which long and short chains take turns; default 31")
     options = p.parse_args(argv)
     found = {}
     print(f"{'node':<20}{'ns':>8}{'p10..p90':>16}")
     for name, chain in CHAINS.items():
-        p10, median, p90 = (float(n) for n in np.percentile(per_node(chain), (10, 50, 90)))
+        p10, median, p90 = (float(n) for n in np.percentile(per_node(chain, options.rounds), (10, 50, 90)))
         found[name] = {"ns": median, "p10": p10, "p90": p90}
         print(f"{name:<20}{median:>8.1f}{f'{p10:.1f}..{p90:.1f}':>16}")
     if options.json:
