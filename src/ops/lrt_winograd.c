@@ -76,8 +76,14 @@ static void make_matrices(const lrt_winograd *g, const float *weight, float *to)
         const uint32_t unit = lrt_panel_start(g->units, p), first = unit / UNITS * UNITS;
         const size_t start = (size_t)unit * g->k, place = (size_t)lrt_panel_width(g->units, p) * g->k;
         float *panel = to + PLACES * (size_t)first * g->k + (size_t)(unit - first) * g->k;
-        for (size_t i = 0; i < place; i++)
-            mix_weights(weight + 9 * start + i, place, panel + i, matrix_floats(g, first));
+        for (size_t i = 0; i < place; i += LRT_PANEL) { /* some at a time: the matrices lie where caches hold few lines */
+            const size_t count = place - i < LRT_PANEL ? place - i : LRT_PANEL;
+            float some[PLACES][LRT_PANEL];
+            for (size_t j = 0; j < count; j++)
+                mix_weights(weight + 9 * start + i + j, place, &some[0][j], LRT_PANEL);
+            for (unsigned m = 0; m < PLACES; m++)
+                memcpy(panel + m * matrix_floats(g, first) + i, some[m], count * sizeof(float));
+        }
     }
 }
 
