@@ -19,6 +19,7 @@ from .labelled import FIXED, PLAIN, SINGLE, Labelled, LateLengths
 from .labels import Dim, Feat, Loose, N, Scores, Steps, is_fixed
 from .machine import Exhausted, Misfit, ProgramError, Source, Tensor
 from .roles import Role, order_of, readings
+from .rolled import roll_up
 from .settings import Settings, settled, told
 from .tidy import tidy
 
@@ -246,7 +247,9 @@ def _run(source: Source, machine: Labelled, roles: Sequence[Role], sizes: Sizes)
         if unread:
             machine.notes.append(f"left out of the model, as nothing reads them: {', '.join(unread)}")
         machine.graph.check()
-        machine.unrolled.resolve()
+        for axis in roll_up(machine.graph, machine.unrolled, machine.fixed_axes):
+            machine.freeze(axis)
+        machine.unrolled.resolve(machine.fixed_axes)
     except GraphError as e:
         raise ProgramError(str(e)) from None
     machine.folded += machine.unrolled.folded + tidy(machine.graph)
@@ -304,4 +307,4 @@ def _finished(source: Source, machine: Labelled, graph: Graph, roles: Sequence[R
     notes = [*machine.notes, *check.notes]
     if notes:
         graph.meta["notes"] = notes
-    return check.agrees
+    return check.agrees or bool(machine.unrolled.folded)  # a loop over the steps that it is made for, and no others

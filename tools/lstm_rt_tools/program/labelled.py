@@ -304,10 +304,15 @@ class Labelled(Machine):
         root = self.graph.root(steps.axis)
         return root is not None and not any(a == root and n in self._fixed for n, a in self._axes.items())
 
+    @property
+    def fixed_axes(self) -> set[int]:
+        """Time axes of inputs whose steps the program fixes."""
+        return {axis for name, axis in self._axes.items() if name in self._fixed}
+
     def flattened(self, label: Feat, steps: Steps) -> Feat:
         """Steps become features: from now on the model takes this number of them alone."""
-        n, root = self.steps[steps.axis], self.graph.root(steps.axis)
-        self.frozen_steps.update(name for name, a in self._axes.items() if a == root)
+        n = self.steps[steps.axis]
+        self.freeze(steps.axis)
         distinct, at = np.unique(label.cells, return_inverse=True)
         value = self.at_every_step(self.value(distinct, steps, "reshape"), steps)
         made = self.graph.flatten(value, n)
@@ -320,6 +325,11 @@ class Labelled(Machine):
         moments = np.arange(n).reshape([n if k == place else 1 for k in range(features.ndim)])
         dims = tuple(tuple(n if a == steps else a for a in d if a != steps or n > 1) for d in label.dims)
         return Feat(dims, cell(made, moments * len(distinct) + features).reshape(fixed(dims)))
+
+    def freeze(self, axis: int) -> None:
+        """The model takes the steps of this run alone."""
+        root = self.graph.root(axis)
+        self.frozen_steps.update(name for name, a in self._axes.items() if a == root)
 
     def unflattened(self, label: Feat, i: int) -> Feat:
         """Features of a vec become steps, along dimension ``i``."""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..labelled import Labelled
 from ..labels import (
     Atom,
+    Cells,
     Dim,
     Dims,
     Feat,
@@ -22,6 +23,7 @@ from ..labels import (
     Scores,
     Steps,
     Unsplittable,
+    apart,
     broadcast,
     cell,
     fixed,
@@ -30,7 +32,8 @@ from ..labels import (
     permuted,
     regrouped,
 )
-from ..machine import Tensor
+from ..machine import Exhausted, Tensor
+from ..rolled import roll
 
 Args = Sequence[Tensor | None]
 _END = (1 << 31) - 1  #: numbers from here on mean the end
@@ -53,8 +56,10 @@ def _reshape(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[A
         return relabelled(label, regrouped(label.dims, out.shape, b.size_of))
     except Unsplittable:
         pass
-    if isinstance(label, Feat) and (found := _several_steps(b, label, out.shape)) is not None:
-        return found
+    if isinstance(label, Feat):
+        found = _several_steps(b, label, out.shape) or _cut_steps(b, label, out.shape)
+        if found is not None:
+            return found
     shape = " x ".join(map(str, out.shape))
     raise b.wrong_roles("reshape", f"({b.dims_in_words(label.dims)}) to {shape} cuts through the batch or the steps")
 
@@ -79,6 +84,22 @@ def _several_steps(b: Labelled, label: Feat, shape: Sequence[int]) -> Feat | Non
     with suppress(Unsplittable):
         return Feat(cut := regrouped(dims, shape, b.size_of), made.cells.reshape(fixed(cut)))
     return None
+
+
+def _cut_steps(b: Labelled, label: Feat, shape: Sequence[int]) -> Feat | None:
+    """A reshape that cuts each step into several of fewer features; None if it is another."""
+    at = next((k for k, d in enumerate(label.dims) if len(d) == 1 and isinstance(d[0], Steps)), None)
+    if at is None or at != len(label.dims) - 2 or len(shape) != len(label.dims) or fixed(label.dims[:at]):
+        return None
+    steps, width = _steps_of(label, at), int(shape[-1])
+    n, t, features = b.size_of(steps), int(shape[at]), label.cells.size
+    same = all(math.prod(map(b.size_of, d)) == size for d, size in zip(label.dims[:at], shape, strict=False))
+    if not same or n * features != t * width or t <= n or t % n:
+        return None
+    value = b.at_every_step(b.value(label.cells, steps, "reshape"), steps)
+    made = b.graph.unflatten(value, t // n)
+    dims = (*label.dims[:at], (b.new_axis_of(made),), (width,) if width > 1 else ())
+    return Feat(dims, cell(made, np.arange(width)).reshape(fixed(dims)))
 
 
 def _unsqueeze(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any]) -> Label:
@@ -268,6 +289,10 @@ def _concat(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[An
         return _concat_features(b, parts, i, dims)
     if len(model.dims[i]) == 1 and isinstance(model.dims[i][0], Steps):
         return _concat_steps(b, parts, i)
+    if model.dims[i] == (N,) and all(not p.known and p.label.dims == model.dims for p in parts):  # to be apart again
+        axis = len(fixed(model.dims[:i]))
+        made = (*model.dims[:i], (len(parts), N), *model.dims[i + 1 :])
+        return Feat(made, np.stack([b.feat(p, "concat").cells for p in parts], axis))
     raise b.wrong_roles("concat", f"it joins {b.words(model.dims[i])}")
 
 
@@ -297,13 +322,28 @@ def _all_steps(b: Labelled, parts: Sequence[Tensor], i: int, dims: Dims) -> Feat
     """All steps of a sequence, one by one and in order, are the sequence."""
     if any(p.known or p.shape[i] != 1 or p.label.dims != parts[0].label.dims for p in parts) or len(parts) < 2:
         return None
-    found = b.unrolled.joined([p.label.cells for p in parts])
+    each = [p.label.cells for p in parts]
+    found = b.unrolled.joined(each)
+    if found is None and len(parts) in b.unrolled.counts:
+        roll(b.graph, b.unrolled)
+        found = b.unrolled.joined(each)
+        if found is None and _is_loop(b, each):
+            raise Exhausted(
+                str(b.error("concat", "what a loop does at each of the steps is no recurrent cell of a known kind"))
+            )
     if found is None:
         return None
     cells, seq, backwards = found
     made = (*dims[:i], (b.new_axis_of(seq),), *dims[i + 1 :])
     label = Feat(made, cells.reshape(fixed(made)))
     return reversed_steps(b, label) if backwards else label
+
+
+def _is_loop(b: Labelled, parts: Sequence[Cells]) -> bool:
+    """Is it a result of each step, of any number of these?"""
+    if not any(n == len(parts) and b.is_free(Steps(axis)) for axis, n in b.steps.items()):
+        return False
+    return all(v >= 0 and b.unrolled.depends(int(v)) for part in parts for v in np.unique(apart(part)[0]))
 
 
 def _concat_steps(b: Labelled, parts: Sequence[Tensor], i: int) -> Feat:
