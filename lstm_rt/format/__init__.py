@@ -18,23 +18,23 @@ from ..graph import Graph, SelfTest
 from .panels import from_panels, padded_units, panel_widths, to_panels
 from .reader import Reader
 from .records import HEADER, MAGIC, OP_CODES, VERSION
-from .writer import Pieces, Writer
+from .writer import Contents, Writer
 
 __all__ = [
     "ACT_CODES",
     "MAGIC",
     "OP_CODES",
     "VERSION",
-    "Pieces",
+    "Contents",
     "check",
     "check_bytes",
+    "contents",
     "dumps",
     "from_panels",
     "load_graph",
     "loads_graph",
     "padded_units",
     "panel_widths",
-    "pieces",
     "read_file",
     "read_meta",
     "read_selftest",
@@ -45,19 +45,16 @@ __all__ = [
 
 def dumps(graph: Graph) -> bytes:
     """The graph as the bytes of a ``.lrt`` file. Raises GraphError when it is not complete, or too large for one."""
-    found = pieces(graph)
-    blob, at = io.BytesIO(bytes(len(found))), 0  # its memory comes when it is written to, and leaves it without a copy
-    with blob.getbuffer() as view:
-        for piece in found:
-            view[at : at + len(piece)] = piece
-            at += len(piece)
+    blob = io.BytesIO()  # the bytes leave it without a copy
+    for piece in contents(graph):
+        blob.write(piece)
     return blob.getvalue()
 
 
-def pieces(graph: Graph) -> Pieces:
-    """The bytes of :func:`dumps` one after the other, with their number as its length; errors as there."""
+def contents(graph: Graph) -> Contents:
+    """The same in pieces, for a file that would fill the memory beside the graph, which must not change meanwhile."""
     graph.check()
-    return Writer(graph).pieces()
+    return Writer(graph).contents()
 
 
 def save(graph: Graph, path: str | os.PathLike[str]) -> None:

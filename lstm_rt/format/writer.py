@@ -7,7 +7,8 @@ import json
 import struct
 import zlib
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, TypeAlias
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,39 +70,34 @@ class _Tensor(NamedTuple):
     k: int
 
 
-#: Makes the data of a tensor.
-Maker: TypeAlias = Callable[[], Any]
+class Contents:
+    """The bytes of a file, in pieces that are made when they are asked for: weights may fill half the memory.
 
+    Args:
+        start: header and tables, without the checksum.
+        size: bytes of the file.
+        data: where tensors start, in order, and what makes their bytes.
+    """
 
-class Pieces:
-    """A file piece by piece, as often as it is gone through: no more than one piece of it is in memory at once."""
-
-    def __init__(self, total: int, start: bytes, tensors: dict[int, Maker]) -> None:
-        self._total, self._start, self._tensors = total, start, tensors
+    def __init__(self, start: bytes, size: int, data: list[tuple[int, Callable[[], memoryview]]]) -> None:
+        self._start, self._size, self._data = start, size, data
         crc = 0
-        for piece in self._plain():
+        for piece in self:
             crc = zlib.crc32(piece, crc)
         self._start = start[:12] + struct.pack("<I", crc) + start[16:]
 
     def __len__(self) -> int:
-        return self._total
+        return self._size
 
-    def __iter__(self) -> Iterator[Any]:
-        return self._plain()
-
-    def _plain(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[bytes | memoryview]:
         yield self._start
-        done = len(self._start)
-        for at in sorted(self._tensors):
-            yield bytes(at - done)
-            raw = self._tensors[at]()
-            yield raw
-            done = at + len(raw)
-        yield bytes(self._total - done)
-
-
-def _raw(data: NDArray[Any], dtype: int) -> memoryview:
-    return np.ascontiguousarray(data, dtype="<f4" if dtype == F32 else "<i4").reshape(-1).view(np.uint8).data
+        end = len(self._start)
+        for at, make in self._data:
+            piece = make()
+            yield bytes(at - end)
+            yield piece
+            end = at + len(piece)
+        yield bytes(self._size - end)
 
 
 class Writer:
@@ -111,24 +107,27 @@ class Writer:
         self.graph = graph
         self.tensors: list[_Tensor] = []
         self.shared: dict[tuple[bytes, int, int, int, int, int], int] = {}
-        self.makers: dict[bytes, Maker] = {}  #: by digests: tensors of other shapes may be the same bytes
+        self.data: dict[bytes, Callable[[], memoryview]] = {}  #: by digests: other shapes may have the same bytes
         self.version = _lowest_version(graph)
         self.order = _value_order(graph)
         self.strings = b""
 
-    def tensor(self, data: NDArray[Any] | Maker, dtype: int, layout: int, gates: int, units: int, k: int) -> int:
-        """Number of a tensor; equal ones (tied weights) are stored once.
+    def tensor(
+        self, data: Callable[[], NDArray[Any]], dtype: int, layout: int, gates: int, units: int, k: int
+    ) -> int:
+        """Number of a tensor; equal ones (tied weights) are stored once. ``data`` makes it, whenever it is needed."""
 
-        Weights may fill half the memory: what is made for the file alone is made again when it is written.
-        """
-        make = data if callable(data) else lambda: data
-        raw = _raw(make(), dtype)
+        def make() -> memoryview:
+            disk = "<f4" if dtype == F32 else "<i4"
+            return np.ascontiguousarray(data(), dtype=disk).reshape(-1).view(np.uint8).data
+
+        raw = make()
         digest = hashlib.blake2b(raw).digest()
         record = (digest, dtype, layout, gates, units, k)
         if record not in self.shared:
             self.shared[record] = len(self.tensors)
             self.tensors.append(_Tensor(digest, len(raw), dtype, layout, gates, units, k))
-            self.makers.setdefault(digest, lambda: _raw(make(), dtype))
+            self.data.setdefault(digest, make)
         return self.shared[record]
 
     def is_dense_weight(self, table: Array) -> bool:
@@ -143,10 +142,10 @@ class Writer:
         return self.tensor(lambda: to_panels(w, gates), F32, PANELS, gates, w.shape[0] // gates, w.shape[1])
 
     def vector(self, v: Array) -> int:
-        return self.tensor(v, F32, PLAIN, 1, 1, v.size)
+        return self.tensor(lambda: v, F32, PLAIN, 1, 1, v.size)
 
     def integers(self, v: NDArray[Any]) -> int:
-        return self.tensor(v, I32, PLAIN, 1, 1, v.size)
+        return self.tensor(lambda: v, I32, PLAIN, 1, 1, v.size)
 
     def weight(self, w: Weight, array: Array | None) -> int:
         """Number of the tensor of one weight, in the layout that its op wants."""
@@ -156,7 +155,7 @@ class Writer:
             return self.panels(array, 1)
         if w.layout == "index":
             return self.integers(array)
-        return self.vector(array) if w.layout == "vector" else self.tensor(array, F32, PLAIN, 1, *array.shape)
+        return self.vector(array) if w.layout == "vector" else self.tensor(lambda: array, F32, PLAIN, 1, *array.shape)
 
     def string(self, text: str) -> tuple[int, int]:
         raw = text.encode()
@@ -195,7 +194,7 @@ class Writer:
         for value, array in zip(self.graph.inputs + self.graph.outputs, test.inputs + test.outputs, strict=True):
             size = max(self.graph.values[value].size, 1)
             dtype = I32 if array.dtype.kind == "i" else F32
-            ids.append(self.tensor(array, dtype, PLAIN, 1, array.size // size, size))
+            ids.append(self.tensor(partial(np.asarray, array), dtype, PLAIN, 1, array.size // size, size))
         head = struct.pack("<IffI", batch, test.atol, test.rtol, 0)
         return head + struct.pack(f"<{len(steps) + len(ids)}I", *steps, *ids)
 
@@ -211,8 +210,7 @@ class Writer:
         check_limit("bytes of metadata", len(raw), MAX_BYTES)
         return raw
 
-    def pieces(self) -> Pieces:
-        """The file in pieces."""
+    def contents(self) -> Contents:
         g = self.graph
         by_number = sorted(range(len(g.values)), key=lambda i: self.order[i])
         values = b"".join(self.value(g.values[i]) for i in by_number)
@@ -226,9 +224,11 @@ class Writer:
         tables = HEADER.size + len(values) + len(nodes) + TENSOR.size * len(self.tensors)
         at = round_up(tables + len(outputs) + len(axes) + len(selftest) + len(self.strings) + len(meta))
         records, places = b"", dict[bytes, int]()
+        data = []
         for t in self.tensors:
             if t.digest not in places:
                 places[t.digest] = at
+                data.append((at, self.data[t.digest]))
                 at += round_up(t.size)
             records += TENSOR.pack(places[t.digest], t.size, t.dtype, t.layout, t.gates, t.units, t.k, 0)
         total = at + OVERREAD
@@ -236,7 +236,7 @@ class Writer:
         sizes = (1 if g.selftest else 0, len(self.strings), len(meta))
         body = values + nodes + records + outputs + axes + selftest + self.strings + meta
         head = HEADER.pack(MAGIC, self.version, 0, total, *counts, *sizes)
-        return Pieces(total, head + body, {at: self.makers[digest] for digest, at in places.items()})
+        return Contents(head + body, total, data)
 
 
 def _value_order(graph: Graph) -> dict[int, int]:
@@ -282,7 +282,7 @@ def _direction_tensors(w: Writer, n: Node, suffix: str) -> list[int]:
     if peephole is not None:
         padded = np.zeros((3, padded_units(hidden)), np.float32)
         padded[:, :hidden] = peephole
-        extra2 = w.tensor(padded, F32, PADDED, 3, hidden, 1)
+        extra2 = w.tensor(lambda: padded, F32, PADDED, 3, hidden, 1)
     return [w_ih, w.panels(b_ih + b_hh, gates), w.panels(w_hh, gates), NONE, extra, extra2]
 
 
@@ -306,7 +306,7 @@ def _write_conv(w: Writer, n: Node) -> tuple[list[int], bytes]:
     weight, bias, groups = n.weights["weight"], n.weights.get("bias"), n.attrs["groups"]
     rows = windows.channels_last(weight)
     if windows.is_depthwise(len(weight), weight.shape[1] * groups, groups):
-        tensors = [w.tensor(rows.T, F32, PLAIN, 1, *rows.T.shape), NONE if bias is None else w.vector(bias)]
+        tensors = [w.tensor(lambda: rows.T, F32, PLAIN, 1, *rows.T.shape), NONE if bias is None else w.vector(bias)]
     else:
         tensors = [w.panels(windows.to_group_units(rows, groups), 1), NONE]
         if bias is not None:

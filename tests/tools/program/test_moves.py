@@ -94,6 +94,17 @@ def test_chains(data: st.DataObject, length: int) -> None:
     converted(Program(function, x=("b", "t", 2, 6)), {"b": 1, "t": 7}, {"b": 4, "t": 30})
 
 
+@pytest.mark.parametrize("sizes", [[3, 2], [2, 3], [6], [3, 2, 1], [1, 3, 2], [2, 1, 3]])
+def test_features_split_another_way(sizes: list[int]) -> None:
+    """What was put together of 2 and 3 features is split into 3 and 2."""
+
+    def function(m: Machine, x: Tensor) -> Tensor:
+        joined = m.apply("reshape", m.apply("tanh", x), sizes=[*x.shape[:2], 6])
+        return m.apply("reshape", joined, sizes=[*x.shape[:2], *sizes])  # type: ignore[no-any-return]
+
+    converted(Program(function, x=("b", "t", 2, 3)), {"b": 1, "t": 7}, {"b": 4, "t": 30})
+
+
 LOWEST = -(2**31) + 1
 BOUNDS = [None, 0, 1, 5, 22, 25, 60, 100, -1, -4, -60, 2**31 - 1, 2**63 - 1]
 

@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import TypeAlias
 
 from lstm_rt.errors import InputError
-from lstm_rt.files import ReadFile, read_regular, status_to_write, write_atomically
-from lstm_rt.format import Pieces
+from lstm_rt.files import Buffer, ReadFile, open_regular, status_to_write, write_atomically
+from lstm_rt.format import Contents
 
 from .common import warn
 
-#: What is written: at once, or piece by piece.
-Data: TypeAlias = "bytes | Pieces"
 STANDARD = Path("-")  #: the name of standard output
+Data: TypeAlias = "bytes | Contents"
 
 
 class Output:
@@ -72,11 +71,15 @@ class Output:
         if force or self.is_standard or not self.path.exists():
             return False
         same_size = self.is_file and self.path.stat().st_size == len(data)
-        if same_size and read_regular(self.path) == b"".join([data] if isinstance(data, bytes) else data):
+        if same_size and self._holds(_pieces(data)):
             return True
         if not (self.is_file and replaces(self.path)):
             raise InputError(f"{self.name}: exists and is another file; to replace it give -o {self.name} or --force")
         return False
+
+    def _holds(self, pieces: Iterable[Buffer]) -> bool:
+        with open_regular(self.path) as file:
+            return all(file.read(len(piece)) == piece for piece in pieces)
 
     def write(self, data: Data, *, text: bool = False) -> None:
         """Write it all. A file appears whole or not at all.
@@ -92,11 +95,15 @@ class Output:
         if sys.stdout.isatty() and not text:
             raise InputError("standard output is a terminal; redirect it, or name a file with -o")
         sys.stdout.flush()
-        for piece in [data] if isinstance(data, bytes) else data:
+        for piece in _pieces(data):
             rest = memoryview(piece)
             while rest:  # with -u, Python's standard output takes what the system takes
                 rest = rest[sys.stdout.buffer.write(rest) :]
         sys.stdout.buffer.flush()
+
+
+def _pieces(data: Data) -> Iterable[Buffer]:
+    return [data] if isinstance(data, bytes) else data
 
 
 def _standard_output() -> os.stat_result | None:

@@ -219,7 +219,7 @@ class Unsplittable(Exception):
 
 
 def regrouped(dims: Dims, sizes: Sequence[int], size_of: Callable[[Atom], int]) -> Dims:
-    """The dimensions after a reshape to ``sizes``, cutting fixed atoms where that is needed.
+    """The dimensions after a reshape to ``sizes``, cutting and joining fixed atoms where that is needed.
 
     Raises:
         Unsplittable: it cuts through rows or steps, or sizes do not fit.
@@ -243,6 +243,8 @@ def regrouped(dims: Dims, sizes: Sequence[int], size_of: Callable[[Atom], int]) 
                 dim.append(left)
                 atoms.insert(0, n // left)
                 left = 1
+            elif isinstance(atom, int) and atoms and isinstance(atoms[0], int):
+                atoms[0] *= n
             else:
                 raise Unsplittable
         out.append(tuple(dim))

@@ -83,10 +83,11 @@ def _scale_into_product(maker: Node, node: Node) -> bool:
         return False
     scale, shift = (np.asarray(c, np.float64) for c in columns)
     weight, bias = maker.weights["weight"], maker.weights.get("bias", np.zeros(outputs))
-    made_weight = weight * scale.reshape(-1, *[1] * (weight.ndim - 1))
+    if (scale != 1).any():  # else there may be much of it, that need not be copied
+        weight = weight * scale.reshape(-1, *[1] * (weight.ndim - 1))
     made_bias = bias * scale + shift
     with np.errstate(over="ignore"):
-        arrays = {"weight": made_weight.astype(np.float32), "bias": made_bias.astype(np.float32)}
+        arrays = {"weight": weight.astype(np.float32, copy=False), "bias": made_bias.astype(np.float32)}
     if not all(np.isfinite(a).all() for a in arrays.values()):
         return False
     maker.weights.update(arrays)
