@@ -359,9 +359,8 @@ def _in_place(b: Labelled, x: Feat, weights: Mapping[str, Any], word: str) -> tu
     order = np.argsort(x.cells.ravel(), kind="stable")
     sorted_cells = x.cells.ravel()[order]
     still = bool((np.diff(order) == 1).all())  # then large weights need no copy
-    moved = {
-        name: w[:, order] if name.startswith("w_ih") and not still else w for name, w in weights.items() if w is not None
-    }
+    given = {name: w for name, w in weights.items() if w is not None}
+    moved = {name: w[:, order] if name.startswith("w_ih") and not still else w for name, w in given.items()}
     steps = b.steps_of(x.dims, word)
     assert steps is not None
     return b.at_every_step(b.value(sorted_cells, steps, word), steps), moved
