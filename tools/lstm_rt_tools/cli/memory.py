@@ -8,14 +8,13 @@ import sys
 from collections import defaultdict
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from lstm_rt.graph import Graph
 
 _M_MMAP_THRESHOLD = -3  # of mallopt, in glibc's malloc.h
 _LARGE = 1 << 20  #: bytes
-_OWNERS = (bytes, bytearray, mmap.mmap, np.ndarray)
+_BYTES = (bytes, bytearray, mmap.mmap)
 
 
 def give_back() -> None:
@@ -37,7 +36,7 @@ def let_go(graph: Graph) -> None:
         for name, array in node.weights.items():
             root = _root(array)
             parts[id(root)].append((node.weights, name))
-            whole[id(root)] = memoryview(root).nbytes if isinstance(root, _OWNERS) else array.nbytes
+            whole[id(root)] = len(root) if isinstance(root, _BYTES) else getattr(root, "nbytes", array.nbytes)
     for root_id, places in parts.items():
         distinct = {id(weights[name]): weights[name] for weights, name in places}
         if whole[root_id] > _LARGE + 2 * sum(a.nbytes for a in distinct.values()):

@@ -24,8 +24,9 @@ from .settings import Settings, settled, told
 from .tidy import tidy
 
 ROWS = 3  #: of the run that makes the graph, where the program takes several
-#: Steps of that run, where the program leaves them free: primes, which are seldom sizes of anything else.
-_STEPS = (23, 67, 211, 1201)
+#: Steps of that run, where the program leaves them free: primes, which are seldom sizes of anything else, and a number
+#: for programs that take steps by twos or threes.
+_STEPS = (23, 48, 67, 211, 1201)
 
 #: Readings that are tried at other sizes than the first: those that went furthest there.
 _MOST_READINGS = 4
@@ -122,8 +123,7 @@ class _Search:
         return self._first((roles, next(_sizes(roles)), SINGLE) for roles in readings(self._source.inputs))
 
     def _with_fixed_steps(self) -> Graph | None:
-        fixed = (roles for roles in readings(self._source.inputs) if _fixed_steps(roles))
-        return self._first((roles, next(_sizes(roles)), FIXED) for roles in fixed)
+        return self._first((roles, next(_sizes(roles)), FIXED) for roles in readings(self._source.inputs))
 
     def _at_other_sizes(self) -> Graph | None:
         """The readings that stumbled over sizes, and those that went furthest."""

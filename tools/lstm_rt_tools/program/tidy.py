@@ -82,7 +82,8 @@ def _scale_into_product(maker: Node, node: Node) -> bool:
     if columns[0] is None or columns[1] is None:
         return False
     scale, shift = (np.asarray(c, np.float64) for c in columns)
-    weight, bias = maker.weights["weight"], maker.weights.get("bias", np.zeros(outputs))
+    weight: NDArray[Any] = maker.weights["weight"]
+    bias = maker.weights.get("bias", np.zeros(outputs))
     if (scale != 1).any():  # else there may be much of it, that need not be copied
         weight = weight * scale.reshape(-1, *[1] * (weight.ndim - 1))
     made_bias = bias * scale + shift

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -54,44 +55,50 @@ def _reshape(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[A
     try:
         return relabelled(label, regrouped(label.dims, out.shape, b.size_of))
     except Unsplittable:
-        if isinstance(label, Feat) and (found := _regrouped_steps(b, label, out.shape)) is not None:
+        pass
+    for ruled in (_several_steps, _cut_steps) if isinstance(label, Feat) else ():
+        if (found := ruled(b, label, out.shape)) is not None:
             return found
     shape = " x ".join(map(str, out.shape))
     raise b.wrong_roles("reshape", f"({b.dims_in_words(label.dims)}) to {shape} cuts through the batch or the steps")
 
 
-def _regrouped_steps(b: Labelled, label: Feat, sizes: Sequence[int]) -> Feat | None:
-    """Neighbouring steps joined to one of more features, or steps of many features cut into several."""
+def _several_steps(b: Labelled, label: Feat, shape: Sequence[int]) -> Feat | None:
+    """A reshape that makes one step of every few, side by side; None if it is another."""
+    i = next((i for i, d in enumerate(label.dims) if len(d) == 1 and isinstance(d[0], Steps)), None)
+    if i is None or not b.is_free(_steps_of(label, i)):
+        return None
+    steps = _steps_of(label, i)
+    ahead = math.prod(b.size_of(a) for d in label.dims[:i] for a in d)
+    left = next((n for k, n in enumerate(shape) if n > 1 and math.prod(shape[:k]) == ahead), 0)
+    if not left or b.steps[steps.axis] % left or left == b.steps[steps.axis]:
+        return None
+    few, flat = b.steps[steps.axis] // left, label.cells.ravel()
+    value = b.at_every_step(b.value(flat, steps, "reshape"), steps)
+    parts = [b.graph.take(value, start=k, stride=few, drop=few - 1 - k) for k in range(few)]
+    seq = b.graph.concat(*parts)
+    cells = cell(seq, np.arange(few * flat.size)).reshape(few, *label.cells.shape)
+    dims: Dims = (*label.dims[:i], (b.new_axis_of(seq), few), *label.dims[i + 1 :])
+    made = Feat(dims, np.moveaxis(cells, 0, len(fixed(label.dims[:i]))))
+    with suppress(Unsplittable):
+        return Feat(cut := regrouped(dims, shape, b.size_of), made.cells.reshape(fixed(cut)))
+    return None
+
+
+def _cut_steps(b: Labelled, label: Feat, shape: Sequence[int]) -> Feat | None:
+    """A reshape that cuts each step into several of fewer features; None if it is another."""
     at = next((k for k, d in enumerate(label.dims) if len(d) == 1 and isinstance(d[0], Steps)), None)
-    if at is None or at != len(label.dims) - 2 or len(sizes) != len(label.dims) or fixed(label.dims[:at]):
+    if at is None or at != len(label.dims) - 2 or len(shape) != len(label.dims) or fixed(label.dims[:at]):
         return None
-    steps, features = label.dims[at][0], label.cells.size
-    n, t, width = b.size_of(steps), int(sizes[at]), int(sizes[-1])
-    same = all(math.prod(map(b.size_of, d)) == s for d, s in zip(label.dims[:at], sizes, strict=False))
-    if not same or n * features != t * width or not t or (n % t and t % n):
+    steps, width = _steps_of(label, at), int(shape[-1])
+    n, t, features = b.size_of(steps), int(shape[at]), label.cells.size
+    same = all(math.prod(map(b.size_of, d)) == size for d, size in zip(label.dims[:at], shape, strict=False))
+    if not same or n * features != t * width or t <= n or t % n:
         return None
-    value = b.at_every_step(b.value(label.cells, _steps_of(label, at), "reshape"), _steps_of(label, at))
-    times = max(n // t, t // n)
-    if t > n:
-        made, order = b.graph.unflatten(value, times), np.arange(width)
-    else:
-        weight = np.tile(np.eye(times, dtype=np.float32), (features, 1)).reshape(-1, 1, times, 1, 1)
-        value = _whole_of(b, value, times)
-        made = b.graph.conv(value, weight, size=(1, 1), stride=(times, 1, 1), groups=features)
-        order = np.arange(width).reshape(features, times).T.ravel()
+    value = b.at_every_step(b.value(label.cells, steps, "reshape"), steps)
+    made = b.graph.unflatten(value, t // n)
     dims = (*label.dims[:at], (b.new_axis_of(made),), (width,) if width > 1 else ())
-    return Feat(dims, cell(made, order).reshape(fixed(dims)))
-
-
-def _whole_of(b: Labelled, value: int, times: int) -> int:
-    """A sequence of which the steps that fill up no group were cut off: they are not read anyway."""
-    node = next((n for n in b.graph.nodes if value in n.outputs), None)
-    if node is None or node.op != "take" or node.inputs[0] is None:
-        return value
-    source = node.inputs[0]
-    steps = [b.steps[b.graph.values[v].axis] for v in (source, value)]
-    plain = node.attrs["start"] == 0 and node.attrs["stride"] == 1
-    return source if plain and steps[0] - steps[1] == steps[0] % times else value
+    return Feat(dims, cell(made, np.arange(width)).reshape(fixed(dims)))
 
 
 def _unsqueeze(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any]) -> Label:
@@ -142,7 +149,7 @@ def _expand(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[An
         dims.append(own or _grown(b, size, [*label.dims, *dims]))
     made = tuple(dims)
     if isinstance(label, Feat):
-        return Feat(made, np.ascontiguousarray(broadcast(label, made)))
+        return Feat(made, np.array(broadcast(label, made)))
     wide: Label = replace(label, dims=made)
     return wide
 
@@ -442,7 +449,7 @@ def _tile(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any]
         if not label.dims[i]:  # as expand
             grown = _grown(b, times, label.dims)
             dims = (*label.dims[:i], grown, *label.dims[i + 1 :])
-            label = Feat(dims, np.ascontiguousarray(broadcast(label, dims)))
+            label = Feat(dims, np.array(broadcast(label, dims)))
         elif is_fixed(label.dims[i]):
             label = indexed(label, i, lambda cells, axis, n=times: np.concatenate([cells] * n, axis))  # type: ignore[misc]
         else:
