@@ -104,7 +104,8 @@ def _convolved(
     spread = np.zeros((*phases, filters, kernel.shape[-1], *(a.taps for a in axes)), np.float32)
     for k in np.ndindex(windows.kernel):
         phase, tap = zip(*(a.place(i) for a, i in zip(axes, k, strict=True)), strict=True)
-        spread[(*phase, slice(None), slice(None), *tap)] = kernel[k]
+        place = (*phase, slice(None), slice(None), *tap)
+        spread[place] = kernel[k]
     order = [i for i in (x.time, *windows.places) if i is not None]
     turned = spread.reshape(-1, *spread.shape[len(axes) + 1 :]).transpose(0, 1, *(2 + i for i in order))
     pads = [(a.taps - 1 - a.skipped, a.behind) for a in axes]

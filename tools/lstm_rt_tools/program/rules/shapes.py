@@ -56,8 +56,9 @@ def _reshape(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[A
         return relabelled(label, regrouped(label.dims, out.shape, b.size_of))
     except Unsplittable:
         pass
-    for ruled in (_several_steps, _cut_steps) if isinstance(label, Feat) else ():
-        if (found := ruled(b, label, out.shape)) is not None:
+    if isinstance(label, Feat):
+        found = _several_steps(b, label, out.shape) or _cut_steps(b, label, out.shape)
+        if found is not None:
             return found
     shape = " x ".join(map(str, out.shape))
     raise b.wrong_roles("reshape", f"({b.dims_in_words(label.dims)}) to {shape} cuts through the batch or the steps")
