@@ -535,6 +535,12 @@ def plain_pickle_of_a_call() -> bytes:
 
 
 @attack("m.pkl")
+def text_pickle_of_a_call() -> bytes:
+    """One of Python 2's, by which a class is called."""
+    return b"cos\nsystem\np0\n(S'echo hello > text_pickle'\np1\ntp2\nRp3\n."
+
+
+@attack("m.pkl")
 def plain_pickle_of_archives() -> bytes:
     """One zip archive of 5,000 entries, read as the numbers of 100,000 tensors."""
     inner = zipped({f"m/{i}": b"" for i in range(5_000)})

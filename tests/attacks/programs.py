@@ -282,6 +282,14 @@ def exported_weight_that_lies() -> bytes:
 
 
 @attack("m.pt2")
+def exported_weight_of_odd_bytes() -> bytes:
+    """A weight whose bytes are no whole number of floats."""
+    meta = {"dtype": 7, "sizes": [{"as_int": 1}], "strides": [{"as_int": 1}], "storage_offset": {"as_int": 0}}
+    config = {"w": {"path_name": "w0", "tensor_meta": meta}}
+    return exported_zip([node("torch.ops.aten.mul.Tensor", X, W)], Y, config, **{"data/weights/w0": bytes(7)})
+
+
+@attack("m.pt2")
 def exported_not_json() -> bytes:
     """A program that is no table, and weights of no kind."""
     return zipped({"m/archive_format": b"pt2", "m/models/model.json": b"[" * 100_000})

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-import pickletools
 import random
-import struct
 import sys
 import time
 import tracemalloc
@@ -26,6 +24,7 @@ from lstm_rt_tools.torch_reader.from_torch import from_torch
 from lstm_rt.errors import LstmRtError
 
 from . import keras_models, onnx_models, texts
+from .changes import Rng, change_bytes, change_json, change_pickle, change_words
 
 from .build import (  # isort: skip
     DENSE, LINEAR, MB, SEQUENTIAL, SIX, WEIGHT, call, entry, module, npy, obj, pickled_tensor, safetensors, table,
@@ -33,7 +32,6 @@ from .build import (  # isort: skip
 )  # fmt: skip
 
 ROUNDS = int(os.environ.get("LSTM_RT_FUZZ", "150"))
-Rng = random.Random
 
 TREE = table(
     epoch=obj(3),
@@ -43,85 +41,6 @@ TREE = table(
     counter=call("collections.Counter", obj({"a": 1})),
 )
 NET = module(SEQUENTIAL, modules=table(**{"0": module(LINEAR, table(weight=WEIGHT, bias=b"N"))}))
-SHORT_OPCODES = [bytes([op]) for op in b"20(tRb\x81eus\x85\x94Q"]
-NUMBERS = (0, 1, -1, 2, 255, 256, 65535, 1 << 20, 1 << 31, (1 << 31) - 1, (1 << 63) - 1)
-
-
-# -- changes -----------------------------------------------------------------------------------------
-
-
-def change_bytes(data: bytes, rng: Rng) -> bytes:
-    """Some bytes changed, dropped or repeated."""
-    out = bytearray(data)
-    for _ in range(rng.choice((1, 1, 2, 5))):
-        at = rng.randrange(len(out) or 1)
-        kind = rng.randrange(4)
-        if kind == 0 and out:
-            out[at] = rng.randrange(256)
-        elif kind == 1:
-            del out[at : at + rng.choice((1, 4, 30))]
-        elif kind == 2:
-            out[at:at] = out[at : at + rng.choice((1, 4, 30))] * rng.choice((1, 3, 50))
-        else:
-            out[at : at + 4] = struct.pack("<I", rng.choice(NUMBERS) & 0xFFFFFFFF)
-    return bytes(out)
-
-
-def change_pickle(data: bytes, rng: Rng) -> bytes:
-    """Some opcodes dropped, repeated, swapped, or replaced by others of the file."""
-    ops = _opcodes(data)
-    for _ in range(rng.choice((1, 2, 4))):
-        at, other = rng.randrange(len(ops)), rng.randrange(len(ops))
-        kind = rng.randrange(6)
-        if kind == 0:
-            del ops[at]
-        elif kind == 1:
-            ops[at:at] = ops[at : at + rng.randrange(1, 12)] * rng.choice((1, 2, 40))
-        elif kind == 2:
-            ops[at], ops[other] = ops[other], ops[at]
-        elif kind == 3:
-            ops.insert(at, ops[other])
-        elif kind == 4:
-            ops.insert(at, rng.choice(SHORT_OPCODES))
-        elif len(ops[at]) > 1:
-            ops[at] = change_bytes(ops[at], rng)
-    return b"".join(ops)
-
-
-def _opcodes(data: bytes) -> list[bytes]:
-    starts = [at for _, _, at in pickletools.genops(data)]
-    return [data[a:b] for a, b in zip(starts, [*starts[1:], len(data)], strict=True)]
-
-
-def change_json(value: object, rng: Rng) -> object:
-    """Some values of a tree replaced by others, or by what is not expected there."""
-    places = list(_places(value))
-    for _ in range(rng.choice((1, 1, 2, 4))):
-        holder, key = rng.choice(places)
-        if (isinstance(holder, list) and key >= len(holder)) or (isinstance(holder, dict) and key not in holder):
-            continue  # went with another change
-        kind = rng.randrange(5)
-        if kind == 0:
-            del holder[key]
-        elif kind == 1:
-            holder[key] = rng.choice([None, True, "", "x", -1, 0, 2, 1e308, 1 << 31, 10**30, [], {}, [[]], "\x1b"])
-        elif kind == 2:
-            other, name = rng.choice(places)
-            if not isinstance(other, list) or name < len(other):
-                holder[key] = json.loads(json.dumps(other[name])) if isinstance(other, list) or name in other else 0
-        elif kind == 3 and isinstance(holder, list):
-            holder.append(json.loads(json.dumps(holder[key])))
-        elif kind == 4 and isinstance(holder, dict):
-            holder[rng.choice(("x", "weights", "module", "layer", key + "_"))] = json.loads(json.dumps(holder[key]))
-    return value
-
-
-def _places(value: object) -> list[tuple[object, object]]:
-    out: list[tuple[object, object]] = []
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, below in items:
-        out += [(value, key), *_places(below)]
-    return out
 
 
 # -- files -------------------------------------------------------------------------------------------
@@ -270,19 +189,3 @@ def test_changed_hdf5(tmp_path: Path) -> None:
             raise AssertionError(f"seed {seed}: {type(e).__name__}") from e
         end = os.times()
         assert end.user + end.children_user - start.user - start.children_user <= 15, seed
-
-
-def change_words(data: bytes, rng: Rng) -> bytes:
-    """Some words, as sizes and addresses are, changed, or replaced by others of the file or by places in it."""
-    out = bytearray(data)
-    words = [at for at in range(0, len(data) - 8, 8) if any(data[at : at + 8])]
-    for _ in range(rng.choice((1, 2, 3))):
-        at, other = rng.choice(words), rng.choice(words)
-        kind = rng.randrange(3)
-        if kind == 0:
-            out[at + rng.randrange(8)] = rng.randrange(256)
-        elif kind == 1:
-            out[at : at + 8] = data[other : other + 8]
-        else:
-            out[at : at + 8] = other.to_bytes(8, "little")
-    return bytes(out)

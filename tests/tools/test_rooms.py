@@ -17,7 +17,7 @@ FLOORS = (
     ("archives",),
     ("readers",),
     ("export",),
-    ("torch_reader", "keras_reader", "onnx_reader", "amp_reader"),
+    ("torch_reader", "keras_reader", "onnx_reader", "json_reader"),
     ("torch_program",),
     ("row",),
     ("program",),

@@ -11,8 +11,9 @@ from lstm_rt.errors import ConvertError
 from lstm_rt.format import MAGIC
 from lstm_rt.graph import Graph
 
-from .amp_reader.nam import looks_like_nam
-from .amp_reader.rtneural import looks_like_rtneural
+from .json_reader.nam import looks_like_nam
+from .json_reader.rtneural import looks_like_rtneural
+from .json_reader.segmenter import looks_like_segmenter
 from .onnx_reader.proto import looks_like_onnx
 from .row import Glance, Options, ReaderModule, Rerun, Row, glance
 from .weights.guitarml_json import looks_like_guitarml
@@ -61,8 +62,8 @@ def _onnx() -> ReaderModule:
     return reader
 
 
-def _amp() -> ReaderModule:
-    from .amp_reader import reader
+def _json() -> ReaderModule:
+    from .json_reader import reader
 
     return reader
 
@@ -77,17 +78,21 @@ READERS = (
     Row("pickle", "torch", (".pkl", ".pickle"), lambda seen: looks_like_pickle(seen.head), _torch, _PARTS),
     Row("NumPy", "torch", (".npz",), _is_npz, _torch, _PARTS),
     Row("ONNX", "onnx", (".onnx",), lambda seen: looks_like_onnx(seen.head), _onnx, frozenset({"settings"})),
-    Row("RTNeural", "rtneural", (".aidax",), lambda seen: looks_like_rtneural(seen.head), _amp),
-    Row("Neural Amp Modeler", "nam", (".nam",), lambda seen: looks_like_nam(seen.head), _amp),
+    Row("RTNeural", "rtneural", (".aidax",), lambda seen: looks_like_rtneural(seen.head), _json),
+    Row("Neural Amp Modeler", "nam", (".nam",), lambda seen: looks_like_nam(seen.head), _json),
+    Row("ICU word segmenter", "icu", (), lambda seen: looks_like_segmenter(seen.head), _json),
     Row("GuitarML", "torch", (".json",), lambda seen: looks_like_guitarml(seen.head), _torch, _PARTS),
 )
 #: What ``--from`` takes.
 FRAMEWORKS = tuple(dict.fromkeys(row.framework for row in READERS))
+_COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ")
 #: Kinds of files that are known and not read: by their bytes, where these tell, or by the end of their name.
 _NOT_READ: tuple[tuple[str, str, Callable[[bytes], bool]], ...] = (
     ("an .lrt file, a converted model already,", ".lrt", lambda head: head.startswith(MAGIC)),
     ("a TensorFlow Lite file", ".tflite", lambda head: head[4:8] == b"TFL3"),
     ("a frozen graph of TensorFlow's", ".pb", lambda head: False),
+    ("a compressed file, to be unpacked first,", ".gz", lambda head: head.startswith(_COMPRESSED)),
+    ("a tar archive, to be unpacked first,", ".tar", lambda head: head[257:262] == b"ustar"),
 )
 
 
@@ -135,7 +140,7 @@ def recognised(path: Path) -> Row | None:
 
 
 def _unknown(path: Path, what: str) -> ConvertError:
-    kinds = [f"{row.name} ({', '.join(row.suffixes)})" for row in READERS]
+    kinds = [f"{row.name} ({', '.join(row.suffixes)})" if row.suffixes else row.name for row in READERS]
     return ConvertError(
         f"{path}: {what} cannot be converted; known are {', '.join(kinds[:-1])} and {kinds[-1]} files; "
         f"{' or '.join(f'--from {name}' for name in FRAMEWORKS)} overrides the guess"

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers import keras_files
+from helpers.command_line import fails, json_of
 from helpers.stored import case, unpack
 from lstm_rt_tools import from_keras
 from lstm_rt_tools.cli.parser import main
@@ -52,6 +53,37 @@ def test_text_and_dictionary(pair: tuple[str, Path, Path]) -> None:
     text = arch.read_text()
     CASE.check(from_keras(weights, text), name)
     CASE.check(from_keras(str(weights), arch=json.loads(text)), name)
+
+
+def stored(data: Path) -> dict[str, tuple[list[int], str]]:
+    """What h5py finds in a file."""
+    found: dict[str, tuple[list[int], str]] = {}
+
+    def visit(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
+            found[name] = (list(item.shape), item.dtype.name)
+
+    with h5py.File(data, "r") as file:
+        file.visititems(visit)
+    return found
+
+
+def test_info_lists_weights_and_what_is_missing(
+    pair: tuple[str, Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, arch, weights = pair
+    facts = json_of(capsys, "info", weights, "--json")
+    assert {w["name"]: (w["shape"], w["dtype"]) for w in facts["weights"]} == stored(weights)
+    assert "holds weights but no architecture" in facts["problem"]
+    assert json_of(capsys, "info", weights, "--arch", arch, "--json")["nodes"]
+    with h5py.File(weights, "a") as file:
+        file["optimizer/vars/0"] = [1.0]
+        file["note"] = "text"
+    assert "holds weights but no architecture" in fails(capsys, "info", weights)  # what is no number is not listed
+    with h5py.File(weights, "a") as file:
+        del file["note"]
+    assert json_of(capsys, "info", weights, "--json")["weights"] == facts["weights"]
+    assert "is JSON: an architecture at most" in fails(capsys, "info", arch)
 
 
 def test_command_line(pair: tuple[str, Path, Path], capsys: pytest.CaptureFixture[str]) -> None:

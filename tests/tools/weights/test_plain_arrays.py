@@ -166,7 +166,7 @@ def test_json_damage(tmp_path: Path, data: bytes, message: str) -> None:
 # -- pickles -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+@pytest.mark.parametrize("protocol", range(6))
 @pytest.mark.parametrize("tensors", [True, False])
 def test_a_pickled_state_dict(protocol: int, tensors: bool, tmp_path: Path) -> None:
     state: dict[str, Any] = small_state()
@@ -191,6 +191,8 @@ def test_a_file_of_another_framework_with_like_names(tmp_path: Path) -> None:
     ("data", "message"),
     [
         (b"\x80\x02", "damaged or truncated"),
+        (b"(dp0\nS'a'\np1\nS'\\xff'\np2\ns.", "a text pickle of Python 2 with bytes in its texts, which is not read"),
+        (b"cos\nsystem\np0\n(S'exit 1'\np1\ntp2\nRp3\n.", r"no weights found: there is a os\.system"),
         (b"\x80\x02" + call("os.system", obj("exit 1")) + b".", r"no weights found: there is a os\.system"),
         (b"\x80\x02" + call("torch.storage._load_from_bytes", obj("x")) + b".", "a tensor whose numbers are no bytes"),
         (b"\x80\x02" + call("torch.storage._load_from_bytes", b"C\x03abc") + b".", "not a torch.save file"),

@@ -136,7 +136,8 @@ def _sizes(graph: Graph, node: Node) -> str:
         return f"{node.attrs['input_size']} -> {node.attrs['hidden_size']}"
     sources = [graph.values[i].size for i in node.inputs if i is not None and graph.values[i].size]
     target = next(graph.values[o].size for o in node.outputs if o is not None)
-    return " + ".join(map(str, sources)) + (f" -> {target}" if target and sources != [target] else "")
+    parts = [" + ".join(map(str, sources)), str(target) if target and sources != [target] else ""]
+    return " -> ".join(filter(None, parts))
 
 
 def _options(node: Node) -> str:

@@ -134,14 +134,15 @@ class ExportedArchive:
             offset = _int(meta["storage_offset"])
         except (KeyError, TypeError, ValueError) as e:
             raise ConvertError(f"{what}: its description is damaged ({shown(str(e))})") from None
-        if path not in storages:
-            data = self._archive.read(folder + path)
-            storages[path] = Storage(path, dtype, len(data) // ITEM_SIZE.get(dtype, 1), data, budget=self.budget)
-        storage = storages[path]
-        if storage.dtype != dtype:
-            storage = Storage(path, dtype, len(storage.data or b"") // ITEM_SIZE.get(dtype, 1), storage.data,
-                              budget=self.budget)  # fmt: skip
-        return FileTensor(storage, offset, sizes, strides)
+        if path not in storages or storages[path].dtype != dtype:
+            storages[path] = self._storage(folder, path, dtype, what)
+        return FileTensor(storages[path], offset, sizes, strides)
+
+    def _storage(self, folder: str, path: str, dtype: str, what: str) -> Storage:
+        data, size = self._archive.read(folder + path), ITEM_SIZE.get(dtype, 1)
+        if len(data) % size:
+            raise ConvertError(f"{what}: {shown(path)} has {len(data)} bytes, which are no whole number of {dtype}")
+        return Storage(path, dtype, len(data) // size, data, budget=self.budget)
 
 
 def _int(size: Any) -> int:

@@ -210,6 +210,13 @@ class SafePickle:
                 return self._run()
         except ConvertError:
             raise
+        except UnicodeDecodeError as e:
+            if e.encoding != "ascii":
+                raise ConvertError(f"{self.what}: the pickled part is damaged ({shown(str(e))})") from None
+            raise ConvertError(
+                f"{self.what}: a text pickle of Python 2 with bytes in its texts, which is not read; write it again: "
+                "pickle.dump(pickle.load(f, encoding='latin1'), g, 2)"
+            ) from None
         except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError) as e:
             raise ConvertError(
                 f"{self.what}: the pickled part is damaged or truncated ({shown(str(e))})"

@@ -8,6 +8,7 @@ code. Nothing in the file is executed or imported.
 from __future__ import annotations
 
 import io
+import re
 import struct
 from collections.abc import Callable, Sequence
 from sys import getsizeof
@@ -251,11 +252,14 @@ _TORCH_CALLS: dict[str, Callable[..., Any]] = {
     # An attribute of modules pickled before torch 1.3; nothing in it is needed.
     "torch.nn.backends.thnn._get_thnn_function_backend": lambda *_: None,
 }
+#: How pickles of Python 2 begin: a class by its name, or a table or list with its place in the memo.
+_TEXT_PICKLE = re.compile(rb"c[a-z_][\w.]*\n\w+\n|\([dl]p\d+\n|[}\]]q\0")
 
 
 def looks_like_pickle(head: bytes) -> bool:
     """Whether a file that starts with ``head`` may be a pickle that is none of ``torch.save``."""
-    return head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05") and not looks_like_torch(head)
+    binary = head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05")
+    return (binary or _TEXT_PICKLE.match(head) is not None) and not looks_like_torch(head)
 
 
 def read_pickle(data: bytes, what: str, budget: Budget) -> Any:

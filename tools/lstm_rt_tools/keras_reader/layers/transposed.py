@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -104,7 +105,7 @@ def _convolved(
     spread = np.zeros((*phases, filters, kernel.shape[-1], *(a.taps for a in axes)), np.float32)
     for k in np.ndindex(windows.kernel):
         phase, tap = zip(*(a.place(i) for a, i in zip(axes, k, strict=True)), strict=True)
-        place = (*phase, slice(None), slice(None), *tap)
+        place: tuple[Any, ...] = (*phase, slice(None), slice(None), *tap)
         spread[place] = kernel[k]
     order = [i for i in (x.time, *windows.places) if i is not None]
     turned = spread.reshape(-1, *spread.shape[len(axes) + 1 :]).transpose(0, 1, *(2 + i for i in order))

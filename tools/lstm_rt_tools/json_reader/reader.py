@@ -1,4 +1,4 @@
-"""Amplifier files for the table of readers."""
+"""JSON of whole models for the table of readers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..judges.torch_replay import second_reading
 from ..row import Options, Rerun
 from ..weights.state_json import json_array
 from ..weights.tensors import noting_not_finite
-from . import nam, rtneural
+from . import nam, rtneural, segmenter
 from .tables import Described, read_table
 
 _MOST_STEPS = 4096  #: of a check
@@ -27,7 +27,7 @@ _LONGEST_FACT = 200
 
 
 def read(path: Path, options: Options) -> Graph:
-    """The graph of a file of RTNeural, AIDA-X or Neural Amp Modeler."""
+    """The graph of a file."""
     file = read_table(path)
     framework, build = _kind(file)
     try:
@@ -56,7 +56,12 @@ def _kind(file: Described) -> tuple[str, Callable[[Described], Graph]]:
         return "nam", nam.build
     if "layers" in file.tree:
         return "rtneural", rtneural.build
-    raise ConvertError(f"{file.what}: neither layers nor an architecture; expected a file of RTNeural, AIDA-X or NAM")
+    if "mat1" in file.tree:
+        return "icu", segmenter.build
+    raise ConvertError(
+        f"{file.what}: neither layers, nor an architecture, nor mat1; expected JSON of RTNeural, AIDA-X, Neural Amp "
+        "Modeler or an ICU word segmenter"
+    )
 
 
 def _compared(file: Described, graph: Graph) -> str:
@@ -85,6 +90,6 @@ def _facts(tree: Mapping[str, Any]) -> dict[str, Any]:
     """What the file says of itself, as far as that is short."""
     metadata = tree.get("metadata")
     given = {**metadata} if isinstance(metadata, Mapping) else {}
-    given |= {k: tree[k] for k in ("version", "samplerate", "sample_rate") if k in tree}
+    given |= {k: tree[k] for k in ("version", "samplerate", "sample_rate", "author", "model") if k in tree}
     short = {k: v for k, v in given.items() if isinstance(v, str | int | float | bool) and len(str(v)) <= _LONGEST_FACT}
     return {"metadata": dict(list(short.items())[:_MOST_FACTS])} if short else {}

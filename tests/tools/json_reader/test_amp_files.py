@@ -124,6 +124,12 @@ def test_aidax_skip_and_gains(tmp_path: Path) -> None:
     assert "notes" not in converted(tmp_path, {**plain, "in_gain": 0}).meta
 
 
+def test_who_made_it(tmp_path: Path) -> None:
+    """RTNeural passes over what it does not know; we do that with text alone, and the error of the training."""
+    graph = converted(tmp_path, lstm_file(author="me", esr=0.01, samplerate="48000", remark="x"))
+    assert graph.meta["source"]["metadata"] == {"author": "me", "samplerate": "48000"}
+
+
 def test_aidax_examples_are_compared(tmp_path: Path) -> None:
     plain = lstm_file()
     graph = converted(tmp_path, plain)
@@ -139,11 +145,14 @@ def test_aidax_examples_are_compared(tmp_path: Path) -> None:
 
 WRONG: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "top": (lambda t: t.update(speed=1), "unknown 'speed'; known: in_shape"),
-    "shape": (lambda t: t.update(in_shape=[1]), r"in_shape is a list, expected \(batch, steps, features\)"),
+    "shape": (lambda t: t.update(in_shape=[1]), r"in_shape has 1 sizes, expected \(batch, steps, features\)"),
+    "no shape": (lambda t: t.pop("in_shape"), r"in_shape is None, expected \(batch, steps, features\)"),
     "size": (lambda t: t.update(in_shape=[None, None, None]), "last of in_shape is None, expected a whole number"),
     "no layers": (lambda t: t.update(layers=[]), "layers is not a list of tables"),
     "type": (lambda t: t["layers"][0].update(type="conv2d"), r"layer 0 \(conv2d\): a layer of this type is not supp"),
     "unhashable": (lambda t: t["layers"][0].update(type="nothing\n"), r"layer 0 \(nothing\\n\): a layer of this type"),
+    "list": (lambda t: t["layers"][0].update(type=["lstm"]), r"layer 0 \(a list\): a layer of this type is n"),
+    "number": (lambda t: t["layers"][0]["weights"].__setitem__(1, 0.5), r"its kernel has shape \(1, 12\)"),
     "option": (lambda t: t["layers"][0].update(stateful=1), r"layer 0 \(lstm\): unknown 'stateful'"),
     "no weights": (lambda t: t["layers"][0].pop("weights"), "no list of weights, expected kernel, recurrent kernel, b"),
     "a weight": (lambda t: t["layers"][0]["weights"].pop(), "2 weights, expected kernel, recurrent kernel, bias"),
@@ -153,6 +162,7 @@ WRONG: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "output": (lambda t: t["layers"][0].update(shape=[None, None, 7]), "its shape ends with 7, but its weights give 3"),
     "activation": (lambda t: t["layers"][0].update(activation="relu"), "'relu' is not supported: RTNeural computes"),
     "dense": (lambda t: t["layers"][1].update(activation="swish"), "activation 'swish' is unknown; known: linear"),
+    "of list": (lambda t: t["layers"][1].update(activation=["tanh"]), "activation a list is unknown; known: linear"),
     "in dense": (lambda t: t["layers"][1]["weights"].__setitem__(0, w(4, 1)), r"dense: weight has shape \(1, 4\)"),
     "skip": (lambda t: t.update(in_skip=2), "in_skip is 2 with 1 outputs, expected 1"),
     "gain": (lambda t: t.update(in_gain="loud"), "in_gain is 'loud', expected a number"),
@@ -176,6 +186,7 @@ WRONG_LAYERS: dict[str, tuple[dict[str, Any], str]] = {
     "dilation": (layer("conv1d", 2, w(3, 2, 2), kernel_size=3, dilation=0), "dilation is 0, expected a whole number"),
     "gru": (layer("gru", 2, w(2, 6), w(2, 6), w(6)), r"its bias has shape \(6,\), expected \(2, 6\)"),
     "prelu": (layer("prelu", 2, w(3)), r"alpha has shape \(3,\), expected \(2,\) or one for all"),
+    "prelu of a number": (layer("prelu", 2, 0.5), r"alpha has shape \(\), expected \(2,\) or one for all"),
     "variance": (layer("batchnorm", 2, [0, 0], [-1, 1], epsilon=0.5), "variance and epsilon add up to -0.5, expected"),
     "epsilon": (layer("batchnorm", 2, [0, 0], [1, 1]), "epsilon is None, expected a number"),
     "features": (layer("batchnorm", 2, [0, 0, 0], [1, 1, 1], epsilon=1), "not one number for each of 2 features"),
@@ -252,7 +263,7 @@ def test_wrong_nam_files(name: str, tmp_path: Path) -> None:
 def test_other_json_under_their_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name, content, message in (
         ("m.nam", "[1, 2]", "m.nam: JSON without a table at its top"),
-        ("m.aidax", "{}", "m.aidax: neither layers nor an architecture"),
+        ("m.aidax", "{}", "m.aidax: neither layers, nor an architecture, nor mat1"),
         ("m.nam", "{", "m.nam is not valid JSON"),
     ):
         (tmp_path / name).write_text(content)

@@ -21,7 +21,7 @@ from ..weights.state_json import json_array
 from .tables import Described, known, number, text, whole
 
 _TOP = ("in_shape", "layers", "in_skip", "in_gain", "out_gain", "metadata", "samplerate", "sample_rate", "input_batch",
-        "output_batch")  # fmt: skip
+        "output_batch", "esr")  # fmt: skip
 _LAYER = ("type", "activation", "shape", "weights", "kernel_size", "dilation", "groups", "strides", "epsilon",
           "padding", "units")  # fmt: skip
 _ACTIVATIONS = {"": "linear", "linear": "linear", "tanh": "tanh", "relu": "relu", "sigmoid": "sigmoid",
@@ -41,7 +41,8 @@ def build(file: Described) -> Graph:
     Raises:
         ConvertError: a layer or an option is unknown, or weights do not fit.
     """
-    known(file.what, file.tree, _TOP)
+    numbers = {k: v for k, v in file.tree.items() if not isinstance(v, str)}  # text is who made it, and how
+    known(file.what, numbers, _TOP)
     layers = file.tree.get("layers")
     if not isinstance(layers, list) or not layers or not all(isinstance(layer, dict) for layer in layers):
         raise ConvertError(f"{file.what}: layers is not a list of tables")
@@ -57,9 +58,10 @@ class _Layers:
         x = g.input("x", *self._input())
         dry = y = self._gain(x, "in_gain")
         for i, layer in enumerate(layers):
-            name = f"{i}.{layer.get('type')}"
-            with g.layer(name):
-                y = self._layer(f"{self.file.what}: layer {i} ({shown(layer.get('type'))})", layer, y)
+            kind = layer.get("type")
+            kind = kind if isinstance(kind, str) else text(kind)
+            with g.layer(f"{i}.{kind}"):
+                y = self._layer(f"{self.file.what}: layer {i} ({shown(kind)})", layer, y)
         skip = whole(self.file.what, "in_skip", tree.get("in_skip", 0), 0)
         if skip:
             with g.layer("in_skip"):
@@ -71,8 +73,9 @@ class _Layers:
         """Kind and size."""
         shape = self.file.tree.get("in_shape")
         if not isinstance(shape, list) or len(shape) not in (2, 3):
+            found = f"has {len(shape)} sizes" if isinstance(shape, list) else f"is {text(shape)}"
             raise ConvertError(
-                f"{self.file.what}: in_shape is {text(shape)}, expected (batch, steps, features) or (batch, features)"
+                f"{self.file.what}: in_shape {found}, expected (batch, steps, features) or (batch, features)"
             )
         return ("seq" if len(shape) == 3 else "vec"), whole(self.file.what, "the last of in_shape", shape[-1])
 
@@ -115,9 +118,9 @@ class _Layers:
             "activation": self._activation,
         }
         kind = layer.get("type")
-        if kind not in builders:
+        if not isinstance(kind, str) or kind not in builders:
             raise ConvertError(f"{what}: a layer of this type is not supported; known: {', '.join(builders)}")
-        y = builders[str(kind)](what, layer, x)
+        y = builders[kind](what, layer, x)
         shape, size = layer.get("shape"), self.graph.values[y].size
         if isinstance(shape, list) and shape and shape[-1] not in (None, size):
             raise ConvertError(f"{what}: its shape ends with {text(shape[-1])}, but its weights give {size} features")
@@ -138,7 +141,7 @@ class _Layers:
 
     def _activation_of(self, what: str, layer: Mapping[str, Any]) -> str:
         name = layer.get("activation", "")
-        if name not in _ACTIVATIONS:
+        if not isinstance(name, str) or name not in _ACTIVATIONS:
             raise ConvertError(
                 f"{what}: activation {text(name)} is unknown; known: {', '.join(filter(None, _ACTIVATIONS))}"
             )
@@ -173,7 +176,7 @@ class _Layers:
                 "Keras what the file says"
             )
         kernel, recurrent, bias = self._weights(what, layer, ("kernel", "recurrent kernel", "bias"))
-        hidden = recurrent.shape[0]
+        hidden = (*recurrent.shape, 0)[0]
         gates = len(_GATES[kind])
         shapes = {"kernel": (kernel, (self.graph.values[x].size, gates * hidden)),
                   "recurrent kernel": (recurrent, (hidden, gates * hidden)),
@@ -196,7 +199,7 @@ class _Layers:
     def _prelu(self, what: str, layer: Mapping[str, Any], x: int) -> int:
         (alpha,) = self._weights(what, layer, ("alpha",))
         size = self.graph.values[x].size
-        if alpha.size not in (1, size) or alpha.shape[-1] != alpha.size:
+        if alpha.size not in (1, size) or alpha.shape[-1:] != (alpha.size,):
             raise ConvertError(f"{what}: alpha has shape {alpha.shape}, expected ({size},) or one for all")
         return self.graph.prelu(x, np.broadcast_to(alpha.ravel(), (size,)))
 
