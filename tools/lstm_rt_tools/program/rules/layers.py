@@ -292,7 +292,7 @@ def _recurrent(
 
 def _one_by_one(b: Labelled, label: Feat, i: int) -> Feat:
     """Several features of each step become so many steps, along dimension ``i``, which holds both."""
-    steps, count = label.dims[i]
+    (steps, _), (count,) = label.dims[i], fixed(label.dims[i : i + 1])
     assert isinstance(steps, Steps)
     moved = np.moveaxis(label.cells, len(fixed(label.dims[:i])), 0).reshape(count, -1)
     made = b.graph.unflatten(b.at_every_step(b.value(moved, steps, "reshape"), steps), len(moved))
