@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from roofline import Roofline
-from workloads import GATES, Workload
+from workloads import GATES, AnyWorkload, Workload
 
 WEIGHT_BYTES = {"float32": 4, "float16": 2, "int8": 1}
 #: Weights whose products are made in float32, the arithmetic that the roofline's peak is of.
@@ -24,8 +24,11 @@ class Phase:
     flop: int  #: a multiply-add counts two
 
 
-def phases(w: Workload, threads: int) -> list[Phase]:
-    """A single step is one phase; otherwise each layer has two: products with its input, then its steps."""
+def phases(w: AnyWorkload, threads: int) -> list[Phase]:
+    """A single step is one phase; otherwise each layer has two: products with its input, then its steps. Whole models
+    say it themselves."""
+    if not isinstance(w, Workload):
+        return list(w.phases())
     item = WEIGHT_BYTES[w.dtype]
     rows = GATES[w.cell] * w.hidden
     both = rows * w.directions
@@ -42,18 +45,20 @@ def phases(w: Workload, threads: int) -> list[Phase]:
     return out
 
 
-def weight_bytes(w: Workload) -> int:
+def weight_bytes(w: AnyWorkload) -> int:
     """Weights and both biases, these in float32 whatever the weights are."""
+    if not isinstance(w, Workload):
+        return w.weight_bytes
     entries = sum(GATES[w.cell] * w.hidden * (w.layer_inputs(layer) + w.hidden) for layer, _ in w.parts())
     return WEIGHT_BYTES[w.dtype] * entries + 4 * 2 * GATES[w.cell] * w.hidden * len(w.parts())
 
 
-def flop(w: Workload) -> int:
+def flop(w: AnyWorkload) -> int:
     """Matrix products of a call."""
     return sum(phase.flop for phase in phases(w, 1))
 
 
-def bound_us(w: Workload, roofline: Roofline) -> float | None:
+def bound_us(w: AnyWorkload, roofline: Roofline) -> float | None:
     """Microseconds of a call whose products do nothing but read weights or multiply, whichever takes longer.
 
     None if the roofline has no peak for the arithmetic of the workload's type.

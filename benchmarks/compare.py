@@ -22,7 +22,7 @@ from report import environment, markdown, text
 from results import OURS, Entry, Limits, Report, Result, Timing, as_json
 from roofline import Meter, RooflineError
 from worker import Worker, WorkerError, choose_cpus
-from workloads import WORKLOADS, Array, Workload
+from workloads import WORKLOADS, AnyWorkload, Array, Workload
 
 #: Largest difference between two engines' outputs, which are on unit scale.
 TOLERANCES = {"float32": 1e-4}
@@ -124,7 +124,7 @@ def run_rounds(engines: Sequence[Live], rounds: int, round_seconds: float, rest:
             live.entry.timing = Timing.of(live.rounds)
 
 
-def compare(w: Workload, threads: int, engines: Sequence[str], rounds: int, round_seconds: float) -> Result:
+def compare(w: AnyWorkload, threads: int, engines: Sequence[str], rounds: int, round_seconds: float) -> Result:
     """All engines on one workload, each in a process of its own; all live until the last round."""
     entries = [Entry(name) for name in engines]
     cpus = choose_cpus(threads)
@@ -202,7 +202,12 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line's options."""
     p = argparse.ArgumentParser(description="Times lstm_rt beside other engines on the same weights and inputs.")
     p.add_argument("--workloads", type=_workloads, default=list(WORKLOADS.values()), help="names, comma-separated")
-    p.add_argument("--engines", type=_names, default=list(DEFAULT_ENGINES), help="names, comma-separated")
+    return parse_common(p, DEFAULT_ENGINES, argv)
+
+
+def parse_common(p: argparse.ArgumentParser, engines: Sequence[str], argv: Sequence[str] | None) -> argparse.Namespace:
+    """The options that every comparison has, and those that ``p`` has already."""
+    p.add_argument("--engines", type=_names, default=list(engines), help="names, comma-separated")
     p.add_argument("--threads", type=_threads, default=[1], help="numbers of threads, comma-separated; default 1")
     p.add_argument("--rounds", type=_positive, help="rounds in which engines take turns; default 15")
     p.add_argument("--round-ms", type=_positive, help="length of an engine's turn; default 30")
@@ -249,7 +254,11 @@ def measure(options: argparse.Namespace, env: dict[str, Any]) -> Report:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run, print and write; 1 if an engine failed or gave other results."""
-    options = parse(argv)
+    return run(parse(argv))
+
+
+def run(options: argparse.Namespace) -> int:
+    """The same, of options."""
     env = environment() | {"rounds": options.rounds, "round_ms": options.round_ms}
     report = measure(options, env)
     print(text(report))

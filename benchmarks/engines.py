@@ -17,12 +17,14 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from workloads import Array, Workload
 
 if TYPE_CHECKING:
+    from model_workloads import ModelRunner, ModelWorkload
+
     import lstm_rt
 
 
@@ -53,7 +55,7 @@ class Runner:
         return np.concatenate(out, axis=1)
 
 
-def build(name: str, workload: Workload, threads: int) -> Runner:
+def build(name: str, workload: Workload | ModelWorkload, threads: int) -> Runner | ModelRunner:
     """The engine called ``name``; ``lstm_rt:TABLE`` forces a kernel table.
 
     Raises:
@@ -61,11 +63,15 @@ def build(name: str, workload: Workload, threads: int) -> Runner:
         Unavailable: the engine cannot run here for another reason.
     """
     engine, _, table = name.partition(":")
-    if engine not in ENGINES:
-        raise Unavailable(f"no such engine; known: {', '.join(ENGINES)}")
     os.environ.pop("LSTM_RT_KERNELS", None)
     if table:
         os.environ["LSTM_RT_KERNELS"] = table
+    if not isinstance(workload, Workload):  # a whole model
+        import model_workloads
+
+        return model_workloads.build(engine, workload, threads)
+    if engine not in ENGINES:
+        raise Unavailable(f"no such engine; known: {', '.join(ENGINES)}")
     return ENGINES[engine](workload, threads)
 
 
@@ -86,6 +92,19 @@ def _nothing() -> None:
 # -- lstm_rt --------------------------------------------------------------------------------------
 
 
+def check_table() -> None:
+    """Is the kernel table that ``LSTM_RT_KERNELS`` forces there?
+
+    Raises:
+        Unavailable: it is not.
+    """
+    import lstm_rt
+
+    table = os.environ.get("LSTM_RT_KERNELS")
+    if table and table not in lstm_rt.kernels():
+        raise Unavailable(f"no kernel table {table!r} here; available: {', '.join(lstm_rt.kernels())}")
+
+
 def lstm_rt_model(w: Workload, threads: int) -> lstm_rt.Model:
     """The workload's model, with the kernel table that ``LSTM_RT_KERNELS`` forces."""
     import lstm_rt
@@ -94,9 +113,7 @@ def lstm_rt_model(w: Workload, threads: int) -> lstm_rt.Model:
     given = w.weights()
     kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
     lists = [[given[f"{kind}_l{at}{s}"] for at, s in w.parts()] for kind in kinds]
-    table = os.environ.get("LSTM_RT_KERNELS")
-    if table and table not in lstm_rt.kernels():
-        raise Unavailable(f"no kernel table {table!r} here; available: {', '.join(lstm_rt.kernels())}")
+    check_table()
     cell = lstm_rt.LSTM if w.cell == "lstm" else lstm_rt.GRU
     return cell(*lists, bidirectional=w.bidirectional, threads=threads)
 
@@ -200,18 +217,26 @@ class _OnnxArrays:
         return swapped
 
 
+def onnxruntime_session(model: str | bytes, threads: int) -> tuple[Any, str]:
+    """A session with the best settings known, and what they are."""
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    return session, f"intra_op {threads}, inter_op 1, sequential, optimisation ALL, spinning default, I/O bound"
+
+
 def onnxruntime_engine(w: Workload, threads: int) -> Runner:
     """Inputs and outputs bound once: for one small step that halves the time of ``session.run``."""
     import onnxruntime as ort
 
     only(w, "float32")
     arrays = _OnnxArrays(w)
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
-    session = ort.InferenceSession(arrays.model, options, providers=["CPUExecutionProvider"])
+    session, settings = onnxruntime_session(arrays.model, threads)
 
     def bind(inputs: dict[str, Array], outputs: dict[str, Array]) -> Callable[[], object]:
         binding = session.io_binding()
@@ -221,8 +246,7 @@ def onnxruntime_engine(w: Workload, threads: int) -> Runner:
             binding.bind_ortvalue_output(name, ort.OrtValue.ortvalue_from_numpy(array))
         return lambda: session.run_with_iobinding(binding)
 
-    settings = f"intra_op {threads}, inter_op 1, sequential, optimisation ALL, spinning default, I/O bound, time-major"
-    return arrays.runner([bind(*p) for p in arrays.passes()], ort.__version__, settings)
+    return arrays.runner([bind(*p) for p in arrays.passes()], ort.__version__, f"{settings}, time-major")
 
 
 def openvino_engine(w: Workload, threads: int) -> Runner:

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 from bounds import bound_us, flop, roofline_for, weight_bytes
+from model_workloads import from_facts
 from roofline import Roofline, higher
-from workloads import Workload
+from workloads import AnyWorkload, Workload
 
 OURS = "lstm_rt"
 Limits = dict[str, Roofline]  # by instruction set, the best first
@@ -69,7 +70,7 @@ class Entry:
 class Result:
     """All engines on one workload with one number of threads."""
 
-    workload: Workload
+    workload: AnyWorkload
     threads: int
     entries: list[Entry]
     limits: list[Limits] = field(default_factory=list)  #: measured before and after, if they could be
@@ -160,7 +161,7 @@ def _entry_json(result: Result, entry: Entry) -> dict[str, Any]:
 def _result_json(result: Result) -> dict[str, Any]:
     w, rival = result.workload, result.best_rival()
     return {
-        "workload": asdict(w),
+        "workload": asdict(w) if isinstance(w, Workload) else w.facts(),
         "threads": result.threads,
         "engines": [_entry_json(result, e) for e in result.entries],
         "limits": [[asdict(r) for r in measured.values()] for measured in result.limits],
@@ -188,7 +189,9 @@ def _entry(data: dict[str, Any]) -> Entry:
 
 def _result(data: dict[str, Any]) -> Result:
     limits = [{r["isa"]: Roofline.from_json(r) for r in measured} for measured in data["limits"]]
-    return Result(Workload(**data["workload"]), data["threads"], [_entry(e) for e in data["engines"]], limits)
+    given = data["workload"]
+    workload = Workload(**given) if "cell" in given else from_facts(given)
+    return Result(workload, data["threads"], [_entry(e) for e in data["engines"]], limits)
 
 
 def from_json(data: dict[str, Any]) -> Report:

@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from workloads import Array, Workload
+from workloads import AnyWorkload, Array
 
 _REPLY_SECONDS = 300.0
 
@@ -63,7 +63,7 @@ def time_calls(call: Callable[[], object], warm_up: int, calls: int) -> list[int
     return times
 
 
-def serve(pipe: Connection, engine: str, workload: Workload, threads: int, cpus: set[int] | None) -> None:
+def serve(pipe: Connection, engine: str, workload: AnyWorkload, threads: int, cpus: set[int] | None) -> None:
     """Answer requests until told to stop: ``("check",)`` and ``("run", warm_up, calls)``."""
     try:
         if cpus is not None:
@@ -96,7 +96,7 @@ class WorkerError(Exception):
 class Worker:
     """A child process; ``facts`` has its version and settings, ``missing`` why there is no engine."""
 
-    def __init__(self, engine: str, workload: Workload, threads: int, cpus: set[int] | None) -> None:
+    def __init__(self, engine: str, workload: AnyWorkload, threads: int, cpus: set[int] | None) -> None:
         context = mp.get_context("spawn")
         self.engine = engine
         self.facts: dict[str, str] = {}

@@ -5,11 +5,16 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+if TYPE_CHECKING:
+    from model_workloads import ModelWorkload
+
 Array = NDArray[np.float32]
+AnyWorkload: TypeAlias = "Workload | ModelWorkload"
 
 GATES = {"lstm": 4, "gru": 3}
 CHECK_STEPS = 32  #: steps over which a step-by-step workload is compared

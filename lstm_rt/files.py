@@ -6,11 +6,12 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from typing import BinaryIO, NamedTuple, TypeAlias
 
 PathLike: TypeAlias = "str | bytes | os.PathLike[str] | os.PathLike[bytes]"
+Buffer: TypeAlias = "bytes | memoryview"
 
 _KINDS = (
     (stat.S_ISDIR, "a folder"),
@@ -103,7 +104,9 @@ def _kind(status: os.stat_result) -> str:
 # -- writing ----------------------------------------------------------------------------------------
 
 
-def write_atomically(path: PathLike, data: bytes, waits: Callable[[], None] | None = None) -> None:
+def write_atomically(
+    path: PathLike, data: Buffer | Iterable[Buffer], waits: Callable[[], None] | None = None
+) -> None:
     """``path`` holds ``data`` afterwards, or is as it was and an OSError is raised.
 
     Symbolic links are followed: the file that they lead to is replaced, in its own folder. A file that
@@ -113,21 +116,22 @@ def write_atomically(path: PathLike, data: bytes, waits: Callable[[], None] | No
 
     Args:
         path: the file.
-        data: its new content.
+        data: its new content, or pieces of it.
         waits: called before a pipe is waited for that nobody reads from yet.
 
     Raises:
         OSError: it cannot be written, or is a folder, disk or socket.
     """
     name = os.fsdecode(path)
+    pieces = [data] if isinstance(data, (bytes, memoryview)) else data
     try:
         old = status_to_write(name)
         target = os.path.realpath(name)
         if old is None or (stat.S_ISREG(old.st_mode) and _is(target, old)):
-            _replace(target, data, old)
+            _replace(target, pieces, old)
         else:
             with os.fdopen(_open_special(name, old, waits), "wb") as f:
-                f.write(data)
+                f.writelines(pieces)
     except OSError as e:
         raise OSError(e.errno, e.strerror, name) from None
 
@@ -175,14 +179,14 @@ def _is(name: str, status: os.stat_result) -> bool:
         return False
 
 
-def _replace(target: str, data: bytes, old: os.stat_result | None) -> None:
+def _replace(target: str, pieces: Iterable[Buffer], old: os.stat_result | None) -> None:
     temporary = os.path.join(os.path.dirname(target), f".lstm-rt-{os.urandom(8).hex()}.part")
     # What replaces a private file is private from the beginning.
     mode = 0o666 if old is None else 0o600
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode)
     try:
         with os.fdopen(fd, "wb") as f:
-            f.write(data)
+            f.writelines(pieces)
             if old is not None:  # a crash of the system must not leave an empty file in its place
                 f.flush()
                 os.fsync(f.fileno())

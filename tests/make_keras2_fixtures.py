@@ -1,7 +1,8 @@
 """Makes tests/data/keras2: small models saved by Keras 2, with inputs and the outputs it gave.
 
 Needs tf_keras (Keras 2 on TensorFlow), which the tests themselves do not: run it by hand. The HDF5
-files are nine tenths padding, so they are kept compressed.
+files are nine tenths padding, so they are kept compressed. SavedModels are zip archives of their folders, without
+the graphs of TensorFlow's, which are nine tenths of them and which nothing reads.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import gzip
 import os
 import tempfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -205,6 +207,43 @@ def make_cudnn(name: str, cudnn: Any, twin: Any, rng: np.random.Generator) -> No
     save(name, model, [np.asarray(same(x, training=False))], x)
 
 
+#: Of the models above: saved as folders, too; the last as before Keras 2.5, which had no keras_metadata.pb.
+SAVED = ("bi_concat", "functional_states", "nested_deep", "stateful", "stacked_cells")
+
+
+def make_saved(name: str, old: bool) -> None:
+    """A SavedModel of a model that is there as .h5."""
+    keras.backend.clear_session()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder, h5 = Path(temporary) / "saved", Path(temporary) / "m.h5"
+        h5.write_bytes(gzip.decompress((OUT / f"{name}.h5.gz").read_bytes()))
+        keras.models.load_model(h5, compile=False).save(folder, save_format="tf", include_optimizer=False)
+        strip(folder, old)
+        with zipfile.ZipFile(OUT / f"{name}.saved.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+            for file in sorted(f for f in folder.rglob("*") if f.is_file() and f.name != "fingerprint.pb"):
+                entry = zipfile.ZipInfo(str(file.relative_to(folder)))
+                archive.writestr(entry, file.read_bytes(), zipfile.ZIP_DEFLATED, 9)
+
+
+def strip(folder: Path, old: bool) -> None:
+    """Leave the graphs out; ``old``: put what Keras says of objects beside them, as it was before 2.5."""
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+    from tf_keras.protobuf.saved_metadata_pb2 import SavedMetadata
+
+    model = SavedModel.FromString((folder / "saved_model.pb").read_bytes())
+    (graph,) = model.meta_graphs
+    for field in ("graph_def", "signature_def", "saver_def"):
+        graph.ClearField(field)
+    graph.object_graph_def.ClearField("concrete_functions")
+    if old:
+        metadata = folder / "keras_metadata.pb"
+        for node in SavedMetadata.FromString(metadata.read_bytes()).nodes:
+            user = graph.object_graph_def.nodes[node.node_id].user_object
+            user.identifier, user.metadata = node.identifier, node.metadata
+        metadata.unlink()
+    (folder / "saved_model.pb").write_bytes(model.SerializeToString(deterministic=True))
+
+
 def main() -> None:
     OUT.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(20)
@@ -215,6 +254,8 @@ def main() -> None:
     rng = np.random.default_rng(21)
     for name, build in NESTED.items():
         make(name, build, rng, (".h5", ".keras"))
+    for name in SAVED:
+        make_saved(name, old=name == SAVED[-1])
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ file before it runs. This package writes files, and reads them for inspection.
 
 from __future__ import annotations
 
+import io
 import os
 import zlib
 from typing import Any
@@ -17,15 +18,17 @@ from ..graph import Graph, SelfTest
 from .panels import from_panels, padded_units, panel_widths, to_panels
 from .reader import Reader
 from .records import HEADER, MAGIC, OP_CODES, VERSION
-from .writer import Writer
+from .writer import Contents, Writer
 
 __all__ = [
     "ACT_CODES",
     "MAGIC",
     "OP_CODES",
     "VERSION",
+    "Contents",
     "check",
     "check_bytes",
+    "contents",
     "dumps",
     "from_panels",
     "load_graph",
@@ -42,8 +45,16 @@ __all__ = [
 
 def dumps(graph: Graph) -> bytes:
     """The graph as the bytes of a ``.lrt`` file. Raises GraphError when it is not complete, or too large for one."""
+    blob = io.BytesIO()  # the bytes leave it without a copy
+    for piece in contents(graph):
+        blob.write(piece)
+    return blob.getvalue()
+
+
+def contents(graph: Graph) -> Contents:
+    """The same in pieces, for a file that would fill the memory beside the graph, which must not change meanwhile."""
     graph.check()
-    return Writer(graph).bytes()
+    return Writer(graph).contents()
 
 
 def save(graph: Graph, path: str | os.PathLike[str]) -> None:

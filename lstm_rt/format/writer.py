@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -70,6 +70,36 @@ class _Tensor(NamedTuple):
     k: int
 
 
+class Contents:
+    """The bytes of a file, in pieces that are made when they are asked for: weights may fill half the memory.
+
+    Args:
+        start: header and tables, without the checksum.
+        size: bytes of the file.
+        data: where tensors start, in order, and what makes their bytes.
+    """
+
+    def __init__(self, start: bytes, size: int, data: list[tuple[int, Callable[[], memoryview]]]) -> None:
+        self._start, self._size, self._data = start, size, data
+        crc = 0
+        for piece in self:
+            crc = zlib.crc32(piece, crc)
+        self._start = start[:12] + struct.pack("<I", crc) + start[16:]
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __iter__(self) -> Iterator[bytes | memoryview]:
+        yield self._start
+        end = len(self._start)
+        for at, make in self._data:
+            piece = make()
+            yield bytes(at - end)
+            yield piece
+            end = at + len(piece)
+        yield bytes(self._size - end)
+
+
 class Writer:
     """Collects the tables of one file."""
 
@@ -77,20 +107,27 @@ class Writer:
         self.graph = graph
         self.tensors: list[_Tensor] = []
         self.shared: dict[tuple[bytes, int, int, int, int, int], int] = {}
-        self.data: dict[bytes, memoryview] = {}  #: by digests: tensors of other shapes may be the same bytes
+        self.data: dict[bytes, Callable[[], memoryview]] = {}  #: by digests: other shapes may have the same bytes
         self.version = _lowest_version(graph)
         self.order = _value_order(graph)
         self.strings = b""
 
-    def tensor(self, data: NDArray[Any], dtype: int, layout: int, gates: int, units: int, k: int) -> int:
-        """Number of a tensor; equal ones (tied weights) are stored once."""
-        raw = np.ascontiguousarray(data, dtype="<f4" if dtype == F32 else "<i4").reshape(-1).view(np.uint8).data
+    def tensor(
+        self, data: Callable[[], NDArray[Any]], dtype: int, layout: int, gates: int, units: int, k: int
+    ) -> int:
+        """Number of a tensor; equal ones (tied weights) are stored once. ``data`` makes it, whenever it is needed."""
+
+        def make() -> memoryview:
+            disk = "<f4" if dtype == F32 else "<i4"
+            return np.ascontiguousarray(data(), dtype=disk).reshape(-1).view(np.uint8).data
+
+        raw = make()
         digest = hashlib.blake2b(raw).digest()
         record = (digest, dtype, layout, gates, units, k)
         if record not in self.shared:
             self.shared[record] = len(self.tensors)
             self.tensors.append(_Tensor(digest, len(raw), dtype, layout, gates, units, k))
-            self.data.setdefault(digest, raw)
+            self.data.setdefault(digest, make)
         return self.shared[record]
 
     def is_dense_weight(self, table: Array) -> bool:
@@ -102,13 +139,13 @@ class Writer:
 
     def panels(self, w: Array, gates: int) -> int:
         w = w.reshape(w.shape[0], -1)
-        return self.tensor(to_panels(w, gates), F32, PANELS, gates, w.shape[0] // gates, w.shape[1])
+        return self.tensor(lambda: to_panels(w, gates), F32, PANELS, gates, w.shape[0] // gates, w.shape[1])
 
     def vector(self, v: Array) -> int:
-        return self.tensor(v, F32, PLAIN, 1, 1, v.size)
+        return self.tensor(lambda: v, F32, PLAIN, 1, 1, v.size)
 
     def integers(self, v: NDArray[Any]) -> int:
-        return self.tensor(v, I32, PLAIN, 1, 1, v.size)
+        return self.tensor(lambda: v, I32, PLAIN, 1, 1, v.size)
 
     def weight(self, w: Weight, array: Array | None) -> int:
         """Number of the tensor of one weight, in the layout that its op wants."""
@@ -118,7 +155,7 @@ class Writer:
             return self.panels(array, 1)
         if w.layout == "index":
             return self.integers(array)
-        return self.vector(array) if w.layout == "vector" else self.tensor(array, F32, PLAIN, 1, *array.shape)
+        return self.vector(array) if w.layout == "vector" else self.tensor(lambda: array, F32, PLAIN, 1, *array.shape)
 
     def string(self, text: str) -> tuple[int, int]:
         raw = text.encode()
@@ -157,7 +194,7 @@ class Writer:
         for value, array in zip(self.graph.inputs + self.graph.outputs, test.inputs + test.outputs, strict=True):
             size = max(self.graph.values[value].size, 1)
             dtype = I32 if array.dtype.kind == "i" else F32
-            ids.append(self.tensor(array, dtype, PLAIN, 1, array.size // size, size))
+            ids.append(self.tensor(partial(np.asarray, array), dtype, PLAIN, 1, array.size // size, size))
         head = struct.pack("<IffI", batch, test.atol, test.rtol, 0)
         return head + struct.pack(f"<{len(steps) + len(ids)}I", *steps, *ids)
 
@@ -173,18 +210,7 @@ class Writer:
         check_limit("bytes of metadata", len(raw), MAX_BYTES)
         return raw
 
-    def _filled(self, total: int, start: bytes, places: dict[bytes, int]) -> bytes:
-        """The file. Weights may fill half the memory, so each is let go as soon as it is in its place."""
-        blob = io.BytesIO(bytes(total))  # pages come when they are written to, and the bytes leave it without a copy
-        with blob.getbuffer() as view:
-            view[: len(start)] = start
-            for digest, at in places.items():
-                raw = self.data.pop(digest)
-                view[at : at + len(raw)] = raw
-            view[12:16] = struct.pack("<I", zlib.crc32(view))
-        return blob.getvalue()
-
-    def bytes(self) -> bytes:
+    def contents(self) -> Contents:
         g = self.graph
         by_number = sorted(range(len(g.values)), key=lambda i: self.order[i])
         values = b"".join(self.value(g.values[i]) for i in by_number)
@@ -198,9 +224,11 @@ class Writer:
         tables = HEADER.size + len(values) + len(nodes) + TENSOR.size * len(self.tensors)
         at = round_up(tables + len(outputs) + len(axes) + len(selftest) + len(self.strings) + len(meta))
         records, places = b"", dict[bytes, int]()
+        data = []
         for t in self.tensors:
             if t.digest not in places:
                 places[t.digest] = at
+                data.append((at, self.data[t.digest]))
                 at += round_up(t.size)
             records += TENSOR.pack(places[t.digest], t.size, t.dtype, t.layout, t.gates, t.units, t.k, 0)
         total = at + OVERREAD
@@ -208,7 +236,7 @@ class Writer:
         sizes = (1 if g.selftest else 0, len(self.strings), len(meta))
         body = values + nodes + records + outputs + axes + selftest + self.strings + meta
         head = HEADER.pack(MAGIC, self.version, 0, total, *counts, *sizes)
-        return self._filled(total, head + body, places)
+        return Contents(head + body, total, data)
 
 
 def _value_order(graph: Graph) -> dict[int, int]:
@@ -254,7 +282,7 @@ def _direction_tensors(w: Writer, n: Node, suffix: str) -> list[int]:
     if peephole is not None:
         padded = np.zeros((3, padded_units(hidden)), np.float32)
         padded[:, :hidden] = peephole
-        extra2 = w.tensor(padded, F32, PADDED, 3, hidden, 1)
+        extra2 = w.tensor(lambda: padded, F32, PADDED, 3, hidden, 1)
     return [w_ih, w.panels(b_ih + b_hh, gates), w.panels(w_hh, gates), NONE, extra, extra2]
 
 
@@ -278,7 +306,7 @@ def _write_conv(w: Writer, n: Node) -> tuple[list[int], bytes]:
     weight, bias, groups = n.weights["weight"], n.weights.get("bias"), n.attrs["groups"]
     rows = windows.channels_last(weight)
     if windows.is_depthwise(len(weight), weight.shape[1] * groups, groups):
-        tensors = [w.tensor(rows.T, F32, PLAIN, 1, *rows.T.shape), NONE if bias is None else w.vector(bias)]
+        tensors = [w.tensor(lambda: rows.T, F32, PLAIN, 1, *rows.T.shape), NONE if bias is None else w.vector(bias)]
     else:
         tensors = [w.panels(windows.to_group_units(rows, groups), 1), NONE]
         if bias is not None:

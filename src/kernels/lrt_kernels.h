@@ -225,6 +225,10 @@ struct lrt_kernels {
     /* The largest of init and all x[i], a NaN staying; or their sum, in order. Without init it begins with x[0]; k >= 1. */
     void (*fold)(int largest, const float *const *x, const float *init, float *y, size_t k, size_t n);
     void (*divide)(float *y, float by, size_t n);
+    /* Before and after the products of F(2 x 2, 3 x 3): n channels at 4 x 4 places into 16 rows of v, and n units of 16
+     * rows of m, both `apart` floats from each other, into 2 x 2 windows; y[i] is NULL where there is none. */
+    void (*winograd_in)(const float *const *x, float *v, size_t apart, size_t n);
+    void (*winograd_out)(const float *m, size_t apart, const float *bias, float *const *y, size_t n);
 };
 
 #endif

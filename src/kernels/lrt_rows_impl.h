@@ -226,4 +226,60 @@ static void divide(float *y, float by, size_t n)
     FOR_VECTORS(j, n) store_at(y, j, n, v_div(load_at(y, j, n), v_set1(by)));
 }
 
+/* ---- F(2 x 2, 3 x 3), Lavin and Gray 2015 -------------------------------------------------------------- */
+
+/* Four places of a line, or four lines of places, into the four that are multiplied. */
+static LRT_INLINE void before_products(const vf *x, const unsigned apart, vf *y)
+{
+    y[0] = v_sub(x[0], x[2 * apart]);
+    y[1] = v_add(x[apart], x[2 * apart]);
+    y[2] = v_sub(x[2 * apart], x[apart]);
+    y[3] = v_sub(x[apart], x[3 * apart]);
+}
+
+/* Four products into the two windows. */
+static LRT_INLINE void after_products(const vf *m, vf *y)
+{
+    y[0] = v_add(v_add(m[0], m[1]), m[2]);
+    y[1] = v_sub(v_sub(m[1], m[2]), m[3]);
+}
+
+static void winograd_in(const float *const *x, float *v, size_t apart, size_t n)
+{
+    FOR_VECTORS(j, n) {
+        vf in[4], lines[16], out[4];
+        LRT_UNROLL for (unsigned a = 0; a < 4; a++) {
+            LRT_UNROLL for (unsigned b = 0; b < 4; b++)
+                in[b] = load_at(x[4 * a + b], j, n);
+            before_products(in, 1, lines + 4 * a);
+        }
+        LRT_UNROLL for (unsigned b = 0; b < 4; b++) {
+            before_products(lines + b, 4, out);
+            LRT_UNROLL for (unsigned a = 0; a < 4; a++)
+                store_at(v + (4 * a + b) * apart, j, n, out[a]);
+        }
+    }
+}
+
+static void winograd_out(const float *m, size_t apart, const float *bias, float *const *y, size_t n)
+{
+    FOR_VECTORS(j, n) {
+        const vf start = load_at(bias, j, n);
+        vf in[4], lines[8], out[2];
+        LRT_UNROLL for (unsigned b = 0; b < 4; b++) {
+            LRT_UNROLL for (unsigned a = 0; a < 4; a++)
+                in[a] = load_at(m + (4 * a + b) * apart, j, n);
+            after_products(in, out);
+            lines[b] = out[0];
+            lines[4 + b] = out[1];
+        }
+        LRT_UNROLL for (unsigned a = 0; a < 2; a++) {
+            after_products(lines + 4 * a, out);
+            LRT_UNROLL for (unsigned b = 0; b < 2; b++)
+                if (y[2 * a + b])
+                    store_at(y[2 * a + b], j, n, v_add(start, out[b]));
+        }
+    }
+}
+
 #endif

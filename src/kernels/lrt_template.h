@@ -9,6 +9,7 @@
 #define LRT_KERNEL_TABLE(symbol, isa_name, is_fused, usable_fn)                                              \
     const lrt_kernels symbol = {isa_name, VL, is_fused, usable_fn, linear, lstm_step, gru_step, gru_reset_step, \
                                 gru_candidate_step, rnn_step, activate, binary, prelu, l2norm, reduce, layernorm, \
-                                batchnorm, join, softmax_steps, fits, weigh, by_channel, fold, divide}
+                                batchnorm, join, softmax_steps, fits, weigh, by_channel, fold, divide, \
+                                winograd_in, winograd_out}
 
 #endif

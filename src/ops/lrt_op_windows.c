@@ -5,6 +5,7 @@
 #include "lrt_share.h"
 #include "ops/lrt_ops.h"
 #include "ops/lrt_window.h"
+#include "ops/lrt_winograd.h"
 
 /* ---- conv: checks and plan --------------------------------------------------------------------------------- */
 
@@ -19,6 +20,8 @@ typedef struct {
     int in_one_piece;  /* is a window that lies inside one? */
     uint32_t rows;     /* windows at a time */
     float *nothing;    /* by_channel: zeros in place of what is not inside */
+    int is_winograd;
+    lrt_winograd winograd;
 } lrt_conv;
 
 static int is_by_channel(uint32_t units, uint32_t channels, uint32_t groups)
@@ -99,7 +102,10 @@ static void plan_conv(lrt_planner *p, lrt_plan_node *at)
     conv->by_channel = is_by_channel(conv->units, conv->w.channels, conv->groups);
     conv->in_one_piece = conv->groups == 1 && is_in_one_piece(&conv->w);
     lrt_plan_past(p, &conv->past, &x, &conv->w, 0);
-    if (conv->by_channel) {
+    conv->is_winograd = conv->groups == 1 && lrt_winograd_fits(p->m, &conv->w, conv->units);
+    if (conv->is_winograd) {
+        lrt_plan_winograd(p, &conv->winograd, &conv->w, conv->units, lrt_tensor_data(p->m, n->tensor[0]));
+    } else if (conv->by_channel) {
         conv->nothing = lrt_take_floats(p, 1, conv->groups + LRT_OVERREAD);
         if (conv->nothing)
             memset(conv->nothing, 0, (conv->groups + LRT_OVERREAD) * sizeof(float));
@@ -255,7 +261,9 @@ static void run_conv(lrt_pass *pass, const lrt_plan_node *at)
     const lrt_node *n = &at->node;
     const lrt_conv *conv = (const lrt_conv *)at->own;
     uint64_t from, to;
-    if (writes(pass, n->out[0])) {
+    if (writes(pass, n->out[0]) && conv->is_winograd) {
+        lrt_run_winograd(pass, n, &conv->winograd, &conv->w, &conv->past);
+    } else if (writes(pass, n->out[0])) {
         lrt_share_many(lrt_lines(pass, n->out[0], &conv->w), pass->lane, pass->lanes, &from, &to);
         if (conv->by_channel)
             convolve_channels(pass, n, conv, from, to);

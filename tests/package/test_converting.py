@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 from helpers.command_line import SUNSPOTS
 from helpers.paths import DOCS
+from helpers.stored import KERAS2
 from lstm_rt_tools.cli.parser import main
 
 _TEXT = (DOCS / "converting.md").read_text(encoding="utf-8")
@@ -45,6 +47,8 @@ def test_a_section(
             pytest.importorskip(framework)
     monkeypatch.chdir(tmp_path)
     shutil.copy(SUNSPOTS, tmp_path)
+    with zipfile.ZipFile(KERAS2 / "bi_concat.saved.zip") as saved:
+        saved.extractall(tmp_path / "saved")
     names: dict[str, Any] = {"__name__": "converting"}
     commands = 0
     for language, text in blocks(SECTIONS[name]):

@@ -109,7 +109,22 @@ def whole_graph(rng: np.random.Generator) -> Graph:
     return g
 
 
-GRAPHS = [image_graph, video_graph, encoder_graph, whole_graph]
+def line_of_text_graph(rng: np.random.Generator) -> Graph:
+    """Windows of three by three places with many channels: over time and height, time and width, height and width."""
+    g = Graph()
+    x, same = g.input("x", "seq", 7 * 16), ((1, 1), (1, 1), (0, 0))
+    v = g.conv(x, f32(rng, 29, 16, 3, 3, 1) / 8, f32(rng, 29), size=(7, 1), pad=same)
+    v = g.conv(g.activation(v, "relu"), f32(rng, 70, 29, 3, 1, 3) / 8, None, size=(1, 7), pad=((1, 1), (0, 0), (0, 0)))
+    v = g.conv(v, f32(rng, 4, 70, 1, 1, 5) / 8, size=(1, 5))
+    v = g.conv(v, f32(rng, 16, 4, 1, 1, 1), size=(1, 1))
+    w = {k + s: f32(rng, *n) for k, n in (("w_ih", (144, 16)), ("w_hh", (144, 36))) for s in ("", "_reverse")}
+    v, _, _ = g.recurrent("lstm", v, w, hidden_size=36, direction="bidirectional")
+    v = g.conv(g.slice(v, 0, 68), f32(rng, 18, 17, 1, 3, 3), f32(rng, 18), size=(2, 2), pad=((0, 0), (1, 2), (1, 1)))
+    g.output(v, "y")
+    return g
+
+
+GRAPHS = [image_graph, video_graph, encoder_graph, whole_graph, line_of_text_graph]
 
 
 def made(make: Any, batch: int, steps: int) -> tuple[Graph, Any]:
@@ -282,6 +297,49 @@ def test_a_not_a_number_stays() -> None:
     want = np.max([x[:, i : 28 + i] for i in range(3)], axis=0)
     for name in lstm_rt.kernels():
         np.testing.assert_array_equal(Model(g, kernels=name)(x), want)
+
+
+# -- windows of three by three places ---------------------------------------------------------------------------------
+
+
+def squares(draw: Any, causal: bool) -> tuple[Graph, Any, list[int]]:
+    rng, sizes = RNG(draw(st.integers(0, 99))), st.integers(16, 75)
+    inside, units, size = draw(sizes), draw(sizes), (draw(st.integers(2, 5)), draw(st.integers(2, 5)))
+    two = (1, 2) if causal else draw(st.sampled_from([(0, 1), (0, 2), (1, 2)]))
+    pad = [draw(st.tuples(st.integers(1, 2), st.integers(0, 2))) if d in two else (0, 0) for d in range(3)]
+    g = Graph()
+    weight = f32(rng, units, inside, *(3 if d in two else 1 for d in range(3)))
+    x = g.input("x", "seq", size[0] * size[1] * inside)
+    g.output(g.conv(x, weight, f32(rng, units) if draw(st.booleans()) else None, size=size, pad=tuple(pad)), "y")
+    steps = draw(st.integers(2, 9))
+    lengths = draw(st.lists(st.integers(0, steps), min_size=1, max_size=3))
+    return g, f32(rng, len(lengths), steps, g.values[x].size), lengths
+
+
+@given(data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_squares(data: Any) -> None:
+    """The reference's numbers, the same bits of all kernels and rows; what is not a number stays where it is read."""
+    g, x, lengths = squares(data.draw, False)
+    first, *others = [Model(dumps(g), kernels=k) for k in FUSED]
+    y = first(x, lengths=lengths)
+    close(y, reference.run(g, [x], lengths)[0])
+    for model in others:
+        same(model(x, lengths=lengths), y)
+    same(first(x[-1:], lengths=lengths[-1:]), y[-1:])
+    place = tuple(data.draw(st.integers(0, n - 1)) for n in x.shape)
+    x[place] = np.nan
+    np.testing.assert_array_equal(np.isnan(first(x)), np.isnan(reference.run(g, [x])[0]))
+
+
+@given(data=st.data())
+@settings(max_examples=20, deadline=None)
+def test_squares_in_streams(data: Any) -> None:
+    g, x, _ = squares(data.draw, True)
+    model = Model(g)
+    stream = model.stream(len(x))
+    steps = [stream.step(np.ascontiguousarray(x[:, t])).copy().reshape(len(x), -1) for t in range(x.shape[1])]
+    same(np.stack(steps, axis=1), model(x))
 
 
 # -- what is refused -------------------------------------------------------------------------------------------------

@@ -83,7 +83,7 @@ def test_names_count_where_content_does_not_tell(tmp_path: Path) -> None:
     [
         (b"\x89LRT\r\n\x1a\n", "m.pt", "a converted model already"),
         (b"\x1c\0\0\0TFL3", "m.keras", "a TensorFlow Lite file"),
-        (b"\x08\x01\x12\x07", "saved_model.pb", "a TensorFlow SavedModel"),
+        (b"\x08\x01\x12\x07", "graph.pb", "a frozen graph of TensorFlow's"),
         (b"?", "m.tflite", "a TensorFlow Lite file"),
         (b"\x1f\x8b\x08\0", "m.onnx", "a compressed file, to be unpacked first,"),
         (b"?", "m.tar.gz", "a compressed file, to be unpacked first,"),

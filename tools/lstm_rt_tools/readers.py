@@ -14,7 +14,7 @@ from lstm_rt.graph import Graph
 from .json_reader.nam import looks_like_nam
 from .json_reader.rtneural import looks_like_rtneural
 from .json_reader.segmenter import looks_like_segmenter
-from .onnx_reader.wire import looks_like_onnx
+from .onnx_reader.proto import looks_like_onnx
 from .row import Glance, Options, ReaderModule, Rerun, Row, glance
 from .weights.guitarml_json import looks_like_guitarml
 from .weights.hdf5_child import HDF5_MAGIC
@@ -23,6 +23,7 @@ from .weights.safetensors_file import looks_like_safetensors
 from .weights.torch_files import is_torch_archive, looks_like_pickle, looks_like_torch
 from .weights.zip_archive import ZIP_MAGIC
 
+SAVED_MODEL = "saved_model.pb"
 #: What the JSON of a Keras model's architecture (``model.to_json()``) has at its top.
 _KERAS_JSON = (rb'"class_name"\s*:\s*"', rb'"config"\s*:\s*\{')
 
@@ -89,7 +90,7 @@ _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ")
 _NOT_READ: tuple[tuple[str, str, Callable[[bytes], bool]], ...] = (
     ("an .lrt file, a converted model already,", ".lrt", lambda head: head.startswith(MAGIC)),
     ("a TensorFlow Lite file", ".tflite", lambda head: head[4:8] == b"TFL3"),
-    ("a TensorFlow SavedModel", ".pb", lambda head: False),
+    ("a frozen graph of TensorFlow's", ".pb", lambda head: False),
     ("a compressed file, to be unpacked first,", ".gz", lambda head: head.startswith(_COMPRESSED)),
     ("a tar archive, to be unpacked first,", ".tar", lambda head: head[257:262] == b"ustar"),
 )
@@ -106,9 +107,9 @@ def find(path: Path, framework: str | None = None) -> Row:
         ConvertError: none; the message lists what is known.
         OSError: the file is missing, cannot be read or is no regular file.
     """
+    if is_saved_model(path):
+        return next(row for row in READERS if row.framework == "keras")
     if path.is_dir():
-        if (path / "saved_model.pb").exists():
-            return next(row for row in READERS if row.framework == "keras")  # it says what to do with it
         raise _unknown(path, "a folder")
     seen, suffix = glance(path), path.suffix.lower()
     rows = [row for row in READERS if framework in (None, row.framework)]
@@ -122,8 +123,15 @@ def find(path: Path, framework: str | None = None) -> Row:
     raise _unknown(path, not_read or next((w for w, end, _ in _NOT_READ if end == suffix), "a file of unknown type"))
 
 
+def is_saved_model(path: Path) -> bool:
+    """Is it the folder of a SavedModel of TensorFlow's, or the file that makes it one?"""
+    return path.is_file() if path.name == SAVED_MODEL else (path / SAVED_MODEL).is_file()
+
+
 def recognised(path: Path) -> Row | None:
     """The row of a file by its content alone; None where no row knows it or it cannot be read."""
+    if is_saved_model(path):
+        return find(path)
     try:
         seen = glance(path)
     except (ConvertError, OSError):

@@ -196,7 +196,7 @@ print("took", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - base, "KiB", 
 
 
 def test_memory_is_a_small_multiple_of_the_file(here: Path) -> None:
-    """Of 100 MB of weights, as read, packed and in the self-test's float64."""
+    """Of 100 MB of weights, as read, a part of them packed, and another in the self-test's float64."""
     rng, hidden = np.random.default_rng(0), 1152
     weights = {f"rnn.weight_{n}_l{k}": rng.standard_normal((4 * hidden, hidden), np.float32) / 99
                for n in ("ih", "hh") for k in range(2)}  # fmt: skip
@@ -207,7 +207,7 @@ def test_memory_is_a_small_multiple_of_the_file(here: Path) -> None:
     size = (here / "m.npz").stat().st_size / 1024
     done = python("-c", MEMORY, "convert", "m.npz", "--arch", "a.toml", "-o", "m.lrt", cwd=here)
     (took,) = re.findall(r"took (\d+) KiB 0", done.stdout)
-    assert int(took) < 2.6 * size, done.stderr
+    assert int(took) < 1.7 * size, done.stderr
 
 
 # -- sources looked at ------------------------------------------------------------------------------

@@ -13,7 +13,6 @@ import pytest
 from helpers.keras_files import edit_config, edit_weights, h5py, refuse, rewrite, save
 from helpers.keras_models import CASES, F, L, cells, ids, masked, seq
 from lstm_rt_tools import from_keras
-from lstm_rt_tools.cli.parser import main
 
 from lstm_rt.errors import ConvertError
 
@@ -23,23 +22,13 @@ def test_not_keras_files(tmp_path: Path) -> None:
     refuse(tmp_path / "a.keras", "a.keras", "expected a .keras archive")
     (tmp_path / "empty.h5").write_bytes(b"")
     refuse(tmp_path / "empty.h5", "expected a .keras archive")
-    refuse(tmp_path, "directory", "SavedModel")
+    refuse(tmp_path, "folder without saved_model.pb", "SavedModel")
     refuse(3.5, "float", "expected a path")
     with pytest.raises(FileNotFoundError):
         from_keras(tmp_path / "none.keras")
     with h5py.File(tmp_path / "b.h5", "w") as h5:
         h5["x"] = np.zeros(3)
     refuse(tmp_path / "b.h5", "model_config")
-
-
-def test_a_saved_model_is_told_what_to_do_with(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = tmp_path / "saved"
-    folder.mkdir()
-    (folder / "saved_model.pb").write_bytes(b"")
-    assert main(["convert", str(folder), "-o", str(tmp_path / "m.lrt")]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert "tf.keras.models.load_model('saved').save('model.keras')" in line
-    assert not (tmp_path / "m.lrt").exists()
 
 
 def test_weights_without_architecture(tmp_path: Path) -> None:

@@ -8,9 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers import keras_files
 from helpers.programs import python
 from helpers.stored import KERAS2, check_keras2, published, unpack
 from lstm_rt_tools import from_keras
+from lstm_rt_tools.keras_reader.layers.table import LAYERS
+from lstm_rt_tools.keras_reader.rnn import snake_case
 
 from lstm_rt.errors import ConvertError
 
@@ -27,6 +30,23 @@ def test_stateful_is_noted(tmp_path: Path) -> None:
     (note,) = from_keras(unpack(KERAS2 / "stateful.h5.gz", tmp_path)).meta["notes"]
     assert "'lstm'" in note
     assert "stateful" in note
+
+
+def test_groups_have_the_names_that_keras_gives_them() -> None:
+    naming = pytest.importorskip("keras.src.utils.naming")
+    for name in (*LAYERS, "LSTMCell", "GRUCell", "Functional", "Sequential", "InputLayer"):
+        assert snake_case(name) == naming.to_snake_case(name)
+
+
+def test_depthwise_layers_of_keras_2_have_one_group(tmp_path: Path) -> None:
+    """Which is all that they can have."""
+    models = pytest.importorskip("helpers.keras_models")
+    layers = [models.L.DepthwiseConv1D(2, name="d"), models.L.SeparableConv1D(3, 2, name="s")]
+    path = keras_files.save(models.seq(*layers), tmp_path, "m.h5")
+    keras_files.edit_h5_config(path, lambda c: [e["config"].update(groups=1) for e in c["config"]["layers"][1:]])
+    assert from_keras(path).parameters() > 0
+    keras_files.edit_h5_config(path, lambda config: config["config"]["layers"][1]["config"].update(groups=2))
+    keras_files.refuse(path, "'d'", "groups=2")
 
 
 def test_import_needs_no_framework() -> None:

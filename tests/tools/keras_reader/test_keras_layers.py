@@ -41,6 +41,13 @@ def masked(make: Callable[[Any], Any]) -> Any:
     return keras.Model(ids, make(L.Embedding(V, F, mask_zero=True)(ids)))
 
 
+def _weighted_by_flat_scores(x: Any) -> Any:
+    """Attention as tutorials write it."""
+    h = L.LSTM(4, return_sequences=True)(x)
+    a = L.Activation("softmax")(L.Flatten()(L.Dense(1, activation="tanh")(h)))
+    return L.Dense(2)(ops.sum(L.Multiply()([h, L.Permute((2, 1))(L.RepeatVector(4)(a))]), axis=1))
+
+
 CASES: dict[str, Callable[[], Any]] = {
     # convolutions over steps
     "conv": lambda: seq(L.Conv1D(5, 3)),
@@ -50,6 +57,21 @@ CASES: dict[str, Callable[[], Any]] = {
     "conv groups": lambda: seq(L.Conv1D(6, 2, groups=2)),
     "conv causal strides": lambda: seq(L.Conv1D(5, 3, padding="causal", strides=3)),
     "conv same strides": lambda: fixed(L.Conv1D(5, 3, padding="same", strides=2), L.LSTM(3), steps=7),
+    "conv same strides, free steps": lambda: seq(
+        L.Conv1D(5, 3, padding="same", strides=2), L.MaxPooling1D(3, 2, padding="same"), L.LSTM(3)
+    ),
+    "conv same strides beside each other": lambda: of(
+        lambda x: L.Add()([L.Conv1D(5, n, padding="same", strides=2)(x) for n in (1, 3, 4)]), None, F
+    ),
+    "transposed": lambda: seq(L.Conv1DTranspose(5, 4, strides=2, padding="same", activation="relu"), L.LSTM(3)),
+    "transposed valid": lambda: seq(L.Conv1DTranspose(5, 5, strides=2), L.Conv1DTranspose(2, 3, use_bias=False)),
+    "transposed with gaps": lambda: seq(
+        L.Conv1DTranspose(5, 2, strides=3), L.Conv1DTranspose(2, 2, strides=3, padding="same")
+    ),
+    "transposed beside what it reads": lambda: of(
+        lambda x: L.Add()([x, L.Conv1DTranspose(F, 3, padding="same")(x)]), None, F
+    ),
+    "transposed dilated": lambda: fixed(L.Conv1DTranspose(5, 3, dilation_rate=2)),
     "conv softmax": lambda: seq(L.Conv1D(5, 3, activation="softmax")),
     "conv of one": lambda: fixed(L.Conv1D(5, 6), L.Flatten()),
     "depthwise": lambda: seq(L.DepthwiseConv1D(3, depth_multiplier=2, padding="same")),
@@ -66,6 +88,16 @@ CASES: dict[str, Callable[[], Any]] = {
     "global max masked": lambda: masked(lambda e: L.GlobalMaxPooling1D()(e)),
     # shapes
     "flatten": lambda: fixed(L.LSTM(3, return_sequences=True), L.Flatten(), L.Dense(2)),
+    "steps around free ones": lambda: keras.Model(
+        around := [L.Input((None, F), name="x"), L.Input((2, F), name="y"), L.Input((F,), name="z")],
+        L.LSTM(2, return_sequences=True)(L.Concatenate(axis=1)([around[1], around[0], L.RepeatVector(1)(around[2])])),
+    ),
+    "convlstm both ways": lambda: image(
+        L.Bidirectional(L.ConvLSTM1D(2, 3, padding="same", return_sequences=True), merge_mode="sum"),
+        L.Bidirectional(L.ConvLSTM1D(2, 3)),
+        shape=(None, 6, 2),
+    ),
+    "flatten of one feature": lambda: of(_weighted_by_flat_scores, None, F),
     "flatten vec": lambda: image(L.Flatten(), L.Dense(2), shape=(5,)),
     "reshape to steps": lambda: image(L.Reshape((6, 2)), L.LSTM(3), shape=(12,)),
     "reshape from steps": lambda: fixed(L.Reshape((3, 2 * F)), L.LSTM(3)),
@@ -166,6 +198,29 @@ CASES: dict[str, Callable[[], Any]] = {
     "image same": lambda: image(L.Conv2D(4, (3, 2), padding="same", strides=2), L.MaxPooling2D((2, 3), padding="same")),
     "image groups": lambda: image(L.Conv2D(6, 3, groups=3, dilation_rate=(2, 1)), L.BatchNormalization(), L.ReLU()),
     "image depthwise": lambda: image(L.DepthwiseConv2D(3, depth_multiplier=2), L.SeparableConv2D(3, 2)),
+    "image transposed": lambda: image(
+        L.Conv2DTranspose(4, 3, strides=2, padding="same"), L.Conv2DTranspose(2, (3, 2), (2, 1))
+    ),
+    "image up between": lambda: image(L.UpSampling2D((2, 3), interpolation="bilinear"), L.Conv2D(2, 2)),
+    "image decoded at every step": lambda: of(
+        lambda x: L.Conv2DTranspose(2, (1, 3), strides=(1, 2), padding="same")(
+            L.Conv2D(4, (2, 3), strides=(1, 2), padding="same")(x)
+        ),
+        None,
+        8,
+        2,
+    ),
+    "einsum": lambda: seq(
+        L.EinsumDense("abc,cde->abde", (None, 2, 3), bias_axes="de"),
+        L.EinsumDense("abde,def->abf", (None, 4), bias_axes="f", activation="relu"),
+    ),
+    "einsum over steps": lambda: fixed(
+        L.EinsumDense("abc,bd->adc", (5, F)), L.EinsumDense("abc,bcd->ad", (3,), bias_axes="d")
+    ),
+    "einsum of each": lambda: seq(
+        L.EinsumDense("...x,xy->...y", 4, bias_axes="y"), L.EinsumDense("abc,c->abc", (None, 4))
+    ),
+    "einsum of axes with a bias each": lambda: image(L.EinsumDense("abcd,de->aebc", (2, 6, 8), bias_axes="eb")),
     "image shapes": lambda: image(
         L.ZeroPadding2D(((1, 2), (3, 0))),
         L.Cropping2D(((0, 1), (2, 1))),

@@ -41,8 +41,10 @@ def refuse_all(model: Any, folder: Path, *words: str) -> None:
 
 MEANWHILE = ("not supported", "meanwhile", "keras.Model(inputs, outputs)")
 UNSUPPORTED: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
-    "Conv1DTranspose": (lambda: of_five(lambda x: L.LSTM(2)(L.Conv1DTranspose(3, 2, name="a")(x))), MEANWHILE),
-    "EinsumDense": (lambda: of_five(lambda x: L.EinsumDense("abc,cd->abd", (None, 2), name="a")(x)), MEANWHILE),
+    "SpectralNormalization": (
+        lambda: of_five(lambda x: L.LSTM(2)(L.SpectralNormalization(L.Dense(3), name="a")(x))),
+        MEANWHILE,
+    ),
     "Discretization": (
         lambda: keras.Sequential([L.Input((5, F)), L.Discretization([0.0, 1.0], name="a"), L.LSTM(2)]),
         ("not supported", "before the model"),
@@ -57,8 +59,8 @@ def test_unsupported_layers(case: str, tmp_path: Path) -> None:
 
 
 def test_where_in_nested_models(tmp_path: Path) -> None:
-    model = of_five(nested(L.Conv1DTranspose(3, 2, name="a")))
-    refuse_all(model, tmp_path, "layer 'a' (Conv1DTranspose) in model 'inner' (Sequential)", *MEANWHILE)
+    model = of_five(nested(L.SpectralNormalization(L.Dense(3), name="a")))
+    refuse_all(model, tmp_path, "layer 'a' (SpectralNormalization) in model 'inner' (Sequential)", *MEANWHILE)
     model = of_five(L.Bidirectional(L.LSTM(2, activation="sparse_plus"), name="both"))
     refuse_all(model, tmp_path, "(LSTM) in layer 'both' (Bidirectional)", "sparse_plus")
 
@@ -67,10 +69,11 @@ def test_a_layer_of_keras_2_in_a_nested_model(tmp_path: Path) -> None:
     """The layer is named, not a circle of layers."""
 
     def change(config: Any) -> None:
-        config["config"]["layers"][2]["config"]["layers"][1]["class_name"] = "Conv1DTranspose"
+        config["config"]["layers"][2]["config"]["layers"][1]["class_name"] = "SpectralNormalization"
 
     path = edit_h5_config(unpack(case("keras2_nested_models").folder / "autoencoder_k2.h5.gz", tmp_path), change)
-    with pytest.raises(ConvertError, match=r"\(Conv1DTranspose\) in model 'decoder' \(Functional\): .*not supported"):
+    what = r"\(SpectralNormalization\) in model 'decoder' \(Functional\): .*not supported"
+    with pytest.raises(ConvertError, match=what):
         from_keras(path)
 
 

@@ -30,15 +30,19 @@ def _different_masks(merge: Any) -> Any:
 
 UNSUPPORTED: dict[str, tuple[Callable[[], Any], list[str]]] = {
     "lambda": (lambda: seq(L.Lambda(lambda x: x + 1, name="trick")), ["'trick'", "Lambda"]),
-    "transposed conv": (lambda: seq(L.Conv1DTranspose(3, 2, name="c")), ["'c'", "Conv1DTranspose"]),
+    "up sampling of steps between": (
+        lambda: keras.Sequential([L.Input((4, None, 2)), L.UpSampling2D(2, interpolation="bilinear", name="u")]),
+        ["'u'", "must be fixed"],
+    ),
+    "einsum over free steps": (lambda: seq(L.EinsumDense("abc,bd->adc", (2, F), name="e")), ["'e'", "must be fixed"]),
     "conv same strides": (
-        lambda: seq(L.Conv1D(3, 3, strides=2, padding="same", name="c")),
+        lambda: seq(L.Conv1D(3, 4, strides=3, padding="same", name="c")),
         ["'c'", "padding='same'", "a number of steps instead of None"],
     ),
     "flatten": (lambda: seq(L.Flatten(name="f")), ["'f'", "must be fixed"]),
     "up sampling": (
-        lambda: keras.Sequential([L.Input((4, 4, 2)), L.UpSampling2D(2, interpolation="bilinear", name="u")]),
-        ["'u'", "interpolation='bilinear'"],
+        lambda: keras.Sequential([L.Input((4, 4, 2)), L.UpSampling2D(2, interpolation="bicubic", name="u")]),
+        ["'u'", "interpolation='bicubic'"],
     ),
     "attention scores": (
         lambda: functional(lambda x: L.Attention(name="a")([x, x], return_attention_scores=True)[1]),

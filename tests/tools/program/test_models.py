@@ -105,7 +105,7 @@ def pooled(m: Machine, x: Tensor) -> Any:
     return m.apply("sum", m.apply("mul", y, a), axes=(1,))
 
 
-@program("embedding lstm activation dense mask_ids softmax_steps mul reduce", ids=(("b", "t"), I8))
+@program(ids=(("b", "t"), I8))
 def masked_pool(m: Machine, ids: Tensor) -> Any:
     y = lstm(m, m.apply("index_select", m.constant(TABLE), ids, axis=0))[0]
     s = m.apply("matmul", m.apply("tanh", y), m.constant(SCORE))
@@ -202,7 +202,7 @@ def log_of_sums(m: Machine, x: Tensor) -> Any:
     return m.apply("logsumexp", x, axes=(-1,)), m.apply("logsumexp", x, axes=(1,), keepdims=True)
 
 
-@program("mul", x=X, counts=(("b", "t"), np.bool_))
+@program("mask_values apply_mask", x=X, counts=(("b", "t"), np.bool_))
 def booleans(m: Machine, x: Tensor, counts: Tensor) -> Any:
     counts = m.apply("cast", m.apply("reshape", counts, sizes=(*counts.shape, 1)), dtype=np.float32)
     return m.apply("mul", x, counts)

@@ -105,18 +105,9 @@ CASES: dict[str, tuple[Callable[..., Any], dict[str, Any], str]] = {
         lambda m, x: named(m, "index_select", rnn(m, x), m.constant(np.array([2, 0])), axis=1), {"x": X},
         r"index_select \(net/head\): several steps of a sequence by their numbers",
     ),
-    "maximum under a mask": (
-        lambda m, ids, x: named(
-            m, "max",
-            m.apply("where", m.apply("reshape", m.apply("ne", ids, m.constant(np.int64(0))), sizes=(*ids.shape, 1)),
-                    x, m.constant(np.float32(-1e9))), axes=(1,),
-        ),
-        {"ids": IDS, "x": X},
-        r"max \(net/head\): it reads numbers of which a mask leaves out some, other than for softmax",
-    ),
     "ids as features": (
         lambda m, ids: named(m, "tanh", m.apply("cast", ids, dtype=np.float32)), {"ids": IDS},
-        r"tanh \(net/head\): token ids and lengths as numbers to compute with",
+        r"tanh \(net/head\): token ids as numbers to compute with",
     ),
     "lengths that are computed": (
         lambda m, x, n: named(m, "rnn", x, None, m.apply("div", n, m.constant(np.int64(2))), weights=RNN, hidden_size=6,

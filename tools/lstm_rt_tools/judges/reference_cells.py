@@ -12,7 +12,7 @@ The reverse direction processes ``len - 1`` down to 0.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -26,6 +26,7 @@ FloatArray: TypeAlias = NDArray[Any]
 IntArray: TypeAlias = NDArray[np.int64]
 
 LARGE = 1 << 21  #: numbers of a weight
+_HELD = 1 << 24  #: numbers of a recurrent weight, up to which it is brought into the type once, and not at every step
 
 
 def times(x: FloatArray, w: FloatArray) -> FloatArray:
@@ -39,7 +40,10 @@ def times(x: FloatArray, w: FloatArray) -> FloatArray:
 
 @dataclass(frozen=True)
 class Direction:
-    """One direction of a recurrent node: its weights by plain name, and the node's options."""
+    """One direction of a recurrent node: its weights by plain name, and the node's options.
+
+    A step takes its input as :meth:`input_part` makes it of all steps.
+    """
 
     node: Node
     w: dict[str, FloatArray]
@@ -60,10 +64,10 @@ class Direction:
         return gate
 
 
-def _lstm_step(d: Direction, x: FloatArray, h: FloatArray, c: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _lstm_step(d: Direction, on_x: FloatArray, h: FloatArray, c: FloatArray) -> tuple[FloatArray, FloatArray]:
     gate, cell, output = d.node.attrs["activations"]
-    i, f, g, o = np.split(d.input_part(x) + d.recurrent_part(h), 4, axis=1)
-    p_i, p_f, p_o = d.w.get("peephole", np.zeros((3, 1), dtype=x.dtype))
+    i, f, g, o = np.split(on_x + d.recurrent_part(h), 4, axis=1)
+    p_i, p_f, p_o = d.w.get("peephole", np.zeros((3, 1), dtype=on_x.dtype))
     i = activate(d.clipped(i + p_i * c), gate)
     f = activate(d.clipped(f + p_f * c), gate)
     g = activate(d.clipped(g), cell)
@@ -75,9 +79,9 @@ def _lstm_step(d: Direction, x: FloatArray, h: FloatArray, c: FloatArray) -> tup
     return h, c
 
 
-def _gru_step(d: Direction, x: FloatArray, h: FloatArray) -> FloatArray:
+def _gru_step(d: Direction, on_x: FloatArray, h: FloatArray) -> FloatArray:
     gate, candidate = d.node.attrs["activations"]
-    x_r, x_z, x_n = np.split(d.input_part(x), 3, axis=1)
+    x_r, x_z, x_n = np.split(on_x, 3, axis=1)
     h_r, h_z, h_n = np.split(d.recurrent_part(h), 3, axis=1)
     r = activate(d.clipped(x_r + h_r), gate)
     z = activate(d.clipped(x_z + h_z), gate)
@@ -88,15 +92,15 @@ def _gru_step(d: Direction, x: FloatArray, h: FloatArray) -> FloatArray:
     return h_new
 
 
-def _rnn_step(d: Direction, x: FloatArray, h: FloatArray) -> FloatArray:
+def _rnn_step(d: Direction, on_x: FloatArray, h: FloatArray) -> FloatArray:
     (activation,) = d.node.attrs["activations"]
-    return activate(d.clipped(d.input_part(x) + d.recurrent_part(h)), activation)
+    return activate(d.clipped(on_x + d.recurrent_part(h)), activation)
 
 
-def _step(d: Direction, x: FloatArray, h: FloatArray, c: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _step(d: Direction, on_x: FloatArray, h: FloatArray, c: FloatArray) -> tuple[FloatArray, FloatArray]:
     if d.node.op == "lstm":
-        return _lstm_step(d, x, h, c)
-    return (_gru_step if d.node.op == "gru" else _rnn_step)(d, x, h), c
+        return _lstm_step(d, on_x, h, c)
+    return (_gru_step if d.node.op == "gru" else _rnn_step)(d, on_x, h), c
 
 
 def keeps_state(node: Node) -> bool:
@@ -109,13 +113,16 @@ def run_direction(
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """One direction over a batch; returns ``(sequence (N, T, R), h (N, R), c (N, H))``."""
     n, steps = x.shape[:2]
+    on_x = d.input_part(x.reshape(n * steps, x.shape[2])).reshape(n, steps, len(d.w["w_ih"]))
+    if d.w["w_hh"].size <= _HELD:
+        d = replace(d, w={**d.w, "w_hh": d.w["w_hh"].astype(x.dtype, copy=False)})
     sequence = np.zeros((n, steps, h.shape[1]), dtype=x.dtype)
     begun = np.full((n, 1), keeps_state(d.node))  # else with the first step that counts
     for t in reversed(range(steps)) if d.reverse else range(steps):
         # A row whose length is not above t has not begun yet (reverse) or has ended (forward).
         valid = (t < lengths)[:, None]
         counts = valid & mask[:, t, None]
-        new_h, new_c = _step(d, x[:, t], h, c)
+        new_h, new_c = _step(d, on_x[:, t], h, c)
         h, c = np.where(counts, new_h, h), np.where(counts, new_c, c)
         begun |= counts
         shown = counts if d.node.attrs["zero_masked"] else valid & begun

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from lstm_rt._core import MAX_PARTS, MAX_SIZE
 from lstm_rt.errors import GraphError
-from lstm_rt.graph import Axis, check_limit
+from lstm_rt.graph import Activation, Axis, check_limit
 
 from .build import Context, Dims, Tensor
 
@@ -29,6 +29,7 @@ _FREE = (
     "(keras.Input((100, features))), and save it with the same weights"
 )
 _ITEM = 12  #: bytes of a feature's number while it is moved, and in the graph
+_MOST_AROUND = 16  #: steps that are put around a sequence, each with nodes of its own
 _PER_STEP = 64  #: features that move in a microsecond
 
 
@@ -171,6 +172,7 @@ def permuted(ctx: Context, t: Tensor, order: Sequence[int]) -> Tensor:
 
 def reshaped(ctx: Context, t: Tensor, sizes: Sequence[int | None]) -> Tensor:
     """The same numbers with other axes; one size may be -1 or None, which follows from the others."""
+    t = _grouped(ctx, t, sizes)
     dims, t = _resolved(t, sizes)
     check_size(dims)
     if t.time is None:
@@ -182,9 +184,24 @@ def reshaped(ctx: Context, t: Tensor, sizes: Sequence[int | None]) -> Tensor:
             return replace(t, dims=dims, time=place)
     first = next((i for i, n in enumerate(dims) if n != 1), 0)
     times = after // math.prod(n for n in dims[first + 1 :] if n is not None)
-    if before == 1 and dims[first] == (None if t.steps is None else t.steps * times):
+    follows = None if t.steps is None else t.steps * times
+    if before == 1 and dims[first] == follows and (follows is None or len(dims) > 1):  # else a vec of them does
         return replace(t, value=ctx.graph.unflatten(t.value, times), dims=dims, time=first)
     return replace(whole(ctx, t), dims=dims)
+
+
+def _grouped(ctx: Context, t: Tensor, sizes: Sequence[int | None]) -> Tensor:
+    """A sequence of free length whose steps are joined, as many as the sizes ask for, to the features of one."""
+    features, known = math.prod(t.features), math.prod(n for n in sizes if n not in (None, -1))
+    first = next((n for n in sizes if n != 1), 1)
+    if t.steps is not None or t.time is None or first not in (None, -1) or known <= features or known % features:
+        return t
+    times = known // features
+    if math.prod(t.features[: t.time]) != 1 or times > MAX_PARTS:
+        return t
+    ctx.note(f"{times} steps become one: the number of steps must be a multiple of {times}, steps beyond are left out")
+    parts = [ctx.graph.take(t.value, i, times, drop=times - 1 - i) for i in range(times)]
+    return replace(t, value=_side_by_side(ctx, parts), dims=(None, known), time=0)
 
 
 def _resolved(t: Tensor, sizes: Sequence[int | None]) -> tuple[Dims, Tensor]:
@@ -290,6 +307,9 @@ def joined(ctx: Context, tensors: Sequence[Tensor], axis: int) -> Tensor:
     if len(tensors) == 1:
         return tensors[0]
     if any(t.time == axis for t in tensors):
+        free = [i for i, t in enumerate(tensors) if t.dims[axis] is None]
+        if len(free) == 1 and sum(t.dims[axis] or 0 for t in tensors) <= _MOST_AROUND:
+            return _around(ctx, tensors, free[0], axis)
         tensors = [whole(ctx, t) for t in tensors]
     tensors = _alike(ctx, together(ctx, tensors), axis)
     first = tensors[0]
@@ -301,6 +321,28 @@ def joined(ctx: Context, tensors: Sequence[Tensor], axis: int) -> Tensor:
     index = np.concatenate([numbers(t) + np.int32(end) for t, end in zip(tensors, ends, strict=False)], axis=place)
     dims = (*first.dims[:axis], sum(sizes), *first.dims[axis + 1 :])
     return replace(first, value=picked(ctx, value, index), dims=dims)
+
+
+def _around(ctx: Context, tensors: Sequence[Tensor], middle: int, axis: int) -> Tensor:
+    """Steps in front of those of a sequence, whose number is free, and behind them, one by one."""
+    t = tensors[middle]
+    if {t.features} != {(*n.dims[:axis], *n.dims[axis + 1 :]) for i, n in enumerate(tensors) if i != middle}:
+        raise GraphError(f"it joins arrays of shapes {', '.join(str(list(t.dims)) for t in tensors)}")
+    value = t.value
+    for i in (*range(middle - 1, -1, -1), *range(middle + 1, len(tensors))):
+        ahead, part = i < middle, whole(ctx, tensors[i])
+        places = range(part.dims[axis] or 0)
+        for at in reversed(places) if ahead else places:
+            value = _one_more(ctx, value, element(ctx, part, axis, at).value, ahead)
+    return replace(t, value=value)
+
+
+def _one_more(ctx: Context, value: int, step: int, ahead: bool) -> int:
+    """A sequence with the vec ``step`` in front of its steps or behind them."""
+    graph, sides = ctx.graph, (1, 0) if ahead else (0, 1)
+    zero = graph.activation(graph.slice(value, 0, 1), Activation("clip", alpha=0.0, beta=0.0))
+    there = graph.pad_steps(zero, *sides, value=1.0)
+    return graph.binary("add", graph.pad_steps(value, *sides), graph.binary("mul", there, step))
 
 
 def _alike(ctx: Context, tensors: Sequence[Tensor], axis: int) -> list[Tensor]:

@@ -81,6 +81,7 @@ _OFF: dict[str, tuple[Any, ...]] = {
     "sliding_window": (None,),
     "flash_attention": (None, False),
     "zero_output_for_mask": (False,),
+    "groups": (1,),
 }
 #: Layers of Keras 3 whose configuration does not say whether they are trainable.
 _SILENT = (

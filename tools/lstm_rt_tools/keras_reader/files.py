@@ -27,6 +27,7 @@ from ..weights.hdf5_child import HDF5_MAGIC
 from ..weights.hdf5_files import Hdf5Group, open_hdf5
 from ..weights.json_text import load_json
 from ..weights.zip_archive import ZIP_MAGIC, ZipArchive
+from .saved_model import SAVED_MODEL, open_saved_model
 from .weights import GroupWeights, NamedWeights, Weight, Weights
 
 _ROOT = "model.weights.h5"
@@ -68,12 +69,8 @@ def _sha256(file: BinaryIO) -> str:
 
 
 def _open_path(path: Path) -> KerasModel:
-    if path.is_dir():
-        raise ConvertError(
-            f"{path.name} is a directory, as TensorFlow's SavedModels are; these hold code, which is not run here; "
-            f"where TensorFlow is installed, tf.keras.models.load_model({path.name!r}).save('model.keras') makes a "
-            "file that can be converted"
-        )
+    if path.is_dir() or path.name == SAVED_MODEL:
+        return _open_folder(path if path.is_dir() else path.parent)
     with open_regular(path) as file:
         magic = file.read(8)
         file.seek(0)
@@ -93,6 +90,13 @@ def _open_path(path: Path) -> KerasModel:
         digest = _sha256(file)  # last: gigabytes that are no model are not hashed
     source = {"framework": "keras", "version": version, "file": path.name, "sha256": digest}
     return KerasModel(config, version, weights, source, budget)
+
+
+def _open_folder(folder: Path) -> KerasModel:
+    saved = open_saved_model(folder)
+    version = read_version(saved.metadata.get("keras_version"), folder.name)
+    source = {"framework": "keras", "version": version, "file": folder.resolve().name, "sha256": saved.digest}
+    return KerasModel(saved.config, version, saved.weights, source, saved.budget)
 
 
 def _budget(file: BinaryIO, name: str) -> Budget:

@@ -5,6 +5,7 @@ LSTM, GRU, SimpleRNN, their CuDNN forms of Keras 2, RNN around a cell or stacked
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -207,14 +208,8 @@ def group_names(class_names: Sequence[str]) -> list[str]:
 
 
 def snake_case(name: str) -> str:
-    """``LSTMCell`` -> ``lstm_cell``, ``TimeDistributed`` -> ``time_distributed``, as Keras does it."""
-    out = ""
-    for i, ch in enumerate(name):
-        before = name[i - 1] if i else ""
-        after = name[i + 1] if i + 1 < len(name) else ""
-        starts_word = ch.isupper() and before not in ("", "_") and (not before.isupper() or after.islower())
-        out += ("_" if starts_word else "") + ch.lower()
-    return out
+    """``LSTMCell`` -> ``lstm_cell``, ``Conv2D`` -> ``conv2d``, as Keras does it."""
+    return re.sub("([a-z])([A-Z])", r"\1_\2", re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)).lower()
 
 
 # -- writing ----------------------------------------------------------------------------------------
@@ -290,14 +285,14 @@ def _run_chain(
 
 # -- Bidirectional ----------------------------------------------------------------------------------
 
-_MERGE = {"sum": "add", "mul": "mul", "ave": "average"}
+MERGE = {"sum": "add", "mul": "mul", "ave": "average"}
 
 
 def emit_bidirectional(ctx: Context, spec: LayerSpec, weights: Weights, call: Call) -> list[Tensor]:
     """Bidirectional: the merged output (both when merge_mode is None), then the states if asked for."""
     spec.check_options(("merge_mode", "layer", "backward_layer"))
     mode = spec.config.get("merge_mode", "concat")
-    if mode not in ("concat", None, *_MERGE):
+    if mode not in ("concat", None, *MERGE):
         raise spec.error(f"option merge_mode={mode!r} is not supported")
     forward, backward = _read_pair(spec, weights)
     call = over_time(ctx, spec, call)
@@ -317,21 +312,26 @@ def emit_bidirectional(ctx: Context, spec: LayerSpec, weights: Weights, call: Ca
 
 
 def _read_pair(spec: LayerSpec, weights: Weights) -> tuple[_Layer, _Layer]:
-    forward = spec.sublayer("layer")
-    backward = forward
-    if spec.config.get("backward_layer") is not None:
-        backward = spec.sublayer("backward_layer")
-    else:
-        backward = replace(forward, config={**forward.config, "go_backwards": True})
-    pair = []
-    for i, (side, sub) in enumerate((("forward", forward), ("backward", backward))):
-        names = (f"{side}_{sub.name.removeprefix(side + '_')}", sub.name)
-        pair.append(_read_layer(sub, weights.child(f"{side}_layer", names, i, 2)))
+    pair = [_read_layer(sub, own) for sub, own in both_sides(spec, weights)]
     if pair[0].backwards or not pair[1].backwards:
         raise spec.error("expected go_backwards false in the forward and true in the backward layer")
     if (pair[0].sequences, pair[0].states) != (pair[1].sequences, pair[1].states):
         raise spec.error("return_sequences and return_state differ between the two directions")
     return pair[0], pair[1]
+
+
+def both_sides(spec: LayerSpec, weights: Weights) -> list[tuple[LayerSpec, Weights]]:
+    """The layers inside a Bidirectional, forward and backward, and the weights of each."""
+    forward = spec.sublayer("layer")
+    if spec.config.get("backward_layer") is not None:
+        backward = spec.sublayer("backward_layer")
+    else:
+        backward = replace(forward, config={**forward.config, "go_backwards": True})
+    found = []
+    for i, (side, sub) in enumerate((("forward", forward), ("backward", backward))):
+        names = (f"{side}_{sub.name.removeprefix(side + '_')}", sub.name)
+        found.append((sub, weights.child(f"{side}_layer", names, i, 2)))
+    return found
 
 
 def _joined_cell(forward: _Layer, backward: _Layer) -> Cell | None:
@@ -388,4 +388,4 @@ def _merge(ctx: Context, mode: str | None, parts: list[int]) -> list[int]:
     if len(parts) == 1:
         size = graph.values[parts[0]].size // 2
         parts = [graph.slice(parts[0], start, size) for start in (0, size)]
-    return parts if mode is None else [graph.binary(_MERGE[mode], *parts)]
+    return parts if mode is None else [graph.binary(MERGE[mode], *parts)]

@@ -10,9 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..names import listed, shown
 from ..program.machine import Machine, ProgramError, Tensor
+from ..weights.protobuf import varints
 from . import proto
 from .tensors import as_machine_dtype, kind_of
-from .wire import varints
 
 if TYPE_CHECKING:
     from .source import Frame, Run

@@ -3,10 +3,11 @@
 # ruff: noqa: RUF009 - what describes a field is called where the field stands
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from ..weights.budget import Budget
-from .wire import Data, Reader, many, one, packed
+from ..weights.protobuf import Data, Reader, many, one, packed
 
 
 @dataclass(slots=True)
@@ -196,4 +197,12 @@ def parse(data: bytes, budget: Budget) -> Model:
     Raises:
         ConvertError: they hold none, or ask for more than the budget has left.
     """
-    return Reader(budget, _KINDS).message(Model, memoryview(data))
+    return Reader(budget, "ONNX file", _KINDS).message(Model, memoryview(data))
+
+
+def looks_like_onnx(head: bytes) -> bool:
+    """Do the first bytes of a file say a version of ONNX, then who wrote it, its graph or its operators?
+
+    Versions before 3 are older than all operators that are read; TensorFlow's SavedModels begin like a version 1.
+    """
+    return re.match(rb"\x08[\x03-\x40]\x00{0,4}[\x12\x1a\x22\x2a\x32\x3a\x42]", head) is not None

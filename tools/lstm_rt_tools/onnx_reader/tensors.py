@@ -17,9 +17,9 @@ from lstm_rt.files import open_regular
 
 from ..names import listed, shown
 from ..weights.budget import Budget
+from ..weights.protobuf import Data, varints
 from ..weights.tensors import as_float32, from_bfloat16
 from . import proto
-from .wire import Data, varints
 
 Array = NDArray[Any]
 

@@ -63,7 +63,8 @@ class Activated:
 Atom: TypeAlias = "Given | Product | Activated"
 
 
-_MOST_TERMS = 256  #: of a product that is written out
+_MOST_TERMS = 64  #: of a product that is written out
+_MOST_PIECES = 8  #: of what is fed into a cell, before it is taken as it is
 
 
 class Unknown(Exception):
@@ -109,7 +110,7 @@ class Algebra:
 
     def _of(self, value: int) -> Expression:
         size = self._graph.values[value].size
-        node = self._makers.get(value)
+        node = None if value in self._states else self._makers.get(value)
         rule = None if node is None else _RULES.get(node.op)
         inner = self.is_inner(value)
         if node is None or rule is None or not (inner or _is_transparent(node)):
@@ -233,7 +234,8 @@ def _inputs(node: Node) -> list[int]:
 def _dense(a: Algebra, node: Node) -> Expression:
     weight, bias, source = node.weights["weight"].astype(np.float64), node.weights.get("bias"), _inputs(node)[0]
     x = a.of(source)
-    if not a.is_inner(source) and any(single(p) is None for p in x):  # what is fed in, however it is made
+    fed_in = not a.is_inner(source)  # however it is made
+    if fed_in and (len(x) > _MOST_PIECES or any(single(p) is None for p in x)):
         x = [a.atom(Given(source), weight.shape[1])]
     product = Product(weight, np.zeros(len(weight)) if bias is None else bias.astype(np.float64), x)
     return a.activated([a.atom(product, len(weight))], node.attrs["activation"])

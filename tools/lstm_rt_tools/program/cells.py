@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lstm_rt.graph import Activation, Graph
 
-from .algebra import Activated, Algebra, Given, Piece, Product, Unknown, same, single
+from .algebra import Activated, Algebra, Given, Piece, Product, Sum, Unknown, same, single
 
 A = NDArray[np.float64]
 
@@ -22,7 +22,7 @@ class Cell:
 
     Attributes:
         op: lstm, gru or rnn.
-        h, c: numbers of its states among the step's.
+        h, c: numbers of its states among the step's; the same where an lstm has one state, which is both.
         x: what it reads: features ``start`` to ``start + size`` of values of the step, side by side.
     """
 
@@ -49,7 +49,9 @@ class _Gate:
                 self._product(a, key[0], self.rest.pop(key), h)
         for key in list(self.rest):
             given = a.atoms[key[0][0]] if len(key) == 1 else None
-            if isinstance(given, Given) and not a.is_inner(given.value):  # multiplied ahead of the loop
+            if isinstance(given, Given) and given.value == h:
+                self.h.append((key[0][1], np.diag(self.rest.pop(key))))
+            elif isinstance(given, Given) and not a.is_inner(given.value):  # multiplied ahead of the loop
                 self.x.append((given.value, key[0][1], np.diag(self.rest.pop(key))))
 
     def _product(self, a: Algebra, factor: tuple[int, int], scale: A, h: int) -> None:
@@ -90,7 +92,7 @@ def find(graph: Graph, depends: Mapping[int, frozenset[int]], old: Sequence[int]
     while left:
         found = next(
             (c for group in _groups(left, depends, old, new) if (c := _cell(graph, depends, old, new, group))), None
-        )
+        ) or next((c for k in left if (c := _plain(graph, depends, old, new, k))), None)
         if found is None:
             raise Unknown("a state that no known cell has")
         cells.append(found)
@@ -115,6 +117,34 @@ def _cell(
         if len(group) == 2:
             return _lstm(a, group, old, new)
         return _gru(a, group[0], old, new) or _rnn(a, group[0], old, new)
+    except Unknown:
+        return None
+
+
+def gated(graph: Graph, depends: Mapping[int, frozenset[int]], old: Sequence[int], new: Sequence[int]) -> Cell | None:
+    """An lstm of the states h and c, or a gru of h; None if these are no such states."""
+    a = Algebra(graph, depends, old)
+    try:
+        return _lstm(a, (0, 1), old, new) if len(old) == 2 else _gru(a, 0, old, new)
+    except Unknown:
+        return None
+
+
+def _plain(
+    graph: Graph, depends: Mapping[int, frozenset[int]], old: Sequence[int], new: Sequence[int], k: int
+) -> Cell | None:
+    a = Algebra(graph, depends, [old[k]])
+    try:
+        return _linear(a, k, old, new)
+    except Unknown:
+        return None
+
+
+def ungated(graph: Graph, depends: Mapping[int, frozenset[int]], old: int, new: int) -> Cell | None:
+    """A cell of one state whose gates, if it has any, do not read the state; None if it is no such state."""
+    a = Algebra(graph, depends, [old])
+    try:
+        return _rnn(a, 0, [old], [new]) or _linear(a, 0, [old], [new])
     except Unknown:
         return None
 
@@ -290,6 +320,24 @@ def _rnn(a: Algebra, k: int, old: Sequence[int], new: Sequence[int]) -> Cell | N
         return None
     gate = _Gate(a, found.x, old[k])
     return None if gate.rest else _made("rnn", [gate], p.size, k, None, (found.activation,))
+
+
+def _linear(a: Algebra, k: int, old: Sequence[int], new: Sequence[int]) -> Cell | None:
+    """``h' = f h + g``, where f and g do not read the state: an lstm with linear activations; or ``h' = U h + g``."""
+    p, h, linear = _one_piece(a, new[k]), old[k], Activation("linear")
+    gate = _Gate(a, p, h)
+    if not gate.rest:
+        return _made("rnn", [gate], p.size, k, None, (linear,)) if gate.h else None
+    forget: Sum = {}
+    inputs: Sum = {}
+    for key, c in p.terms.items():
+        others = tuple(f for f in key if not _is(a, f, h))
+        (inputs if len(others) == len(key) else forget)[others] = c
+    one = _Gate(a, Piece(p.size, {(): np.ones(p.size)}), h)
+    gates = [one, *(_Gate(a, Piece(p.size, terms), h) for terms in (forget, inputs)), one]
+    if not forget or any(g.rest or g.h for g in gates):
+        return None
+    return _made("lstm", gates, p.size, k, k, (linear, linear, linear))
 
 
 def _made(op: str, gates: Sequence[_Gate], size: int, h: int, c: int | None, acts: tuple[Activation, ...]) -> Cell:

@@ -19,12 +19,14 @@ from .labelled import FIXED, PLAIN, SINGLE, Labelled, LateLengths
 from .labels import Dim, Feat, Loose, N, Scores, Steps, is_fixed
 from .machine import Exhausted, Misfit, ProgramError, Source, Tensor
 from .roles import Role, order_of, readings
+from .rolled import roll_up
 from .settings import Settings, settled, told
 from .tidy import tidy
 
 ROWS = 3  #: of the run that makes the graph, where the program takes several
-#: Steps of that run, where the program leaves them free: primes, which are seldom sizes of anything else.
-_STEPS = (23, 67, 211, 1201)
+#: Steps of that run, where the program leaves them free: primes, which are seldom sizes of anything else, and a number
+#: for programs that take steps by twos or threes.
+_STEPS = (23, 48, 67, 211, 1201)
 
 #: Readings that are tried at other sizes than the first: those that went furthest there.
 _MOST_READINGS = 4
@@ -121,8 +123,7 @@ class _Search:
         return self._first((roles, next(_sizes(roles)), SINGLE) for roles in readings(self._source.inputs))
 
     def _with_fixed_steps(self) -> Graph | None:
-        fixed = (roles for roles in readings(self._source.inputs) if _fixed_steps(roles))
-        return self._first((roles, next(_sizes(roles)), FIXED) for roles in fixed)
+        return self._first((roles, next(_sizes(roles)), FIXED) for roles in readings(self._source.inputs))
 
     def _at_other_sizes(self) -> Graph | None:
         """The readings that stumbled over sizes, and those that went furthest."""
@@ -246,7 +247,9 @@ def _run(source: Source, machine: Labelled, roles: Sequence[Role], sizes: Sizes)
         if unread:
             machine.notes.append(f"left out of the model, as nothing reads them: {', '.join(unread)}")
         machine.graph.check()
-        machine.unrolled.resolve()
+        for axis in roll_up(machine.graph, machine.unrolled, machine.fixed_axes):
+            machine.freeze(axis)
+        machine.unrolled.resolve(machine.fixed_axes)
     except GraphError as e:
         raise ProgramError(str(e)) from None
     machine.folded += machine.unrolled.folded + tidy(machine.graph)
@@ -304,4 +307,4 @@ def _finished(source: Source, machine: Labelled, graph: Graph, roles: Sequence[R
     notes = [*machine.notes, *check.notes]
     if notes:
         graph.meta["notes"] = notes
-    return check.agrees
+    return check.agrees or bool(machine.unrolled.folded)  # a loop over the steps that it is made for, and no others

@@ -26,9 +26,7 @@ from .labels import (
     Lengths,
     Loose,
     Mask,
-    Masked,
     N,
-    Penalty,
     Scores,
     Steps,
     Turn,
@@ -41,6 +39,7 @@ from .labels import (
     whole,
 )
 from .machine import Body, LoopBody, Machine, ProgramError, Tensor
+from .masks import in_numbers
 from .recurrence import Recurrence, looped, scanned
 from .roles import Role
 from .unrolled import Unrolled
@@ -56,10 +55,7 @@ _MOST_RUNS = 8  #: of neighbouring features that are cut out one by one; more ar
 _KINDS: dict[Any, str] = {
     Ids: "token ids",
     Lengths: "lengths",
-    Mask: "a mask",
     Scores: _ATTENTION,
-    Masked: "numbers of which a mask leaves out some, other than for softmax over the steps,",
-    Penalty: "what a mask adds to scores",
     Turn: "the number of a loop's turn",
 }
 
@@ -132,6 +128,8 @@ class Labelled(Machine):
         size = math.prod(fixed(dims)) if role.kind in ("seq", "vec") else 0
         order: dict[str, Any] = dict(role.order())
         value = self.graph.input(role.name, role.kind, size, axis, **order)
+        if role.dtype.kind == "b" and axis is not None and size == 1:
+            return Mask(self.graph.mask_values(value), axis, dims)
         return Ids(value, dims) if role.kind == "ids" else whole(value, size, dims)
 
     def _atoms(self, role: Role, dim: str | int) -> tuple[Atom, ...]:
@@ -169,6 +167,21 @@ class Labelled(Machine):
         note = f"padding, {token} in {name!r}, is taken to stand at the end of rows alone"
         self.notes += [note] if note not in self.notes else []
         return mask.value
+
+    def axis_of_lengths(self, label: Lengths) -> int:
+        """The time axis that lengths belong to: that of their first use, or the only one that the inputs have."""
+        if label.name in self._lengths:
+            return int(self.graph.values[self._lengths[label.name]].axis)
+        if len(self._axes) != 1:
+            raise self.error("lengths", f"which of {len(self._axes)} time axes {label.name!r} belongs to is not known")
+        (axis,) = self._axes.values()
+        return axis
+
+    def kept(self, key: tuple[int, bytes], make: Callable[[], int]) -> int:
+        """A value that is made once."""
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
 
     def order_inputs(self) -> list[str]:
         """Put the graph's inputs in the order of the program's; returns the names of those that nothing reads."""
@@ -291,10 +304,15 @@ class Labelled(Machine):
         root = self.graph.root(steps.axis)
         return root is not None and not any(a == root and n in self._fixed for n, a in self._axes.items())
 
+    @property
+    def fixed_axes(self) -> set[int]:
+        """Time axes of inputs whose steps the program fixes."""
+        return {axis for name, axis in self._axes.items() if name in self._fixed}
+
     def flattened(self, label: Feat, steps: Steps) -> Feat:
         """Steps become features: from now on the model takes this number of them alone."""
-        n, root = self.steps[steps.axis], self.graph.root(steps.axis)
-        self.frozen_steps.update(name for name, a in self._axes.items() if a == root)
+        n = self.steps[steps.axis]
+        self.freeze(steps.axis)
         distinct, at = np.unique(label.cells, return_inverse=True)
         value = self.at_every_step(self.value(distinct, steps, "reshape"), steps)
         made = self.graph.flatten(value, n)
@@ -307,6 +325,11 @@ class Labelled(Machine):
         moments = np.arange(n).reshape([n if k == place else 1 for k in range(features.ndim)])
         dims = tuple(tuple(n if a == steps else a for a in d if a != steps or n > 1) for d in label.dims)
         return Feat(dims, cell(made, moments * len(distinct) + features).reshape(fixed(dims)))
+
+    def freeze(self, axis: int) -> None:
+        """The model takes the steps of this run alone."""
+        root = self.graph.root(axis)
+        self.frozen_steps.update(name for name, a in self._axes.items() if a == root)
 
     def unflattened(self, label: Feat, i: int) -> Feat:
         """Features of a vec become steps, along dimension ``i``."""
@@ -349,6 +372,8 @@ class Labelled(Machine):
             return label
         if isinstance(label, Loose):
             raise self.error(op, label.why)
+        if (found := in_numbers(self, label)) is not None:
+            return found
         raise self.error(op, f"it reads {_KINDS.get(type(label), 'a constant')} where features are expected")
 
     # -- values of the graph --------------------------------------------------------------------------
@@ -378,9 +403,7 @@ class Labelled(Machine):
         if not flat.size:
             raise self.error(op, "it has no features")
         key = (-1 if steps is None else steps.axis, flat.tobytes())
-        if key not in self._made:
-            self._made[key] = self._put_together(flat, steps, op)
-        return self._made[key]
+        return self.kept(key, lambda: self._put_together(flat, steps, op))
 
     def _put_together(self, flat: Cells, steps: Steps | None, op: str) -> int:
         values = np.maximum(apart(flat)[0], -1)  # all numbers are one part
@@ -420,9 +443,7 @@ class Labelled(Machine):
         if self.graph.values[value].kind == "seq":
             return value
         key = (steps.axis, b"repeat" + value.to_bytes(4, "little"))
-        if key not in self._made:
-            self._made[key] = self.graph.repeat_vector(value, steps.axis)
-        return self._made[key]
+        return self.kept(key, lambda: self.graph.repeat_vector(value, steps.axis))
 
     def features(self, label: Feat, op: str) -> int:
         """All cells of a label in order as a value; seq if the label has steps."""

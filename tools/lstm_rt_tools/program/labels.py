@@ -101,19 +101,21 @@ class Scores:
 
 @dataclass(frozen=True, eq=False)
 class Masked:
-    """Features of which the steps that a mask does not count have no weight in the softmax that is to come."""
+    """Features with a large negative number, ``fill``, where a mask does not count steps: no softmax sees these."""
 
     dims: Dims
     feat: Feat
     mask: Mask
+    fill: float
 
 
 @dataclass(frozen=True, eq=False)
 class Penalty:
-    """What is added to scores: nothing where the mask counts, a large negative number elsewhere."""
+    """What is added to scores: nothing where the mask counts, a large negative number, ``fill``, elsewhere."""
 
     dims: Dims
     mask: Mask
+    fill: float
 
 
 @dataclass(frozen=True, eq=False)

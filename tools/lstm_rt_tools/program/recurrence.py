@@ -50,6 +50,7 @@ class Recurrence:
         self._outer, self._captured = b.graph, len(b.graph.values)
         self._slices: dict[tuple[int, int], _Slot] = {}
         self._lifted: dict[int, int] = {}
+        self._begun: set[int] = set()  #: values that are being lifted
         self._last: dict[int, int] = {}  #: values of the last states, by the numbers of these
 
     def run(self, body: Step, states: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
@@ -172,8 +173,12 @@ class Recurrence:
 
     def _lift(self, value: int) -> int:
         """A value of the step as a sequence outside."""
+        if value in self._begun:
+            raise Unknown("states that read each other")
         if value not in self._lifted:
+            self._begun.add(value)
             self._lifted[value] = self._layer(self._cell_of[value]) if value in self._cell_of else self._make(value)
+            self._begun.discard(value)
         return self._lifted[value]
 
     def _layer(self, c: Cell) -> int:

@@ -36,7 +36,12 @@ def _matmul(arrays: Sequence[NDArray[Any]], options: Mapping[str, Any]) -> int:
     a, b = arrays[:2]
     if not a.ndim or not b.ndim:
         return 0
-    return int(math.prod(a.shape[:-1]) * math.prod((*b.shape[:-2], b.shape[-1])))
+    rows = a.shape[-2] if a.ndim > 1 else 1
+    columns = b.shape[-1] if b.ndim > 1 else 1
+    try:
+        return math.prod(np.broadcast_shapes(a.shape[:-2], b.shape[:-2])) * rows * columns
+    except ValueError:
+        return 0  # they do not fit, which the operation says itself
 
 
 def _pad(arrays: Sequence[NDArray[Any]], options: Mapping[str, Any]) -> int:

@@ -82,11 +82,13 @@ def _scale_into_product(maker: Node, node: Node) -> bool:
     if columns[0] is None or columns[1] is None:
         return False
     scale, shift = (np.asarray(c, np.float64) for c in columns)
-    weight, bias = maker.weights["weight"], maker.weights.get("bias", np.zeros(outputs))
-    made_weight = weight * scale.reshape(-1, *[1] * (weight.ndim - 1))
+    weight: NDArray[Any] = maker.weights["weight"]
+    bias = maker.weights.get("bias", np.zeros(outputs))
+    if (scale != 1).any():  # else there may be much of it, that need not be copied
+        weight = weight * scale.reshape(-1, *[1] * (weight.ndim - 1))
     made_bias = bias * scale + shift
     with np.errstate(over="ignore"):
-        arrays = {"weight": made_weight.astype(np.float32), "bias": made_bias.astype(np.float32)}
+        arrays = {"weight": weight.astype(np.float32, copy=False), "bias": made_bias.astype(np.float32)}
     if not all(np.isfinite(a).all() for a in arrays.values()):
         return False
     maker.weights.update(arrays)
@@ -117,6 +119,15 @@ def scale_and_shift(node: Node) -> tuple[NDArray[Any], NDArray[Any]] | None:
     w = {name: np.asarray(array, np.float64) for name, array in node.weights.items()}
     scale = w.get("gamma", np.ones_like(w["mean"])) / np.sqrt(w["var"] + node.attrs["eps"])
     return scale, w.get("beta", np.zeros_like(scale)) - w["mean"] * scale
+
+
+def as_product(node: Node) -> tuple[NDArray[Any], NDArray[Any]] | None:
+    """``y = weight @ x + shift`` of a node over features that is that, in double precision."""
+    if node.op == "dense" and node.attrs["activation"] == _LINEAR:
+        weight = node.weights["weight"].astype(np.float64)
+        return weight, np.asarray(node.weights.get("bias", np.zeros(len(weight))), np.float64)
+    found = scale_and_shift(node) if node.op == "batchnorm" else None
+    return None if found is None else (np.diag(found[0]), found[1])
 
 
 def _per_output(numbers: NDArray[Any], outputs: int) -> NDArray[Any] | None:

@@ -1,15 +1,14 @@
-"""Loops that a program has written out: a cell at every step of a sequence becomes one layer again.
+"""Steps of sequences that a program reads one by one.
 
-A step of a sequence is a placeholder until somebody reads it (:meth:`Unrolled.resolve`). A cell that reads step t of
-a sequence, with the weights and the state that the same cell left at the step before, continues a chain; the chain is
-a recurrent layer over the whole sequence, and its outputs put together in order are that layer's.
+A step is a placeholder until somebody reads it (:meth:`Unrolled.resolve`); so is what :mod:`.rolled` finds to be the
+step of a sequence. All steps of a sequence, put together in order, are that sequence.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,29 +19,33 @@ from .labels import Cells, apart, cell
 from .machine import ProgramError
 from .tidy import drop_dead
 
-
-@dataclass
-class _Chain:
-    """A layer whose steps the program makes one by one: what the last one was given, and has left."""
-
-    key: tuple[Any, ...]
-    seq: int
-    end: tuple[int, ...]  #: values of the layer's last states
-    at: int
-    by: int  #: from step to step: 1, or -1 backwards
-    state: tuple[int | None, ...]
+#: Operations that treat each step for itself.
+EACH_STEP = {
+    "dense",
+    "activation",
+    "batchnorm",
+    "layernorm",
+    "groupnorm",
+    "l2norm",
+    "prelu",
+    "gather",
+    "slice",
+    "concat",
+}
+EACH_STEP |= {"add", "sub", "mul", "div", "maximum", "minimum", "pow", "average", "reduce_features"}
 
 
 class Unrolled:
-    """Steps and chains of one graph."""
+    """Steps of the sequences of one graph."""
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
         self._step_of: dict[int, tuple[int, int]] = {}  #: placeholders: a sequence, and which step
         self._placeholder: dict[tuple[int, int], int] = {}
         self._counts: dict[int, int] = {}  #: steps of sequences in this run
-        self._inner: set[int] = set()  #: placeholders of states within chains
-        self._chains: list[_Chain] = []
+        self._of_steps: set[int] = set()  #: what depends on steps, as far as ``_looked`` nodes tell
+        self._looked = 0
+        self.done: set[int] = set()  #: states within cells that have become layers, still written out
         self.folded: list[str] = []  #: what was put together, for the user
 
     def step(self, seq: int, t: int, count: int) -> int:
@@ -52,51 +55,45 @@ class Unrolled:
             self._placeholder[seq, t], self._step_of[value], self._counts[seq] = value, (seq, t), count
         return self._placeholder[seq, t]
 
+    def put(self, value: int, seq: int, t: int, count: int) -> None:
+        """A value is step ``t`` of a sequence from now on; no node makes it any more."""
+        self._step_of[value], self._counts[seq] = (seq, t), count
+        self._placeholder.setdefault((seq, t), value)
+        self._of_steps.clear()
+        self._looked = 0
+
+    def depends(self, value: int) -> bool:
+        """Is it made of single steps of sequences?"""
+        nodes = self._graph.nodes
+        for node in nodes[self._looked :]:
+            if any(i in self._step_of or i in self._of_steps for i in node.inputs):
+                self._of_steps.update(o for o in node.outputs if o is not None)
+        self._looked = len(nodes)
+        return value in self._step_of or value in self._of_steps
+
+    @property
+    def steps(self) -> Collection[int]:
+        """The values that are steps of sequences."""
+        return self._step_of.keys()
+
+    @property
+    def counts(self) -> Collection[int]:
+        """How many steps there are of the sequences that are read step by step."""
+        return set(self._counts.values())
+
+    @property
+    def middle(self) -> bool:
+        """Is a step read that is neither the first nor the last?"""
+        return any(0 < t < self._counts[seq] - 1 for seq, t in self._step_of.values())
+
+    def step_of(self, value: int) -> tuple[int, int, int] | None:
+        """The sequence that a value is a step of, which step, and of how many."""
+        found = self._step_of.get(value)
+        return None if found is None else (*found, self._counts[found[0]])
+
     def is_placeholder(self, value: int) -> bool:
         """Is it a step that nothing makes yet?"""
-        return value in self._step_of or value in self._inner
-
-    def cell(
-        self, op: str, x: int, weights: Mapping[str, Any], states: Sequence[int | None], options: Mapping[str, Any]
-    ) -> list[int] | None:
-        """The states after a cell has read ``x``; None if that is no step that begins or continues a chain."""
-        if x not in self._step_of:
-            return None
-        seq, t = self._step_of[x]
-        count = self._counts[seq]
-        key = (op, seq, _digest(weights), str(sorted(options.items(), key=str)))
-        chain = next((c for c in self._chains if c.key == key and c.at + c.by == t and c.state == tuple(states)), None)
-        if chain is None:
-            if t not in (0, count - 1) or count < 2:
-                return None
-            chain = self._begin(op, seq, weights, states, options, key, 1 if t == 0 else -1, t)
-        chain.at = t
-        last = t == (count - 1 if chain.by > 0 else 0)
-        inner = [e if last else self._state(e) for e in chain.end[1:]]
-        chain.state = (self.step(chain.seq, t, count), *inner)
-        return [v for v in chain.state if v is not None]
-
-    def _begin(
-        self, op: str, seq: int, weights: Mapping[str, Any], states: Sequence[int | None], options: Mapping[str, Any],
-        key: tuple[Any, ...], by: int, t: int,
-    ) -> _Chain:  # fmt: skip
-        starts = dict(zip(("h0", "c0"), states, strict=False))
-        direction = "forward" if by > 0 else "reverse"
-        made, *end = self._graph.recurrent(
-            op,
-            seq,
-            dict(weights),
-            **{**options, **starts, "direction": direction},
-        )
-        chain = _Chain(key, made, tuple(e for e in end if e is not None), t, by, ())
-        self._chains.append(chain)
-        self.folded.append(f"the steps of a {op} of {options['hidden_size']} units put together to a layer")
-        return chain
-
-    def _state(self, like: int) -> int:
-        value = self._graph.placeholder(self._graph.values[like].size)
-        self._inner.add(value)
-        return value
+        return value in self._step_of
 
     def joined(self, parts: Sequence[Cells]) -> tuple[Cells, int, bool] | None:
         """All steps of sequences in order: the sequences' cells, one of these, and whether they come backwards."""
@@ -117,24 +114,38 @@ class Unrolled:
                 return cells.reshape(parts[0].shape), first, backwards
         return None
 
-    def resolve(self) -> None:
-        """Make the steps that nodes read.
+    def resolve(self, fixed: Collection[int] = ()) -> None:
+        """Make the steps that nodes read; ``fixed``: axes whose number of steps the program fixes.
 
         Raises:
-            ProgramError: a node reads the cell state within a chain, which no layer gives.
+            ProgramError: the steps of an input are read as features are.
         """
         graph, made = self._graph, dict[int, int]()
         drop_dead(graph, {value: seq for value, (seq, _) in self._step_of.items()})
+        self._must_be_steps(fixed)
         nodes, graph.nodes = graph.nodes, []
         for node in nodes:
             for i in node.inputs:
-                if i in self._inner:
-                    raise ProgramError("the cell state of a step is read where only the last one can be had")
                 if i in self._step_of and i not in made:
                     made[i] = self._make(*self._step_of[i])
             graph.nodes.append(
                 replace(node, inputs=tuple(made.get(i, i) if i is not None else None for i in node.inputs))
             )
+
+    def _must_be_steps(self, fixed: Collection[int]) -> None:
+        """Of so many steps of an input, read one by one, each is something else: no more or fewer could be given."""
+        plain = set(self._graph.inputs)
+        for node in self._graph.nodes:
+            if node.op in EACH_STEP and plain.issuperset(i for i in node.inputs if i is not None):
+                plain.update(o for o in node.outputs if o is not None)
+        read: dict[int, set[int]] = {}
+        for i in {i for node in self._graph.nodes for i in node.inputs if i in self._step_of}:
+            seq, t = self._step_of[i]
+            axis = self._graph.values[seq].axis
+            if seq in plain and axis in fixed:
+                read.setdefault(axis, set()).add(t)
+        if any(len(steps) > 1 for steps in read.values()):
+            raise ProgramError("steps of an input, of which there is a fixed number, are read one by one")
 
     def _make(self, seq: int, t: int) -> int:
         count = self._counts[seq]
@@ -143,7 +154,8 @@ class Unrolled:
         return self._graph.select(self._graph.take(seq, start=t, most=1), -1)
 
 
-def _digest(weights: Mapping[str, Any]) -> str:
+def digest(weights: Mapping[str, Any]) -> str:
+    """What tells weights from others."""
     found = hashlib.sha256()
     for name in sorted(weights):
         found.update(name.encode())

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from lstm_rt.errors import ConvertError
 
 from ..names import shown
-from ..program.machine import Argument, Machine, Source, Tensor
+from ..program.machine import Argument, Machine, Misfit, Source, Tensor
 from .agree import DimsDiffer, SizesDiffer, WantsWholeNumbers
 from .script_prims import Raised
 
@@ -28,10 +28,11 @@ _LENGTHS = re.compile(r"len", re.IGNORECASE)
 _POOLS = (
     (5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103, 107, 109),
     (9, 14, 22, 26, 34, 38, 46, 58, 62, 74, 82, 86, 94, 106, 118, 122, 134, 142, 146, 158, 166, 178, 194, 202, 206),
+    (6, 10, 40, 44, 50, 52, 54, 56, 60, 63, 65, 66, 68, 70, 74, 75, 76, 78, 80, 81, 85, 88, 90, 92, 98),
     (37, 39, 51, 57, 69, 77, 87, 91, 93, 95, 99, 111, 117, 119, 121, 123, 129, 133, 141, 143, 145, 147, 153, 155, 159),
 )
 _LARGE = tuple(range(1009, 1109, 2))
-_RANKS = (3, 2, 4, 1)
+_RANKS = (3, 2, 4, 5, 1)
 _MOST_RUNS = 400  #: of one program while its sizes are sought
 _MOST_ELEMENTS = 1 << 19  #: of an input
 _MOST_LESSONS = 40
@@ -155,7 +156,8 @@ class _Search:
                     return self._with_ranks(ranks, pool, long)
                 except ConvertError as e:
                     first = first or e
-                if not self.learnt or self.runs > _MOST_RUNS:
+                    sizes = isinstance(e, Misfit | SizesDiffer | Raised) and not isinstance(e, DimsDiffer)
+                if not (self.learnt or sizes) or self.runs > _MOST_RUNS:
                     break  # sizes that are by chance those of layers are not why
             if self.runs > _MOST_RUNS:
                 break
@@ -228,6 +230,8 @@ class _Search:
         """The size that a run has where there must be ``wanted``; None if it has no such complaint."""
         try:
             lesson = self._lesson(sizes)
+        except Misfit:
+            return 0  # too small for a window
         except ConvertError:
             return None
         if lesson is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from lstm_rt.errors import ConvertError
 
 from ..names import shown
 from . import aten, script_numbers
+from .agree import DimsDiffer
 from .dtypes import code_of
 from .run import Run
 from .script_text import Attr, Call, Const, Expr, Index, Name, Seq
@@ -19,6 +21,10 @@ from .tensors import Var
 
 if TYPE_CHECKING:
     from .script_run import Interpreter, Names
+
+
+#: What torch.nn's own code says of an input with more or fewer dimensions.
+_OTHER_DIMS = re.compile(r"[Ee]xpected (\d)D .*\(got (\d)D")
 
 
 class Raised(ConvertError):
@@ -160,7 +166,10 @@ def prim(interpreter: Interpreter, name: str, args: tuple[Any, ...], kwargs: dic
     run = interpreter.run
     if name == "RaiseException":
         text = args[0] if args and isinstance(args[0], str) else ""
-        raise Raised(f"the model's own code complains: {shown(text, 200)}", interpreter.compared)
+        complaint = f"the model's own code complains: {shown(text, 200)}"
+        if m := _OTHER_DIMS.match(text):
+            raise DimsDiffer(complaint, "", (int(m[2]), int(m[1])))
+        raise Raised(complaint, interpreter.compared)
     if name == "NumToTensor":
         return Var(run.tensor(args[0]))
     if name in ("unchecked_unwrap_optional", "unchecked_cast", "data", "layout_of"):

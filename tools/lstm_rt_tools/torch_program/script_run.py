@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypeAlias
 
 from ..names import shown
 from . import aten, script_numbers, script_prims
+from .agree import DimsDiffer
 from .run import Run, kept_note, kind_of
 from .script_text import (
     Assign,
@@ -148,7 +149,8 @@ class Interpreter:
             value = aten.call(self.run, "unbind", (value,), {})
         if not isinstance(value, list | tuple) or len(value) != len(s.targets):
             count = len(value) if isinstance(value, list | tuple) else kind_of(value)
-            raise self.run.error(f"line {s.line}: {len(s.targets)} names for {count} values", "TorchScript")
+            error = self.run.error(f"line {s.line}: {len(s.targets)} names for {count} values", "TorchScript")
+            raise DimsDiffer(str(error), "TorchScript", (count, len(s.targets))) if isinstance(count, int) else error
         for target, part in zip(s.targets, value, strict=True):
             self._put(target, part, names)
 

@@ -6,12 +6,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lstm_rt.errors import ConvertError
 
 from .modules import EMBEDDING, RECURRENT, SEQUENTIAL, class_name
-from .symbols import Dims
 
 #: Up to this, sizes of rows and steps are left as they are: a cut-down example stays an ordinary one.
 _SMALL = 8
@@ -170,41 +168,3 @@ def _cut_lengths(lengths: Any, new: dict[int, int]) -> Any:
 
     made = np.array([cut(int(n)) for n in lengths], dtype=np.int64)
     return made if isinstance(lengths, np.ndarray) else lengths.new_tensor(made.tolist())
-
-
-# -- between the graph's arrays and the module's tensors --------------------------------------------
-
-_CANONICAL = ("N", "T", "F")
-
-
-def canonical(tensor: Any, dims: Dims) -> NDArray[Any]:
-    """A tensor as (N, T, F), (N, F), (N, T) or (N,): rows first, then time, then features."""
-    array = tensor.detach().cpu()
-    array = array.double().numpy() if array.is_floating_point() else array.numpy()
-    array = array.reshape([n for n, d in zip(array.shape, dims, strict=True) if d != "1"])
-    named = [d for d in dims if d != "1"]
-    order = [named.index(d) for d in _CANONICAL if d in named]
-    return np.ascontiguousarray(array.transpose(order))
-
-
-def canonical_output(tensor: Any, dims: Dims, shape: tuple[int, ...]) -> NDArray[Any]:
-    """A tensor with ``dims`` as the graph gives it, in ``shape``: merged N and T are taken apart.
-
-    Raises:
-        ValueError: it has another number of elements.
-    """
-    if tensor.numel() != int(np.prod(shape)):
-        raise ValueError(f"shape {tuple(tensor.shape)}")
-    if "L" in dims:  # states, which are side by side in the graph
-        tensor, dims = tensor.permute(1, 0, 2).reshape(shape), ("N", "F")
-    sizes = dict(zip("NTF" if len(shape) == 3 else "NF", shape, strict=True))
-    labels = [c for d in dims for c in d]
-    split = tensor.reshape([sizes[c] if c != "1" else 1 for c in labels])
-    return canonical(split, tuple(labels)).reshape(shape)
-
-
-def from_canonical(torch: Any, array: NDArray[Any], dims: Dims, like: Any) -> Any:
-    """An input of the graph as the module takes it: its order of dimensions, dtype and device."""
-    present = [d for d in _CANONICAL if d in dims]
-    moved = np.ascontiguousarray(array.transpose([present.index(d) for d in dims]))
-    return torch.from_numpy(moved).to(dtype=like.dtype, device=like.device)

@@ -7,7 +7,7 @@ which part of it, in which steps. What the module did not make in this run, such
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -21,11 +21,9 @@ from ..torch_program.run import Run
 from ..torch_program.tensors import Var
 from ..weights.budget import Budget
 from ..weights.tensors import ArrayTensor
-from .handlers.call import short_name
-from .modules import SHORT_FLOATS
-from .symbols import unsupported
-from .trace import RANDOM
-from .where import running_module
+from .modules import EMBEDDING, SHORT_FLOATS, TRAINS, check_embedding, class_name
+from .run import Runner
+from .where import here, running_module, unsupported
 
 
 def _as_given(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -62,6 +60,16 @@ _WHOLE: dict[str, _Arguments] = {
 _TELLS = frozenset(("tolist", "numpy", "array", "array_wrap", "dlpack"))
 #: They tell a truth about numbers, but stand in assertions; a wrong use shows in the checks.
 _ASSERTED = frozenset(("equal", "allclose"))
+#: Functions whose results differ from call to call.
+_RANDOM = frozenset(
+    ("rand", "randn", "randint", "randperm", "rand_like", "randn_like", "randint_like", "normal", "uniform",
+     "bernoulli", "multinomial", "poisson", "exponential", "random", "dropout", "alpha_dropout", "native_dropout")
+)  # fmt: skip
+_DROPOUT = frozenset(("dropout", "dropout1d", "dropout2d", "alpha_dropout", "feature_dropout", "feature_alpha_dropout"))
+#: Functions with an initial state, their second argument.
+_WITH_STATES = frozenset(
+    ("lstm", "gru", "rnn_tanh", "rnn_relu", "lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell")
+)
 #: A module is the user's own and no file: what its run costs is not held to its size.
 _FREE = 1 << 50
 _DEPENDS = "it makes the forward depend on the numbers of its input"
@@ -71,13 +79,17 @@ class Operations:
     """One run of a module under watch.
 
     Args:
+        runner: runs the module.
         machine: repeats the operations.
-        names: of the modules, by id.
         notes: gets what the user should know.
     """
 
-    def __init__(self, torch: Any, machine: Machine, names: Mapping[int, str], notes: list[str]) -> None:
-        self._torch, self._machine, self._names = torch, machine, names
+    def __init__(self, runner: Runner, machine: Machine, notes: list[str]) -> None:
+        self._torch, self._machine, self._names = runner.torch, machine, runner.names
+        self._snapshot = runner.snapshot
+        self._modules = dict(runner.snapshot.modules)
+        self._parameters = {p.untyped_storage().data_ptr(): name for name, p in runner.module.named_parameters()}
+        self.random = ""  #: the first random function that the forward calls, and where
         self._run = Run(machine, notes, Meter(Budget(_FREE, "the module")))
         self.count = 0  #: operations so far
         self._vars: dict[Any, Var] = {}
@@ -112,7 +124,8 @@ class Operations:
     def _numbers(self, tensor: Any) -> Any:
         """The numbers of a tensor that is constant."""
         if tensor.is_floating_point():
-            return ArrayTensor(tensor).array("a constant of the module")
+            name = self._parameters.get(tensor.untyped_storage().data_ptr()) or self._snapshot.name_of(tensor)
+            return ArrayTensor(tensor).array(name or "a constant of the module")
         dtype = numpy_dtype(str(tensor.dtype).removeprefix("torch."))
         if dtype is None:
             raise unsupported(self._run.op, f"it computes in {tensor.dtype}")
@@ -139,17 +152,30 @@ class Operations:
         if self._whole:
             return func(*args, **kwargs)
         name = func._schema.name.partition("::")[2]
-        if name.rstrip("_") in RANDOM:
-            raise unsupported(f"aten.{name}", "its results are random")
         with self._layer(name):
             given, named = self._arguments(args, kwargs)
+            if name.rstrip("_") in _RANDOM:
+                return self._drawn(name, func, args, kwargs, (given, list(named.values())))
             result = func(*args, **kwargs)
             self._repeat(name, given, named, result)
         return result
 
+    def _drawn(self, name: str, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], given: Any) -> Any:
+        """Random numbers: whether they matter, two runs of the module tell."""
+        if name.rstrip("_") not in ("rand_like", "randn_like", "randint_like") and self._depends(given):
+            raise unsupported(f"aten.{name}", "its results are random")
+        self.random = self.random or f"torch.{name.rstrip('_')}{here(self._torch, self._names)}"
+        result = func(*args, **kwargs)
+        for tensor in _leaves(result, self._torch.Tensor):
+            self.bind(tensor, Var(self._machine.constant(self._numbers(tensor))))
+        return result
+
     def function(self, name: str, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """One function that the forward calls."""
-        short = short_name(name)
+        short = _short_name(name)
+        self._check_mode(name, short, args, kwargs)
+        if short in _WITH_STATES:
+            self._check_states(args)
         if short in _TELLS and self._depends([self._mapped(t) for t in _leaves(args, self._torch.Tensor)]):
             raise unsupported(name, _DEPENDS)
         if short == "data" and name.endswith("__get__"):  # shares its memory with no operation in between
@@ -167,6 +193,34 @@ class Operations:
                 self._whole = False
             self._repeat(short, given, named, result)
         return result
+
+    def _check_mode(self, name: str, short: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Refuse what does in eval mode what it does in training."""
+        where = running_module(self._names)
+        module = self._modules.get(where)
+        cls = "" if module is None else class_name(module)
+        rate = getattr(module, "p", getattr(module, "dropout", 1.0))
+        if module is not None and cls in TRAINS and module.training and rate > 0:
+            layer = f"{where} ({cls.rpartition('.')[2]})"
+            raise unsupported(layer, "it stays in training mode when the module is in eval mode")
+        if cls == EMBEDDING:
+            check_embedding(lambda k: getattr(module, k, None), f"{where} (Embedding)")
+        if short in _DROPOUT:
+            on = args[2] if len(args) > 2 else kwargs.get("training", kwargs.get("train", True))
+            if on and (args[1] if len(args) > 1 else kwargs.get("p", 0.5)) > 0:
+                raise unsupported(name, "it drops at random in eval mode, too; pass training=self.training")
+
+    def _check_states(self, args: tuple[Any, ...]) -> None:
+        """Refuse an initial state that an earlier call has left in the module."""
+        for tensor in _leaves(args[1:2], self._torch.Tensor):
+            name = self._snapshot.name_of(tensor)
+            if tensor.untyped_storage().data_ptr() in self._parameters:
+                continue
+            if name and bool((tensor != 0).any()) and not self._var(tensor).changed:
+                raise unsupported(
+                    running_module(self._names) or "a recurrent layer",
+                    f"its initial state is module.{name}, which is not zero; reset it before the conversion",
+                )
 
     def _arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         stored = {k: v for k, v in kwargs.items() if k not in aten.STORED}
@@ -196,6 +250,18 @@ class Operations:
             made = [Var(self._machine.constant(self._numbers(t))) for t in results]
         for tensor, var in zip(results, _leaves(made, (Var, Tensor)), strict=False):
             self.bind(tensor, var)
+
+
+def _short_name(full: str) -> str:
+    """``torch.Tensor.__iadd__`` -> ``add``, ``torch.relu_`` -> ``relu``."""
+    parts = full.split(".")
+    name = parts[-2] if parts[-1] in ("__get__", "__set__") and len(parts) > 1 else parts[-1]
+    if name.startswith("__") and name.endswith("__"):
+        bare = name[2:-2]
+        return {"iadd": "add", "isub": "sub", "imul": "mul", "itruediv": "div", "truediv": "div"}.get(
+            bare, bare
+        )
+    return name.rstrip("_")
 
 
 def _memory(tensor: Any) -> Any:

@@ -1,23 +1,16 @@
-"""Runs a live module with a :class:`~.trace.Recorder` watching."""
+"""Runs a live module, and puts it back as it was."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeAlias
 
-from lstm_rt.errors import ConvertError
-
 from .example import Args, leaves, replace
-from .modules import class_name, is_leaf
+from .modules import class_name
 from .state import Snapshot
-from .symbols import Dims, ForwardError, Input
-from .trace import Recorder
 from .where import where
-
-_TIME_MAJOR = {("N", "T", "F"): ("T", "N", "F"), ("N", "T"): ("T", "N")}
-
 
 #: Float tensors of a module's result by where they lie in it.
 Results: TypeAlias = dict[tuple[Any, ...], Any]
@@ -42,7 +35,6 @@ class Runner:
     def run(
         self,
         args: Args,
-        recorder: Recorder | None = None,
         *,
         again: bool = False,
         watch: AbstractContextManager[None] | None = None,
@@ -50,13 +42,13 @@ class Runner:
         """The module's result for ``args``.
 
         Args:
-            recorder, watch: watches the run.
+            watch: watches the run.
             again: starts from the state that the last run has left.
         """
         if not again:
             self.restore()
         self.module.eval()
-        with watch or (nullcontext() if recorder is None else self._watched(recorder)):
+        with watch or nullcontext():
             return self.module(*args)
 
     def results(self, args: Args, tensors: Sequence[Any] | None = None, *, again: bool = False) -> Results:
@@ -71,99 +63,6 @@ class Runner:
     def where(self, error: BaseException) -> str:
         """The line of the user's code that ``error`` comes from, to put behind a message."""
         return where(self.torch, error, self.names)
-
-    @contextmanager
-    def _watched(self, recorder: Recorder) -> Iterator[None]:
-        handles: list[Any] = []
-
-        def before(name: str) -> Any:
-            def hook(leaf: Any, args: Any, kwargs: Any) -> None:
-                recorder.busy += 1
-                if recorder.busy == 1:
-                    recorder.check_unchanged(f"{name} ({type(leaf).__name__})", (args, kwargs))
-
-            return hook
-
-        def after(name: str) -> Any:
-            def hook(leaf: Any, args: Any, kwargs: Any, output: Any) -> None:
-                if recorder.busy == 1:
-                    recorder.leaf(name, leaf, args, kwargs, output)
-                recorder.busy -= 1
-
-            return hook
-
-        for name, child in self.snapshot.modules:
-            # An instance with a forward of its own does something else than its class.
-            if is_leaf(class_name(child)) and "forward" not in vars(child):
-                # Innermost, so that what hooks of the user's do before and after is recorded, too.
-                handles.append(child.register_forward_pre_hook(before(name), with_kwargs=True))
-                handles.append(child.register_forward_hook(after(name), with_kwargs=True, prepend=True))
-        try:
-            with _mode(self.torch, recorder):
-                yield
-        finally:
-            for handle in handles:
-                handle.remove()
-
-
-def _mode(torch: Any, recorder: Recorder) -> Any:
-    from torch.overrides import TorchFunctionMode, resolve_name
-
-    class Watch(TorchFunctionMode):  # type: ignore[misc, unused-ignore]
-        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            kwargs = kwargs or {}
-            if recorder.busy:
-                return func(*args, **kwargs)
-            # In here no function is watched: what the handlers do with tensors is not part of the model.
-            name = resolve_name(func) or getattr(func, "__name__", str(func))
-            recorder.check_unchanged(name, (args, kwargs))
-            result = func(*args, **kwargs)
-            recorder.function(name, args, kwargs, result)
-            return result
-
-    return Watch()
-
-
-def make_inputs(leaves: Sequence[tuple[str, Any]], time_major: bool) -> list[Input]:
-    """What each tensor argument is taken for, from its shape and dtype.
-
-    Raises:
-        ConvertError: no kind of input has this shape and dtype.
-    """
-    out = []
-    for i, (name, tensor) in enumerate(leaves):
-        kind, dims = _kind(name, tensor)
-        if time_major:
-            dims = _TIME_MAJOR.get(dims, dims)
-        out.append(Input(i, name, tensor, kind, dims))
-    return out
-
-
-def _kind(name: str, tensor: Any) -> tuple[str, Dims]:
-    key = ("f" if tensor.is_floating_point() else "i", tensor.dim())
-    kinds: dict[tuple[str, int], tuple[str, Dims]] = {
-        ("f", 3): ("seq", ("N", "T", "F")),
-        ("f", 2): ("vec", ("N", "F")),
-        ("i", 2): ("ids", ("N", "T")),
-        ("i", 1): ("lengths", ("N",)),
-    }
-    if key not in kinds:
-        raise ForwardError(_unexpected(name, tensor))
-    return kinds[key]
-
-
-def check_dtypes(leaves: Sequence[tuple[str, Any]]) -> None:
-    """Raise :class:`ConvertError` for tensors of truths or complex numbers."""
-    for name, tensor in leaves:
-        if tensor.is_complex() or str(tensor.dtype) == "torch.bool":
-            raise ConvertError(_unexpected(name, tensor))
-
-
-def _unexpected(name: str, tensor: Any) -> str:
-    return (
-        f"input {name!r} has shape {tuple(tensor.shape)} and dtype {tensor.dtype}; "
-        "expected floats (N, T, F) or (N, F), integer ids (N, T) or integer lengths (N,)"
-    )
 
 
 def argument_names(module: Any, count: int) -> list[str]:

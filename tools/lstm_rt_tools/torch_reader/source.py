@@ -12,16 +12,17 @@ from typing import Any
 import numpy as np
 
 from lstm_rt.errors import ConvertError, GraphError
-from lstm_rt.graph import Graph
+from lstm_rt.graph import Array, Graph
 
-from ..judges import reference
+from ..judges import reference, testdata
 from ..judges.compare import CHECK_TOLERANCE, differences
-from ..names import listed
 from ..program.convert import to_graph
 from ..program.labelled import Labelled
 from ..program.machine import Argument, Exhausted, Machine, Tensor
+from ..program.states import free_states
 from ..torch_program.dtypes import numpy_dtype
 from ..torch_program.fit import fit
+from .calls import Calls
 from .example import Args, leaves, named_tensors, replace
 from .modules import RECURRENT, RESULTS, class_name
 from .operations import Operations, watched
@@ -40,12 +41,13 @@ class LiveSource:
     """
 
     called = what = "the module"
-    also = ((1, 1), (2, 40), (1, 128), (12, 2))  #: rows and steps to compare at, too: branches on sizes show there
+    also = ((1, 1), (2, 40), (1, 128), (24, 2))  #: rows and steps to compare at, too: branches on sizes show there
 
     def __init__(self, runner: Runner, args: Args, names: Sequence[str], results: Results) -> None:
         self._runner, self._args, self._like = runner, args, list(leaves(args))
         self._paths = list(results)
         self._count = 0
+        self.random = ""  #: the first random function that the forward was seen to call, and where
         self.notes: list[str] = []
         self.examples: list[tuple[int, ...]] = [tuple(t.shape) for t in self._like]
         given = list(named_tensors(names, args))
@@ -77,15 +79,52 @@ class LiveSource:
     def _watched(self, machine: Machine, tensors: Sequence[Any], inputs: Sequence[Tensor]) -> list[Tensor]:
         if self._count > _MOST_OPERATIONS:
             raise Exhausted(f"no reading of the module is found in {_MOST_OPERATIONS} operations")
-        operations = Operations(self._runner.torch, machine, self._runner.names, self.notes)
+        operations = Operations(self._runner, machine, self.notes)
         for tensor, x in zip(tensors, inputs, strict=True):
             operations.bind(tensor, x)
         try:
             watch = watched(self._runner.torch, operations)
             result = self._runner.run(replace(self._args, iter(tensors)), watch=watch)
+        except ConvertError:
+            raise
+        except Exception as e:
+            raise ConvertError(
+                "the module's forward fails while its operations are noted, as code does that cannot be watched, such "
+                f"as TorchScript: {brief(e)}"
+            ) from e
         finally:
             self._count += operations.count
+            self.random = self.random or operations.random
         return [operations.tensor(t) for t in self._found(tensors_of(result))]
+
+    @property
+    def like(self) -> list[Any]:
+        """The tensors of the arguments that it was made with."""
+        return self._like
+
+    def feeds(self, graph: Graph, tensors: Sequence[Any]) -> list[Any]:
+        """Tensors of the module's arguments as the inputs of a graph."""
+        given = {a.name: t.cpu().numpy() for a, t in zip(self.inputs, tensors, strict=True)}
+        found = [given[graph.values[i].name] for i in graph.inputs]
+        return [x.astype(np.float32 if x.dtype.kind in "fb" else np.int32) for x in found]
+
+    def make_selftest(self, graph: Graph) -> None:
+        """Anew for a graph that has fewer inputs than the module: the others are zero."""
+
+        def theirs(arrays: list[Any]) -> Sequence[Array]:
+            given = dict(zip((graph.values[i].name for i in graph.inputs), arrays, strict=True))
+            rows = next(n for i, a in zip(graph.inputs, arrays, strict=True)
+                        for n, d in zip(a.shape, graph.values[i].shape("N", "T"), strict=True) if d == "N")  # fmt: skip
+            zeros = {a.name: [d if isinstance(d, int) else rows for d in a.dims] for a in self.inputs}
+            machine = Machine()
+            inputs = [
+                machine.input(np.asarray(given[a.name] if a.name in given else np.zeros(zeros[a.name]), a.dtype))
+                for a in self.inputs
+            ]
+            found = dict(zip(self.outputs, self.run(machine, inputs), strict=True))
+            return [np.asarray(found[graph.values[o].name].data, np.float32) for o in graph.outputs]
+
+        graph.selftest = testdata.make_selftest(graph, theirs)
 
     def _found(self, results: Results) -> list[Any]:
         if list(results) != self._paths:
@@ -124,52 +163,44 @@ def by_operations(
             from call to call.
     """
     source = LiveSource(runner, args, names, results)
-    found = _calls(runner, args, results)
+    calls = Calls(runner, args, results, lambda: _random(source))
     fit(source)
     graph = to_graph(source)
     _on_example(graph, source, args, results)
+    found = [*source.notes, *graph.meta.pop("notes", []), *calls.notes]
+    if calls.carries:
+        found.append(calls.by_states(graph, source))
+    if states := free_states(graph):
+        found.append(
+            f"the initial states {', '.join(map(repr, states))} are no inputs of the converted model: it takes them as "
+            "state=..., and keeps them in a stream"
+        )
+        source.make_selftest(graph)
+    _all_used(graph, source, states)
     graph.meta["source"] = {}
-    notes += dict.fromkeys([*source.notes, *graph.meta.pop("notes", []), *found])
+    notes += dict.fromkeys(found)
     return graph
 
 
-def _calls(runner: Runner, args: Args, results: Results) -> list[str]:
-    """Notes on what a module carries from one call to the next; refuse what its outputs depend on."""
-    runner.results(args)
-    second = runner.results(args, again=True)
-    counters = runner.snapshot.counters()
-    changed = runner.restore()
-    if _furthest(runner.results(args), results) > CHECK_TOLERANCE:
-        raise ConvertError("two runs of the module in eval mode on the same input differ: random numbers?")
-    if _furthest(second, results) > CHECK_TOLERANCE:
-        by = f"its forward changes {listed(changed, 5)}" if changed else "what its forward changes cannot be seen"
-        raise ConvertError(f"the module's outputs depend on its earlier calls ({by}); a graph cannot hold that")
-    if not counters:
-        return []
-    return [
-        f"the module's forward changes {listed(counters, 5)}; the converted model gives in every call what "
-        "the module gives in its first two, so if later ones depend on that, they differ"
-    ]
+def _all_used(graph: Graph, source: LiveSource, states: Sequence[str]) -> None:
+    """Refuse arguments that the forward takes and does not read: one of them was probably meant to be."""
+    read = {i for node in graph.nodes for i in node.inputs if i is not None} | set(graph.outputs)
+    used = {graph.values[i].name for i in graph.inputs if i in read}
+    lengths = {graph.values[i].name for i in graph.inputs if graph.values[i].kind == "lengths"}
+    if unused := [a.name for a in source.inputs if a.name not in used | lengths | set(states)]:
+        raise ConvertError(f"the module's forward does not use its input {', '.join(map(repr, unused))}")
 
 
-def _furthest(one: Results, other: Results) -> float:
-    """The largest difference, relative to the largest number of its output."""
-    far = 0.0
-    for path, a in one.items():
-        b = other.get(path)
-        if b is None or a.shape != b.shape:
-            return float("inf")
-        a, b = a.double().nan_to_num(), b.double().nan_to_num()
-        if a.numel():
-            far = max(far, float((a - b).abs().max()) / max(float(b.abs().max()), 1e-30))
-    return far
+def _random(source: LiveSource) -> str:
+    """The random function that a module calls, and where; empty if none is seen."""
+    machine = Labelled([], 1, {}, (), 0)
+    source.run(machine, [machine.constant(t.cpu().numpy()) for t in source.like])
+    return source.random
 
 
 def _on_example(graph: Graph, source: LiveSource, args: Args, results: Results) -> None:
     """The example, whose numbers are not made up."""
-    given = {a.name: t.cpu().numpy() for a, t in zip(source.inputs, leaves(args), strict=True)}
-    feeds = [given[graph.values[i].name] for i in graph.inputs]
-    feeds = [x.astype(np.float32 if x.dtype.kind == "f" else np.int32) for x in feeds]
+    feeds = source.feeds(graph, list(leaves(args)))
     theirs = dict(zip(source.outputs, (t.cpu().numpy() for t in results.values()), strict=True))
     names = [graph.values[o].name for o in graph.outputs]
     with np.errstate(all="ignore"):

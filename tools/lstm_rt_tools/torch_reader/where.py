@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import FrameType
 from typing import Any
 
-from .symbols import ForwardError
+from lstm_rt.errors import ConvertError
 
 _LONGEST_LINE = 120
 _OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep  #: the whole package
@@ -18,6 +18,20 @@ _PATHS = sysconfig.get_paths()
 
 #: A frame and the line it is at, outermost first.
 _Frames = Sequence[tuple[FrameType, int]]
+
+
+class ForwardError(ConvertError):
+    """Something in a module's forward cannot be converted; the message names it, and so does ``what``."""
+
+    def __init__(self, message: str, what: str = "") -> None:
+        super().__init__(message)
+        self.what = what
+
+
+def unsupported(name: str, why: str = "") -> ForwardError:
+    """The error for an operation in a module's forward that a graph cannot hold."""
+    reason = f": {why}" if why else ""
+    return ForwardError(f"the module's forward uses {name}, which is not supported{reason}", name)
 
 
 def where(torch: Any, error: BaseException, names: Mapping[int, str]) -> str:

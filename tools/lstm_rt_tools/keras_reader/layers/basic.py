@@ -23,6 +23,11 @@ def emit_nothing(ctx: Context, spec: LayerSpec, weights: Weights, call: Call) ->
 
 def emit_embedding(ctx: Context, spec: LayerSpec, weights: Weights, call: Call) -> list[Tensor]:
     """Embedding."""
+    if ctx.graph.values[call.value].kind != "ids":
+        raise spec.error(
+            "it reads what other layers give, or ids of more axes than (batch, steps), which is not supported: "
+            "give the model token ids as an Input of one axis"
+        )
     table = weights.take(("embeddings",), str(spec))["embeddings"]
     expected = (spec.size("input_dim"), spec.size("output_dim"))
     if table.shape != expected:

@@ -6,7 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..arrays import timed
+from .. import rnn
+from ..arith import binary
+from ..arrays import backwards, joined, timed
 from ..build import Call, Context, Tensor
 from ..config import LayerSpec
 from ..weights import FloatArray, Weights
@@ -16,8 +18,11 @@ from .windows import WINDOW, Windows, windows_of
 
 CONV_LSTM = (
     "filters", *WINDOW, "activation", "recurrent_activation", "use_bias",
-    "return_sequences", "return_state", "go_backwards", "stateful",
+    "return_sequences", "return_state", "go_backwards", "stateful", "zero_output_for_mask",
 )  # fmt: skip
+
+
+_CLASSES = ("ConvLSTM1D", "ConvLSTM2D")
 
 
 def conv_lstm(rank: int) -> Emitter:
@@ -32,9 +37,8 @@ def conv_lstm(rank: int) -> Emitter:
         if spec.flag("stateful", False):
             ctx.note(f"{spec}: was stateful in Keras; here calls are pure and streams keep the state")
         windows = windows_of(ctx, spec, Tensor(x.value, x.dims[1:]), rank, "kernel_size", True)
-        pads = windows.pads(spec.choice("padding", ("valid", "same"), "valid"))
-        backwards = spec.flag("go_backwards", False)
-        value = ctx.graph.reverse(windows.x.value) if backwards else windows.x.value
+        pads, _ = windows.pads(spec.choice("padding", ("valid", "same"), "valid"))
+        value = ctx.graph.reverse(windows.x.value) if spec.flag("go_backwards", False) else windows.x.value
         kernel, recurrent, bias = _weights(spec, weights, windows)
         gate, cell = spec.activation("recurrent_activation"), spec.activation("activation")
         h0, c0 = [channels_last(ctx, t, first).value for t in call.initial_state] or (None, None)
@@ -51,6 +55,27 @@ def conv_lstm(rank: int) -> Emitter:
         return [output, *images[1:]] if spec.flag("return_state", False) else [output]
 
     return emit
+
+
+def emit_bidirectional(ctx: Context, spec: LayerSpec, weights: Weights, call: Call) -> list[Tensor]:
+    """Bidirectional around a ConvLSTM layer; around others that of recurrent layers."""
+    if spec.sublayer("layer").class_name not in _CLASSES:
+        return rnn.emit_bidirectional(ctx, spec, weights, call)
+    mode = spec.config.get("merge_mode", "concat")
+    if mode not in ("concat", None, *rnn.MERGE):
+        raise spec.error(f"option merge_mode={mode!r:.60} is not supported")
+    sides = rnn.both_sides(spec, weights)
+    if [sub.flag("go_backwards", False) for sub, _ in sides] != [False, True]:
+        raise spec.error("expected go_backwards false in the forward and true in the backward layer")
+    if call.initial_state or any(sub.flag("return_state", False) for sub, _ in sides):
+        raise spec.error(f"states around a {sides[0][0].class_name} are not supported")
+    forward, backward = (ctx.run_layer(ctx, sub, own, replace(call, initial_state=()))[0] for sub, own in sides)
+    backward = backward if backward.time is None else backwards(ctx, backward, 0)
+    if mode is None:
+        return [forward, backward]
+    if mode == "concat":
+        return [joined(ctx, [forward, backward], len(forward.dims) - 1)]
+    return [binary(ctx, rnn.MERGE[mode], forward, backward)]
 
 
 def _weights(spec: LayerSpec, weights: Weights, windows: Windows) -> tuple[FloatArray, FloatArray, FloatArray | None]:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from string import ascii_letters
+
+import numpy as np
+
 from lstm_rt.graph import Axis
 
 from .. import arrays
@@ -9,6 +14,7 @@ from ..arith import padded
 from ..arrays import permuted, reshaped
 from ..build import Context, Tensor
 from ..config import LayerSpec
+from .einsum import contracted
 from .row import Move
 
 DATA_FORMATS = ("channels_last", "channels_first")
@@ -34,7 +40,7 @@ def channels_back(ctx: Context, x: Tensor, first: bool) -> Tensor:
 def flatten(ctx: Context, spec: LayerSpec, x: Tensor) -> Tensor:
     """All axes as one."""
     x = channels_last(ctx, x, is_channels_first(spec) and len(x.dims) > 1)
-    return reshaped(ctx, x, [-1]) if None not in x.dims else reshaped(ctx, arrays.whole(ctx, x), [-1])
+    return reshaped(ctx, x if math.prod(x.features) == 1 else arrays.whole(ctx, x), [-1])
 
 
 def reshape(ctx: Context, spec: LayerSpec, x: Tensor) -> Tensor:
@@ -54,9 +60,9 @@ def permute(ctx: Context, spec: LayerSpec, x: Tensor) -> Tensor:
 def repeat_vector(ctx: Context, spec: LayerSpec, x: Tensor) -> Tensor:
     """A vec at every step of as many as the option says."""
     n = spec.size("n")
-    if len(x.dims) != 1 or x.time is not None:
+    if len(x.dims) != 1:
         raise spec.error(f"its input has shape {('batch', *x.dims)}, expected (batch, features)")
-    if arrays.is_stepwise(ctx, x):
+    if x.time is not None or arrays.is_stepwise(ctx, x):
         return arrays.tiled(ctx, arrays.expanded(x, 0), 0, n)
     axis = ctx.graph.new_axis(Axis(None, 0, n))
     return Tensor(ctx.graph.repeat_vector(x.value, axis), (n, *x.dims), 0)
@@ -110,11 +116,27 @@ def up_sampling(rank: int) -> Move:
     """The function of an UpSampling layer."""
 
     def up(ctx: Context, spec: LayerSpec, x: Tensor) -> Tensor:
-        spec.choice("interpolation", ("nearest",), "nearest")
+        linear = spec.choice("interpolation", ("nearest", "bilinear"), "nearest") == "bilinear"
         first = _spatial(spec, x, rank)
         for i, times in enumerate(spec.sizes("size", rank, 2)):
-            x = arrays.repeated(ctx, x, first + i, times)
+            x = between(ctx, x, first + i, times) if linear else arrays.repeated(ctx, x, first + i, times)
         return x
 
     return up
 
+
+
+def between(ctx: Context, x: Tensor, axis: int, times: int) -> Tensor:
+    """An axis with ``times`` as many elements, which lie on lines between those there are."""
+    x = arrays.whole(ctx, x) if axis == x.time else x
+    size = x.dims[axis]
+    assert size is not None
+    arrays.check_size((*x.features, times))
+    ctx.budget.memory(8 * size * size * times, "what lies between its elements")
+    at = np.clip((np.arange(size * times) + 0.5) / times - 0.5, 0, size - 1)
+    below = np.minimum(at.astype(np.int64), max(size - 2, 0))
+    matrix = np.zeros((size, size * times), np.float32)
+    matrix[below, np.arange(size * times)] = 1 - (at - below)
+    matrix[np.minimum(below + 1, size - 1), np.arange(size * times)] += at - below
+    names = ascii_letters[: len(x.dims)]
+    return contracted(ctx, x, names, matrix, names[axis] + "_", names[:axis] + "_" + names[axis + 1 :])

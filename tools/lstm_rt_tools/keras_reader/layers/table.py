@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from ..build import Call, Context, Scores, Tensor
 from ..config import ACTIVATION_LAYERS, INSTEAD, LayerSpec
-from ..rnn import RECURRENT, emit_bidirectional, emit_recurrent
+from ..rnn import RECURRENT, emit_recurrent
 from ..scores import of_layer, settled
 from ..weights import Weights
-from . import attention, basic, convlstm, merge, norms, shapes, windows, wrappers
+from . import attention, basic, convlstm, einsum, merge, norms, shapes, transposed, windows, wrappers
 from .row import DROPS, KEEPS, SAYS, Layer, simple
 
 #: Layers that do nothing at inference, and pass on the mask.
@@ -40,16 +40,17 @@ _KEEP_NOT_IN_2 = ("Identity", "Normalization", "Rescaling")
 _NORM = ("axis", "epsilon", "center", "scale")
 _MULTI_HEAD = (
     "num_heads", "key_dim", "value_dim", "use_bias", "output_shape", "attention_axes",
-    "query_shape", "key_shape", "value_shape",
+    "query_shape", "key_shape", "value_shape", "softmax_robust_masking",
 )  # fmt: skip
 _GROUPED = ("head_dim", "num_query_heads", "num_key_value_heads", "use_bias")
 _GLOBAL = ("data_format", "keepdims")
 
 LAYERS: dict[str, Layer] = {
     "Dense": Layer(basic.emit_dense, ("units", "activation", "use_bias"), KEEPS),
+    "EinsumDense": Layer(einsum.emit_einsum_dense, einsum.EINSUM),
     "Embedding": Layer(basic.emit_embedding, ("input_dim", "output_dim", "mask_zero"), SAYS),
     "Masking": Layer(basic.emit_masking, ("mask_value",), SAYS),
-    "Softmax": Layer(basic.emit_softmax, ("axis",), KEEPS),
+    "Softmax": Layer(basic.emit_softmax, ("axis", "robust_masking"), KEEPS),
     "ReLU": Layer(basic.emit_relu, ACTIVATION_LAYERS["ReLU"], KEEPS),
     "PReLU": Layer(basic.emit_prelu, ("shared_axes",), KEEPS),
     **{name: Layer(basic.emit_activation, ACTIVATION_LAYERS[name], KEEPS) for name in basic.ACTIVATIONS},
@@ -82,12 +83,13 @@ LAYERS: dict[str, Layer] = {
     "Concatenate": Layer(merge.emit_concatenate, ("axis",), SAYS, several=True),
     "Dot": Layer(merge.emit_dot, ("axes", "normalize"), DROPS, several=True),
     "TimeDistributed": Layer(wrappers.emit_time_distributed, ("layer",), KEEPS),
-    "Bidirectional": Layer(emit_bidirectional, ("merge_mode", "layer", "backward_layer"), SAYS),
+    "Bidirectional": Layer(convlstm.emit_bidirectional, ("merge_mode", "layer", "backward_layer"), SAYS),
     **dict.fromkeys(RECURRENT, Layer(emit_recurrent, (), SAYS)),
 }
 for _n in (1, 2, 3):
     LAYERS |= {
         f"Conv{_n}D": Layer(windows.conv(_n), windows.CONV),
+        f"Conv{_n}DTranspose": Layer(transposed.conv_transpose(_n), transposed.TRANSPOSED),
         f"MaxPooling{_n}D": Layer(windows.pooling(_n, "max"), windows.POOL),
         f"AveragePooling{_n}D": Layer(windows.pooling(_n, "avg"), windows.POOL),
         f"GlobalMaxPooling{_n}D": Layer(windows.global_pooling(_n, "max"), _GLOBAL),

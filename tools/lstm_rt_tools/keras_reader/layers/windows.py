@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -53,25 +53,40 @@ class Windows:
         _, height, width = self.triple([n or 0 for n in self.x.dims], 1)
         return height, width
 
-    def pads(self, padding: str) -> list[Pair]:
-        """Zeros before and behind each axis."""
-        return [self._pad(i, padding) for i in range(len(self.kernel))]
+    def pads(self, padding: str) -> tuple[list[Pair], bool]:
+        """Zeros before and behind each axis, and whether that is so with the steps backwards."""
+        found = [self._pad(i, padding) for i in range(len(self.kernel))]
+        return [pad for pad, _ in found], any(back for _, back in found)
 
-    def _pad(self, i: int, padding: str) -> Pair:
+    def over(self, ctx: Context, padding: str, run: Callable[[int, list[Pair], bool], int]) -> tuple[int, list[Pair]]:
+        """``run`` over the input, and the padding that it was run with: zeros before and behind each axis.
+
+        What ``run`` gets is a value, that padding, and whether the value's steps are backwards: where only the
+        number of zeros behind the last step is the same for all numbers of steps, windows are counted from there.
+        """
+        pads, back = self.pads(padding)
+        if not back:
+            return run(self.x.value, pads, False), pads
+        return ctx.graph.reverse(run(ctx.graph.reverse(self.x.value), pads, True)), pads
+
+    def _pad(self, i: int, padding: str) -> tuple[Pair, bool]:
+        """Zeros before and behind, of the axis as it is or (true) of it backwards."""
         span, stride, size = self.dilation[i] * (self.kernel[i] - 1), self.strides[i], self.x.dims[i]
         if padding == "valid":
-            return 0, 0
+            return (0, 0), False
         if padding == "causal":
-            return span, 0
+            return (span, 0), False
         # As TensorFlow has it: as much as the last window needs, half of it in front. It depends on the size.
         rests = range(stride) if size is None else [size % stride]
         totals = [max(span + 1 - (rest or stride), 0) for rest in rests]
-        if len({total // 2 for total in totals}) > 1:
-            raise self.spec.error(
-                f"padding='same' with strides={stride} is different for different numbers of steps, which are free "
-                "here: give the model's Input a number of steps instead of None"
-            )
-        return totals[0] // 2, max(totals) - totals[0] // 2
+        for back, ahead in ((False, {n // 2 for n in totals}), (True, {n - n // 2 for n in totals})):
+            if len(ahead) == 1:
+                (first,) = ahead
+                return (first, max(totals) - first), back
+        raise self.spec.error(
+            f"padding='same' with strides={stride} is different for different numbers of steps, which are free "
+            "here: give the model's Input a number of steps instead of None"
+        )
 
     def result(self, value: int, pads: Sequence[Pair], channels: int) -> Tensor:
         """What a value is that has one number for each window and channel."""
@@ -110,18 +125,21 @@ def _convolved(
     turned = np.moveaxis(kernel, (-1, -2), (0, 1))
     order = [] if x.time is None else [x.time]
     turned = turned.transpose(0, 1, *(2 + i for i in [*order, *windows.places]))
-    pads = windows.pads(padding)
-    value = ctx.graph.conv(
-        x.value,
-        turned.reshape(filters, channels // groups, *windows.triple(windows.kernel, 1)),
-        bias,
-        size=windows.size,
-        stride=windows.triple(windows.strides, 1),
-        dilation=windows.triple(windows.dilation, 1),
-        pad=windows.triple(pads, (0, 0)),
-        groups=groups,
-    )
-    return windows.result(value, pads, filters)
+    turned = turned.reshape(filters, channels // groups, *windows.triple(windows.kernel, 1))
+
+    def run(value: int, pads: list[Pair], back: bool) -> int:
+        return ctx.graph.conv(
+            value,
+            turned[:, :, ::-1] if back else turned,
+            bias,
+            size=windows.size,
+            stride=windows.triple(windows.strides, 1),
+            dilation=windows.triple(windows.dilation, 1),
+            pad=windows.triple(pads, (0, 0)),
+            groups=groups,
+        )
+
+    return windows.result(*windows.over(ctx, padding, run), filters)
 
 
 def _padding(spec: LayerSpec, rank: int) -> str:
@@ -205,16 +223,19 @@ def pooling(rank: int, kind: str) -> Emitter:
 
     def emit(ctx: Context, spec: LayerSpec, weights: Weights, call: Call) -> list[Tensor]:
         windows = windows_of(ctx, spec, call.inputs[0], rank, "pool_size", False)
-        pads = windows.pads(spec.choice("padding", ("valid", "same"), "valid"))
-        value = ctx.graph.pool(
-            windows.x.value,
-            kind,
-            windows.triple(windows.kernel, 1),
-            size=windows.size,
-            stride=windows.triple(windows.strides, 1),
-            pad=windows.triple(pads, (0, 0)),
-        )
-        y = windows.result(value, pads, windows.x.dims[-1] or 0)
+        padding = spec.choice("padding", ("valid", "same"), "valid")
+
+        def run(value: int, pads: list[Pair], back: bool) -> int:
+            return ctx.graph.pool(
+                value,
+                kind,
+                windows.triple(windows.kernel, 1),
+                size=windows.size,
+                stride=windows.triple(windows.strides, 1),
+                pad=windows.triple(pads, (0, 0)),
+            )
+
+        y = windows.result(*windows.over(ctx, padding, run), windows.x.dims[-1] or 0)
         return [channels_back(ctx, y, is_channels_first(spec))]
 
     return emit

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -13,8 +14,9 @@ from numpy.typing import NDArray
 from lstm_rt.graph import Activation
 
 from ..labelled import Labelled
-from ..labels import Feat, Ids, Label, Lengths, Loose, Mask, N, Steps, Turn
+from ..labels import Feat, Ids, Label, Lengths, Loose, Mask, Steps, Turn
 from ..machine import Tensor
+from ..masks import joined, length_dims, only
 from .attention import combined
 
 Args = Sequence[Tensor | None]
@@ -89,10 +91,12 @@ def _round(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> Lab
 
 def _cast(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any]) -> Label:
     label: Label = _first(args).label
+    if isinstance(label, Lengths) and out.dtype.kind == "f":
+        return b.feat(_first(args), "cast")
     if isinstance(label, Feat) and out.dtype.kind != "f":
         return Loose("features that are rounded to integers are not supported", label.dims)
-    if isinstance(label, Ids | Lengths) and out.dtype.kind not in "iu":
-        return Loose("token ids and lengths as numbers to compute with are not supported", label.dims)
+    if isinstance(label, Ids) and out.dtype.kind not in "iu":
+        return Loose("token ids as numbers to compute with are not supported", label.dims)
     return label
 
 
@@ -114,12 +118,12 @@ def _binary(word: str, b: Labelled, args: Args, options: Mapping[str, Any], out:
     if found is not None:
         return found
     for label in (x.label, y.label):
-        if isinstance(label, Ids | Lengths | Turn | Loose):
+        whole = isinstance(label, Lengths) and out.dtype.kind != "f"
+        if whole or isinstance(label, Ids | Turn | Loose):
             return _of_integers(b, word, x, y)
-    if word == "mul" and (isinstance(x.label, Mask) or isinstance(y.label, Mask)):
-        return _masked(b, x, y)
-    if isinstance(x.label, Mask) or isinstance(y.label, Mask):
-        return Loose("a mask as numbers to compute with is not supported", getattr(x.label or y.label, "dims", ()))
+    if word == "mul" and isinstance(x.label, Mask) != isinstance(y.label, Mask) and not (x.known or y.known):
+        mask, features = (x.label, y) if isinstance(x.label, Mask) else (y.label, x)
+        return only(b, mask, b.feat(features, word), word)
     if x.known:
         return _number_first(b, word, x.data, b.feat(y, word))
     if y.known:
@@ -208,26 +212,18 @@ def _token_mask(b: Labelled, word: str, ids: Ids, token: int, second: bool) -> L
 
 def _length_mask(b: Labelled, word: str, lengths: Lengths, numbers: NDArray[Any], first: bool) -> Label:
     """``arange(T) < lengths[:, None]`` and the like."""
-    steps = numbers.shape[-1] if numbers.ndim else 0
-    axis = next((a for a, n in b.steps.items() if n == steps), None)
-    counted = axis is not None and np.array_equal(numbers.ravel(), np.arange(steps))
-    if not counted or axis is None or lengths.less:
+    axis = next((a for a, n in b.steps.items() if n == numbers.size), None)
+    counted = axis is not None and numbers.size in numbers.shape
+    counted = counted and np.array_equal(np.diff(numbers.ravel()), np.ones(numbers.size - 1))
+    if not counted or axis is None:
         return Loose(f"{word} of lengths is not supported", lengths.dims)
-    within = {("lt", True): True, ("gt", False): True, ("ge", True): False, ("le", False): False}
-    if (word, first) not in within:
-        return Loose(f"{word} of lengths is not supported", lengths.dims)
-    b.use_lengths(lengths, axis)
-    return Mask(None, axis, ((N,), (Steps(axis),)), inverted=not within[word, first])
-
-
-def _masked(b: Labelled, x: Tensor, y: Tensor) -> Label:
-    """Features times a mask."""
-    mask, features = (x.label, y) if isinstance(x.label, Mask) else (y.label, x)
-    label = b.feat(features, "mul")
-    if mask.inverted or mask.value is None:
-        return Loose("features times such a mask are not supported", label.dims)
-    steps, number = Steps(mask.axis), mask.value
-    return b.each(label, "mul", lambda value: b.graph.apply_mask(b.at_every_step(value, steps), number))
+    # words as "number of the step < length - beyond"
+    word = word if first else {"lt": "gt", "gt": "lt", "le": "ge", "ge": "le"}[word]
+    beyond = lengths.less + int(numbers.flat[0]) - (word in ("le", "gt"))
+    if beyond:
+        return Loose(f"{word} of lengths and other numbers than those of the steps is not supported", lengths.dims)
+    b.use_lengths(replace(lengths, less=0), axis)
+    return Mask(None, axis, length_dims(lengths, numbers.shape, axis), inverted=word in ("gt", "ge"))
 
 
 def _compared(word: str, b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> Label:
@@ -236,8 +232,24 @@ def _compared(word: str, b: Labelled, args: Args, options: Mapping[str, Any], ou
     assert y is not None
     if any(isinstance(t.label, Ids | Lengths | Turn) for t in (x, y)):
         return _of_integers(b, word, x, y)
+    if (found := _of_masks(b, word, x, y)) is not None:
+        return found
     dims = next((t.label.dims for t in (x, y) if hasattr(t.label, "dims")), ())
     return Loose(f"{word} of features is not supported: it makes the program depend on their numbers", dims)
+
+
+def _of_masks(b: Labelled, word: str, x: Tensor, y: Tensor) -> Label | None:
+    """Masks put together, or compared with a truth or 0 or 1; None of anything else."""
+    if isinstance(x.label, Mask) and isinstance(y.label, Mask) and word.startswith("logical"):
+        return joined(b, word, x.label, y.label)
+    mask, other = (x.label, y) if isinstance(x.label, Mask) else (y.label, x)
+    if not isinstance(mask, Mask) or not other.known or not other.data.size:
+        return None
+    numbers = np.asarray(other.data, np.float64)
+    if not (numbers == numbers.flat[0]).all() or numbers.flat[0] not in (0, 1) or numbers.size > 1:
+        return None
+    same = {"eq": numbers.flat[0] == 1, "ne": numbers.flat[0] == 0}.get(word)
+    return None if same is None else replace(mask, inverted=mask.inverted != (not same))
 
 
 def _prelu(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> Label:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ..labelled import Labelled
 from ..labels import Dims, Feat, Label, Loose, Mask, Masked, Penalty, Scores, Steps, broadcast, cell, fixed, permuted
 from ..machine import Tensor
+from ..masks import plain
 
 Args = Sequence[Tensor | None]
 #: Numbers below this, added to scores, leave no weight.
@@ -69,28 +70,29 @@ def _by_head(b: Labelled, x: Feat, lead: Dims) -> Feat:
         dims = (*lead, *x.dims[-2:])
         return Feat(dims, x.cells.reshape(fixed(dims)))
     dims = b.common((*lead, (), ()), x.dims, "attention")
-    return Feat(dims, np.ascontiguousarray(broadcast(x, dims)))
+    return Feat(dims, np.array(broadcast(x, dims)))
 
 
 # -- masks ------------------------------------------------------------------------------------------------
 
 
-def limited(b: Labelled, label: Scores | Feat, mask: Mask) -> Label:
-    """Scores of which only those count whose key the mask counts."""
-    if mask.inverted:
-        raise b.error("attention", "a mask that is true where a key does not count is not supported")
+def limited(b: Labelled, label: Scores | Feat, mask: Mask, fill: float) -> Label:
+    """Scores of which only those count whose key the mask counts; the others become ``fill``."""
     if isinstance(label, Feat):
-        return Masked(label.dims, label, mask)
+        dims = b.common(label.dims, mask.dims, "where")
+        return Masked(dims, Feat(dims, np.array(broadcast(label, dims))), mask, fill)
+    mask = plain(b, mask)
     if label.mask is not None or not is_steps(label.dims[-1]) or Steps(mask.axis) != label.dims[-1][0]:
         raise b.error("attention", "such a mask is not supported")
     return replace(label, mask=mask.value, mask_whole=False)
 
 
-def _kept(x: Tensor, y: Tensor, mask: Mask) -> tuple[Tensor, Mask] | None:
+def _kept(x: Tensor, y: Tensor, mask: Mask) -> tuple[Tensor, Mask, float] | None:
     """What a choice keeps and where, if the other side is a number that leaves no weight."""
     for kept, other, inverted in ((x, y, mask.inverted), (y, x, not mask.inverted)):
-        if other.known and other.data.size and np.all(other.data <= _NOTHING):
-            return kept, replace(mask, inverted=inverted)
+        fill = np.unique(other.data) if other.known else np.zeros(0)
+        if fill.size == 1 and fill[0] <= _NOTHING:
+            return kept, replace(mask, inverted=inverted), float(fill[0])
     return None
 
 
@@ -98,9 +100,12 @@ def chosen(b: Labelled, condition: Tensor, x: Tensor, y: Tensor) -> Label | None
     """``where`` of scores; None if it is none."""
     if isinstance(condition.label, Mask):
         found = _kept(x, y, condition.label)
-        if found is None or not isinstance(found[0].label, Scores | Feat):
+        if found is None:
             return None
-        return limited(b, found[0].label, found[1])
+        kept, mask, fill = found
+        if kept.known and not kept.data.any():
+            return Penalty(b.wider(mask.dims, kept.data, "where"), mask, fill)
+        return limited(b, kept.label, mask, fill) if isinstance(kept.label, Scores | Feat) else None
     scores, other, keeps = (x, y, condition.data) if isinstance(x.label, Scores) else (y, x, ~condition.data)
     if not condition.known or not isinstance(scores.label, Scores) or not other.known or np.any(other.data > _NOTHING):
         return None
@@ -128,11 +133,13 @@ def combined(b: Labelled, word: str, x: Tensor, y: Tensor) -> Label | None:
         return _mask_number(word, first, x, y) if other.known else None
     made: Label
     if isinstance(first, Penalty):
-        return limited(b, other.label, first.mask) if word == "add" and isinstance(other.label, Scores | Feat) else None
+        if word != "add" or not isinstance(other.label, Scores | Feat):
+            return None
+        return limited(b, other.label, replace(first.mask, dims=first.dims), first.fill)
     if not isinstance(first, Scores) or first.soft:
         return None
     if isinstance(other.label, Penalty) and word == "add":
-        return limited(b, first, other.label.mask)
+        return limited(b, first, other.label.mask, other.label.fill)
     if not other.known:
         return None
     numbers = np.asarray(other.data, np.float64)
@@ -157,7 +164,7 @@ def _mask_number(word: str, mask: Mask, x: Tensor, y: Tensor) -> Label | None:
     if word == "sub" and y.label is mask and value == 1:
         return Mask(mask.value, mask.axis, mask.dims, not mask.inverted)
     if word == "mul" and value <= _NOTHING:
-        return Penalty(mask.dims, replace(mask, inverted=not mask.inverted))
+        return Penalty(mask.dims, replace(mask, inverted=not mask.inverted), value)
     if word == "mul" and value == 1:
         return mask
     return None
@@ -167,14 +174,14 @@ def _mask_number(word: str, mask: Mask, x: Tensor, y: Tensor) -> Label | None:
 
 
 def softmax_of(b: Labelled, label: Scores | Masked, axis: int) -> Label:
-    """Softmax over the keys."""
+    """Softmax over the keys, or over steps that a mask leaves."""
     if isinstance(label, Masked):
         dim = label.feat.dims[axis]
         if not is_steps(dim) or dim[0] != Steps(label.mask.axis):
             raise b.error("softmax", "a mask of steps, but softmax over something else")
-        steps = Steps(label.mask.axis)
+        steps, mask = Steps(label.mask.axis), plain(b, label.mask)
         return b.each(
-            label.feat, "softmax", lambda v: b.graph.softmax_steps(b.at_every_step(v, steps), mask=label.mask.value)
+            label.feat, "softmax", lambda v: b.graph.softmax_steps(b.at_every_step(v, steps), mask=mask.value)
         )
     if axis % len(label.dims) != len(label.dims) - 1 or not is_steps(label.dims[-1]):
         return Loose("softmax of scores over the queries is not supported", label.dims)
@@ -197,9 +204,9 @@ def _attention(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray
     if mask is not None and mask.known:
         scores = _allowed(b, scores, mask.data if mask.data.dtype == bool else mask.data == 0)
     elif mask is not None:
-        found = limited(b, scores, mask.label) if isinstance(mask.label, Mask) else None
+        found = limited(b, scores, mask.label, -math.inf) if isinstance(mask.label, Mask) else None
         if isinstance(mask.label, Penalty):
-            found = limited(b, scores, mask.label.mask)
+            found = limited(b, scores, mask.label.mask, mask.label.fill)
         if not isinstance(found, Scores):
             raise b.error("attention", "such a mask is not supported")
         scores = found

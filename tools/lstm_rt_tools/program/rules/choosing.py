@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ..labelled import Labelled
 from ..labels import Feat, Ids, Label, Lengths, Loose, Mask, N, Scores, Steps, Turn, cell, fixed, indexed, is_fixed
 from ..machine import Tensor
+from ..masks import chosen_by
 from .attention import chosen
 from .shapes import one_step
 
@@ -128,12 +129,9 @@ def _where(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any
     mask = condition.label
     if (found := chosen(b, condition, x, y)) is not None:
         return found
-    if isinstance(mask, Mask) and mask.value is not None:
-        kept, other = (y, x) if mask.inverted else (x, y)
-        if other.known and np.all(other.data == 0):
-            steps, value = Steps(mask.axis), mask.value
-            label = b.feat(kept, "where")
-            return b.each(label, "where", lambda v: b.graph.apply_mask(b.at_every_step(v, steps), value))
+    if isinstance(mask, Mask):
+        sides = [t.data if t.known else b.feat(t, "where") for t in (x, y)]
+        return chosen_by(b, mask, sides[0], sides[1])
     raise b.error("where", "a choice that depends on the numbers of the inputs is not supported")
 
 

@@ -26,12 +26,15 @@ from ..labels import (
     is_fixed,
     merged_cells,
     permuted,
+    positions,
 )
 from ..machine import Tensor
+from ..written import write_out
 from .attention import scores_of, weighed
 from .reductions import reduced
 
 Args = Sequence[Tensor | None]
+_MOST_EACH = 64  #: layers that one over rows and something else becomes
 _MOST_PRODUCTS = 1 << 16  #: of two values that depend on the inputs, each a feature for a moment
 
 
@@ -86,7 +89,7 @@ def _swapped(label: Feat) -> Feat:
 
 
 def _times_weight(b: Labelled, x: Feat, weight: NDArray[Any]) -> Feat:
-    while weight.ndim > 2 and weight.shape[0] == 1:
+    while weight.ndim > 2 and (weight == weight[:1]).all():  # also one made wide for each row or step
         weight = weight[0]
     last = len(x.dims) - 1
     if weight.ndim == 1:
@@ -263,6 +266,8 @@ def _recurrent(
     if is_fixed(label.dims[order[0]]) and not any(isinstance(a, Steps) for a in free(label.dims)):
         label = b.unflattened(label, order[0])
     time, rows, features = (label.dims[k] for k in order)
+    if lengths is None and len(rows) == 2 and sum(isinstance(a, int) for a in rows) == 1 and rows != b.batch:
+        return _for_each(word, b, Tensor(x.data, label), states, options | {"batch_first": batch_first}, out, order[1])
     if len(time) != 1 or not isinstance(time[0], Steps) or rows != b.batch or not is_fixed(features):
         wanted = "the batch, the steps" if batch_first else "the steps, the batch"
         raise b.wrong_roles(
@@ -283,10 +288,48 @@ def _recurrent(
     return (y, *(_final(b, v, d) for v in finals if v is not None))
 
 
+def _for_each(
+    word: str,
+    b: Labelled,
+    x: Tensor,
+    states: Sequence[Tensor | None],
+    options: Mapping[str, Any],
+    out: tuple[Any, ...],
+    at: int,
+) -> tuple[Label, ...]:
+    """A layer whose batch is rows times something fixed, such as frequencies: one with the same weights for each."""
+    (count,) = fixed(x.label.dims[at : at + 1])
+    if count > _MOST_EACH:
+        raise b.error(word, f"its batch holds {count} features of each row, for each of which it would be a layer")
+    axes = [at, *[1] * (len(out) - 1)]
+
+    def one(t: Tensor | None, axis: int, k: int) -> Tensor | None:
+        """Of rows times so many, one; numbers only where they are known."""
+        if t is None or t.known:
+            return None if t is None or not np.any(t.data) else t
+        label = t.label
+        place = next(iter(positions(label.dims, axis)), None)
+        if place is None or fixed(label.dims[axis : axis + 1]) != (count,):
+            raise b.wrong_roles(word, "its states are not of the batch that its input has")
+        dim, dims = label.dims[axis], list(label.dims)
+        dims[axis] = tuple(a for a in dim if not isinstance(a, int))
+        apart = t.data.reshape(*t.shape[:axis], *map(b.size_of, dim), *t.shape[axis + 1 :])
+        data = np.take(apart, k, axis + dim.index(count))
+        return Tensor(data, Feat(tuple(dims), np.take(label.cells, k, place)))
+
+    made = [_recurrent(word, b, [one(x, at, k), *(one(s, 1, k) for s in states)], options, out) for k in range(count)]
+    labels = []
+    for axis, column in zip(axes, zip(*made, strict=True), strict=True):
+        dims = list(column[0].dims)
+        dims[axis] = x.label.dims[at]
+        labels.append(Feat(tuple(dims), np.stack([c.cells for c in column], len(fixed(dims[:axis])))))
+    return tuple(labels)
+
+
 def _one_step(
     word: str, b: Labelled, x: Feat, states: Sequence[Tensor | None], options: Mapping[str, Any], order: Sequence[int]
 ) -> tuple[Label, ...] | None:
-    """A layer over a single step, as cells are: perhaps one of a chain over all steps."""
+    """A layer over a single step, as cells are, of a loop: written out, as others are, until all steps are there."""
     options = dict(options)
     if (
         b.steps_of(x.dims, word) is not None
@@ -299,7 +342,10 @@ def _one_step(
         k: w[:, where] if k.startswith("w_ih") else w for k, w in options.pop("weights").items() if w is not None
     }
     values = [None if s is None else _state(b, word, s) for s in states]
-    made = b.unrolled.cell(word, b.value(x.cells.ravel()[where], None, word), weights, values, options)
+    value = b.value(x.cells.ravel()[where], None, word)
+    if b.loop_of_step is None and not b.unrolled.depends(value):
+        return None
+    made = write_out(b.graph, word, value, weights, values, options)
     if made is None:
         return None
     size = b.graph.values[made[0]].size
@@ -312,7 +358,12 @@ def _in_place(b: Labelled, x: Feat, weights: Mapping[str, Any], word: str) -> tu
     """A layer's input in the order of the value behind, and the weights for it: so nothing has to be moved."""
     order = np.argsort(x.cells.ravel(), kind="stable")
     sorted_cells = x.cells.ravel()[order]
-    moved = {name: w[:, order] if name.startswith("w_ih") else w for name, w in weights.items() if w is not None}
+    still = bool((np.diff(order) == 1).all())  # then large weights need no copy
+    moved = {
+        name: w[:, order] if name.startswith("w_ih") and not still else w
+        for name, w in weights.items()
+        if w is not None
+    }
     steps = b.steps_of(x.dims, word)
     assert steps is not None
     return b.at_every_step(b.value(sorted_cells, steps, word), steps), moved

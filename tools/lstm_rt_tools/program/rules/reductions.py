@@ -41,17 +41,19 @@ def _reduce(kind: str, b: Labelled, args: Args, options: Mapping[str, Any], out:
     if isinstance(x.label, Scores):  # such as a mean over heads, for the user to look at
         return Loose("weights of attention between two sequences are no value of a graph", x.label.dims)
     if isinstance(x.label, Mask) and kind == "sum":
-        return _counted(x.label, options.get("axes"), options.get("keepdims", False))
+        counted = _counted(x.label, options.get("axes"), options.get("keepdims", False))
+        if counted is not None:
+            return counted
     return reduced(b, b.feat(x, kind), kind, options.get("axes"), options.get("keepdims", False))
 
 
-def _counted(mask: Mask, axes: Sequence[int] | None, keepdims: bool) -> Label:
-    """The sum of a mask over its steps: lengths that are computed from padding."""
+def _counted(mask: Mask, axes: Sequence[int] | None, keepdims: bool) -> Label | None:
+    """The sum of a mask over its steps: lengths that are computed from padding; None of any other sum."""
     rank = len(mask.dims)
     over = {a % rank for a in (range(rank) if axes is None else axes)}
     dims = tuple(() if i in over else d for i, d in enumerate(mask.dims) if keepdims or i not in over)
     if [mask.dims[i] for i in over if mask.dims[i]] != [(Steps(mask.axis),)] or mask.inverted or mask.value is None:
-        return Loose("such a count of what a mask counts is not supported", dims)
+        return None
     return Counted(dims, mask)
 
 
@@ -98,7 +100,7 @@ def _over_steps(b: Labelled, label: Feat, kind: str, i: int) -> Feat:
 def _softmax(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> Label:
     x = args[0]
     assert x is not None
-    if isinstance(x.label, Scores | Masked):
+    if isinstance(x.label, Scores) or (isinstance(x.label, Masked) and x.label.fill == -math.inf):
         return softmax_of(b, x.label, options.get("axis", -1))
     return softmax(b, b.feat(x, "softmax"), options.get("axis", -1))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from ..labelled import Labelled
 from ..labels import (
     Atom,
+    Cells,
     Dim,
     Dims,
     Feat,
@@ -21,6 +23,7 @@ from ..labels import (
     Scores,
     Steps,
     Unsplittable,
+    apart,
     broadcast,
     cell,
     fixed,
@@ -29,7 +32,8 @@ from ..labels import (
     permuted,
     regrouped,
 )
-from ..machine import Tensor
+from ..machine import Exhausted, Tensor
+from ..rolled import roll
 
 Args = Sequence[Tensor | None]
 _END = (1 << 31) - 1  #: numbers from here on mean the end
@@ -52,8 +56,50 @@ def _reshape(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[A
         return relabelled(label, regrouped(label.dims, out.shape, b.size_of))
     except Unsplittable:
         pass
+    if isinstance(label, Feat):
+        found = _several_steps(b, label, out.shape) or _cut_steps(b, label, out.shape)
+        if found is not None:
+            return found
     shape = " x ".join(map(str, out.shape))
     raise b.wrong_roles("reshape", f"({b.dims_in_words(label.dims)}) to {shape} cuts through the batch or the steps")
+
+
+def _several_steps(b: Labelled, label: Feat, shape: Sequence[int]) -> Feat | None:
+    """A reshape that makes one step of every few, side by side; None if it is another."""
+    i = next((i for i, d in enumerate(label.dims) if len(d) == 1 and isinstance(d[0], Steps)), None)
+    if i is None or not b.is_free(_steps_of(label, i)):
+        return None
+    steps = _steps_of(label, i)
+    ahead = math.prod(b.size_of(a) for d in label.dims[:i] for a in d)
+    left = next((n for k, n in enumerate(shape) if n > 1 and math.prod(shape[:k]) == ahead), 0)
+    if not left or b.steps[steps.axis] % left or left == b.steps[steps.axis]:
+        return None
+    few, flat = b.steps[steps.axis] // left, label.cells.ravel()
+    value = b.at_every_step(b.value(flat, steps, "reshape"), steps)
+    parts = [b.graph.take(value, start=k, stride=few, drop=few - 1 - k) for k in range(few)]
+    seq = b.graph.concat(*parts)
+    cells = cell(seq, np.arange(few * flat.size)).reshape(few, *label.cells.shape)
+    dims: Dims = (*label.dims[:i], (b.new_axis_of(seq), few), *label.dims[i + 1 :])
+    made = Feat(dims, np.moveaxis(cells, 0, len(fixed(label.dims[:i]))))
+    with suppress(Unsplittable):
+        return Feat(cut := regrouped(dims, shape, b.size_of), made.cells.reshape(fixed(cut)))
+    return None
+
+
+def _cut_steps(b: Labelled, label: Feat, shape: Sequence[int]) -> Feat | None:
+    """A reshape that cuts each step into several of fewer features; None if it is another."""
+    at = next((k for k, d in enumerate(label.dims) if len(d) == 1 and isinstance(d[0], Steps)), None)
+    if at is None or at != len(label.dims) - 2 or len(shape) != len(label.dims) or fixed(label.dims[:at]):
+        return None
+    steps, width = _steps_of(label, at), int(shape[-1])
+    n, t, features = b.size_of(steps), int(shape[at]), label.cells.size
+    same = all(math.prod(map(b.size_of, d)) == size for d, size in zip(label.dims[:at], shape, strict=False))
+    if not same or n * features != t * width or t <= n or t % n:
+        return None
+    value = b.at_every_step(b.value(label.cells, steps, "reshape"), steps)
+    made = b.graph.unflatten(value, t // n)
+    dims = (*label.dims[:at], (b.new_axis_of(made),), (width,) if width > 1 else ())
+    return Feat(dims, cell(made, np.arange(width)).reshape(fixed(dims)))
 
 
 def _unsqueeze(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any]) -> Label:
@@ -104,7 +150,7 @@ def _expand(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[An
         dims.append(own or _grown(b, size, [*label.dims, *dims]))
     made = tuple(dims)
     if isinstance(label, Feat):
-        return Feat(made, np.ascontiguousarray(broadcast(label, made)))
+        return Feat(made, np.array(broadcast(label, made)))
     wide: Label = replace(label, dims=made)
     return wide
 
@@ -243,6 +289,10 @@ def _concat(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[An
         return _concat_features(b, parts, i, dims)
     if len(model.dims[i]) == 1 and isinstance(model.dims[i][0], Steps):
         return _concat_steps(b, parts, i)
+    if model.dims[i] == (N,) and all(not p.known and p.label.dims == model.dims for p in parts):  # to be apart again
+        axis = len(fixed(model.dims[:i]))
+        made = (*model.dims[:i], (len(parts), N), *model.dims[i + 1 :])
+        return Feat(made, np.stack([b.feat(p, "concat").cells for p in parts], axis))
     raise b.wrong_roles("concat", f"it joins {b.words(model.dims[i])}")
 
 
@@ -272,13 +322,28 @@ def _all_steps(b: Labelled, parts: Sequence[Tensor], i: int, dims: Dims) -> Feat
     """All steps of a sequence, one by one and in order, are the sequence."""
     if any(p.known or p.shape[i] != 1 or p.label.dims != parts[0].label.dims for p in parts) or len(parts) < 2:
         return None
-    found = b.unrolled.joined([p.label.cells for p in parts])
+    each = [p.label.cells for p in parts]
+    found = b.unrolled.joined(each)
+    if found is None and len(parts) in b.unrolled.counts:
+        roll(b.graph, b.unrolled)
+        found = b.unrolled.joined(each)
+        if found is None and _is_loop(b, each):
+            raise Exhausted(
+                str(b.error("concat", "what a loop does at each of the steps is no recurrent cell of a known kind"))
+            )
     if found is None:
         return None
     cells, seq, backwards = found
     made = (*dims[:i], (b.new_axis_of(seq),), *dims[i + 1 :])
     label = Feat(made, cells.reshape(fixed(made)))
     return reversed_steps(b, label) if backwards else label
+
+
+def _is_loop(b: Labelled, parts: Sequence[Cells]) -> bool:
+    """Is it a result of each step, of any number of these?"""
+    if not any(n == len(parts) and b.is_free(Steps(axis)) for axis, n in b.steps.items()):
+        return False
+    return all(v >= 0 and b.unrolled.depends(int(v)) for part in parts for v in np.unique(apart(part)[0]))
 
 
 def _concat_steps(b: Labelled, parts: Sequence[Tensor], i: int) -> Feat:
@@ -385,7 +450,7 @@ def _tile(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any]
         if not label.dims[i]:  # as expand
             grown = _grown(b, times, label.dims)
             dims = (*label.dims[:i], grown, *label.dims[i + 1 :])
-            label = Feat(dims, np.ascontiguousarray(broadcast(label, dims)))
+            label = Feat(dims, np.array(broadcast(label, dims)))
         elif is_fixed(label.dims[i]):
             label = indexed(label, i, lambda cells, axis, n=times: np.concatenate([cells] * n, axis))  # type: ignore[misc]
         else:

@@ -1,4 +1,4 @@
-"""Products, convolutions, pooling, normalisation and attention of ATen's."""
+"""Products, convolutions, pooling and normalisation of ATen's."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import numpy as np
 from ...program.machine import Tensor
 from ..agree import DimsDiffer
 from ..run import Run
-from ..tensors import Var
 from .elementwise import add
 from .table import op
 
@@ -26,7 +25,8 @@ def linear(run: Run, input: Any, weight: Any, bias: Any = None) -> Any:
 
 
 #: Dimensions that the arguments of the products without broadcasting have.
-_DIMS = {"mm": (2, 2), "bmm": (3, 3), "mv": (2, 1), "dot": (1, 1), "addmm": (2, 2), "baddbmm": (3, 3), "addmv": (2, 1)}
+_DIMS = {"mm": (2, 2), "bmm": (3, 3), "mv": (2, 1), "dot": (1, 1), "vdot": (1, 1), "addmm": (2, 2), "baddbmm": (3, 3),
+         "addmv": (2, 1)}  # fmt: skip
 
 
 def _check_dims(run: Run, *args: Any) -> None:
@@ -37,7 +37,7 @@ def _check_dims(run: Run, *args: Any) -> None:
                               (found, wanted))  # fmt: skip
 
 
-@op("mm", "bmm", "mv", "dot", plain=True)
+@op("mm", "bmm", "mv", "dot", "vdot", plain=True)
 def product(run: Run, self: Any, other: Any) -> Any:
     _check_dims(run, self, other)
     return matmul(run, self, other)
@@ -419,41 +419,6 @@ def native_dropout(run: Run, input: Any, p: Any = 0.5, train: Any = False) -> An
     return dropout(run, input, p, train), None
 
 
-# -- attention -------------------------------------------------------------------------------------------
-
-
-@op("scaled_dot_product_attention")
-def attention(
-    run: Run, query: Any, key: Any, value: Any, attn_mask: Any = None, dropout_p: Any = 0.0, is_causal: Any = False,
-    scale: Any = None, enable_gqa: Any = False,
-) -> Any:  # fmt: skip
-    q, k, v = run.alike(query, key, value)
-    if enable_gqa:
-        times = q.shape[-3] // k.shape[-3]
-        k, v = (run.apply("repeat_interleave", t, times=times, axis=t.ndim - 3) for t in (k, v))
-    options = {} if scale is None else {"scale": float(scale)}
-    if dropout_p:
-        run.note(IN_TRAINING)
-    args = (q, k, v) if attn_mask is None else (q, k, v, run.tensor(attn_mask))
-    return run.apply("attention", *args, causal=bool(is_causal), **options)
-
-
-@op("_scaled_dot_product_flash_attention_for_cpu")
-def flash_attention(
-    run: Run, query: Any, key: Any, value: Any, dropout_p: Any = 0.0, is_causal: Any = False, attn_mask: Any = None,
-    scale: Any = None,
-) -> Any:  # fmt: skip
-    return attention(run, query, key, value, attn_mask, dropout_p, is_causal, scale), None
-
-
-@op("_scaled_dot_product_attention_math", "_scaled_dot_product_efficient_attention")
-def math_attention(
-    run: Run, query: Any, key: Any, value: Any, attn_mask: Any = None, dropout_p: Any = 0.0, is_causal: Any = False,
-    dropout_mask: Any = None, scale: Any = None, enable_gqa: Any = False,
-) -> Any:  # fmt: skip
-    return attention(run, query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa), None
-
-
 @op("cosine_similarity")
 def cosine_similarity(run: Run, x1: Any, x2: Any, dim: Any = 1, eps: Any = 1e-8) -> Any:
     a, b = run.alike(x1, x2, as_float=True)
@@ -462,32 +427,3 @@ def cosine_similarity(run: Run, x1: Any, x2: Any, dim: Any = 1, eps: Any = 1e-8)
     lengths = [run.apply("maximum", run.apply("l2", t, axes=axes, keepdims=True), small) for t in (a, b)]
     product = run.apply("mul", *(run.apply("div", t, n) for t, n in zip((a, b), lengths, strict=True)))
     return run.apply("sum", product, axes=axes, keepdims=False)
-
-
-@op("_native_multi_head_attention")
-def multi_head_attention(
-    run: Run, query: Any, key: Any, value: Any, embed_dim: Any, num_head: Any, qkv_weight: Any, qkv_bias: Any,
-    proj_weight: Any, proj_bias: Any, mask: Any = None, need_weights: Any = True, average_attn_weights: Any = True,
-    mask_type: Any = None,
-) -> Any:  # fmt: skip
-    """The short way of ``nn.MultiheadAttention`` in eval mode: one product for q, k and v, heads, one product."""
-    if mask is not None:
-        raise run.error("with a mask")
-    e, heads = run.whole(embed_dim), run.whole(num_head)
-    w, b = run.tensor(qkv_weight), run.tensor(qkv_bias)
-    parts = []
-    for i, x in enumerate((query, key, value)):
-        y = linear(run, x, run.cut(w, 0, i * e, (i + 1) * e), run.cut(b, 0, i * e, (i + 1) * e))
-        n, steps, _ = y.shape
-        parts.append(run.swapped(run.reshaped(y, [n, steps, heads, e // heads]), 1, 2))
-    q, k, v = parts
-    joined = run.swapped(run.apply("attention", q, k, v), 1, 2)
-    y = linear(run, run.reshaped(joined, [*joined.shape[:2], e]), proj_weight, proj_bias)
-    return y, Var(later=lambda: _weights(run, q, k, bool(average_attn_weights)))
-
-
-def _weights(run: Run, q: Tensor, k: Tensor, average: bool) -> Tensor:
-    scale = run.constant(q.shape[-1] ** -0.5, np.float32)
-    scores = run.apply("mul", run.apply("matmul", q, run.swapped(k, -1, -2)), scale)
-    weights: Tensor = run.apply("softmax", scores, axis=-1)
-    return run.apply("mean", weights, axes=(1,), keepdims=False) if average else weights

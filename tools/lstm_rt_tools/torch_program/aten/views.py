@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from lstm_rt.errors import ConvertError
+
 from ...program.machine import Tensor
+from ..agree import SizesDiffer
 from ..run import Run
 from ..tensors import BatchSizes, Packed, Permutation, Span, Var
 from .table import op
@@ -262,11 +267,21 @@ def _full_sizes(run: Run, shape: tuple[int, ...], size: Any) -> list[int]:
     if sizes.count(-1) == 1:
         rest = int(-np.prod(sizes, dtype=object))
         if rest <= 0 or total % rest:
-            raise run.error(f"shape {shape} as {sizes[:16]}")
+            raise _other_size(run, shape, sizes, total, rest * (total // rest + 1) if rest > 0 else 0)
         sizes[sizes.index(-1)] = total // rest
-    if int(np.prod(sizes, dtype=object)) != total or min(sizes, default=0) < 0:
-        raise run.error(f"shape {shape} as {sizes[:16]}")
+    wanted = int(np.prod(sizes, dtype=object))
+    if wanted != total or min(sizes, default=0) < 0:
+        raise _other_size(run, shape, sizes, total, wanted)
     return sizes
+
+
+def _other_size(run: Run, shape: tuple[int, ...], sizes: Sequence[int], total: int, wanted: int) -> ConvertError:
+    """The error of a shape that does not hold as many numbers; it tells which size would, where it is one."""
+    error = run.error(f"shape {shape} as {list(sizes[:16])}")
+    common = math.gcd(total, wanted)
+    if wanted <= 0 or total // common not in shape:
+        return error
+    return SizesDiffer(str(error), run.op, (total // common, wanted // common))
 
 
 @op("view", "view_copy")

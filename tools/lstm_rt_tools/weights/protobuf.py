@@ -1,4 +1,4 @@
-"""Protocol buffers, as far as ONNX files need them: messages as dataclasses, read without a library.
+"""Protocol buffers, as far as model files need them: messages as dataclasses, read without a library.
 
 The bytes of large fields stay where they are, in the file's own bytes, and everything that is made is charged to
 the file's budget first: a message of two bytes may not become an object of hundreds of bytes without end.
@@ -7,7 +7,6 @@ the file's budget first: a message of two bytes may not become an object of hund
 from __future__ import annotations
 
 import dataclasses
-import re
 import struct
 from collections.abc import Iterator
 from functools import cache
@@ -18,14 +17,14 @@ from numpy.typing import NDArray
 
 from lstm_rt.errors import ConvertError
 
-from ..weights.budget import Budget
+from .budget import Budget
 
 M = TypeVar("M")
 Data = memoryview | bytes | bytearray
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 #: Of the wire type that a single value of a kind has.
-_WIRE = {"int": _VARINT, "float": _FIXED32, "text": _BYTES, "bytes": _BYTES, "message": _BYTES}
+_WIRE = {"int": _VARINT, "float": _FIXED32, "fixed32": _FIXED32, "text": _BYTES, "bytes": _BYTES, "message": _BYTES}
 _OBJECT, _VALUE = 400, 80  #: bytes that a message, and a value in it, take at most beside their text
 _MAX_DEPTH = 60
 _BLOCK = 1 << 16  #: bytes of packed varints that are decoded at once
@@ -57,11 +56,13 @@ class Reader:
 
     Args:
         budget: of the file.
+        what: what the file should be, for messages.
         kinds: the dataclasses of the fields that hold messages, by the name of the dataclass and of the field.
     """
 
-    def __init__(self, budget: Budget, kinds: dict[tuple[str, str], type]) -> None:
+    def __init__(self, budget: Budget, what: str, kinds: dict[tuple[str, str], type]) -> None:
         self._budget = budget
+        self._what = what
         self._kinds = kinds
 
     def message(self, kind: type[M], data: memoryview, depth: int = 0) -> M:
@@ -72,7 +73,7 @@ class Reader:
         """
         self._budget.memory(_OBJECT)
         if depth > _MAX_DEPTH:
-            raise self._damaged("its graphs are nested too deeply")
+            raise self._damaged("its messages are nested too deeply")
         out: M = kind()
         specs = _specs(kind)  # type: ignore[arg-type]
         for number, wire, value in self._fields(data):
@@ -104,6 +105,8 @@ class Reader:
             return int(varints(value, self._budget)[0])
         if spec.kind == "float":
             return float(struct.unpack("<f", value)[0])
+        if spec.kind == "fixed32":
+            return int.from_bytes(value, "little")
         if spec.kind == "bytes":
             return value
         try:
@@ -142,7 +145,7 @@ class Reader:
         raise self._damaged("a number does not end, the file may be truncated")
 
     def _damaged(self, why: str) -> ConvertError:
-        return ConvertError(f"{self._budget.what}: no ONNX file, or a damaged one: {why}")
+        return ConvertError(f"{self._budget.what}: no {self._what}, or a damaged one: {why}")
 
 
 @cache
@@ -182,11 +185,3 @@ def _decoded(block: NDArray[np.uint8], ends: NDArray[np.intp], budget: Budget) -
         more = starts + k <= ends
         out[more] |= (block[starts[more] + k] & np.uint8(0x7F)).astype(np.uint64) << np.uint64(7 * k)
     return out.view(np.int64)
-
-
-def looks_like_onnx(head: bytes) -> bool:
-    """Do the first bytes of a file say a version of ONNX, then who wrote it, its graph or its operators?
-
-    Versions before 3 are older than all operators that are read; TensorFlow's SavedModels begin like a version 1.
-    """
-    return re.match(rb"\x08[\x03-\x40]\x00{0,4}[\x12\x1a\x22\x2a\x32\x3a\x42]", head) is not None

@@ -1,1 +1,0 @@
-"""What the calls in a module's forward mean in a graph."""
