@@ -87,9 +87,9 @@ def _unpack(path: Path, folder: Path) -> list[Path]:
 def _safe(path: Path, name: str) -> str:
     parts = name.split("/")
     if "\\" in name or "\0" in name or ":" in name or any(p in ("", ".", "..") for p in parts):
-        raise ConvertError(f"{path.name}: {shown(name)!r} in the archive leads out of its folder; nothing is unpacked")
+        raise ConvertError(f"{path.name}: '{shown(name)}' in the archive leads out of its folder; nothing is unpacked")
     if any(len(os.fsencode(p)) > 255 for p in parts) or len(parts) > 32 or not name.isprintable():
-        raise ConvertError(f"{path.name}: {shown(name)!r} in the archive is no name for a file")
+        raise ConvertError(f"{path.name}: '{shown(name)}' in the archive is no name for a file")
     return name
 
 
