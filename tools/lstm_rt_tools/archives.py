@@ -51,7 +51,8 @@ def opened(path: Path, framework: str | None = None) -> Iterator[Source]:
         yield Source(path, path.name)
         return
     with tempfile.TemporaryDirectory(prefix="lstm-rt-") as temporary:
-        folder = Path(temporary)
+        folder = Path(temporary) / path.stem  # what a model that is a folder is called
+        folder.mkdir()
         inner = _the_model(path, folder, _unpack(path, folder))
         yield Source(inner, f"{inner.relative_to(folder)} in {path.name}", path, folder)
 
