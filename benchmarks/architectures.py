@@ -83,7 +83,7 @@ class Romanise(nn.Module):
 
 
 class Split(nn.Module):
-    """Is there a sentence's end behind each of 300 bytes? Embedding, convolution, bidirectional LSTMs, as in NNSplit."""
+    """Does a sentence end behind each of 300 bytes? Embedding, convolution, bidirectional LSTMs, as in NNSplit."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -52,7 +52,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line's options."""
     p = argparse.ArgumentParser(description="Times whole models in lstm_rt and in ONNX Runtime.")
     p.add_argument("--workloads", type=lambda text: text.split(","), help="names, comma-separated; default all")
-    p.add_argument("--published", type=Path, metavar="FOLDER", help="has the published files, by name, that are run, too")
+    p.add_argument("--published", type=Path, metavar="FOLDER", help="of published files, by name, that are run, too")
     return compare.parse_common(p, ENGINES, argv)
 
 

@@ -123,16 +123,17 @@ static int is_output(const lrt_model *m, uint32_t value)
     return 0;
 }
 
-static int is_read(const lrt_model *m, uint32_t value)
+/* The last node that reads a value, or LRT_NONE. */
+static uint32_t last_reader(const lrt_model *m, uint32_t value)
 {
     lrt_node n;
-    for (uint32_t i = 0; i < m->n_nodes; i++) {
+    for (uint32_t i = m->n_nodes; i-- > 0;) {
         lrt_read_node(m, i, &n);
         for (uint32_t j = 0; j < n.n_in; j++)
             if (n.in[j] == value)
-                return 1;
+                return i;
     }
-    return 0;
+    return LRT_NONE;
 }
 
 /* Lanes that can each run a part of the nodes: of models that run in passes, one for each node with steps. */
@@ -159,19 +160,101 @@ static uint32_t derived_axes(const lrt_model *m)
     return n;
 }
 
-static void *value_buffer(lrt_planner *p, uint32_t stages, uint32_t i, const lrt_value *v)
+/* ---- buffers of values: one that nobody reads any more is the buffer of a later value ------------------------------ */
+
+#define SHARED_BUFFERS 32u /* at a time; values beyond have one of their own */
+
+typedef struct {
+    struct {
+        uint64_t bytes;
+        uint32_t free_from; /* a node */
+        void *at;
+    } of[SHARED_BUFFERS];
+    uint32_t count;
+    int placed; /* are they in memory? */
+} shared_buffers;
+
+static uint64_t value_bytes(lrt_planner *p, uint32_t stages, const lrt_value *v)
 {
-    const lrt_model *m = p->m;
-    const int is_port = i < m->n_inputs || is_output(m, i);
     uint64_t rows = p->limits->batch;
-    if (is_port ? !lrt_is_grouped(v) : !is_read(m, i))
-        return NULL;
     if (v->kind != LRT_VEC)
         rows = lrt_times(p, rows * lrt_planned_steps(p, v->axis), stages);
-    return v->kind == LRT_MASK ? lrt_take(p, rows, 1) : lrt_take_floats(p, rows, v->size);
+    return v->kind == LRT_MASK ? rows : lrt_times(p, lrt_times(p, rows, v->size), sizeof(float));
 }
 
-/* In this order: the session itself, its tables, a buffer for each value between nodes, what each node takes
+/* Of those that are free when the node runs, the smallest that is large enough, else the largest, else a new one. */
+static uint32_t choose_buffer(shared_buffers *b, uint32_t node, uint64_t bytes)
+{
+    uint32_t best = LRT_NONE;
+    for (uint32_t i = 0; i < b->count; i++) {
+        const uint64_t has = b->of[i].bytes, best_has = best == LRT_NONE ? 0 : b->of[best].bytes;
+        if (b->of[i].free_from > node)
+            continue;
+        if (best == LRT_NONE || (has >= bytes ? best_has < bytes || has < best_has : has > best_has))
+            best = i;
+    }
+    return best == LRT_NONE && b->count < SHARED_BUFFERS ? b->count++ : best;
+}
+
+/* What a node writes. Where lanes run parts of the nodes a pass apart, values of one pass are beside those of another;
+ * and a vector is made up over all passes. */
+static void *node_buffer(lrt_planner *p, uint32_t stages, shared_buffers *b, uint32_t node, uint32_t value)
+{
+    const lrt_value v = lrt_read_value(p->m, value);
+    const uint32_t last = last_reader(p->m, value);
+    const int is_port = is_output(p->m, value), may_share = stages == 1 && (v.kind != LRT_VEC || !p->chunk);
+    uint32_t i = LRT_NONE;
+    uint64_t bytes;
+    if (is_port ? !lrt_is_grouped(&v) : last == LRT_NONE)
+        return NULL;
+    bytes = value_bytes(p, stages, &v);
+    if (!is_port && may_share)
+        i = choose_buffer(b, node, bytes);
+    if (i == LRT_NONE)
+        return b->placed ? lrt_take(p, bytes, 1) : NULL;
+    b->of[i].bytes = b->of[i].bytes > bytes ? b->of[i].bytes : bytes;
+    b->of[i].free_from = last + 1;
+    return b->of[i].at;
+}
+
+/* All nodes' values, one after the other. */
+static void place_values(lrt_planner *p, lrt_session *s, uint32_t stages, shared_buffers *b)
+{
+    lrt_node n;
+    b->count = 0;
+    for (uint32_t i = 0; i < p->m->n_nodes; i++) {
+        lrt_read_node(p->m, i, &n);
+        for (uint32_t j = 0; j < n.n_out; j++) {
+            void *at = n.out[j] == LRT_NONE ? NULL : node_buffer(p, stages, b, i, n.out[j]);
+            if (s && n.out[j] != LRT_NONE)
+                s->buffers[n.out[j]] = at;
+        }
+    }
+}
+
+/* The first walk finds out how large the shared buffers are, and the second does the same again with these in memory. */
+static void place_buffers(lrt_planner *p, lrt_session *s, uint32_t stages)
+{
+    shared_buffers b;
+    memset(&b, 0, sizeof b);
+    for (uint32_t i = 0; i < p->m->n_inputs; i++) {
+        const lrt_value v = lrt_read_value(p->m, i);
+        void *at = lrt_is_grouped(&v) ? lrt_take(p, value_bytes(p, stages, &v), 1) : NULL;
+        if (s)
+            s->buffers[i] = at;
+    }
+    place_values(p, NULL, stages, &b);
+    for (uint32_t i = 0; i < b.count; i++) {
+        b.of[i].at = lrt_take(p, b.of[i].bytes, 1);
+        b.of[i].bytes = b.of[i].free_from = 0;
+    }
+    b.placed = 1;
+    place_values(p, s, stages, &b);
+}
+
+/* ---- the walk ------------------------------------------------------------------------------------------------------ */
+
+/* In this order: the session itself, its tables, buffers for the values between nodes, what each node takes
  * (its state too), and the scratch that nodes share, whose size is known only then. s is NULL when only
  * measuring: the same walk then writes nothing. */
 static void lay_out(lrt_planner *p, lrt_session *s)
@@ -193,14 +276,12 @@ static void lay_out(lrt_planner *p, lrt_session *s)
     at->grouped = (float **)lrt_take(p, m->n_outputs, sizeof *at->grouped);
     for (uint32_t i = 0; i < m->n_values; i++) {
         lrt_value v = lrt_read_value(m, i);
-        void *buffer = value_buffer(p, at->stages, i, &v);
         at->any_grouped |= lrt_is_grouped(&v);
         at->any_lengths |= v.kind == LRT_LENGTHS;
-        if (s) {
+        if (s)
             s->values[i] = v;
-            s->buffers[i] = buffer;
-        }
     }
+    place_buffers(p, s, at->stages);
     for (uint32_t i = 0; i < m->n_nodes; i++) {
         lrt_plan_node node;
         lrt_read_node(m, i, &node.node);

@@ -211,7 +211,7 @@ static void set_step_args(const lrt_steps *me, lrt_step_args *a, uint32_t ahead)
     a->out = me->seq != LRT_NONE ? me->out : NULL;
     a->row = me->row;
     a->rows = me->rows;
-    a->backward = (int)(ahead & 1u);
+    a->backward = (int)(me->h.turn & 1u); /* also from call to call: what was read last is still in a cache */
 }
 
 /* Rows that stand between the phases: r * h, or the h that is yet to be projected. */

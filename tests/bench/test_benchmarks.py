@@ -365,6 +365,33 @@ def test_compare_script_rejects_unknown_workloads():
 
 
 @pytest.mark.skipif(not hasattr(__import__("os"), "wait4"), reason="needs wait4")
+def test_models_script(tmp_path):
+    """Whole models from one ONNX file: both engines agree over states that are carried, and have their bounds."""
+    for module in ("torch", "onnx", "onnxruntime"):
+        pytest.importorskip(module)
+    out = tmp_path / "out.json"
+    options = ("--workloads", "denoise_step,romanise_step", "--engines", "lstm_rt,onnxruntime", "--quick")
+    done = run_script("models.py", *options, "--json", out)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for result in from_json(json.loads(out.read_text())).results:
+        assert {e.engine: bool(e.timing) for e in result.entries} == {"lstm_rt": True, "onnxruntime": True}
+        assert result.workload.states
+        assert result.workload.memory > 0
+        assert flop(result.workload) > 1e5
+
+
+def test_models_script_rejects_unknown_workloads():
+    pytest.importorskip("torch")
+    assert "no workload 'nothing'; known: crnn" in run_script("models.py", "--workloads", "nothing").stderr
+
+
+def test_overhead_script(tmp_path):
+    out = tmp_path / "out.json"
+    done = run_script("overhead.py", "--rounds", "2", "--json", out)
+    assert done.returncode == 0, done.stderr
+    assert all(0 < found["ns"] < 10000 for found in json.loads(out.read_text()).values())
+
+
 def test_footprint_script(tmp_path):
     out = tmp_path / "out.json"
     done = run_script("footprint.py", "--repeat=1", "--engines=numpy,lstm_rt", "--json", out)

@@ -16,6 +16,8 @@ import pytest
 from helpers.graphs import cell_weights, recurrent_graph
 from helpers.models import arrays, both_ways, stream_graph
 from helpers.threads import run_in_threads
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import lstm_rt
 from lstm_rt import FormatError, InputError, Model
@@ -208,6 +210,62 @@ def test_few_long_and_many_short_rows_do_not_multiply() -> None:
         model(long)
         model(wide)
     assert resident() - before < 200e6
+
+
+def chain(depth: int, *, ahead: bool) -> Graph:
+    """So many nodes over steps, each of which reads the one before alone."""
+    g = Graph()
+    v = first = g.input("x", "seq", 8)
+    if ahead:  # then the model does not run in chunks
+        v = g.reverse(v)
+    for _ in range(depth):
+        v = g.activation(v, "tanh")
+    g.output(g.binary("add", v, first), "y")
+    return g
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_a_value_lives_until_its_last_reader(ahead: bool) -> None:
+    """However many nodes follow each other: no more than two values at a time, and what each node has of its own."""
+    steps = 4000
+    few, many = (Model(chain(depth, ahead=ahead)).session_nbytes(1, steps) for depth in (10, 40))
+    assert many - few < 30 * 1024
+    assert (many > 2 * steps * 8 * 4) == ahead
+
+
+@given(data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_values_that_are_read_late_are_whole(data: Any) -> None:
+    """Graphs whose nodes read any values before them, of several sizes: what double precision gives."""
+    rng, g = np.random.default_rng(data.draw(st.integers(0, 99))), Graph()
+    draw = data.draw
+    values = [(g.input("x", "seq", 3), rng.uniform(-1, 1, (2, draw(st.integers(1, 200)), 3)))]
+    x = values[0][1].astype(np.float32)
+    values[0] = (values[0][0], x.astype(np.float64))
+    for _ in range(draw(st.integers(1, 40))):
+        kind = draw(st.sampled_from(["concat", "slice", "average", "reverse", "select"]))
+        (a, of_a), (b, of_b) = (draw(st.sampled_from(values)) for _ in range(2))
+        if of_a.ndim == 2:
+            values.append((g.repeat_vector(a, 0), np.repeat(of_a[:, None], x.shape[1], 1)))
+        elif kind == "concat" and of_a.shape[-1] + of_b.shape[-1] < 40 and of_b.ndim == 3:
+            values.append((g.concat(a, b), np.concatenate([of_a, of_b], -1)))
+        elif kind == "slice" and of_a.shape[-1] > 1:
+            values.append((g.slice(a, 1, of_a.shape[-1] - 1), of_a[..., 1:]))
+        elif kind == "average" and of_a.shape == of_b.shape:
+            values.append((g.binary("average", a, b), (of_a + of_b) / 2))
+        elif kind == "reverse" and draw(st.booleans()):
+            values.append((g.reverse(a), of_a[:, ::-1]))
+        elif kind == "select":
+            values.append((g.select(a), of_a[:, -1]))
+    wanted = []
+    for v, of_v in values[1:]:
+        if draw(st.integers(0, 3)) == 0 or v == values[-1][0]:
+            g.output(v, f"y{v}")
+            wanted.append(of_v)
+    if wanted:
+        y = Model(g, threads=1)(x)
+        for got, want in zip(y if isinstance(y, tuple) else (y,), wanted, strict=True):
+            np.testing.assert_allclose(got, want, atol=1e-5)
 
 
 @LINUX

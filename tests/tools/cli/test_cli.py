@@ -17,6 +17,7 @@ from lstm_rt_tools.cli import arrays_io
 from lstm_rt_tools.cli.parser import main
 from lstm_rt_tools.judges import reference, testdata
 
+import lstm_rt
 from lstm_rt.errors import ConvertError, InputError
 from lstm_rt.graph import Graph
 
@@ -193,6 +194,8 @@ def test_info(model: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert facts["inputs"] == [{"name": "x", "kind": "seq", **shape}]
     assert facts["parameters"] == 20 * 3 + 20 * 5 + 20
     assert facts["state_bytes_per_row"] == 40
+    assert facts["call_bytes"] == lstm_rt.load(model).session_nbytes(1, 100)
+    assert "of working memory, of 1 row and 100 steps" in text
     assert facts["nodes"][0]["weights"]["w_ih"] == [20, 3]
 
 
@@ -453,7 +456,10 @@ def test_bench(model: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert first["median_us_per_step"] == pytest.approx(first["median_us"] / 5)
     assert facts["kernels"]
     assert main(["bench", model, *options]) == 0
-    assert "p10..p90" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "p10..p90" in text
+    assert facts["session_bytes"] == lstm_rt.load(model).session_nbytes(2, 5)
+    assert "working memory of a call on one thread" in text
 
 
 def test_bench_with_ids(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -35,11 +35,13 @@ def bench(args: argparse.Namespace) -> int:
     inputs = testdata.make_inputs(graph, args.batch, args.steps)
     rows = list(bench_calls(load, inputs, args.steps, args.threads, args.seconds))
     model = load("auto")
+    memory = model.session_nbytes(args.batch, args.steps)
     if args.stream:
         rows.append(bench_stream(model, args.batch, _one_step(graph, inputs), args.seconds))
     nodes = bench_nodes.bench_nodes(graph, inputs, args.seconds) if args.nodes else None
     if args.json:
-        facts = {"file": str(args.model), "batch": args.batch, "steps": args.steps, "kernels": model.kernels}
+        facts = {"file": str(args.model), "batch": args.batch, "steps": args.steps, "kernels": model.kernels,
+                 "session_bytes": memory}  # fmt: skip
         by_node = {} if nodes is None else {"nodes": [asdict(t) for t in nodes]}
         print(as_json({**facts, "timings": [asdict(r) for r in rows], **by_node}))
         return OK
@@ -58,6 +60,7 @@ def bench(args: argparse.Namespace) -> int:
         for r in rows
     ]
     print(describe.table(head, cells, right=(1, 2, 3, 4, 5)))
+    print(f"\nworking memory of a call on one thread: {describe.bytes_text(memory)}")
     if nodes is not None:
         print(f"\nby node, on one thread\n\n{bench_nodes.as_text(nodes)}")
     return OK

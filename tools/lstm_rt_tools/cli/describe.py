@@ -32,6 +32,9 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[in
     )
 
 
+CALL_STEPS = 100  #: of the call whose working memory is told
+
+
 def bytes_text(n: int) -> str:
     """``1536`` -> ``1.5 KiB``."""
     return f"{n} bytes" if n < 1024 else f"{n / 1024:.1f} KiB" if n < 1 << 20 else f"{n / (1 << 20):.1f} MiB"
@@ -218,6 +221,9 @@ def _totals(facts: dict[str, Any]) -> list[str]:
     if "bytes" in facts:
         lines.insert(0, f"file         {shown(facts['file'], _LINE)}, {bytes_text(facts['bytes'])}")
         lines.append(f"checksum     {facts['checksum']}")
+    if facts.get("call_bytes"):
+        working = bytes_text(facts["call_bytes"])
+        lines.insert(2, f"a call       {working} of working memory, of 1 row and {CALL_STEPS} steps")
     bad = facts["nonfinite_weights"]
     lines.append("weights      " + ("all finite" if not bad else "NOT FINITE: " + "; ".join(bad)))
     return lines

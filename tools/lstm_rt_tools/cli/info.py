@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+import lstm_rt
 from lstm_rt.errors import ConvertError, InputError
 from lstm_rt.files import open_regular
 from lstm_rt.format import MAGIC
@@ -25,6 +26,8 @@ def info(args: argparse.Namespace) -> int:
     file = ModelFile(args.model)
     checksum = f"FAILED: {file.problem}" if file.problem else "ok"
     facts = {"file": str(args.model), "bytes": len(file.blob), "checksum": checksum, **describe.describe(file.graph)}
+    if not file.problem:
+        facts["call_bytes"] = lstm_rt.Model(file.blob, threads=1).session_nbytes(1, describe.CALL_STEPS)
     print(as_json(facts) if args.json else describe.as_text(facts))
     return MISMATCH if file.problem else OK
 
