@@ -207,6 +207,13 @@ def make_cudnn(name: str, cudnn: Any, twin: Any, rng: np.random.Generator) -> No
     save(name, model, [np.asarray(same(x, training=False))], x)
 
 
+def concat_one_mask() -> Any:
+    """Keras 2: what is joined with something that has no mask keeps its mask."""
+    ids = L.Input((None,), dtype="int32", name="ids")
+    parts = [L.Embedding(V, F, mask_zero=True)(ids), L.Embedding(V, 2)(ids)]
+    return keras.Model(ids, L.LSTM(3, name="last")(L.Concatenate()(parts)))
+
+
 #: Of the models above: saved as folders, too; the last as before Keras 2.5, which had no keras_metadata.pb.
 SAVED = ("bi_concat", "functional_states", "nested_deep", "stateful", "stacked_cells")
 
@@ -254,6 +261,7 @@ def main() -> None:
     rng = np.random.default_rng(21)
     for name, build in NESTED.items():
         make(name, build, rng, (".h5", ".keras"))
+    make("concat_one_mask", concat_one_mask, np.random.default_rng(22))
     for name in SAVED:
         make_saved(name, old=name == SAVED[-1])
 

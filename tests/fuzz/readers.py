@@ -150,6 +150,11 @@ def h5_of_config(text: bytes) -> bytes:
     return keras_models.h5_bytes(text, fill, ("lstm", "gru", "dense"))
 
 
+def saved_model_seeds() -> list[bytes]:
+    """Folders of TensorFlow's, in archives."""
+    return [path.read_bytes() for path in sorted(DATA.glob("keras2/*.saved.zip"))]
+
+
 def safetensors_seeds() -> list[bytes]:
     header = {"w.weight": entry((2, 3), (0, 24)), "b": entry((2,), (24, 32)), "__metadata__": {"c": "b"}}
     return [safetensors(header, SIX + bytes(8))]
@@ -205,6 +210,7 @@ KINDS = {
     "pt2": Kind("m.pt2", lambda: stored("torch_programs/*.pt2")),
     "keras": Kind("m.keras", keras_seeds, sound=(".h5",)),
     "keras-config": Kind("m.h5", config_seeds, wrap=h5_of_config),
+    "saved-model": Kind("m.zip", saved_model_seeds),
     "hdf5": Kind("m.h5", h5_seeds, apart=True),
     "safetensors": Kind("m.safetensors", safetensors_seeds, DENSE),
     "npz": Kind("m.npz", npz_seeds, DENSE),

@@ -51,7 +51,8 @@ def opened(path: Path, framework: str | None = None) -> Iterator[Source]:
         yield Source(path, path.name)
         return
     with tempfile.TemporaryDirectory(prefix="lstm-rt-") as temporary:
-        folder = Path(temporary)
+        folder = Path(temporary) / path.stem  # what a model that is a folder is called
+        folder.mkdir()
         inner = _the_model(path, folder, _unpack(path, folder))
         yield Source(inner, f"{inner.relative_to(folder)} in {path.name}", path, folder)
 
@@ -87,9 +88,9 @@ def _unpack(path: Path, folder: Path) -> list[Path]:
 def _safe(path: Path, name: str) -> str:
     parts = name.split("/")
     if "\\" in name or "\0" in name or ":" in name or any(p in ("", ".", "..") for p in parts):
-        raise ConvertError(f"{path.name}: {shown(name)!r} in the archive leads out of its folder; nothing is unpacked")
-    if any(len(os.fsencode(p)) > 255 for p in parts) or len(parts) > 32:
-        raise ConvertError(f"{path.name}: {shown(name)!r} in the archive is no name for a file")
+        raise ConvertError(f"{path.name}: '{shown(name)}' in the archive leads out of its folder; nothing is unpacked")
+    if any(len(os.fsencode(p)) > 255 for p in parts) or len(parts) > 32 or not name.isprintable():
+        raise ConvertError(f"{path.name}: '{shown(name)}' in the archive is no name for a file")
     return name
 
 

@@ -123,4 +123,4 @@ class Row:
         """Raise :class:`ConvertError` where an option is given that these files do not take."""
         for name, value in vars(options).items():
             if value is not None and name not in self.options:
-                raise ConvertError(f"{path}: {self.name} files take no --{_SPELLED.get(name, name)}")
+                raise ConvertError(f"{path.name}: {self.name} files take no --{_SPELLED.get(name, name)}")

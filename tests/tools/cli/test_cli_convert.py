@@ -82,6 +82,7 @@ def test_an_archive_is_verified(capsys: pytest.CaptureFixture[str]) -> None:
         ({"a\\b.keras": SUNSPOTS}, "leads out of its folder"),
         ({"C:/b.keras": SUNSPOTS}, "leads out of its folder"),
         ({"a" * 300: b"x"}, "is no name for a file"),
+        ({"a\nb.keras": SUNSPOTS}, r"'a\nb.keras' in the archive is no name for a file"),
         ({"a.h5": b"hello"}, "a.h5 is not a Keras model"),
         ({"zeros": bytes(100_000_000)}, "would take far more memory than a file of"),
     ],

@@ -23,9 +23,9 @@ CORPUS = all_models()
 NOT_READ = {
     "lstm_projection", "lstm_projection_both", "lstm_softsign_swish_gelu", "lstm_gelu_tanh_linear_sigmoid",
     "lstm_masked", "gru_masked", "rnn_masked", "lstm_explicit_masked", "gru_zero_masked", "encoder_decoder",
-    "tagger", "features", "with_selftest", "unbatched", "derived_axes", "derived_stream", "broadcasts", "shaped",
+    "tagger", "features", "with_selftest", "derived_axes", "shaped",
     "along_time", "attention",
-    "windows", "chunked_windows", "looking_ahead",
+    "windows", "looking_ahead",
 }  # fmt: skip
 #: Activations that ONNX has no operator for are written out, and come back as several nodes, which round apart.
 ROUNDED = {"activations_2"}

@@ -47,7 +47,9 @@ def test_the_command_line_takes_it(given: str, tmp_path: Path, capsys: pytest.Ca
     source = {"folder": folder, "file": folder / "saved_model.pb", "archive": KERAS2 / "bi_concat.saved.zip"}[given]
     assert main(["convert", str(source), "-o", str(out)]) == 0
     assert "found: Keras: lstm" in capsys.readouterr().out
-    check_keras2(lstm_rt.format.load_graph(out), "bi_concat")
+    graph = lstm_rt.format.load_graph(out)
+    check_keras2(graph, "bi_concat")
+    assert graph.meta["source"]["file"] == ("bi_concat.saved" if given == "archive" else "bi_concat")
     assert main(["info", str(source)]) == 0
     assert "lstm" in capsys.readouterr().out
 

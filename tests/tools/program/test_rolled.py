@@ -335,3 +335,37 @@ def test_what_is_multiplied_ahead_of_a_loop() -> None:
     graph = to_graph(program)
     assert ops(graph) == ["lstm"]
     agrees(program, graph, SIZES)
+
+
+def test_a_layer_over_parts_of_each_row() -> None:
+    """A batch of rows times frequencies, as dual-path networks have it: a layer for each, with the same weights."""
+
+    def function(m: Machine, x: Tensor) -> Any:
+        rows, steps, bands, size = x.shape
+        folded = m.apply("reshape", m.apply("permute", x, axes=(1, 0, 2, 3)), sizes=(steps, rows * bands, size))
+        shapes = {"w_ih": (3 * HIDDEN, size), "w_hh": (3 * HIDDEN, HIDDEN)}
+        weights = {name: numbers(95, *shape) for name, shape in shapes.items()}
+        y, last = m.apply("gru", folded, weights=weights, hidden_size=HIDDEN)
+        apart = m.apply("reshape", y, sizes=(steps, rows, bands, HIDDEN))
+        ends = m.apply("reshape", last, sizes=(rows, bands * HIDDEN))
+        return m.apply("permute", apart, axes=(1, 0, 2, 3)), ends
+
+    program = Program(function, 2, x=("b", "t", 4, 3))
+    graph = to_graph(program)
+    assert ops(graph).count("gru") == 4
+    agrees(program, graph, ({"b": 1, "t": 9}, {"b": 5, "t": 30}))
+
+
+def test_a_layer_over_several_steps_of_each() -> None:
+    def function(m: Machine, x: Tensor) -> Any:
+        rows, steps, _ = x.shape
+        cut = m.apply("permute", m.apply("reshape", x, sizes=(rows, steps, 2, 3)), axes=(1, 2, 0, 3))
+        shapes = {"w_ih": (3 * HIDDEN, 3), "w_hh": (3 * HIDDEN, HIDDEN)}
+        weights = {name: numbers(96, *shape) for name, shape in shapes.items()}
+        joined = m.apply("reshape", cut, sizes=(2 * steps, rows, 3))
+        return m.apply("permute", m.apply("gru", joined, weights=weights, hidden_size=HIDDEN)[0], axes=(1, 0, 2))
+
+    program = Program(function, 1, x=("b", "t", FEATURES))
+    graph = to_graph(program)
+    assert ops(graph) == ["unflatten", "gru"]
+    agrees(program, graph, ({"b": 1, "t": 9}, {"b": 5, "t": 30}))

@@ -1,4 +1,4 @@
-"""What the tracer does with errors of the graph that it builds, and where its control flow may not look."""
+"""Errors of the graph that readers build, and where their control flow may not look."""
 
 from __future__ import annotations
 

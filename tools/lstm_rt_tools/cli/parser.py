@@ -87,7 +87,8 @@ def _advice(e: Exception, args: argparse.Namespace) -> str:
     row = recognised(args.model) if isinstance(e, FormatError) and "model" in args else None
     if row is None:
         return ""
-    return f"; this is a {row.name} file: lstm-rt convert {shown(args.model, 200)} makes an .lrt file of it"
+    article = "an" if row.name[0] in "IO" else "a"  # ICU, ONNX
+    return f"; this is {article} {row.name} file: lstm-rt convert {shown(args.model, 200)} makes an .lrt file of it"
 
 
 def _is_enough(e: Exception) -> bool:

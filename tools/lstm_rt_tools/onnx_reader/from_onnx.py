@@ -37,10 +37,10 @@ def from_onnx(source: str | os.PathLike[str], settings: Mapping[str, int] | None
         with noting_not_finite(beside):
             graph = to_graph(program, settings)
     except ConvertError as e:
-        name = str(model.path)
+        name = model.what
         raise ConvertError(f"{name}: {str(e).removeprefix(f'{name}: ')}") from e
     except RecursionError as e:
-        raise ConvertError(f"{model.path}: its graphs are nested too deeply") from e
+        raise ConvertError(f"{model.what}: its graphs are nested too deeply") from e
     model.budget.graph(graph)
     graph.meta["source"] = program.about
     notes = [*program.notes, *beside, *graph.meta.get("notes", [])]

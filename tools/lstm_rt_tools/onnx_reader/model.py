@@ -45,7 +45,7 @@ class OnnxModel:
     """A file that has been read.
 
     Attributes:
-        path: of the file.
+        what: name of the file, for messages.
         graph: its graph.
         versions: of the operators of each domain.
         functions: that the file defines, by domain, name and overload.
@@ -54,7 +54,7 @@ class OnnxModel:
         digest: SHA-256 of the file, without numbers beside it.
     """
 
-    path: Path
+    what: str
     graph: proto.Graph
     versions: dict[str, int]
     functions: dict[tuple[str, str, str], proto.Function]
@@ -97,18 +97,18 @@ def open_model(path: str | os.PathLike[str]) -> OnnxModel:
         OSError: it is missing, cannot be read or is no regular file.
     """
     path = Path(path)
-    data = read_regular(path)
-    model = proto.parse(data, Budget(len(data), str(path)))
+    data, what = read_regular(path), path.name
+    model = proto.parse(data, Budget(len(data), what))
     if model.graph is None or not model.opset_import:
-        raise ConvertError(f"{path}: no ONNX file, or a damaged one: it has no {'opset' if model.graph else 'graph'}")
-    versions = _versions(model.opset_import, str(path))
+        raise ConvertError(f"{what}: no ONNX file, or a damaged one: it has no {'opset' if model.graph else 'graph'}")
+    versions = _versions(model.opset_import, what)
     folder = path.parent
-    tensors = Tensors(Budget(len(data), str(path)), folder)
+    tensors = Tensors(Budget(len(data), what), folder)
     beside = {str(tensors.place(t.external_data, shown(t.name))[0]) for t in external_files(model.graph)}
-    tensors.budget = Budget(len(data) + sum(_size(name) for name in beside), str(path))
+    tensors.budget = Budget(len(data) + sum(_size(name) for name in beside), what)
     functions = {(_domain(f.domain), f.name, f.overload): f for f in model.functions}
     producer = shown(f"{model.producer_name} {model.producer_version}".strip())
-    return OnnxModel(path, model.graph, versions, functions, tensors, producer, hashlib.sha256(data).hexdigest())
+    return OnnxModel(what, model.graph, versions, functions, tensors, producer, hashlib.sha256(data).hexdigest())
 
 
 def _size(name: str) -> int:
@@ -229,7 +229,7 @@ class _Planner:
 
     def _error(self, why: str) -> ConvertError:
         where = f" (graph {shown(self._graph.name)})" if self._graph.name else ""
-        return ConvertError(f"{self._model.path}{where}: {why}")
+        return ConvertError(f"{self._model.what}{where}: {why}")
 
 
 def missing(names: Iterable[str]) -> str:

@@ -34,9 +34,9 @@ class OnnxSource:
         self._model = model
         plan = model.plan(model.graph)
         if plan.free:
-            raise ConvertError(f"{model.path}: nothing gives the values {listed(sorted(plan.free), 5)}")
+            raise ConvertError(f"{model.what}: nothing gives the values {listed(sorted(plan.free), 5)}")
         if len(model.graph.input) - len(plan.initializers) > _MAX_PORTS or len(model.graph.output) > _MAX_PORTS:
-            raise ConvertError(f"{model.path}: more than {_MAX_PORTS} inputs or outputs")
+            raise ConvertError(f"{model.what}: more than {_MAX_PORTS} inputs or outputs")
         self._given = [v for v in model.graph.input if v.name not in plan.initializers]
         self.inputs: Sequence[Argument] = [self._argument(v) for v in self._given]
         self.outputs: Sequence[str] = [v.name for v in model.graph.output]
@@ -53,7 +53,7 @@ class OnnxSource:
     def about(self) -> dict[str, str]:
         """Where the model comes from."""
         model = self._model
-        facts = {"framework": "onnx", "version": f"opset {model.versions.get('', 0)}", "file": shown(model.path.name)}
+        facts = {"framework": "onnx", "version": f"opset {model.versions.get('', 0)}", "file": shown(model.what)}
         return {**facts, "sha256": model.digest, **({"producer": model.producer} if model.producer else {})}
 
     def run(self, machine: Machine, inputs: Sequence[Tensor]) -> list[Tensor]:
@@ -74,7 +74,7 @@ class OnnxSource:
         return outputs
 
     def _argument(self, info: proto.ValueInfo) -> Argument:
-        what = f"{self._model.path}: input {shown(info.name)}"
+        what = f"{self._model.what}: input {shown(info.name)}"
         given = info.type
         if given is None or given.tensor is None:
             found = [words for k, words in _NOT_TENSORS.items() if given is not None and getattr(given, k) is not None]
@@ -122,7 +122,7 @@ class Work:
     """What all runs of a model together may take, and what the values of one may, by the size of its file."""
 
     def __init__(self, model: OnnxModel) -> None:
-        self._what = str(model.path)
+        self._what = model.what
         self._steps = _STEPS + model.budget.size
         self._all_bytes = self._bytes = _BYTES + _BYTES_PER_BYTE * model.budget.size
         self.most = self._bytes // _RESULTS
@@ -193,7 +193,7 @@ class Run:
 
     def _execute(self, frame: Frame) -> list[Value]:
         if frame.depth > _MAX_DEPTH:
-            raise ConvertError(f"{self.model.path}: its functions and graphs are nested too deeply")
+            raise ConvertError(f"{self.model.what}: its functions and graphs are nested too deeply")
         for node, done in zip(frame.plan.nodes, frame.plan.last, strict=True):
             self.work.steps(_NODE)
             with self.machine.layer(_layer(node)):
@@ -253,7 +253,7 @@ class Run:
             if name in found.plan.initializers:
                 return self._initializer(found.plan.initializers[name], name)
             found = found.parent
-        raise ConvertError(f"{self.model.path}: nothing gives the value {shown(name)}")
+        raise ConvertError(f"{self.model.what}: nothing gives the value {shown(name)}")
 
     def _initializer(self, tensor: proto.Tensor | proto.SparseTensor, name: str) -> Tensor:
         tensors, what = self.model.tensors, f"initializer {shown(name)}"

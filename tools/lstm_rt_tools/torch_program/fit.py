@@ -37,6 +37,7 @@ _MOST_RUNS = 400  #: of one program while its sizes are sought
 _MOST_ELEMENTS = 1 << 19  #: of an input
 _MOST_LESSONS = 40
 _MOVE = 16  #: steps more, to see what depends on them
+_MOST_PICKS = 4096  #: of dimensions that may be one
 _MOST_FREE = 2  #: free dimensions of an input: rows and steps
 
 Sizes = list[list[int]]
@@ -120,7 +121,8 @@ class _Search:
         choices: list[list[int | None]] = [
             [*(k for k, d in enumerate(own) if d == size and _is_open(own)), None] for own in dims
         ]
-        sets = [[(i, k) for i, k in enumerate(pick) if k is not None] for pick in itertools.product(*choices)]
+        picks = itertools.islice(itertools.product(*choices), _MOST_PICKS)  # those of most dimensions come first
+        sets = [[(i, k) for i, k in enumerate(pick) if k is not None] for pick in picks]
         for places in sorted((s for s in sets if s), key=lambda s: -len(s))[:64]:
             if self._can_grow(examples, places):
                 return places

@@ -55,13 +55,11 @@ def from_torch(
         settings: values of whole numbers that the forward of a TorchScript module takes beside tensors.
 
     Returns:
-        A graph that takes and gives arrays in the module's order of axes, ``(N, T, F)`` or ``(T, N, F)``
+        A graph that takes and gives arrays in the module's order of axes, such as ``(N, T, F)`` or ``(T, N, F)``
         float32; bare weights are batch-first. Final states that the module returns are outputs,
         ``(layers * directions, N, H)``. The initial state of recurrent layers is the caller's (``state=``,
         ``return_state``), also where the module takes ``h`` and ``c`` itself, or keeps them from call to call.
-        Outputs are of that form also where the module joins N and T or drops an F of 1. Dropout is left out.
-        A module that does more than layers and functions that are known as such is followed by its operations of
-        ATen's: then inputs and outputs have the module's dimensions, and states that it takes are inputs.
+        An output that joins N and T has them apart. Booleans are taken as floats, 0 and 1. Dropout is left out.
         ``graph.meta["notes"]`` lists what was chosen among several sets of weights, put back into the form
         of the layer (weight norm, weight drop), or left unread beside the weights, weights that are not
         finite, initial states that the module takes, attributes in which a forward may count its calls,

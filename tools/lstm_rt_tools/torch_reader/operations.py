@@ -51,7 +51,8 @@ _Arguments = Callable[[tuple[Any, ...], dict[str, Any]], tuple[tuple[Any, ...], 
 _WHOLE: dict[str, _Arguments] = {
     **dict.fromkeys(
         ("lstm", "gru", "rnn_tanh", "rnn_relu", "lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell", "linear",
-         "matmul", "scaled_dot_product_attention", "_pack_padded_sequence", "_pad_packed_sequence"), _as_given,
+         "matmul", "one_hot", "scaled_dot_product_attention", "_pack_padded_sequence", "_pad_packed_sequence"),
+        _as_given,
     ),
     "einsum": _einsum,
     "instance_norm": _instance_norm,

@@ -56,7 +56,8 @@ def _merged(ctx: Context, op: str, inputs: Sequence[Tensor]) -> Tensor:
 def _merged_mask(spec: LayerSpec, masks: Sequence[Mask | None]) -> Mask | None:
     """The mask of a merged value; a mask of ones is no mask."""
     present = list(dict.fromkeys(m for m in masks if m is not None))
-    ors = spec.class_name == "Concatenate" or spec.keras.number >= (3, 4)
+    # Keras 2 takes what all masks let through, Keras 3 what any of them does.
+    ors = spec.keras.number >= (3, 4) or (spec.keras.major >= 3 and spec.class_name == "Concatenate")
     if not present or (ors and None in masks):
         return None
     if len(present) == 1:
@@ -113,11 +114,11 @@ def emit_concatenate(ctx: Context, spec: LayerSpec, weights: Weights, call: Call
     if len(call.inputs) < 2:
         raise spec.error(f"it is called with {len(call.inputs)} inputs, expected at least two")
     axis = place_of(spec.config.get("axis", -1), len(call.inputs[0].dims))
-    mask = _merged_mask(spec, [t.mask for t in call.inputs])
+    masks = [t.mask for t in call.inputs]
     out = joined(ctx, call.inputs, axis)
-    if mask is not None and axis != len(out.dims) - 1:
-        mask = Mask("unknown", why=f"joins those of several inputs of {spec}")
-    return [replace(out, mask=mask)]
+    if any(masks) and axis != len(out.dims) - 1:  # that of an input without one counts all its steps
+        return [replace(out, mask=Mask("unknown", why=f"joins those of several inputs of {spec}"))]
+    return [replace(out, mask=_merged_mask(spec, masks))]
 
 
 def emit_dot(ctx: Context, spec: LayerSpec, weights: Weights, call: Call) -> list[Tensor]:

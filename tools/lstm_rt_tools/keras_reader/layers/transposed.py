@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -105,8 +104,8 @@ def _convolved(
     spread = np.zeros((*phases, filters, kernel.shape[-1], *(a.taps for a in axes)), np.float32)
     for k in np.ndindex(windows.kernel):
         phase, tap = zip(*(a.place(i) for a, i in zip(axes, k, strict=True)), strict=True)
-        place: tuple[Any, ...] = (*phase, slice(None), slice(None), *tap)
-        spread[place] = kernel[k]
+        where = (*phase, slice(None), slice(None), *tap)
+        spread[where] = kernel[k]
     order = [i for i in (x.time, *windows.places) if i is not None]
     turned = spread.reshape(-1, *spread.shape[len(axes) + 1 :]).transpose(0, 1, *(2 + i for i in order))
     pads = [(a.taps - 1 - a.skipped, a.behind) for a in axes]

@@ -263,6 +263,8 @@ def _recurrent(
         found = _one_step(word, b, label, states, options, order)
         if found is not None:
             return found
+    if [type(a) for a in label.dims[order[0]]] == [Steps, int]:
+        label = _one_by_one(b, label, order[0])
     if is_fixed(label.dims[order[0]]) and not any(isinstance(a, Steps) for a in free(label.dims)):
         label = b.unflattened(label, order[0])
     time, rows, features = (label.dims[k] for k in order)
@@ -286,6 +288,16 @@ def _recurrent(
     dims = [time, rows, (size,) if size > 1 else ()]
     y = Feat(tuple(dims[k] for k in order), cell(seq, np.arange(size)).reshape(fixed(dims)))
     return (y, *(_final(b, v, d) for v in finals if v is not None))
+
+
+def _one_by_one(b: Labelled, label: Feat, i: int) -> Feat:
+    """Several features of each step become so many steps, along dimension ``i``, which holds both."""
+    (steps, _), (count,) = label.dims[i], fixed(label.dims[i : i + 1])
+    assert isinstance(steps, Steps)
+    moved = np.moveaxis(label.cells, len(fixed(label.dims[:i])), 0).reshape(count, -1)
+    made = b.graph.unflatten(b.at_every_step(b.value(moved, steps, "reshape"), steps), len(moved))
+    dims = (*label.dims[:i], (b.new_axis_of(made),), *label.dims[i + 1 :])
+    return Feat(dims, cell(made, np.arange(moved.shape[1])).reshape(fixed(dims)))
 
 
 def _for_each(
@@ -359,11 +371,8 @@ def _in_place(b: Labelled, x: Feat, weights: Mapping[str, Any], word: str) -> tu
     order = np.argsort(x.cells.ravel(), kind="stable")
     sorted_cells = x.cells.ravel()[order]
     still = bool((np.diff(order) == 1).all())  # then large weights need no copy
-    moved = {
-        name: w[:, order] if name.startswith("w_ih") and not still else w
-        for name, w in weights.items()
-        if w is not None
-    }
+    given = {name: w for name, w in weights.items() if w is not None}
+    moved = {name: w[:, order] if name.startswith("w_ih") and not still else w for name, w in given.items()}
     steps = b.steps_of(x.dims, word)
     assert steps is not None
     return b.at_every_step(b.value(sorted_cells, steps, word), steps), moved
