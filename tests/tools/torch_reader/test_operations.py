@@ -325,3 +325,13 @@ def test_what_is_refused(torch: Any, which: str) -> None:
         from_torch(module, x)
     assert "\n" not in str(info.value)
     assert module.total == 0
+
+
+def test_examples_larger_than_what_is_tried_without(torch: Any) -> None:
+    """Sizes are tried around the example, whatever its own are."""
+    module = torch.nn.Conv1d(20000, 2, 1, groups=2).eval()
+    x = torch.randn(2, 20000, 14)
+    graph = from_torch(module, x)
+    with torch.no_grad():
+        want = module(x).numpy()
+    np.testing.assert_allclose(Model(dumps(graph))(x.numpy()), want, atol=1e-4)

@@ -79,11 +79,13 @@ class _Search:
         self.source = source
         self.dtypes = [a.dtype for a in source.inputs]
         self.names = [a.name for a in source.inputs]
+        given = max((math.prod(e) for e in source.examples or ()), default=0)
+        self.most = max(_MOST_ELEMENTS, 8 * given)  # as large as an example, and what is tried around it, may be
         self.runs = 0
         self.learnt = 0
 
     def arrays(self, sizes: Sizes) -> list[NDArray[Any]]:
-        if any(math.prod(s) > _MOST_ELEMENTS for s in sizes):
+        if any(math.prod(s) > self.most for s in sizes):
             raise ConvertError(f"{self.source.what}: no small inputs are found at which it runs")
         rng = np.random.default_rng(0)
         return [
