@@ -62,7 +62,7 @@ def changed(change: Callable[[Path], object], tmp_path: Path) -> Path:
 
 def test_a_graph_of_tensorflows_alone(tmp_path: Path) -> None:
     folder = changed(lambda f: (f / "keras_metadata.pb").unlink(), tmp_path)
-    refuse(folder, "without a model of Keras 2", "model.save('model.keras')", "python -m tf2onnx.convert --saved-model")
+    refuse(folder, "without a model of Keras 2", "model.save('model.keras')", "python -m tf2onnx.convert")
     (folder / "saved_model.pb").write_bytes(b"")
     refuse(folder, "without a model of Keras 2")
 

@@ -175,8 +175,8 @@ def _of_model(
     if kind not in _NETWORKS or not objects:
         raise ConvertError(
             f"{folder.name} is a SavedModel without a model of Keras 2, a graph of TensorFlow's alone, which is not "
-            "run here; save the model from Keras itself, model.save('model.keras'), or make ONNX of the graph: "
-            f"python -m tf2onnx.convert --saved-model {folder.name} --output model.onnx"
+            "run here; save the model from Keras itself, model.save('model.keras'), or make ONNX of the graph with "
+            "tf2onnx (python -m tf2onnx.convert) and convert that"
         )
     metadata = _json(text, folder.name, budget)
     class_name = metadata.get("class_name")
