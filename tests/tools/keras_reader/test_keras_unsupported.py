@@ -34,7 +34,6 @@ UNSUPPORTED: dict[str, tuple[Callable[[], Any], list[str]]] = {
         lambda: keras.Sequential([L.Input((4, None, 2)), L.UpSampling2D(2, interpolation="bilinear", name="u")]),
         ["'u'", "must be fixed"],
     ),
-    "einsum over free steps": (lambda: seq(L.EinsumDense("abc,bd->adc", (2, F), name="e")), ["'e'", "must be fixed"]),
     "conv same strides": (
         lambda: seq(L.Conv1D(3, 4, strides=3, padding="same", name="c")),
         ["'c'", "padding='same'", "a number of steps instead of None"],

@@ -286,7 +286,7 @@ REFUSED: dict[str, tuple[Callable[..., Any], str]] = {
     "short floats": (
         lambda torch, s, x: s.rec(x)[0].mean(1).bfloat16().float(), r"it computes in torch.bfloat16",
     ),
-    "steps that no layer has": (steps_by_hand, r"the cell state of a step"),
+    "steps that no layer has": (steps_by_hand, r"no recurrent cell of a known kind"),
     "other steps": (
         lambda torch, s, x: s.rec(x)[0].mean(1) * (2 if x.shape[1] > 90 else 1),
         r"with 1 row of 128 steps, .*differs from the module's by .*the module does something there",

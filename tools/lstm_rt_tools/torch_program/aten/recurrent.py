@@ -47,7 +47,8 @@ def _layers(
         own = [_own_state(run, run.floats(s), at, at + directions) for s in states]
         own_params = params[at * depth : (at + directions) * depth]
         options = _options(run, word, own_params, bool(biases), directions, activation)
-        y, *last = run.apply(word, y, *_states(run, own, states, directions), *lengths, **options)
+        with run.machine.layer(f"l{layer}" if count > 1 else ""):
+            y, *last = run.apply(word, y, *_states(run, own, states, directions), *lengths, **options)
         for states_of, state in zip(finals, last, strict=True):
             states_of.append(state)
     y = run.swapped(y, 0, 1) if batch_first else y
