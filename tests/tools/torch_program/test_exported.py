@@ -171,6 +171,39 @@ def test_weights_in_one_pickle(small: Any) -> None:
     check_numbers(exported_source(rezipped(data, change)), module, args)
 
 
+class Line(nn.Module):  # type: ignore[misc, name-defined]
+    """As models that read a line of text: columns become steps, which are joined with the rows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rnn = nn.LSTM(5, 6, bidirectional=True)
+        self.fc = nn.Linear(12, 3)
+
+    def forward(self, x: Any) -> Any:
+        y, _ = self.rnn(torch.max_pool1d(x, 2).permute(2, 0, 1))
+        steps, rows, features = y.size()
+        return self.fc(y.view(steps * rows, features)).view(steps, rows, -1)
+
+
+def test_a_size_that_is_free_by_name_alone(tmp_path: Path) -> None:
+    """torch puts the number of steps after a layer in a program whose input it declares free, and tells what that was."""
+    module, x = Line().eval(), torch.randn(3, 5, 34)
+    data = exported(torch, module, (x,), ({0: ROWS},))
+
+    def free(text: Any) -> None:
+        sizes = text["graph_module"]["graph"]["tensor_values"]["x"]["sizes"]
+        assert sizes[2] == {"as_int": 34}
+        sizes[2] = {"as_expr": {"expr_str": "Symbol('s0', integer=True)", "hint": {"as_int": 34}}}
+
+    (tmp_path / "line.pt2").write_bytes(edited(data, free))
+    graph = from_torch(tmp_path / "line.pt2")
+    assert any("made for 34 steps" in note for note in graph.meta["notes"])
+    for x in (torch.randn(1, 5, 34), torch.randn(4, 5, 22)):
+        with torch.no_grad():
+            want = module(x).numpy()
+        np.testing.assert_allclose(Model(dumps(graph))(x.numpy()), want, atol=1e-5)
+
+
 # -- damage ------------------------------------------------------------------------------------------------
 
 

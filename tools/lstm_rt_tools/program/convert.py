@@ -141,7 +141,8 @@ class _Search:
 
     def _at_asked_sizes(self) -> Graph | None:
         """Of what the program says to be free, though its own reshapes fix it."""
-        asked = sorted(n for n in self._asked if n > 1)[:_MOST_HINTS]
+        hints = getattr(self._source, "hints", ())  # of what it was recorded with
+        asked = [n for n in dict.fromkeys([*hints, *sorted(self._asked)]) if n > 1][:_MOST_HINTS]
         ways = []
         for roles in readings(self._source.inputs) if asked else ():
             usual = next(_sizes(roles))

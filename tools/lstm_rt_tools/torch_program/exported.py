@@ -43,7 +43,7 @@ class ExportedSource:
     def __init__(self, archive: ExportedArchive) -> None:
         version = archive.program.get("torch_version")
         self.torch_version = shown(version, 40) if isinstance(version, str) else None
-        self.what, self.notes = archive.what, list[str]()
+        self.what, self.notes, self.hints = archive.what, list[str](), list[int]()
         self._archive = archive
         self._meter = Meter(archive.budget)
         self._arrays: dict[str, NDArray[Any]] = {}
@@ -97,6 +97,7 @@ class ExportedSource:
             raise ConvertError(f"{self.what}: the input {shown(name)} is of type {shown(kind)}, which is not supported")
         if kind in ("float16", "bfloat16", "float64"):
             self._note(f"{kind} inputs are float32 in the converted model")
+        self.hints += [n for size in meta["sizes"] if (n := _hint(size)) and n not in self.hints]
         return Argument(name, dtype, tuple(_dim(size, ranges) for size in meta["sizes"]))
 
     def _note(self, text: str) -> None:
@@ -192,6 +193,13 @@ def _dim(size: Mapping[str, Any], ranges: Mapping[str, Any]) -> int | str | None
     allowed = ranges.get(name) or {}
     low, high = allowed.get("min_val"), allowed.get("max_val")
     return int(low) if type(low) is int and low == high else name
+
+
+def _hint(size: Mapping[str, Any]) -> int:
+    """What a free size was when the program was recorded, which may have stayed in it; 0 where it is not said."""
+    hint = (size.get("as_expr") or {}).get("hint") or {}
+    number = hint.get("as_int")
+    return number if type(number) is int else 0
 
 
 def _paths(spec: Any, name: str, deep: int = 0) -> Iterator[str]:
