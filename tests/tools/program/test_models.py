@@ -208,6 +208,21 @@ def booleans(m: Machine, x: Tensor, counts: Tensor) -> Any:
     return m.apply("mul", x, counts)
 
 
+@program("lstm reduce dense", x=X)
+def longest_window(m: Machine, x: Tensor) -> Any:
+    """As F.max_pool1d(y, y.shape[2]) has it: the window is made of the number of steps."""
+    y = m.apply("permute", lstm(m, x)[0], axes=(0, 2, 1))
+    y = m.apply("squeeze", m.apply("pool", y, kind="max", kernel=(y.shape[2],), stride=(y.shape[2],)), axes=(2,))
+    return m.apply("matmul", y, m.constant(SCORE))
+
+
+@program("reduce_features reduce dense", x=("b", 4, 3, "t"))
+def averaged_map(m: Machine, x: Tensor) -> Any:
+    """Height and steps of an image, as F.avg_pool2d(y, y.shape[2:]) has it."""
+    y = m.apply("pool", x, kind="avg", kernel=x.shape[2:], stride=x.shape[2:])
+    return m.apply("matmul", m.apply("reshape", y, sizes=(-1, 4)), m.constant(SCORE[:4]))
+
+
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_programs(name: str) -> None:
     made, ops = PROGRAMS[name]
@@ -239,3 +254,16 @@ def test_frozen_steps(steps: int) -> None:
 
     graph = converted(Program(function, x=("b", steps, 6)))
     assert graph.meta["notes"] == [f"the model takes {steps} steps only, as the file does"]
+
+
+@pytest.mark.parametrize("window", [23, 48])
+def test_a_window_as_long_as_the_steps_of_a_run(window: int) -> None:
+    """It is of that size, whatever the number of steps: other sizes show that."""
+
+    def function(m: Machine, x: Tensor) -> Any:
+        return m.apply("pool", m.apply("permute", x, axes=(0, 2, 1)), kind="max", kernel=(window,), stride=(1,))
+
+    made = Program(function, x=("b", "t", 6))
+    graph = to_graph(made)
+    assert [n.op for n in graph.nodes] == ["pool"]
+    agrees(made, graph, [{"b": 2, "t": 60}, {"b": 1, "t": 130}])

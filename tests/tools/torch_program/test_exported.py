@@ -186,7 +186,7 @@ class Line(nn.Module):  # type: ignore[misc, name-defined]
 
 
 def test_a_size_that_is_free_by_name_alone(tmp_path: Path) -> None:
-    """torch puts the number of steps after a layer in a program whose input it declares free, and tells what that was."""
+    """torch puts the number of steps after a layer in a program whose input it says is free, and tells what it was."""
     module, x = Line().eval(), torch.randn(3, 5, 34)
     data = exported(torch, module, (x,), ({0: ROWS},))
 

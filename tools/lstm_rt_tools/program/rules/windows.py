@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from ..labels import Dim, Feat, Label, Steps, cell, fixed, indexed, is_fixed, pe
 from ..machine import Tensor
 from ..tidy import before_zeros
 from ..windows import turned_kernels
+from .reductions import reduced
 
 Args = Sequence[Tensor | None]
 Three = tuple[Any, Any, Any]
@@ -174,6 +176,8 @@ def _pool(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any]
     label, kind = b.feat(x, "pool"), options["kind"]
     if kind not in ("max", "avg", "avg_pad"):
         raise b.error("pool", f"of the kind {kind} is not supported")
+    if over := _all_of(b, label, options):
+        return reduced(b, label, "max" if kind == "max" else "mean", over, True)
     space = _space(b, label, "pool")
     value, size = _arranged(b, label, space, "pool")
     kernel = options["kernel"]
@@ -195,6 +199,23 @@ def _pool(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any]
         whole=_whole(b, label),
     )
     return _spread(b, label, space, made, _size(label.dims[1]), out)
+
+
+def _all_of(b: Labelled, label: Feat, options: Mapping[str, Any]) -> list[int]:
+    """The dimensions that pooling with a single window goes over, where it does nothing else and steps are among them.
+
+    A window as long as all steps is most often made of their number, and pools any number of them.
+    """
+    sizes = [math.prod(map(b.size_of, d)) for d in label.dims[2:]]
+    kernel = [int(k) for k in options["kernel"]]
+    if kernel != [n if n == k else 1 for n, k in zip(sizes, kernel, strict=True)]:
+        return []
+    stride, dilation, pads = (options.get(name) for name in ("stride", "dilation", "pads"))
+    moves = any(k == 1 and s != 1 for k, s in zip(kernel, stride or kernel, strict=True))
+    if moves or any(d != 1 for d in dilation or ()) or any(map(any, pads or ())):
+        return []
+    over = [i + 2 for i, k in enumerate(kernel) if k > 1]
+    return over if any(isinstance(a, Steps) for i in over for a in label.dims[i]) else []
 
 
 def _rounded_up(
