@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from bounds import Phase
-from engines import Unavailable, check_table, onnxruntime_session
+from engines import Unavailable, check_table, onnxruntime_call, onnxruntime_session
 from numpy.typing import NDArray
 from workloads import CHECK_STEPS, Array
 
@@ -240,15 +241,8 @@ def onnxruntime_engine(w: ModelWorkload, threads: int) -> ModelRunner:
     names = [o.name for o in session.get_outputs()]
     outputs = dict(zip(names, session.run(None, inputs), strict=True))
 
-    def bind(given: Arrays, written: Arrays) -> Callable[[], object]:
-        binding = session.io_binding()
-        for name, array in given.items():
-            binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(array))
-        for name, array in written.items():
-            binding.bind_ortvalue_output(name, ort.OrtValue.ortvalue_from_numpy(array))
-        return lambda: session.run_with_iobinding(binding)
-
-    return ModelRunner(_turns(w, inputs, outputs, bind), w.states, ort.__version__, settings)
+    turns = _turns(w, inputs, outputs, partial(onnxruntime_call, session))
+    return ModelRunner(turns, w.states, ort.__version__, settings)
 
 
 ENGINES: dict[str, Callable[[ModelWorkload, int], ModelRunner]] = {

@@ -74,6 +74,13 @@ SEQ = value("x", ["T", "N", 3])
 RELU = graph([node("Relu", ["x"], ["y"])], [X], ["y"])
 LSTM_STORED = [tensor("W", [1, 8, 3], bytes(96)), tensor("R", [1, 8, 2], bytes(64))]
 LSTM = model(graph([node("LSTM", ["x", "W", "R"], ["Y", "H"], integer("hidden_size", 2))], [SEQ], ["H"], LSTM_STORED))
+#: Shape arithmetic, a product and a softmax.
+RESHAPING = [
+    node("Shape", ["x"], ["s"]), node("Gather", ["s", "two"], ["f"]),
+    node("Concat", ["minus", "f"], ["to"], integer("axis", 0)), node("Reshape", ["x", "to"], ["r"]),
+    node("MatMul", ["r", "w"], ["p"]), node("Softmax", ["p"], ["y"], integer("axis", 1)),
+]  # fmt: skip
+RESHAPING_STORED = [ints("two", 2), ints("minus", -1), tensor("w", [3, 2], bytes(24))]
 
 # -- bytes -------------------------------------------------------------------------------------------
 

@@ -116,13 +116,8 @@ def onnx_file(rng: Rng) -> bytes:
     if rng.random() < 0.5:
         return change_bytes(onnx_models.LSTM, rng)
     m = onnx_models
-    nodes = [
-        m.node("Shape", ["x"], ["s"]), m.node("Gather", ["s", "two"], ["f"]), m.node("Concat", ["minus", "f"], ["to"],
-        m.integer("axis", 0)), m.node("Reshape", ["x", "to"], ["r"]), m.node("MatMul", ["r", "w"], ["p"]),
-        m.node("Softmax", ["p"], ["y"], m.integer("axis", 1)),
-    ]  # fmt: skip
-    stored = [m.ints("two", 2), m.ints("minus", -1), m.tensor("w", [3, 2], bytes(24))]
-    parts = [*nodes, *stored]
+    nodes = m.RESHAPING
+    parts = [*nodes, *m.RESHAPING_STORED]
     for _ in range(rng.choice((1, 2, 3))):
         at = rng.randrange(len(parts))
         parts[at] = rng.choice((b"", parts[rng.randrange(len(parts))], change_bytes(parts[at], rng)))

@@ -87,13 +87,8 @@ def stored(*patterns: str) -> list[bytes]:
 
 def onnx_seeds() -> list[bytes]:
     m = onnx_models
-    nodes = [
-        m.node("Shape", ["x"], ["s"]), m.node("Gather", ["s", "two"], ["f"]), m.node("Concat", ["minus", "f"], ["to"],
-        m.integer("axis", 0)), m.node("Reshape", ["x", "to"], ["r"]), m.node("MatMul", ["r", "w"], ["p"]),
-        m.node("Softmax", ["p"], ["y"], m.integer("axis", 1)),
-    ]  # fmt: skip
-    numbers = [m.ints("two", 2), m.ints("minus", -1), m.tensor("w", [3, 2], bytes(24))]
-    return [m.LSTM, m.model(m.graph(nodes, [m.SEQ], ["y"], numbers)), m.model(m.RELU), *node_tests()]
+    reshaping = m.model(m.graph(m.RESHAPING, [m.SEQ], ["y"], m.RESHAPING_STORED))
+    return [m.LSTM, reshaping, m.model(m.RELU), *node_tests()]
 
 
 def node_tests() -> list[bytes]:

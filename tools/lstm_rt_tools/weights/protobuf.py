@@ -135,14 +135,10 @@ class Reader:
             yield number, wire, data[start:at]
 
     def _varint(self, data: memoryview, at: int) -> tuple[int, int]:
-        value = shift = 0
-        for byte in data[at : at + 10]:
-            at += 1
-            value |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                return value, at
-            shift += 7
-        raise self._damaged("a number does not end, the file may be truncated")
+        value, at = varint(data, at)
+        if value is None:
+            raise self._damaged("a number does not end, the file may be truncated")
+        return value, at
 
     def _damaged(self, why: str) -> ConvertError:
         return ConvertError(f"{self._budget.what}: no {self._what}, or a damaged one: {why}")
@@ -155,6 +151,18 @@ def _specs(kind: Any) -> dict[int, _Spec]:
         number, what, repeated = f.metadata["spec"]
         found[number] = _Spec(f.name, what, repeated)
     return found
+
+
+def varint(data: Data, at: int) -> tuple[int | None, int]:
+    """The number that begins at ``at``, and where it ends; None if it does not within ten bytes."""
+    value = shift = 0
+    for byte in data[at : at + 10]:
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+        shift += 7
+    return None, at
 
 
 def varints(data: Data, budget: Budget, dtype: np.dtype[Any] | None = None) -> NDArray[Any]:

@@ -25,7 +25,8 @@ from lstm_rt.files import open_regular, read_regular
 from ..names import shown
 from .budget import Budget
 from .crc32c import crc32c, masked
-from .protobuf import Reader, many, one
+from .protobuf import Reader, many, one, varint
+from .tensors import from_bfloat16
 
 _FOOTER, _MAGIC = 48, 0xDB4775248B80FB57
 _TRAILER = 5  #: of a block: how it is compressed, and a checksum
@@ -116,7 +117,7 @@ class TensorBundle:
         self._check(data, entry.crc, shown(name))
         found = np.frombuffer(data, dtype)
         if entry.dtype == _BFLOAT16:
-            found = (found.astype(np.uint32) << 16).view(np.float32)
+            found = from_bfloat16(found)
         if not found.size:
             raise ConvertError(f"{self._what}: {shown(name)} has shape {shape!s:.60}, expected numbers")
         return found.reshape(shape)
@@ -128,7 +129,7 @@ class TensorBundle:
             raise ConvertError(f"{self._what}: {shown(name)} is no text")
         self._budget.memory(entry.size, shown(name))
         data = self._bytes(entry, name)
-        size, at = _varint(data, 0)
+        size, at = varint(data, 0)
         if size is None or at + 4 + size != len(data):  # 4: the checksum of the lengths
             raise self._damaged(f"the text {shown(name)} does not end")
         lengths = size.to_bytes(4, "little") + data[at : at + 4]
@@ -211,22 +212,10 @@ class TensorBundle:
             at += own + length
 
     def _number(self, data: memoryview, at: int) -> tuple[int, int]:
-        value, at = _varint(data, at)
+        value, at = varint(data, at)
         if value is None:
             raise self._damaged("a number does not end")
         return value, at
 
     def _damaged(self, why: str) -> ConvertError:
         return ConvertError(f"{self._what}: no index of a TensorFlow checkpoint, or a damaged one: {why}")
-
-
-def _varint(data: bytes | memoryview, at: int) -> tuple[int | None, int]:
-    """A number, and where it ends; None if it does not."""
-    value = shift = 0
-    for byte in data[at : at + 10]:
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-        shift += 7
-    return None, at

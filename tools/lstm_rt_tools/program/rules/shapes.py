@@ -458,11 +458,6 @@ def _tile(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any]
     return label
 
 
-def flat_size(dims: Sequence[Dim]) -> int:
-    """Cells of dimensions."""
-    return math.prod(fixed(dims))
-
-
 def _tensor(args: Args) -> Tensor:
     x = args[0]
     assert x is not None
