@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -166,6 +166,11 @@ def free(dims: Sequence[Dim]) -> list[Atom]:
 def is_fixed(dim: Dim) -> bool:
     """Has it fixed atoms alone (or none)?"""
     return all(isinstance(a, int) for a in dim)
+
+
+def is_steps(dim: Dim) -> TypeGuard[tuple[Steps]]:
+    """Is it the steps of an axis alone?"""
+    return len(dim) == 1 and isinstance(dim[0], Steps)
 
 
 def positions(dims: Dims, i: int) -> tuple[int, ...]:

@@ -17,7 +17,7 @@ from lstm_rt.graph import Graph, Node
 from ..arch.layers import side_by_side
 from .algebra import Unknown
 from .cells import Cell, find
-from .labels import Dims, Feat, Steps, Turn, cell, fixed, free, is_fixed
+from .labels import Dims, Feat, Steps, Turn, cell, fixed, free, is_steps
 from .machine import Tensor
 
 if TYPE_CHECKING:
@@ -234,7 +234,7 @@ def scanned(
     """A scan along steps; None if it goes along features, or both ways at once."""
     steps = {x.label.dims[a % x.ndim] if isinstance(x.label, Feat) else () for x, a in zip(xs, axes, strict=True)}
     dim = steps.pop() if len(steps) == 1 else ()
-    if len(set(backward)) != 1 or is_fixed(dim) or len(dim) != 1 or not isinstance(dim[0], Steps):
+    if len(set(backward)) != 1 or not is_steps(dim):
         return None
     loop = Recurrence(b, dim[0], backward[0])
 

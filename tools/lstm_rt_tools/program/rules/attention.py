@@ -15,18 +15,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..labelled import Labelled
-from ..labels import Dims, Feat, Label, Loose, Mask, Masked, Penalty, Scores, Steps, broadcast, cell, fixed, permuted
+from ..labels import (
+    Dims,
+    Feat,
+    Label,
+    Loose,
+    Mask,
+    Masked,
+    Penalty,
+    Scores,
+    Steps,
+    broadcast,
+    cell,
+    fixed,
+    is_steps,
+    permuted,
+)
 from ..machine import Tensor
 from ..masks import plain
 
 Args = Sequence[Tensor | None]
 #: Numbers below this, added to scores, leave no weight.
 _NOTHING = -1e4
-
-
-def is_steps(dim: Any) -> bool:
-    """Is a dimension the steps of an axis alone?"""
-    return len(dim) == 1 and isinstance(dim[0], Steps)
 
 
 # -- products ---------------------------------------------------------------------------------------------

@@ -9,7 +9,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..labelled import Labelled
-from ..labels import Feat, Ids, Label, Lengths, Loose, Mask, N, Scores, Steps, Turn, cell, fixed, indexed, is_fixed
+from ..labels import (
+    Feat,
+    Ids,
+    Label,
+    Lengths,
+    Loose,
+    Mask,
+    N,
+    Scores,
+    Steps,
+    Turn,
+    cell,
+    fixed,
+    indexed,
+    is_fixed,
+    is_steps,
+)
 from ..machine import Tensor
 from ..masks import chosen_by
 from .attention import chosen
@@ -48,7 +64,7 @@ def _picked(b: Labelled, label: Feat, axis: int, at: NDArray[np.int64]) -> Feat:
     if is_fixed(dim):
         return indexed(label, axis, lambda cells, k: np.take(cells, at, k))
     size = np.prod([b.size_of(a) for a in dim])
-    if len(dim) == 1 and isinstance(dim[0], Steps):
+    if is_steps(dim):
         if at.size == 1:
             index = int(at[0])
             return one_step(b, label, -1 if index in (-1, size - 1) else index, axis)
@@ -86,7 +102,7 @@ def _gather_elements(b: Labelled, args: Args, options: Mapping[str, Any], out: N
     axis = options["axis"] % x.ndim
     label = b.feat(x, "gather_elements")
     dim = label.dims[axis]
-    if isinstance(index.label, Lengths) and len(dim) == 1 and isinstance(dim[0], Steps):
+    if isinstance(index.label, Lengths) and is_steps(dim):
         if index.label.less != 1:
             raise b.error("gather_elements", "of lengths, only the last step of each row can be picked")
         b.use_lengths(Lengths(index.label.name, index.label.dims), dim[0].axis)

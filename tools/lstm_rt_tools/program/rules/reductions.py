@@ -24,6 +24,7 @@ from ..labels import (
     cell,
     fixed,
     is_fixed,
+    is_steps,
     permuted,
     positions,
 )
@@ -108,7 +109,7 @@ def _softmax(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> L
 def softmax(b: Labelled, label: Feat, axis: int) -> Feat:
     """Along one dimension."""
     i = axis % len(label.dims)
-    if len(label.dims[i]) == 1 and isinstance(label.dims[i][0], Steps):
+    if is_steps(label.dims[i]):
         steps: Any = label.dims[i][0]
         whole = b.has_lengths(steps.axis)
         return b.each(label, "softmax", lambda v: b.graph.softmax_steps(b.at_every_step(v, steps), whole=whole))
@@ -170,7 +171,7 @@ def _cumsum(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> La
     assert x is not None
     label = b.feat(x, "cumsum")
     i = options["axis"] % len(label.dims)
-    if len(label.dims[i]) == 1 and isinstance(label.dims[i][0], Steps):
+    if is_steps(label.dims[i]):
         steps: Any = label.dims[i][0]
         return b.each(label, "cumsum", lambda v: b.graph.cumsum(b.at_every_step(v, steps)))
     if not is_fixed(label.dims[i]):

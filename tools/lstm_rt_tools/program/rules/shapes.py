@@ -29,6 +29,7 @@ from ..labels import (
     fixed,
     indexed,
     is_fixed,
+    is_steps,
     permuted,
     regrouped,
 )
@@ -66,7 +67,7 @@ def _reshape(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[A
 
 def _several_steps(b: Labelled, label: Feat, shape: Sequence[int]) -> Feat | None:
     """A reshape that makes one step of every few, side by side; None if it is another."""
-    i = next((i for i, d in enumerate(label.dims) if len(d) == 1 and isinstance(d[0], Steps)), None)
+    i = next((i for i, d in enumerate(label.dims) if is_steps(d)), None)
     if i is None or not b.is_free(_steps_of(label, i)):
         return None
     steps = _steps_of(label, i)
@@ -88,7 +89,7 @@ def _several_steps(b: Labelled, label: Feat, shape: Sequence[int]) -> Feat | Non
 
 def _cut_steps(b: Labelled, label: Feat, shape: Sequence[int]) -> Feat | None:
     """A reshape that cuts each step into several of fewer features; None if it is another."""
-    at = next((k for k, d in enumerate(label.dims) if len(d) == 1 and isinstance(d[0], Steps)), None)
+    at = next((k for k, d in enumerate(label.dims) if is_steps(d)), None)
     if at is None or at != len(label.dims) - 2 or len(shape) != len(label.dims) or fixed(label.dims[:at]):
         return None
     steps, width = _steps_of(label, at), int(shape[-1])
@@ -116,7 +117,7 @@ def _squeeze(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[A
     label = _label(args)
     gone = {a % len(label.dims) for a in options["axes"]}
     for i in gone:
-        if len(label.dims[i]) == 1 and isinstance(label.dims[i][0], Steps) and isinstance(label, Feat):
+        if is_steps(label.dims[i]) and isinstance(label, Feat):
             label = one_step(b, label, -1, i)  # a single one, or else the program would fail
     lost = [label.dims[i] for i in gone if label.dims[i]]
     if any(dim != (N,) for dim in lost):
@@ -180,7 +181,7 @@ def _slice(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any
     if is_fixed(dim) and isinstance(label, Feat):
         at = np.arange(size)[options.get("start") : options.get("stop") : options.get("step", 1)]
         return indexed(label, i, lambda cells, axis: np.take(cells, at, axis))
-    if len(dim) == 1 and isinstance(dim[0], Steps) and isinstance(label, Feat):
+    if is_steps(dim) and isinstance(label, Feat):
         return _some_steps(b, label, i, options, size)
     if N in dim:
         raise b.wrong_roles("slice", "it takes some rows of the batch")
@@ -270,7 +271,7 @@ def _flip(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> Labe
     i = options["axis"] % len(label.dims)
     if is_fixed(label.dims[i]):
         return indexed(label, i, lambda cells, axis: np.flip(cells, axis))
-    if len(label.dims[i]) == 1 and isinstance(label.dims[i][0], Steps):
+    if is_steps(label.dims[i]):
         return reversed_steps(b, label)
     raise b.wrong_roles("flip", f"it turns {b.words(label.dims[i])} around")
 
@@ -287,7 +288,7 @@ def _concat(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[An
             dims = b.common(dims, rest, "concat")
     if all(p.known or is_fixed(p.label.dims[i]) for p in parts):
         return _concat_features(b, parts, i, dims)
-    if len(model.dims[i]) == 1 and isinstance(model.dims[i][0], Steps):
+    if is_steps(model.dims[i]):
         return _concat_steps(b, parts, i)
     if model.dims[i] == (N,) and all(not p.known and p.label.dims == model.dims for p in parts):  # to be apart again
         axis = len(fixed(model.dims[:i]))
@@ -410,7 +411,7 @@ def _pad(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> Label
             continue
         if is_fixed(label.dims[i]):
             label = _pad_features(b, label, i, (before, after), mode, value)
-        elif len(label.dims[i]) == 1 and isinstance(label.dims[i][0], Steps):
+        elif is_steps(label.dims[i]):
             label = padded_steps(b, label, i, before, after, value, mode)
         else:
             raise b.wrong_roles("pad", f"it adds to {b.words(label.dims[i])}")
@@ -435,7 +436,7 @@ def _repeat_interleave(b: Labelled, args: Args, options: Mapping[str, Any], out:
     i = options["axis"] % len(label.dims)
     if is_fixed(label.dims[i]):
         return indexed(label, i, lambda cells, axis: np.repeat(cells, times, axis))
-    if len(label.dims[i]) == 1 and isinstance(label.dims[i][0], Steps):
+    if is_steps(label.dims[i]):
         return b.over_steps(label, "repeat_interleave", i, lambda v: b.graph.repeat(v, int(times)))
     raise b.wrong_roles("repeat_interleave", f"it repeats {b.words(label.dims[i])}")
 

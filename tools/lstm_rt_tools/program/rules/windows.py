@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ...arch.layers import side_by_side
 from ..labelled import Labelled
-from ..labels import Dim, Feat, Label, Steps, cell, fixed, indexed, is_fixed, permuted
+from ..labels import Dim, Feat, Label, Steps, cell, fixed, indexed, is_fixed, is_steps, permuted
 from ..machine import Tensor
 from ..tidy import before_zeros
 from ..windows import turned_kernels
@@ -51,7 +51,7 @@ def _space(b: Labelled, x: Feat, op: str) -> _Space:
     for i, dim in enumerate(x.dims[2:], 2):
         if is_fixed(dim):
             places.append(i)
-        elif len(dim) == 1 and isinstance(dim[0], Steps):
+        elif is_steps(dim):
             time = i
         else:
             raise b.wrong_roles(op, f"it goes over {b.words(dim)}")
@@ -151,7 +151,7 @@ def _with_zeros(b: Labelled, x: Tensor, i: int, times: int) -> Tensor:
     if is_fixed(dim):
         label = indexed(x.label, i, lambda cells, axis: _zeros_behind(cells, axis, times, b.number_cell(0.0)))
         return Tensor(data, label)
-    if len(dim) != 1 or not isinstance(dim[0], Steps):
+    if not is_steps(dim):
         raise b.wrong_roles("conv_transpose", f"it goes over {b.words(dim)}")
     steps = dim[0]
 
