@@ -164,6 +164,7 @@ class Weight:
     layout: str = "panels"
     optional: bool = False
     note: str = ""
+    integers: bool = False  #: may it be a Quantised?
 
 
 @dataclass(frozen=True)
@@ -393,7 +394,7 @@ _BIASED = ("w_ih", "w_hh", "b_ih", "b_hh")
 
 _ENTRIES = (
     Op("embedding", 1, (Input("ids", ("ids",)),), Output("seq", "F"),
-       weights=(Weight("table", "VF", "plain", note="version 2: or panels 1 × V × F"),),
+       weights=(Weight("table", "VF", "plain", note="version 2: or panels 1 × V × F", integers=True),),
        check=_check_table),
     Op("mask_ids", 2, (Input("ids", ("ids",)),), Output("mask"), (Attr("value", "i32", 0),)),
     Op("mask_values", 3, (_SEQ,), Output("mask"), (Attr("value", "f32", 0),)),
@@ -403,7 +404,7 @@ _ENTRIES = (
     Op("gru", 6, _RECURRENT, cell=Cell(3, _BIASED, ("sigmoid", "tanh"))),
     Op("rnn", 7, _RECURRENT, cell=Cell(1, _BIASED, ("tanh",))),
     Op("dense", 8, (Input("x", size="I"),), Output(size="O"), (_ACTIVATION,),
-       (Weight("weight", "OI"), Weight("bias", "O", optional=True))),
+       (Weight("weight", "OI", integers=True), Weight("bias", "O", optional=True))),
     Op("activation", 9, (_X,), attrs=(_ACTIVATION,)),
     Op("layernorm", 10, (_XF,), attrs=(_EPS,),
        weights=(Weight("gamma", "F", "vector", True), Weight("beta", "F", "vector", True))),

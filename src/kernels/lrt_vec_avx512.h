@@ -1,9 +1,11 @@
-/* The vector vocabulary for AVX-512F: 16 elements, fused multiply-add, masked tails.
+/* The vector vocabulary for AVX-512F and BW: 16 elements, fused multiply-add, masked tails. With LRT_VNNI integers are
+ * multiplied by its dot products.
  * Contracts of every operation: lrt_vec_portable.h. */
 #ifndef LRT_VEC_AVX512_H
 #define LRT_VEC_AVX512_H
 
 #include <immintrin.h>
+#include <stdint.h>
 
 #define VL 16
 #define LRT_ROW_V 8   /* accumulators of one row: two panels of four gates in flight */
@@ -11,6 +13,16 @@
 #define LRT_BLOCK_R 6 /* 24 accumulators + 4 weights + 1 input of 32 registers */
 #define LRT_SIDE 2 /* vectors of gates that go side by side in one row */
 #define LRT_SIDE_ROWS 2 /* ... and in a block of rows */
+#define LRT_INT_ROW_V 8
+#define LRT_INT_BLOCK_V 4
+#define LRT_INT_BLOCK_R 6
+#ifdef LRT_VNNI
+#define LRT_DOT8 1
+#define LRT_INT_BLOCK_R8 3 /* 24 accumulators, of low bytes and of high ones, + 4 weights + 2 inputs */
+#else
+#define LRT_DOT8 0
+#define LRT_INT_BLOCK_R8 3
+#endif
 
 typedef __m512 vf;
 typedef __mmask16 vm;
@@ -65,5 +77,47 @@ static inline vf v_mantissa(vf a)
     __m512i m = _mm512_and_si512(_mm512_castps_si512(a), _mm512_set1_epi32(0x007fffff));
     return _mm512_castsi512_ps(_mm512_or_si512(m, _mm512_set1_epi32(0x3f800000)));
 }
+
+
+typedef __m512i vi;
+typedef __m512i va;
+
+static inline vi v_iset1(uint32_t a) { return _mm512_set1_epi32((int)a); }
+static inline vi v_iload(const uint32_t *p) { return _mm512_loadu_si512(p); }
+static inline vi v_iadd(vi a, vi b) { return _mm512_add_epi32(a, b); }
+static inline vi v_isub(vi a, vi b) { return _mm512_sub_epi32(a, b); }
+static inline vi v_imax(vi a, vi b) { return _mm512_max_epi32(a, b); }
+static inline vf v_ifloat(vi a) { return _mm512_cvtepi32_ps(a); }
+static inline vi v_round(vf a) { return _mm512_cvtps_epi32(a); }
+static inline vi v_magnitude(vf a) { return _mm512_castps_si512(v_abs(a)); }
+static inline uint32_t v_isum(vi a) { return (uint32_t)_mm512_reduce_add_epi32(a); }
+static inline uint32_t v_imost(vi a) { return (uint32_t)_mm512_reduce_max_epi32(a); }
+static inline va v_azero(void) { return _mm512_setzero_si512(); }
+static inline vi v_total(va a) { return a; }
+static inline void v_store_pairs(uint32_t *p, vi a)
+{
+    _mm256_storeu_si256((__m256i *)(void *)p, _mm512_cvtepi32_epi16(a));
+}
+#ifdef LRT_VNNI
+static inline va v_dot16(va s, vi w, vi x) { return _mm512_dpwssd_epi32(s, w, x); }
+static inline va v_dot8(va s, vi w, vi x) { return _mm512_dpbusd_epi32(s, w, x); }
+static inline vi v_ishl8(vi a) { return _mm512_slli_epi32(a, 8); }
+static inline void v_store_bytes(uint32_t *low, uint32_t *high, vi a)
+{
+    const __m512i above = _mm512_srai_epi32(_mm512_add_epi32(a, _mm512_set1_epi32(128)), 8);
+    _mm_storeu_si128((__m128i *)(void *)low, _mm512_cvtepi32_epi8(a));
+    _mm_storeu_si128((__m128i *)(void *)high, _mm512_cvtepi32_epi8(above));
+}
+#else
+static inline va v_dot16(va s, vi w, vi x) { return _mm512_add_epi32(s, _mm512_madd_epi16(w, x)); }
+static inline vi v_even8(vi a) { return _mm512_and_si512(a, _mm512_set1_epi32(0xff00ff)); }
+static inline vi v_odd8(vi a) { return _mm512_srli_epi16(a, 8); }
+static inline void v_store_quads(uint32_t *p, vi a)
+{
+    const __m256i order = _mm256_setr_epi8(0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15, 0, 1, 4, 5, 2, 3, 6,
+                                           7, 8, 9, 12, 13, 10, 11, 14, 15);
+    _mm256_storeu_si256((__m256i *)(void *)p, _mm256_shuffle_epi8(_mm512_cvtepi32_epi16(a), order));
+}
+#endif
 
 #endif

@@ -1,0 +1,349 @@
+/* THE products with integer weights, written once over the vector vocabulary: rows become integers, and their exact sums
+ * float32 again.
+ *
+ * What must not change without a new format of results: how a row is rounded, and y = init + sum * (scale of the weights *
+ * scale of the row), each operation rounded by itself. */
+#ifndef LRT_PRODUCT_INT_IMPL_H
+#define LRT_PRODUCT_INT_IMPL_H
+
+#include <string.h>
+
+#include "kernels/lrt_integers.h"
+#include "kernels/lrt_unroll.h"
+
+/* ---- rows ------------------------------------------------------------------------------------ */
+
+#define NOT_FINITE 0x7f800000u   /* bits of the least magnitude that is none */
+#define NEXT_TO_ZERO 0x0d800000u /* 2^-100: a row of smaller numbers counts as zeros, for 1 / them may be infinite */
+
+/* Words from the low bytes of a packed row to its high ones. */
+static inline size_t plane_words(uint32_t k) { return (k + 15u) / 16u * 4u; }
+
+static LRT_INLINE void store_packed(const lrt_matrix *m, uint32_t *words, uint32_t at, vi q)
+{
+    if (m->dtype == LRT_I16)
+        v_store_pairs(words + at / 2, q);
+#if LRT_DOT8
+    else
+        v_store_bytes(words + at / 4, words + plane_words(m->k) + at / 4, q);
+#else
+    else
+        v_store_quads(words + at / 2, q);
+#endif
+}
+
+static void int_pack(const lrt_matrix *m, const float *x, uint32_t *packed)
+{
+    const uint32_t k = m->k, whole = k / VL * VL;
+    uint32_t *words = packed + LRT_PACKED_HEAD, bits, i;
+    const float limit = (float)m->limit;
+    float most, scale;
+    vi largest = v_iset1(0), sum = v_iset1(0);
+    vf times;
+    for (i = 0; i < whole; i += VL)
+        largest = v_imax(largest, v_magnitude(v_load(x + i)));
+    if (i < k)
+        largest = v_imax(largest, v_magnitude(v_load_n(x + i, k - i)));
+    bits = v_imost(largest);
+    memcpy(&most, &bits, sizeof most);
+    if (bits >= NOT_FINITE || bits < NEXT_TO_ZERO) {
+        const uint32_t nan = 0x7fc00000u;
+        memset(packed, 0, lrt_packed_words(k) * sizeof *packed);
+        if (bits >= NOT_FINITE)
+            packed[0] = nan;
+        return;
+    }
+    scale = most / limit;
+    times = v_set1(limit / most);
+    for (i = 0; i < whole; i += VL) {
+        const vi q = v_round(v_mul(v_load(x + i), times));
+        sum = v_iadd(sum, q);
+        store_packed(m, words, i, q);
+    }
+    if (i < k) {
+        const vi q = v_round(v_mul(v_load_n(x + i, k - i), times));
+        sum = v_iadd(sum, q);
+        store_packed(m, words, i, q);
+    }
+    memcpy(packed, &scale, sizeof scale);
+    packed[1] = v_isum(sum);
+}
+
+/* ---- sums ------------------------------------------------------------------------------------ */
+
+/* What is multiplied: pairs of 16 bits; bytes with 16 bits; bytes with bytes. */
+enum { PAIRS_16 = 0, BYTES_16 = 1, BYTES_8 = 2 };
+#define LRT_INT_MOST_R (LRT_INT_BLOCK_R > LRT_INT_BLOCK_R8 ? LRT_INT_BLOCK_R : LRT_INT_BLOCK_R8)
+#define LRT_INT_MOST_V (LRT_INT_ROW_V > LRT_INT_BLOCK_V ? LRT_INT_ROW_V : LRT_INT_BLOCK_V)
+
+/* Sums in flight: of np * nv vectors of nr rows. Where these are few, two for each, of every other word. */
+typedef struct {
+    va low[2][LRT_INT_MOST_R][LRT_INT_MOST_V];
+    va high[2][LRT_INT_MOST_R][LRT_INT_MOST_V]; /* of high bytes */
+} int_sums;
+
+typedef struct {
+    const uint32_t *w;
+    size_t w_panel, line, words, plane;
+    const float *scale, *init[LRT_INT_MOST_R];
+    float *y[LRT_INT_MOST_R];
+    const uint32_t *x[LRT_INT_MOST_R];
+} int_tile_args;
+
+/* One word of every row and vector. */
+static LRT_INLINE void add_word(const int_tile_args *t, int_sums *s, const unsigned half, size_t i, const int kind,
+                                const unsigned nr, const unsigned np, const unsigned nv)
+{
+    vi w[LRT_INT_MOST_V];
+    LRT_UNROLL for (unsigned p = 0; p < np; p++)
+        LRT_UNROLL for (unsigned v = 0; v < nv; v++)
+            w[p * nv + v] = v_iload(t->w + i * t->line + p * t->w_panel + v * VL);
+    LRT_UNROLL for (unsigned r = 0; r < nr; r++) {
+        const uint32_t *x = t->x[r] + LRT_PACKED_HEAD;
+#if LRT_DOT8
+        const vi low = v_iset1(x[i]), high = v_iset1(kind == BYTES_16 ? x[t->plane + i] : 0);
+        LRT_UNROLL for (unsigned v = 0; v < np * nv; v++) {
+            if (kind == PAIRS_16) {
+                s->low[half][r][v] = v_dot16(s->low[half][r][v], w[v], low);
+                continue;
+            }
+            s->low[half][r][v] = v_dot8(s->low[half][r][v], w[v], low);
+            if (kind == BYTES_16)
+                s->high[half][r][v] = v_dot8(s->high[half][r][v], w[v], high);
+        }
+#else
+        const vi even = v_iset1(kind == PAIRS_16 ? x[i] : x[2 * i]), odd = v_iset1(kind == PAIRS_16 ? 0 : x[2 * i + 1]);
+        LRT_UNROLL for (unsigned v = 0; v < np * nv; v++) {
+            if (kind == PAIRS_16) {
+                s->low[half][r][v] = v_dot16(s->low[half][r][v], w[v], even);
+                continue;
+            }
+            s->low[half][r][v] = v_dot16(s->low[half][r][v], v_even8(w[v]), even);
+            s->low[half][r][v] = v_dot16(s->low[half][r][v], v_odd8(w[v]), odd);
+        }
+#endif
+    }
+}
+
+/* The sum of products of one vector of one row. */
+static LRT_INLINE vi whole_sum(const int_sums *s, unsigned r, unsigned v, const unsigned halves, const int kind,
+                               uint32_t x_sum)
+{
+    vi sum = v_total(s->low[0][r][v]);
+    if (halves == 2)
+        sum = v_iadd(sum, v_total(s->low[1][r][v]));
+#if LRT_DOT8
+    if (kind == BYTES_16) {
+        vi high = v_total(s->high[0][r][v]);
+        if (halves == 2)
+            high = v_iadd(high, v_total(s->high[1][r][v]));
+        sum = v_iadd(sum, v_ishl8(high));
+    }
+#endif
+    return kind == PAIRS_16 ? sum : v_isub(sum, v_iset1(128u * x_sum)); /* weights are 128 too large */
+}
+
+/* The sums of nv vectors of the lines of np panels. */
+static LRT_INLINE void int_tile(const int_tile_args *given, const int kind, const unsigned nr, const unsigned np,
+                                const unsigned nv)
+{
+    const unsigned halves = VL > 4 && nr * np * nv <= 4 ? 2 : 1;
+    const int_tile_args t = *given;
+    int_sums s;
+    size_t i = 0;
+    LRT_UNROLL for (unsigned half = 0; half < halves; half++)
+        LRT_UNROLL for (unsigned r = 0; r < nr; r++)
+            LRT_UNROLL for (unsigned v = 0; v < np * nv; v++) {
+                s.low[half][r][v] = v_azero();
+                if (LRT_DOT8 && kind == BYTES_16)
+                    s.high[half][r][v] = v_azero();
+            }
+    for (; i + halves <= t.words; i += halves)
+        LRT_UNROLL for (unsigned half = 0; half < halves; half++)
+            add_word(&t, &s, half, i + half, kind, nr, np, nv);
+    if (halves == 2 && i < t.words)
+        add_word(&t, &s, 0, i, kind, nr, np, nv);
+    LRT_UNROLL for (unsigned r = 0; r < nr; r++) {
+        float x_scale;
+        memcpy(&x_scale, t.x[r], sizeof x_scale);
+        LRT_UNROLL for (unsigned p = 0; p < np; p++)
+            LRT_UNROLL for (unsigned v = 0; v < nv; v++) {
+                const size_t at = p * t.line + v * VL;
+                const vf sum = v_ifloat(whole_sum(&s, r, p * nv + v, halves, kind, t.x[r][1]));
+                const vf scale = v_mul(v_load(t.scale + at), v_set1(x_scale));
+                v_store(t.y[r] + at, v_add(v_load(t.init[r] + at), v_mul(sum, scale)));
+            }
+    }
+}
+
+/* ---- tiles that are cases ----------------------------------------------------------------------- */
+
+#define INT_TILE(kind, nr, np, nv, most) \
+    case (np) * 16 + (nv): if ((np) * (nv) <= (most)) int_tile(t, kind, nr, np, nv); break;
+#define INT_TILES(kind, nr, most)                                                                              \
+    INT_TILE(kind, nr, 1, 1, most) INT_TILE(kind, nr, 1, 2, most) INT_TILE(kind, nr, 1, 3, most)               \
+    INT_TILE(kind, nr, 1, 4, most) INT_TILE(kind, nr, 1, 8, most) INT_TILE(kind, nr, 2, 1, most)               \
+    INT_TILE(kind, nr, 2, 2, most) INT_TILE(kind, nr, 2, 3, most) INT_TILE(kind, nr, 2, 4, most)               \
+    INT_TILE(kind, nr, 4, 1, most) INT_TILE(kind, nr, 4, 2, most) INT_TILE(kind, nr, 8, 1, most)
+#define INT_ROWS(name, kind, nr, most)                                          \
+    static void name(const int_tile_args *t, unsigned np, unsigned nv)          \
+    {                                                                           \
+        switch (np * 16 + nv) {                                                 \
+        INT_TILES(kind, nr, most)                                               \
+        default: break;                                                         \
+        }                                                                       \
+    }
+#if LRT_INT_BLOCK_R >= 2
+#define INT_BLOCKS_16(name, kind) INT_ROWS(name##_2, kind, 2, LRT_INT_BLOCK_V)
+#else
+#define INT_BLOCKS_16(name, kind)
+#endif
+#if LRT_INT_BLOCK_R >= 6
+#define INT_MORE_16(name, kind) INT_ROWS(name##_3, kind, 3, LRT_INT_BLOCK_V) INT_ROWS(name##_6, kind, 6, LRT_INT_BLOCK_V)
+#else
+#define INT_MORE_16(name, kind)
+#endif
+typedef void int_rows_fn(const int_tile_args *t, unsigned np, unsigned nv);
+
+INT_ROWS(pairs_16_1, PAIRS_16, 1, LRT_INT_ROW_V)
+INT_BLOCKS_16(pairs_16, PAIRS_16)
+INT_MORE_16(pairs_16, PAIRS_16)
+INT_ROWS(bytes_16_1, BYTES_16, 1, LRT_INT_ROW_V)
+#if LRT_INT_BLOCK_R8 >= 2
+INT_ROWS(bytes_16_2, BYTES_16, 2, LRT_INT_BLOCK_V)
+#endif
+#if LRT_INT_BLOCK_R8 >= 3
+INT_ROWS(bytes_16_3, BYTES_16, 3, LRT_INT_BLOCK_V)
+#endif
+#if LRT_DOT8
+INT_ROWS(bytes_8_1, BYTES_8, 1, LRT_INT_ROW_V)
+INT_BLOCKS_16(bytes_8, BYTES_8)
+INT_MORE_16(bytes_8, BYTES_8)
+#endif
+
+/* By rows: 1, 2, 3 and 6. */
+#define INT_SIZES 4
+static int_rows_fn *const PAIRS_16_ROWS[INT_SIZES] = {
+    pairs_16_1,
+#if LRT_INT_BLOCK_R >= 2
+    pairs_16_2,
+#endif
+#if LRT_INT_BLOCK_R >= 6
+    pairs_16_3, pairs_16_6,
+#endif
+};
+static int_rows_fn *const BYTES_16_ROWS[INT_SIZES] = {
+    bytes_16_1,
+#if LRT_INT_BLOCK_R8 >= 2
+    bytes_16_2,
+#endif
+#if LRT_INT_BLOCK_R8 >= 3
+    bytes_16_3,
+#endif
+};
+#if LRT_DOT8
+static int_rows_fn *const BYTES_8_ROWS[INT_SIZES] = {bytes_8_1, bytes_8_2, bytes_8_3, bytes_8_6};
+#endif
+typedef char all_int_blocks_are_cases[(LRT_INT_BLOCK_R <= 2 || LRT_INT_BLOCK_R == 6) && LRT_INT_BLOCK_R8 <= 3 &&
+                                              (!LRT_DOT8 || LRT_INT_BLOCK_R == 6) && LRT_INT_MOST_V <= 8
+                                          ? 1
+                                          : -1];
+
+/* ---- the product ----------------------------------------------------------------------------------- */
+
+#define INT_FLOATS (LRT_INT_MOST_V * VL + LRT_OVERREAD) /* of one row that a group of panels fills, and spills over */
+
+/* How rows are multiplied, and most of them at once. */
+typedef struct {
+    int_rows_fn *const *rows;
+    unsigned most;
+} int_way;
+
+/* Of so many rows, those of the next block, and which of the sizes that is. */
+static unsigned int_block(uint32_t rows, unsigned most, unsigned *size)
+{
+    static const unsigned sizes[INT_SIZES] = {1, 2, 3, 6};
+    unsigned i = INT_SIZES - 1;
+    while (sizes[i] > most || sizes[i] > rows)
+        i--;
+    *size = i;
+    return sizes[i];
+}
+
+static int_way int_way_of(const lrt_matrix *m)
+{
+    int_way way = {PAIRS_16_ROWS, LRT_INT_BLOCK_R};
+    if (m->dtype == LRT_I16)
+        return way;
+#if LRT_DOT8
+    if (m->limit <= LRT_MAX_BYTE) {
+        way.rows = BYTES_8_ROWS;
+        return way;
+    }
+#endif
+    way.rows = BYTES_16_ROWS;
+    way.most = LRT_INT_BLOCK_R8;
+    return way;
+}
+
+/* Panels from p on that go through a tile side by side. */
+static uint32_t int_panels(const lrt_matrix *m, uint32_t p, uint32_t p1, unsigned vectors, unsigned most)
+{
+    const uint32_t full = lrt_full_panels(m->units), end = p1 < full ? p1 : full;
+    uint32_t panels = 1;
+    while (panels * 2 <= 8 && p + panels * 2 <= end && panels * 2 * vectors <= most)
+        panels *= 2;
+    return panels;
+}
+
+/* The vectors of a line that the next tile takes. */
+static unsigned int_vectors(unsigned left, unsigned most)
+{
+    const unsigned n = left < most ? left : most;
+    return n >= 8 ? 8 : n > 4 ? 4 : n;
+}
+
+static void int_product(const lrt_product_args *a)
+{
+    LRT_ALIGNED float buf[LRT_INT_MOST_R * INT_FLOATS];
+    static const LRT_ALIGNED float none[INT_FLOATS];
+    const lrt_matrix *m = &a->m;
+    const uint32_t words = lrt_words(m->dtype, m->k), row_words = lrt_packed_words(m->k);
+    const size_t first = (size_t)lrt_panel_start(m->units, a->p0) * m->gates;
+    const int_way way = int_way_of(m);
+    uint32_t panels;
+    for (uint32_t p = a->p0; p < a->p1; p += panels) {
+        const size_t at = (size_t)lrt_panel_start(m->units, p) * m->gates, line = lrt_panel_width(m->units, p) * m->gates;
+        const unsigned vectors = (unsigned)((line + VL - 1) / VL), most = a->rows == 1 ? LRT_INT_ROW_V : LRT_INT_BLOCK_V;
+        size_t wanted = a->floats - (at - first);
+        int direct;
+        panels = int_panels(m, p, a->p1, vectors, most);
+        wanted = wanted < panels * line ? wanted : panels * line;
+        direct = line % VL == 0 && wanted == panels * line;
+        for (uint32_t r = 0; r < a->rows;) {
+            unsigned size;
+            const unsigned nr = int_block(a->rows - r, way.most, &size);
+            int_tile_args t;
+            t.line = line;
+            t.words = words;
+            t.plane = plane_words(m->k);
+            t.w_panel = line * words;
+            for (unsigned v = 0, nv; v < vectors; v += nv) {
+                nv = int_vectors(vectors - v, most);
+                t.w = (const uint32_t *)m->w + at * words + v * VL;
+                t.scale = m->scale + at + v * VL;
+                for (uint32_t i = 0; i < nr; i++) {
+                    t.x[i] = a->packed + (size_t)(r + i) * row_words;
+                    t.init[i] = (a->init ? a->init[r + i] + (at - first) : none) + v * VL;
+                    t.y[i] = (direct ? a->y[r + i] + (at - first) : buf + i * INT_FLOATS) + v * VL;
+                }
+                way.rows[size](&t, panels, nv);
+            }
+            for (uint32_t i = 0; i < nr && !direct; i++)
+                memcpy(a->y[r + i] + (at - first), buf + i * INT_FLOATS, wanted * sizeof(float));
+            r += nr;
+        }
+    }
+}
+
+#endif
