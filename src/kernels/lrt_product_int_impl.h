@@ -66,7 +66,7 @@ static void int_pack(const lrt_matrix *m, const float *x, uint32_t *packed)
         store_packed(m, words, i, q);
     }
     memcpy(packed, &scale, sizeof scale);
-    packed[1] = v_isum(sum);
+    packed[1] = m->dtype == LRT_I8 ? v_isum(sum) : 0;
 }
 
 /* ---- sums ------------------------------------------------------------------------------------ */
@@ -76,10 +76,14 @@ enum { PAIRS_16 = 0, BYTES_16 = 1, BYTES_8 = 2 };
 #define LRT_INT_MOST_R (LRT_INT_BLOCK_R > LRT_INT_BLOCK_R8 ? LRT_INT_BLOCK_R : LRT_INT_BLOCK_R8)
 #define LRT_INT_MOST_V (LRT_INT_ROW_V > LRT_INT_BLOCK_V ? LRT_INT_ROW_V : LRT_INT_BLOCK_V)
 
-/* Sums in flight: of np * nv vectors of nr rows. Where these are few, two for each, of every other word. */
+/* Sums in flight: of np * nv vectors of nr rows, and where these are few, several of each, of every second or fourth
+ * word: a sum waits for the one before it. */
+#define INT_PARTS(kind, vectors)                                                                                       \
+    (VL <= 4 ? 1u : (vectors) * (LRT_DOT8 && (kind) == BYTES_16 ? 2u : 1u) <= 2u ? 4u                                   \
+                : (vectors) * (LRT_DOT8 && (kind) == BYTES_16 ? 2u : 1u) <= (VL == 16 ? 8u : 4u) ? 2u : 1u)
 typedef struct {
-    va low[2][LRT_INT_MOST_R][LRT_INT_MOST_V];
-    va high[2][LRT_INT_MOST_R][LRT_INT_MOST_V]; /* of high bytes */
+    va low[4][LRT_INT_MOST_R][LRT_INT_MOST_V];
+    va high[4][LRT_INT_MOST_R][LRT_INT_MOST_V]; /* of high bytes */
 } int_sums;
 
 typedef struct {
@@ -91,7 +95,7 @@ typedef struct {
 } int_tile_args;
 
 /* One word of every row and vector. */
-static LRT_INLINE void add_word(const int_tile_args *t, int_sums *s, const unsigned half, size_t i, const int kind,
+static LRT_INLINE void add_word(const int_tile_args *t, int_sums *s, const unsigned part, size_t i, const int kind,
                                 const unsigned nr, const unsigned np, const unsigned nv)
 {
     vi w[LRT_INT_MOST_V];
@@ -104,39 +108,38 @@ static LRT_INLINE void add_word(const int_tile_args *t, int_sums *s, const unsig
         const vi low = v_iset1(x[i]), high = v_iset1(kind == BYTES_16 ? x[t->plane + i] : 0);
         LRT_UNROLL for (unsigned v = 0; v < np * nv; v++) {
             if (kind == PAIRS_16) {
-                s->low[half][r][v] = v_dot16(s->low[half][r][v], w[v], low);
+                s->low[part][r][v] = v_dot16(s->low[part][r][v], w[v], low);
                 continue;
             }
-            s->low[half][r][v] = v_dot8(s->low[half][r][v], w[v], low);
+            s->low[part][r][v] = v_dot8(s->low[part][r][v], w[v], low);
             if (kind == BYTES_16)
-                s->high[half][r][v] = v_dot8(s->high[half][r][v], w[v], high);
+                s->high[part][r][v] = v_dot8(s->high[part][r][v], w[v], high);
         }
 #else
         const vi even = v_iset1(kind == PAIRS_16 ? x[i] : x[2 * i]), odd = v_iset1(kind == PAIRS_16 ? 0 : x[2 * i + 1]);
         LRT_UNROLL for (unsigned v = 0; v < np * nv; v++) {
             if (kind == PAIRS_16) {
-                s->low[half][r][v] = v_dot16(s->low[half][r][v], w[v], even);
+                s->low[part][r][v] = v_dot16(s->low[part][r][v], w[v], even);
                 continue;
             }
-            s->low[half][r][v] = v_dot16(s->low[half][r][v], v_even8(w[v]), even);
-            s->low[half][r][v] = v_dot16(s->low[half][r][v], v_odd8(w[v]), odd);
+            s->low[part][r][v] = v_dot16(s->low[part][r][v], v_even8(w[v]), even);
+            s->low[part][r][v] = v_dot16(s->low[part][r][v], v_odd8(w[v]), odd);
         }
 #endif
     }
 }
 
 /* The sum of products of one vector of one row. */
-static LRT_INLINE vi whole_sum(const int_sums *s, unsigned r, unsigned v, const unsigned halves, const int kind,
-                               uint32_t x_sum)
+static LRT_INLINE vi whole_sum(const int_sums *s, unsigned r, unsigned v, const unsigned parts, const int kind, uint32_t x_sum)
 {
     vi sum = v_total(s->low[0][r][v]);
-    if (halves == 2)
-        sum = v_iadd(sum, v_total(s->low[1][r][v]));
+    LRT_UNROLL for (unsigned part = 1; part < parts; part++)
+        sum = v_iadd(sum, v_total(s->low[part][r][v]));
 #if LRT_DOT8
     if (kind == BYTES_16) {
         vi high = v_total(s->high[0][r][v]);
-        if (halves == 2)
-            high = v_iadd(high, v_total(s->high[1][r][v]));
+        LRT_UNROLL for (unsigned part = 1; part < parts; part++)
+            high = v_iadd(high, v_total(s->high[part][r][v]));
         sum = v_iadd(sum, v_ishl8(high));
     }
 #endif
@@ -147,21 +150,21 @@ static LRT_INLINE vi whole_sum(const int_sums *s, unsigned r, unsigned v, const 
 static LRT_INLINE void int_tile(const int_tile_args *given, const int kind, const unsigned nr, const unsigned np,
                                 const unsigned nv)
 {
-    const unsigned halves = VL > 4 && nr * np * nv <= 4 ? 2 : 1;
+    const unsigned parts = INT_PARTS(kind, nr * np * nv);
     const int_tile_args t = *given;
     int_sums s;
     size_t i = 0;
-    LRT_UNROLL for (unsigned half = 0; half < halves; half++)
+    LRT_UNROLL for (unsigned part = 0; part < parts; part++)
         LRT_UNROLL for (unsigned r = 0; r < nr; r++)
             LRT_UNROLL for (unsigned v = 0; v < np * nv; v++) {
-                s.low[half][r][v] = v_azero();
+                s.low[part][r][v] = v_azero();
                 if (LRT_DOT8 && kind == BYTES_16)
-                    s.high[half][r][v] = v_azero();
+                    s.high[part][r][v] = v_azero();
             }
-    for (; i + halves <= t.words; i += halves)
-        LRT_UNROLL for (unsigned half = 0; half < halves; half++)
-            add_word(&t, &s, half, i + half, kind, nr, np, nv);
-    if (halves == 2 && i < t.words)
+    for (; i + parts <= t.words; i += parts)
+        LRT_UNROLL for (unsigned part = 0; part < parts; part++)
+            add_word(&t, &s, part, i + part, kind, nr, np, nv);
+    for (; parts > 1 && i < t.words; i++)
         add_word(&t, &s, 0, i, kind, nr, np, nv);
     LRT_UNROLL for (unsigned r = 0; r < nr; r++) {
         float x_scale;
@@ -169,7 +172,7 @@ static LRT_INLINE void int_tile(const int_tile_args *given, const int kind, cons
         LRT_UNROLL for (unsigned p = 0; p < np; p++)
             LRT_UNROLL for (unsigned v = 0; v < nv; v++) {
                 const size_t at = p * t.line + v * VL;
-                const vf sum = v_ifloat(whole_sum(&s, r, p * nv + v, halves, kind, t.x[r][1]));
+                const vf sum = v_ifloat(whole_sum(&s, r, p * nv + v, parts, kind, t.x[r][1]));
                 const vf scale = v_mul(v_load(t.scale + at), v_set1(x_scale));
                 v_store(t.y[r] + at, v_add(v_load(t.init[r] + at), v_mul(sum, scale)));
             }
@@ -286,14 +289,30 @@ static int_way int_way_of(const lrt_matrix *m)
     return way;
 }
 
-/* Panels from p on that go through a tile side by side. */
-static uint32_t int_panels(const lrt_matrix *m, uint32_t p, uint32_t p1, unsigned vectors, unsigned most)
+/* Panels of equal width that go through a tile side by side, or one whose vectors go through several. */
+typedef struct {
+    size_t at, line; /* floats before the first of them, and of one */
+    uint32_t panels;
+    unsigned vectors;  /* of a line */
+    size_t wanted;     /* floats of a row of y that they give */
+    int direct;        /* do the vectors fill these? */
+} int_group;
+
+static int_group int_next_group(const lrt_product_args *a, uint32_t full, uint32_t p, size_t at, unsigned most)
 {
-    const uint32_t full = lrt_full_panels(m->units), end = p1 < full ? p1 : full;
-    uint32_t panels = 1;
-    while (panels * 2 <= 8 && p + panels * 2 <= end && panels * 2 * vectors <= most)
-        panels *= 2;
-    return panels;
+    const lrt_matrix *m = &a->m;
+    const uint32_t end = a->p1 < full ? a->p1 : full;
+    int_group g;
+    g.at = at;
+    g.line = m->gates * (size_t)(p < full ? LRT_PANEL : p == full && lrt_tail_units(m->units) > 4 ? 8 : 4);
+    g.vectors = (unsigned)((g.line + VL - 1) / VL);
+    g.panels = 1;
+    while (g.panels < 8 && p + g.panels * 2 <= end && g.panels * 2 * g.vectors <= most)
+        g.panels *= 2;
+    g.wanted = g.panels * g.line;
+    g.direct = g.line % VL == 0 && g.wanted <= a->floats - at;
+    g.wanted = g.wanted < a->floats - at ? g.wanted : a->floats - at;
+    return g;
 }
 
 /* The vectors of a line that the next tile takes. */
@@ -303,45 +322,55 @@ static unsigned int_vectors(unsigned left, unsigned most)
     return n >= 8 ? 8 : n > 4 ? 4 : n;
 }
 
+/* One group of some rows. */
+static void int_group_rows(const lrt_product_args *a, const int_group *g, int_tile_args *t, uint32_t r, unsigned nr,
+                           int_rows_fn *multiply, unsigned most)
+{
+    static const LRT_ALIGNED float none[INT_FLOATS];
+    LRT_ALIGNED float buf[LRT_INT_MOST_R * INT_FLOATS];
+    const uint32_t row_words = lrt_packed_words(a->m.k);
+    const uint32_t *w = t->w;
+    const float *scale = t->scale;
+    for (unsigned v = 0, nv; v < g->vectors; v += nv) {
+        nv = int_vectors(g->vectors - v, most);
+        t->w = w + v * VL;
+        t->scale = scale + v * VL;
+        for (unsigned i = 0; i < nr; i++) {
+            t->x[i] = a->packed + (size_t)(r + i) * row_words;
+            t->init[i] = (a->init ? a->init[r + i] + g->at : none) + v * VL;
+            t->y[i] = (g->direct ? a->y[r + i] + g->at : buf + i * INT_FLOATS) + v * VL;
+        }
+        multiply(t, g->panels, nv);
+    }
+    t->w = w;
+    t->scale = scale;
+    for (unsigned i = 0; i < nr && !g->direct; i++)
+        memcpy(a->y[r + i] + g->at, buf + i * INT_FLOATS, g->wanted * sizeof(float));
+}
+
 static void int_product(const lrt_product_args *a)
 {
-    LRT_ALIGNED float buf[LRT_INT_MOST_R * INT_FLOATS];
-    static const LRT_ALIGNED float none[INT_FLOATS];
     const lrt_matrix *m = &a->m;
-    const uint32_t words = lrt_words(m->dtype, m->k), row_words = lrt_packed_words(m->k);
     const size_t first = (size_t)lrt_panel_start(m->units, a->p0) * m->gates;
+    const uint32_t full = lrt_full_panels(m->units), *w;
+    const unsigned most = a->rows == 1 ? LRT_INT_ROW_V : LRT_INT_BLOCK_V;
     const int_way way = int_way_of(m);
-    uint32_t panels;
-    for (uint32_t p = a->p0; p < a->p1; p += panels) {
-        const size_t at = (size_t)lrt_panel_start(m->units, p) * m->gates, line = lrt_panel_width(m->units, p) * m->gates;
-        const unsigned vectors = (unsigned)((line + VL - 1) / VL), most = a->rows == 1 ? LRT_INT_ROW_V : LRT_INT_BLOCK_V;
-        size_t wanted = a->floats - (at - first);
-        int direct;
-        panels = int_panels(m, p, a->p1, vectors, most);
-        wanted = wanted < panels * line ? wanted : panels * line;
-        direct = line % VL == 0 && wanted == panels * line;
-        for (uint32_t r = 0; r < a->rows;) {
-            unsigned size;
-            const unsigned nr = int_block(a->rows - r, way.most, &size);
-            int_tile_args t;
-            t.line = line;
-            t.words = words;
-            t.plane = plane_words(m->k);
-            t.w_panel = line * words;
-            for (unsigned v = 0, nv; v < vectors; v += nv) {
-                nv = int_vectors(vectors - v, most);
-                t.w = (const uint32_t *)m->w + at * words + v * VL;
-                t.scale = m->scale + at + v * VL;
-                for (uint32_t i = 0; i < nr; i++) {
-                    t.x[i] = a->packed + (size_t)(r + i) * row_words;
-                    t.init[i] = (a->init ? a->init[r + i] + (at - first) : none) + v * VL;
-                    t.y[i] = (direct ? a->y[r + i] + (at - first) : buf + i * INT_FLOATS) + v * VL;
-                }
-                way.rows[size](&t, panels, nv);
-            }
-            for (uint32_t i = 0; i < nr && !direct; i++)
-                memcpy(a->y[r + i] + (at - first), buf + i * INT_FLOATS, wanted * sizeof(float));
-            r += nr;
+    int_group g;
+    int_tile_args t;
+    t.words = lrt_words(m->dtype, m->k);
+    t.plane = plane_words(m->k);
+    w = (const uint32_t *)m->w + first * t.words;
+    g.at = g.line = g.panels = 0;
+    for (uint32_t p = a->p0; p < a->p1; p += g.panels) {
+        g = int_next_group(a, full, p, g.at + g.panels * g.line, most);
+        t.line = g.line;
+        t.w_panel = g.line * t.words;
+        t.w = w + g.at * t.words;
+        t.scale = m->scale + first + g.at;
+        for (uint32_t r = 0, nr; r < a->rows; r += nr) {
+            unsigned size = 0;
+            nr = a->rows == 1 ? 1 : int_block(a->rows - r, way.most, &size);
+            int_group_rows(a, &g, &t, r, nr, way.rows[size], most);
         }
     }
 }

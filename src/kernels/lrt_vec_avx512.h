@@ -99,8 +99,17 @@ static inline void v_store_pairs(uint32_t *p, vi a)
     _mm256_storeu_si256((__m256i *)(void *)p, _mm512_cvtepi32_epi16(a));
 }
 #ifdef LRT_VNNI
-static inline va v_dot16(va s, vi w, vi x) { return _mm512_dpwssd_epi32(s, w, x); }
-static inline va v_dot8(va s, vi w, vi x) { return _mm512_dpbusd_epi32(s, w, x); }
+/* Written out: of the intrinsics GCC 12 makes copies of every sum. */
+static inline va v_dot16(va s, vi w, vi x)
+{
+    __asm__("vpdpwssd %2, %1, %0" : "+v"(s) : "v"(w), "v"(x));
+    return s;
+}
+static inline va v_dot8(va s, vi w, vi x)
+{
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(s) : "v"(w), "v"(x));
+    return s;
+}
 static inline vi v_ishl8(vi a) { return _mm512_slli_epi32(a, 8); }
 static inline void v_store_bytes(uint32_t *low, uint32_t *high, vi a)
 {
