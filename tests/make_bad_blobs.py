@@ -904,7 +904,7 @@ def integers(bits: int = 8) -> bytes:
 
 @cache
 def integer_gru() -> bytes:
-    """x (0) -> gru, reset before, of integer weights. Tensors: W (0), b, U_rz (2), d_rz, U_n (4), d_n."""
+    """x (0) -> gru, reset before, of integer weights. Tensors: W (0), U_rz (1), U_n (4)."""
     g = Graph()
     w: dict[str, Any] = dict(cell_weights(rng(), "gru", 3, 4))
     for name in ("w_ih", "w_hh"):
@@ -934,7 +934,7 @@ def integer_weights() -> dict[str, bytes]:
     nodes = {
         "integers_as_bias": (i8, ("node", 0, "tensor1", 0)),
         "integers_of_other_inputs": (i8, ("tensor", 0, "k", 6)),
-        "integers_gru_other_limit": (gru, ("tensor", 2, "limit", 99)),
+        "integers_gru_other_limit": (gru, ("tensor", 1, "limit", 99)),
     }
     return {
         **{f"tensor__{name}": edited(*args) for name, args in tensors.items()},

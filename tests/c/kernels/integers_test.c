@@ -143,7 +143,8 @@ static void run_all(product *p, const lrt_kernels *k)
     lrt_linear(k, &a);
     expect_rows(p, &a, padded);
     a = arguments(p); /* one row */
-    a.padded = a.rows = 1;
+    a.padded = 1;
+    a.rows = 1;
     a.y_row = (ptrdiff_t)padded;
     lrt_linear(k, &a);
     expect_rows(p, &a, padded);
