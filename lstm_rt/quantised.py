@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -10,7 +10,10 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from ._core import MAX_ACTIVATION
 from .errors import GraphError
 
-__all__ = ["BYTE_LIMIT", "MAX_SUM", "Quantised"]
+if TYPE_CHECKING:
+    from .graph import Graph
+
+__all__ = ["BYTE_LIMIT", "MAX_SUM", "Quantised", "has_integers"]
 
 BYTE_LIMIT = 127  #: what is multiplied with weights of this limit or less are numbers of one byte
 MAX_SUM = 0x7FFFFFFF  #: of products
@@ -35,7 +38,8 @@ class Quantised:
     def __init__(self, values: ArrayLike, scale: ArrayLike, limit: int) -> None:
         numbers, scales = np.asarray(values), np.asarray(scale)
         if numbers.dtype not in _STORED or numbers.ndim != 2 or not numbers.size:
-            raise GraphError(f"integer weights: {numbers.dtype} of shape {numbers.shape}, expected a matrix of int8 or int16")
+            found = f"{numbers.dtype} of shape {numbers.shape}"
+            raise GraphError(f"integer weights: {found}, expected a matrix of int8 or int16")
         if scales.dtype != np.float32 or scales.shape != numbers.shape[:1]:
             raise GraphError(
                 f"integer weights: the scale is {scales.dtype} of shape {scales.shape}, "
@@ -48,7 +52,8 @@ class Quantised:
         self.limit = limit
         largest = self.largest_sum()
         if largest * limit > MAX_SUM:
-            raise GraphError(f"integer weights: sums of a row up to {largest:,}, times the limit {limit:,}, can overflow")
+            sums = f"sums of a row up to {largest:,}, times the limit {limit:,}"
+            raise GraphError(f"integer weights: {sums}, can overflow")
 
     def largest_sum(self) -> int:
         """The largest sum of magnitudes in a row."""
@@ -94,7 +99,7 @@ class Quantised:
         exact: NDArray[Any] = self.values.astype(np.float32) * self.scale[:, None]
         return exact.astype(dtype, copy=False)
 
-    def __array__(self, dtype: DTypeLike = None, copy: bool | None = None) -> NDArray[Any]:
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         if copy is False:
             raise ValueError("integer weights become float32 by a copy")
         return self.astype(np.float32 if dtype is None else dtype)
@@ -113,3 +118,8 @@ class Quantised:
 
     def __repr__(self) -> str:
         return f"Quantised({self.stored}, shape {self.shape}, limit {self.limit})"
+
+
+def has_integers(graph: Graph) -> bool:
+    """Is any weight one of integers?"""
+    return any(isinstance(w, Quantised) for n in graph.nodes for w in n.weights.values())

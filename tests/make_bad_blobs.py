@@ -897,8 +897,9 @@ def integers(bits: int = 8) -> bytes:
     x = g.input("x", "seq", 5)
     most = 127 if bits == 8 else 30_000
     values = np.full((4, 5), most, np.int8 if bits == 8 else np.int16)
-    scale = np.full(4, 0.01, np.float32)
-    g.output(g.dense(x, Quantised(values, scale, (1 << 31) // (5 * most) if bits == 16 else 32639), weights(rng(), 4)), "y")
+    limit = (1 << 31) // (5 * most) if bits == 16 else 32639
+    w: Any = Quantised(values, np.full(4, 0.01, np.float32), limit)
+    g.output(g.dense(x, w, weights(rng(), 4)), "y")
     return dumps(g)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from helpers.graphs import cell_weights, inputs_for, recurrent_graph, weights
 from helpers.integers import integer_graph
-from lstm_rt_tools.quantize.matrices import quantised
+from lstm_rt_tools.integers.matrices import quantised
 
 from lstm_rt.format import dumps
 from lstm_rt.graph import ACTIVATIONS, GATES, Activation, Axis, Graph, SelfTest

@@ -42,7 +42,7 @@ PLAIN, PANELS, PADDED = 0, 1, 2
 F32, I32, I8, I16 = 1, 2, 3, 4
 #: What the numbers of a tensor are on disk; integer weights stand in words.
 DISK = {F32: "<f4", I32: "<i4", I8: "<u4", I16: "<u4"}
-INTEGERS = {I8: np.dtype(np.int8), I16: np.dtype(np.int16)}
+INTEGERS: dict[int, np.dtype[Any]] = {I8: np.dtype(np.int8), I16: np.dtype(np.int16)}
 REVERSE, BIDIRECTIONAL, RESET_AFTER, ZERO_MASKED = 1, 2, 4, 8
 
 

@@ -254,7 +254,8 @@ typedef char all_int_blocks_are_cases[(LRT_INT_BLOCK_R <= 2 || LRT_INT_BLOCK_R =
 
 /* ---- the product ----------------------------------------------------------------------------------- */
 
-#define INT_FLOATS (LRT_INT_MOST_V * VL + LRT_OVERREAD) /* of one row that a group of panels fills, and spills over */
+/* Floats of one row that a group of panels fills, and spills over: several panels, or one of four gates in pieces. */
+#define INT_FLOATS ((LRT_INT_MOST_V * VL > LRT_MAX_GATES * LRT_PANEL ? LRT_INT_MOST_V * VL : LRT_MAX_GATES * LRT_PANEL) + LRT_OVERREAD)
 
 /* How rows are multiplied, and most of them at once. */
 typedef struct {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from lstm_rt_tools.quantize.matrices import quantised
+from lstm_rt_tools.integers.matrices import quantised
 
 from lstm_rt.quantised import Quantised
 

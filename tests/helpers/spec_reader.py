@@ -62,8 +62,8 @@ def read_integers(blob, offset, dtype, gates, units, k, limit):
     w, padded = math.ceil(k / n), sum(widths(units))
     flat = np.frombuffer(blob, "<u4", gates * padded * w, offset)
     place = np.arange(k)
-    words = unpack_panels(flat, gates, units, w, np.uint32, 0x80808080 if dtype == 3 else 0)[:, :, place // n].astype(np.int64)
-    part = words >> (32 // n * (place % n)) & (255 if dtype == 3 else 65535)
+    words = unpack_panels(flat, gates, units, w, np.uint32, 0x80808080 if dtype == 3 else 0)
+    part = words[:, :, place // n].astype(np.int64) >> (32 // n * (place % n)) & (255 if dtype == 3 else 65535)
     q = part - 128 if dtype == 3 else np.where(part < 32768, part, part - 65536)
     scales = np.frombuffer(blob, "<f4", gates * padded, offset + 4 * gates * padded * w)
     s = unpack_panels(scales, gates, units, 1)[:, :, 0]

@@ -31,7 +31,10 @@ _HELD = 1 << 24  #: numbers of a recurrent weight, up to which it is brought int
 
 
 def times(x: FloatArray, w: FloatArray) -> FloatArray:
-    """``x @ w.T`` in the type of x, of integers where the weights are such; large weights are brought into it part by part, as they may fill the memory."""
+    """``x @ w.T`` in the type of x, of integers where the weights are such.
+
+    Large weights are brought into it part by part, as they may fill the memory.
+    """
     if isinstance(w, Quantised):
         return integer_times(x, w)
     if w.dtype == x.dtype or w.size <= LARGE:
@@ -54,7 +57,7 @@ def integer_times(x: FloatArray, w: Quantised) -> FloatArray:
     integers = np.where(counts[:, None], np.rint(rows * (np.float32(w.limit) / used)[:, None]), 0).astype(np.int64)
     scale = np.where(counts, used / np.float32(w.limit), np.where(finite, np.float32(0), np.float32(np.nan)))
     sums = integers @ w.values.T.astype(np.int64)
-    y = sums.astype(x.dtype) * (w.scale.astype(x.dtype) * scale[:, None].astype(x.dtype))
+    y: FloatArray = sums.astype(x.dtype) * (w.scale.astype(x.dtype) * scale[:, None].astype(x.dtype))
     return y.reshape(*x.shape[:-1], len(w))
 
 

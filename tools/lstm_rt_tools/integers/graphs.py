@@ -11,7 +11,7 @@ import numpy as np
 from lstm_rt._core import MAX_SIZE
 from lstm_rt.errors import GraphError
 from lstm_rt.graph import GATES, Array, Graph, Node
-from lstm_rt.quantised import Quantised
+from lstm_rt.quantised import has_integers
 
 from .matrices import quantised
 
@@ -35,9 +35,10 @@ class Change:
 def quantize(graph: Graph, bits: int = 8, activations: int = 16) -> Graph:
     """The graph with int8 or int16 weights, and a scale for each of their rows; the given one stays what it is.
 
-    Input, recurrent and projection matrices of recurrent layers, weights of dense layers and tables of embeddings become
-    integers; what they are multiplied with is rounded too while the model runs, each row and step with a scale of its own.
-    Biases, states, gates and normalisations stay float32, as do matrices of at most 8 inputs and those that are not finite.
+    Input, recurrent and projection matrices of recurrent layers, weights of dense layers and tables of embeddings
+    become integers. What they are multiplied with is rounded too while the model runs, each row and step with a scale
+    of its own. Biases, states, gates and normalisations stay float32, as do matrices of at most 8 inputs and those that
+    are not finite.
 
     Args:
         graph: without integer weights.
@@ -65,11 +66,6 @@ def quantize_with_report(graph: Graph, bits: int, activations: int) -> tuple[Gra
     made.nodes = [_node(i, n, bits, activations, changes) for i, n in enumerate(graph.nodes)]
     made.meta["quantised"] = {"weights": bits, "activations": activations}
     return made, changes
-
-
-def has_integers(graph: Graph) -> bool:
-    """Is any weight one of integers?"""
-    return any(isinstance(w, Quantised) for n in graph.nodes for w in n.weights.values())
 
 
 def _node(index: int, node: Node, bits: int, activations: int, changes: list[Change]) -> Node:
