@@ -198,7 +198,8 @@ def _read_direction(r: Reader, node: Node, t: tuple[int, ...], suffix: str) -> N
         put["b_hh" + suffix] = r.tensor(t[3]).ravel()
         if not node.attrs["reset_after"]:
             rz, n = cast(Any, r.tensor(t[2])), cast(Any, r.tensor(t[4]))  # both are integers, or neither
-            put["w_hh" + suffix] = Quantised.joined(rz, n) if isinstance(rz, Quantised) else np.concatenate([rz, n])
+            joined: Any = Quantised.joined(rz, n) if isinstance(rz, Quantised) else np.concatenate([rz, n])
+            put["w_hh" + suffix] = joined
             put["b_hh" + suffix] = np.concatenate([r.tensor(t[3]).ravel(), r.tensor(t[5]).ravel()])
         return
     if t[4] != NONE:

@@ -124,9 +124,15 @@ def _layers(
 def _microseconds(graph: Graph, inputs: Sequence[NDArray[Any]]) -> float:
     """Of a call with one row and one thread."""
     model = lstm_rt.Model(dumps(graph), threads=1)
-    rows = [a if "N" not in p.shape else np.ascontiguousarray(np.take(a, [0], p.shape.index("N")))
-            for a, p in zip(inputs, model.inputs, strict=True)]  # fmt: skip
+    rows = [_first_row(a, p.shape) for a, p in zip(inputs, model.inputs, strict=True)]
     return median(time_calls(lambda: model(*rows), _SECONDS))
+
+
+def _first_row(array: NDArray[Any], shape: Sequence[str | int]) -> NDArray[Any]:
+    """Of an array that has a batch, which those of one row may lack."""
+    if "N" not in shape or array.ndim < len(shape):
+        return array
+    return np.ascontiguousarray(np.take(array, [0], shape.index("N")))
 
 
 def _lines(facts: dict[str, Any]) -> list[str]:

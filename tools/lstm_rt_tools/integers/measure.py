@@ -47,7 +47,7 @@ def outputs_of(graph: Graph, inputs: Sequence[NDArray[Any]]) -> list[NDArray[Any
     got = model(*[np.ascontiguousarray(a) for a in fitting], *inputs[len(fitting) :])
     found = list(got) if isinstance(got, tuple) else [got]
     if not all(y.size for y in found):
-        raise InputError("the calibration data have no steps or no rows, so there is nothing to compare")
+        raise InputError("the calibration data have no steps or rows, so there is nothing to compare")
     return found
 
 
