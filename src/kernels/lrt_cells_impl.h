@@ -455,7 +455,7 @@ static void integer_panels(const lrt_step_args *a, const uint32_t *row, uint32_t
         init[i] = init_of(a, cell->from_pre, row[i]) + first;
         y[i] = z + i * z_row;
     }
-    product.m = a->m;
+    product.m = &a->m;
     product.packed = a->packed;
     product.init = init;
     product.y = y;

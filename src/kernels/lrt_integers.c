@@ -25,7 +25,7 @@ static void multiply(const lrt_integers *integers, const lrt_linear_args *a)
     const float *bias[LRT_MOST_PACKED];
     float *y[LRT_MOST_PACKED];
     lrt_product_args p;
-    p.m = a->m;
+    p.m = &a->m;
     p.packed = a->packed;
     p.init = a->bias ? bias : NULL;
     p.y = y;

@@ -47,7 +47,7 @@ static inline uint32_t lrt_packed_rows(uint32_t k)
 /* y[r] = init[r] + x[r] * W for packed rows and panels p0 <= p < p1. init and y are where panel p0 begins; init is NULL
  * for zeros. Of a row of y no more than `floats` are written. */
 typedef struct {
-    lrt_matrix m;
+    const lrt_matrix *m;
     const uint32_t *packed;
     const float *const *init;
     float *const *y;

@@ -301,7 +301,7 @@ typedef struct {
 
 static int_group int_next_group(const lrt_product_args *a, uint32_t full, uint32_t p, size_t at, unsigned most)
 {
-    const lrt_matrix *m = &a->m;
+    const lrt_matrix *m = a->m;
     const uint32_t end = a->p1 < full ? a->p1 : full;
     int_group g;
     g.at = at;
@@ -329,7 +329,7 @@ static void int_group_rows(const lrt_product_args *a, const int_group *g, int_ti
 {
     static const LRT_ALIGNED float none[INT_FLOATS];
     LRT_ALIGNED float buf[LRT_INT_MOST_R * INT_FLOATS];
-    const uint32_t row_words = lrt_packed_words(a->m.k);
+    const uint32_t row_words = lrt_packed_words(a->m->k);
     const uint32_t *w = t->w;
     const float *scale = t->scale;
     for (unsigned v = 0, nv; v < g->vectors; v += nv) {
@@ -349,29 +349,55 @@ static void int_group_rows(const lrt_product_args *a, const int_group *g, int_ti
         memcpy(a->y[r + i] + g->at, buf + i * INT_FLOATS, g->wanted * sizeof(float));
 }
 
+/* One row: most groups are one tile, straight into y. */
+static void int_one_row(const lrt_product_args *a, size_t first, int_tile_args *t, int_rows_fn *multiply)
+{
+    static const LRT_ALIGNED float none[INT_FLOATS];
+    const uint32_t full = lrt_full_panels(a->m->units);
+    int_group g;
+    g.at = 0;
+    t->x[0] = a->packed;
+    for (uint32_t p = a->p0; p < a->p1; p += g.panels, g.at += g.panels * g.line) {
+        g = int_next_group(a, full, p, g.at, LRT_INT_ROW_V);
+        t->line = g.line;
+        t->w_panel = g.line * t->words;
+        t->w = (const uint32_t *)a->m->w + (first + g.at) * t->words;
+        t->scale = a->m->scale + first + g.at;
+        if (!g.direct || int_vectors(g.vectors, LRT_INT_ROW_V) != g.vectors) {
+            int_group_rows(a, &g, t, 0, 1, multiply, LRT_INT_ROW_V);
+            continue;
+        }
+        t->init[0] = a->init ? a->init[0] + g.at : none;
+        t->y[0] = a->y[0] + g.at;
+        multiply(t, g.panels, g.vectors);
+    }
+}
+
 static void int_product(const lrt_product_args *a)
 {
-    const lrt_matrix *m = &a->m;
+    const lrt_matrix *m = a->m;
     const size_t first = (size_t)lrt_panel_start(m->units, a->p0) * m->gates;
-    const uint32_t full = lrt_full_panels(m->units), *w;
-    const unsigned most = a->rows == 1 ? LRT_INT_ROW_V : LRT_INT_BLOCK_V;
+    const uint32_t full = lrt_full_panels(m->units);
     const int_way way = int_way_of(m);
     int_group g;
     int_tile_args t;
     t.words = lrt_words(m->dtype, m->k);
     t.plane = plane_words(m->k);
-    w = (const uint32_t *)m->w + first * t.words;
-    g.at = g.line = g.panels = 0;
-    for (uint32_t p = a->p0; p < a->p1; p += g.panels) {
-        g = int_next_group(a, full, p, g.at + g.panels * g.line, most);
+    if (a->rows == 1) {
+        int_one_row(a, first, &t, way.rows[0]);
+        return;
+    }
+    g.at = 0;
+    for (uint32_t p = a->p0; p < a->p1; p += g.panels, g.at += g.panels * g.line) {
+        g = int_next_group(a, full, p, g.at, LRT_INT_BLOCK_V);
         t.line = g.line;
         t.w_panel = g.line * t.words;
-        t.w = w + g.at * t.words;
+        t.w = (const uint32_t *)m->w + (first + g.at) * t.words;
         t.scale = m->scale + first + g.at;
         for (uint32_t r = 0, nr; r < a->rows; r += nr) {
             unsigned size = 0;
-            nr = a->rows == 1 ? 1 : int_block(a->rows - r, way.most, &size);
-            int_group_rows(a, &g, &t, r, nr, way.rows[size], most);
+            nr = int_block(a->rows - r, way.most, &size);
+            int_group_rows(a, &g, &t, r, nr, way.rows[size], LRT_INT_BLOCK_V);
         }
     }
 }
