@@ -415,7 +415,7 @@ _ENTRIES = (
               Attr("count", "u32", 1, 0, MAX_SIZE, note="so many from there; 0: all", default=0)),
        weights=(Weight("table", "VF", "plain", note="version 2: or panels 1 × V × F"),),
        check=_check_table),
-    Op("mask_ids", 2, (Input("ids", ("ids",)),), writes=_masked, gives="mask, on its axis",
+    Op("mask_ids", 2, (Input("ids", ("ids",)),), writes=_masked, gives="mask, same axis",
        attrs=(Attr("value", "i32", 0),)),
     Op("mask_values", 3, (_SEQ,), Output("mask"), (Attr("value", "f32", 0),)),
     Op("apply_mask", 4, (_SEQ, Input("mask", ("mask",)))),
