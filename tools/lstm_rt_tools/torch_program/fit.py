@@ -83,6 +83,7 @@ class _Search:
         self.most = max(_MOST_ELEMENTS, 8 * given)  # as large as an example, and what is tried around it, may be
         self.runs = 0
         self.learnt = 0
+        self.lengths = True  #: are whole numbers, one for each row, taken for lengths?
 
     def arrays(self, sizes: Sizes) -> list[NDArray[Any]]:
         if any(math.prod(s) > self.most for s in sizes):
@@ -102,14 +103,18 @@ class _Search:
 
     def _whole(self, name: str, own: Sequence[int], sizes: Sizes) -> int:
         """A number for an input of whole numbers: of lengths all steps that there are, otherwise 1."""
-        lengths = len(own) == 1 and (_LENGTHS.search(name) or self.source.examples is not None)
+        lengths = len(own) == 1 and self.lengths and (_LENGTHS.search(name) or self.source.examples is not None)
         return min((n for s in sizes if len(s) > 1 for n in s[:2] if n != own[0]), default=1) if lengths else 1
 
     # -- sizes that are known ---------------------------------------------------------------------------
 
     def around(self, examples: Sizes) -> list[list[int | str | None]]:
         """The dimensions of a module that runs at ``examples``."""
-        self.run(self.arrays(examples))
+        try:
+            self.run(self.arrays(examples))
+        except ConvertError:
+            self.lengths = False  # they may be ids, of a table that has fewer rows
+            self.run(self.arrays(examples))
         dims: list[list[int | str | None]] = [list(e) for e in examples]
         for size in dict.fromkeys(n for column in itertools.zip_longest(*examples) for n in column if n is not None):
             while (found := self._free(examples, dims, size)) is not None:

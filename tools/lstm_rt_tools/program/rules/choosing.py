@@ -45,6 +45,8 @@ def _index_select(b: Labelled, args: Args, options: Mapping[str, Any], out: NDAr
         return embedded(b, index.label, x.data, axis)
     if isinstance(index.label, Turn) and index.label.offset == 0 and b.loop_of_step is not None:
         return _at_turn(b, x, index, axis)
+    if isinstance(index.label, Loose):
+        raise b.error("index_select", index.label.why)
     if not index.known:
         raise b.error("index_select", "places that depend on the inputs are not supported")
     at = index.data.astype(np.int64)
