@@ -129,12 +129,14 @@ class Labelled(Machine):
         if role.kind == "lengths":
             return Lengths(role.name, dims)
         axis = next((a.axis for a in free(dims) if isinstance(a, Steps)), None)
-        size = math.prod(fixed(dims)) if role.kind in ("seq", "vec") else 0
+        size, is_ids = math.prod(fixed(dims)), role.kind == "ids"
         order: dict[str, Any] = dict(role.order())
-        value = self.graph.input(role.name, role.kind, size, axis, **order)
+        axis = -1 if axis is None and is_ids else axis
+        value = self.graph.input(role.name, role.kind, 0 if is_ids and size == 1 else size, axis, **order)
         if role.dtype.kind == "b" and axis is not None and size == 1:
             return Mask(self.graph.mask_values(value), axis, dims)
-        return Ids(value, dims) if role.kind == "ids" else whole(value, size, dims)
+        label = whole(value, size, dims)
+        return Ids(dims, label.cells) if is_ids else label
 
     def _atoms(self, role: Role, dim: str | int) -> tuple[Atom, ...]:
         if isinstance(dim, int):

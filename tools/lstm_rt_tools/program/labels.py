@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeGuard
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias, TypeGuard, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,10 +48,18 @@ class Feat:
 
 @dataclass(frozen=True, eq=False)
 class Ids:
-    """An input of token ids, moved about at most."""
+    """Token ids of inputs, moved about at most; ``cells`` as of features."""
 
-    value: int
     dims: Dims
+    cells: Cells
+
+    def __post_init__(self) -> None:
+        assert self.cells.shape == fixed(self.dims), (self.cells.shape, self.dims)
+
+    @property
+    def alone(self) -> int | None:
+        """The input, where all of it is one id at a step; None otherwise."""
+        return int(self.cells.ravel()[0] >> _VALUE) if self.cells.size == 1 else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,6 +156,10 @@ class Loose:
 Label: TypeAlias = "Feat | Ids | Lengths | Order | Mask | Counted | Scores | Masked | Penalty | Turn | Loose"
 
 
+#: What has cells, and keeps its kind while these are moved.
+Placed = TypeVar("Placed", Feat, Ids)
+
+
 def cell(value: int, features: Any) -> Cells:
     """The cells of these features of a value."""
     result: Cells = np.asarray(features, np.int64) | np.int64(value << _VALUE)
@@ -201,22 +213,22 @@ def positions(dims: Dims, i: int) -> tuple[int, ...]:
     return tuple(range(start, start + len(fixed(dims[i : i + 1]))))
 
 
-def permuted(label: Feat, axes: Sequence[int]) -> Feat:
+def permuted(label: Placed, axes: Sequence[int]) -> Placed:
     """The dimensions in another order."""
     moved = [p for a in axes for p in positions(label.dims, a)]
-    return Feat(tuple(label.dims[a] for a in axes), label.cells.transpose(moved))
+    return replace(label, dims=tuple(label.dims[a] for a in axes), cells=label.cells.transpose(moved))
 
 
-def merged_cells(label: Feat, i: int) -> Feat:
+def merged_cells(label: Placed, i: int) -> Placed:
     """Dimension ``i``, which is fixed, with a single atom (or none)."""
     dims = list(label.dims)
     size = math.prod(fixed(dims[i : i + 1]))
     dims[i] = (size,) if size > 1 else ()
     made = tuple(dims)
-    return Feat(made, label.cells.reshape(fixed(made)))
+    return replace(label, dims=made, cells=label.cells.reshape(fixed(made)))
 
 
-def indexed(label: Feat, i: int, index: Callable[[Cells, int], Cells]) -> Feat:
+def indexed(label: Placed, i: int, index: Callable[[Cells, int], Cells]) -> Placed:
     """A fixed dimension with other cells: ``index(cells, axis)`` gives them, of any size along the axis."""
     label = merged_cells(label, i)
     cells, dims = label.cells, list(label.dims)
@@ -226,10 +238,10 @@ def indexed(label: Feat, i: int, index: Callable[[Cells, int], Cells]) -> Feat:
     cells = index(cells, axis)
     dims[i] = (cells.shape[axis],) if cells.shape[axis] != 1 else ()
     made = tuple(dims)
-    return Feat(made, cells.reshape(fixed(made)))
+    return replace(label, dims=made, cells=cells.reshape(fixed(made)))
 
 
-def broadcast(label: Feat, dims: Dims) -> Cells:
+def broadcast(label: Feat | Ids, dims: Dims) -> Cells:
     """The cells of a label as those of ``dims``, which have its dimensions last, each as it is or wider."""
     missing = len(dims) - len(label.dims)
     shape: list[int] = []

@@ -216,10 +216,10 @@ def _places_of_rows(b: Labelled, numbers: NDArray[Any]) -> int | None:
 
 def _token_mask(b: Labelled, word: str, ids: Ids, token: int, second: bool) -> Label:
     steps = next((a for d in ids.dims for a in d if isinstance(a, Steps)), None)
-    if steps is None or (word in ("gt", "ge") and (token != (word == "ge") or not second)):
+    if steps is None or ids.alone is None or (word in ("gt", "ge") and (token != (word == "ge") or not second)):
         return Loose(f"{word} of token ids is not supported", ids.dims)
     token = 0 if word in ("gt", "ge") else token  # ids are never below 0
-    return Mask(b.graph.mask_ids(ids.value, token), steps.axis, ids.dims, inverted=word == "eq")
+    return Mask(b.graph.mask_ids(ids.alone, token), steps.axis, ids.dims, inverted=word == "eq")
 
 
 def _length_mask(b: Labelled, word: str, lengths: Lengths, numbers: NDArray[Any], first: bool) -> Label:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from ..labels import (
     Scores,
     Steps,
     Turn,
+    apart,
     cell,
     fixed,
     indexed,
@@ -52,7 +54,11 @@ def _index_select(b: Labelled, args: Args, options: Mapping[str, Any], out: NDAr
         return _last_among_all(b, b.feat(x, "index_select"), index.label, axis)
     if not index.known:
         raise b.error("index_select", "places that depend on the inputs are not supported")
-    label, at = b.feat(x, "index_select"), index.data.astype(np.int64)
+    at = index.data.astype(np.int64)
+    if isinstance(x.label, Ids) and is_fixed(x.label.dims[axis]) and at.size == 1:
+        one = indexed(x.label, axis, lambda cells, k: np.take(cells, at.ravel(), k))
+        return replace(one, dims=(*one.dims[:axis], *(() for _ in at.shape), *one.dims[axis + 1 :]))
+    label = b.feat(x, "index_select")
     made = _picked(b, label, axis, at.ravel())
     dims = (*made.dims[:axis], *(((n,) if n > 1 else ()) for n in at.shape), *made.dims[axis + 1 :])
     return Feat(dims, made.cells.reshape(fixed(dims))) if is_fixed(made.dims[axis]) else made
@@ -107,9 +113,14 @@ def embedded(b: Labelled, ids: Ids, table: NDArray[Any], axis: int) -> Label:
     if axis != 0:
         return Loose("a table that is looked up along its second dimension is not supported", ids.dims)
     flat = np.asarray(table, np.float32).reshape(len(table), -1)
-    value = b.graph.embedding(ids.value, flat)
+    wanted, at = np.unique(ids.cells, return_inverse=True)
+    cells: list[NDArray[np.int64]] = []
+    for run in np.split(wanted, np.flatnonzero(np.diff(wanted) != 1) + 1):  # ids that stand side by side
+        value, places = apart(run)
+        made = b.graph.embedding(int(value[0]), flat, int(places[0]), run.size)
+        cells += list(cell(made, np.arange(run.size * flat.shape[1])).reshape(run.size, -1))
     dims = (*ids.dims, *(((n,) if n > 1 else ()) for n in table.shape[1:]))
-    return Feat(dims, cell(value, np.arange(flat.shape[1])).reshape(fixed(dims)))
+    return Feat(dims, np.stack(cells)[at].reshape(fixed(dims)))
 
 
 def _one_hot(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> Label:

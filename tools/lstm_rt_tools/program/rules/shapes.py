@@ -18,6 +18,7 @@ from ..labels import (
     Dim,
     Dims,
     Feat,
+    Ids,
     Label,
     Mask,
     N,
@@ -47,8 +48,8 @@ _MOST_CONSTANT = 8  #: steps of constants beside a sequence
 
 def relabelled(label: Label, dims: Dims) -> Label:
     """The same under other dimensions, whose fixed atoms are in the same order."""
-    if isinstance(label, Feat):
-        return Feat(dims, label.cells.reshape(fixed(dims)))
+    if isinstance(label, Feat | Ids):
+        return replace(label, dims=dims, cells=label.cells.reshape(fixed(dims)))
     moved: Label = replace(label, dims=dims)
     return moved
 
@@ -136,7 +137,7 @@ def _squeeze(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[A
 def _permute(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> Label:
     label = _label(args)
     axes = [a % len(label.dims) for a in options["axes"]]
-    if isinstance(label, Feat):
+    if isinstance(label, Feat | Ids):
         return permuted(label, axes)
     if isinstance(label, Scores) and axes[-2:] != [len(axes) - 2, len(axes) - 1]:
         raise b.error("permute", "scores of attention with the keys before the queries are not supported")
@@ -152,8 +153,8 @@ def _expand(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[An
         own = label.dims[i - missing] if i >= missing else ()
         dims.append(own or _grown(b, size, [*label.dims, *dims]))
     made = tuple(dims)
-    if isinstance(label, Feat):
-        return Feat(made, np.array(broadcast(label, made)))
+    if isinstance(label, Feat | Ids):
+        return replace(label, dims=made, cells=np.array(broadcast(label, made)))
     wide: Label = replace(label, dims=made)
     return wide
 
@@ -180,7 +181,7 @@ def _slice(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any
     dim = label.dims[i]
     if (start, step) == (0, 1) and stop >= size and (is_fixed(dim) or _takes_all(options, size)):
         return label
-    if is_fixed(dim) and isinstance(label, Feat):
+    if is_fixed(dim) and isinstance(label, Feat | Ids):
         at = np.arange(size)[options.get("start") : options.get("stop") : options.get("step", 1)]
         return indexed(label, i, lambda cells, axis: np.take(cells, at, axis))
     if is_steps(dim) and isinstance(label, Feat):
