@@ -20,6 +20,7 @@ from ..labels import (
     Feat,
     Ids,
     Label,
+    Mask,
     N,
     Scores,
     Steps,
@@ -35,6 +36,7 @@ from ..labels import (
     regrouped,
 )
 from ..machine import Exhausted, Tensor
+from ..masks import backwards
 from ..rolled import roll
 
 Args = Sequence[Tensor | None]
@@ -268,8 +270,15 @@ def reversed_steps(b: Labelled, label: Feat) -> Feat:
 
 
 def _flip(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> Label:
-    label = b.feat(_tensor(args), "flip")
-    i = options["axis"] % len(label.dims)
+    return flipped(b, _tensor(args), options["axis"])
+
+
+def flipped(b: Labelled, x: Tensor, axis: int) -> Label:
+    """Features, or steps, the other way around."""
+    i = axis % x.ndim
+    if isinstance(x.label, Mask) and x.label.dims[i] == (Steps(x.label.axis),):
+        return backwards(b, x.label)
+    label = b.feat(x, "flip")
     if is_fixed(label.dims[i]):
         return indexed(label, i, lambda cells, axis: np.flip(cells, axis))
     if is_steps(label.dims[i]):
@@ -324,7 +333,7 @@ def _all_steps(b: Labelled, parts: Sequence[Tensor], i: int, dims: Dims) -> Feat
     """All steps of a sequence, one by one and in order, are the sequence."""
     if any(p.known or p.shape[i] != 1 or p.label.dims != parts[0].label.dims for p in parts) or len(parts) < 2:
         return None
-    each = [p.label.cells for p in parts]
+    each = [b.feat(p, "concat").cells for p in parts]
     found = b.unrolled.joined(each)
     if found is None and len(parts) in b.unrolled.counts:
         roll(b.graph, b.unrolled)
