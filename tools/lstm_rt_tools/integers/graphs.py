@@ -17,7 +17,7 @@ from .matrices import quantised
 
 BITS = (8, 16)
 ACTIVATIONS = (8, 16)
-FEW_INPUTS = 8  #: a matrix of so few inputs stays float32: it is small, and each step would round its row for little
+FEW_INPUTS = 4  #: a matrix of so few inputs stays float32: it is small, and each step would round its row for little
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def quantize(graph: Graph, bits: int = 8, activations: int = 16) -> Graph:
 
     Input, recurrent and projection matrices of recurrent layers, weights of dense layers and tables of embeddings
     become integers. What they are multiplied with is rounded too while the model runs, each row and step with a scale
-    of its own. Biases, states, gates and normalisations stay float32, as do matrices of at most 8 inputs and those that
+    of its own. Biases, states, gates and normalisations stay float32, as do matrices of at most 4 inputs and those that
     are not finite.
 
     Args:
