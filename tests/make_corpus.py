@@ -413,9 +413,9 @@ def integer_models(rng: Rng) -> dict[str, Graph]:
         for bits, hidden in ((8, 5), (16, 7)):
             out[f"integers_{name}_{bits}"] = integer_graph(recurrent_graph(rng, op, 3, hidden, **options), bits, 16)
     out["integers_mixed"] = integer_graph(recurrent_graph(rng, "lstm", 2, 9), 8, 8, only=("w_hh",))
-    g, table = Graph(), quantised(weights(rng, 13, 6), 8, 16)
+    g, table = Graph(), quantised(weights(rng, 11, 6), 8, 16)
     e = g.embedding(g.input("ids", "ids"), table)
-    g.output(g.dense(e, table, weights(rng, 13), "tanh"), "y")
+    g.output(g.dense(e, table, weights(rng, 11), "tanh"), "y")
     out["integers_tied"] = g
     return out
 
