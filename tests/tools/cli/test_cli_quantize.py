@@ -96,6 +96,17 @@ def test_what_it_refuses(model: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert Path("s.lrt").read_bytes() == before
 
 
+def test_an_error_that_is_too_large(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    facts = json.loads(said(capsys, "quantize", model, "-o", "s.lrt", "--json"))
+    worst = max(e["max_abs"] for e in facts["outputs"])
+    said(capsys, "quantize", model, "-o", "t.lrt", "--max-error", worst)
+    assert main(["quantize", str(model), "-o", "u.lrt", "--max-error", str(worst / 2)]) == 1
+    line = f"the largest error is {worst:.2e}, more than --max-error {worst / 2:g}; nothing was written"
+    assert line in capsys.readouterr().err
+    assert not Path("u.lrt").exists()
+    said(capsys, "quantize", model, "-o", "u.lrt", "--int16", "--max-error", worst / 2)
+
+
 def test_convert_with_integers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

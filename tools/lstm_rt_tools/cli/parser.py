@@ -181,6 +181,8 @@ def _add_quantize(commands: Any) -> _Parser:
     _add_integers(sub, "weights of int{}: int16 is nearly as good as float32, int8 smaller (default int8)", 8)
     files = ".npy or .csv, one per input, or one .npz with all: data to compare on (default: made up)"
     sub.add_argument("--calibrate", type=_path, nargs="+", metavar="X", help=files)
+    most = "write nothing, and end with 1, if an output is further than this from float32's"
+    sub.add_argument("--max-error", type=_tolerance, metavar="E", help=most)
     sub.add_argument("--json", action="store_true", help="as JSON")
     return sub
 

@@ -23,7 +23,7 @@ from .. import __version__
 from ..integers import measure
 from ..integers.graphs import Change, quantize_with_report
 from . import describe
-from .common import OK, ModelFile, as_json
+from .common import MISMATCH, OK, ModelFile, as_json, warn
 from .output import Output
 from .progress import Progress
 from .run import model_inputs
@@ -48,6 +48,11 @@ def quantize(args: argparse.Namespace) -> int:
         progress.step("comparing with float32")
         exact = measure.outputs_of(file.graph, inputs)
         errors = measure.errors(graph, exact, inputs)
+        worst = max(e.max_abs for e in errors)
+        if args.max_error is not None and not worst <= args.max_error:
+            allowed = f"--max-error {args.max_error:g}"
+            warn(f"error: the largest error is {worst:.2e}, more than {allowed}; nothing was written")
+            return MISMATCH
         layers = _layers(file.graph, graph, changes, exact, inputs)
         progress.step("measuring")
         before, after = (_microseconds(g, inputs) for g in (file.graph, graph))
