@@ -71,7 +71,7 @@ class Chomp(nn.Module):  # type: ignore[misc, name-defined]
 
 
 class Crn(nn.Module):  # type: ignore[misc, name-defined]
-    """Convolutions over steps and frequencies, and their transposes, each a step too long, joined with what they made."""
+    """A convolution over steps and frequencies and its transpose, both a step too long and joined."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -84,8 +84,8 @@ class Check:
                 raise ConvertError(f"with {_size_text(rows, longer)} {self._called} itself does not run")
             counts = "/".join(dict.fromkeys(str(longer[name]) for name in free))
             self.notes.append(
-                f"{self._called} takes some numbers of steps alone, such as {counts} not; the converted model leaves out "
-                "those at the end that are too few for it"
+                f"{self._called} takes some numbers of steps alone, such as {counts} not; the converted model leaves "
+                "out those at the end that are too few for it"
             )
         if free:
             self._runs(rows, {name: n + 1 if name in free else n for name, n in steps.items()})

@@ -146,7 +146,7 @@ Label: TypeAlias = "Feat | Ids | Lengths | Mask | Counted | Scores | Masked | Pe
 
 
 #: What has cells, and keeps its kind while these are moved.
-Placed = TypeVar("Placed", Feat, Ids)
+Placed = TypeVar("Placed", bound="Feat | Ids")
 
 
 def cell(value: int, features: Any) -> Cells:

@@ -115,7 +115,7 @@ def less_padded(graph: Graph, value: int, start: int, drop: int) -> int | None:
     A convolution that pads on both sides, and drops what looks ahead, can then stream.
     """
     node = next((n for n in graph.nodes if value in n.outputs), None)
-    names = {"conv": ("before_t", "after_t"), "pad": ("before", "after")}.get(node.op if node else "", None)
+    names = {"conv": ("before_t", "after_t"), "pad": ("before", "after")}.get(node.op if node else "")
     if node is None or names is None or (node.op == "conv" and node.attrs["stride_t"] != 1):
         return None
     before, after = node.attrs[names[0]] - start, node.attrs[names[1]] - drop
@@ -123,8 +123,8 @@ def less_padded(graph: Graph, value: int, start: int, drop: int) -> int | None:
         return None
     if node.op == "pad" and not before and not after:
         return node.inputs[0]
-    attrs = {name: number for name, number in node.attrs.items() if name not in names}
-    return graph.node(node.op, *node.inputs, **attrs, **node.weights, **dict(zip(names, (before, after), strict=True)))
+    options: dict[str, Any] = {**node.attrs, **node.weights, names[0]: before, names[1]: after}
+    return graph.node(node.op, *node.inputs, **options)
 
 
 def scale_and_shift(node: Node) -> tuple[NDArray[Any], NDArray[Any]] | None:
