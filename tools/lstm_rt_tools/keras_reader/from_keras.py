@@ -191,8 +191,8 @@ def _declare_sequential_input(ctx: Context, spec: LayerSpec, layers: Sequence[La
 def _reads_ids(ctx: Context, spec: LayerSpec, index: int = 0) -> bool:
     """Whether a layer reads its input ``index`` as token ids: an Embedding, or a model around one."""
     if spec.class_name not in MODELS or not isinstance(spec.config.get("layers"), list | tuple):
-        wrapped = spec.sublayer("layer") if spec.class_name == "TimeDistributed" else spec
-        return wrapped.class_name == "Embedding"
+        read_by = spec.sublayer("layer") if spec.class_name == "TimeDistributed" else spec
+        return read_by.class_name == "Embedding"
     if spec.class_name == "Sequential":
         inner = [s for s in _layers(ctx, spec) if s.class_name != "InputLayer"]
         return bool(inner) and _reads_ids(ctx, inner[0])

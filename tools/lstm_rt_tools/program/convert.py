@@ -24,9 +24,9 @@ from .settings import Settings, settled, told, with_sizes
 from .tidy import tidy
 
 ROWS = 3  #: of the run that makes the graph, where the program takes several
-#: Steps of that run, where the program leaves them free: primes, which are seldom sizes of anything else, and a number
-#: for programs that take steps by twos or threes.
-_STEPS = (23, 48, 67, 211, 1201)
+#: Steps of that run, where the program leaves them free: primes, which are seldom sizes of anything else, and numbers
+#: for programs that take steps by twos or threes, or by frames.
+_STEPS = (23, 48, 67, 211, 960, 1201)
 
 #: Readings that are tried at other sizes than the first: those that went furthest there.
 _MOST_READINGS = 4

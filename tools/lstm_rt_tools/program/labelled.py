@@ -37,6 +37,7 @@ from .labels import (
     fixed,
     free,
     joined_atoms,
+    is_steps,
     merged_cells,
     whole,
 )
@@ -52,6 +53,8 @@ _MOST_NODES = 1 << 13  #: of a graph, before those that nothing needs are droppe
 #: Steps stay steps, and features features; or a layer may go over a single step; or a fixed number of steps may
 #: become features, and features steps.
 PLAIN, SINGLE, FIXED = range(3)
+_FEW = 8  #: steps; of fewer, more may be dropped than there are
+_PERIOD = 60  #: numbers of steps that are tried; what they are multiplied with and divided by divides it most often
 _MOST_RUNS = 8  #: of neighbouring features that are cut out one by one; more are gathered
 
 _KINDS: dict[Any, str] = {
@@ -297,10 +300,38 @@ class Labelled(Machine):
         try:
             return rule(self, args, options, out)
         except WrongRoles:
-            fixed = [self._without_steps(a) for a in args]
-            if all(f is a for f, a in zip(fixed, args, strict=True)):
+            others = self._aligned(args)
+            if all(o is a for o, a in zip(others, args, strict=True)):
+                others = [self._without_steps(a) for a in args]
+            if all(o is a for o, a in zip(others, args, strict=True)):
                 raise
-            return rule(self, fixed, options, out)
+            return rule(self, others, options, out)
+
+    def _aligned(self, args: Sequence[Tensor | None]) -> list[Tensor | None]:
+        """The same, with steps that were dropped and added again as those of the axis that they are derived from."""
+        labels = [a.label if a is not None and isinstance(a.label, Feat) else None for a in args]
+        axes = {a.axis for label in labels if label for a in free(label.dims) if isinstance(a, Steps)}
+        same = {axis: next((o for o in sorted(axes) if self._as_many(o, axis)), axis) for axis in axes}
+        made = [None if label is None else self._with_axes(label, same) for label in labels]
+        return [a if a is None or m is None else Tensor(a.data, m) for a, m in zip(args, made, strict=True)]
+
+    def _with_axes(self, label: Feat, same: Mapping[int, int]) -> Feat | None:
+        """The label on other time axes; None if it is on these."""
+        at = next((i for i, d in enumerate(label.dims) if is_steps(d) and same[d[0].axis] != d[0].axis), None)
+        if at is None:
+            return None
+        axis = same[label.dims[at][0].axis]  # type: ignore[union-attr]
+        return self.over_steps(label, "align", at, lambda v: self.graph.align(v, axis))
+
+    def _as_many(self, a: int, b: int) -> bool:
+        """Have two axes the same steps, of however many (but for a few)?"""
+        root = self.graph.root(a)
+        if a == b or root is None or root != self.graph.root(b):
+            return a == b
+        counts = [{root: n} for n in range(min(_FEW, self.steps[root]), self.steps[root] + _PERIOD)]
+        for steps in counts:
+            self.graph.complete_steps(steps)
+        return all(steps[a] == steps[b] for steps in counts)
 
     def _without_steps(self, x: Tensor | None) -> Tensor | None:
         """The same with its steps as features, where the program fixes their number."""

@@ -157,7 +157,7 @@ Label: TypeAlias = "Feat | Ids | Lengths | Order | Mask | Counted | Scores | Mas
 
 
 #: What has cells, and keeps its kind while these are moved.
-Placed = TypeVar("Placed", bound=Feat | Ids)
+Placed = TypeVar("Placed", bound="Feat | Ids")
 
 
 def cell(value: int, features: Any) -> Cells:

@@ -162,15 +162,17 @@ class _Search:
         picks = itertools.islice(itertools.product(*choices), _MOST_PICKS)  # those of most dimensions come first
         sets = [[(i, k) for i, k in enumerate(pick) if k is not None] for pick in picks]
         for places in sorted((s for s in sets if s), key=lambda s: -len(s))[:64]:
-            if self._can_grow(examples, places):
-                return places
+            # by any number, or if there is more than one, by as many again: it may take steps by the frame
+            for more in ((4, size + 5), (size, 2 * size)) if size > 1 else ((4, 6),):
+                if all(self._can_grow(examples, places, n) for n in more):
+                    return places
         return None
 
-    def _can_grow(self, examples: Sizes, places: list[tuple[int, int]]) -> bool:
+    def _can_grow(self, examples: Sizes, places: list[tuple[int, int]], more: int) -> bool:
         """Does it run with more there, and does what is more matter?"""
         sizes = [list(e) for e in examples]
         for i, k in places:
-            sizes[i][k] += 4
+            sizes[i][k] += more
         arrays = self.arrays(sizes)
         try:
             first = self.run(arrays)

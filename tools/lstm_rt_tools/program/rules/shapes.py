@@ -11,6 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lstm_rt._core import MAX_PARTS, MAX_SIZE
+from lstm_rt.graph import check_limit
+
 from ..labelled import Labelled
 from ..labels import (
     Atom,
@@ -38,6 +41,7 @@ from ..labels import (
 from ..machine import Exhausted, Tensor
 from ..masks import backwards
 from ..rolled import roll
+from ..tidy import less_padded
 
 Args = Sequence[Tensor | None]
 _END = (1 << 31) - 1  #: numbers from here on mean the end
@@ -79,15 +83,24 @@ def _several_steps(b: Labelled, label: Feat, shape: Sequence[int]) -> Feat | Non
     if not left or b.steps[steps.axis] % left or left == b.steps[steps.axis]:
         return None
     few, flat = b.steps[steps.axis] // left, label.cells.ravel()
-    value = b.at_every_step(b.value(flat, steps, "reshape"), steps)
-    parts = [b.graph.take(value, start=k, stride=few, drop=few - 1 - k) for k in range(few)]
-    seq = b.graph.concat(*parts)
+    seq = _beside(b, b.at_every_step(b.value(flat, steps, "reshape"), steps), few)
     cells = cell(seq, np.arange(few * flat.size)).reshape(few, *label.cells.shape)
     dims: Dims = (*label.dims[:i], (b.new_axis_of(seq), few), *label.dims[i + 1 :])
     made = Feat(dims, np.moveaxis(cells, 0, len(fixed(label.dims[:i]))))
     with suppress(Unsplittable):
         return Feat(cut := regrouped(dims, shape, b.size_of), made.cells.reshape(fixed(cut)))
     return None
+
+
+def _beside(b: Labelled, value: int, few: int) -> int:
+    """Every few steps of a sequence side by side: steps of so many times its features."""
+    if few <= MAX_PARTS:
+        parts = [b.graph.take(value, start=k, stride=few, drop=few - 1 - k) for k in range(few)]
+        return b.graph.concat(*parts)
+    size = b.graph.values[value].size
+    check_limit("features of a value", few * size, MAX_SIZE)
+    kernels = np.eye(few * size, dtype=np.float32).reshape(few * size, few, size)
+    return b.graph.conv(value, kernels.transpose(0, 2, 1)[..., None, None], stride=(few, 1, 1), whole=True)
 
 
 def _cut_steps(b: Labelled, label: Feat, shape: Sequence[int]) -> Feat | None:
@@ -230,8 +243,18 @@ def _some_steps(b: Labelled, label: Feat, i: int, options: Mapping[str, Any], si
     if step == 1 and last == size and 0 < count < near < first:  # from a place that is computed from the end
         return _last_steps(b, label, i, count, 0)
     if last > size - max(1, near) or (stop is not None and stop < 0):
-        return b.over_steps(label, "slice", i, lambda v: b.graph.take(v, first, step, drop=size - last))
+        return _without(b, label, i, first, step, size - last)
     return b.over_steps(label, "slice", i, lambda v: b.graph.take(v, first, step, most=count))
+
+
+def _without(b: Labelled, label: Feat, i: int, start: int, step: int, drop: int) -> Feat:
+    """Steps from ``start`` on, but for the last ``drop``; where these are padding there is less of it."""
+
+    def make(value: int) -> int:
+        found = less_padded(b.graph, value, start, drop) if step == 1 else None
+        return b.graph.take(value, start, step, drop=drop) if found is None else found
+
+    return b.over_steps(label, "slice", i, make)
 
 
 def _steps_of(label: Feat, i: int) -> Steps:
