@@ -26,6 +26,10 @@ class Voice(nn.Module):  # type: ignore[misc, name-defined]
         self.conv, self.cell, self.out = nn.Conv1d(1, 6, 16, 8), nn.LSTMCell(30, 5), nn.Linear(5, 1)
         self._state, self._context, self._rows = torch.zeros(0), torch.zeros(0), 0
 
+    def parts(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The second one is not known to the converter, and nothing reads it."""
+        return torch.relu(x), torch.atan2(x, x + 1)
+
     @torch.jit.export
     def reset(self) -> None:
         self._state, self._context, self._rows = torch.zeros(0), torch.zeros(0), 0
@@ -37,10 +41,9 @@ class Voice(nn.Module):  # type: ignore[misc, name-defined]
         if self._rows != rows:
             self._state, self._context = torch.zeros(2, rows, 5), torch.zeros(rows, 16)
         x = torch.cat([self._context, x], 1)
-        y = torch.relu(self.conv(x.unsqueeze(1))).flatten(1)
+        y = self.parts(self.conv(x.unsqueeze(1)))[0].flatten(1)
         h, c = self.cell(y, (self._state[0], self._state[1]))
         self._state, self._context, self._rows = torch.stack([h, c]), x[:, -16:], rows
-        phase = torch.atan2(x, x + 1)  # which nothing reads
         return torch.sigmoid(self.out(h))
 
 

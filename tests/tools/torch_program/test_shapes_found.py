@@ -179,6 +179,40 @@ def test_traced(name: str, tmp_path: Path) -> None:
     agrees(module, tmp_path, inputs)
 
 
+class Longest(nn.Module):  # type: ignore[misc, name-defined]
+    """Makes its mask as long as the longest row."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rnn = nn.GRU(3, 4, batch_first=True)
+
+    def forward(self, x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        y, _ = self.rnn(x)
+        most = int(lengths.max().item())
+        mask = torch.arange(most).unsqueeze(0) < lengths.unsqueeze(1)
+        return (y[:, :most] * mask.unsqueeze(2)).sum(1)
+
+
+def test_a_scripted_mask_is_of_booleans(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    module = Masked().eval()
+    (tmp_path / "m.pt").write_bytes(scripted(torch, module))
+    agrees(module, tmp_path, TRACED["mask"][1])
+
+
+@pytest.mark.parametrize("kind", ["scripted", "live"])
+def test_the_longest_row_decides(kind: str, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    module = Longest().eval()
+    x, lengths = torch.randn(3, 9, 3), torch.tensor([4, 9, 2])
+    (tmp_path / "m.pt").write_bytes(scripted(torch, module))
+    graph = from_torch(tmp_path / "m.pt") if kind == "scripted" else from_torch(module, (x, lengths))
+    assert any("asks for the longest row in 'lengths'" in n for n in graph.meta["notes"])
+    with torch.no_grad():
+        want = module(x, lengths).numpy()
+    np.testing.assert_allclose(Model(dumps(graph))(x.numpy(), lengths=lengths.int().numpy()), want, atol=1e-5)
+
+
 def agrees(module: Any, folder: Path, inputs: Callable[[int, int], tuple[Any, ...]]) -> None:
     model = Model(dumps(from_torch(folder / "m.pt")))
     for n, t in ((5, 8), (1, 13), (2, 30)):

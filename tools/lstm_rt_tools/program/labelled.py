@@ -155,6 +155,17 @@ class Labelled(Machine):
             raise self.error("lengths", f"{label.name!r} belongs to two different time axes")
         return value
 
+    def longest(self, lengths: Tensor) -> Tensor:
+        if not isinstance(lengths.label, Lengths) or lengths.label.less:
+            found: Tensor = self.apply("max", lengths, axes=(0,), keepdims=False)
+            return found
+        note = (
+            f"the model asks for the longest row in {lengths.label.name!r}: the converted model takes all steps that "
+            "its input has, so give it as many as the longest row has"
+        )
+        self.notes += [note] if note not in self.notes else []
+        return super().longest(lengths)
+
     def padding(self, mask: Mask) -> int:
         """The mask of a row's own steps, where the others, which hold a token of their own, stand at its end."""
         assert mask.value is not None

@@ -202,6 +202,10 @@ class Machine:
         result: Tensor = self.apply("concat", *wide, axis=axis)
         return result
 
+    def longest(self, lengths: Tensor) -> Tensor:
+        """The largest of the lengths of rows, which decides how many steps there are."""
+        return Tensor(lengths.data.max())
+
     def doubt(self, size: int, meant: int) -> None:
         """A program has a size that it is probably not meant to have; who looks for the sizes of inputs notes it."""
 

@@ -203,8 +203,8 @@ def settle(graph: Graph, found: Carrying) -> Graph:
 
     What is nothing but the states of recurrent layers is left to the caller, and is no input.
     """
-    read = {i for node in graph.nodes for i in node.inputs}
-    if unread := [s for s in found.states if not any(graph.values[i].name == s for i in read.intersection(graph.inputs))]:
+    read = {graph.values[i].name for node in graph.nodes for i in node.inputs if i in graph.inputs}
+    if unread := [s for s in found.states if s not in read]:
         raise ConvertError(f"nothing reads {listed(unread, 5)}, which the module keeps")
     kept = listed([path for path, value in found.kept.items() if next(tensors_in(value), None) is not None], 5)
     freed = deepcopy(graph)
@@ -228,4 +228,3 @@ def settle(graph: Graph, found: Carrying) -> Graph:
     found.notes[:] = [n for n in found.notes if n not in gone]
     graph.meta["notes"] = [*graph.meta.get("notes", []), note]
     return graph
-
