@@ -303,3 +303,32 @@ def test_sizes_that_a_traced_module_does_not_have(settings: dict[str, int], why:
     (tmp_path / "m.pt").write_bytes(traced(torch, Pyramid().eval(), (torch.randn(3, 8, 3),)))
     with pytest.raises(ConvertError, match=why):
         from_torch(tmp_path / "m.pt", settings=settings)
+
+
+class Normed(nn.Module):  # type: ignore[misc, name-defined]
+    """A cell with normalisations within, which no layer has; ``last``: of the last step alone."""
+
+    def __init__(self, last: bool) -> None:
+        super().__init__()
+        self.cell, self.norm, self.last = nn.GRUCell(3, 4), nn.LayerNorm(4), last
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = torch.zeros(x.size(0), 4)
+        found = []
+        for i in range(x.size(1)):
+            h = self.norm(self.cell(x[:, i], h))
+            found.append(h)
+        return h if self.last else torch.stack(found, 1)
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_steps_that_no_layer_has_are_written_out_for_a_number_of_them(last: bool, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    module = Normed(last).eval()
+    (tmp_path / "m.pt").write_bytes(scripted(torch, module))
+    with pytest.raises(ConvertError, match=r"no recurrent cell of a known kind.*; set the number \(--set x\.1=\.\.\.\)"):
+        from_torch(tmp_path / "m.pt")
+    model = Model(dumps(from_torch(tmp_path / "m.pt", settings={"x.1": 6})))
+    x = torch.randn(5, 6, 3)
+    with torch.no_grad():
+        np.testing.assert_allclose(model(x.numpy()), module(x).numpy(), rtol=1e-4, atol=1e-5)

@@ -18,7 +18,7 @@ from lstm_rt.graph import Graph
 from ..judges import testdata
 from ..names import listed, shown
 from ..program.convert import to_graph
-from ..program.machine import Exhausted, Machine
+from ..program.machine import Exhausted, Machine, UnknownLoop
 from ..program.settings import with_sizes
 from ..row import Rerun, glance
 from ..weights.budget import Budget
@@ -72,6 +72,8 @@ def from_program(path: str | os.PathLike[str], settings: Mapping[str, int] | Non
         raise ConvertError(f"{what}: it is nested too deeply") from None
     except GraphError as e:
         raise ConvertError(f"{what}: {e}") from e
+    except UnknownLoop as e:
+        raise ConvertError(f"{what}: {e}; set the number (--set {shown(e.input)}.{e.dim}=...), or trace it") from e
     except ConvertError as e:
         raise ConvertError(f"{what}: {str(e).removeprefix(f'{what}: ')}") from e
     budget.graph(graph)
