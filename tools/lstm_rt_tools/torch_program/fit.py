@@ -107,6 +107,7 @@ class _Search:
         self.seen: dict[str, list[tuple[int, int]] | None] = {}  #: what runs at sizes complained of
         self.runs = 0
         self.learnt = 0
+        self.lengths = True  #: are whole numbers, one for each row, taken for lengths?
 
     def arrays(self, sizes: Sizes) -> list[NDArray[Any]]:
         if any(math.prod(s) > self.most for s in sizes):
@@ -128,7 +129,7 @@ class _Search:
 
     def _whole(self, name: str, own: Sequence[int], sizes: Sizes) -> int:
         """A number for an input of whole numbers: of lengths all steps that there are, otherwise 1."""
-        lengths = len(own) == 1 and (_LENGTHS.search(name) or self.source.examples is not None)
+        lengths = len(own) == 1 and self.lengths and (_LENGTHS.search(name) or self.source.examples is not None)
         return min((n for s in sizes if len(s) > 1 for n in s[:2] if n != own[0]), default=1) if lengths else 1
 
     # -- sizes that are known ---------------------------------------------------------------------------
@@ -139,7 +140,11 @@ class _Search:
             if k >= len(examples[i]):
                 raise ConvertError(f"the input {shown(self.names[i])} has {len(examples[i])} dimensions, none {k}")
             examples[i][k] = size
-        self.run(self.arrays(examples))
+        try:
+            self.run(self.arrays(examples))
+        except ConvertError:
+            self.lengths = False  # they may be ids, of a table that has fewer rows
+            self.run(self.arrays(examples))
         dims: list[list[int | str | None]] = [list(e) for e in examples]
         for size in dict.fromkeys(n for column in itertools.zip_longest(*examples) for n in column if n is not None):
             while (found := self._free(examples, dims, size)) is not None:

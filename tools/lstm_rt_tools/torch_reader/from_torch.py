@@ -24,7 +24,7 @@ from .live import from_module
 from .modules import build_inert, time_major_layers
 
 _LIVE = "Where the code of the model runs, lstm_rt_tools.from_torch(module, example) converts the live module"
-_MOST_SETS = 16  #: of weights, for a draft that takes all of them
+MOST_SETS = 16  #: of weights that a draft takes together, or that are listed
 
 
 def from_torch(
@@ -113,10 +113,10 @@ def _from_weights(read: Callable[[Key | None], Checkpoint], arch: ArchSource | N
     try:
         checkpoint = read(parsed.checkpoint if parsed else None)
     except SeveralSets as e:
-        if parsed is not None or len(e.keys) > _MOST_SETS:
+        if parsed is not None or (len(e.keys) > MOST_SETS and not e.copies):
             raise
-        together = read(e.keys)
-        raise ConvertError(f"{e}. {_LIVE}. A draft to check and complete:", draft=_draft(together)) from None
+        meant = read(e.keys[0] if e.copies else e.keys)
+        raise ConvertError(f"{e}. {_LIVE}. A draft to check and complete:", draft=_draft(meant)) from None
     return _from_checkpoint(checkpoint, parsed, part)
 
 
@@ -177,6 +177,12 @@ def _time_major(checkpoint: Checkpoint) -> str:
 
 
 def _needs_arch(checkpoint: Checkpoint) -> ConvertError:
+    quantized = [name for name, t in checkpoint.tensors.items() if t.dtype == "quantized"]
+    if quantized:
+        return ConvertError(
+            f"{checkpoint.what}: layers of torch.ao.quantization, whose weights are quantized: {listed(quantized)}; "
+            "the float model that they were made from converts"
+        )
     holds = "holds weights only"
     if checkpoint.module is not None:
         holds = f"holds a {shown(str(checkpoint.module.cls))}, whose forward is code that is never run"
