@@ -262,7 +262,7 @@ def _run(source: Source, machine: Labelled, roles: Sequence[Role], sizes: Sizes)
         machine.graph.check()
         for axis in roll_up(machine.graph, machine.unrolled, machine.fixed_axes):
             machine.freeze(axis)
-        machine.unrolled.resolve(machine.fixed_axes)
+        machine.resolve_steps()
     except GraphError as e:
         raise ProgramError(str(e)) from None
     machine.folded += machine.unrolled.folded + tidy(machine.graph)

@@ -36,12 +36,12 @@ from .labels import (
     cell,
     fixed,
     free,
-    joined_atoms,
     is_steps,
+    joined_atoms,
     merged_cells,
     whole,
 )
-from .machine import Body, LoopBody, Machine, ProgramError, Tensor
+from .machine import Body, LoopBody, Machine, ProgramError, Tensor, UnknownLoop
 from .masks import in_numbers
 from .recurrence import Recurrence, looped, scanned
 from .roles import Role
@@ -163,6 +163,17 @@ class Labelled(Machine):
         if self.graph.values[value].axis != axis:
             raise self.error("lengths", f"{label.name!r} belongs to two different time axes")
         return value
+
+    def longest(self, lengths: Tensor) -> Tensor:
+        if not isinstance(lengths.label, Lengths) or lengths.label.less:
+            found: Tensor = self.apply("max", lengths, axes=(0,), keepdims=False)
+            return found
+        note = (
+            f"the model asks for the longest row in {lengths.label.name!r}: the converted model takes all steps that "
+            "its input has, so give it as many as the longest row has"
+        )
+        self.notes += [note] if note not in self.notes else []
+        return super().longest(lengths)
 
     def padding(self, mask: Mask) -> int:
         """The mask of a row's own steps, where the others, which hold a token of their own, stand at its end."""
@@ -350,6 +361,23 @@ class Labelled(Machine):
         """May an axis, or the one that it derives from, have any number of steps?"""
         root = self.graph.root(steps.axis)
         return root is not None and not any(a == root and n in self._fixed for n, a in self._axes.items())
+
+    def unknown_loop(self, axis: int) -> UnknownLoop:
+        """The error of a loop over steps that is not understood."""
+        root = self.graph.root(axis)
+        name = next((n for n, a in self._axes.items() if a == root), "")
+        return next((UnknownLoop(r.name, r.dims.index(name)) for r in self._roles if name in r.dims), UnknownLoop("", 0))
+
+    def resolve_steps(self) -> None:
+        """Make the steps that nodes read one by one.
+
+        Raises:
+            UnknownLoop: these are all of as many as there are, of any number.
+        """
+        for seq in self.unrolled.read_whole():
+            if self.is_free(Steps(self.graph.values[seq].axis)):
+                raise self.unknown_loop(self.graph.values[seq].axis)
+        self.unrolled.resolve(self.fixed_axes)
 
     @property
     def fixed_axes(self) -> set[int]:

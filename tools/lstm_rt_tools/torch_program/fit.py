@@ -20,7 +20,7 @@ from lstm_rt.errors import ConvertError
 
 from ..names import shown
 from ..program.machine import Argument, Machine, Misfit, Source, Tensor
-from .agree import DimsDiffer, SizesDiffer, WantsWholeNumbers
+from .agree import DimsDiffer, SizesDiffer, WantsType
 from .script_prims import Raised
 
 _LENGTHS = re.compile(r"len", re.IGNORECASE)
@@ -216,7 +216,7 @@ class _Search:
             return dims
         if best is None:
             raise ConvertError(f"no input has as many dimensions as the sizes that are set say, at most {max(_RANKS)}")
-        if not isinstance(best[1], SizesDiffer | WantsWholeNumbers | Raised | Misfit):
+        if not isinstance(best[1], SizesDiffer | WantsType | Raised | Misfit):
             raise best[1]
         names = ", ".join(map(shown, self.names)) or "none"
         raise ConvertError(
@@ -275,8 +275,8 @@ class _Search:
         """What a run says of sizes: pairs that have to be the same; None if it ends well."""
         try:
             self.run(self.arrays(sizes))
-        except WantsWholeNumbers as e:
-            if not self._to_whole(e.tensor):
+        except WantsType as e:
+            if not self._to_type(e.tensor, e.dtype):
                 raise
             return self._lesson(sizes)
         except DimsDiffer as e:
@@ -404,12 +404,12 @@ class _Search:
                 return n + 1
         return sizes[i][k]
 
-    def _to_whole(self, tensor: Tensor) -> bool:
-        """Let the inputs that a tensor comes from be of whole numbers."""
+    def _to_type(self, tensor: Tensor, dtype: np.dtype[Any]) -> bool:
+        """Let the inputs that a tensor comes from be of another type than floats."""
         changed = False
         for i in tensor.label or ():
             changed = changed or self.dtypes[i].kind == "f"
-            self.dtypes[i] = np.dtype(np.int64)
+            self.dtypes[i] = dtype
         return changed
 
     def _named(self, sizes: Sizes, free: set[int]) -> list[list[int | str | None]]:

@@ -38,7 +38,7 @@ from ..labels import (
     permuted,
     regrouped,
 )
-from ..machine import Exhausted, Tensor
+from ..machine import Tensor
 from ..masks import backwards
 from ..rolled import roll
 from ..tidy import less_padded
@@ -361,10 +361,8 @@ def _all_steps(b: Labelled, parts: Sequence[Tensor], i: int, dims: Dims) -> Feat
     if found is None and len(parts) in b.unrolled.counts:
         roll(b.graph, b.unrolled)
         found = b.unrolled.joined(each)
-        if found is None and _is_loop(b, each):
-            raise Exhausted(
-                str(b.error("concat", "what a loop does at each of the steps is no recurrent cell of a known kind"))
-            )
+        if found is None and (axis := _loop_over(b, each)) is not None:
+            raise b.unknown_loop(axis)
     if found is None:
         return None
     cells, seq, backwards = found
@@ -373,11 +371,11 @@ def _all_steps(b: Labelled, parts: Sequence[Tensor], i: int, dims: Dims) -> Feat
     return reversed_steps(b, label) if backwards else label
 
 
-def _is_loop(b: Labelled, parts: Sequence[Cells]) -> bool:
-    """Is it a result of each step, of any number of these?"""
-    if not any(n == len(parts) and b.is_free(Steps(axis)) for axis, n in b.steps.items()):
-        return False
-    return all(v >= 0 and b.unrolled.depends(int(v)) for part in parts for v in np.unique(apart(part)[0]))
+def _loop_over(b: Labelled, parts: Sequence[Cells]) -> int | None:
+    """The axis, if it is a result of each of its steps, of any number of these."""
+    axis = next((axis for axis, n in b.steps.items() if n == len(parts) and b.is_free(Steps(axis))), None)
+    of_steps = (v >= 0 and b.unrolled.depends(int(v)) for part in parts for v in np.unique(apart(part)[0]))
+    return axis if axis is not None and all(of_steps) else None
 
 
 def _concat_steps(b: Labelled, parts: Sequence[Tensor], i: int) -> Feat:
