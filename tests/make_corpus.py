@@ -292,7 +292,7 @@ def several_ids(rng: Rng) -> Graph:
     """Version 4: several ids at a step, through a table each."""
     g = Graph()
     ids = g.input("ids", "ids", 3, order="time_first")
-    both = g.concat(g.embedding(ids, weights(rng, 11, 2), 0, 2), g.embedding(ids, weights(rng, 13, 3), 2))
+    both = g.concat(g.embedding(ids, weights(rng, 11, 2), 0, 2), g.embedding(ids, weights(rng, 11, 3), 2))
     seq, _, _ = g.recurrent("gru", both, cell_weights(rng, "gru", 7, 3), hidden_size=3)
     g.output(seq, "y")
     return g

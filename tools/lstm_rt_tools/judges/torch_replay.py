@@ -19,6 +19,7 @@ from lstm_rt._window import Window
 from lstm_rt.errors import ConvertError
 from lstm_rt.graph import Activation, Graph, Node
 
+from .reference import ids_read
 from .reference_windows import window_of
 from .testdata import ROWS, STEPS, make_inputs
 
@@ -122,7 +123,7 @@ class _Replay:
         return None if w is None else self.torch.from_numpy(w.astype(np.float64))
 
     def embedded(self, node: Node, ids: Tensor) -> Tensor:
-        rows = self.torch.nn.functional.embedding(reference.ids_read(self.graph, node, ids), self.weight(node, "table"))
+        rows = self.torch.nn.functional.embedding(ids_read(self.graph, node, ids), self.weight(node, "table"))
         source = node.inputs[0]
         assert source is not None
         return rows.flatten(-2) if self.graph.values[source].size else rows

@@ -168,7 +168,7 @@ Label: TypeAlias = "Feat | Ids | Lengths | Order | Mask | Counted | Compared | S
 
 
 #: What has cells, and keeps its kind while these are moved.
-Placed = TypeVar("Placed", Feat, Ids)
+Placed = TypeVar("Placed", bound=Feat | Ids)
 
 
 def cell(value: int, features: Any) -> Cells:

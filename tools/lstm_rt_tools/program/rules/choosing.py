@@ -30,10 +30,10 @@ from ..labels import (
     is_fixed,
     is_steps,
 )
-from ..machine import Tensor
+from ..machine import Misfit, Tensor
 from ..masks import chosen_by
 from .attention import chosen
-from .shapes import flipped, one_step
+from .shapes import flipped, one_step, padded_steps, reversed_steps
 
 Args = Sequence[Tensor | None]
 
@@ -47,6 +47,8 @@ def _index_select(b: Labelled, args: Args, options: Mapping[str, Any], out: NDAr
         return embedded(b, index.label, x.data, axis)
     if isinstance(index.label, Turn) and index.label.offset == 0 and b.loop_of_step is not None:
         return _at_turn(b, x, index, axis)
+    if isinstance(index.label, Loose):
+        raise b.error("index_select", index.label.why)
     if isinstance(index.label, Order) and not x.known and x.label.dims[axis] == (N,):
         label: Label = x.label
         return label
@@ -59,6 +61,8 @@ def _index_select(b: Labelled, args: Args, options: Mapping[str, Any], out: NDAr
         one = indexed(x.label, axis, lambda cells, k: np.take(cells, at.ravel(), k))
         return replace(one, dims=(*one.dims[:axis], *(() for _ in at.shape), *one.dims[axis + 1 :]))
     label = b.feat(x, "index_select")
+    if at.ndim == 2 and at.shape[1] > 1 and is_steps(label.dims[axis]):
+        return _windows(b, label, axis, at)
     made = _picked(b, label, axis, at.ravel())
     dims = (*made.dims[:axis], *(((n,) if n > 1 else ()) for n in at.shape), *made.dims[axis + 1 :])
     return Feat(dims, made.cells.reshape(fixed(dims))) if is_fixed(made.dims[axis]) else made
@@ -102,10 +106,48 @@ def _picked(b: Labelled, label: Feat, axis: int, at: NDArray[np.int64]) -> Feat:
         if at.size == 1:
             index = int(at[0])
             return one_step(b, label, -1 if index in (-1, size - 1) else index, axis)
-        raise b.error("index_select", "several steps of a sequence by their numbers are not supported")
+        return _steps_by_number(b, label, axis, at)
     if dim == (N,) and size == 1 and at.size == 1:
         return label  # the one row of a program for a single one
     raise b.wrong_roles("index_select", f"it picks from {b.words(dim)}")
+
+
+def _steps_by_number(b: Labelled, label: Feat, axis: int, at: NDArray[np.int64]) -> Feat:
+    """Steps picked by their numbers: all of them, forth or back, or padded by steps that are there already."""
+    count = b.size_of(label.dims[axis][0])
+    every = np.arange(count)
+    if np.array_equal(at, every):
+        return label
+    if np.array_equal(at, every[::-1]):
+        return reversed_steps(b, label)
+    before = int(np.argmax(at == 0)) if at[0] else int(np.argmax(at != 0)) - 1
+    for mode in ("reflect", "edge"):
+        by = (before, len(at) - count - before)
+        if min(by) >= 0 and max(by) < count and np.array_equal(at, np.pad(every, by, mode)):
+            return padded_steps(b, label, axis, *by, mode=mode)
+    raise b.error("index_select", "several steps of a sequence by their numbers are not supported")
+
+
+def _windows(b: Labelled, label: Feat, axis: int, at: NDArray[np.int64]) -> Feat:
+    """Windows of steps, ``at (windows, steps of one)``: a convolution that picks each step of a window."""
+    (count, n), steps = at.shape, label.dims[axis][0]
+    assert isinstance(steps, Steps)
+    if count == 1:
+        why = b.error("index_select", "of a single window of steps it is not known where the next one would begin")
+        raise Misfit(str(why), "index_select")
+    stride, dilation = int(at[1, 0] - at[0, 0]), int(at[0, 1] - at[0, 0])
+    room = b.steps[steps.axis] - dilation * (n - 1) - 1
+    regular = stride > 0 and dilation > 0 and room // stride + 1 == count
+    if not regular or not np.array_equal(at, np.arange(count)[:, None] * stride + np.arange(n) * dilation):
+        raise b.error("index_select", "several steps of a sequence by their numbers are not supported")
+    distinct, inverse = np.unique(label.cells, return_inverse=True)
+    value = b.at_every_step(b.value(distinct, steps, "index_select"), steps)
+    picks = np.tile(np.eye(n, dtype=np.float32), (len(distinct), 1)).reshape(-1, 1, n, 1, 1)
+    made = b.graph.conv(value, picks, size=(1, 1), stride=(stride, 1, 1), dilation=(dilation, 1, 1),
+                        groups=len(distinct))  # fmt: skip
+    cells = cell(made, inverse.reshape(label.cells.shape)[..., None] * n + np.arange(n))
+    dims = (*label.dims[:axis], (b.new_axis_of(made),), (n,), *label.dims[axis + 1 :])
+    return Feat(dims, np.moveaxis(cells, -1, len(fixed(label.dims[:axis]))))
 
 
 def embedded(b: Labelled, ids: Ids, table: NDArray[Any], axis: int) -> Label:
