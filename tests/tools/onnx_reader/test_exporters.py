@@ -384,8 +384,12 @@ def test_an_equation_with_dots(equation: str, shape: tuple[Any, ...], tmp_path: 
 
 def test_sizes_with_a_name_for_each_input(tmp_path: Path) -> None:
     """tf2onnx names every free size: two inputs of as many rows and steps do not say so."""
-    nodes = [node("Concat", ["a", "b"], ["x"], axis=2), node("Transpose", ["x"], ["xt"], perm=[1, 0, 2]),
-             node("GRU", ["xt", "W", "R", "B"], ["Y", "h"], hidden_size=4), node("Squeeze", ["h", "0"], ["y"])]  # fmt: skip
+    nodes = [
+        node("Concat", ["a", "b"], ["x"], axis=2),
+        node("Transpose", ["x"], ["xt"], perm=[1, 0, 2]),
+        node("GRU", ["xt", "W", "R", "B"], ["Y", "h"], hidden_size=4),
+        node("Squeeze", ["h", "0"], ["y"]),
+    ]
     made = model(graph(nodes, {"a": ["N", "T", 2], "b": ["N", "T", 3]}, ["y"], {**weights("GRU", 5, 4), "0": ints(0)}))
     for k, info in enumerate(made.graph.input):
         for i in range(2):

@@ -99,8 +99,9 @@ class _Search:
         self._error = ConvertError(f"no reading of the inputs is possible: {_shapes(source)}{_too_free(source)}")
 
     def graph(self) -> Graph:
-        """What the first of these leads to: steps stay steps; inputs share their steps, whatever these are called; layers go over single ones; steps become features where
-        their number is fixed; other sizes; sizes that the program asks for.
+        """What the first of these leads to: steps stay steps; inputs share their steps, whatever these are called;
+        layers go over single ones; steps become features where their number is fixed; other sizes; sizes that the
+        program asks for.
 
         Raises:
             ConvertError: none leads anywhere; of the reading that went furthest.
