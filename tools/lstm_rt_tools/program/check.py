@@ -16,7 +16,7 @@ from lstm_rt.graph import Array, Graph
 from ..judges import reference, testdata
 from ..judges.compare import CHECK_TOLERANCE, differences
 from .labels import N
-from .machine import Machine, Source
+from .machine import Exhausted, Machine, Source
 from .roles import Role
 
 FEW = (7, 23)  #: steps that a model is compared at, too, if it was made at more
@@ -137,11 +137,13 @@ class Check:
         fixed = any(r.declared_rows is not None for r in self._roles)
         try:
             runs = self._runs(2 * rows + 1, steps)
+        except Exhausted:
+            raise
         except ConvertError:
             if not fixed:
                 raise
             runs = False
-        if runs and rows > 1:
+        if rows > 1 and (runs or not fixed):
             self._runs(1, steps)
         if not runs:
             self.notes.append(
@@ -184,6 +186,8 @@ class Check:
         arrays = self._made(rows, steps, seed=rows)
         try:
             theirs = self._theirs(arrays)
+        except Exhausted:
+            raise
         except ConvertError:
             return False
         self._compare(arrays, theirs, f"with {_size_text(rows, steps)}")

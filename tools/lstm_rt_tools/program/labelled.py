@@ -18,6 +18,7 @@ from .algebra import Unknown
 from .labels import (
     Atom,
     Cells,
+    Compared,
     Dim,
     Dims,
     Feat,
@@ -61,6 +62,7 @@ _KINDS: dict[Any, str] = {
     Ids: "token ids",
     Lengths: "lengths",
     Order: "the order of the rows",
+    Compared: "whether features are a number",
     Scores: _ATTENTION,
     Turn: "the number of a loop's turn",
 }

@@ -139,6 +139,9 @@ def split(c: Call, x: Tensor, axis: int, sizes: Sequence[int]) -> list[Tensor]:
         raise error
     parts, at = [], 0
     for size in sizes:
+        if not size:  # which nothing reads, or it is refused there
+            parts.append(c.constant(np.zeros([0 if i == axis else n for i, n in enumerate(x.shape)], x.dtype)))
+            continue
         parts.append(x if size == x.shape[axis] else c.one("slice", x, axis=axis, start=at, stop=at + size, step=1))
         at += size
     return parts

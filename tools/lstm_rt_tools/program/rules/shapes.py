@@ -44,7 +44,7 @@ from ..rolled import roll
 from ..tidy import less_padded
 
 Args = Sequence[Tensor | None]
-_END = (1 << 31) - 1  #: numbers from here on mean the end
+_END = 10**9  #: numbers from here on mean the end
 #: A place so near the end of the steps of a run is taken to be counted from there; other sizes tell if it is not.
 _NEAR = 8
 _MOST_CONSTANT = 8  #: steps of constants beside a sequence
