@@ -31,6 +31,7 @@ _STEPS = (23, 48, 67, 211, 1201)
 #: Readings that are tried at other sizes than the first: those that went furthest there.
 _MOST_READINGS = 4
 _MOST_HINTS = 4  #: sizes that the program asks for, which are tried
+_MOST_ASKED = 1 << 22  #: numbers in the inputs at such a size
 _MOST_WORK = 12000  #: operations that are run in search of a reading
 _RUN = 50  #: what starting a run costs, in operations
 _MOST_LENGTHS = 4  #: time axes of one program that have lengths
@@ -148,7 +149,9 @@ class _Search:
             usual = next(_sizes(roles))
             for rows, steps in itertools.product(dict.fromkeys((usual.rows, 1)), asked):
                 fixed = Sizes(rows, dict.fromkeys(usual.steps, steps))
-                ways.append(([r.with_steps(fixed.steps) for r in roles], fixed, SINGLE))
+                fitting = [r.with_steps(fixed.steps) for r in roles]
+                if sum(math.prod(r.shape(rows, fixed.steps)) for r in fitting) <= _MOST_ASKED:
+                    ways.append((fitting, fixed, SINGLE))
         self._left = max(self._left, _MOST_WORK // 4)
         return self._first(ways)
 
