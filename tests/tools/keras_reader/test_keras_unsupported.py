@@ -102,9 +102,11 @@ UNSUPPORTED: dict[str, tuple[Callable[[], Any], list[str]]] = {
     "two masks added": (lambda: _different_masks(L.Add()), ["LSTM", "mask"]),
     "two masks multiplied": (lambda: _different_masks(L.Multiply()), ["Multiply", "mask"]),
     "two masks joined": (lambda: _different_masks(L.Concatenate()), ["LSTM", "mask"]),
-    "embedding of two": (
-        lambda: keras.Sequential([L.Input((2, 3)), L.Embedding(V, 2)]),
-        ["InputLayer", "shape (None, 2, 3)", "token ids"],
+    "masks of several ids": (
+        lambda: keras.Sequential(
+            [L.Input((None, 3)), L.Embedding(V, 2, mask_zero=True), L.TimeDistributed(L.Flatten()), L.LSTM(2)]
+        ),
+        ["LSTM", "mask", "several ids at a step", "Embedding"],
     ),
 }
 

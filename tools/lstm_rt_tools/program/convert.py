@@ -20,7 +20,7 @@ from .labels import Dim, Feat, Loose, N, Scores, Steps, is_fixed
 from .machine import Exhausted, Misfit, ProgramError, Source, Tensor
 from .roles import Role, order_of, readings
 from .rolled import roll_up
-from .settings import Settings, settled, told
+from .settings import Settings, settled, told, with_sizes
 from .tidy import tidy
 
 ROWS = 3  #: of the run that makes the graph, where the program takes several
@@ -52,14 +52,14 @@ def to_graph(source: Source, settings: Settings | None = None) -> Graph:
 
     Args:
         settings: values of inputs that are single whole numbers; one of those that the program compares them with is
-            chosen for the others, and noted.
+            chosen for the others, and noted. And sizes of inputs: ``x.2`` is that of dimension 2 of ``x``.
 
     Raises:
         ConvertError: the program holds what a graph cannot, or gives other numbers than the graph; the message is that
             of the reading of the inputs that went furthest.
     """
     failure: ConvertError | None = None
-    for program, values, chosen in settled(source, settings or {}):
+    for program, values, chosen in settled(source, with_sizes(source, settings or {})):
         try:
             graph = _Search(program).graph()
         except Exhausted:
@@ -96,7 +96,7 @@ class _Search:
         self._left = _MOST_WORK
         self._asked: set[int] = set()  #: sizes that the program has asked for
         self._doubtful: Graph | None = None  #: gives something else than the program where that is not made for it
-        self._error = ConvertError(f"no reading of the inputs is possible: {_shapes(source)}")
+        self._error = ConvertError(f"no reading of the inputs is possible: {_shapes(source)}{_too_free(source)}")
 
     def graph(self) -> Graph:
         """What the first of these leads to: steps stay steps; layers go over single ones; steps become features where
@@ -196,6 +196,18 @@ class _Search:
 def _shapes(source: Source) -> str:
     texts = [f"{a.name} ({', '.join('?' if d is None else str(d) for d in a.dims)})" for a in source.inputs]
     return ", ".join(texts) or "there are none"
+
+
+def _too_free(source: Source) -> str:
+    """What to do about inputs of more free sizes than rows and steps."""
+    for a in source.inputs:
+        free = [k for k, d in enumerate(a.dims) if not isinstance(d, int)]
+        if len(free) > 2:
+            return (
+                f"; {a.name} has {len(free)} sizes that are free, and a model has rows and steps: say the others, by "
+                f"--set {a.name}.{free[-1]}=... for that of dimension {free[-1]}"
+            )
+    return ""
 
 
 def _sizes(roles: Sequence[Role]) -> Iterator[Sizes]:
@@ -300,7 +312,7 @@ def _port_dim(dim: Dim) -> str | int:
 def _finished(source: Source, machine: Labelled, graph: Graph, roles: Sequence[Role], sizes: Sizes) -> bool:
     """Compare, and complete; false if the program gives something else where it says that it is not made for."""
     read = [r for r in roles if r.name in {graph.values[v].name for v in graph.inputs}]
-    check = Check(source, graph, roles, read, sorted(machine.frozen_steps), machine.padded)
+    check = Check(source, graph, roles, read, sorted(machine.frozen_steps), machine.padded, machine.sorts)
     check.at(sizes.rows, sizes.steps)
     check.others(sizes.rows, sizes.steps)
     check.make_selftest(sizes.steps)

@@ -27,6 +27,7 @@ from .labels import (
     Loose,
     Mask,
     N,
+    Order,
     Scores,
     Steps,
     Turn,
@@ -35,6 +36,7 @@ from .labels import (
     cell,
     fixed,
     free,
+    joined_atoms,
     merged_cells,
     whole,
 )
@@ -55,6 +57,7 @@ _MOST_RUNS = 8  #: of neighbouring features that are cut out one by one; more ar
 _KINDS: dict[Any, str] = {
     Ids: "token ids",
     Lengths: "lengths",
+    Order: "the order of the rows",
     Scores: _ATTENTION,
     Turn: "the number of a loop's turn",
 }
@@ -108,6 +111,7 @@ class Labelled(Machine):
         self._lengths: dict[str, int] = {}
         self.notes: list[str] = []  #: sentences for the user
         self.padded: dict[str, int] = {}  #: tokens that pad inputs, where lengths are computed of them
+        self.sorts = False  #: puts the rows in the order of their lengths
         self.folded: list[str] = []  #: what was put together
         self._roles = list(roles)
         self.unrolled = Unrolled(self.graph)  #: what the program does step by step
@@ -125,12 +129,14 @@ class Labelled(Machine):
         if role.kind == "lengths":
             return Lengths(role.name, dims)
         axis = next((a.axis for a in free(dims) if isinstance(a, Steps)), None)
-        size = math.prod(fixed(dims)) if role.kind in ("seq", "vec") else 0
+        size, is_ids = math.prod(fixed(dims)), role.kind == "ids"
         order: dict[str, Any] = dict(role.order())
-        value = self.graph.input(role.name, role.kind, size, axis, **order)
+        axis = -1 if axis is None and is_ids else axis
+        value = self.graph.input(role.name, role.kind, 0 if is_ids and size == 1 else size, axis, **order)
         if role.dtype.kind == "b" and axis is not None and size == 1:
             return Mask(self.graph.mask_values(value), axis, dims)
-        return Ids(value, dims) if role.kind == "ids" else whole(value, size, dims)
+        label = whole(value, size, dims)
+        return Ids(dims, label.cells) if is_ids else label
 
     def _atoms(self, role: Role, dim: str | int) -> tuple[Atom, ...]:
         if isinstance(dim, int):
@@ -245,6 +251,16 @@ class Labelled(Machine):
 
     # -- rules ----------------------------------------------------------------------------------------
 
+    def apply(self, op: str, *args: Tensor | None, **options: Any) -> Any:
+        loop, x = self.loop_of_step, args[0] if args else None
+        if loop is not None and x is not None and isinstance(x.label, Mask):
+            turn = args[1].label if op == "index_select" and args[1] is not None and not args[1].ndim else None
+            if isinstance(turn, Turn) and turn.offset == 0:
+                return loop.slice(x, options["axis"])
+            if op == "slice" and options["stop"] == options["start"] + 1:  # of the first turn, before it is a loop
+                return Tensor(np.expand_dims(loop.slice(x, options["axis"]).data, options["axis"]))
+        return super().apply(op, *args, **options)
+
     def labels(self, op: str, args: Sequence[Tensor | None], options: dict[str, Any], out: Any) -> Any:
         from .rules import RULES
 
@@ -268,7 +284,7 @@ class Labelled(Machine):
 
     def _must_fit(self, op: str, label: Label, array: NDArray[Any]) -> None:
         """What a rule says stands in a result has to be of its shape, whatever the rule did not think of."""
-        if isinstance(label, Loose):
+        if label is None or isinstance(label, Loose):  # None: it depends on no input after all
             return
         shape = tuple(math.prod(map(self.size_of, d)) for d in label.dims)
         if not array.size:
@@ -496,8 +512,10 @@ class Labelled(Machine):
         a, b = ((),) * (n - len(a)) + a, ((),) * (n - len(b)) + b
         out = []
         for x, y in zip(a, b, strict=True):
-            if x and y and x != y:
-                raise self.mixed(op, x, y)
+            if x and y and x != y:  # perhaps cut into atoms in another way
+                x, y = joined_atoms(x), joined_atoms(y)
+                if x != y:
+                    raise self.mixed(op, x, y)
             out.append(x or y)
         return self._once(tuple(out), op)
 

@@ -202,6 +202,9 @@ class Machine:
         result: Tensor = self.apply("concat", *wide, axis=axis)
         return result
 
+    def doubt(self, size: int, meant: int) -> None:
+        """A program has a size that it is probably not meant to have; who looks for the sizes of inputs notes it."""
+
     # -- names of the source's layers -----------------------------------------------------------------
 
     @contextmanager

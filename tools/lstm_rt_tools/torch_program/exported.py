@@ -157,9 +157,7 @@ class ExportedSource:
         value = names.get(name)
         if not isinstance(value, Var):
             raise run.error("it is no tensor", f"output {shown(name)}")
-        if value.tag is not None or value.order is not None:
-            raise run.error("its rows are in the order of a sorted batch, or it is packed", f"output {shown(name)}")
-        return value.read(run)
+        return run.output(value, f"output {shown(name)}")
 
     def _array(self, name: str) -> NDArray[Any]:
         if name not in self._arrays:

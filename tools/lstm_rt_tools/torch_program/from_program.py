@@ -16,9 +16,10 @@ from lstm_rt.files import read_regular
 from lstm_rt.graph import Graph
 
 from ..judges import testdata
-from ..names import listed
+from ..names import listed, shown
 from ..program.convert import to_graph
 from ..program.machine import Machine
+from ..program.settings import with_sizes
 from ..row import Rerun, glance
 from ..weights.budget import Budget
 from ..weights.tensors import noting_not_finite
@@ -51,7 +52,8 @@ def from_program(path: str | os.PathLike[str], settings: Mapping[str, int] | Non
     graph is compared with the program's own numbers. The code in the file is parsed, and never executed.
 
     Args:
-        settings: values of whole numbers that the forward of a TorchScript module takes beside tensors.
+        settings: values of whole numbers that the forward of a TorchScript module takes beside tensors, and sizes of
+            inputs: ``x.2`` is that of dimension 2 of the input ``x``.
 
     Raises:
         ConvertError: damaged, or the program holds what cannot be converted, which is named.
@@ -88,7 +90,10 @@ def from_program(path: str | os.PathLike[str], settings: Mapping[str, int] | Non
 
 def _source(data: bytes, what: str, budget: Budget, settings: Mapping[str, int] | None = None) -> Program:
     if is_exported_archive(ZipArchive(data, what, budget).names):
-        return ExportedSource(ExportedArchive(data, what, budget))
+        exported = ExportedSource(ExportedArchive(data, what, budget))
+        if unknown := with_sizes(exported, settings or {}):
+            raise ConvertError(f"{shown(min(unknown))} is no size of an input, such as x.2, which is what can be set")
+        return exported
     source = ScriptSource(ScriptArchive(data, what, budget), settings)
     fit(source)
     return source

@@ -12,6 +12,7 @@ from lstm_rt.errors import ConvertError
 
 from ..names import shown
 from ..program.machine import Argument, Machine, Tensor
+from ..program.settings import sizes_in
 from .dtypes import numpy_dtype
 from .meter import Meter
 from .run import Run, kept_note, kind_of
@@ -58,6 +59,7 @@ class ScriptSource:
         inputs: what it takes; :mod:`.fit` says which sizes they have.
         outputs: names of what it gives; known after the first run.
         notes: what the user should know.
+        sizes: of inputs that are set, by their names and dimensions.
     """
 
     torch_version: str | None = None  #: archives do not tell
@@ -76,10 +78,15 @@ class ScriptSource:
             raise ConvertError(f"{self.what}: the module has no forward; it has {methods or 'no methods'}")
         self._forward = forward
         self._slots = [self._slot(p) for p in forward.params[1:]]
+        names = [n for s in self._slots for n in s.tensors()]
+        self.sizes: Mapping[str, Mapping[int, int]] = sizes_in(self.settings, names)
+        self._unused -= {f"{name}.{k}" for name, own in self.sizes.items() for k in own}
         if self._unused:
             unused = shown(min(self._unused))
-            raise ConvertError(f"{self.what}: forward takes no whole number {unused} that could be set")
-        names = [n for s in self._slots for n in s.tensors()]
+            raise ConvertError(
+                f"{self.what}: forward takes no whole number {unused} that could be set; the size of dimension 2 of an "
+                f"input is {shown((names or ['x'])[0])}.2"
+            )
         examples = archive.inputs_of_trace()
         self.traced = len(examples) == len(names) > 0
         self.examples = [tuple(e.shape) for e in examples] if self.traced else None
@@ -163,9 +170,7 @@ class ScriptSource:
 def outputs_of(run: Run, result: Any, name: str = "output") -> Iterator[tuple[str, Tensor]]:
     """The tensors in a result of PyTorch's, with names by where they lie."""
     if isinstance(result, Var):
-        if result.tag is not None or result.order is not None:
-            raise run.error("its rows are in the order of a sorted batch, or it is packed", name)
-        yield name, result.read(run)
+        yield name, run.output(result, name)
     elif isinstance(result, Record):
         for field, value in zip(result.cls.tree.fields, result, strict=True):
             yield from outputs_of(run, value, field if name == "output" else f"{name}_{field}")

@@ -52,7 +52,8 @@ def from_torch(
             archive it takes the weights alone.
         part: which part of the architecture file, where that describes several, such as an encoder and
             a decoder.
-        settings: values of whole numbers that the forward of a TorchScript module takes beside tensors.
+        settings: values of whole numbers that the forward of a TorchScript module takes beside tensors, and sizes of
+            inputs of a TorchScript or ``.pt2`` file: ``x.2`` is that of dimension 2 of the input ``x``.
 
     Returns:
         A graph that takes and gives arrays in the module's order of axes, such as ``(N, T, F)`` or ``(T, N, F)``
@@ -82,7 +83,7 @@ def from_torch(
     if isinstance(source, str | os.PathLike) and arch is None and part is None and is_program(source):
         return from_program(source, settings)
     if settings:
-        raise ConvertError("settings are for TorchScript files, whose forward may take whole numbers")
+        raise ConvertError("settings are for TorchScript and .pt2 files: sizes of inputs, and whole numbers of forward")
     if isinstance(source, str | os.PathLike):
         return _from_weights(partial(read_checkpoint, source), arch, part)
     if isinstance(source, Mapping):

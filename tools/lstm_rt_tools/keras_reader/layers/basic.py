@@ -25,15 +25,17 @@ def emit_embedding(ctx: Context, spec: LayerSpec, weights: Weights, call: Call) 
     """Embedding."""
     if ctx.graph.values[call.value].kind != "ids":
         raise spec.error(
-            "it reads what other layers give, or ids of more axes than (batch, steps), which is not supported: "
-            "give the model token ids as an Input of one axis"
+            "it reads what other layers give, which is not supported: give the model token ids as an Input of their own"
         )
     table = weights.take(("embeddings",), str(spec))["embeddings"]
     expected = (spec.size("input_dim"), spec.size("output_dim"))
     if table.shape != expected:
         raise spec.error(f"embeddings have shape {table.shape}, expected {expected}")
-    mask = Mask("ids", call.value, 0) if spec.flag("mask_zero", False) else None
-    return [Tensor(ctx.graph.embedding(call.value, table), (*call.inputs[0].dims, expected[1]), 0, mask)]
+    x, mask = call.inputs[0], None
+    if spec.flag("mask_zero", False) and ctx.graph.values[call.value].timed:
+        several = Mask("unknown", why=f"is of several ids at a step ({spec})")
+        mask = several if x.features else Mask("ids", call.value, 0)
+    return [Tensor(ctx.graph.embedding(call.value, table), (*x.dims, expected[1]), x.time, mask)]
 
 
 def masking_number(value: float) -> float:

@@ -174,6 +174,8 @@ def _pool(c: Call) -> Value:
         kind = "avg_pad"
     if kind == "l2" and c.integer("p", 2) != 2:
         raise c.error(f"p = {c.integer('p')} is not supported, only 2")
+    if windows.kernel == windows.options["stride"]:  # a pool over all, of as many as there were at the export
+        c.hint(max(windows.kernel))
     return c.one("pool", x, kind=kind, kernel=windows.kernel, ceil=bool(c.integer("ceil_mode", 0)), **windows.options)
 
 

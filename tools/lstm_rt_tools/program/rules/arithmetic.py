@@ -110,7 +110,7 @@ def _logical_not(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) 
 # -- two numbers --------------------------------------------------------------------------------------
 
 
-def _binary(word: str, b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> Label:
+def _binary(word: str, b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> Label | None:
     x, y = args
     assert x is not None
     assert y is not None
@@ -124,6 +124,8 @@ def _binary(word: str, b: Labelled, args: Args, options: Mapping[str, Any], out:
     if word == "mul" and isinstance(x.label, Mask) != isinstance(y.label, Mask) and not (x.known or y.known):
         mask, features = (x.label, y) if isinstance(x.label, Mask) else (y.label, x)
         return only(b, mask, b.feat(features, word), word)
+    if word == "mul" and b.loop_of_step is not None and any(t.known and not t.data.any() for t in (x, y)):
+        return None  # nothing is left of it: the other side of a choice by a mask
     if x.known:
         return _number_first(b, word, x.data, b.feat(y, word))
     if y.known:
@@ -195,6 +197,9 @@ def _of_integers(b: Labelled, word: str, x: Tensor, y: Tensor) -> Label:
     if isinstance(label, Lengths) and uniform and constant is not None and other is y and word in ("add", "sub"):
         by = int(constant.flat[0])
         return Lengths(label.name, dims, label.less + (by if word == "sub" else -by))
+    beside = None if constant is None or word != "add" or len(dims) != 1 else _places_of_rows(b, constant)
+    if isinstance(label, Lengths) and beside is not None:
+        return replace(label, beside=beside)
     if isinstance(label, Ids) and word in ("eq", "ne", "gt", "ge") and uniform and constant is not None:
         return _token_mask(b, word, label, int(constant.flat[0]), other is y)
     if isinstance(label, Lengths) and word in ("lt", "gt", "le", "ge") and constant is not None:
@@ -202,12 +207,19 @@ def _of_integers(b: Labelled, word: str, x: Tensor, y: Tensor) -> Label:
     return Loose(f"{word} of token ids or lengths is not supported", dims)
 
 
+def _places_of_rows(b: Labelled, numbers: NDArray[Any]) -> int | None:
+    """The time axis of which each row has as many steps as the numbers grow by from row to row, from 0."""
+    if numbers.shape != (b.rows,) or b.rows < 2:
+        return None
+    return next((axis for axis, n in b.steps.items() if np.array_equal(numbers, n * np.arange(b.rows))), None)
+
+
 def _token_mask(b: Labelled, word: str, ids: Ids, token: int, second: bool) -> Label:
     steps = next((a for d in ids.dims for a in d if isinstance(a, Steps)), None)
-    if steps is None or (word in ("gt", "ge") and (token != (word == "ge") or not second)):
+    if steps is None or ids.alone is None or (word in ("gt", "ge") and (token != (word == "ge") or not second)):
         return Loose(f"{word} of token ids is not supported", ids.dims)
     token = 0 if word in ("gt", "ge") else token  # ids are never below 0
-    return Mask(b.graph.mask_ids(ids.value, token), steps.axis, ids.dims, inverted=word == "eq")
+    return Mask(b.graph.mask_ids(ids.alone, token), steps.axis, ids.dims, inverted=word == "eq")
 
 
 def _length_mask(b: Labelled, word: str, lengths: Lengths, numbers: NDArray[Any], first: bool) -> Label:

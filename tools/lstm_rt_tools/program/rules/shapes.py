@@ -18,7 +18,9 @@ from ..labels import (
     Dim,
     Dims,
     Feat,
+    Ids,
     Label,
+    Mask,
     N,
     Scores,
     Steps,
@@ -34,6 +36,7 @@ from ..labels import (
     regrouped,
 )
 from ..machine import Exhausted, Tensor
+from ..masks import backwards
 from ..rolled import roll
 
 Args = Sequence[Tensor | None]
@@ -45,8 +48,8 @@ _MOST_CONSTANT = 8  #: steps of constants beside a sequence
 
 def relabelled(label: Label, dims: Dims) -> Label:
     """The same under other dimensions, whose fixed atoms are in the same order."""
-    if isinstance(label, Feat):
-        return Feat(dims, label.cells.reshape(fixed(dims)))
+    if isinstance(label, Feat | Ids):
+        return replace(label, dims=dims, cells=label.cells.reshape(fixed(dims)))
     moved: Label = replace(label, dims=dims)
     return moved
 
@@ -134,7 +137,7 @@ def _squeeze(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[A
 def _permute(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> Label:
     label = _label(args)
     axes = [a % len(label.dims) for a in options["axes"]]
-    if isinstance(label, Feat):
+    if isinstance(label, Feat | Ids):
         return permuted(label, axes)
     if isinstance(label, Scores) and axes[-2:] != [len(axes) - 2, len(axes) - 1]:
         raise b.error("permute", "scores of attention with the keys before the queries are not supported")
@@ -150,8 +153,8 @@ def _expand(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[An
         own = label.dims[i - missing] if i >= missing else ()
         dims.append(own or _grown(b, size, [*label.dims, *dims]))
     made = tuple(dims)
-    if isinstance(label, Feat):
-        return Feat(made, np.array(broadcast(label, made)))
+    if isinstance(label, Feat | Ids):
+        return replace(label, dims=made, cells=np.array(broadcast(label, made)))
     wide: Label = replace(label, dims=made)
     return wide
 
@@ -178,7 +181,7 @@ def _slice(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any
     dim = label.dims[i]
     if (start, step) == (0, 1) and stop >= size and (is_fixed(dim) or _takes_all(options, size)):
         return label
-    if is_fixed(dim) and isinstance(label, Feat):
+    if is_fixed(dim) and isinstance(label, Feat | Ids):
         at = np.arange(size)[options.get("start") : options.get("stop") : options.get("step", 1)]
         return indexed(label, i, lambda cells, axis: np.take(cells, at, axis))
     if is_steps(dim) and isinstance(label, Feat):
@@ -267,8 +270,15 @@ def reversed_steps(b: Labelled, label: Feat) -> Feat:
 
 
 def _flip(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> Label:
-    label = b.feat(_tensor(args), "flip")
-    i = options["axis"] % len(label.dims)
+    return flipped(b, _tensor(args), options["axis"])
+
+
+def flipped(b: Labelled, x: Tensor, axis: int) -> Label:
+    """Features, or steps, the other way around."""
+    i = axis % x.ndim
+    if isinstance(x.label, Mask) and x.label.dims[i] == (Steps(x.label.axis),):
+        return backwards(b, x.label)
+    label = b.feat(x, "flip")
     if is_fixed(label.dims[i]):
         return indexed(label, i, lambda cells, axis: np.flip(cells, axis))
     if is_steps(label.dims[i]):
@@ -323,7 +333,7 @@ def _all_steps(b: Labelled, parts: Sequence[Tensor], i: int, dims: Dims) -> Feat
     """All steps of a sequence, one by one and in order, are the sequence."""
     if any(p.known or p.shape[i] != 1 or p.label.dims != parts[0].label.dims for p in parts) or len(parts) < 2:
         return None
-    each = [p.label.cells for p in parts]
+    each = [b.feat(p, "concat").cells for p in parts]
     found = b.unrolled.joined(each)
     if found is None and len(parts) in b.unrolled.counts:
         roll(b.graph, b.unrolled)

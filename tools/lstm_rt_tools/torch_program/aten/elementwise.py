@@ -172,7 +172,7 @@ for _word in ("exp", "log", "sqrt", "reciprocal", "erf", "sin", "cos", "sigmoid"
 for _word in ("abs", "neg", "sign", "floor", "ceil", "round", "relu", "square"):
     _unary(_word, _word, as_float=False)
 _unary("abs", "absolute", as_float=False)
-_unary("neg", "negative", as_float=False)
+_unary("neg", "negative", "_neg_view", as_float=False)
 _unary("sign", "sgn", as_float=False)
 _unary("sigmoid", "special_expit")
 _unary("erf", "special_erf")
