@@ -46,7 +46,7 @@ class Check:
         self._source, self._graph, self._roles, self._read = source, graph, roles, read
         self._frozen, self._padded = frozen, padded
         self._sorts = sorts
-        self._called = called(source)
+        self._called = source.called
         self._names = [graph.values[o].name for o in graph.outputs]
         self._most_ids = {
             graph.values[v].name: testdata.id_limit(graph, v) for v in graph.inputs if graph.values[v].kind == "ids"
@@ -95,7 +95,7 @@ class Check:
     def _asked(self, rows: int, steps: Mapping[str, int], free: Sequence[str]) -> None:
         """At the sizes that a source asks for: it may branch on them in a way that no graph shows."""
         any_rows = all(r.declared_rows is None and N in r.dims for r in self._roles)
-        for n, count in getattr(self._source, "also", ()):
+        for n, count in self._source.also:
             n, own = n if any_rows else rows, {name: count if name in free else t for name, t in steps.items()}
             if _size_text(n, own) not in self.sizes:
                 self._runs(n, own)
@@ -118,7 +118,7 @@ class Check:
             if not self._runs(rows, {name: 2 * n + 5 if name in fixed else n for name, n in steps.items()}):
                 self.notes.append(f"{made_for}, which could not be compared with {self._called}")
         except ConvertError:
-            if hasattr(self._source, "called"):
+            if self._source.live:
                 raise  # no file says so: it has been tried, and does run
             self.agrees = False
             self.notes.append(f"{made_for}; with other numbers the file's own graph gives something else")
@@ -157,7 +157,7 @@ class Check:
             if r.axis is not None
         }
         made = f"{self._called}'s own outputs for random inputs"
-        made += "" if hasattr(self._source, "called") else ", computed in float32"
+        made += "" if self._source.live else ", computed in float32"
         for at in () if self._padded else (None, by_axis):
             try:
                 self._graph.selftest = testdata.make_selftest(self._graph, theirs, at)
@@ -224,7 +224,7 @@ class Check:
                 most = max(steps.values(), default=1)
                 arrays.append(np.sort(rng.integers(1, most + 1, shape))[::-1].astype(r.dtype))
                 # A module that packs gives as many steps as the longest row has; a file's program, as there are.
-                arrays[-1][:1] = most if shape[0] > 1 or hasattr(self._source, "called") else max(1, most // 2)
+                arrays[-1][:1] = most if shape[0] > 1 or self._source.live else max(1, most // 2)
                 if self._sorts:  # an order that sorting twice does not put back
                     arrays[-1][-1] = min(arrays[-1][-1], max(1, most // 2))
                     arrays[-1] = np.roll(arrays[-1], 1)
@@ -270,10 +270,6 @@ class Check:
             for r in self._roles
         ]
 
-
-def called(source: Source) -> str:
-    """What messages call a program; a source of something else than a file says so itself."""
-    return str(getattr(source, "called", "the file"))
 
 
 def _size_text(rows: int, steps: Mapping[str, int]) -> str:

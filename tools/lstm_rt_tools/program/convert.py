@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from lstm_rt.errors import ConvertError, GraphError
 from lstm_rt.graph import Graph
 
-from .check import Check, called
+from .check import Check
 from .labelled import FIXED, PLAIN, SINGLE, Labelled, LateLengths
 from .labels import Dim, Feat, Loose, N, Scores, Steps, is_fixed
 from .machine import Exhausted, Misfit, ProgramError, Source, Tensor
@@ -142,7 +142,7 @@ class _Search:
 
     def _at_asked_sizes(self) -> Graph | None:
         """Of what the program says to be free, though its own reshapes fix it."""
-        hints = getattr(self._source, "hints", ())  # of what it was recorded with
+        hints = self._source.hints  # of what it was recorded with
         asked = [n for n in dict.fromkeys([*hints, *sorted(self._asked)]) if n > 1][:_MOST_HINTS]
         ways = []
         for roles in readings(self._source.inputs) if asked else ():
@@ -319,7 +319,7 @@ def _finished(source: Source, machine: Labelled, graph: Graph, roles: Sequence[R
     if machine.folded:
         graph.meta["folded"] = machine.folded
     if check.sizes:
-        graph.meta["checked"] = f"compared with {called(source)}'s own numbers: {'; '.join(check.sizes)}"
+        graph.meta["checked"] = f"compared with {source.called}'s own numbers: {'; '.join(check.sizes)}"
     notes = [*machine.notes, *check.notes]
     if notes:
         graph.meta["notes"] = notes

@@ -153,6 +153,18 @@ class Loose:
     dims: Dims
 
 
+@dataclass(frozen=True, eq=False)
+class Differs(Loose):
+    """Where features differ from a number, or ``equal`` it: any of a step or all of them make a mask.
+
+    ``feat`` has the dimensions that this had when it was made.
+    """
+
+    feat: Feat
+    number: float
+    equal: bool
+
+
 Label: TypeAlias = "Feat | Ids | Lengths | Order | Mask | Counted | Scores | Masked | Penalty | Turn | Loose"
 
 

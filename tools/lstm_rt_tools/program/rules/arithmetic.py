@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from lstm_rt.graph import Activation
 
 from ..labelled import Labelled
-from ..labels import Feat, Ids, Label, Lengths, Loose, Mask, Steps, Turn
+from ..labels import Differs, Feat, Ids, Label, Lengths, Loose, Mask, Steps, Turn
 from ..machine import Tensor
 from ..masks import joined, length_dims, only
 from .attention import combined
@@ -104,6 +104,8 @@ def _logical_not(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) 
     label = _first(args).label
     if isinstance(label, Mask):
         return Mask(label.value, label.axis, label.dims, not label.inverted)
+    if isinstance(label, Differs):
+        return replace(label, equal=not label.equal)
     return Loose("what is not a mask is inverted", getattr(label, "dims", ()))
 
 
@@ -247,7 +249,21 @@ def _compared(word: str, b: Labelled, args: Args, options: Mapping[str, Any], ou
     if (found := _of_masks(b, word, x, y)) is not None:
         return found
     dims = next((t.label.dims for t in (x, y) if hasattr(t.label, "dims")), ())
-    return Loose(f"{word} of features is not supported: it makes the program depend on their numbers", dims)
+    why = f"{word} of features is not supported: it makes the program depend on their numbers"
+    return _differing(b, word, x, y, why) or Loose(why, dims)
+
+
+def _differing(b: Labelled, word: str, x: Tensor, y: Tensor, why: str) -> Label | None:
+    """A comparison of the features of steps with one number; None of anything else."""
+    feat, other = (x.label, y) if isinstance(x.label, Feat) else (y.label, x)
+    if word not in ("eq", "ne") or not isinstance(feat, Feat) or not other.known or other.data.size != 1:
+        return None
+    steps, number = b.steps_of(feat.dims, word), float(other.data.reshape(()))
+    if steps is None or not math.isfinite(number):
+        return None
+    if feat.cells.size == 1:
+        return Mask(b.graph.mask_values(b.features(feat, word), number), steps.axis, feat.dims, word == "eq")
+    return Differs(why, feat.dims, feat, number, word == "eq")
 
 
 def _of_masks(b: Labelled, word: str, x: Tensor, y: Tensor) -> Label | None:

@@ -12,6 +12,7 @@ import numpy as np
 from ..labelled import Labelled
 from ..labels import (
     Counted,
+    Differs,
     Dims,
     Feat,
     Label,
@@ -45,7 +46,24 @@ def _reduce(kind: str, b: Labelled, args: Args, options: Mapping[str, Any], out:
         counted = _counted(x.label, options.get("axes"), options.get("keepdims", False))
         if counted is not None:
             return counted
+    if isinstance(x.label, Differs) and (found := _mask_of(b, x.label, kind, options)) is not None:
+        return found
     return reduced(b, b.feat(x, kind), kind, options.get("axes"), options.get("keepdims", False))
+
+
+def _mask_of(b: Labelled, label: Differs, kind: str, options: Mapping[str, Any]) -> Label | None:
+    """Steps of which any feature differs from a number, or all equal it; None of anything else."""
+    rank, axes, feat = len(label.dims), options.get("axes"), label.feat
+    over = {a % rank for a in (range(rank) if axes is None else axes)}
+    kept = [d for i, d in enumerate(label.dims) if i not in over]
+    free_over = any(not is_fixed(label.dims[i]) for i in over)
+    if kind != ("min" if label.equal else "max") or free_over or fixed(kept) or label.dims != feat.dims:
+        return None
+    steps = b.steps_of(feat.dims, kind)
+    if steps is None:
+        return None
+    dims = tuple(() if i in over else d for i, d in enumerate(label.dims) if options.get("keepdims") or i not in over)
+    return Mask(b.graph.mask_values(b.features(feat, kind), label.number), steps.axis, dims, label.equal)
 
 
 def _counted(mask: Mask, axes: Sequence[int] | None, keepdims: bool) -> Label | None:
