@@ -47,6 +47,11 @@ class Check:
         self._frozen, self._padded = frozen, padded
         self._sorts = sorts
         self._called = source.called
+        self._masked = {
+            graph.values[n.inputs[0]].name: float(n.attrs["value"])
+            for n in graph.nodes
+            if n.op == "mask_values" and n.inputs[0] in graph.inputs
+        }
         self._names = [graph.values[o].name for o in graph.outputs]
         self._most_ids = {
             graph.values[v].name: testdata.id_limit(graph, v) for v in graph.inputs if graph.values[v].kind == "ids"
@@ -233,8 +238,16 @@ class Check:
             elif r.dtype.kind == "b":
                 arrays.append(rng.integers(0, 2, shape).astype(bool))
             else:
-                arrays.append(rng.standard_normal(shape).astype(r.dtype))
+                arrays.append(self._numbers(rng, r, shape).astype(r.dtype))
         return arrays
+
+    def _numbers(self, rng: np.random.Generator, r: Role, shape: tuple[int, ...]) -> NDArray[np.float64]:
+        """Normal numbers, and here and there a step of those that masks look for."""
+        numbers = rng.standard_normal(shape)
+        if r.name in self._masked and r.axis is not None:
+            steps = np.moveaxis(numbers, r.dims.index(r.axis), 0)
+            steps[rng.random(len(steps)) < _OFTEN] = self._masked[r.name]
+        return numbers
 
     def _ids(self, rng: np.random.Generator, r: Role, shape: tuple[int, ...]) -> NDArray[np.int64]:
         """Ids of an embedding, and here and there those that masks look for."""
