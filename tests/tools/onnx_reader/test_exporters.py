@@ -333,7 +333,7 @@ def test_where_each_feature_is_a_number(tmp_path: Path) -> None:
     nodes = [node("Equal", ["x", "c"], ["same"]), node("Cast", ["same"], ["y"], to=1)]
     made = model(graph(nodes, {"x": ["N", "T", 3]}, ["y"], {"c": np.float32(0)}))
     (tmp_path / "m.onnx").write_bytes(made.SerializeToString())
-    with pytest.raises(ConvertError, match="whether features are a number"):
+    with pytest.raises(ConvertError, match="eq of features is not supported"):
         from_onnx(tmp_path / "m.onnx")
 
 
@@ -469,5 +469,5 @@ def test_a_file_that_runs_at_all_sizes_and_is_followed_at_one(tmp_path: Path) ->
     nodes = [node("Conv", ["x", "w"], ["y"], auto_pad="SAME_UPPER", strides=[2])]
     made = model(graph(nodes, {"x": ["N", 3, "T"]}, ["y"], {"w": numbers(4, 3, 3)}))
     (tmp_path / "m.onnx").write_bytes(made.SerializeToString())
-    with pytest.raises(ConvertError, match="differs from the file's|of the source"):
+    with pytest.raises(ConvertError, match=r"differs from the file's|of the source"):
         from_onnx(tmp_path / "m.onnx")

@@ -18,7 +18,6 @@ from .algebra import Unknown
 from .labels import (
     Atom,
     Cells,
-    Compared,
     Dim,
     Dims,
     Feat,
@@ -62,7 +61,6 @@ _KINDS: dict[Any, str] = {
     Ids: "token ids",
     Lengths: "lengths",
     Order: "the order of the rows",
-    Compared: "whether features are a number",
     Scores: _ATTENTION,
     Turn: "the number of a loop's turn",
 }

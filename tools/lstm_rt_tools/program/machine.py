@@ -68,10 +68,23 @@ class Argument:
 
 
 class Source(Protocol):
-    """A program that can be run again and again."""
+    """A program that can be run again and again.
+
+    Attributes:
+        inputs: what it takes, in order.
+        outputs: names of what it gives, in order.
+        called: what messages call it.
+        live: whether it is no file but something that runs by itself, and that no file says more about.
+        hints: numbers of rows or steps that it may be made for.
+        also: numbers of rows and steps to compare at, besides the usual ones.
+    """
 
     inputs: Sequence[Argument]
     outputs: Sequence[str]
+    called: str = "the file"
+    live: bool = False
+    hints: Sequence[int] = ()
+    also: Sequence[tuple[int, int]] = ()
 
     def run(self, machine: Machine, inputs: Sequence[Tensor]) -> list[Tensor]:
         """The outputs for the inputs, both in order.

@@ -12,7 +12,7 @@ import numpy as np
 from lstm_rt.errors import ConvertError
 
 from ..names import shown
-from ..program.machine import Argument, Machine, Tensor
+from ..program.machine import Argument, Machine, Source, Tensor
 from ..program.settings import sizes_in
 from .dtypes import numpy_dtype
 from .meter import Meter
@@ -53,7 +53,7 @@ class _Slot:
         return made if self.kind == "list" else tuple(made)
 
 
-class ScriptSource:
+class ScriptSource(Source):
     """The ``forward`` of a TorchScript archive.
 
     Attributes:

@@ -16,7 +16,7 @@ from lstm_rt.graph import Graph
 from ..judges import testdata
 from ..judges.compare import CHECK_TOLERANCE
 from ..names import listed
-from ..program.machine import Argument, Exhausted, Machine, Tensor
+from ..program.machine import Argument, Exhausted, Machine, Source, Tensor
 from ..program.states import free_states
 from .run import kept_note
 from .script import ScriptSource, tensors_in
@@ -36,7 +36,7 @@ class _Size:
 
 
 @dataclass
-class Carrying:
+class Carrying(Source):
     """A scripted module with what it keeps as inputs and outputs.
 
     Attributes:

@@ -61,7 +61,8 @@ def _embedded_numbers(ctx: Context, spec: LayerSpec, x: Tensor, table: FloatArra
     if not masks:
         return out
     plain = x.time == 0 and len(x.dims) == 1
-    return replace(out, mask=Mask("values", x.value, 0.0) if plain else Mask("unknown", why="is of ids of several axes"))
+    unknown = Mask("unknown", why="is of ids of several axes")
+    return replace(out, mask=Mask("values", x.value, 0.0) if plain else unknown)
 
 
 def _is_input(ctx: Context, value: int) -> bool:
