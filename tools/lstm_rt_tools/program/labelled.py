@@ -18,6 +18,7 @@ from .algebra import Unknown
 from .labels import (
     Atom,
     Cells,
+    Columns,
     Compared,
     Dim,
     Dims,
@@ -58,6 +59,7 @@ _MOST_RUNS = 8  #: of neighbouring features that are cut out one by one; more ar
 _KINDS: dict[Any, str] = {
     Ids: "token ids",
     Lengths: "lengths",
+    Columns: "lengths",
     Order: "the order of the rows",
     Compared: "whether features are a number",
     Scores: _ATTENTION,
