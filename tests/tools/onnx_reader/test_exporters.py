@@ -214,6 +214,26 @@ def test_last_steps_by_their_places_among_all(less: int, tmp_path: Path) -> None
     check(made, tmp_path)
 
 
+def test_last_steps_by_row_and_step(tmp_path: Path) -> None:
+    """The same of the newer exporter: pairs of a row and a step."""
+    nodes = [
+        node("Transpose", ["x"], ["xt"], perm=[1, 0, 2]),
+        node("GRU", ["xt", "W", "R", "B"], ["Y"], hidden_size=4),
+        node("Squeeze", ["Y", "one"], ["o"]),
+        node("Transpose", ["o"], ["ot"], perm=[1, 0, 2]),
+        node("Shape", ["ot"], ["shape"]),
+        node("Gather", ["shape", "0"], ["n"]),
+        node("Range", ["0", "n", "1"], ["rows"]),
+        node("Sub", ["lengths", "1"], ["last"]),
+        node("Unsqueeze", ["rows", "one"], ["r"]),
+        node("Unsqueeze", ["last", "one"], ["l"]),
+        node("Concat", ["r", "l"], ["pairs"], axis=-1),
+        node("GatherND", ["ot", "pairs"], ["y"]),
+    ]
+    stored = {**weights("GRU", 3, 4), "0": np.array(0, np.int64), "1": np.array(1, np.int64), "one": ints(1)}
+    check(model(graph(nodes, {"x": ["N", "T", 3], "lengths": LENGTHS}, ["y"], stored)), tmp_path)
+
+
 # -- TensorFlow -----------------------------------------------------------------------------------------------
 
 

@@ -18,6 +18,7 @@ from .algebra import Unknown
 from .labels import (
     Atom,
     Cells,
+    Columns,
     Dim,
     Dims,
     Feat,
@@ -60,6 +61,7 @@ _MOST_RUNS = 8  #: of neighbouring features that are cut out one by one; more ar
 _KINDS: dict[Any, str] = {
     Ids: "token ids",
     Lengths: "lengths",
+    Columns: "lengths",
     Order: "the order of the rows",
     Scores: _ATTENTION,
     Turn: "the number of a loop's turn",

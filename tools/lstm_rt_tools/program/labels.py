@@ -76,6 +76,14 @@ class Lengths:
 
 
 @dataclass(frozen=True, eq=False)
+class Columns:
+    """Whole numbers side by side in the last dimension; ``parts``: what each stands for, None if it is known."""
+
+    dims: Dims
+    parts: tuple[Any, ...]
+
+
+@dataclass(frozen=True, eq=False)
 class Order:
     """The rows' places in the order of their lengths, or the way back: in this run all lengths are the same."""
 
@@ -166,7 +174,7 @@ class Differs(Loose):
     counted: bool = False
 
 
-Label: TypeAlias = "Feat | Ids | Lengths | Order | Mask | Counted | Scores | Masked | Penalty | Turn | Loose"
+Label: TypeAlias = "Feat | Ids | Lengths | Columns | Order | Mask | Counted | Scores | Masked | Penalty | Turn | Loose"
 
 
 #: What has cells, and keeps its kind while these are moved.

@@ -18,11 +18,13 @@ from ..labelled import Labelled
 from ..labels import (
     Atom,
     Cells,
+    Columns,
     Dim,
     Dims,
     Feat,
     Ids,
     Label,
+    Lengths,
     Mask,
     N,
     Scores,
@@ -186,12 +188,14 @@ def _grown(b: Labelled, size: int, others: Sequence[Dim]) -> Dim:
     return (match,)
 
 
-def _slice(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any]) -> Label:
+def _slice(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any]) -> Label | None:
     label: Label = _label(args)
     i = options["axis"] % len(label.dims)
     size = args[0].shape[i]  # type: ignore[union-attr]
     start, stop, step = slice(options.get("start"), options.get("stop"), options.get("step", 1)).indices(size)
     dim = label.dims[i]
+    if isinstance(label, Columns) and i == len(label.dims) - 1 and stop - start == 1:
+        return None if label.parts[start] is None else relabelled(label.parts[start], (*label.dims[:-1], ()))
     if (start, step) == (0, 1) and stop >= size and (is_fixed(dim) or _takes_all(options, size)):
         return label
     if is_fixed(dim) and isinstance(label, Feat | Ids):
@@ -311,6 +315,10 @@ def flipped(b: Labelled, x: Tensor, axis: int) -> Label:
 
 def _concat(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any]) -> Label:
     parts = [a for a in args if a is not None]
+    columns = options["axis"] % out.ndim == out.ndim - 1 == 1 and all(p.shape[1] == 1 for p in parts)
+    if columns and any(isinstance(p.label, Lengths) for p in parts):
+        rows = next(p.label.dims[0] for p in parts if isinstance(p.label, Lengths))
+        return Columns((rows, (len(parts),)), tuple(p.label for p in parts))
     model = next(b.feat(p, "concat") for p in parts if not p.known)
     i = options["axis"] % out.ndim
     dims: Dims = tuple(() for _ in range(out.ndim))
