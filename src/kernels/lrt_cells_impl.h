@@ -438,7 +438,7 @@ static void run_rows(lrt_step_args *a, const int from_pre, panel_fn *panel)
 
 /* -- integer weights: sums of some panels go through memory to the same gates ---------------------- */
 
-#define INT_SUMS 4096u /* floats: some panels of all rows */
+#define INT_SUMS (VL <= 4 ? 1024u : 4096u) /* floats: some panels of all rows; small CPUs have small stacks */
 #define INT_PANELS 8u  /* of one row at most: so that reading the weights and the gates overlap */
 
 /* Panels [p, end) of rows that have been packed. */
@@ -477,7 +477,8 @@ static void integer_panels(const lrt_step_args *a, const uint32_t *row, uint32_t
 
 static void run_integers(lrt_step_args *a, const cell_fns *cell)
 {
-    const uint32_t at_once = lrt_packed_rows(a->m.k), words = lrt_packed_words(a->m.k);
+    const uint32_t room = INT_SUMS / (LRT_PANEL * a->m.gates), packed = lrt_packed_rows(a->m.k);
+    const uint32_t at_once = room < packed ? room : packed, words = lrt_packed_words(a->m.k);
     for (uint32_t s = a->steps; s > 0; s--) {
         for (uint32_t r = 0, rows; r < a->rows; r += rows) {
             uint32_t panels, blocks;
