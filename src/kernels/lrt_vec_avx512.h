@@ -90,7 +90,14 @@ static inline vi v_imax(vi a, vi b) { return _mm512_max_epi32(a, b); }
 static inline vf v_ifloat(vi a) { return _mm512_cvtepi32_ps(a); }
 static inline vi v_round(vf a) { return _mm512_cvtps_epi32(a); }
 static inline vi v_magnitude(vf a) { return _mm512_castps_si512(v_abs(a)); }
-static inline uint32_t v_isum(vi a) { return (uint32_t)_mm512_reduce_add_epi32(a); }
+/* Not by _mm512_reduce_add_epi32, whose last sum is one of signed numbers in C. */
+static inline uint32_t v_isum(vi a)
+{
+    const __m256i h = _mm256_add_epi32(_mm512_castsi512_si256(a), _mm512_extracti64x4_epi64(a, 1));
+    __m128i s = _mm_add_epi32(_mm256_castsi256_si128(h), _mm256_extracti128_si256(h, 1));
+    s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4e));
+    return (uint32_t)_mm_cvtsi128_si32(_mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1)));
+}
 static inline uint32_t v_imost(vi a) { return (uint32_t)_mm512_reduce_max_epi32(a); }
 static inline va v_azero(void) { return _mm512_setzero_si512(); }
 static inline vi v_total(va a) { return a; }
