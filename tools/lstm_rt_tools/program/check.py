@@ -52,6 +52,12 @@ class Check:
             for n in graph.nodes
             if n.op == "mask_values" and n.inputs[0] in graph.inputs
         }
+        axes = {graph.values[v].axis: r.axis for v, r in zip(graph.inputs, read, strict=True) if r.axis is not None}
+        self._counted = {
+            graph.values[v].name: axes[graph.values[v].axis]
+            for v in graph.inputs
+            if graph.values[v].kind == "lengths" and graph.values[v].axis in axes
+        }  #: names of the time axes whose steps inputs of lengths count
         self._names = [graph.values[o].name for o in graph.outputs]
         self._most_ids = {
             graph.values[v].name: testdata.id_limit(graph, v) for v in graph.inputs if graph.values[v].kind == "ids"
@@ -226,7 +232,7 @@ class Check:
         for r in self._roles:
             shape = r.shape(rows, dict(steps))
             if r.kind == "lengths":
-                most = max(steps.values(), default=1)
+                most = steps.get(self._counted.get(r.name, ""), max(steps.values(), default=1))
                 arrays.append(np.sort(rng.integers(1, most + 1, shape))[::-1].astype(r.dtype))
                 # A module that packs gives as many steps as the longest row has; a file's program, as there are.
                 arrays[-1][:1] = most if shape[0] > 1 or self._source.live else max(1, most // 2)
