@@ -214,6 +214,26 @@ def test_last_steps_by_their_places_among_all(less: int, tmp_path: Path) -> None
     check(made, tmp_path)
 
 
+def test_last_steps_by_row_and_step(tmp_path: Path) -> None:
+    """The same of the newer exporter: pairs of a row and a step."""
+    nodes = [
+        node("Transpose", ["x"], ["xt"], perm=[1, 0, 2]),
+        node("GRU", ["xt", "W", "R", "B"], ["Y"], hidden_size=4),
+        node("Squeeze", ["Y", "one"], ["o"]),
+        node("Transpose", ["o"], ["ot"], perm=[1, 0, 2]),
+        node("Shape", ["ot"], ["shape"]),
+        node("Gather", ["shape", "0"], ["n"]),
+        node("Range", ["0", "n", "1"], ["rows"]),
+        node("Sub", ["lengths", "1"], ["last"]),
+        node("Unsqueeze", ["rows", "one"], ["r"]),
+        node("Unsqueeze", ["last", "one"], ["l"]),
+        node("Concat", ["r", "l"], ["pairs"], axis=-1),
+        node("GatherND", ["ot", "pairs"], ["y"]),
+    ]
+    stored = {**weights("GRU", 3, 4), "0": np.array(0, np.int64), "1": np.array(1, np.int64), "one": ints(1)}
+    check(model(graph(nodes, {"x": ["N", "T", 3], "lengths": LENGTHS}, ["y"], stored)), tmp_path)
+
+
 # -- TensorFlow -----------------------------------------------------------------------------------------------
 
 
@@ -307,4 +327,167 @@ def test_a_loop_whose_padding_changes_its_state(tmp_path: Path) -> None:
     """Padding that sets the state to what the step before gave, and that to zero: no layer does that."""
     (tmp_path / "m.onnx").write_bytes(masked_loop("zeros", carries="y").SerializeToString())
     with pytest.raises(ConvertError):
+        from_onnx(tmp_path / "m.onnx")
+
+
+def test_features_that_are_all_one_number_are_padding(tmp_path: Path) -> None:
+    """Keras' Masking: is any feature another number; and the input times that."""
+    nodes = [
+        node("Gather", ["E", "ids"], ["e"], axis=0),
+        node("Equal", ["e", "pad"], ["same"]),
+        node("Not", ["same"], ["differ"]),
+        node("Cast", ["differ"], ["differf"], to=1),
+        node("ReduceSum", ["differf", "last"], ["any"], keepdims=1),
+        node("Greater", ["any", "0"], ["mask"]),
+        node("Cast", ["mask"], ["maskf"], to=1),
+        node("Mul", ["e", "maskf"], ["y"]),
+    ]
+    table = numbers(5, 3)
+    table[2] = 1.5
+    table[3, 1] = 1.5
+    stored = {"E": table, "pad": np.float32(1.5), "last": ints(-1), "0": np.float32(0)}
+    check(model(graph(nodes, {"ids": IDS}, ["y"], stored)), tmp_path, ids=5)
+
+
+def test_where_each_feature_is_a_number(tmp_path: Path) -> None:
+    nodes = [node("Equal", ["x", "c"], ["same"]), node("Cast", ["same"], ["y"], to=1)]
+    made = model(graph(nodes, {"x": ["N", "T", 3]}, ["y"], {"c": np.float32(0)}))
+    (tmp_path / "m.onnx").write_bytes(made.SerializeToString())
+    with pytest.raises(ConvertError, match="eq of features is not supported"):
+        from_onnx(tmp_path / "m.onnx")
+
+
+def test_ids_that_might_be_counted_from_the_end(tmp_path: Path) -> None:
+    """Keras 3: ids below 0 plus the size of the table, written out as products with 0 and 1."""
+    nodes = [
+        node("Add", ["ids", "size"], ["wrapped"]),
+        node("Cast", ["ids"], ["idsf"], to=1),
+        node("Less", ["idsf", "0"], ["below"]),
+        node("Not", ["below"], ["fine"]),
+        node("Cast", ["fine"], ["fine1"], to=TensorProto.INT64),
+        node("Cast", ["below"], ["below1"], to=TensorProto.INT64),
+        node("Mul", ["ids", "fine1"], ["a"]),
+        node("Mul", ["below1", "wrapped"], ["b"]),
+        node("Add", ["b", "a"], ["at"]),
+        node("Gather", ["E", "at"], ["y"], axis=0),
+    ]
+    stored = {"E": numbers(5, 3), "size": np.array(5, np.int64), "0": np.float32(0)}
+    check(model(graph(nodes, {"ids": IDS}, ["y"], stored)), tmp_path, ids=5)
+
+
+def test_normalisation_by_statistics_of_the_input(tmp_path: Path) -> None:
+    """TensorFlow's layer normalisation: a batch normalisation of (1, rows and steps, features, 1)."""
+    nodes = [
+        node("Shape", ["x"], ["shape"]),
+        node("Reshape", ["x", "to"], ["flat"]),
+        node("ReduceMean", ["flat"], ["mean"], axes=[0, 2, 3], keepdims=0),
+        node("ReduceMean", ["flat"], ["center"], axes=[0, 2, 3], keepdims=1),
+        node("Sub", ["flat", "center"], ["d"]),
+        node("ReduceSumSquare", ["d"], ["squares"], axes=[0, 2, 3], keepdims=0),
+        node("Div", ["squares", "six"], ["var"]),
+        node("Shape", ["mean"], ["count"]),
+        node("Expand", ["1f", "count"], ["ones"]),
+        node("Expand", ["0f", "count"], ["zeros"]),
+        node("BatchNormalization", ["flat", "ones", "zeros", "mean", "var"], ["n"], epsilon=1e-3),
+        node("Reshape", ["n", "shape"], ["y"]),
+    ]
+    stored = {"to": ints(1, -1, 6, 1), "six": np.float32(6), "1f": np.float32(1), "0f": np.float32(0)}
+    check(model(graph(nodes, {"x": ["N", "T", 6]}, ["y"], stored)), tmp_path)
+
+
+@pytest.mark.parametrize(("equation", "shape"), [("...x,xy->...y", (6, 4)), ("...x,...x->...", ("N", "T", 6))])
+def test_an_equation_with_dots(equation: str, shape: tuple[Any, ...], tmp_path: Path) -> None:
+    weight = {"w": numbers(*shape)} if "N" not in shape else {}
+    inputs = {"x": ["N", "T", 6]} | ({} if weight else {"w": list(shape)})
+    check(model(graph([node("Einsum", ["x", "w"], ["y"], equation=equation)], inputs, ["y"], weight)), tmp_path)
+
+
+def test_sizes_with_a_name_for_each_input(tmp_path: Path) -> None:
+    """tf2onnx names every free size: two inputs of as many rows and steps do not say so."""
+    nodes = [
+        node("Concat", ["a", "b"], ["x"], axis=2),
+        node("Transpose", ["x"], ["xt"], perm=[1, 0, 2]),
+        node("GRU", ["xt", "W", "R", "B"], ["Y", "h"], hidden_size=4),
+        node("Squeeze", ["h", "0"], ["y"]),
+    ]
+    made = model(graph(nodes, {"a": ["N", "T", 2], "b": ["N", "T", 3]}, ["y"], {**weights("GRU", 5, 4), "0": ints(0)}))
+    for k, info in enumerate(made.graph.input):
+        for i in range(2):
+            info.type.tensor_type.shape.dim[i].dim_param = f"unk__{2 * k + i}"
+    (tmp_path / "m.onnx").write_bytes(made.SerializeToString())
+    named = from_onnx(tmp_path / "m.onnx")
+    axes = {named.values[v].axis for v in named.inputs}
+    assert len(axes) == 1
+    for info in made.graph.input:
+        for i, name in enumerate("NT"):
+            info.type.tensor_type.shape.dim[i].dim_param = name
+    check(made, tmp_path)
+
+
+def test_an_empty_part(tmp_path: Path) -> None:
+    """``tf.split(x, [4, 4, -1])``, of which nothing is left."""
+    nodes = [node("Split", ["x", "sizes"], ["a", "b", "c"], axis=-1), node("Sub", ["a", "b"], ["y"])]
+    check(model(graph(nodes, {"x": ["N", "T", 8]}, ["y"], {"sizes": ints(4, 4, 0)})), tmp_path)
+
+
+def test_a_slice_to_a_number_that_is_no_end(tmp_path: Path) -> None:
+    """``x[:, ::-1]`` of TensorFlow: to 1000000000 of the rows, and backwards from there of the steps."""
+    stored = {"from": ints(0, 10**9), "to": ints(10**9, -(10**9)), "axes": ints(0, 1), "by": ints(1, -1)}
+    made = graph([node("Slice", ["x", "from", "to", "axes", "by"], ["y"])], {"x": ["N", "T", 3]}, ["y"], stored)
+    check(model(made), tmp_path)
+
+
+@pytest.mark.parametrize("third", [False, True])
+def test_gates_between_limits(third: bool, tmp_path: Path) -> None:
+    """A hard sigmoid: ``max(min(x / 5 + 1 / 2, 1), 0)`` in TensorFlow 2, ``relu6(x + 3) / 6`` in Keras 3."""
+    def gate(k: int) -> list[Any]:
+        if third:
+            return [node("Add", [f"p{k}", "three"], [f"q{k}"]), node("Clip", [f"q{k}", "0f", "six"], [f"r{k}"]),
+                    node("Mul", [f"r{k}", "sixth"], [f"g{k}"])]  # fmt: skip
+        return [node("Mul", [f"p{k}", "fifth"], [f"q{k}"]), node("Add", [f"q{k}", "half"], [f"s{k}"]),
+                node("Min", [f"s{k}", "1f"], [f"r{k}"]), node("Max", [f"r{k}", "0f"], [f"g{k}"])]  # fmt: skip
+    body = graph(
+        [
+            node("MatMul", ["xt", "W"], ["a"]),
+            node("Split", ["a"], ["a0", "a1", "a2"], axis=1),
+            node("MatMul", ["h", "R"], ["u"]),
+            node("Split", ["u"], ["u0", "u1", "u2"], axis=1),
+            node("Add", ["a0", "u0"], ["p0"]),
+            node("Add", ["a1", "u1"], ["p1"]),
+            *gate(0),
+            *gate(1),
+            node("Mul", ["g1", "u2"], ["ru"]),
+            node("Add", ["a2", "ru"], ["pn"]),
+            node("Tanh", ["pn"], ["n"]),
+            node("Sub", ["1f", "g0"], ["rest"]),
+            node("Mul", ["g0", "h"], ["kept"]),
+            node("Mul", ["rest", "n"], ["made"]),
+            node("Add", ["kept", "made"], ["h1"]),
+            node("Identity", ["h1"], ["y1"]),
+        ],
+        {"h": ["N", 4], "xt": ["N", 3]},
+        ["h1", "y1"],
+        name="body",
+    )
+    nodes = [
+        node("Transpose", ["x"], ["xT"], perm=[1, 0, 2]),
+        node("Shape", ["x"], ["shape"]),
+        node("Slice", ["shape", "zero", "one"], ["batch"]),
+        node("Concat", ["batch", "four"], ["sizes"], axis=0),
+        node("ConstantOfShape", ["sizes"], ["h0"]),
+        node("Scan", ["h0", "xT"], ["hn", "y"], body=body, num_scan_inputs=1),
+    ]
+    stored = {"W": 2 * numbers(3, 12), "R": 2 * numbers(4, 12), "zero": ints(0), "one": ints(1), "four": ints(4)}
+    stored |= {"0f": np.float32(0), "1f": np.float32(1), "half": np.float32(0.5), "fifth": np.float32(0.2)}
+    stored |= {"three": np.float32(3), "six": np.float32(6), "sixth": np.float32(1 / 6)}
+    check(model(graph(nodes, {"x": ["N", "T", 3]}, ["y", "hn"], stored), opset=13), tmp_path)
+    assert "gru" in [n.op for n in from_onnx(tmp_path / "m.onnx").nodes]
+
+
+def test_a_file_that_runs_at_all_sizes_and_is_followed_at_one(tmp_path: Path) -> None:
+    """A convolution whose padding depends on whether steps are even: right at one size is not right."""
+    nodes = [node("Conv", ["x", "w"], ["y"], auto_pad="SAME_UPPER", strides=[2])]
+    made = model(graph(nodes, {"x": ["N", 3, "T"]}, ["y"], {"w": numbers(4, 3, 3)}))
+    (tmp_path / "m.onnx").write_bytes(made.SerializeToString())
+    with pytest.raises(ConvertError, match=r"differs from the file's|of the source"):
         from_onnx(tmp_path / "m.onnx")

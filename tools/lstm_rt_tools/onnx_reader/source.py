@@ -126,7 +126,7 @@ class Work:
 
     def __init__(self, model: OnnxModel) -> None:
         self._what = model.what
-        self._steps = _STEPS + model.budget.size
+        self._steps = _STEPS + max(model.budget.size, min(_STEPS_PER_BYTE * model.budget.size, _MOST_STEPS))
         self._all_bytes = self._bytes = _BYTES + _BYTES_PER_BYTE * model.budget.size
         self.most = self._bytes // _RESULTS
 
@@ -159,6 +159,7 @@ class Work:
 
 #: Of all runs together, in microseconds; of values, in bytes and for each byte of the file.
 _STEPS, _BYTES, _BYTES_PER_BYTE = 1 << 22, 40 << 20, 12
+_STEPS_PER_BYTE, _MOST_STEPS = 64, 1 << 24  #: a node takes about 100 bytes, and in a loop runs once for each step
 _RESULTS = 16  #: results that all values are at least, by numbers of four bytes each
 
 

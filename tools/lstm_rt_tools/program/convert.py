@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,9 +24,9 @@ from .settings import Settings, settled, told, with_sizes
 from .tidy import tidy
 
 ROWS = 3  #: of the run that makes the graph, where the program takes several
-#: Steps of that run, where the program leaves them free: primes, which are seldom sizes of anything else, and a number
-#: for programs that take steps by twos or threes.
-_STEPS = (23, 48, 67, 211, 1201)
+#: Steps of that run, where the program leaves them free: primes, which are seldom sizes of anything else, and numbers
+#: for programs that take steps by twos or threes, or by frames.
+_STEPS = (23, 48, 67, 211, 960, 1201)
 
 #: Readings that are tried at other sizes than the first: those that went furthest there.
 _MOST_READINGS = 4
@@ -95,18 +95,21 @@ class _Search:
         self._best = -1
         self._left = _MOST_WORK
         self._asked: set[int] = set()  #: sizes that the program has asked for
+        self._asking = False  #: trying sizes that it does not say
         self._doubtful: Graph | None = None  #: gives something else than the program where that is not made for it
         self._error = ConvertError(f"no reading of the inputs is possible: {_shapes(source)}{_too_free(source)}")
 
     def graph(self) -> Graph:
-        """What the first of these leads to: steps stay steps; layers go over single ones; steps become features where
-        their number is fixed; other sizes; sizes that the program asks for.
+        """What the first of these leads to: steps stay steps; inputs share their steps, whatever these are called;
+        layers go over single ones; steps become features where their number is fixed; other sizes; sizes that the
+        program asks for.
 
         Raises:
             ConvertError: none leads anywhere; of the reading that went furthest.
         """
         for stage in (
             self._plainly,
+            self._with_one_axis,
             self._with_single_steps,
             self._with_fixed_steps,
             self._at_other_sizes,
@@ -119,6 +122,11 @@ class _Search:
 
     def _plainly(self) -> Graph | None:
         return self._first((roles, next(_sizes(roles)), PLAIN) for roles in readings(self._source.inputs))
+
+    def _with_one_axis(self) -> Graph | None:
+        """Exporters give the sizes of each input names of their own."""
+        found = filter(None, map(_on_one_axis, readings(self._source.inputs)))
+        return self._first((roles, next(_sizes(roles)), PLAIN) for roles in itertools.islice(found, _MOST_READINGS))
 
     def _with_single_steps(self) -> Graph | None:
         return self._first((roles, next(_sizes(roles)), SINGLE) for roles in readings(self._source.inputs))
@@ -153,6 +161,7 @@ class _Search:
                 if sum(math.prod(r.shape(rows, fixed.steps)) for r in fitting) <= _MOST_ASKED:
                     ways.append((fitting, fixed, SINGLE))
         self._left = max(self._left, _MOST_WORK // 4)
+        self._asking = True
         return self._first(ways)
 
     def _first(self, ways: Iterable[tuple[Sequence[Role], Sizes, int]]) -> Graph | None:
@@ -172,7 +181,7 @@ class _Search:
                 graph = _run(self._source, machine, roles, sizes)
                 if _finished(self._source, machine, graph, roles, sizes):
                     return graph
-                self._doubtful = self._doubtful or graph
+                self._doubtful = self._doubtful or (None if self._asking else graph)  # what it runs at, it must follow
             except Exhausted:
                 raise
             except LateLengths as e:
@@ -191,6 +200,15 @@ class _Search:
         self._tries.append(_Try(machine.done, isinstance(error, Misfit), roles, leeway))
         if machine.done > self._best:
             self._best, self._error = machine.done, error
+
+
+def _on_one_axis(roles: Sequence[Role]) -> list[Role] | None:
+    """The inputs with the steps of the first as those of all; None if they have them, or fix different numbers."""
+    axes = list(dict.fromkeys(r.axis for r in roles if r.axis is not None))
+    fixed = {d for r in roles for d, dim in zip(r.declared, r.dims, strict=True) if dim == r.axis and d != r.axis}
+    if len(axes) < 2 or any(isinstance(d, int) for d in fixed):
+        return None
+    return [replace(r, dims=tuple(axes[0] if d in axes else d for d in r.dims)) for r in roles]
 
 
 def _shapes(source: Source) -> str:
@@ -265,7 +283,7 @@ def _run(source: Source, machine: Labelled, roles: Sequence[Role], sizes: Sizes)
         machine.graph.check()
         for axis in roll_up(machine.graph, machine.unrolled, machine.fixed_axes):
             machine.freeze(axis)
-        machine.unrolled.resolve(machine.fixed_axes)
+        machine.resolve_steps()
     except GraphError as e:
         raise ProgramError(str(e)) from None
     machine.folded += machine.unrolled.folded + tidy(machine.graph)

@@ -76,6 +76,14 @@ class Lengths:
 
 
 @dataclass(frozen=True, eq=False)
+class Columns:
+    """Whole numbers side by side in the last dimension; ``parts``: what each stands for, None if it is known."""
+
+    dims: Dims
+    parts: tuple[Any, ...]
+
+
+@dataclass(frozen=True, eq=False)
 class Order:
     """The rows' places in the order of their lengths, or the way back: in this run all lengths are the same."""
 
@@ -157,19 +165,20 @@ class Loose:
 class Differs(Loose):
     """Where features differ from a number, or ``equal`` it: any of a step or all of them make a mask.
 
-    ``feat`` has the dimensions that this had when it was made.
+    ``feat`` has the dimensions that this had when it was made. ``counted``: how many of a step's features differ.
     """
 
     feat: Feat
     number: float
     equal: bool
+    counted: bool = False
 
 
-Label: TypeAlias = "Feat | Ids | Lengths | Order | Mask | Counted | Scores | Masked | Penalty | Turn | Loose"
+Label: TypeAlias = "Feat | Ids | Lengths | Columns | Order | Mask | Counted | Scores | Masked | Penalty | Turn | Loose"
 
 
 #: What has cells, and keeps its kind while these are moved.
-Placed = TypeVar("Placed", bound=Feat | Ids)
+Placed = TypeVar("Placed", bound="Feat | Ids")
 
 
 def cell(value: int, features: Any) -> Cells:

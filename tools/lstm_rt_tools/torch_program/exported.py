@@ -365,7 +365,7 @@ def _result_of(run: Run, step: _Step, names: Mapping[str, Any]) -> Any:
             return _ASSERTIONS[name](run, *(v for _, v in given))
         args, kwargs = _arguments(name, given)
         if not aten.known(name):
-            raise run.error("this operation of PyTorch is not supported", shown(name))
+            return aten.unknown(run, shown(name), args, kwargs)
         return aten.call(run, name, args, kwargs)
     if root == "higher_order" and rest in _HIGHER:
         return _HIGHER[rest](run, [v for _, v in given])

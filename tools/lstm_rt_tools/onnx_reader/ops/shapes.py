@@ -140,6 +140,9 @@ def split(c: Call, x: Tensor, axis: int, sizes: Sequence[int]) -> list[Tensor]:
         raise error
     parts, at = [], 0
     for size in sizes:
+        if not size:  # which nothing reads, or it is refused there
+            parts.append(c.constant(np.zeros([0 if i == axis else n for i, n in enumerate(x.shape)], x.dtype)))
+            continue
         parts.append(x if size == x.shape[axis] else c.one("slice", x, axis=axis, start=at, stop=at + size, step=1))
         at += size
     return parts
@@ -214,9 +217,11 @@ def _gather_elements(c: Call) -> Value:
 @op("GatherND")
 def _gather_nd(c: Call) -> Value:
     x = c.tensor(0)
-    index = c.known(1, "indices").astype(np.int64)
     if c.integer("batch_dims", 0):
         raise c.error("batch_dims is not supported")
+    if not c.tensor(1).known:
+        return _gather_rows(c, x, c.tensor(1))
+    index = c.known(1, "indices").astype(np.int64)
     depth = index.shape[-1] if index.ndim else 0
     sizes = np.array(x.shape[:depth], np.int64)
     if not 1 <= depth <= x.ndim or ((index < -sizes) | (index >= sizes)).any():
@@ -225,6 +230,22 @@ def _gather_nd(c: Call) -> Value:
     rows = c.reshape(x, (math.prod(x.shape[:depth]), *x.shape[depth:]))
     found = c.one("index_select", rows, c.constant(np.asarray(flat, np.int64)), axis=0)
     return c.reshape(found, (*index.shape[:-1], *x.shape[depth:]))
+
+
+def _gather_rows(c: Call, x: Tensor, index: Tensor) -> Value:
+    """By numbers that depend on the inputs: places among all of what the first dimensions have."""
+    depth = index.shape[-1] if index.ndim else 0
+    if not 1 <= depth <= x.ndim:
+        raise c.error(f"indices of shape {index.shape} do not fit an input of the shape {x.shape}")
+    flat: Tensor | None = None
+    for k in range(depth):
+        column = c.one("slice", index, axis=-1, start=k, stop=k + 1, step=1)
+        column = c.one("squeeze", column, axes=(index.ndim - 1,))
+        column = c.one("mul", column, c.constant(np.int64(math.prod(x.shape[k + 1 : depth]))))
+        flat = column if flat is None else c.one("add", column, flat)
+    assert flat is not None
+    rows = c.reshape(x, (math.prod(x.shape[:depth]), *x.shape[depth:]))
+    return c.one("index_select", rows, flat, axis=0)
 
 
 @op("ReverseSequence")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from lstm_rt.graph import Activation
 
 from ..labelled import Labelled
-from ..labels import Differs, Feat, Ids, Label, Lengths, Loose, Mask, Steps, Turn
+from ..labels import Differs, Dims, Feat, Ids, Label, Lengths, Loose, Mask, Steps, Turn
 from ..machine import Tensor
 from ..masks import joined, length_dims, only
 from .attention import combined
@@ -95,8 +95,6 @@ def _cast(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any]
         return b.feat(_first(args), "cast")
     if isinstance(label, Feat) and out.dtype.kind != "f":
         return Loose("features that are rounded to integers are not supported", label.dims)
-    if isinstance(label, Ids) and out.dtype.kind not in "iu":
-        return Loose("token ids as numbers to compute with are not supported", label.dims)
     return label
 
 
@@ -104,7 +102,7 @@ def _logical_not(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) 
     label = _first(args).label
     if isinstance(label, Mask):
         return Mask(label.value, label.axis, label.dims, not label.inverted)
-    if isinstance(label, Differs):
+    if isinstance(label, Differs) and not label.counted:
         return replace(label, equal=not label.equal)
     return Loose("what is not a mask is inverted", getattr(label, "dims", ()))
 
@@ -183,12 +181,23 @@ def _powered(b: Labelled, x: Feat, c: NDArray[Any]) -> Feat:
     return activation(b, x, "pow", names.get(exponent) or Activation("power", exponent))
 
 
-def _of_integers(b: Labelled, word: str, x: Tensor, y: Tensor) -> Label:
-    """Sums and comparisons of ids and lengths."""
+def _of_integers(b: Labelled, word: str, x: Tensor, y: Tensor) -> Label | None:
+    """Sums and comparisons of ids and lengths; None of what they do not decide, such as whether ids are below 0."""
     label, other = (x.label, y) if not x.known else (y.label, x)
     dims = getattr(label, "dims", ())
     constant = other.data if other.known else None
     uniform = constant is not None and constant.size > 0 and bool((constant == constant.flat[0]).all())
+    if constant is not None and word == "mul" and not constant.any():
+        return None
+    nothing = {"add": 0, "mul": 1, **({"sub": 0} if other is y else {})}.get(word)
+    if uniform and constant is not None and constant.flat[0] == nothing:
+        own = x.shape if other is y else y.shape
+        if np.broadcast_shapes(own, constant.shape) == own:
+            same: Label = label
+            return same
+    below = isinstance(label, Ids) and uniform and constant is not None and other is y and constant.flat[0] <= 0
+    if below and word in ("lt", "ge"):
+        return None  # ids are never below 0
     if (
         isinstance(label, Turn)
         and uniform
@@ -240,7 +249,7 @@ def _length_mask(b: Labelled, word: str, lengths: Lengths, numbers: NDArray[Any]
     return Mask(None, axis, length_dims(lengths, numbers.shape, axis), inverted=word in ("gt", "ge"))
 
 
-def _compared(word: str, b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> Label:
+def _compared(word: str, b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> Label | None:
     x, y = args
     assert x is not None
     assert y is not None
@@ -248,6 +257,8 @@ def _compared(word: str, b: Labelled, args: Args, options: Mapping[str, Any], ou
         return _of_integers(b, word, x, y)
     if (found := _of_masks(b, word, x, y)) is not None:
         return found
+    if isinstance(x.label, Differs) and x.label.counted and word in ("gt", "ne") and y.known and not y.data.any():
+        return differing_steps(b, x.label, x.label.dims)
     dims = next((t.label.dims for t in (x, y) if hasattr(t.label, "dims")), ())
     why = f"{word} of features is not supported: it makes the program depend on their numbers"
     return _differing(b, word, x, y, why) or Loose(why, dims)
@@ -256,14 +267,21 @@ def _compared(word: str, b: Labelled, args: Args, options: Mapping[str, Any], ou
 def _differing(b: Labelled, word: str, x: Tensor, y: Tensor, why: str) -> Label | None:
     """A comparison of the features of steps with one number; None of anything else."""
     feat, other = (x.label, y) if isinstance(x.label, Feat) else (y.label, x)
-    if word not in ("eq", "ne") or not isinstance(feat, Feat) or not other.known or other.data.size != 1:
+    if word not in ("eq", "ne") or not isinstance(feat, Feat) or not other.known or not other.data.size:
         return None
-    steps, number = b.steps_of(feat.dims, word), float(other.data.reshape(()))
-    if steps is None or not math.isfinite(number):
+    number = float(other.data.flat[0])
+    if not math.isfinite(number) or (other.data != number).any() or b.steps_of(feat.dims, word) is None:
         return None
-    if feat.cells.size == 1:
-        return Mask(b.graph.mask_values(b.features(feat, word), number), steps.axis, feat.dims, word == "eq")
-    return Differs(why, feat.dims, feat, number, word == "eq")
+    differs = Differs(why, feat.dims, feat, number, word == "eq")
+    return differing_steps(b, differs, feat.dims) if feat.cells.size == 1 else differs
+
+
+def differing_steps(b: Labelled, label: Differs, dims: Dims) -> Mask:
+    """The steps of which any feature differs, or all are equal."""
+    steps = b.steps_of(label.feat.dims, "comparison")
+    assert steps is not None
+    value = b.at_every_step(b.features(label.feat, "comparison"), steps)
+    return Mask(b.graph.mask_values(value, label.number), steps.axis, dims, label.equal)
 
 
 def _of_masks(b: Labelled, word: str, x: Tensor, y: Tensor) -> Label | None:

@@ -210,6 +210,8 @@ def _reverse_sequence(b: Labelled, args: Args, options: Mapping[str, Any], out: 
     if isinstance(x.label, Mask) and lengths.known and np.all(lengths.data == x.shape[time]):
         return flipped(b, x, time)
     label = b.feat(x, "reverse_sequence")
+    if is_fixed(label.dims[time]) and lengths.known and np.all(lengths.data == x.shape[time]):
+        return flipped(b, x, time)
     steps = label.dims[time][0] if len(label.dims[time]) == 1 else None
     if not isinstance(steps, Steps):
         raise b.wrong_roles("reverse_sequence", f"it turns {b.words(label.dims[time])} around")
