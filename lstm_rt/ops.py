@@ -354,6 +354,10 @@ def _flattened(attrs: Mapping[str, Any], weights: Mapping[str, Array], read: Seq
     return [("vec", check_limit("features of a value", attrs["steps"] * read[0].size, MAX_SIZE), -1)]
 
 
+def _any_axis(attrs: Mapping[str, Any], axis: int) -> Axis | None:
+    return None
+
+
 def _unflattened(attrs: Mapping[str, Any], weights: Mapping[str, Array], read: Sequence[Any]) -> list[Written]:
     x, times = read[0], attrs["times"]
     if x.size % times:
@@ -496,6 +500,7 @@ _ENTRIES = (
     Op("reduce_features", 40, (_XF,), Output(size="groups"), (_KIND, _GROUPS), since=4,
        check=_check_groups("reduce_features")),
     Op("constant", 41, (), Output("vec", "F"), weights=(Weight("value", "F", "vector"),), since=4),
+    Op("align", 42, (_SEQ,), since=4, axis=_any_axis, gives="seq, same size, any axis"),
 )  # fmt: skip
 
 OPS: dict[str, Op] = {op.name: op for op in _ENTRIES}

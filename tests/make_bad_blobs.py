@@ -153,6 +153,15 @@ def ids_of_version_4(axis: int | None, size: int = 3) -> bytes:
 
 
 @cache
+def shifted() -> bytes:
+    """Version 4. x (0) -> take (1), pad (2), align (3)."""
+    g = Graph()
+    x = g.input("x", "seq", 2)
+    g.output(g.align(g.pad_steps(g.take(x, 1), 1, 0), 0), "y")
+    return dumps(g)
+
+
+@cache
 def words() -> bytes:
     """ids (0), lengths (1) -> embedding (2), mask_ids (3), apply_mask (4); y is 4, e is 2."""
     g = Graph()
@@ -624,6 +633,7 @@ def node_values() -> dict[str, bytes]:
         "apply_mask_without": (w, ("node", 2, "n_in", 1)),
         "mask_of_several_ids": (several, ("node", 1, "op", 2), ("node", 1, "n_tensors", 0)),
         "mask_of_ids_of_one_step": (once, ("node", 0, "op", 2), ("node", 0, "n_tensors", 0)),
+        "align_of_ids": (several, ("node", 0, "op", 42), ("node", 0, "n_tensors", 0)),
         "dense_of_ids": (w, ("node", 2, "op", 9), ("node", 2, "n_in", 1), ("node", 2, "in0", 0)),
         "add_of_one": (f, ("node", ADD, "n_in", 1)),
         "add_of_other_kind": (f, ("node", ADD, "in1", 2)),
@@ -660,6 +670,8 @@ def node_values() -> dict[str, bytes]:
         "of_other_size": (d, ("value", 1, "size", 3)),
         "of_other_axis": (f, ("value", 4, "axis", 1)),
         "embedding_of_other_size": (w, ("value", 2, "size", 4)),
+        "align_of_other_size": (shifted(), ("value", 3, "size", 3)),
+        "align_to_vec": (shifted(), ("value", 3, "kind", 2), ("value", 3, "axis", 255)),
         "embedding_of_more_ids": (several, ("value", 2, "size", 9)),
         "embedding_of_steps_is_vec": (several, ("value", 2, "kind", 2), ("value", 2, "axis", 255)),
         "concat_of_other_size": (f, ("value", 5, "size", 5)),

@@ -9,6 +9,8 @@ import pytest
 from helpers.graphs import cell_weights, weights
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lstm_rt_tools.judges.testdata import make_inputs
+from lstm_rt_tools.judges.torch_replay import replay
 
 import lstm_rt
 from lstm_rt import GraphError, InputError, Model
@@ -121,6 +123,15 @@ def test_lengths_and_threads():
     for row, steps in enumerate(n):
         assert y[row, :steps].tobytes() == model(ids[row, :steps]).tobytes()
     assert model(ids, threads=2).tobytes() == model(ids, threads=1).tobytes()
+
+
+def test_against_torch():
+    pytest.importorskip("torch")
+    for size, axis in ((0, None), (0, -1), (3, None), (3, -1)):
+        g, _ = tables_of(size, axis)
+        inputs = make_inputs(g, 3, 8)
+        for y, want in zip(Model(dumps(g))(*inputs), replay(g, inputs), strict=True):
+            np.testing.assert_allclose(y, want, rtol=1e-6)
 
 
 def test_ids_of_a_step_without_lengths():

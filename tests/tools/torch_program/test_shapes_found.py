@@ -179,6 +179,40 @@ def test_traced(name: str, tmp_path: Path) -> None:
     agrees(module, tmp_path, inputs)
 
 
+class Longest(nn.Module):  # type: ignore[misc, name-defined]
+    """Makes its mask as long as the longest row."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rnn = nn.GRU(3, 4, batch_first=True)
+
+    def forward(self, x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        y, _ = self.rnn(x)
+        most = int(lengths.max().item())
+        mask = torch.arange(most).unsqueeze(0) < lengths.unsqueeze(1)
+        return (y[:, :most] * mask.unsqueeze(2)).sum(1)
+
+
+def test_a_scripted_mask_is_of_booleans(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    module = Masked().eval()
+    (tmp_path / "m.pt").write_bytes(scripted(torch, module))
+    agrees(module, tmp_path, TRACED["mask"][1])
+
+
+@pytest.mark.parametrize("kind", ["scripted", "live"])
+def test_the_longest_row_decides(kind: str, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    module = Longest().eval()
+    x, lengths = torch.randn(3, 9, 3), torch.tensor([4, 9, 2])
+    (tmp_path / "m.pt").write_bytes(scripted(torch, module))
+    graph = from_torch(tmp_path / "m.pt") if kind == "scripted" else from_torch(module, (x, lengths))
+    assert any("asks for the longest row in 'lengths'" in n for n in graph.meta["notes"])
+    with torch.no_grad():
+        want = module(x, lengths).numpy()
+    np.testing.assert_allclose(Model(dumps(graph))(x.numpy(), lengths=lengths.int().numpy()), want, atol=1e-5)
+
+
 def agrees(module: Any, folder: Path, inputs: Callable[[int, int], tuple[Any, ...]]) -> None:
     model = Model(dumps(from_torch(folder / "m.pt")))
     for n, t in ((5, 8), (1, 13), (2, 30)):
@@ -269,3 +303,32 @@ def test_sizes_that_a_traced_module_does_not_have(settings: dict[str, int], why:
     (tmp_path / "m.pt").write_bytes(traced(torch, Pyramid().eval(), (torch.randn(3, 8, 3),)))
     with pytest.raises(ConvertError, match=why):
         from_torch(tmp_path / "m.pt", settings=settings)
+
+
+class Normed(nn.Module):  # type: ignore[misc, name-defined]
+    """A cell with normalisations within, which no layer has; ``last``: of the last step alone."""
+
+    def __init__(self, last: bool) -> None:
+        super().__init__()
+        self.cell, self.norm, self.last = nn.GRUCell(3, 4), nn.LayerNorm(4), last
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = torch.zeros(x.size(0), 4)
+        found = []
+        for i in range(x.size(1)):
+            h = self.norm(self.cell(x[:, i], h))
+            found.append(h)
+        return h if self.last else torch.stack(found, 1)
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_steps_that_no_layer_has_are_written_out_for_a_number_of_them(last: bool, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    module = Normed(last).eval()
+    (tmp_path / "m.pt").write_bytes(scripted(torch, module))
+    with pytest.raises(ConvertError, match=r"no recurrent cell of a known kind.*; set the number \(--set x\.1="):
+        from_torch(tmp_path / "m.pt")
+    model = Model(dumps(from_torch(tmp_path / "m.pt", settings={"x.1": 6})))
+    x = torch.randn(5, 6, 3)
+    with torch.no_grad():
+        np.testing.assert_allclose(model(x.numpy()), module(x).numpy(), rtol=1e-4, atol=1e-5)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from lstm_rt.errors import ConvertError
 
 from ..names import listed, shown
-from ..program.machine import Argument, Exhausted, Machine, Tensor
+from ..program.machine import Argument, Exhausted, Machine, Source, Tensor
 from . import ops as _  # noqa: F401 - fills the table
 from . import proto
 from .call import OPERATORS, Call, Value
@@ -22,7 +22,7 @@ _MAX_PORTS, _MAX_DIMS = 256, 16
 _NOT_TENSORS = {"sequence": "a sequence", "map": "a map", "sparse": "a sparse tensor", "optional": "an optional value"}
 
 
-class OnnxSource:
+class OnnxSource(Source):
     """The graph of a file.
 
     Attributes:

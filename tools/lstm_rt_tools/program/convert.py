@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from lstm_rt.errors import ConvertError, GraphError
 from lstm_rt.graph import Graph
 
-from .check import Check, called
+from .check import Check
 from .labelled import FIXED, PLAIN, SINGLE, Labelled, LateLengths
 from .labels import Dim, Feat, Loose, N, Scores, Steps, is_fixed
 from .machine import Exhausted, Misfit, ProgramError, Source, Tensor
@@ -24,13 +24,14 @@ from .settings import Settings, settled, told, with_sizes
 from .tidy import tidy
 
 ROWS = 3  #: of the run that makes the graph, where the program takes several
-#: Steps of that run, where the program leaves them free: primes, which are seldom sizes of anything else, and a number
-#: for programs that take steps by twos or threes.
-_STEPS = (23, 48, 67, 211, 1201)
+#: Steps of that run, where the program leaves them free: primes, which are seldom sizes of anything else, and numbers
+#: for programs that take steps by twos or threes, or by frames.
+_STEPS = (23, 48, 67, 211, 960, 1201)
 
 #: Readings that are tried at other sizes than the first: those that went furthest there.
 _MOST_READINGS = 4
 _MOST_HINTS = 4  #: sizes that the program asks for, which are tried
+_MOST_ASKED = 1 << 22  #: numbers in the inputs at such a size
 _MOST_WORK = 12000  #: operations that are run in search of a reading
 _RUN = 50  #: what starting a run costs, in operations
 _MOST_LENGTHS = 4  #: time axes of one program that have lengths
@@ -149,14 +150,16 @@ class _Search:
 
     def _at_asked_sizes(self) -> Graph | None:
         """Of what the program says to be free, though its own reshapes fix it."""
-        hints = getattr(self._source, "hints", ())  # of what it was recorded with
+        hints = self._source.hints  # of what it was recorded with
         asked = [n for n in dict.fromkeys([*hints, *sorted(self._asked)]) if n > 1][:_MOST_HINTS]
         ways = []
         for roles in readings(self._source.inputs) if asked else ():
             usual = next(_sizes(roles))
             for rows, steps in itertools.product(dict.fromkeys((usual.rows, 1)), asked):
                 fixed = Sizes(rows, dict.fromkeys(usual.steps, steps))
-                ways.append(([r.with_steps(fixed.steps) for r in roles], fixed, SINGLE))
+                fitting = [r.with_steps(fixed.steps) for r in roles]
+                if sum(math.prod(r.shape(rows, fixed.steps)) for r in fitting) <= _MOST_ASKED:
+                    ways.append((fitting, fixed, SINGLE))
         self._left = max(self._left, _MOST_WORK // 4)
         self._asking = True
         return self._first(ways)
@@ -280,7 +283,7 @@ def _run(source: Source, machine: Labelled, roles: Sequence[Role], sizes: Sizes)
         machine.graph.check()
         for axis in roll_up(machine.graph, machine.unrolled, machine.fixed_axes):
             machine.freeze(axis)
-        machine.unrolled.resolve(machine.fixed_axes)
+        machine.resolve_steps()
     except GraphError as e:
         raise ProgramError(str(e)) from None
     machine.folded += machine.unrolled.folded + tidy(machine.graph)
@@ -334,7 +337,7 @@ def _finished(source: Source, machine: Labelled, graph: Graph, roles: Sequence[R
     if machine.folded:
         graph.meta["folded"] = machine.folded
     if check.sizes:
-        graph.meta["checked"] = f"compared with {called(source)}'s own numbers: {'; '.join(check.sizes)}"
+        graph.meta["checked"] = f"compared with {source.called}'s own numbers: {'; '.join(check.sizes)}"
     notes = [*machine.notes, *check.notes]
     if notes:
         graph.meta["notes"] = notes

@@ -109,17 +109,6 @@ class Counted:
 
 
 @dataclass(frozen=True, eq=False)
-class Compared:
-    """Whether features are a number, or ``differ`` from it; ``any``: in how many of a step's features they differ."""
-
-    dims: Dims
-    feat: Feat
-    number: float
-    differ: bool
-    any: bool = False
-
-
-@dataclass(frozen=True, eq=False)
 class Scores:
     """``scale q k^T``: a number for each pair of a step of the queries and one of the keys; ``soft``: after softmax.
 
@@ -172,13 +161,24 @@ class Loose:
     dims: Dims
 
 
-Label: TypeAlias = (
-    "Feat | Ids | Lengths | Columns | Order | Mask | Counted | Compared | Scores | Masked | Penalty | Turn | Loose"
-)
+@dataclass(frozen=True, eq=False)
+class Differs(Loose):
+    """Where features differ from a number, or ``equal`` it: any of a step or all of them make a mask.
+
+    ``feat`` has the dimensions that this had when it was made. ``counted``: how many of a step's features differ.
+    """
+
+    feat: Feat
+    number: float
+    equal: bool
+    counted: bool = False
+
+
+Label: TypeAlias = "Feat | Ids | Lengths | Columns | Order | Mask | Counted | Scores | Masked | Penalty | Turn | Loose"
 
 
 #: What has cells, and keeps its kind while these are moved.
-Placed = TypeVar("Placed", bound=Feat | Ids)
+Placed = TypeVar("Placed", bound="Feat | Ids")
 
 
 def cell(value: int, features: Any) -> Cells:

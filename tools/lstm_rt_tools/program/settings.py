@@ -75,7 +75,7 @@ def with_sizes(source: Source, given: Settings) -> Settings:
 
 
 @dataclass
-class Set:
+class Set(Source):
     """A source with some inputs set.
 
     Attributes:
@@ -88,6 +88,7 @@ class Set:
     def __post_init__(self) -> None:
         self.inputs: Sequence[Argument] = [a for a in self.source.inputs if a.name not in self.settings]
         self.outputs: Sequence[str] = self.source.outputs
+        self.called, self.live, self.also = self.source.called, self.source.live, self.source.also
 
     def run(self, machine: Machine, inputs: Sequence[Tensor]) -> list[Tensor]:
         """As of :class:`.machine.Source`."""
@@ -96,7 +97,10 @@ class Set:
             machine.constant(np.asarray(self.settings[a.name], a.dtype)) if a.name in self.settings else next(given)
             for a in self.source.inputs
         ]
-        return self.source.run(machine, whole)
+        try:
+            return self.source.run(machine, whole)
+        finally:
+            self.hints = self.source.hints
 
 
 @dataclass(frozen=True)

@@ -129,6 +129,24 @@ def before_zeros(graph: Graph, value: int) -> tuple[int, tuple[int, int]]:
     return value, (before, after)
 
 
+def less_padded(graph: Graph, value: int, start: int, drop: int) -> int | None:
+    """A value without its first ``start`` and last ``drop`` steps, by padding less; None where these are no padding.
+
+    A convolution that pads on both sides, and drops what looks ahead, can then stream.
+    """
+    node = next((n for n in graph.nodes if value in n.outputs), None)
+    names = {"conv": ("before_t", "after_t"), "pad": ("before", "after")}.get(node.op if node else "")
+    if node is None or names is None or (node.op == "conv" and node.attrs["stride_t"] != 1):
+        return None
+    before, after = node.attrs[names[0]] - start, node.attrs[names[1]] - drop
+    if before < 0 or after < 0 or (node.op == "pad" and node.attrs["mode"] != "constant"):
+        return None
+    if node.op == "pad" and not before and not after:
+        return node.inputs[0]
+    options: dict[str, Any] = {**node.attrs, **node.weights, names[0]: before, names[1]: after}
+    return graph.node(node.op, *node.inputs, **options)
+
+
 def scale_and_shift(node: Node) -> tuple[NDArray[Any], NDArray[Any]] | None:
     """``y = scale x + shift`` of a node that is that, in double precision."""
     if node.op == "activation" and node.attrs["activation"].name == "affine":

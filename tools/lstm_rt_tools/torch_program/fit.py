@@ -20,7 +20,7 @@ from lstm_rt.errors import ConvertError
 
 from ..names import shown
 from ..program.machine import Argument, Machine, Misfit, Source, Tensor
-from .agree import DimsDiffer, SizesDiffer, WantsWholeNumbers
+from .agree import DimsDiffer, SizesDiffer, WantsType
 from .script_prims import Raised
 
 _LENGTHS = re.compile(r"len", re.IGNORECASE)
@@ -162,15 +162,17 @@ class _Search:
         picks = itertools.islice(itertools.product(*choices), _MOST_PICKS)  # those of most dimensions come first
         sets = [[(i, k) for i, k in enumerate(pick) if k is not None] for pick in picks]
         for places in sorted((s for s in sets if s), key=lambda s: -len(s))[:64]:
-            if self._can_grow(examples, places):
-                return places
+            # by any number, or if there is more than one, by as many again: it may take steps by the frame
+            for more in ((4, size + 5), (size, 2 * size)) if size > 1 else ((4, 6),):
+                if all(self._can_grow(examples, places, n) for n in more):
+                    return places
         return None
 
-    def _can_grow(self, examples: Sizes, places: list[tuple[int, int]]) -> bool:
+    def _can_grow(self, examples: Sizes, places: list[tuple[int, int]], more: int) -> bool:
         """Does it run with more there, and does what is more matter?"""
         sizes = [list(e) for e in examples]
         for i, k in places:
-            sizes[i][k] += 4
+            sizes[i][k] += more
         arrays = self.arrays(sizes)
         try:
             first = self.run(arrays)
@@ -214,7 +216,7 @@ class _Search:
             return dims
         if best is None:
             raise ConvertError(f"no input has as many dimensions as the sizes that are set say, at most {max(_RANKS)}")
-        if not isinstance(best[1], SizesDiffer | WantsWholeNumbers | Raised | Misfit):
+        if not isinstance(best[1], SizesDiffer | WantsType | Raised | Misfit):
             raise best[1]
         names = ", ".join(map(shown, self.names)) or "none"
         raise ConvertError(
@@ -273,8 +275,8 @@ class _Search:
         """What a run says of sizes: pairs that have to be the same; None if it ends well."""
         try:
             self.run(self.arrays(sizes))
-        except WantsWholeNumbers as e:
-            if not self._to_whole(e.tensor):
+        except WantsType as e:
+            if not self._to_type(e.tensor, e.dtype):
                 raise
             return self._lesson(sizes)
         except DimsDiffer as e:
@@ -402,12 +404,12 @@ class _Search:
                 return n + 1
         return sizes[i][k]
 
-    def _to_whole(self, tensor: Tensor) -> bool:
-        """Let the inputs that a tensor comes from be of whole numbers."""
+    def _to_type(self, tensor: Tensor, dtype: np.dtype[Any]) -> bool:
+        """Let the inputs that a tensor comes from be of another type than floats."""
         changed = False
         for i in tensor.label or ():
             changed = changed or self.dtypes[i].kind == "f"
-            self.dtypes[i] = np.dtype(np.int64)
+            self.dtypes[i] = dtype
         return changed
 
     def _named(self, sizes: Sizes, free: set[int]) -> list[list[int | str | None]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from lstm_rt.errors import ConvertError
 
 from ..names import shown
-from ..program.machine import Argument, Machine, Tensor
+from ..program.machine import Argument, Machine, Source, Tensor
 from ..program.settings import sizes_in
 from .dtypes import numpy_dtype
 from .meter import Meter
@@ -52,7 +53,7 @@ class _Slot:
         return made if self.kind == "list" else tuple(made)
 
 
-class ScriptSource:
+class ScriptSource(Source):
     """The ``forward`` of a TorchScript archive.
 
     Attributes:
@@ -145,17 +146,34 @@ class ScriptSource:
         Raises:
             ConvertError: the code holds what cannot be converted, or complains itself.
         """
+        tensors, kept = self.call(machine, inputs)
+        for path in (path for path, value in kept.items() if next(tensors_in(value), None) is not None):
+            note = kept_note(path)
+            self.notes += [] if note in self.notes else [note]
+        return tensors
+
+    def call(
+        self, machine: Machine, inputs: Sequence[Tensor], kept: Mapping[str, Any] = MappingProxyType({})
+    ) -> tuple[list[Tensor], dict[str, Any]]:
+        """The outputs, and what the modules keep afterwards: attributes by their paths, their tensors as those of the
+        machine.
+
+        Args:
+            kept: by an earlier call.
+
+        Raises:
+            ConvertError: as for :meth:`run`.
+        """
         run = Run(machine, self.notes, self._meter, self.archive.version)
-        interpreter = Interpreter(run, self.archive)
+        interpreter = Interpreter(run, self.archive, {path: _as_vars(value) for path, value in kept.items()})
         tensors = iter(inputs)
         args = [slot.fill(tensors) for slot in self._slots]
         try:
             result = interpreter.method(self.archive.root_object(), "forward", args)
         except RecursionError:
             raise ConvertError(f"{self.what}: {_DEEP}") from None
-        for path, tensor in interpreter.stored:
-            if tensor.changed and path and not path.endswith(_COUNTER):
-                run.note(kept_note(path))
+        left = {**interpreter.kept, **{path: var for path, var in interpreter.stored if path and var.changed}}
+        left = {path: _as_tensors(run, v) for path, v in left.items() if not path.endswith(_COUNTER)}
         found = list(outputs_of(run, result))
         names = [name for name, _ in found]
         if len(found) == 1:
@@ -164,7 +182,28 @@ class ScriptSource:
             self.outputs = names
         if names != self.outputs:
             raise ConvertError(f"{self.what}: forward gives other outputs for inputs of other sizes")
-        return [tensor for _, tensor in found]
+        return [tensor for _, tensor in found], left
+
+
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """The tensors in what a module keeps, in order."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, list | tuple):
+        for v in value:
+            yield from tensors_in(v)
+
+
+def _as_vars(value: Any) -> Any:
+    if isinstance(value, list | tuple) and not isinstance(value, Record):
+        return type(value)(map(_as_vars, value))
+    return Var(value) if isinstance(value, Tensor) else value
+
+
+def _as_tensors(run: Run, value: Any) -> Any:
+    if isinstance(value, list | tuple) and not isinstance(value, Record):
+        return type(value)(_as_tensors(run, v) for v in value)
+    return run.tensor(value) if isinstance(value, Var) else value
 
 
 def outputs_of(run: Run, result: Any, name: str = "output") -> Iterator[tuple[str, Tensor]]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...program.machine import Tensor
+from ...program.sizes import too_many
 from ..call import Call, Value, op
 
 _OPEN = (1 << 31) - 1  #: what exporters write for the end of an axis, or more
@@ -313,6 +314,8 @@ def _resize(c: Call) -> Value:
         return x
     if c.text("mode", "nearest") != "nearest":
         raise c.error(f"mode {c.text('mode')} is not supported, only nearest")
+    if why := too_many(math.prod(sizes), c.m.most):
+        raise c.error(why)
     for axis, size in enumerate(sizes):
         if size != x.shape[axis]:
             x = _stretched(c, x, axis, size)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from lstm_rt.graph import Activation
 
 from ..labelled import Labelled
-from ..labels import Compared, Feat, Ids, Label, Lengths, Loose, Mask, Steps, Turn
+from ..labels import Differs, Dims, Feat, Ids, Label, Lengths, Loose, Mask, Steps, Turn
 from ..machine import Tensor
 from ..masks import joined, length_dims, only
 from .attention import combined
@@ -102,8 +102,8 @@ def _logical_not(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) 
     label = _first(args).label
     if isinstance(label, Mask):
         return Mask(label.value, label.axis, label.dims, not label.inverted)
-    if isinstance(label, Compared) and not label.any:
-        return replace(label, differ=not label.differ)
+    if isinstance(label, Differs) and not label.counted:
+        return replace(label, equal=not label.equal)
     return Loose("what is not a mask is inverted", getattr(label, "dims", ()))
 
 
@@ -257,27 +257,31 @@ def _compared(word: str, b: Labelled, args: Args, options: Mapping[str, Any], ou
         return _of_integers(b, word, x, y)
     if (found := _of_masks(b, word, x, y)) is not None:
         return found
-    if (differs := _differs(b, word, x, y)) is not None:
-        return differs
+    if isinstance(x.label, Differs) and x.label.counted and word in ("gt", "ne") and y.known and not y.data.any():
+        return differing_steps(b, x.label, x.label.dims)
     dims = next((t.label.dims for t in (x, y) if hasattr(t.label, "dims")), ())
-    return Loose(f"{word} of features is not supported: it makes the program depend on their numbers", dims)
+    why = f"{word} of features is not supported: it makes the program depend on their numbers"
+    return _differing(b, word, x, y, why) or Loose(why, dims)
 
 
-def _differs(b: Labelled, word: str, x: Tensor, y: Tensor) -> Label | None:
-    """Features compared with one number, or the mask of the steps where any of them differs from it."""
-    label = x.label
-    if not y.known or not y.data.size or not (y.data == y.data.flat[0]).all():
+def _differing(b: Labelled, word: str, x: Tensor, y: Tensor, why: str) -> Label | None:
+    """A comparison of the features of steps with one number; None of anything else."""
+    feat, other = (x.label, y) if isinstance(x.label, Feat) else (y.label, x)
+    if word not in ("eq", "ne") or not isinstance(feat, Feat) or not other.known or not other.data.size:
         return None
-    number = float(y.data.flat[0])
-    if isinstance(label, Feat) and word in ("eq", "ne"):
-        return Compared(label.dims, label, number, word == "ne")
-    if not isinstance(label, Compared) or not label.any or word not in ("gt", "ne") or number:
+    number = float(other.data.flat[0])
+    if not math.isfinite(number) or (other.data != number).any() or b.steps_of(feat.dims, word) is None:
         return None
-    steps = b.steps_of(label.feat.dims, word)
-    if steps is None:
-        return None
-    value = b.at_every_step(b.features(label.feat, word), steps)
-    return Mask(b.graph.mask_values(value, label.number), steps.axis, label.dims)
+    differs = Differs(why, feat.dims, feat, number, word == "eq")
+    return differing_steps(b, differs, feat.dims) if feat.cells.size == 1 else differs
+
+
+def differing_steps(b: Labelled, label: Differs, dims: Dims) -> Mask:
+    """The steps of which any feature differs, or all are equal."""
+    steps = b.steps_of(label.feat.dims, "comparison")
+    assert steps is not None
+    value = b.at_every_step(b.features(label.feat, "comparison"), steps)
+    return Mask(b.graph.mask_values(value, label.number), steps.axis, dims, label.equal)
 
 
 def _of_masks(b: Labelled, word: str, x: Tensor, y: Tensor) -> Label | None:

@@ -11,6 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lstm_rt._core import MAX_PARTS, MAX_SIZE
+from lstm_rt.graph import check_limit
+
 from ..labelled import Labelled
 from ..labels import (
     Atom,
@@ -37,9 +40,10 @@ from ..labels import (
     permuted,
     regrouped,
 )
-from ..machine import Exhausted, Tensor
+from ..machine import Tensor
 from ..masks import backwards
 from ..rolled import roll
+from ..tidy import less_padded
 
 Args = Sequence[Tensor | None]
 _END = 10**9  #: numbers from here on mean the end
@@ -81,15 +85,24 @@ def _several_steps(b: Labelled, label: Feat, shape: Sequence[int]) -> Feat | Non
     if not left or b.steps[steps.axis] % left or left == b.steps[steps.axis]:
         return None
     few, flat = b.steps[steps.axis] // left, label.cells.ravel()
-    value = b.at_every_step(b.value(flat, steps, "reshape"), steps)
-    parts = [b.graph.take(value, start=k, stride=few, drop=few - 1 - k) for k in range(few)]
-    seq = b.graph.concat(*parts)
+    seq = _beside(b, b.at_every_step(b.value(flat, steps, "reshape"), steps), few)
     cells = cell(seq, np.arange(few * flat.size)).reshape(few, *label.cells.shape)
     dims: Dims = (*label.dims[:i], (b.new_axis_of(seq), few), *label.dims[i + 1 :])
     made = Feat(dims, np.moveaxis(cells, 0, len(fixed(label.dims[:i]))))
     with suppress(Unsplittable):
         return Feat(cut := regrouped(dims, shape, b.size_of), made.cells.reshape(fixed(cut)))
     return None
+
+
+def _beside(b: Labelled, value: int, few: int) -> int:
+    """Every few steps of a sequence side by side: steps of so many times its features."""
+    if few <= MAX_PARTS:
+        parts = [b.graph.take(value, start=k, stride=few, drop=few - 1 - k) for k in range(few)]
+        return b.graph.concat(*parts)
+    size = b.graph.values[value].size
+    check_limit("features of a value", few * size, MAX_SIZE)
+    kernels = np.eye(few * size, dtype=np.float32).reshape(few * size, few, size)
+    return b.graph.conv(value, kernels.transpose(0, 2, 1)[..., None, None], stride=(few, 1, 1), whole=True)
 
 
 def _cut_steps(b: Labelled, label: Feat, shape: Sequence[int]) -> Feat | None:
@@ -237,8 +250,18 @@ def _some_steps(b: Labelled, label: Feat, i: int, options: Mapping[str, Any], si
     if step == 1 and last == size and 0 < count < near < first:  # from a place that is computed from the end
         return _last_steps(b, label, i, count, 0)
     if last > size - max(1, near) or (stop is not None and stop < 0):
-        return b.over_steps(label, "slice", i, lambda v: b.graph.take(v, first, step, drop=size - last))
+        return _without(b, label, i, first, step, size - last)
     return b.over_steps(label, "slice", i, lambda v: b.graph.take(v, first, step, most=count))
+
+
+def _without(b: Labelled, label: Feat, i: int, start: int, step: int, drop: int) -> Feat:
+    """Steps from ``start`` on, but for the last ``drop``; where these are padding there is less of it."""
+
+    def make(value: int) -> int:
+        found = less_padded(b.graph, value, start, drop) if step == 1 else None
+        return b.graph.take(value, start, step, drop=drop) if found is None else found
+
+    return b.over_steps(label, "slice", i, make)
 
 
 def _steps_of(label: Feat, i: int) -> Steps:
@@ -352,10 +375,8 @@ def _all_steps(b: Labelled, parts: Sequence[Tensor], i: int, dims: Dims) -> Feat
     if found is None and len(parts) in b.unrolled.counts:
         roll(b.graph, b.unrolled)
         found = b.unrolled.joined(each)
-        if found is None and _is_loop(b, each):
-            raise Exhausted(
-                str(b.error("concat", "what a loop does at each of the steps is no recurrent cell of a known kind"))
-            )
+        if found is None and (axis := _loop_over(b, each)) is not None:
+            raise b.unknown_loop(axis)
     if found is None:
         return None
     cells, seq, backwards = found
@@ -364,11 +385,11 @@ def _all_steps(b: Labelled, parts: Sequence[Tensor], i: int, dims: Dims) -> Feat
     return reversed_steps(b, label) if backwards else label
 
 
-def _is_loop(b: Labelled, parts: Sequence[Cells]) -> bool:
-    """Is it a result of each step, of any number of these?"""
-    if not any(n == len(parts) and b.is_free(Steps(axis)) for axis, n in b.steps.items()):
-        return False
-    return all(v >= 0 and b.unrolled.depends(int(v)) for part in parts for v in np.unique(apart(part)[0]))
+def _loop_over(b: Labelled, parts: Sequence[Cells]) -> int | None:
+    """The axis, if it is a result of each of its steps, of any number of these."""
+    axis = next((axis for axis, n in b.steps.items() if n == len(parts) and b.is_free(Steps(axis))), None)
+    of_steps = (v >= 0 and b.unrolled.depends(int(v)) for part in parts for v in np.unique(apart(part)[0]))
+    return axis if axis is not None and all(of_steps) else None
 
 
 def _concat_steps(b: Labelled, parts: Sequence[Tensor], i: int) -> Feat:

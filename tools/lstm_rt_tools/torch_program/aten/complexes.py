@@ -134,7 +134,12 @@ def _conjugate(run: Run, self: Any) -> Any:
 
 @_of_complex("angle")
 def _angle(run: Run, self: Any) -> Any:
-    raise run.error("the phase of complex numbers has no operation in a graph; their parts and size have")
+    error = run.error("the phase of complex numbers has no operation in a graph; their parts and size have")
+
+    def read() -> Tensor:
+        raise error
+
+    return Var(later=read)  # as often as not, nothing reads it
 
 
 @_of_complex("is_complex")

@@ -64,6 +64,24 @@ def known(name: str) -> bool:
     return name in TABLE or _plain_name(name) in TABLE
 
 
+def unknown(run: Run, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Var:
+    """The result of an operation that the table does not have: an error to whoever reads it.
+
+    Programs compute what they do not use, such as the phase beside the size of a spectrum.
+
+    Raises:
+        ConvertError: at once, where it changes an argument, or gives something that may be no tensor.
+    """
+    error = run.error("this operation of PyTorch is not supported", name)
+    if _plain_name(name) or "out" in kwargs or not any(isinstance(a, Var) for a in args):
+        raise error
+
+    def read() -> Tensor:
+        raise error
+
+    return Var(later=read)
+
+
 def call(run: Run, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Run an operation of ATen's: ``name`` is without namespace and overload.
 

@@ -33,12 +33,15 @@ def contiguous(run: Run, self: Any, memory_format: Any = 0) -> Any:
 # -- parts of an axis ------------------------------------------------------------------------------------
 
 
-def span(run: Run, x: Var, axis: int, start: int, stop: int, whole: bool) -> Var:
-    """The view ``start:stop`` of an axis, or with ``whole`` False its one index without the axis."""
+def span(run: Run, x: Var, axis: int, start: int, stop: int, whole: bool, less: int = 0) -> Var:
+    """The view ``start:stop`` of an axis, or with ``whole`` False its one index without the axis.
+
+    ``less``: so many before the end the program says that it stops, where it says so.
+    """
     shape = x.shape(run)
 
     def get(t: Tensor) -> Tensor:
-        part = run.cut(t, axis, start, stop)
+        part = run.cut(t, axis, start, -less if less and t.shape[axis] - less == stop else stop)
         return part if whole else run.dropped(part, axis)
 
     def put(t: Tensor, new: Tensor) -> Tensor:
@@ -86,7 +89,8 @@ def slice_(run: Run, self: Any, dim: Any = 0, start: Any = None, end: Any = None
     first = _end(run, start, 0, size)
     last = max(first, _end(run, end, size, size))
     if step == 1:
-        return self if (first, last) == (0, size) else span(run, self, axis, first, last, whole=True)
+        less = -end if type(end) is int and -size < end < 0 else 0
+        return self if (first, last) == (0, size) else span(run, self, axis, first, last, whole=True, less=less)
     return _strided(run, self, axis, first, last, step)
 
 
