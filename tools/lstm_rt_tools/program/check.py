@@ -104,11 +104,31 @@ class Check:
             )
         if free:
             self._runs(rows, {name: n + 1 if name in free else n for name, n in steps.items()})
+            self._several(rows, longer, free)
             for few in FEW:
                 if any(steps[name] > few for name in free):
                     self._fewer(rows, {name: min(n, few) if name in free else n for name, n in steps.items()})
         self._fixed_steps(rows, steps, [name for name in steps if name not in free and name not in self._frozen])
         self._asked(rows, steps, free)
+
+    def _several(self, rows: int, steps: Mapping[str, int], free: Sequence[str]) -> None:
+        """At so many steps that no axis has a single one: this may be the first, the last, or stand for all of them."""
+        if not self._has_single(steps, free):
+            return
+        for factor in (2, 4, 8):
+            many = {name: factor * n if name in free else n for name, n in steps.items()}
+            if factor == 8 or not self._has_single(many, free):
+                self._runs(rows, many)
+                return
+
+    def _has_single(self, steps: Mapping[str, int], free: Sequence[str]) -> bool:
+        """Has an axis that derives from a free one a single step?"""
+        graph = self._graph
+        axes = {graph.values[v].axis: r.axis for v, r in zip(graph.inputs, self._read, strict=True)}
+        found = {axis: steps[name] for axis, name in axes.items() if axis is not None and name is not None}
+        roots = {axis for axis, name in axes.items() if name in free}
+        graph.complete_steps(found)
+        return any(n == 1 and graph.root(axis) in roots for axis, n in found.items())
 
     def _asked(self, rows: int, steps: Mapping[str, int], free: Sequence[str]) -> None:
         """At the sizes that a source asks for: it may branch on them in a way that no graph shows."""

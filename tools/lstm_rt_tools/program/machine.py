@@ -219,8 +219,9 @@ class Machine:
     def take(self, x: Tensor, index: int, axis: int) -> Tensor:
         """``x`` at one index of an axis, without the axis."""
         size = x.shape[axis]
-        index = index % size if -size <= index < size else index
-        part: Tensor = self.apply("slice", x, axis=axis, start=index, stop=index + 1, step=1)
+        last = index == -1 and size == 1  # of the only one, whether the first or the last is meant
+        index = index % size if -size <= index < size and not last else index
+        part: Tensor = self.apply("slice", x, axis=axis, start=index, stop=None if last else index + 1, step=1)
         result: Tensor = self.apply("squeeze", part, axes=(axis % x.ndim,))
         return result
 

@@ -187,7 +187,7 @@ def at(c: Call, x: Tensor, index: int, axis: int) -> Tensor:
     """``x`` at one index of an axis, without the axis; a negative index counts from the end."""
     if not -x.shape[axis] <= index < x.shape[axis]:
         raise c.error(f"index {index} of an axis of size {x.shape[axis]}")
-    part = sliced(c, x, axis, index, index + 1 if index != -1 else _OPEN)
+    part = c.one("slice", x, axis=axis, start=index, stop=index + 1 if index != -1 else _OPEN, step=1)
     return c.one("squeeze", part, axes=(axis,))
 
 

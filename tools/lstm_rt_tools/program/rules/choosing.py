@@ -105,7 +105,7 @@ def _picked(b: Labelled, label: Feat, axis: int, at: NDArray[np.int64]) -> Feat:
     if is_steps(dim):
         if at.size == 1:
             index = int(at[0])
-            return one_step(b, label, -1 if index in (-1, size - 1) else index, axis)
+            return one_step(b, label, -1 if index == -1 or (index == size - 1 and index) else index, axis)
         return _steps_by_number(b, label, axis, at)
     if dim == (N,) and size == 1 and at.size == 1:
         return label  # the one row of a program for a single one
