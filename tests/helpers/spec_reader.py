@@ -6,6 +6,7 @@ import json
 import math
 import struct
 import zlib
+from itertools import pairwise
 
 import numpy as np
 
