@@ -17,6 +17,7 @@ FLOORS = (
     ("archives",),
     ("readers",),
     ("export",),
+    ("tensorflow_reader",),
     ("torch_reader", "keras_reader", "onnx_reader", "json_reader"),
     ("torch_program",),
     ("row",),

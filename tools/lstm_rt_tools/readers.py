@@ -56,6 +56,12 @@ def _torch() -> ReaderModule:
     return reader
 
 
+def _tensorflow() -> ReaderModule:
+    from .tensorflow_reader import reader
+
+    return reader
+
+
 def _onnx() -> ReaderModule:
     from .onnx_reader import reader
 
@@ -78,6 +84,7 @@ READERS = (
     Row("pickle", "torch", (".pkl", ".pickle"), lambda seen: looks_like_pickle(seen.head), _torch, _PARTS),
     Row("NumPy", "torch", (".npz",), _is_npz, _torch, _PARTS),
     Row("ONNX", "onnx", (".onnx",), lambda seen: looks_like_onnx(seen.head), _onnx, frozenset({"settings"})),
+    Row("TensorFlow", "tensorflow", (), lambda seen: False, _tensorflow, frozenset({"settings"})),
     Row("RTNeural", "rtneural", (".aidax",), lambda seen: looks_like_rtneural(seen.head), _json),
     Row("Neural Amp Modeler", "nam", (".nam",), lambda seen: looks_like_nam(seen.head), _json),
     Row("ICU word segmenter", "icu", (), lambda seen: looks_like_segmenter(seen.head), _json),
@@ -86,8 +93,18 @@ READERS = (
 #: What ``--from`` takes.
 FRAMEWORKS = tuple(dict.fromkeys(row.framework for row in READERS))
 _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ")
+_LFS = b"version https://git-lfs.github.com/spec/"
+
+
+def _is_html(head: bytes) -> bool:
+    return head[:200].lstrip().lower().startswith((b"<!doctype html", b"<html"))
+
+
 #: Kinds of files that are known and not read: by their bytes, where these tell, or by the end of their name.
 _NOT_READ: tuple[tuple[str, str, Callable[[bytes], bool]], ...] = (
+    ("an empty file", "", lambda head: not head),
+    ("a pointer of Git LFS, in place of the file that git lfs pull fetches,", "", lambda head: head.startswith(_LFS)),
+    ("a page of HTML, in place of the file that was to be downloaded,", "", _is_html),
     ("an .lrt file, a converted model already,", ".lrt", lambda head: head.startswith(MAGIC)),
     ("a TensorFlow Lite file", ".tflite", lambda head: head[4:8] == b"TFL3"),
     ("a frozen graph of TensorFlow's", ".pb", lambda head: False),
@@ -108,7 +125,7 @@ def find(path: Path, framework: str | None = None) -> Row:
         OSError: the file is missing, cannot be read or is no regular file.
     """
     if is_saved_model(path):
-        return next(row for row in READERS if row.framework == "keras")
+        return _of_saved_model(path, framework)
     if path.is_dir():
         raise _unknown(path, "a folder")
     seen, suffix = glance(path), path.suffix.lower()
@@ -120,7 +137,17 @@ def find(path: Path, framework: str | None = None) -> Row:
     not_read = next((what for what, _, is_it in _NOT_READ if is_it(seen.head)), None)
     if found := by_content or (by_name if not_read is None else None):
         return found
-    raise _unknown(path, not_read or next((w for w, end, _ in _NOT_READ if end == suffix), "a file of unknown type"))
+    by_end = (what for what, end, _ in _NOT_READ if end and end == suffix)
+    raise _unknown(path, not_read or next(by_end, "a file of unknown type"))
+
+
+def _of_saved_model(path: Path, framework: str | None) -> Row:
+    """Keras 2 describes its models in their folders; of others there is TensorFlow's graph alone."""
+    from .keras_reader.saved_model import describes_model
+
+    folder = path if path.is_dir() else path.parent
+    keras = framework == "keras" or (framework != "tensorflow" and describes_model(folder))
+    return next(row for row in READERS if row.framework == ("keras" if keras else "tensorflow"))
 
 
 def is_saved_model(path: Path) -> bool:

@@ -53,12 +53,8 @@ class AttentionStep(nn.Module):  # type: ignore[misc, name-defined]
 
     def __init__(self) -> None:
         super().__init__()
-        self.table, self.query, self.key, self.score = (
-            nn.Embedding(20, 6),
-            nn.Linear(5, 7),
-            nn.Linear(4, 7),
-            nn.Linear(7, 1),
-        )
+        self.table, self.query, self.key = nn.Embedding(20, 6), nn.Linear(5, 7), nn.Linear(4, 7)
+        self.score = nn.Linear(7, 1)
         self.gru, self.out = nn.GRU(10, 5, batch_first=True), nn.Linear(5, 20)
 
     def forward(self, token: torch.Tensor, h: torch.Tensor, states: torch.Tensor) -> Any:

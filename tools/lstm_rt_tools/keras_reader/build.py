@@ -70,6 +70,11 @@ class Scores(Tensor):
 
 
 @dataclass(frozen=True)
+class Truth(Tensor):
+    """What a comparison gives: 1 where it is true, else 0."""
+
+
+@dataclass(frozen=True)
 class Compare:
     """``source != number`` for each feature: one half of a Masking layer's mask."""
 
@@ -216,6 +221,10 @@ class Context:
             return {}
         dims = ("N", *("T" if i == t.time else n for i, n in enumerate(t.dims)))
         return {"order": "shaped", "dims": dims}
+
+    def fixed_steps(self, value: int) -> int | None:
+        """How many steps an input has, where the model fixes them; None for other values."""
+        return self._inputs[value].steps if value in self._inputs else None
 
     def want_time(self, t: Tensor, axis: int) -> None:
         """Say that an axis is to be the time axis, which an input can have from the start.

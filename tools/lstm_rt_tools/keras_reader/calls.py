@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from .config import LayerSpec
-from .rnn import RECURRENT
+from .config import MODELS, LayerSpec, valid_name
+from .rnn import CELLS, RECURRENT
 
 #: A tensor: layer, which of its calls, which of its outputs.
 Ref = tuple[str, int, int]
@@ -18,6 +18,7 @@ _FIRST = ("inputs", "sequences", "sequence", "x", "query")
 #: What a layer's call takes behind its first argument, in order.
 _OTHERS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(_STATEFUL, ("initial_state", "mask", "training")),
+    **dict.fromkeys(CELLS, ("states", "training")),
     **dict.fromkeys(
         ("Attention", "AdditiveAttention"), ("mask", "training", "return_attention_scores", "use_causal_mask")
     ),
@@ -77,8 +78,10 @@ def parse_call(spec: LayerSpec, node: Any) -> NodeCall:
     Raises:
         ConvertError: an argument is not understood; layer and argument are named.
     """
-    if isinstance(node, Mapping):
+    if isinstance(node, Mapping) and ("args" in node or spec.keras.major >= 3):
         args, kwargs = _keras3_arguments(spec, node)
+    elif isinstance(node, Mapping):
+        args, kwargs = [{str(k): as_ref(spec, v) for k, v in node.items()}], {}
     elif isinstance(node, list | tuple) and node:
         args, kwargs = _keras2_arguments(spec, node)
     else:
@@ -92,19 +95,24 @@ def _layer_call(spec: LayerSpec, args: list[Any], kwargs: dict[str, Any]) -> Nod
     for name in _FIRST if not args else ():
         if name in kwargs:
             args = [kwargs.pop(name)]
+    if args and isinstance(args[0], Mapping) and spec.class_name in MODELS:
+        args = [_by_names(spec, args[0]), *args[1:]]
     names = _OTHERS.get(spec.class_name, ())
     if len(args) > 1 + len(names):
         raise spec.error(f"it is called with {len(args)} arguments, expected {1 + len(names)}")
     kwargs = {**kwargs, **dict(zip(names, args[1:], strict=False))}
     if kwargs.pop("training", None):
         raise spec.error("it is called with training=True, only inference is supported")
-    mask = _flat(kwargs.pop("mask", None))
-    initial = _flat(kwargs.pop("initial_state", None))
+    mask = kwargs.pop("mask", None)
+    mask = _flat(list(mask.values()) if isinstance(mask, Mapping) else mask)
+    initial = _flat(kwargs.pop("states" if spec.class_name in CELLS else "initial_state", None))
     options = {k: kwargs.pop(k) for k in _OPTIONS if k in kwargs and k in names}
     others = [kwargs.pop(k) for k in ("value", "key") if k in names and kwargs.get(k) is not None]
     unknown = [k for k, v in kwargs.items() if v is not None]
     if unknown:
         raise spec.error(f"argument {unknown[0]} of its call is not supported")
+    if spec.class_name in CELLS:
+        args = args[:1]
     inputs = [*_flat(args)[:1], *others] if others else _flat(args)[:]
     if spec.class_name in _STATEFUL and args:
         inputs, states = (found := _flat(args[0]))[:1], found[1:]  # Keras 2 puts the states behind the input
@@ -115,6 +123,14 @@ def _layer_call(spec: LayerSpec, args: list[Any], kwargs: dict[str, Any]) -> Nod
     if len(mask) > 1:
         raise spec.error("a call with several masks is not supported")
     return NodeCall(inputs, initial, mask[0] if mask else None, options=options)
+
+
+def _by_names(model: LayerSpec, given: Mapping[str, Any]) -> list[Any]:
+    """The inputs of a nested model, which is called with their names, in its order."""
+    names = [name or ref[0] for name, ref in inner_refs(model, "input_layers")]
+    if sorted(names) != sorted(given):
+        raise model.error(f"it is called with inputs {sorted(given)}, expected {sorted(names)}")
+    return [given[name] for name in names]
 
 
 def _keras3_arguments(spec: LayerSpec, node: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
@@ -170,3 +186,24 @@ def _flat(value: Any) -> list[Any]:
     if isinstance(value, list):
         return [v for item in value for v in _flat(item)]
     return [] if value is None else [value]
+
+
+def inner_refs(model: LayerSpec, key: str) -> list[tuple[str, Ref]]:
+    """The inputs or outputs of a model within another, in the order in which that one counts them."""
+    value = model.config.get(key)
+    return _named_refs(model, dict(sorted(value.items())) if isinstance(value, Mapping) else value)
+
+
+def outer_refs(model: LayerSpec, key: str) -> list[tuple[str, Ref]]:
+    """The inputs or outputs of the whole model: one, a list, or a dict whose keys then are the names."""
+    return _named_refs(model, model.config.get(key))
+
+
+def _named_refs(spec: LayerSpec, value: Any) -> list[tuple[str, Ref]]:
+    if isinstance(value, Mapping):
+        return [(valid_name(name, str(spec)), as_ref(spec, ref)) for name, ref in value.items()]
+    if isinstance(value, list | tuple) and value and isinstance(value[0], str):
+        return [("", as_ref(spec, value))]
+    if not isinstance(value, list | tuple):
+        raise spec.error(f"{value!r} does not name inputs or outputs")
+    return [pair for item in value for pair in _named_refs(spec, item)]

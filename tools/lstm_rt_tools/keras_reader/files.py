@@ -184,17 +184,22 @@ def _read_weights_only(
             weights: Weights = NamedWeights.of_layers(layers)
         elif any(_layers_key(key) for key in h5):
             weights = _read_groups(h5, budget)
-            weights.forget_names()
+            weights.forget_names(_layer_names(config))
         else:
             raise ConvertError(f"{name}: this HDF5 file holds no Keras weights; expected what save_weights writes")
         return weights, None if saved_by is None else read_version(saved_by, name)
 
 
-def _check_names(layers: Sequence[str], name: str, config: Mapping[str, Any], arch_name: str) -> None:
+def _layer_names(config: Mapping[str, Any]) -> list[Any]:
+    """The names of a model's layers, as far as its configuration is of the form of one."""
     inner = config["config"]
     listed = inner.get("layers") if isinstance(inner, Mapping) else inner
     entries = [e for e in listed if isinstance(e, Mapping)] if isinstance(listed, list) else []
-    known = [e.get("name", e["config"].get("name") if isinstance(e.get("config"), Mapping) else None) for e in entries]
+    return [e.get("name", e["config"].get("name") if isinstance(e.get("config"), Mapping) else None) for e in entries]
+
+
+def _check_names(layers: Sequence[str], name: str, config: Mapping[str, Any], arch_name: str) -> None:
+    known = _layer_names(config)
     missing = [layer for layer in layers if layer not in known and layer != "top_level_model_weights"]
     if missing:
         raise ConvertError(
@@ -247,6 +252,7 @@ def _read_groups(h5: Hdf5Group, budget: Budget) -> GroupWeights:
             _read_group(group, _below(root, key, budget), budget)
     if variables := h5.group("vars"):
         root.arrays = _read_arrays(variables, "vars", budget)
+    root.link()
     return root
 
 

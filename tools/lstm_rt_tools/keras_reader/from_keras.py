@@ -17,12 +17,12 @@ from lstm_rt.graph import Graph
 
 from ..weights.tensors import noting_not_finite
 from . import live as keras_live
-from .build import AxesMeetError, Call, Choices, Context, Filled, Flow, Mask, Tensor, TimeWantedError
-from .calls import NodeCall, Ref, as_ref, is_ref, parse_call
-from .config import MODELS, KerasVersion, LayerSpec, parse_layer, valid_name
+from .build import AxesMeetError, Call, Choices, Context, Filled, Flow, Mask, Tensor, TimeWantedError, Truth
+from .calls import NodeCall, Ref, inner_refs, is_ref, outer_refs, parse_call
+from .config import MODELS, KerasVersion, LayerSpec, parse_layer
 from .files import ArchSource, KerasModel, open_model
 from .layers.table import check_known, emit_layer
-from .ops import emit_op
+from .ops import emit_op, function_name
 from .rnn import group_names
 from .scores import settled
 from .weights import Weights
@@ -99,7 +99,7 @@ def _build(model: KerasModel, choices: Choices) -> Graph:
 
 
 def _declare_output(ctx: Context, model: LayerSpec, name: str, flow: Flow) -> None:
-    if not isinstance(flow, Tensor):
+    if not isinstance(flow, Tensor) or isinstance(flow, Truth):
         raise model.error(f"output {name!r} is a mask, expected a value")
     try:
         flow = settled(ctx, flow)
@@ -196,7 +196,7 @@ def _reads_ids(ctx: Context, spec: LayerSpec, index: int = 0) -> bool:
     if spec.class_name == "Sequential":
         inner = [s for s in _layers(ctx, spec) if s.class_name != "InputLayer"]
         return bool(inner) and _reads_ids(ctx, inner[0])
-    inputs = _named_refs(spec, spec.config.get("input_layers"))
+    inputs = inner_refs(spec, "input_layers")
     if index >= len(inputs):
         return False
     return any(_readers(ctx, _calls(spec, _layers(ctx, spec)), inputs[index][1]).values())
@@ -208,6 +208,8 @@ def _readers(ctx: Context, calls: Sequence[_Pending], ref: Ref) -> dict[str, boo
     for c in calls:
         if ref in c.call.inputs:
             found[c.spec.name] = _reads_ids(ctx, c.spec, c.call.inputs.index(ref))
+        elif ref in c.call.op_args[:1] and function_name(c.spec) == "OneHot":
+            found[c.spec.name] = True
     return found
 
 
@@ -278,7 +280,8 @@ class _Functional:
         """The names and values of the model's outputs."""
         layers = _layers(self.ctx, self.spec)
         calls = _calls(self.spec, layers)
-        outputs = _named_refs(self.spec, self.spec.config["output_layers"])
+        refs = outer_refs if given is None else inner_refs
+        outputs = refs(self.spec, "output_layers")
         calls, outputs = _numbered_from_zero(calls, outputs)
         self._bind_inputs({s.name: s for s in layers}, calls, given)
         stored = [s for s in layers if not s.is_op]  # functions have no weights, and no groups
@@ -289,7 +292,7 @@ class _Functional:
     def _bind_inputs(
         self, layers: Mapping[str, LayerSpec], calls: Sequence[_Pending], given: Sequence[Tensor] | None
     ) -> None:
-        inputs = _named_refs(self.spec, self.spec.config["input_layers"])
+        inputs = (outer_refs if given is None else inner_refs)(self.spec, "input_layers")
         if given is not None and len(given) != len(inputs):
             raise self.spec.error(f"it is called with {len(given)} inputs, expected {len(inputs)}")
         for i, (name, ref) in enumerate(inputs):
@@ -419,14 +422,3 @@ def _inbound_nodes(spec: LayerSpec, entry: Mapping[str, Any]) -> Sequence[Any]:
     if not isinstance(nodes, list | tuple):
         raise spec.error("inbound_nodes is not a list")
     return nodes
-
-
-def _named_refs(spec: LayerSpec, value: Any) -> list[tuple[str, Ref]]:
-    """The inputs or outputs of a model: one, a list, or a dict whose keys then are the names."""
-    if isinstance(value, Mapping):
-        return [(valid_name(name, str(spec)), as_ref(spec, ref)) for name, ref in value.items()]
-    if isinstance(value, list | tuple) and value and isinstance(value[0], str):
-        return [("", as_ref(spec, value))]
-    if not isinstance(value, list | tuple):
-        raise spec.error(f"{value!r} does not name inputs or outputs")
-    return [pair for item in value for pair in _named_refs(spec, item)]

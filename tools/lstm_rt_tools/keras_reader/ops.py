@@ -15,6 +15,7 @@ from lstm_rt.errors import GraphError
 from .build import Compare, Context, Filled, Flow, Mask, Spread, Tensor
 from .config import INSTEAD, TF_FUNCTIONS, LayerSpec, plain
 from .functions.arguments import Arguments, Function
+from .functions.logic import mask_as_numbers
 from .functions.table import FUNCTIONS, TENSORFLOW
 from .layers.basic import masking_number
 from .scores import of_function, settled
@@ -34,10 +35,7 @@ def emit_op(ctx: Context, spec: LayerSpec, args: Sequence[Any], options: Mapping
     Raises:
         ConvertError: the function is not supported, or not with these arguments.
     """
-    name, others = spec.class_name, _NO_OTHERS
-    if name in TF_FUNCTIONS:
-        symbol = str(spec.config.get("function"))
-        name, others = TENSORFLOW.get(symbol, (symbol, _NO_OTHERS))
+    name, others = _named(spec)
     if mask := _mask(ctx, spec, name, [*args, *options.values()]):
         return [mask]
     if name not in FUNCTIONS:
@@ -56,6 +54,19 @@ def emit_op(ctx: Context, spec: LayerSpec, args: Sequence[Any], options: Mapping
     masked = ctx.keras.major == 2 and any(t.mask is not None for t in _tensors([*args, *options.values()]))
     mask = Mask("unknown", why=f"passed through the function {name}") if masked else None
     return [replace(t, mask=mask) for t in (result if isinstance(result, list) else [result])]
+
+
+def _named(spec: LayerSpec) -> tuple[str, Mapping[str, str]]:
+    """A function's name in the table, and those of its options that are called otherwise there."""
+    if spec.class_name not in TF_FUNCTIONS:
+        return spec.class_name, _NO_OTHERS
+    symbol = str(spec.config.get("function"))
+    return TENSORFLOW.get(symbol, (symbol, _NO_OTHERS))
+
+
+def function_name(spec: LayerSpec) -> str:
+    """A function's name in the table; of a layer, its class."""
+    return _named(spec)[0]
 
 
 def _arguments(
@@ -106,6 +117,8 @@ def _mask(ctx: Context, spec: LayerSpec, name: str, args: Sequence[Any]) -> Flow
             return Filled(True)
         case "ConvertToTensor", [Mask() as mask]:
             return mask
+        case "Cast", [Mask() as mask, *_]:
+            return mask_as_numbers(ctx, spec, mask)
         case "ExpandDims", [Mask() as mask] if spec.config.get("axis") == -1:
             return Spread(mask)
         case "ZerosLike", [Tensor()]:

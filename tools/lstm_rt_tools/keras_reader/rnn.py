@@ -13,7 +13,7 @@ import numpy as np
 
 from lstm_rt.graph import GATES, Activation
 
-from .arrays import timed
+from .arrays import is_stepwise, timed
 from .build import Call, Context, Mask, Tensor
 from .config import LayerSpec
 from .weights import FloatArray, Weights
@@ -30,6 +30,8 @@ _CELLS: dict[str, tuple[str, tuple[str, ...]]] = {
     "CuDNNLSTM": ("lstm", ("units",)),
     "CuDNNGRU": ("gru", ("units",)),
 }
+#: Cells, which a model may call as layers.
+CELLS = ("LSTMCell", "GRUCell", "SimpleRNNCell", "StackedRNNCells")
 _LAYER_OPTIONS = (
     "return_sequences",
     "return_state",
@@ -224,6 +226,21 @@ def emit_recurrent(ctx: Context, spec: LayerSpec, weights: Weights, call: Call) 
     seq = ctx.graph.reverse(run.seq) if layer.backwards and layer.sequences else run.seq
     output = _output(ctx, call, seq, call.pass_mask) if layer.sequences else _output(ctx, call, run.last)
     return [output, *(_output(ctx, call, s) for s in run.states)] if layer.states else [output]
+
+
+def emit_cell(ctx: Context, spec: LayerSpec, weights: Weights, call: Call) -> list[Tensor]:
+    """A cell called as a layer, for one step: its output, then its states."""
+    x = call.inputs[0]
+    if len(x.dims) != 1 or is_stepwise(ctx, x):
+        raise spec.error(f"its input has shape {('batch', *x.dims)}, expected (batch, features)")
+    if spec.class_name == "StackedRNNCells":
+        raise spec.error("called as a layer it is not supported; call its cells one after the other")
+    layer = _Layer(spec, (read_cell(spec, weights),), sequences=False, states=True, backwards=False, zero_masked=False)
+    if len(call.initial_state) != layer.n_states:
+        raise spec.error(f"it is called with {len(call.initial_state)} states, expected {layer.n_states}")
+    call = replace(call, inputs=(Tensor(ctx.graph.unflatten(x.value, 1), (1, *x.dims), 0),), run_mask=None)
+    run = _run_chain(ctx, layer, call, False, False, call.initial_state)
+    return [_output(ctx, call, value) for value in (run.last, *run.states)]
 
 
 def over_time(ctx: Context, spec: LayerSpec, call: Call) -> Call:

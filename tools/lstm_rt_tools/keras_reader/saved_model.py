@@ -151,6 +151,12 @@ def open_saved_model(folder: Path) -> Saved:
     return Saved(metadata, config, NamedWeights.of_layers(layers), digest.hexdigest(), budget)
 
 
+def describes_model(folder: Path) -> bool:
+    """Whether Keras 2 says something of its model in a SavedModel folder, by a look at the bytes."""
+    data = read_regular(folder / SAVED_MODEL)
+    return (folder / _METADATA).is_file() or any(kind.encode() in data for kind in _NETWORKS)
+
+
 def _objects(data: bytes, budget: Budget) -> list[_Object]:
     message = Reader(budget, "SavedModel", _KINDS).message(_SavedModel, memoryview(data))
     graphs = [g.object_graph_def for g in message.meta_graphs if g.object_graph_def is not None]

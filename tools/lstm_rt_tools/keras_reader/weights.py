@@ -81,30 +81,56 @@ class GroupWeights:
     name: str | None = None  #: the name of the layer, where the file keeps it
     arrays: dict[str, Weight] = field(default_factory=dict)
     children: dict[str, GroupWeights] = field(default_factory=dict)
+    #: The groups of the whole file with weights, by the names of their layers.
+    named: dict[str, list[GroupWeights]] = field(default_factory=dict)
+    by_name: bool = True  #: are layers found by their names?
 
-    def forget_names(self) -> None:
-        """Let layers be found by their groups alone, as Keras itself does it."""
-        self.name = None
+    def forget_names(self, known: Sequence[Any]) -> None:
+        """Let layers be found by their groups, as Keras itself does it; ``known`` are the names in the architecture.
+
+        Where these are other names than in the file, no layer is looked for by its name.
+        """
+        layers = self.children.get("layers")
+        if layers is None or not all(g.name in known for g in layers.children.values()):
+            self.named.clear()
+        self._forget()
+
+    def _forget(self) -> None:
+        self.by_name = False
         for child in self.children.values():
-            child.forget_names()
+            child._forget()
+
+    def link(self, named: dict[str, list[GroupWeights]] | None = None) -> bool:
+        """Let all groups know :attr:`named`; called once at the root. Returns whether there are weights here."""
+        self.named = {} if named is None else named
+        below = [child.link(self.named) for child in self.children.values()]
+        filled = bool(self.arrays) or any(below)
+        if filled and self.name is not None:
+            self.named.setdefault(self.name, []).append(self)
+        return filled
+
+    def _elsewhere(self, label: str, names: Sequence[str]) -> GroupWeights:
+        """The group of a layer that has none here: one that several models share is stored where it is met first."""
+        found = [g for name in names for g in self.named.get(name, ())]
+        return found[0] if len(found) == 1 else GroupWeights(label, named=self.named)
 
     def child(self, group: str, names: Sequence[str] = (), index: int = 0, count: int = 1) -> GroupWeights:
         here = self
         for part in group.split("/"):
             # A group is called after an attribute, or after the property that shows it.
             found = here.children.get(part) or here.children.get(f"_{part}")
-            here = found or GroupWeights(f"{here.label}/{part}")
+            here = found or here._elsewhere(f"{here.label}/{part}", names)
         return here
 
     def layer(self, name: str, group: str, nested: bool = False) -> GroupWeights:
         layers = self.child("layers")
-        named = [g for g in layers.children.values() if g.name is not None]
+        named = [g for g in layers.children.values() if g.name is not None and g.by_name]
         if not named:  # written by Keras 2.12 to 2.15, or by tf_keras
-            return layers.child(group)
+            return layers.child(group, (name,))
         found = [g for g in named if g.name == name]
         if len(found) > 1:
             raise ConvertError(f"{self.label}: {len(found)} groups are of a layer named {name!r}")
-        return found[0] if found else GroupWeights(f"{layers.label}/{group}")
+        return found[0] if found else layers._elsewhere(f"{layers.label}/{group}", (name,))
 
     def take(self, roles: Sequence[str], who: str, others: Sequence[str] = ()) -> dict[str, FloatArray]:
         expected = [str(i) for i in range(len(roles) + len(others))]

@@ -18,6 +18,7 @@ from .algebra import Unknown
 from .labels import (
     Atom,
     Cells,
+    Compared,
     Dim,
     Dims,
     Feat,
@@ -27,6 +28,7 @@ from .labels import (
     Loose,
     Mask,
     N,
+    Order,
     Scores,
     Steps,
     Turn,
@@ -36,10 +38,11 @@ from .labels import (
     fixed,
     free,
     is_steps,
+    joined_atoms,
     merged_cells,
     whole,
 )
-from .machine import Body, LoopBody, Machine, ProgramError, Tensor
+from .machine import Body, LoopBody, Machine, ProgramError, Tensor, UnknownLoop
 from .masks import in_numbers
 from .recurrence import Recurrence, looped, scanned
 from .roles import Role
@@ -58,6 +61,8 @@ _MOST_RUNS = 8  #: of neighbouring features that are cut out one by one; more ar
 _KINDS: dict[Any, str] = {
     Ids: "token ids",
     Lengths: "lengths",
+    Order: "the order of the rows",
+    Compared: "whether features are a number",
     Scores: _ATTENTION,
     Turn: "the number of a loop's turn",
 }
@@ -111,6 +116,7 @@ class Labelled(Machine):
         self._lengths: dict[str, int] = {}
         self.notes: list[str] = []  #: sentences for the user
         self.padded: dict[str, int] = {}  #: tokens that pad inputs, where lengths are computed of them
+        self.sorts = False  #: puts the rows in the order of their lengths
         self.folded: list[str] = []  #: what was put together
         self._roles = list(roles)
         self.unrolled = Unrolled(self.graph)  #: what the program does step by step
@@ -159,6 +165,17 @@ class Labelled(Machine):
         if self.graph.values[value].axis != axis:
             raise self.error("lengths", f"{label.name!r} belongs to two different time axes")
         return value
+
+    def longest(self, lengths: Tensor) -> Tensor:
+        if not isinstance(lengths.label, Lengths) or lengths.label.less:
+            found: Tensor = self.apply("max", lengths, axes=(0,), keepdims=False)
+            return found
+        note = (
+            f"the model asks for the longest row in {lengths.label.name!r}: the converted model takes all steps that "
+            "its input has, so give it as many as the longest row has"
+        )
+        self.notes += [note] if note not in self.notes else []
+        return super().longest(lengths)
 
     def padding(self, mask: Mask) -> int:
         """The mask of a row's own steps, where the others, which hold a token of their own, stand at its end."""
@@ -250,6 +267,16 @@ class Labelled(Machine):
 
     # -- rules ----------------------------------------------------------------------------------------
 
+    def apply(self, op: str, *args: Tensor | None, **options: Any) -> Any:
+        loop, x = self.loop_of_step, args[0] if args else None
+        if loop is not None and x is not None and isinstance(x.label, Mask):
+            turn = args[1].label if op == "index_select" and args[1] is not None and not args[1].ndim else None
+            if isinstance(turn, Turn) and turn.offset == 0:
+                return loop.slice(x, options["axis"])
+            if op == "slice" and options["stop"] == options["start"] + 1:  # of the first turn, before it is a loop
+                return Tensor(np.expand_dims(loop.slice(x, options["axis"]).data, options["axis"]))
+        return super().apply(op, *args, **options)
+
     def labels(self, op: str, args: Sequence[Tensor | None], options: dict[str, Any], out: Any) -> Any:
         from .rules import RULES
 
@@ -273,7 +300,7 @@ class Labelled(Machine):
 
     def _must_fit(self, op: str, label: Label, array: NDArray[Any]) -> None:
         """What a rule says stands in a result has to be of its shape, whatever the rule did not think of."""
-        if isinstance(label, Loose):
+        if label is None or isinstance(label, Loose):  # None: it depends on no input after all
             return
         shape = tuple(math.prod(map(self.size_of, d)) for d in label.dims)
         if not array.size:
@@ -336,6 +363,24 @@ class Labelled(Machine):
         """May an axis, or the one that it derives from, have any number of steps?"""
         root = self.graph.root(steps.axis)
         return root is not None and not any(a == root and n in self._fixed for n, a in self._axes.items())
+
+    def unknown_loop(self, axis: int) -> UnknownLoop:
+        """The error of a loop over steps that is not understood."""
+        root = self.graph.root(axis)
+        name = next((n for n, a in self._axes.items() if a == root), "")
+        found = (UnknownLoop(r.name, r.dims.index(name)) for r in self._roles if name in r.dims)
+        return next(found, UnknownLoop("", 0))
+
+    def resolve_steps(self) -> None:
+        """Make the steps that nodes read one by one.
+
+        Raises:
+            UnknownLoop: these are all of as many as there are, of any number.
+        """
+        for seq in self.unrolled.read_whole():
+            if self.is_free(Steps(self.graph.values[seq].axis)):
+                raise self.unknown_loop(self.graph.values[seq].axis)
+        self.unrolled.resolve(self.fixed_axes)
 
     @property
     def fixed_axes(self) -> set[int]:
@@ -529,8 +574,10 @@ class Labelled(Machine):
         a, b = ((),) * (n - len(a)) + a, ((),) * (n - len(b)) + b
         out = []
         for x, y in zip(a, b, strict=True):
-            if x and y and x != y:
-                raise self.mixed(op, x, y)
+            if x and y and x != y:  # perhaps cut into atoms in another way
+                x, y = joined_atoms(x), joined_atoms(y)
+                if x != y:
+                    raise self.mixed(op, x, y)
             out.append(x or y)
         return self._once(tuple(out), op)
 

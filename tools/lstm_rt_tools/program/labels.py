@@ -64,11 +64,22 @@ class Ids:
 
 @dataclass(frozen=True, eq=False)
 class Lengths:
-    """An input of lengths, of the time axis that its first use tells; ``less`` was subtracted."""
+    """An input of lengths, of the time axis that its first use tells; ``less`` was subtracted.
+
+    ``beside``: to each was added how many steps of this axis all rows before its own have: a place among all steps.
+    """
 
     name: str
     dims: Dims
     less: int = 0
+    beside: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Order:
+    """The rows' places in the order of their lengths, or the way back: in this run all lengths are the same."""
+
+    dims: Dims
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +98,17 @@ class Counted:
 
     dims: Dims
     mask: Mask
+
+
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """Whether features are a number, or ``differ`` from it; ``any``: in how many of a step's features they differ."""
+
+    dims: Dims
+    feat: Feat
+    number: float
+    differ: bool
+    any: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,7 +164,7 @@ class Loose:
     dims: Dims
 
 
-Label: TypeAlias = "Feat | Ids | Lengths | Mask | Counted | Scores | Masked | Penalty | Turn | Loose"
+Label: TypeAlias = "Feat | Ids | Lengths | Order | Mask | Counted | Compared | Scores | Masked | Penalty | Turn | Loose"
 
 
 #: What has cells, and keeps its kind while these are moved.
@@ -185,6 +207,17 @@ def is_steps(dim: Dim) -> TypeGuard[tuple[Steps]]:
     return len(dim) == 1 and isinstance(dim[0], Steps)
 
 
+def joined_atoms(dim: Dim) -> Dim:
+    """The same dimension with neighbouring fixed atoms as one."""
+    made: list[Atom] = []
+    for atom in dim:
+        if made and isinstance(atom, int) and isinstance(made[-1], int):
+            made[-1] *= atom
+        else:
+            made.append(atom)
+    return tuple(made)
+
+
 def positions(dims: Dims, i: int) -> tuple[int, ...]:
     """Which dimensions of the cells are the fixed atoms of dimension ``i``."""
     start = len(fixed(dims[:i]))
@@ -222,13 +255,12 @@ def indexed(label: Placed, i: int, index: Callable[[Cells, int], Cells]) -> Plac
 def broadcast(label: Feat | Ids, dims: Dims) -> Cells:
     """The cells of a label as those of ``dims``, which have its dimensions last, each as it is or wider."""
     missing = len(dims) - len(label.dims)
-    shape, target = [], []
-    own = list(label.cells.shape)
+    shape: list[int] = []
+    target: list[int] = []
     for i, dim in enumerate(dims):
         theirs = label.dims[i - missing] if i >= missing else ()
-        sizes = list(fixed((dim,)))
-        count = len(fixed((theirs,)))
-        shape += [own.pop(0) for _ in range(count)] if count else [1] * len(sizes)
+        sizes = fixed((dim,))
+        shape += sizes if fixed((theirs,)) else [1] * len(sizes)
         target += sizes
     return np.broadcast_to(label.cells.reshape(shape), target)
 

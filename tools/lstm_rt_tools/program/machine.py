@@ -99,6 +99,21 @@ class Exhausted(ConvertError):
     """A program takes more work than one of its size should; no other reading of it is tried."""
 
 
+class UnknownLoop(Exhausted):
+    """What a program does at each of the steps is no recurrent cell that a graph has.
+
+    Attributes:
+        input: the name of the input whose steps these are, ``dim``: its dimension.
+    """
+
+    def __init__(self, input: str, dim: int) -> None:
+        super().__init__(
+            "what a loop does at each of the steps is no recurrent cell of a known kind (one with a normalisation, a "
+            "convolution or another layer within its step is none), and of any number of steps it cannot be written out"
+        )
+        self.input, self.dim = input, dim
+
+
 class Machine:
     """Runs programs in NumPy.
 
@@ -201,6 +216,13 @@ class Machine:
         wide = [self.apply("unsqueeze", p, axes=(axis % (p.ndim + 1),)) for p in parts]
         result: Tensor = self.apply("concat", *wide, axis=axis)
         return result
+
+    def longest(self, lengths: Tensor) -> Tensor:
+        """The largest of the lengths of rows, which decides how many steps there are."""
+        return Tensor(lengths.data.max())
+
+    def doubt(self, size: int, meant: int) -> None:
+        """A program has a size that it is probably not meant to have; who looks for the sizes of inputs notes it."""
 
     # -- names of the source's layers -----------------------------------------------------------------
 

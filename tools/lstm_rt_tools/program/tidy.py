@@ -26,6 +26,7 @@ def tidy(graph: Graph) -> list[str]:
     """
     drop_dead(graph)
     folded = _fold(graph, _scale_into_product, "scales, shifts and normalisations put into the product before")
+    folded += _fold(graph, _dense_into_windows, "products put into the windows of steps before")
     folded += _fold(graph, _activation_into_dense, "activations put into the dense layer before")
     _renumber(graph)
     return folded
@@ -68,6 +69,25 @@ def _activation_into_dense(maker: Node, node: Node) -> bool:
     if node.attrs["activation"].name in NOT_ELEMENTWISE:
         return False
     maker.attrs["activation"] = node.attrs["activation"]
+    return True
+
+
+def _dense_into_windows(maker: Node, node: Node) -> bool:
+    """A convolution that puts steps side by side, scaled at most, and a product over these: one of both."""
+    if maker.op != "conv" or node.op != "dense" or node.attrs["activation"] != _LINEAR:
+        return False
+    moves, product = maker.weights["weight"], node.weights["weight"]
+    outputs = len(moves)
+    if (np.count_nonzero(moves.reshape(outputs, -1), 1) > 1).any() or product.shape[1] != outputs:
+        return False
+    if maker.weights.get("bias", np.zeros(1)).any():
+        return False
+    groups = maker.attrs["groups"]
+    each = moves.reshape(groups, outputs // groups, *moves.shape[1:])
+    parts = product.reshape(len(product), groups, -1)
+    made = np.einsum("pgo,goc...->pgc...", parts, each).reshape(len(product), -1, *moves.shape[2:])
+    maker.weights = {**node.weights, "weight": made}
+    maker.attrs["groups"] = 1
     return True
 
 

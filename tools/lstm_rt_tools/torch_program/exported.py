@@ -157,9 +157,7 @@ class ExportedSource:
         value = names.get(name)
         if not isinstance(value, Var):
             raise run.error("it is no tensor", f"output {shown(name)}")
-        if value.tag is not None or value.order is not None:
-            raise run.error("its rows are in the order of a sorted batch, or it is packed", f"output {shown(name)}")
-        return value.read(run)
+        return run.output(value, f"output {shown(name)}")
 
     def _array(self, name: str) -> NDArray[Any]:
         if name not in self._arrays:
@@ -366,7 +364,7 @@ def _result_of(run: Run, step: _Step, names: Mapping[str, Any]) -> Any:
             return _ASSERTIONS[name](run, *(v for _, v in given))
         args, kwargs = _arguments(name, given)
         if not aten.known(name):
-            raise run.error("this operation of PyTorch is not supported", shown(name))
+            return aten.unknown(run, shown(name), args, kwargs)
         return aten.call(run, name, args, kwargs)
     if root == "higher_order" and rest in _HIGHER:
         return _HIGHER[rest](run, [v for _, v in given])

@@ -6,7 +6,8 @@ the module's own. So the interpreter's checks compare a graph with the module, a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,7 @@ class LiveSource:
     """
 
     called = what = "the module"
+    sizes: Mapping[str, Mapping[int, int]] = MappingProxyType({})
     also = ((1, 1), (2, 40), (1, 128), (24, 2))  #: rows and steps to compare at, too: branches on sizes show there
 
     def __init__(self, runner: Runner, args: Args, names: Sequence[str], results: Results) -> None:

@@ -24,7 +24,6 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast
 
 import numpy as np
@@ -34,6 +33,7 @@ from lstm_rt.errors import ConvertError
 
 from .budget import Budget
 from .hdf5_child import NEEDS_H5PY, Answer, Question, Reader
+from .python_process import can_start, command
 
 _BASE_SECONDS = 4  #: of processor time; with starting and the rest of the conversion, small files take below 5
 _SECONDS_PER_MB = 1
@@ -167,14 +167,10 @@ def _signal(status: int) -> str:
 
 
 def _start() -> subprocess.Popen[bytes]:
-    """Python with the paths of this process, and those of the packages wherever they were found."""
-    specs = filter(None, map(importlib.util.find_spec, _PACKAGES))
-    found = [str(Path(spec.origin).parent.parent) for spec in specs if spec.origin]
-    paths = [os.path.abspath(path) for path in sys.path if isinstance(path, str)]
-    command = [sys.executable, "-I", "-B", "-c", _CHILD, *paths, *(p for p in found if p not in paths)]
+    """Python that runs :mod:`.hdf5_child`."""
     try:
         return subprocess.Popen(
-            command,
+            command(_CHILD, _PACKAGES),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -185,16 +181,12 @@ def _start() -> subprocess.Popen[bytes]:
         raise ConvertError(f"reading HDF5 files needs a process of its own, which does not start: {e}") from e
 
 
-def _can_start() -> bool:
-    return bool(sys.executable) and sys.platform not in ("emscripten", "wasi") and not hasattr(sys, "frozen")
-
-
 @contextmanager
 def open_hdf5(file: BinaryIO, name: str, budget: Budget) -> Iterator[Hdf5Group]:
     """The root of an HDF5 file; whatever its reader stumbles over, or dies of, becomes a ConvertError."""
     if importlib.util.find_spec("h5py") is None:
         raise ConvertError(NEEDS_H5PY)
-    child = _Child(file, name, budget) if _can_start() else None
+    child = _Child(file, name, budget) if can_start() else None
     reader = child or Reader(file, name, budget)
     try:
         _ask(reader, "open", 0)

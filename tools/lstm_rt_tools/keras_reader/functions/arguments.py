@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lstm_rt.errors import GraphError
 
 from ..arrays import place_of, places_of
-from ..build import Context, Tensor
+from ..build import Context, Tensor, Truth
 
 #: What a function of arrays gives.
 Results = Tensor | list[Tensor]
@@ -31,7 +31,7 @@ class Arguments:
         found = self.given[at] if at < len(self.given) else None
         if not isinstance(found, Tensor):
             raise GraphError(f"argument {at + 1} is {found!r:.60}, expected the output of a layer")
-        return found
+        return found if not isinstance(found, Truth) else Tensor(found.value, found.dims, found.time, found.mask)
 
     def tensors(self) -> list[Tensor]:
         """The arrays in a list that is the first argument."""

@@ -48,6 +48,14 @@ def swapped(call: Arguments) -> Results:
     return arrays.permuted(call.ctx, t, order)
 
 
+def moved(call: Arguments) -> Results:
+    t = call.tensor()
+    source, target = (place_of(call.options[key], len(t.dims)) for key in ("source", "destination"))
+    order = [i for i in range(len(t.dims)) if i != source]
+    order.insert(target, source)
+    return arrays.permuted(call.ctx, t, order)
+
+
 def expand(call: Arguments) -> Results:
     return arrays.expanded(call.tensor(), call.axis(more=1))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from string import ascii_letters
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,8 @@ from lstm_rt.graph import Activation
 
 from ..arith import activated, binary, constant, limited, normalized, reduced, scaled, softmax
 from ..arrays import permuted, timed
-from ..build import Context, Tensor
+from ..build import Context, Tensor, Truth
+from ..layers.einsum import contracted
 from ..scores import multiplied, settled
 from .arguments import Arguments, Function, Results, array_of
 
@@ -119,7 +121,7 @@ def same(call: Arguments) -> Results:
 
 def cast(call: Arguments) -> Results:
     dtype = str(call.options.get("dtype"))
-    if "float" not in dtype:
+    if "float" not in dtype and not isinstance(call.given[0], Truth):
         raise GraphError(f"numbers are cast to {dtype}, only float types are supported")
     return call.tensor()
 
@@ -135,6 +137,14 @@ def rsqrt(call: Arguments) -> Results:
 def log_sigmoid(call: Arguments) -> Results:
     opposite = scaled(call.ctx, call.tensor(), -1.0, 0.0)
     return scaled(call.ctx, activated(call.ctx, opposite, Activation("softplus")), -1.0, 0.0)
+
+
+def log1p(call: Arguments) -> Results:
+    return activated(call.ctx, scaled(call.ctx, call.tensor(), 1.0, 1.0), Activation("log"))
+
+
+def expm1(call: Arguments) -> Results:
+    return scaled(call.ctx, activated(call.ctx, call.tensor(), Activation("exp")), 1.0, -1.0)
 
 
 def clip(call: Arguments) -> Results:
@@ -196,13 +206,64 @@ def variance(root: bool) -> Function:
     return Function(run, {"axis": None, "keepdims": False})
 
 
+def norm(call: Arguments) -> Results:
+    if call.options["ord"] not in (None, 2, "euclidean") or len(call.axes()) != 1:
+        raise GraphError(f"norms of order {call.options['ord']!r:.60} over {len(call.axes())} axes are not supported")
+    return reduced(call.ctx, call.tensor(), "l2", call.axes(), bool(call.options["keepdims"]))
+
+
+def logsumexp(call: Arguments) -> Results:
+    ctx, t, axes, keep = call.ctx, call.tensor(), call.axes(), bool(call.options["keepdims"])
+    e = activated(ctx, binary(ctx, "sub", t, reduced(ctx, t, "max", axes, keep=True)), Activation("exp"))
+    return binary(
+        ctx,
+        "add",
+        activated(ctx, reduced(ctx, e, "sum", axes, keep), Activation("log")),
+        reduced(ctx, t, "max", axes, keep),
+    )
+
+
 def cumsum(call: Arguments) -> Results:
     t = call.tensor()
     t = timed(call.ctx, t, call.axis())
     return replace(t, value=call.ctx.graph.cumsum(t.value))
 
 
+def _matrix(call: Arguments) -> NDArray[np.float32] | None:
+    """The second argument where it is a constant matrix."""
+    array = None if len(call.given) < 2 or isinstance(call.given[1], Tensor) else array_of(call.given[1])
+    if array is not None and array.ndim != 2:
+        raise GraphError(f"a constant of {array.ndim} axes is multiplied, expected a matrix")
+    return None if array is None else array.astype(np.float32)
+
+
+def _times_matrix(ctx: Context, t: Tensor, matrix: NDArray[np.float32]) -> Tensor:
+    names = ascii_letters[: len(t.dims)]
+    if not names or t.dims[-1] not in (None, len(matrix)):
+        raise GraphError(f"an array of shape {list(t.dims)} meets a matrix of shape {list(matrix.shape)}")
+    return contracted(ctx, t, names, matrix, names[-1] + "_", names[:-1] + "_")
+
+
+def dot(call: Arguments) -> Results:
+    matrix = _matrix(call)
+    if matrix is None:
+        raise GraphError("it is supported with a constant matrix alone")
+    return _times_matrix(call.ctx, call.tensor(0), matrix)
+
+
+def tensordot(call: Arguments) -> Results:
+    if call.options["axes"] != 1:
+        raise GraphError(f"over axes {call.options['axes']!r:.60} it is not supported, only over one")
+    return dot(call)
+
+
 def matmul(call: Arguments) -> Results:
+    matrix = _matrix(call)
+    if matrix is not None:
+        flipped = call.options.get("transpose_a"), call.options.get("transpose_b")
+        if flipped[0]:
+            raise GraphError("a product of a matrix with an array transposed is not supported")
+        return _times_matrix(call.ctx, call.tensor(0), matrix.T if flipped[1] else matrix)
     a, b = call.tensor(0), call.tensor(1)
     if len(a.dims) != 2 or len(b.dims) != 2:
         raise GraphError(f"matrices of {len(a.dims) + 1} and {len(b.dims) + 1} axes are multiplied, expected 3")
@@ -210,11 +271,29 @@ def matmul(call: Arguments) -> Results:
     return multiplied(call.ctx, a, b, (0 if flips[0] else 1, 1 if flips[1] else 0))
 
 
+def _einsum_constant(call: Arguments, names: list[str], out: str) -> Results | None:
+    """With a constant second argument, as an EinsumDense layer has it."""
+    array = array_of(call.given[1]) if len(call.given) == 2 and not isinstance(call.given[1], Tensor) else None
+    if array is None:
+        return None
+    (a, b), t = names, call.tensor(0)
+    plain = all(n.isalpha() and len(set(n)) == len(n) for n in (a, b, out))
+    fits = plain and len(a) == len(t.dims) + 1 and len(b) == array.ndim and a[0] == out[0] and a[0] not in b
+    if not fits or set(out) | set(a) | set(b) != set(out) | (set(a) & set(b)) or not set(out) <= set(a + b):
+        raise GraphError(f"einsum of {a},{b}->{out} is not supported with a constant")
+    sizes = dict(zip(a[1:], t.dims, strict=True))
+    if any(sizes.get(c) not in (None, n) for c, n in zip(b, array.shape, strict=True)):
+        raise GraphError(f"einsum of {a},{b}->{out}: the constant has shape {list(array.shape)}")
+    return contracted(call.ctx, t, a[1:], array.astype(np.float32), b, out[1:])
+
+
 def einsum(call: Arguments) -> Results:
     """Batches of two arrays that share the batch's axis and one more."""
     text = str(call.options["subscripts"]).replace(" ", "")
     sides, _, out = text.partition("->")
     names = sides.split(",")
+    if len(names) == 2 and (constant_side := _einsum_constant(call, names, out)) is not None:
+        return constant_side
     tensors = [call.tensor(i) for i in range(len(call.given))]
     if len(names) != 2 or len(tensors) != 2 or not out or "." in text:
         raise GraphError(f"einsum {text!r:.60} is not supported")

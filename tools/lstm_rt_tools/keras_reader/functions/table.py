@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from . import moves, numeric
+from . import logic, moves, numeric
 from .arguments import Function
 
 #: By Keras 3's names of classes.
@@ -87,6 +87,26 @@ FUNCTIONS: dict[str, Function] = {
     "GetItem": Function(moves.get_item, {"key": None}),
     "Take": Function(moves.take, {"axis": None}, 2),
     "Pad": Function(moves.pad, {"pad_width": None, "mode": "constant", "constant_values": None}),
+    "Dot": Function(numeric.dot, {}, 2),
+    "Tensordot": Function(numeric.tensordot, {"axes": 2}, 2),
+    "Log1p": Function(numeric.log1p, {}),
+    "Expm1": Function(numeric.expm1, {}),
+    "Norm": Function(numeric.norm, {"ord": None, "axis": None, "keepdims": False}),
+    "Logsumexp": Function(numeric.logsumexp, {"axis": None, "keepdims": False}),
+    "Amax": numeric.reduce("max"),
+    "Amin": numeric.reduce("min"),
+    "Greater": Function(logic.compare("greater"), {}, 2),
+    "GreaterEqual": Function(logic.compare("greater_equal"), {}, 2),
+    "Less": Function(logic.compare("less"), {}, 2),
+    "LessEqual": Function(logic.compare("less_equal"), {}, 2),
+    "Equal": Function(logic.compare("equal"), {}, 2),
+    "NotEqual": Function(logic.compare("not_equal"), {}, 2),
+    "LogicalAnd": Function(logic.logical("mul"), {}, 2),
+    "LogicalOr": Function(logic.logical("maximum"), {}, 2),
+    "LogicalNot": Function(logic.logical_not, {}),
+    "Where": Function(logic.where, {}, 3),
+    "OneHot": Function(logic.one_hot, {"num_classes": None, "axis": -1, "on_value": None, "off_value": None}),
+    "Moveaxis": Function(moves.moved, {"source": None, "destination": None}),
     "Cast": Function(numeric.cast, {"dtype": None}),
     "Identity": Function(numeric.same, {}),
     "Copy": Function(numeric.same, {}),
@@ -166,6 +186,21 @@ TENSORFLOW: dict[str, tuple[str, Mapping[str, str]]] = {
     "pad": ("Pad", {"paddings": "pad_width"}),
     "compat.v1.pad": ("Pad", {"paddings": "pad_width"}),
     "cast": ("Cast", {}),
+    "one_hot": ("OneHot", {"depth": "num_classes"}),
+    "where": ("Where", {}),
+    "math.greater": ("Greater", {}),
+    "math.greater_equal": ("GreaterEqual", {}),
+    "math.less": ("Less", {}),
+    "math.less_equal": ("LessEqual", {}),
+    "math.equal": ("Equal", {}),
+    "math.not_equal": ("NotEqual", {}),
+    "math.logical_and": ("LogicalAnd", {}),
+    "math.logical_or": ("LogicalOr", {}),
+    "math.logical_not": ("LogicalNot", {}),
+    "math.log1p": ("Log1p", {}),
+    "math.expm1": ("Expm1", {}),
+    "math.reduce_logsumexp": ("Logsumexp", {}),
+    "tensordot": ("Tensordot", {}),
     "identity": ("Identity", {}),
     "stop_gradient": ("StopGradient", {}),
 }

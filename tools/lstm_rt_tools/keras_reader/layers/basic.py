@@ -9,8 +9,8 @@ import numpy as np
 
 from lstm_rt.graph import Activation
 
-from ..arith import activated, limited, softmax
-from ..arrays import places_of, whole
+from ..arith import activated, limited, scaled, softmax
+from ..arrays import expanded, is_stepwise, places_of, timed, whole
 from ..build import Call, Context, Mask, Tensor
 from ..config import ACTIVATION_LAYERS, LayerSpec
 from ..weights import FloatArray, Weights
@@ -23,19 +23,58 @@ def emit_nothing(ctx: Context, spec: LayerSpec, weights: Weights, call: Call) ->
 
 def emit_embedding(ctx: Context, spec: LayerSpec, weights: Weights, call: Call) -> list[Tensor]:
     """Embedding."""
-    if ctx.graph.values[call.value].kind != "ids":
-        raise spec.error(
-            "it reads what other layers give, which is not supported: give the model token ids as an Input of their own"
-        )
     table = weights.take(("embeddings",), str(spec))["embeddings"]
     expected = (spec.size("input_dim"), spec.size("output_dim"))
     if table.shape != expected:
         raise spec.error(f"embeddings have shape {table.shape}, expected {expected}")
     x, mask = call.inputs[0], None
+    if ctx.graph.values[call.value].kind != "ids":
+        return [_embedded_numbers(ctx, spec, x, table, spec.flag("mask_zero", False))]
     if spec.flag("mask_zero", False) and ctx.graph.values[call.value].timed:
         several = Mask("unknown", why=f"is of several ids at a step ({spec})")
         mask = several if x.features else Mask("ids", call.value, 0)
     return [Tensor(ctx.graph.embedding(call.value, table), (*x.dims, expected[1]), x.time, mask)]
+
+
+#: Rows of a table that is looked up by comparing with each number.
+_MOST_ROWS = 1024
+#: Nodes that give the numbers they get, in another order or only some of them.
+_MOVES = ("slice", "gather", "select", "take", "reverse", "flatten", "unflatten", "repeat", "concat")
+
+
+def _embedded_numbers(ctx: Context, spec: LayerSpec, x: Tensor, table: FloatArray, masks: bool) -> Tensor:
+    """The rows of a table for ids of any axes, which are numbers in the graph: compared with all that there may be."""
+    if not _is_input(ctx, x.value):
+        raise spec.error("it reads what other layers compute, which is not supported: expected an input of token ids")
+    if len(table) > _MOST_ROWS:
+        raise spec.error(
+            f"of ids of several axes tables of up to {_MOST_ROWS} rows are supported, this one has {len(table)}: "
+            "give the model token ids as an Input of one axis"
+        )
+    ctx.note(f"{spec}: its token ids are given as numbers; one that its table does not have counts as a row of zeros")
+    if len(x.dims) == 1 and not is_stepwise(ctx, x):
+        x = timed(ctx, x)
+    away = scaled(ctx, expanded(x, len(x.dims)), 1.0, -np.arange(len(table), dtype=np.float32))
+    away = activated(ctx, activated(ctx, away, Activation("abs")), Activation("affine", alpha=-1.0, beta=1.0))
+    one_hot = activated(ctx, away, Activation("relu"))
+    out = dense(ctx, one_hot, np.ascontiguousarray(table.T), None, Activation("linear"))
+    if not masks:
+        return out
+    plain = x.time == 0 and len(x.dims) == 1
+    return replace(out, mask=Mask("values", x.value, 0.0) if plain else Mask("unknown", why="is of ids of several axes"))
+
+
+def _is_input(ctx: Context, value: int) -> bool:
+    """Is it an input of the model, or numbers of inputs that have only moved?"""
+    makers = {o: n for n in ctx.graph.nodes for o in n.outputs}
+    waiting = [value]
+    while waiting:
+        value = waiting.pop()
+        if value in makers:
+            if makers[value].op not in _MOVES:
+                return False
+            waiting += [i for i in makers[value].inputs if i is not None]
+    return True
 
 
 def masking_number(value: float) -> float:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from ..build import Call, Context, Scores, Tensor
 from ..config import ACTIVATION_LAYERS, INSTEAD, LayerSpec
-from ..rnn import RECURRENT, emit_recurrent
+from ..rnn import CELLS, RECURRENT, emit_cell, emit_recurrent
 from ..scores import of_layer, settled
 from ..weights import Weights
 from . import attention, basic, convlstm, einsum, merge, norms, shapes, transposed, windows, wrappers
@@ -85,6 +85,7 @@ LAYERS: dict[str, Layer] = {
     "TimeDistributed": Layer(wrappers.emit_time_distributed, ("layer",), KEEPS),
     "Bidirectional": Layer(convlstm.emit_bidirectional, ("merge_mode", "layer", "backward_layer"), SAYS),
     **dict.fromkeys(RECURRENT, Layer(emit_recurrent, (), SAYS)),
+    **dict.fromkeys(CELLS, Layer(emit_cell, (), SAYS)),
 }
 for _n in (1, 2, 3):
     LAYERS |= {
@@ -119,7 +120,7 @@ def emit_layer(ctx: Context, spec: LayerSpec, weights: Weights, call: Call) -> l
     other = spec.other_float()
     if other is not None:
         ctx.note(f"{spec}: computed in {other} in Keras, here in float32")
-    if spec.class_name not in RECURRENT:  # these have options of their cells as well
+    if spec.class_name not in (*RECURRENT, *CELLS):  # these have options of their cells as well
         spec.check_options(row.options)
     if any(isinstance(t, Scores) for t in call.inputs) and spec.class_name != "Dot":
         if part := of_layer(spec, call):

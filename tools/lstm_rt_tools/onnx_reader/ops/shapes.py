@@ -134,9 +134,14 @@ def even(size: int, count: int) -> list[int]:
 def split(c: Call, x: Tensor, axis: int, sizes: Sequence[int]) -> list[Tensor]:
     """The parts of ``x`` along an axis."""
     if sum(sizes) != x.shape[axis] or min(sizes, default=0) < 0:
-        raise c.error(f"parts of the sizes {list(sizes)} of an axis of size {x.shape[axis]}")
+        error = c.error(f"parts of the sizes {list(sizes)} of an axis of size {x.shape[axis]}")
+        error.sizes = (sum(sizes),)
+        raise error
     parts, at = [], 0
     for size in sizes:
+        if not size:  # which nothing reads, or it is refused there
+            parts.append(c.constant(np.zeros([0 if i == axis else n for i, n in enumerate(x.shape)], x.dtype)))
+            continue
         parts.append(x if size == x.shape[axis] else c.one("slice", x, axis=axis, start=at, stop=at + size, step=1))
         at += size
     return parts
@@ -404,8 +409,20 @@ def _written(c: Call, x: Tensor, index: np.ndarray, updates: Tensor) -> Tensor:
     return concat(c, [before, new, behind], axis)
 
 
+def _inverse(c: Call) -> Tensor | None:
+    """Scattering 0, 1, 2, ... to the places of an order gives the way back from it; None if it is another."""
+    order, numbers = c.tensor(1), c.tensor(2)
+    if order.known or order.ndim != 1 or not numbers.known or c.tensor(0).shape != order.shape:
+        return None
+    if not np.array_equal(numbers.data, np.arange(order.shape[0])) or c.axis(c.integer("axis", 0), 1):
+        return None
+    return c.one("argsort", order, axis=0)
+
+
 @op("ScatterElements", "Scatter")
 def _scatter_elements(c: Call) -> Value:
+    if (way_back := _inverse(c)) is not None:
+        return way_back
     x, index, updates = (c.known(i, name) for i, name in enumerate(("data", "indices", "updates")))
     if c.text("reduction", "none") != "none":
         raise c.error(f"reduction {c.text('reduction')} is not supported")

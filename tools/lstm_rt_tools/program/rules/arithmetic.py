@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from lstm_rt.graph import Activation
 
 from ..labelled import Labelled
-from ..labels import Feat, Ids, Label, Lengths, Loose, Mask, Steps, Turn
+from ..labels import Compared, Feat, Ids, Label, Lengths, Loose, Mask, Steps, Turn
 from ..machine import Tensor
 from ..masks import joined, length_dims, only
 from .attention import combined
@@ -95,8 +95,6 @@ def _cast(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any]
         return b.feat(_first(args), "cast")
     if isinstance(label, Feat) and out.dtype.kind != "f":
         return Loose("features that are rounded to integers are not supported", label.dims)
-    if isinstance(label, Ids) and out.dtype.kind not in "iu":
-        return Loose("token ids as numbers to compute with are not supported", label.dims)
     return label
 
 
@@ -104,13 +102,15 @@ def _logical_not(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) 
     label = _first(args).label
     if isinstance(label, Mask):
         return Mask(label.value, label.axis, label.dims, not label.inverted)
+    if isinstance(label, Compared) and not label.any:
+        return replace(label, differ=not label.differ)
     return Loose("what is not a mask is inverted", getattr(label, "dims", ()))
 
 
 # -- two numbers --------------------------------------------------------------------------------------
 
 
-def _binary(word: str, b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> Label:
+def _binary(word: str, b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> Label | None:
     x, y = args
     assert x is not None
     assert y is not None
@@ -124,6 +124,8 @@ def _binary(word: str, b: Labelled, args: Args, options: Mapping[str, Any], out:
     if word == "mul" and isinstance(x.label, Mask) != isinstance(y.label, Mask) and not (x.known or y.known):
         mask, features = (x.label, y) if isinstance(x.label, Mask) else (y.label, x)
         return only(b, mask, b.feat(features, word), word)
+    if word == "mul" and b.loop_of_step is not None and any(t.known and not t.data.any() for t in (x, y)):
+        return None  # nothing is left of it: the other side of a choice by a mask
     if x.known:
         return _number_first(b, word, x.data, b.feat(y, word))
     if y.known:
@@ -179,12 +181,23 @@ def _powered(b: Labelled, x: Feat, c: NDArray[Any]) -> Feat:
     return activation(b, x, "pow", names.get(exponent) or Activation("power", exponent))
 
 
-def _of_integers(b: Labelled, word: str, x: Tensor, y: Tensor) -> Label:
-    """Sums and comparisons of ids and lengths."""
+def _of_integers(b: Labelled, word: str, x: Tensor, y: Tensor) -> Label | None:
+    """Sums and comparisons of ids and lengths; None of what they do not decide, such as whether ids are below 0."""
     label, other = (x.label, y) if not x.known else (y.label, x)
     dims = getattr(label, "dims", ())
     constant = other.data if other.known else None
     uniform = constant is not None and constant.size > 0 and bool((constant == constant.flat[0]).all())
+    if constant is not None and word == "mul" and not constant.any():
+        return None
+    nothing = {"add": 0, "mul": 1, **({"sub": 0} if other is y else {})}.get(word)
+    if uniform and constant is not None and constant.flat[0] == nothing:
+        own = x.shape if other is y else y.shape
+        if np.broadcast_shapes(own, constant.shape) == own:
+            same: Label = label
+            return same
+    below = isinstance(label, Ids) and uniform and constant is not None and other is y and constant.flat[0] <= 0
+    if below and word in ("lt", "ge"):
+        return None  # ids are never below 0
     if (
         isinstance(label, Turn)
         and uniform
@@ -195,11 +208,21 @@ def _of_integers(b: Labelled, word: str, x: Tensor, y: Tensor) -> Label:
     if isinstance(label, Lengths) and uniform and constant is not None and other is y and word in ("add", "sub"):
         by = int(constant.flat[0])
         return Lengths(label.name, dims, label.less + (by if word == "sub" else -by))
+    beside = None if constant is None or word != "add" or len(dims) != 1 else _places_of_rows(b, constant)
+    if isinstance(label, Lengths) and beside is not None:
+        return replace(label, beside=beside)
     if isinstance(label, Ids) and word in ("eq", "ne", "gt", "ge") and uniform and constant is not None:
         return _token_mask(b, word, label, int(constant.flat[0]), other is y)
     if isinstance(label, Lengths) and word in ("lt", "gt", "le", "ge") and constant is not None:
         return _length_mask(b, word, label, constant, other is x)
     return Loose(f"{word} of token ids or lengths is not supported", dims)
+
+
+def _places_of_rows(b: Labelled, numbers: NDArray[Any]) -> int | None:
+    """The time axis of which each row has as many steps as the numbers grow by from row to row, from 0."""
+    if numbers.shape != (b.rows,) or b.rows < 2:
+        return None
+    return next((axis for axis, n in b.steps.items() if np.array_equal(numbers, n * np.arange(b.rows))), None)
 
 
 def _token_mask(b: Labelled, word: str, ids: Ids, token: int, second: bool) -> Label:
@@ -226,7 +249,7 @@ def _length_mask(b: Labelled, word: str, lengths: Lengths, numbers: NDArray[Any]
     return Mask(None, axis, length_dims(lengths, numbers.shape, axis), inverted=word in ("gt", "ge"))
 
 
-def _compared(word: str, b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> Label:
+def _compared(word: str, b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> Label | None:
     x, y = args
     assert x is not None
     assert y is not None
@@ -234,8 +257,27 @@ def _compared(word: str, b: Labelled, args: Args, options: Mapping[str, Any], ou
         return _of_integers(b, word, x, y)
     if (found := _of_masks(b, word, x, y)) is not None:
         return found
+    if (differs := _differs(b, word, x, y)) is not None:
+        return differs
     dims = next((t.label.dims for t in (x, y) if hasattr(t.label, "dims")), ())
     return Loose(f"{word} of features is not supported: it makes the program depend on their numbers", dims)
+
+
+def _differs(b: Labelled, word: str, x: Tensor, y: Tensor) -> Label | None:
+    """Features compared with one number, or the mask of the steps where any of them differs from it."""
+    label = x.label
+    if not y.known or not y.data.size or not (y.data == y.data.flat[0]).all():
+        return None
+    number = float(y.data.flat[0])
+    if isinstance(label, Feat) and word in ("eq", "ne"):
+        return Compared(label.dims, label, number, word == "ne")
+    if not isinstance(label, Compared) or not label.any or word not in ("gt", "ne") or number:
+        return None
+    steps = b.steps_of(label.feat.dims, word)
+    if steps is None:
+        return None
+    value = b.at_every_step(b.features(label.feat, word), steps)
+    return Mask(b.graph.mask_values(value, label.number), steps.axis, label.dims)
 
 
 def _of_masks(b: Labelled, word: str, x: Tensor, y: Tensor) -> Label | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from ..labelled import Labelled
 from ..labels import (
+    Compared,
     Counted,
     Dims,
     Feat,
@@ -45,7 +47,19 @@ def _reduce(kind: str, b: Labelled, args: Args, options: Mapping[str, Any], out:
         counted = _counted(x.label, options.get("axes"), options.get("keepdims", False))
         if counted is not None:
             return counted
+    if isinstance(x.label, Compared) and kind in ("sum", "max"):
+        return _anywhere(b, x.label, options.get("axes"), options.get("keepdims", False))
     return reduced(b, b.feat(x, kind), kind, options.get("axes"), options.get("keepdims", False))
+
+
+def _anywhere(b: Labelled, label: Compared, axes: Sequence[int] | None, keepdims: bool) -> Label:
+    """In how many of its features, or whether in any of them, a step differs from a number."""
+    rank = len(label.dims)
+    over = {a % rank for a in (range(rank) if axes is None else axes)}
+    dims = tuple(() if i in over else d for i, d in enumerate(label.dims) if keepdims or i not in over)
+    if label.any or not label.differ or fixed(dims) or any(not is_fixed(label.dims[i]) for i in over):
+        return Loose("where features are a number is not supported, only where any of a step's differs", dims)
+    return replace(label, dims=dims, any=True)
 
 
 def _counted(mask: Mask, axes: Sequence[int] | None, keepdims: bool) -> Label | None:

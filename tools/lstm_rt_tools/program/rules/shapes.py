@@ -23,6 +23,7 @@ from ..labels import (
     Feat,
     Ids,
     Label,
+    Mask,
     N,
     Scores,
     Steps,
@@ -37,12 +38,13 @@ from ..labels import (
     permuted,
     regrouped,
 )
-from ..machine import Exhausted, Tensor
+from ..machine import Tensor
+from ..masks import backwards
 from ..rolled import roll
 from ..tidy import less_padded
 
 Args = Sequence[Tensor | None]
-_END = (1 << 31) - 1  #: numbers from here on mean the end
+_END = 10**9  #: numbers from here on mean the end
 #: A place so near the end of the steps of a run is taken to be counted from there; other sizes tell if it is not.
 _NEAR = 8
 _MOST_CONSTANT = 8  #: steps of constants beside a sequence
@@ -291,8 +293,15 @@ def reversed_steps(b: Labelled, label: Feat) -> Feat:
 
 
 def _flip(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> Label:
-    label = b.feat(_tensor(args), "flip")
-    i = options["axis"] % len(label.dims)
+    return flipped(b, _tensor(args), options["axis"])
+
+
+def flipped(b: Labelled, x: Tensor, axis: int) -> Label:
+    """Features, or steps, the other way around."""
+    i = axis % x.ndim
+    if isinstance(x.label, Mask) and x.label.dims[i] == (Steps(x.label.axis),):
+        return backwards(b, x.label)
+    label = b.feat(x, "flip")
     if is_fixed(label.dims[i]):
         return indexed(label, i, lambda cells, axis: np.flip(cells, axis))
     if is_steps(label.dims[i]):
@@ -347,15 +356,13 @@ def _all_steps(b: Labelled, parts: Sequence[Tensor], i: int, dims: Dims) -> Feat
     """All steps of a sequence, one by one and in order, are the sequence."""
     if any(p.known or p.shape[i] != 1 or p.label.dims != parts[0].label.dims for p in parts) or len(parts) < 2:
         return None
-    each = [p.label.cells for p in parts]
+    each = [b.feat(p, "concat").cells for p in parts]
     found = b.unrolled.joined(each)
     if found is None and len(parts) in b.unrolled.counts:
         roll(b.graph, b.unrolled)
         found = b.unrolled.joined(each)
-        if found is None and _is_loop(b, each):
-            raise Exhausted(
-                str(b.error("concat", "what a loop does at each of the steps is no recurrent cell of a known kind"))
-            )
+        if found is None and (axis := _loop_over(b, each)) is not None:
+            raise b.unknown_loop(axis)
     if found is None:
         return None
     cells, seq, backwards = found
@@ -364,11 +371,11 @@ def _all_steps(b: Labelled, parts: Sequence[Tensor], i: int, dims: Dims) -> Feat
     return reversed_steps(b, label) if backwards else label
 
 
-def _is_loop(b: Labelled, parts: Sequence[Cells]) -> bool:
-    """Is it a result of each step, of any number of these?"""
-    if not any(n == len(parts) and b.is_free(Steps(axis)) for axis, n in b.steps.items()):
-        return False
-    return all(v >= 0 and b.unrolled.depends(int(v)) for part in parts for v in np.unique(apart(part)[0]))
+def _loop_over(b: Labelled, parts: Sequence[Cells]) -> int | None:
+    """The axis, if it is a result of each of its steps, of any number of these."""
+    axis = next((axis for axis, n in b.steps.items() if n == len(parts) and b.is_free(Steps(axis))), None)
+    of_steps = (v >= 0 and b.unrolled.depends(int(v)) for part in parts for v in np.unique(apart(part)[0]))
+    return axis if axis is not None and all(of_steps) else None
 
 
 def _concat_steps(b: Labelled, parts: Sequence[Tensor], i: int) -> Feat:
