@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lstm_rt._shapes import JOINED
 from lstm_rt.errors import ConvertError, GraphError
 from lstm_rt.graph import Graph
 
 from .check import Check
 from .labelled import FIXED, PLAIN, SINGLE, Labelled, LateLengths
-from .labels import Dim, Feat, Loose, N, Scores, Steps, is_fixed
+from .labels import Dim, Loose, N, Scores, Steps, is_fixed
 from .machine import Exhausted, Misfit, ProgramError, Source, Tensor
 from .roles import Role, order_of, readings
 from .rolled import roll_up
@@ -299,32 +300,24 @@ def _output(machine: Labelled, name: str, tensor: Tensor) -> None:
         machine.notes.append(f"output {name!r} is left out, as no value of a graph can hold it: {why}")
         return
     label = machine.feat(tensor, f"output {name!r}")
-    if any(not is_fixed(d) and len(d) > 1 for d in label.dims):
-        label = _unmerged(label)
-        machine.notes.append(f"output {name!r} joins dimensions that stand apart in the converted model")
     steps = machine.steps_of(label.dims, f"output {name!r}")
     value = machine.features(label, name)
     graph = machine.graph
     if value in graph.outputs or value in graph.inputs or machine.unrolled.is_placeholder(value):
         value = graph.activation(value, "linear")
-    dims = [_port_dim(d) for d in label.dims] or [1]
+    dims = [d for dim in label.dims for d in _port_dims(dim)] or [1]
     graph.output(value, name, **order_of("vec" if steps is None else "seq", dims))
 
 
-def _unmerged(label: Feat) -> Feat:
-    """Rows, steps and features that are joined in one dimension as dimensions of their own."""
-    dims: list[Dim] = []
-    for d in label.dims:
-        dims += [d] if is_fixed(d) else [(a,) for a in d]
-    return Feat(tuple(dims), label.cells)
-
-
-def _port_dim(dim: Dim) -> str | int:
-    if not dim:
-        return 1
-    if dim == (N,):
-        return N
-    return "T" if isinstance(dim[0], Steps) else math.prod(a for a in dim if isinstance(a, int))
+def _port_dims(dim: Dim) -> Iterator[str | int]:
+    """A dimension as those of a port: of several atoms it is joined ones."""
+    if is_fixed(dim):
+        yield math.prod(a for a in dim if isinstance(a, int))
+        return
+    for i, atom in enumerate(dim):
+        if i:
+            yield JOINED
+        yield "T" if isinstance(atom, Steps) else atom
 
 
 def _finished(source: Source, machine: Labelled, graph: Graph, roles: Sequence[Role], sizes: Sizes) -> bool:
