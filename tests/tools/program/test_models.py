@@ -170,7 +170,7 @@ def lengths_behind_a_convolution(m: Machine, x: Tensor, n: Tensor) -> Any:
 SAME, UP, BIAS, BOS = numbers(6, 6, 3), numbers(6, 4, 4), numbers(4), numbers(1, 2, 6)
 
 
-@program("constant repeat concat unflatten conv", x=("b", 6, "t"))
+@program("conv unflatten take", x=("b", 6, "t"))
 def transposed(m: Machine, x: Tensor) -> Any:
     return m.apply("conv_transpose", x, m.constant(UP), m.constant(BIAS), stride=(2,), pads=((1, 1),))
 

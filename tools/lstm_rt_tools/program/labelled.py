@@ -331,8 +331,8 @@ class Labelled(Values):
         """The error of a loop over steps that is not understood."""
         root = self.graph.root(axis)
         name = next((n for n, a in self._axes.items() if a == root), "")
-        found = (UnknownLoop(r.name, r.dims.index(name)) for r in self._roles if name in r.dims)
-        return next(found, UnknownLoop("", 0))
+        places = ((r.name, r.dims.index(name)) for r in self._roles if name in r.dims)
+        return UnknownLoop(*next(places, ("", 0)))
 
     def resolve_steps(self) -> None:
         """Make the steps that nodes read one by one.
