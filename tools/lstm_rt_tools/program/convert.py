@@ -160,7 +160,7 @@ class _Search:
                 fixed = Sizes(rows, dict.fromkeys(usual.steps, steps))
                 fitting = [r.with_steps(fixed.steps) for r in roles]
                 if sum(math.prod(r.shape(rows, fixed.steps)) for r in fitting) <= _MOST_ASKED:
-                    ways.append((fitting, fixed, SINGLE))
+                    ways += [(fitting, fixed, SINGLE), (fitting, fixed, FIXED)]
         self._left = max(self._left, _MOST_WORK // 4)
         self._asking = True
         return self._first(ways)
@@ -198,6 +198,9 @@ class _Search:
 
     def _failed(self, machine: Labelled, error: ConvertError, roles: Sequence[Role], leeway: int) -> None:
         self._asked.update(getattr(error, "sizes", ()))
+        if isinstance(error, Misfit) and error.reads is not None:  # a product over the features of all steps
+            given, taken = error.reads
+            self._asked.update(n * taken // given for n in machine.steps.values() if given and n * taken % given == 0)
         self._tries.append(_Try(machine.done, isinstance(error, Misfit), roles, leeway))
         if machine.done > self._best:
             self._best, self._error = machine.done, error
