@@ -132,9 +132,18 @@ class Loose:
 
     why: str
     dims: Dims
+    ids: Ids | None = None  #: these as they are, in another type
 
 
-Label: TypeAlias = "Feat | Ids | Lengths | Mask | Counted | Scores | Masked | Penalty | Turn | Loose"
+@dataclass(frozen=True, eq=False)
+class Certain:
+    """What is the same whatever the inputs are, such as whether token ids are below 0; as a number 1 or 0."""
+
+    dims: Dims
+    truth: bool = False
+
+
+Label: TypeAlias = "Feat | Certain | Ids | Lengths | Mask | Counted | Scores | Masked | Penalty | Turn | Loose"
 
 
 def cell(value: int, features: Any) -> Cells:

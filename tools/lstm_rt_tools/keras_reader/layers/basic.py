@@ -41,8 +41,8 @@ _MOVES = ("slice", "gather", "select", "take", "reverse", "flatten", "unflatten"
 
 
 def _embedded_numbers(ctx: Context, spec: LayerSpec, x: Tensor, table: FloatArray, masks: bool) -> Tensor:
-    """The rows of a table for ids of any axes, which are numbers in the graph: compared with all that there may be."""
-    if not _is_input(ctx, x.value):
+    """The rows of a table for ids of any axes, numbers here: each is compared with all that there may be."""
+    if not is_moved_input(ctx, x.value):
         raise spec.error("it reads what other layers compute, which is not supported: expected an input of token ids")
     if len(table) > _MOST_ROWS:
         raise spec.error(
@@ -58,11 +58,12 @@ def _embedded_numbers(ctx: Context, spec: LayerSpec, x: Tensor, table: FloatArra
     out = dense(ctx, one_hot, np.ascontiguousarray(table.T), None, Activation("linear"))
     if not masks:
         return out
-    plain = x.time == 0 and len(x.dims) == 1
-    return replace(out, mask=Mask("values", x.value, 0.0) if plain else Mask("unknown", why="is of ids of several axes"))
+    if x.time == 0 and len(x.dims) == 1:
+        return replace(out, mask=Mask("values", x.value, 0.0))
+    return replace(out, mask=Mask("unknown", why="is of ids of several axes"))
 
 
-def _is_input(ctx: Context, value: int) -> bool:
+def is_moved_input(ctx: Context, value: int) -> bool:
     """Is it an input of the model, or numbers of inputs that have only moved?"""
     makers = {o: n for n in ctx.graph.nodes for o in n.outputs}
     waiting = [value]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from lstm_rt.graph import Activation
 
 from ..labelled import Labelled
-from ..labels import Feat, Ids, Label, Lengths, Loose, Mask, Steps, Turn
+from ..labels import Certain, Feat, Ids, Label, Lengths, Loose, Mask, Steps, Turn
 from ..machine import Tensor
 from ..masks import joined, length_dims, only
 from .attention import combined
@@ -96,7 +96,7 @@ def _cast(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any]
     if isinstance(label, Feat) and out.dtype.kind != "f":
         return Loose("features that are rounded to integers are not supported", label.dims)
     if isinstance(label, Ids) and out.dtype.kind not in "iu":
-        return Loose("token ids as numbers to compute with are not supported", label.dims)
+        return Loose("token ids as numbers to compute with are not supported", label.dims, label)
     return label
 
 
@@ -104,6 +104,8 @@ def _logical_not(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) 
     label = _first(args).label
     if isinstance(label, Mask):
         return Mask(label.value, label.axis, label.dims, not label.inverted)
+    if isinstance(label, Certain):
+        return Certain(label.dims, not label.truth)
     return Loose("what is not a mask is inverted", getattr(label, "dims", ()))
 
 
@@ -114,7 +116,7 @@ def _binary(word: str, b: Labelled, args: Args, options: Mapping[str, Any], out:
     x, y = args
     assert x is not None
     assert y is not None
-    found = combined(b, word, x, y)
+    found = combined(b, word, x, y) or _with_certain(word, x, y, out) or _with_certain(word, y, x, out)
     if found is not None:
         return found
     for label in (x.label, y.label):
@@ -179,9 +181,20 @@ def _powered(b: Labelled, x: Feat, c: NDArray[Any]) -> Feat:
     return activation(b, x, "pow", names.get(exponent) or Activation("power", exponent))
 
 
+def _with_certain(word: str, x: Tensor, y: Tensor, out: NDArray[Any]) -> Label | None:
+    """Whole numbers times what is 0 or 1 for certain, or plus 0; None of anything else."""
+    if not isinstance(x.label, Certain) or y.known or y.shape != out.shape or out.dtype.kind not in "iu":
+        return None
+    if word == "mul" and not x.label.truth:
+        return Certain(getattr(y.label, "dims", ()))
+    label: Label = y.label
+    return label if word == ("mul" if x.label.truth else "add") else None
+
+
 def _of_integers(b: Labelled, word: str, x: Tensor, y: Tensor) -> Label:
     """Sums and comparisons of ids and lengths."""
     label, other = (x.label, y) if not x.known else (y.label, x)
+    label = label.ids if isinstance(label, Loose) and label.ids is not None else label
     dims = getattr(label, "dims", ())
     constant = other.data if other.known else None
     uniform = constant is not None and constant.size > 0 and bool((constant == constant.flat[0]).all())
@@ -195,6 +208,9 @@ def _of_integers(b: Labelled, word: str, x: Tensor, y: Tensor) -> Label:
     if isinstance(label, Lengths) and uniform and constant is not None and other is y and word in ("add", "sub"):
         by = int(constant.flat[0])
         return Lengths(label.name, dims, label.less + (by if word == "sub" else -by))
+    below = uniform and constant is not None and constant.flat[0] == 0 and word == ("lt" if other is y else "gt")
+    if isinstance(label, Ids) and below:
+        return Certain(dims)
     if isinstance(label, Ids) and word in ("eq", "ne", "gt", "ge") and uniform and constant is not None:
         return _token_mask(b, word, label, int(constant.flat[0]), other is y)
     if isinstance(label, Lengths) and word in ("lt", "gt", "le", "ge") and constant is not None:
@@ -230,7 +246,8 @@ def _compared(word: str, b: Labelled, args: Args, options: Mapping[str, Any], ou
     x, y = args
     assert x is not None
     assert y is not None
-    if any(isinstance(t.label, Ids | Lengths | Turn) for t in (x, y)):
+    cast = any(isinstance(t.label, Loose) and t.label.ids is not None for t in (x, y))
+    if cast or any(isinstance(t.label, Ids | Lengths | Turn) for t in (x, y)):
         return _of_integers(b, word, x, y)
     if (found := _of_masks(b, word, x, y)) is not None:
         return found

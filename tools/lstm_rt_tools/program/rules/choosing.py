@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..labelled import Labelled
 from ..labels import (
+    Certain,
     Feat,
     Ids,
     Label,
@@ -143,6 +144,9 @@ def _where(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any
     if condition.known and not isinstance(x.label, Scores) and not isinstance(y.label, Scores):
         return _chosen(b, condition.data, x, y, out)
     mask = condition.label
+    if isinstance(mask, Certain) and not (side := x if mask.truth else y).known and side.shape == out.shape:
+        label: Label = side.label
+        return label
     if (found := chosen(b, condition, x, y)) is not None:
         return found
     if isinstance(mask, Mask):
