@@ -102,6 +102,15 @@ def test_without_tensorflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         read(saved(tmp_path), Options())
 
 
+@pytest.mark.parametrize("name", ["", "m.keras", "saved_model.pb"])
+def test_what_is_no_saved_model(name: str, tmp_path: Path) -> None:
+    if name == "m.keras":
+        (tmp_path / name).write_bytes(b"x")
+        (tmp_path / "saved_model.pb").write_bytes(b"x")
+    with pytest.raises(ConvertError, match="is no SavedModel; expected a folder with saved_model"):
+        reader.read(tmp_path / name, Options())
+
+
 def test_with_tensorflow(tmp_path: Path) -> None:
     pytest.importorskip("tensorflow")
     pytest.importorskip("tf2onnx")
