@@ -103,8 +103,11 @@ UNSUPPORTED: dict[str, tuple[Callable[[], Any], list[str]]] = {
     "two masks multiplied": (lambda: _different_masks(L.Multiply()), ["Multiply", "mask"]),
     "two masks joined": (lambda: _different_masks(L.Concatenate()), ["LSTM", "mask"]),
     "embedding of two": (
-        lambda: keras.Sequential([L.Input((2, 3)), L.Embedding(V, 2)]),
-        ["InputLayer", "shape (None, 2, 3)", "token ids"],
+        lambda: keras.Sequential([L.Input((2, 3)), L.Embedding(1025, 2, name="e")]),
+        ["'e'", "tables of up to 1024 rows", "this one has 1025"],
+    ),
+    "embedding of numbers": (
+        lambda: seq(L.Dense(2), L.Embedding(V, 2, name="e")), ["'e'", "what other layers compute"],
     ),
 }
 
