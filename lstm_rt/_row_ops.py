@@ -22,9 +22,13 @@ class Nodes(Protocol):
 class RowOps:
     """The part of :class:`lstm_rt.graph.Graph` that works on rows of features, each step for itself."""
 
-    def embedding(self: Nodes, ids: int, table: ArrayLike) -> int:
-        """Rows of ``table`` ``(V, F)`` looked up by id; ids outside ``[0, V)`` are an error at run time."""
-        return self.node("embedding", ids, table=table)
+    def embedding(self: Nodes, ids: int, table: ArrayLike, start: int = 0, count: int = 0) -> int:
+        """Rows of ``table`` ``(V, F)`` looked up by id; ids outside ``[0, V)`` are an error at run time.
+
+        Of several ids at a step the rows stand side by side: of ``count`` of them, from ``start`` on; 0: of all from
+        there. Ids without steps give a vec.
+        """
+        return self.node("embedding", ids, table=table, start=start, count=count)
 
     def mask_ids(self: Nodes, ids: int, value: int = 0) -> int:
         """Mask that is 0 where the id equals ``value`` (Keras ``mask_zero``)."""

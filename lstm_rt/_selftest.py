@@ -65,7 +65,7 @@ def _shape(graph: Graph, values: list[Value], arrays: list[NDArray[Any]]) -> tup
         shape = v.shape(batch, steps.get(v.axis, 0))
         if array.shape != shape:
             raise GraphError(f"self-test: {v.name} has shape {array.shape}, expected {shape}")
-        if v.kind in ("seq", "ids") and batch * steps[v.axis] > MAX_ROWS:
+        if v.timed and batch * steps[v.axis] > MAX_ROWS:
             raise GraphError(f"self-test: {batch} rows of {steps[v.axis]} steps are more than {MAX_ROWS}")
     return batch, list(steps.values())
 

@@ -114,6 +114,10 @@ class StepOps:
         rule = Axis(v.axis, 1, attrs["stride"] - 1 - attrs["start"] - drop, attrs["stride"], cap)
         return self.node("take", x, axis=self.new_axis(rule), **attrs)
 
+    def align(self, x: int, axis: int) -> int:
+        """The steps of a sequence as those of another time axis. A call in which there are not as many is an error."""
+        return self.node("align", x, axis=axis)
+
     def repeat(self, x: int, times: int) -> int:
         """Each step of a sequence ``times`` times, on a time axis derived from x's (Keras ``UpSampling1D``)."""
         self._expect("repeat", x, "seq")

@@ -148,6 +148,8 @@ class Graph(LayerNames, RowOps, StepOps, WindowOps):
     ) -> int:
         """Declare a graph input. A time-bound kind without ``axis`` gets a new time axis.
 
+        Ids may have several at a step, ``size`` of them, and be those of a single step, with -1 for ``axis``.
+
         ``kind="lengths"`` binds the valid lengths of ``axis`` to this input: reverse directions,
         final states and ``select(-1)`` on that axis then respect it. A mask cannot be an input:
         take it as ids and make it one with :meth:`mask_ids`. ``order``, ``groups`` and ``dims`` are
@@ -160,22 +162,21 @@ class Graph(LayerNames, RowOps, StepOps, WindowOps):
         if kind not in INPUT_KINDS:
             raise GraphError(f"{what}: unknown kind {kind!r}; known: {', '.join(INPUT_KINDS)}")
         size = integer(what, "size", size)
-        if (size > 0) != (kind in FEATURES):
+        if size < 0 or ((size > 0) != (kind in FEATURES) and kind != "ids"):
             raise GraphError(f"{what}: size {size} does not fit kind {kind}")
         check_limit("features of a value", size, MAX_SIZE)
         dims = as_dims(what, dims)
-        check_order(what, Value(name, kind, size, -1, order, groups, dims))
+        no_axis = kind == "vec" or (kind == "ids" and axis == -1)
+        check_order(what, Value(name, kind, size, -1 if no_axis else 0, order, groups, dims))
         if any(self.values[i].name == name for i in self.inputs):
             raise GraphError(f"two inputs are named {name!r}")
-        axis = self._input_axis(what, kind, axis)
+        axis = -1 if no_axis else self._input_axis(what, kind, axis)
         value = self._new_value(name, kind, size, axis)
         self.values[value] = replace(self.values[value], order=order, groups=groups, dims=dims)
         self.inputs.append(value)
         return value
 
     def _input_axis(self, what: str, kind: str, axis: int | None) -> int:
-        if kind == "vec":
-            return -1
         if axis is None:
             if kind == "lengths":
                 raise GraphError(f"{what}: lengths need the time axis they belong to")

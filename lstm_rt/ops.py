@@ -209,6 +209,23 @@ def _check_table(attrs: Mapping[str, Any], weights: Mapping[str, Array], size: i
     check_limit("rows of an embedding", len(weights["table"]), MAX_ROWS)
 
 
+def _looked_up(attrs: Mapping[str, Any], weights: Mapping[str, Array], read: Sequence[Any]) -> list[Written]:
+    ids, start, at_step = read[0], attrs["start"], max(read[0].size, 1)
+    count = attrs["count"] or at_step - start
+    if start >= at_step or start + count > at_step:
+        raise GraphError(f"embedding: [{start}, {start + count}) is not within {at_step} ids at a step")
+    size = check_limit("features of a value", count * weights["table"].shape[1], MAX_SIZE)
+    return [("seq" if ids.timed else "vec", size, ids.axis)]
+
+
+def _masked(attrs: Mapping[str, Any], weights: Mapping[str, Array], read: Sequence[Any]) -> list[Written]:
+    ids = read[0]
+    if not ids.timed or ids.size > 1:
+        raise GraphError(f"mask_ids: {max(ids.size, 1)} ids {'at a step' if ids.timed else 'without steps'}, "
+                         "expected one at a step")  # fmt: skip
+    return [("mask", 0, ids.axis)]
+
+
 def _check_statistics(attrs: Mapping[str, Any], weights: Mapping[str, Array], size: int) -> None:
     if np.any(weights["var"] < 0):
         raise GraphError("batchnorm: var holds a negative number")
@@ -337,6 +354,10 @@ def _flattened(attrs: Mapping[str, Any], weights: Mapping[str, Array], read: Seq
     return [("vec", check_limit("features of a value", attrs["steps"] * read[0].size, MAX_SIZE), -1)]
 
 
+def _any_axis(attrs: Mapping[str, Any], axis: int) -> Axis | None:
+    return None
+
+
 def _unflattened(attrs: Mapping[str, Any], weights: Mapping[str, Array], read: Sequence[Any]) -> list[Written]:
     x, times = read[0], attrs["times"]
     if x.size % times:
@@ -392,10 +413,14 @@ _PAD = (Attr("before_t", "u32", 8, 0, MAX_TIME, default=0), Attr("after_t", "u32
 _BIASED = ("w_ih", "w_hh", "b_ih", "b_hh")
 
 _ENTRIES = (
-    Op("embedding", 1, (Input("ids", ("ids",)),), Output("seq", "F"),
+    Op("embedding", 1, (Input("ids", ("ids",)),), writes=_looked_up,
+       gives="seq, of ids without steps vec, of size F times the ids read",
+       attrs=(Attr("start", "u32", 0, 0, MAX_SIZE, note="less than the ids at a step", default=0),
+              Attr("count", "u32", 1, 0, MAX_SIZE, note="so many from there; 0: all", default=0)),
        weights=(Weight("table", "VF", "plain", note="version 2: or panels 1 × V × F"),),
        check=_check_table),
-    Op("mask_ids", 2, (Input("ids", ("ids",)),), Output("mask"), (Attr("value", "i32", 0),)),
+    Op("mask_ids", 2, (Input("ids", ("ids",)),), writes=_masked, gives="mask, same axis",
+       attrs=(Attr("value", "i32", 0),)),
     Op("mask_values", 3, (_SEQ,), Output("mask"), (Attr("value", "f32", 0),)),
     Op("apply_mask", 4, (_SEQ, Input("mask", ("mask",)))),
     Op("lstm", 5, _RECURRENT,
@@ -475,6 +500,7 @@ _ENTRIES = (
     Op("reduce_features", 40, (_XF,), Output(size="groups"), (_KIND, _GROUPS), since=4,
        check=_check_groups("reduce_features")),
     Op("constant", 41, (), Output("vec", "F"), weights=(Weight("value", "F", "vector"),), since=4),
+    Op("align", 42, (_SEQ,), since=4, axis=_any_axis, gives="seq, same size, any axis"),
 )  # fmt: skip
 
 OPS: dict[str, Op] = {op.name: op for op in _ENTRIES}

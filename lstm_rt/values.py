@@ -7,13 +7,14 @@ kind      shape         dtype   meaning
 ========= ============= ======= =====================================================
 seq       ``(N, T, F)`` float32 a sequence of feature vectors
 vec       ``(N, F)``    float32 one feature vector per row
-ids       ``(N, T)``    int32   token ids
+ids       ``(N, T)``    int32   token ids; several at a step: ``(N, T, F)``
 mask      ``(N, T)``    uint8   1 where a step counts, 0 where it is skipped
 lengths   ``(N,)``      int32   valid steps per row of the time axis it belongs to
 ========= ============= ======= =====================================================
 
 Every value of kind seq, ids, mask or lengths belongs to a *time axis* (a small integer): values
-on one axis have the same ``T`` and the same lengths. ``size`` is ``F``, and 0 for other kinds.
+on one axis have the same ``T`` and the same lengths. Ids may be without one, ``(N,)`` or ``(N, F)``: those of a
+single step. ``size`` is ``F``, and 0 for other kinds, and for ids of which there is one at a step.
 An axis is brought by inputs, or derived from another by a rule (:class:`lstm_rt.ops.Axis`).
 
 Inputs and outputs may have their axes in another *order*, as the source of the model has them:
@@ -26,8 +27,8 @@ groups_first   vec ``(groups, N, F / groups)``: final states as PyTorch gives th
 shaped         as ``dims`` say, each ``"N"``, ``"T"`` or a size: ``("N", 2, "T", 64)``
 ============== =============================================================================
 
-The features of a *shaped* value are its sizes in row-major order, so their product is ``F`` (1 for ids and lengths). A
-seq and ids have ``"T"`` once. Without ``"N"`` the batch is 1, as it is for unbatched ones.
+The features of a *shaped* value are its sizes in row-major order, so their product is ``F`` (1 where ``size`` is 0). A
+value with steps has ``"T"`` once. Without ``"N"`` the batch is 1, as it is for unbatched ones.
 """
 
 from __future__ import annotations
@@ -64,10 +65,15 @@ class Value:
     name: str
     kind: str
     size: int
-    axis: int  #: time axis; -1 for vec
+    axis: int  #: time axis; -1 for vec, and for ids without steps
     order: str = "batch_first"  #: of inputs and outputs
     groups: int = 0  #: of a vec whose order has groups; 0: none
     dims: tuple[int | str, ...] = ()  #: where the order is shaped
+
+    @property
+    def timed(self) -> bool:
+        """Has it steps?"""
+        return self.axis >= 0 and self.kind != "lengths"
 
     @property
     def has_batch(self) -> bool:
@@ -76,11 +82,11 @@ class Value:
 
     @property
     def _dims(self) -> tuple[Any, ...]:
-        return dims_of(self.kind, self.size, self.order, self.groups, self.dims)
+        return dims_of(self.timed, self.size, self.order, self.groups, self.dims)
 
     def shape(self, batch: Any, steps: Any) -> tuple[Any, ...]:
         """The shape of its arrays as callers have them, of so many rows and steps (numbers or names of them)."""
-        return shape(self.kind, self.size, self.order, self.groups, self.dims, batch, steps)
+        return shape(self.timed, self.size, self.order, self.groups, self.dims, batch, steps)
 
     def to_batch_first(self, array: NDArray[Any]) -> NDArray[Any]:
         """An array of this value's order and a right number of axes as ``(N, T, F)``, ``(N, F)``..."""
@@ -109,7 +115,7 @@ def check_order(what: str, v: Value) -> None:
     if not isinstance(v.order, str) or v.order not in ORDERS:
         near = did_you_mean(v.order, ORDERS)
         raise GraphError(f"{what}: unknown order {v.order!r}; known: {', '.join(ORDERS)}{near}")
-    if v.order == "time_first" and v.kind not in ("seq", "ids"):
+    if v.order == "time_first" and not v.timed:
         raise GraphError(f"{what}: {v.kind} has no steps that could be first")
     _check_dims(what, v)
     groups = integer(what, "groups", v.groups)
@@ -131,14 +137,11 @@ def _check_dims(what: str, v: Value) -> None:
     sizes = [d for d in v.dims if not isinstance(d, str)]
     if any(isinstance(d, str) and d not in ("N", "T") for d in v.dims) or any(d < 1 for d in sizes):
         raise GraphError(f"{what}: dims are ({text}), expected N, T and sizes of 1 or more")
-    if v.dims.count("N") > 1 or v.dims.count("T") != (v.kind in ("seq", "ids")):
-        raise GraphError(f"{what}: dims are ({text}), expected N at most once and T {_t_of(v.kind)}")
+    if v.dims.count("N") > 1 or v.dims.count("T") != v.timed:
+        times = "once" if v.timed else f"never, as it is {v.kind} without steps"
+        raise GraphError(f"{what}: dims are ({text}), expected N at most once and T {times}")
     if math.prod(sizes) != max(v.size, 1):
         raise GraphError(f"{what}: dims are ({text}), the product of the sizes is not {max(v.size, 1)}")
-
-
-def _t_of(kind: str) -> str:
-    return "once" if kind in ("seq", "ids") else f"never, as it is of kind {kind}"
 
 
 def as_dims(what: str, dims: Sequence[int | str]) -> tuple[int | str, ...]:

@@ -15,7 +15,8 @@
 #define LRT_VERSION_AXES 3u   /* the first with rules of time axes, */
 #define LRT_VERSION_ORDERS 3u /* and in which ports say the order of their axes */
 #define LRT_VERSION_ROWS 4u   /* the first with activations from LRT_ACT_EXP on, with broadcasts, */
-#define LRT_VERSION_SHAPED 4u /* and with shaped ports */
+#define LRT_VERSION_SHAPED 4u /* with shaped ports, */
+#define LRT_VERSION_IDS 4u    /* and with several ids at a step, or ids without steps */
 #define LRT_VERSION_MANY_AXES 4u /* the first with more than */
 #define LRT_FEW_AXES 8u          /* time axes */
 #define LRT_NONE 0xffffffffu
@@ -34,13 +35,12 @@ typedef struct {
     lrt_order order; /* of a port; internal values are batch first */
     uint32_t groups; /* 0: none; of a shaped port the tensor of its dims */
 } lrt_value;
+/* Has it steps? Lengths belong to a time axis, too, but have none. */
+static inline int lrt_is_timed(const lrt_value *v) { return v->axis < LRT_MAX_AXES && v->kind != LRT_LENGTHS; }
 /* Are its rows cut into groups that lie apart? */
 static inline int lrt_is_grouped(const lrt_value *v) { return v->order == LRT_GROUPS_FIRST && v->groups > 1; }
 /* Elements of one step of one row. */
-static inline uint32_t lrt_per_step(const lrt_value *v)
-{
-    return v->kind == LRT_SEQ || v->kind == LRT_VEC ? v->size : 1;
-}
+static inline uint32_t lrt_per_step(const lrt_value *v) { return v->size ? v->size : 1; }
 lrt_value lrt_read_value(const lrt_model *m, uint32_t i);
 uint32_t lrt_output_value(const lrt_model *m, uint32_t i); /* the value that is output i of the model */
 

@@ -82,13 +82,12 @@ static void set_strides(lrt_session *s)
         const lrt_value *v = &s->values[i];
         s->views[i].data = s->buffers[i];
         s->views[i].step = (ptrdiff_t)lrt_per_step(v);
-        s->views[i].row = s->views[i].step * (ptrdiff_t)(v->kind == LRT_VEC ? 1 : lrt_pass_steps(s, v->axis));
+        s->views[i].row = s->views[i].step * (ptrdiff_t)(lrt_is_timed(v) ? lrt_pass_steps(s, v->axis) : 1);
     }
     for (uint32_t i = 0; i < m->n_inputs + m->n_outputs; i++) {
         const uint32_t value = port_value(s, i);
         const lrt_value *v = &s->values[value];
-        const int timed = v->kind == LRT_SEQ || v->kind == LRT_IDS;
-        set_port(&s->views[value], v, s->batch, timed ? s->steps[v->axis] : 1);
+        set_port(&s->views[value], v, s->batch, lrt_is_timed(v) ? s->steps[v->axis] : 1);
         s->gaps |= v->order == LRT_TIME_FIRST && s->batch > 1;
     }
 }

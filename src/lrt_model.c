@@ -72,9 +72,8 @@ static int check_axis(const lrt_model *m, uint32_t i)
 /* The order of the axes, and the groups where there are such. */
 static int check_order(const lrt_model *m, const unsigned char *p, const lrt_value *v)
 {
-    const int timed = v->kind == LRT_SEQ || v->kind == LRT_IDS;
     const lrt_order last = lrt_version(m) >= LRT_VERSION_SHAPED ? LRT_SHAPED : LRT_GROUPS_FIRST;
-    if (p[16] > last || p[17] || lrt_u16(p + 18) || (v->order == LRT_TIME_FIRST && !timed))
+    if (p[16] > last || p[17] || lrt_u16(p + 18) || (v->order == LRT_TIME_FIRST && !lrt_is_timed(v)))
         return LRT_E_VALUE;
     if (v->order == LRT_SHAPED)
         return LRT_OK; /* its dims are looked at when tensors have been */
@@ -89,16 +88,17 @@ static int check_value(const lrt_model *m, uint32_t i)
 {
     const unsigned char *p = m->blob + m->values + (size_t)i * LRT_VALUE_SIZE;
     lrt_value v = lrt_read_value(m, i);
-    int features = v.kind == LRT_SEQ || v.kind == LRT_VEC;
+    const int sized = v.kind == LRT_SEQ || v.kind == LRT_VEC;
+    const int free_ids = v.kind == LRT_IDS && lrt_version(m) >= LRT_VERSION_IDS;
     const int has_orders = lrt_version(m) >= LRT_VERSION_ORDERS;
     const uint32_t used = has_orders ? 24 : 16;
     if (p[0] < LRT_SEQ || p[0] > LRT_LENGTHS || lrt_u16(p + 2) || !all_zero(p + used, LRT_VALUE_SIZE - used))
         return LRT_E_VALUE;
     if (has_orders)
         LRT_TRY(check_order(m, p, &v));
-    if (v.kind == LRT_VEC ? p[1] != 255 : v.axis >= m->n_axes)
+    if (p[1] == 255 ? v.kind != LRT_VEC && !free_ids : v.kind == LRT_VEC || v.axis >= m->n_axes)
         return LRT_E_VALUE;
-    if (features ? v.size < 1 || v.size > LRT_MAX_SIZE : v.size != 0)
+    if (v.size > LRT_MAX_SIZE || (sized ? v.size < 1 : v.size > 0 && !free_ids))
         return LRT_E_VALUE;
     if (v.name_size > lrt_u32(m->blob + 52) || v.name > lrt_u32(m->blob + 52) - v.name_size)
         return LRT_E_STRING;
@@ -157,7 +157,7 @@ static int check_dims(const lrt_model *m, const lrt_value *v, int *has_batch)
     *has_batch = batches == 1;
     if (product != size || batches > 1)
         return LRT_E_INTERFACE;
-    return steps == (v->kind == LRT_SEQ || v->kind == LRT_IDS) ? LRT_OK : LRT_E_INTERFACE;
+    return steps == (uint32_t)lrt_is_timed(v) ? LRT_OK : LRT_E_INTERFACE;
 }
 
 static int check_port(const lrt_model *m, uint32_t value, int *has_batch)
@@ -198,7 +198,7 @@ static int check_inputs(const lrt_model *m)
     uint32_t axes_with_lengths = 0;
     for (uint32_t i = 0; i < m->n_inputs; i++) {
         lrt_value v = lrt_read_value(m, i);
-        if (v.kind == LRT_MASK || (v.kind != LRT_VEC && !is_root_axis(m, v.axis)))
+        if (v.kind == LRT_MASK || (v.axis < LRT_MAX_AXES && !is_root_axis(m, v.axis)))
             return LRT_E_INTERFACE;
         if (v.kind == LRT_LENGTHS) {
             if (axes_with_lengths >> v.axis & 1u)
@@ -237,10 +237,10 @@ static int check_test_tensor(const lrt_model *m, uint32_t tensor_id, uint32_t va
     if (tensor_id >= m->n_tensors)
         return LRT_E_SELFTEST;
     t = lrt_read_tensor(m, tensor_id);
-    if (v.kind == LRT_SEQ || v.kind == LRT_IDS)
+    if (lrt_is_timed(&v))
         rows *= lrt_u32(steps + 4 * v.axis);
     if (t.layout != LRT_PLAIN || t.dtype != (ints ? LRT_I32 : LRT_F32) || t.units != rows ||
-        t.k != (ints ? 1 : v.size))
+        t.k != lrt_per_step(&v))
         return LRT_E_SELFTEST;
     return LRT_OK;
 }

@@ -60,11 +60,11 @@ static inline uint32_t lrt_piece_rows(uint64_t work)
     return 2 * LRT_PROJECT_ROWS + (uint32_t)(LRT_STOP_WORK / (work + 1)) / LRT_PROJECT_ROWS * LRT_PROJECT_ROWS;
 }
 
-/* Time steps of a value in this pass: 1 for vectors. */
+/* Time steps of a value in this pass: 1 for one without. */
 static inline uint32_t lrt_value_steps(const lrt_pass *pass, uint32_t value)
 {
     const lrt_value *v = &pass->s->values[value];
-    return v->kind == LRT_VEC ? 1 : pass->steps[v->axis];
+    return lrt_is_timed(v) ? pass->steps[v->axis] : 1;
 }
 
 /* Steps of all rows that a buffer holds before those of this pass. */
@@ -93,8 +93,9 @@ static inline float *lrt_row_at(const lrt_pass *pass, uint32_t value, uint32_t n
 static inline const int32_t *lrt_ids_at(const lrt_pass *pass, uint32_t value, uint32_t n, uint32_t step)
 {
     const lrt_view *view = &pass->s->views[value];
-    const ptrdiff_t at = (ptrdiff_t)pass->t0[pass->s->values[value].axis] + step;
-    return (const int32_t *)view->data + (ptrdiff_t)n * view->row + at * view->step;
+    const lrt_value *v = &pass->s->values[value];
+    const ptrdiff_t t0 = lrt_is_timed(v) ? (ptrdiff_t)pass->t0[v->axis] : 0;
+    return (const int32_t *)view->data + (ptrdiff_t)n * view->row + (t0 + step) * view->step;
 }
 static inline unsigned char *lrt_mask_at(const lrt_pass *pass, uint32_t value, uint32_t n, uint32_t step)
 {

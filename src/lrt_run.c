@@ -30,7 +30,7 @@ static int has_no_gaps(const lrt_session *s, const lrt_node *n)
     for (unsigned l = 0; l < 2 && s->gaps; l++)
         for (uint32_t i = 0; i < counts[l]; i++) {
             const uint32_t v = lists[l][i];
-            if (v == LRT_NONE || s->values[v].kind == LRT_VEC)
+            if (v == LRT_NONE || !lrt_is_timed(&s->values[v]))
                 continue;
             if (s->views[v].step != (ptrdiff_t)lrt_per_step(&s->values[v]))
                 return 0;

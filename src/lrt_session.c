@@ -123,19 +123,6 @@ static int is_output(const lrt_model *m, uint32_t value)
     return 0;
 }
 
-/* The last node that reads a value, or LRT_NONE. */
-static uint32_t last_reader(const lrt_model *m, uint32_t value)
-{
-    lrt_node n;
-    for (uint32_t i = m->n_nodes; i-- > 0;) {
-        lrt_read_node(m, i, &n);
-        for (uint32_t j = 0; j < n.n_in; j++)
-            if (n.in[j] == value)
-                return i;
-    }
-    return LRT_NONE;
-}
-
 /* Lanes that can each run a part of the nodes: of models that run in passes, one for each node with steps. */
 static uint32_t stages_of(const lrt_model *m, const lrt_limits *limits)
 {
@@ -163,8 +150,14 @@ static uint32_t derived_axes(const lrt_model *m)
 /* ---- buffers of values: one that nobody reads any more is the buffer of a later value ------------------------------ */
 
 #define SHARED_BUFFERS 32u /* at a time; values beyond have one of their own */
+#define READERS 64u        /* values whose last readers one walk over the nodes finds */
 
 typedef struct {
+    uint32_t first, last[READERS]; /* the node that reads first, first + 1, ... last of all, or LRT_NONE */
+} last_readers;
+
+typedef struct {
+    last_readers readers;
     struct {
         uint64_t bytes;
         uint32_t free_from; /* a node */
@@ -173,6 +166,28 @@ typedef struct {
     uint32_t count;
     int placed; /* are they in memory? */
 } shared_buffers;
+
+static void find_readers(const lrt_model *m, last_readers *r, uint32_t first)
+{
+    lrt_node n;
+    r->first = first;
+    for (uint32_t i = 0; i < READERS; i++)
+        r->last[i] = LRT_NONE;
+    for (uint32_t i = 0; i < m->n_nodes; i++) {
+        lrt_read_node(m, i, &n);
+        for (uint32_t j = 0; j < n.n_in; j++)
+            if (n.in[j] - first < READERS)
+                r->last[n.in[j] - first] = i;
+    }
+}
+
+/* Nodes write values in their order, so that a walk over the nodes serves many. */
+static uint32_t last_reader(const lrt_model *m, last_readers *r, uint32_t value)
+{
+    if (value - r->first >= READERS)
+        find_readers(m, r, value);
+    return r->last[value - r->first];
+}
 
 static uint64_t value_bytes(lrt_planner *p, uint32_t stages, const lrt_value *v)
 {
@@ -201,7 +216,7 @@ static uint32_t choose_buffer(shared_buffers *b, uint32_t node, uint64_t bytes)
 static void *node_buffer(lrt_planner *p, uint32_t stages, shared_buffers *b, uint32_t node, uint32_t value)
 {
     const lrt_value v = lrt_read_value(p->m, value);
-    const uint32_t last = last_reader(p->m, value);
+    const uint32_t last = last_reader(p->m, &b->readers, value);
     const int is_port = is_output(p->m, value), may_share = stages == 1 && (v.kind != LRT_VEC || !p->chunk);
     uint32_t i = LRT_NONE;
     uint64_t bytes;
@@ -222,6 +237,7 @@ static void place_values(lrt_planner *p, lrt_session *s, uint32_t stages, shared
 {
     lrt_node n;
     b->count = 0;
+    find_readers(p->m, &b->readers, p->m->n_inputs);
     for (uint32_t i = 0; i < p->m->n_nodes; i++) {
         lrt_read_node(p->m, i, &n);
         for (uint32_t j = 0; j < n.n_out; j++) {

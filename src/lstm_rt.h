@@ -73,7 +73,7 @@ typedef enum {
     LRT_E_TOKEN = 38,     /* a token id is outside the embedding's table */
     LRT_E_STREAM = 39,    /* the model cannot run step by step: it needs the end of the sequence */
     LRT_E_STOPPED = 40,   /* the call's `stop` has ended it: its outputs and the state of its rows are undefined */
-    LRT_E_STEP_COUNT = 41 /* a sequence has not the number of steps that a node takes (flatten) */
+    LRT_E_STEP_COUNT = 41 /* a sequence has not the number of steps that a node takes (flatten, align) */
 } lrt_error;
 
 /* A short English sentence for an error code. Never NULL. */
@@ -132,14 +132,14 @@ typedef enum {
 #define LRT_DIM_BATCH -1 /* of the dims of a shaped port; others are sizes */
 #define LRT_DIM_STEPS -2
 
-/* An input or output. Shapes, batch first: LRT_SEQ (N, T, size), LRT_VEC (N, size), LRT_IDS (N, T) of int32,
- * LRT_LENGTHS (N,) of int32. `name` is not zero-terminated. */
+/* An input or output. Shapes, batch first: LRT_SEQ (N, T, size), LRT_VEC (N, size), LRT_IDS (N, T) of int32, or
+ * where size is not 0 (N, T, size), each without T if they have no time axis, LRT_LENGTHS (N,) of int32. `name` is not zero-terminated. */
 typedef struct {
     const char *name;
     size_t name_size;
     lrt_kind kind;
     uint32_t size;
-    uint32_t axis; /* time axis, or LRT_MAX_AXES for LRT_VEC */
+    uint32_t axis; /* time axis, or LRT_MAX_AXES: it has no steps */
     lrt_order order;
     uint32_t groups; /* LRT_GROUPS_FIRST, LRT_UNBATCHED: how many a vec is cut into; 0: not at all */
     uint32_t n_dims; /* LRT_SHAPED: how many, up to LRT_MAX_DIMS, and which; their features are in row-major order */

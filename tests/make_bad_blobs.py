@@ -142,6 +142,26 @@ def dense() -> bytes:
 
 
 @cache
+def ids_of_version_4(axis: int | None, size: int = 3) -> bytes:
+    """Version 4. Several ids (0), v (1) -> an embedding of all (2), of the first (3), activation of v (4)."""
+    g = Graph()
+    ids, v = g.input("ids", "ids", size, axis), g.input("v", "vec", 2)
+    g.output(g.embedding(ids, weights(rng(), 4, 2)), "all")
+    g.output(g.embedding(ids, weights(rng(), 5, 2), 0, 1), "first")
+    g.output(g.activation(v, "exp"), "v")
+    return dumps(g)
+
+
+@cache
+def shifted() -> bytes:
+    """Version 4. x (0) -> take (1), pad (2), align (3)."""
+    g = Graph()
+    x = g.input("x", "seq", 2)
+    g.output(g.align(g.pad_steps(g.take(x, 1), 1, 0), 0), "y")
+    return dumps(g)
+
+
+@cache
 def words() -> bytes:
     """ids (0), lengths (1) -> embedding (2), mask_ids (3), apply_mask (4); y is 4, e is 2."""
     g = Graph()
@@ -468,6 +488,10 @@ def records() -> dict[str, bytes]:
         "no_features": (d, ("value", 0, "size", 0)),
         "too_many_features": (d, ("value", 0, "size", (1 << 20) + 1)),
         "ids_with_features": (w, ("value", 0, "size", 1)),
+        "ids_without_axis_before_version_4": (ids_of_version_4(axis=-1, size=0), ("header", "version", 3)),
+        "several_ids_before_version_4": (ids_of_version_4(axis=None), ("header", "version", 3)),
+        "too_many_ids": (ids_of_version_4(axis=None), ("value", 0, "size", (1 << 20) + 1)),
+        "ids_without_axis_time_first": (ids_of_version_4(axis=-1), ("value", 0, "order", 1)),
         "lengths_axis": (w, ("value", 1, "axis", 255)),
     }
     tensors = {
@@ -593,6 +617,7 @@ def node_values() -> dict[str, bytes]:
     """What nodes read and write."""
     d, w, f = dense(), words(), features()
     lstm, gru = layer("lstm"), layer("gru")
+    several, once = ids_of_version_4(axis=None), ids_of_version_4(axis=-1)
     inputs = {
         "too_many": (d, ("node", 0, "n_in", 7)),
         "none": (d, ("node", 0, "n_in", 0)),
@@ -606,6 +631,9 @@ def node_values() -> dict[str, bytes]:
         "apply_mask_to_mask": (w, ("node", 2, "in0", 3)),
         "apply_mask_with_seq": (w, ("node", 2, "in1", 2)),
         "apply_mask_without": (w, ("node", 2, "n_in", 1)),
+        "mask_of_several_ids": (several, ("node", 1, "op", 2), ("node", 1, "n_tensors", 0)),
+        "mask_of_ids_of_one_step": (once, ("node", 0, "op", 2), ("node", 0, "n_tensors", 0)),
+        "align_of_ids": (several, ("node", 0, "op", 42), ("node", 0, "n_tensors", 0)),
         "dense_of_ids": (w, ("node", 2, "op", 9), ("node", 2, "n_in", 1), ("node", 2, "in0", 0)),
         "add_of_one": (f, ("node", ADD, "n_in", 1)),
         "add_of_other_kind": (f, ("node", ADD, "in1", 2)),
@@ -642,6 +670,10 @@ def node_values() -> dict[str, bytes]:
         "of_other_size": (d, ("value", 1, "size", 3)),
         "of_other_axis": (f, ("value", 4, "axis", 1)),
         "embedding_of_other_size": (w, ("value", 2, "size", 4)),
+        "align_of_other_size": (shifted(), ("value", 3, "size", 3)),
+        "align_to_vec": (shifted(), ("value", 3, "kind", 2), ("value", 3, "axis", 255)),
+        "embedding_of_more_ids": (several, ("value", 2, "size", 9)),
+        "embedding_of_steps_is_vec": (several, ("value", 2, "kind", 2), ("value", 2, "axis", 255)),
         "concat_of_other_size": (f, ("value", 5, "size", 5)),
         "slice_of_other_size": (f, ("value", 6, "size", 1)),
         "h_of_other_size": (lstm, ("value", 5, "size", 4)),
@@ -682,6 +714,8 @@ def node_attrs() -> dict[str, bytes]:
         "activation_beta_nan": (f, ACTIVATION, 2, 0xFFC00000),
         "layernorm_eps_nan": (f, LAYERNORM, 0, NAN),
         "layernorm_eps_negative": (f, LAYERNORM, 0, 0x80800000),
+        "embedding_starts_beyond": (ids_of_version_4(axis=None), 0, 0, 3),
+        "embedding_reads_too_many": (ids_of_version_4(axis=None), 1, 1, 4),
         "slice_of_nothing": (f, SLICE, 1, 0),
         "slice_too_long": (f, SLICE, 1, 4),
         "slice_starts_beyond": (f, SLICE, 0, 3),

@@ -288,6 +288,35 @@ def broadcasts(rng: Rng) -> Graph:
     return g
 
 
+def several_ids(rng: Rng) -> Graph:
+    """Version 4: several ids at a step, through a table each."""
+    g = Graph()
+    ids = g.input("ids", "ids", 3, order="time_first")
+    both = g.concat(g.embedding(ids, weights(rng, 11, 2), 0, 2), g.embedding(ids, weights(rng, 11, 3), 2))
+    seq, _, _ = g.recurrent("gru", both, cell_weights(rng, "gru", 7, 3), hidden_size=3)
+    g.output(seq, "y")
+    return g
+
+
+def aligned(rng: Rng) -> Graph:
+    """Version 4: what was at the step before, zeros at the first, beside the steps themselves."""
+    g = Graph()
+    x = g.input("x", "seq", 2)
+    both = g.concat(x, g.align(g.take(g.pad_steps(x, 1, 0), drop=1), 0))
+    seq, _, _ = g.recurrent("gru", both, cell_weights(rng, "gru", 4, 3), hidden_size=3)
+    g.output(seq, "y")
+    return g
+
+
+def decoder_step(rng: Rng) -> Graph:
+    """Version 4: ids of a single step, one and several, in a model without a time axis."""
+    g = Graph()
+    token, word, v = g.input("token", "ids", axis=-1), g.input("word", "ids", 2, -1), g.input("v", "vec", 3)
+    both = g.concat(g.embedding(token, weights(rng, 11, 2)), g.embedding(word, weights(rng, 11, 2)), v)
+    g.output(g.dense(both, weights(rng, 11, 9), None, "softmax"), "y")
+    return g
+
+
 def shaped(rng: Rng) -> Graph:
     """Version 4: ports of other dims than the table's."""
     g = Graph()
@@ -397,7 +426,7 @@ def all_models() -> dict[str, Graph]:
         time_first, time_first_stream, unbatched, derived_axes, derived_stream,
         rows, groups, broadcasts, shaped, shaped_without_batch, later_activations_in_cells,
         along_time, attention,
-        windows, chunked_windows, looking_ahead,
+        windows, chunked_windows, looking_ahead, several_ids, decoder_step, aligned,
     ]  # fmt: skip
     for make in makers:
         models[make.__name__] = make(rng)

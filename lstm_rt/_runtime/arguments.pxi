@@ -59,7 +59,7 @@ cdef bint _take_inputs(Model model, list arrays, lrt_call_args *call, const void
             batch = n
         if n != batch:
             raise InputError(f"input {model.inputs[i].name!r} has a batch of {n}, the inputs before it {batch}")
-        if io.kind == LRT_SEQ or io.kind == LRT_IDS:
+        if _is_timed(io):
             t = cnp.PyArray_DIM(x, _steps_at(dims, batched))
             if steps[io.axis] < 0:
                 steps[io.axis] = t
@@ -118,6 +118,10 @@ cdef inline bint _has_sizes(cnp.ndarray x, const _Dims *dims, bint batched) noex
     return True
 
 
+cdef list _timed_names(Model model):
+    return [p.name for p in model.inputs if p.axis is not None and p.kind != "lengths"]
+
+
 cdef int _take_lengths(Model model, lengths, lrt_call_args *call, const int32_t **lens, list keep,
                        bint batched) except -1:
     """Check the lengths; fill the call's."""
@@ -125,16 +129,17 @@ cdef int _take_lengths(Model model, lengths, lrt_call_args *call, const int32_t 
     memset(lens, 0, LRT_MAX_AXES * sizeof(lens[0]))
     call.lengths = lens
     if not isinstance(lengths, dict):
-        names = [p.name for p in model.inputs if p.kind in ("seq", "ids")]
+        names = _timed_names(model)
         if not names:
             raise InputError("lengths are given, but this model has no sequence input")
         if len({p.axis for p in model.inputs if p.name in names}) != 1:
             raise InputError(f"this model has several time axes: give lengths as a dict of {', '.join(names)}")
         lengths = {names[0]: lengths}
     ports = {p.name: p for p in model.inputs}
+    timed = _timed_names(model)
     for name, given in dict(lengths).items():
-        if name not in ports or ports[name].kind not in ("seq", "ids"):
-            near = did_you_mean(name, [n for n in ports if ports[n].kind in ("seq", "ids")])
+        if name not in timed:
+            near = did_you_mean(name, timed)
             raise InputError(f"lengths for {name!r}, which is not a sequence input of this model{near}")
         axis = ports[name].axis
         if any(p.kind == "lengths" and p.axis == axis for p in model.inputs):

@@ -8,6 +8,14 @@ cdef inline bint _is_float(const lrt_io *io) noexcept:
     return io.kind == LRT_SEQ or io.kind == LRT_VEC
 
 
+cdef inline bint _is_timed(const lrt_io *io) noexcept:
+    return io.axis < LRT_MAX_AXES and io.kind != LRT_LENGTHS
+
+
+cdef inline uint32_t _per_step(const lrt_io *io) noexcept:
+    return io.size if io.size else 1
+
+
 cdef enum:
     MOST_AXES = LRT_MAX_DIMS + 1  # of an array, rows before all else
 
@@ -33,9 +41,9 @@ cdef inline int _shape_of(const _Dims *dims, Py_ssize_t rows, Py_ssize_t steps, 
 
 cdef inline size_t _bytes_of(const lrt_io *io, const lrt_call_args *call) noexcept:
     cdef size_t items = call.batch
-    if io.kind == LRT_SEQ or io.kind == LRT_IDS:
+    if _is_timed(io):
         items *= call.steps[io.axis]
-    return 4 * items * (io.size if _is_float(io) else 1)
+    return 4 * items * _per_step(io)
 
 
 # -- what the core can use as it is

@@ -24,8 +24,9 @@ cdef class Port:
         self.made_of = name, kind, size, axis, n_axes, order, groups, dims
         self.name, self.kind, self.size = name, kind, size
         self.order, self.groups = order, groups
-        self.axis = None if kind == "vec" else axis
-        self.shape = _shapes.shape(kind, size, order, groups, dims, "N", "T" if n_axes == 1 else f"T{axis}")
+        self.axis = None if axis >= LRT_MAX_AXES else axis
+        self.shape = _shapes.shape(self.axis is not None and kind != "lengths", size, order, groups, dims, "N",
+                                   "T" if n_axes == 1 else f"T{axis}")
         self.dtype = "float32" if kind in ("seq", "vec") else "int32"
 
     def __repr__(self):
@@ -66,7 +67,7 @@ cdef _Dims _dims_of(const lrt_io *io) noexcept:
     """Those of a port's arrays, as callers have them."""
     cdef _Dims dims
     cdef uint32_t i
-    cdef bint timed = io.kind == LRT_SEQ or io.kind == LRT_IDS
+    cdef bint timed = _is_timed(io)
     memset(&dims, 0, sizeof(dims))
     dims.batch, dims.steps, dims.features = -1, -1, 1
     if io.order == LRT_SHAPED:
@@ -81,7 +82,7 @@ cdef _Dims _dims_of(const lrt_io *io) noexcept:
         _add_dim(&dims, LRT_DIM_BATCH)
     if timed and io.order != LRT_TIME_FIRST:
         _add_dim(&dims, LRT_DIM_STEPS)
-    if _is_float(io):
+    if io.size:
         _add_dim(&dims, io.size // io.groups if io.groups else io.size)
     return dims
 

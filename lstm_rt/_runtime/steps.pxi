@@ -23,7 +23,7 @@ cdef class _Running:
         cdef lrt_limits limits
         cdef uint32_t i, node = 0
         cdef const char *obstacle
-        cdef size_t ids = sum([p.kind == "ids" for p in model.inputs])
+        cdef size_t ids = sum([max(p.size, 1) for p in model.inputs if p.kind == "ids"])
         if not lrt_model_streams(&model.m):
             from ._info import why_no_stream
             obstacle = lrt_stream_obstacle(&model.m, &node)
@@ -153,8 +153,8 @@ cdef class _Running:
                 flat = may_be_flat and not _is_step(a, &model.in_dims[0], rows, False)
             ins[i] = cnp.PyArray_DATA(<cnp.ndarray>a)
             if model.ins[i].kind == LRT_IDS:
-                ins[i] = memcpy(ids, ins[i], rows * sizeof(int32_t))
-                ids += rows
+                ins[i] = memcpy(ids, ins[i], rows * _per_step(&model.ins[i]) * sizeof(int32_t))
+                ids += rows * _per_step(&model.ins[i])
         if model.m.n_outputs == 1 and not isinstance(out, (tuple, list)):
             results = self._step_output(0, out, rows, flat, outs)
         else:
@@ -177,7 +177,7 @@ cdef class _Running:
         if self.turned != NULL and e == LRT_OK:
             self._turn_outputs(outs, theirs, rows, True)
         if e != LRT_OK:
-            raise _call_error(model, e, [a.reshape(rows, 1) if p.kind == "ids" else a
+            raise _call_error(model, e, [a.reshape(rows, -1) if p.kind == "ids" else a
                                         for p, a in zip(model.inputs, (x, *more))], &call)
         return results
 

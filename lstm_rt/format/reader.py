@@ -116,7 +116,7 @@ class Reader:
         arrays = []
         for tensor, value in zip(ids, (*range(self.n_inputs), *outputs), strict=True):
             v = self.value(value)
-            arrays.append(self.tensor(tensor).reshape(v.shape(batch, steps[v.axis] if steps else 0)))
+            arrays.append(self.tensor(tensor).reshape(v.shape(batch, steps[v.axis] if v.axis >= 0 else 0)))
         return SelfTest(arrays[: self.n_inputs], arrays[self.n_inputs :], float(atol), float(rtol))
 
     def meta(self) -> dict[str, Any]:

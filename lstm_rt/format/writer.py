@@ -354,7 +354,8 @@ def _lowest_version(graph: Graph) -> int:
     orders = any(v.order != "batch_first" for v in graph.values)
     axes = not all(a.is_input for a in graph.axes)
     shaped = any(v.order == "shaped" for v in graph.values)
-    ports = SHAPES_VERSION if shaped else AXES_VERSION if orders or axes else 1
+    ids = any(v.kind == "ids" and (v.size or not v.timed) for v in graph.values)
+    ports = SHAPES_VERSION if shaped or ids else AXES_VERSION if orders or axes else 1
     many = MANY_AXES_VERSION if graph.n_axes > FEW_AXES else 1
     return max([ports, many, *(_node_version(graph, n) for n in graph.nodes)])
 

@@ -5,10 +5,17 @@
 
 /* ---- embedding --------------------------------------------------------------------------------------- */
 
+/* Of the ids at a step, those that a node looks up. */
+static uint32_t ids_read(const lrt_node *n, const lrt_value *ids)
+{
+    return n->attr[1] ? n->attr[1] : lrt_per_step(ids) - n->attr[0];
+}
+
 static int check_embedding(lrt_checker *c)
 {
     lrt_value v;
     lrt_tensor t;
+    uint32_t count;
     LRT_TRY(lrt_want_counts(c, 1, 1, 1));
     LRT_TRY(lrt_want_input(c, 0, LRT_KIND(LRT_IDS), &v));
     LRT_TRY(lrt_want_tensor(c, 0, &t));
@@ -16,19 +23,27 @@ static int check_embedding(lrt_checker *c)
         return LRT_E_NODE_TENSOR;
     if (t.layout != LRT_PLAIN && (t.layout != LRT_PANELS || t.gates != 1 || lrt_version(c->m) < LRT_VERSION_TIED))
         return LRT_E_NODE_TENSOR;
-    return lrt_want_output(c, 0, LRT_SEQ, t.k, v.axis);
+    if (c->n.attr[0] >= lrt_per_step(&v) || c->n.attr[1] > lrt_per_step(&v) - c->n.attr[0])
+        return LRT_E_NODE_ATTR;
+    count = ids_read(&c->n, &v);
+    if ((uint64_t)t.k * count > LRT_MAX_SIZE)
+        return LRT_E_NODE_TENSOR;
+    return lrt_want_output(c, 0, lrt_is_timed(&v) ? LRT_SEQ : LRT_VEC, t.k * count, v.axis);
 }
 
 static int accepts_ids(const lrt_session *s, const lrt_plan_node *at, const lrt_call_args *call)
 {
     const uint32_t value = at->node.in[0]; /* ids are always inputs of the model */
     const int32_t *ids = (const int32_t *)call->inputs[value];
-    const size_t n = (size_t)call->batch * call->steps[s->values[value].axis];
+    const lrt_value *v = &s->values[value];
+    const size_t n = (size_t)call->batch * (lrt_is_timed(v) ? call->steps[v->axis] : 1);
+    const uint32_t first = at->node.attr[0], end = first + ids_read(&at->node, v);
     uint32_t worst = 0;
-    for (size_t i = 0; i < n; i++) {
-        uint32_t id = (uint32_t)ids[i]; /* negative ids become huge */
-        worst = id > worst ? id : worst;
-    }
+    for (size_t i = 0; i < n; i++, ids += lrt_per_step(v))
+        for (uint32_t j = first; j < end; j++) {
+            uint32_t id = (uint32_t)ids[j]; /* negative ids become huge */
+            worst = id > worst ? id : worst;
+        }
     return n == 0 || worst < lrt_read_tensor(s->model, at->node.tensor[0]).units ? LRT_OK : LRT_E_TOKEN;
 }
 
@@ -47,17 +62,19 @@ static void copy_unit(const float *panels, uint32_t units, uint32_t size, uint32
 
 static void each_embedding(const lrt_pass *pass, const lrt_node *n, uint32_t row, uint32_t step, uint32_t count)
 {
-    uint32_t size = pass->s->values[n->out[0]].size;
+    const lrt_value *v = &pass->s->values[n->in[0]];
+    const uint32_t read = ids_read(n, v), size = pass->s->values[n->out[0]].size / read;
     const lrt_tensor from = lrt_read_tensor(pass->s->model, n->tensor[0]);
     const float *table = lrt_tensor_data(pass->s->model, n->tensor[0]);
-    const int32_t *ids = lrt_ids_at(pass, n->in[0], row, step);
+    const int32_t *ids = lrt_ids_at(pass, n->in[0], row, step) + n->attr[0];
     float *y = lrt_row_at(pass, n->out[0], row, step);
-    for (uint32_t t = 0; t < count; t++, y += size) {
-        if (from.layout == LRT_PANELS)
-            copy_unit(table, from.units, size, (uint32_t)ids[t], y);
-        else
-            memcpy(y, table + (size_t)ids[t] * size, size * sizeof(float));
-    }
+    for (uint32_t t = 0; t < count; t++, ids += lrt_per_step(v))
+        for (uint32_t j = 0; j < read; j++, y += size) {
+            if (from.layout == LRT_PANELS)
+                copy_unit(table, from.units, size, (uint32_t)ids[j], y);
+            else
+                memcpy(y, table + (size_t)ids[j] * size, size * sizeof(float));
+        }
 }
 
 /* ---- masks ------------------------------------------------------------------------------------------- */
@@ -67,6 +84,8 @@ static int check_mask(lrt_checker *c)
     lrt_value v;
     LRT_TRY(lrt_want_counts(c, 1, 1, 0));
     LRT_TRY(lrt_want_input(c, 0, c->n.op == LRT_OP_MASK_IDS ? LRT_KIND(LRT_IDS) : LRT_KIND(LRT_SEQ), &v));
+    if (v.kind == LRT_IDS && (!lrt_is_timed(&v) || lrt_per_step(&v) != 1))
+        return LRT_E_NODE_INPUT;
     return lrt_want_output(c, 0, LRT_MASK, 0, v.axis);
 }
 

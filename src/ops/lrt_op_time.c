@@ -175,6 +175,32 @@ static void run_flatten(lrt_pass *pass, const lrt_plan_node *at)
     }
 }
 
+/* ---- the steps of another axis, of which there are as many ------------------------------------------------------- */
+
+static int check_align(lrt_checker *c)
+{
+    lrt_value x;
+    uint32_t axis;
+    LRT_TRY(lrt_want_counts(c, 1, 1, 0));
+    LRT_TRY(lrt_want_input(c, 0, LRT_KIND(LRT_SEQ), &x));
+    LRT_TRY(lrt_output_axis(c, &axis));
+    return lrt_want_output(c, 0, LRT_SEQ, x.size, axis);
+}
+
+static int align_accepts(const lrt_session *s, const lrt_plan_node *at, const lrt_call_args *call)
+{
+    (void)call;
+    return s->steps[s->values[at->node.in[0]].axis] == s->steps[s->values[at->node.out[0]].axis] ? LRT_OK
+                                                                                               : LRT_E_STEP_COUNT;
+}
+
+static void each_align(const lrt_pass *pass, const lrt_node *n, uint32_t row, uint32_t step, uint32_t count)
+{
+    const size_t bytes = pass->s->values[n->out[0]].size * sizeof(float);
+    for (uint32_t t = step; t < step + count; t++)
+        memcpy(lrt_row_at(pass, n->out[0], row, t), lrt_row_at(pass, n->in[0], row, t), bytes);
+}
+
 static int check_unflatten(lrt_checker *c)
 {
     const uint32_t times = c->n.attr[0];
@@ -267,6 +293,8 @@ const lrt_op lrt_ops_time[] = {
     {.code = LRT_OP_PAD, .since = 4, .check = check_pad, .hinders = pad_hinders, .each = each_pad},
     {.code = LRT_OP_FLATTEN, .since = 4, .check = check_flatten, .hinders = flatten_hinders, .accepts = flatten_accepts,
      .when = LRT_EVERY_PASS, .run = run_flatten},
+    {.code = LRT_OP_ALIGN, .since = 4, .check = check_align, .hinders = reverse_hinders, .accepts = align_accepts,
+     .each = each_align},
     {.code = LRT_OP_UNFLATTEN, .since = 4, .check = check_unflatten, .hinders = repeat_hinders, .each = each_unflatten},
     {.code = LRT_OP_SELECT, .check = check_select, .hinders = select_hinders, .when = LRT_EVERY_PASS,
      .run = run_select},

@@ -217,6 +217,28 @@ def onnx_tile_of_much() -> bytes:
 
 
 @attack("m.onnx")
+def onnx_resize_to_much() -> bytes:
+    """Steps made 10,000,000 times as many."""
+    scales = tensor("s", [3], struct.pack("<3f", 1, 1e7, 1))
+    return model(graph([node("Resize", ["x", "", "s"], ["y"])], [value("x", ["N", "T", 3])], ["y"], [scales]))
+
+
+@attack("m.onnx")
+def onnx_transposed_convolution_of_much() -> bytes:
+    """3,000,000 zeros between the steps."""
+    strides = piece(5, piece(1, "strides") + number(8, 3_000_000) + number(20, 7))
+    nodes = [node("ConvTranspose", ["x", "w"], ["y"], strides)]
+    return model(graph(nodes, [value("x", ["N", 3, "T"])], ["y"], [tensor("w", [3, 2, 3], bytes(72))]))
+
+
+@attack("m.onnx")
+def onnx_asks_for_many_steps() -> bytes:
+    """A shape that fits if there are 10,000,000 steps."""
+    nodes = [node("Reshape", ["x", "to"], ["y"])]
+    return model(graph(nodes, [value("x", ["N", "T", 3])], ["y"], [ints("to", -1, 10_000_000, 3)]))
+
+
+@attack("m.onnx")
 def onnx_input_of_much() -> bytes:
     """An input of 2^40 features."""
     return model(graph([node("Relu", ["x"], ["y"])], [value("x", ["N", 1 << 40])], ["y"]))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from lstm_rt_tools.program.convert import to_graph
-from lstm_rt_tools.program.machine import Argument, Machine, Tensor
+from lstm_rt_tools.program.machine import Argument, Machine, Source, Tensor
 from numpy.typing import DTypeLike, NDArray
 
 import lstm_rt
@@ -17,7 +17,7 @@ from lstm_rt.graph import Graph
 F4, I8 = np.dtype(np.float32), np.dtype(np.int64)
 
 
-class Program:
+class Program(Source):
     """A source over ``function(machine, *tensors)``.
 
     Args:

@@ -123,8 +123,9 @@ def inputs_for(rng, graph, batch, steps, lengths=None):
         elif v.kind == "vec":
             a = rng.uniform(-1, 1, (batch, v.size)).astype(np.float32)
         elif v.kind == "ids":
-            a = rng.integers(0, 11, (batch, t)).astype(np.int32)
-            a[rng.random((batch, t)) < 0.2] = 0
+            shape = (batch, *([t] if v.timed else []), *([v.size] if v.size else []))
+            a = rng.integers(0, 11, shape).astype(np.int32)
+            a[rng.random(shape) < 0.2] = 0
         else:
             a = np.asarray(lengths if lengths is not None else [t] * batch, np.int32)
         out.append(v.from_batch_first(a))

@@ -348,7 +348,24 @@ def _stacked_states() -> Any:
     return keras.Model(x, [y, first[0], first[1], second])
 
 
+def _characters() -> Any:
+    """Words of four characters: a convolution over these, its largest features, a tagger."""
+    tokens = L.Input((None, 4), dtype="int32", name="ids")
+    x = L.TimeDistributed(L.Conv1D(3, 3, padding="same"))(L.Embedding(V, 2)(tokens))
+    words = L.TimeDistributed(L.GlobalMaxPooling1D())(x)
+    shapes = L.TimeDistributed(L.Flatten())(L.TimeDistributed(L.Embedding(V, 2))(tokens))
+    return keras.Model(tokens, L.LSTM(3, return_sequences=True)(L.Concatenate()([words, shapes])))
+
+
+def _speaker() -> Any:
+    """An id of each row, without steps."""
+    x, who = L.Input((None, F), name="x"), L.Input((), dtype="int32", name="who")
+    return keras.Model([x, who], L.Add()([L.LSTM(3)(x), L.Embedding(V, 3)(who)]))
+
+
 CASES |= {
+    "characters": _characters,
+    "speaker": _speaker,
     "return-state": _return_state,
     "initial-state": _initial_state,
     "masked-initial-state": _masked_initial_state,
@@ -390,6 +407,9 @@ def make_inputs(graph: Graph, rng: np.random.Generator, n: int, t: int) -> dict[
         if v.kind == "seq":
             x = rng.normal(0, 1, (n, t, v.size)).astype(np.float32)
             inputs[v.name] = np.where(hidden[..., None], np.float32(MASK_VALUE), x)
+        elif v.kind == "ids" and (v.size or not v.timed):
+            shape = (n, *([t] if v.timed else []), *([v.size] if v.size else []))
+            inputs[v.name] = rng.integers(0, V, shape).astype(np.int32)
         elif v.kind == "ids":
             inputs[v.name] = np.where(hidden, 0, rng.integers(1, V, (n, t))).astype(np.int32)
         else:

@@ -30,6 +30,7 @@ OPS = {
     30: ("reduce", 2, 1, 0), 31: ("softmax_steps", 2, 1, 0), 32: ("cumsum", 1, 1, 0), 38: ("attention", 4, None, 1),
     33: ("conv", 1, 1, 2), 34: ("pool", 1, 1, 0), 35: ("pad", 1, 1, 0), 36: ("flatten", 1, 1, 0),
     37: ("unflatten", 1, 1, 0), 39: ("convlstm", 3, 3, 3),
+    42: ("align", 1, 1, 0),
 }  # fmt: skip
 
 
@@ -89,7 +90,7 @@ def read_dims(value, array, layout):
     assert all(d >= 1 for d in sizes)
     assert math.prod(sizes) == max(value["size"], 1)
     assert dims.count("N") <= 1
-    assert dims.count("T") == (value["kind"] in ("seq", "ids"))
+    assert dims.count("T") == (value["kind"] in ("seq", "ids") and value["axis"] is not None)
     return tuple(dims)
 
 
@@ -137,12 +138,13 @@ def read(blob):
         assert order <= (0 if version < 3 else 3 if version < 4 else 4)
         assert groups == 0 or order == 4 or (version >= 3 and order in (2, 3) and kind == 2 and size % groups == 0)
         assert groups or order != 3
-        assert order != 1 or kind in (1, 3)
-        assert axis == 255 if kind == 2 else axis < n_axes
-        assert (size >= 1) == (kind in (1, 2))
+        free = version >= 4 and kind == 3
+        assert order != 1 or (kind in (1, 3) and axis != 255)
+        assert kind == 2 or free if axis == 255 else kind != 2 and axis < n_axes
+        assert (size >= 1) == (kind in (1, 2)) or free
         assert name + n <= strings_size
         text = blob[strings_at + name : strings_at + name + n].decode()
-        values.append({"name": text, "kind": KINDS[kind], "size": size, "axis": None if kind == 2 else axis})
+        values.append({"name": text, "kind": KINDS[kind], "size": size, "axis": None if axis == 255 else axis})
         if order:
             values[-1].update(order=ORDERS[order], groups=groups)
     axes = [struct.unpack_from("<IIiII", blob, axes_at + 20 * i) for i in range(n_axes)] if version >= 3 else []
@@ -176,7 +178,7 @@ def read(blob):
         arrays = []
         for v, t in zip([*range(n_inputs), *outputs], ids, strict=True):
             kind, size, axis = values[v]["kind"], values[v]["size"], values[v]["axis"]
-            units = batch * steps[axis] if kind in ("seq", "ids") else batch
+            units = batch * steps[axis] if kind in ("seq", "ids") and axis is not None else batch
             assert tensors[t][1] == "plain"
             assert tensors[t][0].shape == (units, size or 1)
             assert zero == 0

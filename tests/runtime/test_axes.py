@@ -228,3 +228,44 @@ def test_rules():
     assert Axis(0, 1, -7, 2).steps(5) == 0
     assert Axis(0, 3, 0, 1, 10).steps(5) == 10
     assert [name for name, op in OPS.items() if op.since == 3] == ["take", "repeat"]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 4), st.integers(0, 60), st.integers(1, 3), st.booleans(), st.sampled_from([1, 4, 9]))
+def test_steps_aligned_with_those_they_were_made_of(by, steps, batch, ragged, size):
+    """Some steps dropped at the front, as many added behind: those of the input, if it has as many as are dropped."""
+    g = Graph()
+    x = g.input("x", "seq", size, order="time_first")
+    moved = g.align(g.pad_steps(g.take(x, by), 0, by, 0.5), 0)
+    g.output(g.binary("sub", x, moved), "y")
+    g.output(g.binary("add", moved, x), "z", order="time_first")
+    model, rng = Model(loads_graph(dumps(g))), np.random.default_rng(steps)
+    assert not model.can_stream
+    given_x = rng.normal(0, 1, (steps, batch, size)).astype(np.float32)
+    lengths = rng.integers(min(by, steps), steps + 1, batch) if ragged else None
+    if steps < by:
+        with pytest.raises(InputError, match=rf"align\) takes exactly {steps} steps, got {by}"):
+            model(given_x)
+        with pytest.raises(InputError, match=f"align takes exactly {steps} steps, got {by}"):
+            reference.run(g, [given_x])
+        return
+    y, z = model(given_x, lengths=lengths)
+    for row in range(batch):
+        n = steps if lengths is None else lengths[row]
+        own = given_x[:n, row]
+        want = np.concatenate([own[by:], np.full((by, size), 0.5, np.float32)])
+        np.testing.assert_array_equal(y[row, :n], own - want)
+        np.testing.assert_array_equal(z[:n, row], want + own)
+    for mine, judged in zip((y, z), reference.run(g, [given_x], lengths), strict=True):
+        np.testing.assert_allclose(mine, judged, atol=1e-6)
+
+
+def test_align_is_of_steps():
+    g = Graph()
+    x, v = g.input("x", "seq", 2), g.input("v", "vec", 2)
+    with pytest.raises(GraphError, match="align: got a value of kind vec, expected seq"):
+        g.align(v, 0)
+    with pytest.raises(GraphError, match="time axis 3 does not exist"):
+        g.align(x, 3)
+    with pytest.raises(GraphError, match="the time axis of its output is missing"):
+        g.node("align", x)

@@ -104,6 +104,9 @@ def test_names_count_where_content_does_not_tell(tmp_path: Path) -> None:
         (b"\x1f\x8b\x08\0", "m.onnx", "a compressed file, to be unpacked first,"),
         (b"?", "m.tar.gz", "a compressed file, to be unpacked first,"),
         (b"m.onnx".ljust(257, b"\0") + b"ustar\0", "m", "a tar archive, to be unpacked first,"),
+        (b"", "m.pt", "an empty file"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "m.onnx", "a pointer of Git LFS"),
+        (b"\n<!DOCTYPE html>\n<title>404</title>", "m.h5", "a page of HTML, in place of the file"),
         (b"?", "m", "a file of unknown type"),
     ],
 )

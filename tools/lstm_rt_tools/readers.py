@@ -93,8 +93,18 @@ READERS = (
 #: What ``--from`` takes.
 FRAMEWORKS = tuple(dict.fromkeys(row.framework for row in READERS))
 _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ")
+_LFS = b"version https://git-lfs.github.com/spec/"
+
+
+def _is_html(head: bytes) -> bool:
+    return head[:200].lstrip().lower().startswith((b"<!doctype html", b"<html"))
+
+
 #: Kinds of files that are known and not read: by their bytes, where these tell, or by the end of their name.
 _NOT_READ: tuple[tuple[str, str, Callable[[bytes], bool]], ...] = (
+    ("an empty file", "", lambda head: not head),
+    ("a pointer of Git LFS, in place of the file that git lfs pull fetches,", "", lambda head: head.startswith(_LFS)),
+    ("a page of HTML, in place of the file that was to be downloaded,", "", _is_html),
     ("an .lrt file, a converted model already,", ".lrt", lambda head: head.startswith(MAGIC)),
     ("a TensorFlow Lite file", ".tflite", lambda head: head[4:8] == b"TFL3"),
     ("a frozen graph of TensorFlow's", ".pb", lambda head: False),
@@ -127,7 +137,8 @@ def find(path: Path, framework: str | None = None) -> Row:
     not_read = next((what for what, _, is_it in _NOT_READ if is_it(seen.head)), None)
     if found := by_content or (by_name if not_read is None else None):
         return found
-    raise _unknown(path, not_read or next((w for w, end, _ in _NOT_READ if end == suffix), "a file of unknown type"))
+    by_end = (what for what, end, _ in _NOT_READ if end and end == suffix)
+    raise _unknown(path, not_read or next(by_end, "a file of unknown type"))
 
 
 def _of_saved_model(path: Path, framework: str | None) -> Row:

@@ -156,7 +156,7 @@ static unsigned char *put_header(const graph *g, unsigned char *p, size_t size)
 static unsigned char *put_value(const lrt_value *v, unsigned char *p)
 {
     p[0] = (unsigned char)v->kind;
-    p[1] = (unsigned char)(v->kind == LRT_VEC ? 255 : v->axis);
+    p[1] = (unsigned char)(v->kind == LRT_VEC || v->axis == LRT_MAX_AXES ? 255 : v->axis);
     put32(p + 4, v->size);
     p[16] = (unsigned char)v->order;
     put32(p + 20, v->groups);

@@ -27,10 +27,11 @@ int model_from_file(lrt_model *m, walled *blob, const char *path)
 /* ---- cases ----------------------------------------------------------------------------------------- */
 
 /* Elements per row and step of a value, steps of it in c, bytes of an element. */
-static size_t width_of(const lrt_io *io) { return io->kind == LRT_SEQ || io->kind == LRT_VEC ? io->size : 1; }
+static size_t width_of(const lrt_io *io) { return io->size ? io->size : 1; }
+static int is_timed(const lrt_io *io) { return io->axis < LRT_MAX_AXES && io->kind != LRT_LENGTHS; }
 static size_t steps_of(const lrt_io *io, const test_case *c)
 {
-    return io->kind == LRT_SEQ || io->kind == LRT_IDS ? c->steps[io->axis] : 1;
+    return is_timed(io) ? c->steps[io->axis] : 1;
 }
 static size_t port_bytes(const lrt_io *io, const test_case *c) { return 4 * c->batch * width_of(io) * steps_of(io, c); }
 
@@ -65,7 +66,7 @@ port_at port_of(const test_case *c, int output, uint32_t i, uint32_t row, uint32
     at.data = output ? c->out[i].data : c->in[i].data;
     at.row = row;
     steps_before(c, step, before);
-    at.step = at.io.kind == LRT_SEQ || at.io.kind == LRT_IDS ? before[at.io.axis] : 0;
+    at.step = is_timed(&at.io) ? before[at.io.axis] : 0;
     return at;
 }
 
@@ -154,7 +155,8 @@ void case_init(test_case *c, const lrt_model *m, uint32_t batch, const uint32_t 
         lrt_io io = lrt_model_input(m, i);
         c->in[i] = walled_new(port_bytes(&io, c));
         if (io.kind == LRT_IDS)
-            fill_ints((int32_t *)(void *)c->in[i].data, batch * steps_of(&io, c), smallest_table(m, i), &seed);
+            fill_ints((int32_t *)(void *)c->in[i].data, batch * steps_of(&io, c) * width_of(&io), smallest_table(m, i),
+                      &seed);
         else if (io.kind == LRT_LENGTHS)
             fill_ints((int32_t *)(void *)c->in[i].data, batch, steps[io.axis] + 1, &seed);
         else

@@ -116,8 +116,7 @@ enum { INPUTS = 1, OUTPUTS = 2, UNBATCHED = 4 }; /* which ports are in another o
 
 static void reorder(lrt_value *v, int unbatched)
 {
-    const int timed = v->kind == LRT_SEQ || v->kind == LRT_IDS;
-    v->order = unbatched ? LRT_UNBATCHED : timed ? LRT_TIME_FIRST : LRT_BATCH_FIRST;
+    v->order = unbatched ? LRT_UNBATCHED : lrt_is_timed(v) ? LRT_TIME_FIRST : LRT_BATCH_FIRST;
     if (v->kind != LRT_VEC)
         return;
     v->groups = v->size % 3 == 0 ? 3 : v->size % 2 == 0 ? 2 : 1;

@@ -33,6 +33,41 @@ static void tables(int panels)
     check_graph(&g, panels ? "embedding in panels" : "embedding");
 }
 
+/* Three ids at a step, of which the first two go through one table and the last through another; and those of a single
+ * step, which give a vector. */
+static void several_ids(int timed)
+{
+    const uint32_t axis = timed ? 0 : LRT_MAX_AXES, kind = timed ? LRT_SEQ : LRT_VEC;
+    graph_case of;
+    graph g;
+    graph_begin(&g, 4);
+    graph_axis(&g);
+    graph_input(&g, LRT_IDS, 3, axis);
+    graph_input(&g, LRT_SEQ, 1, 0);
+    graph_output(&g, graph_op(&g, LRT_OP_EMBEDDING, 0, (lrt_kind)kind, 2 * SIZE, axis));
+    graph_tensor(&g, LRT_PLAIN, 1, IDS, SIZE);
+    graph_attr(&g, 1, 2);
+    graph_output(&g, graph_op(&g, LRT_OP_EMBEDDING, 0, (lrt_kind)kind, SIZE, axis));
+    graph_tensor(&g, LRT_PANELS, 1, IDS, SIZE);
+    graph_attr(&g, 0, 2);
+    graph_output(&g, graph_op(&g, LRT_OP_ACTIVATION, 1, LRT_SEQ, 1, 0));
+    check_context = timed ? "several ids at a step" : "several ids of one step";
+    graph_case_init(&of, &g, 2, 40, 0);
+    graph_case_run(&of, lrt_kernels_best());
+    for (uint32_t row = 0; row < (timed ? 2 * 40u : 2u); row++) {
+        const int32_t *ids = (const int32_t *)(const void *)of.c.in[0].data + (size_t)row * 3;
+        const float *two = (const float *)(const void *)of.c.out[0].data + (size_t)row * 2 * SIZE;
+        const float *one = (const float *)(const void *)of.c.out[1].data + (size_t)row * SIZE;
+        for (uint32_t i = 0; i < SIZE; i++) {
+            CHECK(two[i] == g.data[0][(uint32_t)ids[0] * SIZE + i]);
+            CHECK(two[SIZE + i] == g.data[0][(uint32_t)ids[1] * SIZE + i]);
+            CHECK(one[i] == g.data[1][weight_place(IDS, SIZE, (uint32_t)ids[2], i)]);
+        }
+    }
+    graph_case_free(&of);
+    check_graph(&g, check_context);
+}
+
 /* What steps of zeros become: nothing else is changed. */
 static void mask_of_values(void)
 {
@@ -98,6 +133,8 @@ void test_masks(void)
 {
     tables(0);
     tables(1);
+    several_ids(0);
+    several_ids(1);
     mask_of_values();
     mask_of_ids();
     masked_steps();

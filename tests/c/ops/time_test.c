@@ -302,11 +302,48 @@ static void regrouped(void)
     check_graph(&g, "unflatten");
 }
 
+/* Steps 1 and on, after one of zeros, as those of the input: there are as many unless it has none. */
+static void aligned(void)
+{
+    const uint32_t axis = 1;
+    graph g;
+    uint32_t x = begin4(&g), y;
+    graph_derived(&g, 0, 1, -1, 1, LRT_NO_CAP);
+    y = graph_op(&g, LRT_OP_TAKE, x, LRT_SEQ, SIZE, axis);
+    graph_attr(&g, 0, 1);
+    graph_attr(&g, 1, 1);
+    y = graph_op(&g, LRT_OP_PAD, y, LRT_SEQ, SIZE, graph_derived(&g, axis, 1, 1, 1, LRT_NO_CAP));
+    graph_attr(&g, 0, 1);
+    y = graph_op(&g, LRT_OP_ALIGN, y, LRT_SEQ, SIZE, 0);
+    graph_output(&g, y);
+    graph_output(&g, add_layer(&g, y, 4));
+    check_context = "align";
+    for (uint32_t steps = 0; steps < 40; steps += 13) {
+        const uint32_t all[LRT_MAX_AXES] = {steps};
+        const size_t row = (size_t)steps * SIZE * sizeof(float), one = SIZE * sizeof(float);
+        static const float zeros[SIZE];
+        graph_case of;
+        call_pointers p;
+        test_session t;
+        graph_case_init(&of, &g, 3, steps, 0);
+        session_new(&t, &of.m, lrt_kernels_best(), 3, all, 1);
+        CHECK(lrt_call(t.s, case_call(&of.c, &p, 0)) == (steps ? LRT_OK : LRT_E_STEP_COUNT));
+        for (unsigned n = 0; n < 3 && steps; n++) {
+            const unsigned char *from = of.c.in[0].data + n * row, *to = of.c.out[0].data + n * row;
+            CHECK(memcmp(to, zeros, one) == 0 && memcmp(to + one, from + one, row - one) == 0);
+        }
+        session_free(&t);
+        graph_case_free(&of);
+    }
+    graph_free(&g);
+}
+
 void test_time(void)
 {
     pads();
     pads_in_many_ways();
     regrouped();
+    aligned();
     takes();
     repeats();
     lengths_follow();

@@ -55,7 +55,7 @@ def test_ignored_weights_and_states_below_a_common_prefix() -> None:
     }
     graph = from_torch(state, arch=arch)
     assert [n.op for n in graph.nodes].count("constant") == 2
-    with pytest.raises(ConvertError, match=r"1 weights are not used by any layer: loss.weight \(2, 2\)"):
+    with pytest.raises(ConvertError, match=r"1 weight is not used by any layer: loss.weight \(2, 2\)"):
         from_torch(state, arch={**arch, "ignore": ["aux.*"]})
 
 

@@ -28,6 +28,46 @@ def test_small_arch_and_its_defaults() -> None:
     assert graph.values[graph.inputs[0]].size == 3
 
 
+@pytest.mark.parametrize(
+    "above",
+    [
+        [{"op": "normalize", "mean": [0.0, 1.0, 2.0]}],
+        [{"op": "normalize", "mean": "mean", "std": 2.0}],
+        [{"op": "normalize", "mean": 1.5}, {"op": "tanh"}],
+        [{"op": "prelu", "weights": "slope"}],
+        [{"op": "reverse", "name": "back"}, {"op": "square", "input": "back"}],
+        [{"op": "multihead", "weights": "mha", "heads": 1}],
+    ],
+)
+def test_the_size_of_an_input_behind_layers_that_keep_it(above: list[dict[str, Any]]) -> None:
+    state = small_state() | {"mean": array(3), "slope.weight": array(1)}
+    state |= {"mha.in_proj_weight": array(9, 3), "mha.out_proj.weight": array(3, 3)}
+    arch = {"ignore": ["mean", "slope.*", "mha.*"], "layer": [*above, *SMALL["layer"]]}
+    graph = from_torch(state, arch=arch)
+    assert graph.values[graph.inputs[0]].size == 3
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [{"op": "concat", "inputs": ["x", "x"]}, *SMALL["layer"]],
+        [{"op": "slice", "start": 1, "size": 3}, *SMALL["layer"]],
+        [{"op": "relu", "name": "a", "input": "b"}, {"op": "relu", "name": "b", "input": "a"}],
+    ],
+)
+def test_the_size_of_an_input_is_not_guessed(layers: list[dict[str, Any]]) -> None:
+    with pytest.raises(ConvertError, match="input 1: size, the number of features, is missing"):
+        from_torch(small_state(), arch={"layer": layers})
+
+
+def test_weights_left_over_say_how_to_leave_them() -> None:
+    left = {"loss.weight": array(2), "loss.bias": array(2), "scale": array(1)}
+    left |= {f"m{i}.w": array(1) for i in range(3)}
+    with pytest.raises(ConvertError) as e:
+        from_torch(small_state() | left, arch=SMALL)
+    assert 'ignore = ["loss.*", "scale", "m0.w", "m1.w", ...] in the arch file' in str(e.value)
+
+
 def test_arch_states_cells_and_many_ops() -> None:
     state = {
         "emb.weight": array(7, 4),

@@ -233,14 +233,20 @@ def test_what_is_one_model_has_a_draft_of_one(state: dict[str, Any]) -> None:
     assert from_torch(state, arch=arch).outputs
 
 
-def test_no_draft_of_copies_or_of_very_many_sets() -> None:
-    for state in (
-        {"x": rec("lstm", 3, 5), "y": rec("lstm", 3, 5)},
-        {f"x{i}": rec("lstm", i + 1, 5) for i in range(17)},
-    ):
-        with pytest.raises(ConvertError, match="several") as e:
-            from_torch(state)
-        assert not e.value.draft
+def test_a_draft_of_copies_takes_the_first() -> None:
+    copies = {"raw": rec("lstm", 3, 5), "ema": rec("lstm", 3, 5)}
+    with pytest.raises(ConvertError, match="several copies of the same weights") as e:
+        from_torch(copies)
+    arch = tomllib.loads(e.value.draft)
+    assert arch["checkpoint"] == "raw"
+    taken = from_torch(copies, arch=arch).nodes[0].weights["w_hh"]
+    np.testing.assert_array_equal(taken, copies["raw"]["lstm.weight_hh_l0"])
+
+
+def test_no_draft_of_very_many_sets() -> None:
+    with pytest.raises(ConvertError, match="several sets") as e:
+        from_torch({f"x{i}": rec("lstm", i + 1, 5) for i in range(17)})
+    assert not e.value.draft
 
 
 # -- a decoder with attention ----------------------------------------------------------------------

@@ -12,8 +12,8 @@ import pytest
 from helpers.command_line import ARCH, DIGITS, SUNSPOTS, fails, json_of, lstm_graph, saved, two_by_two
 from helpers.paths import EXAMPLES
 from helpers.programs import python
-from lstm_rt_tools import readers
-from lstm_rt_tools.cli import arrays_io
+from lstm_rt_tools import cli, readers
+from lstm_rt_tools.cli import arrays_io, parser
 from lstm_rt_tools.cli.parser import main
 from lstm_rt_tools.judges import reference, testdata
 
@@ -33,6 +33,27 @@ def model(tmp_path: Path) -> str:
 def test_module_entry_point() -> None:
     done = python("-m", "lstm_rt_tools", "--version")
     assert (done.returncode, done.stdout.split()[0]) == (0, "lstm-rt"), done.stderr
+
+
+class Interrupted:
+    """A finder of modules that Ctrl-C comes upon."""
+
+    def find_spec(self, name: str, *_: object) -> None:
+        if name == "lstm_rt_tools.cli.parser":
+            raise KeyboardInterrupt
+
+
+def test_an_interrupt_is_an_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a command runs, and before: it may come while the package is imported."""
+
+    def interrupted(_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(parser, "info", interrupted)
+    assert cli.main(["info", "m.lrt"]) == 130
+    monkeypatch.delitem(sys.modules, "lstm_rt_tools.cli.parser")
+    monkeypatch.setattr(sys, "meta_path", [Interrupted(), *sys.meta_path])
+    assert cli.main(["info", "m.lrt"]) == 130
 
 
 def test_import_needs_no_framework() -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from helpers.command_line import ARCH, DIGITS, SUNSPOTS, fails, json_of, lstm_graph, saved
 from helpers.programs import python
+from helpers.state_dicts import rec
 from lstm_rt_tools.cli import progress
 from lstm_rt_tools.cli.parser import main
 
@@ -233,6 +234,16 @@ def test_info_on_weights(capsys: pytest.CaptureFixture[str]) -> None:
     assert facts["weights"][0] == {"name": "rnn.weight_ih_l0", "shape": [128, 8], "dtype": "float32"}
     assert "[[layer]]" in facts["draft"]
     assert said(capsys, "info", DIGITS, "--arch", ARCH).startswith("PyTorch file digits.pt, as it would be converted")
+
+
+def test_info_on_several_sets_of_weights(capsys: pytest.CaptureFixture[str]) -> None:
+    copies = {name: {f"rnn.{k}": v.tolist() for k, v in rec("", 2, 3).items()} for name in ("raw", "ema")}
+    Path("w.json").write_text(json.dumps(copies))
+    facts = json_of(capsys, "info", "w.json", "--json")
+    names = [w["name"] for w in facts["weights"]]
+    assert names == [f"{set_}.rnn.weight_{way}_l0" for set_ in ("raw", "ema") for way in ("ih", "hh")]
+    assert facts["problem"].startswith("w.json: several copies of the same weights (raw, ema)")
+    assert 'checkpoint = "raw"' in facts["draft"]
 
 
 def test_info_on_what_cannot_be_read(capsys: pytest.CaptureFixture[str]) -> None:

@@ -102,12 +102,15 @@ UNSUPPORTED: dict[str, tuple[Callable[[], Any], list[str]]] = {
     "two masks added": (lambda: _different_masks(L.Add()), ["LSTM", "mask"]),
     "two masks multiplied": (lambda: _different_masks(L.Multiply()), ["Multiply", "mask"]),
     "two masks joined": (lambda: _different_masks(L.Concatenate()), ["LSTM", "mask"]),
-    "embedding of two": (
-        lambda: keras.Sequential([L.Input((2, 3)), L.Embedding(1025, 2, name="e")]),
-        ["'e'", "tables of up to 1024 rows", "this one has 1025"],
-    ),
     "embedding of numbers": (
-        lambda: seq(L.Dense(2), L.Embedding(V, 2, name="e")), ["'e'", "what other layers compute"],
+        lambda: seq(L.Dense(2), L.Embedding(V, 2, name="e")),
+        ["'e'", "what other layers compute"],
+    ),
+    "masks of several ids": (
+        lambda: keras.Sequential(
+            [L.Input((None, 3)), L.Embedding(V, 2, mask_zero=True), L.TimeDistributed(L.Flatten()), L.LSTM(2)]
+        ),
+        ["LSTM", "mask", "several ids at a step", "Embedding"],
     ),
 }
 

@@ -249,7 +249,7 @@ def test_quantized_weights(tmp_path: Path) -> None:
     plain = model(graph([node("LSTM", ["X", "W", "R"], ["Y", "H", "C"], hidden_size=4)], {"X": ["T", "N", 3]},
                         ["Y", "H", "C"], floats))  # fmt: skip
     close(got, onnxruntime_run(plain, {"X": x}))
-    assert any("quantizes" in n for n in source.notes)
+    assert any("dynamic quantization" in n for n in source.notes)
 
 
 def test_types_of_floats(tmp_path: Path) -> None:

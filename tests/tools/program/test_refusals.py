@@ -107,7 +107,7 @@ CASES: dict[str, tuple[Callable[..., Any], dict[str, Any], str]] = {
     ),
     "ids as features": (
         lambda m, ids: named(m, "tanh", m.apply("cast", ids, dtype=np.float32)), {"ids": IDS},
-        r"tanh \(net/head\): token ids as numbers to compute with",
+        r"tanh \(net/head\): it reads token ids where features are expected",
     ),
     "lengths that are computed": (
         lambda m, x, n: named(m, "rnn", x, None, m.apply("div", n, m.constant(np.int64(2))), weights=RNN, hidden_size=6,

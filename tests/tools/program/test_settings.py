@@ -69,3 +69,19 @@ def test_what_is_no_setting_is_named() -> None:
 def test_a_value_that_the_program_does_not_know() -> None:
     with pytest.raises(ConvertError, match="no such rate"):
         to_graph(program(), {"rate": 44100})
+
+
+def test_a_source_with_settings_says_what_it_is_as_before() -> None:
+    """Its name in messages, the sizes that it asks for, though it learns them as it runs, and those to compare at."""
+    asking = program()
+    asking.called, asking.live, asking.also = "the module", True, ((1, 1),)
+
+    def function(m: Machine, x: Tensor, rate: Tensor) -> Any:
+        asking.hints = (17,)
+        raise ConvertError("it does not run")
+
+    asking._function = function
+    whole = Set(asking, {"rate": 16000})
+    with pytest.raises(ConvertError, match="does not run"):
+        whole.run(Machine(), [Tensor(np.zeros((2, 5, 3), np.float32))])
+    assert (whole.called, whole.live, whole.also, whole.hints) == ("the module", True, ((1, 1),), (17,))

@@ -270,7 +270,29 @@ LAYERS: list[Case] = [
     (lambda x, y, w, b: F.bilinear(x, y, w, b), lambda: (r(3, 4), r(3, 5), r(2, 4, 5), r(2))),
 ]
 
+W = torch.hann_window(8)
+SPECTRA: list[Case] = [
+    (lambda x: torch.stft(x, 8, 2, window=W, return_complex=True).abs(), one(3, 30)),
+    (lambda x: torch.view_as_real(torch.stft(x, 10, 4, 8, W, center=False, return_complex=True)), one(2, 31)),
+    (lambda x: torch.stft(x, 8, normalized=True, onesided=False, window=W, return_complex=True).imag, one(40)),
+    (lambda x: torch.stft(x, 8, 3, pad_mode="constant", window=W, return_complex=True).abs() ** 2, one(2, 20)),
+    (lambda x: torch.fft.rfft(x.unfold(-1, 8, 2) * W).abs(), one(3, 20)),
+    (lambda x: torch.view_as_real(torch.fft.rfft(x, dim=1, norm="ortho") * 2), one(2, 7, 3)),
+    (lambda x: torch.fft.irfft(torch.fft.rfft(x, n=12), n=12) + torch.fft.irfft(torch.fft.rfft(x, 12)), one(2, 9)),
+    (lambda x: torch.fft.irfft(torch.fft.rfft(x, norm="forward"), n=7, norm="forward"), one(2, 7)),
+    (lambda x: torch.fft.fft(x).real + torch.fft.rfft(x, n=8).conj().imag.sum(-1, keepdim=True), one(2, 5)),
+    (lambda x, y: torch.view_as_real(complex_arithmetic(torch.fft.rfft(x), torch.fft.rfft(y))), two(3, 8)),
+    (lambda x: torch.view_as_complex(x).transpose(0, 1)[1:].abs().sum(-1), one(3, 4, 2)),
+    (lambda x, y: torch.view_as_real(torch.stack([torch.complex(x, y), torch.polar(x, y)], 1)), two(3, 4)),
+]
+
+
+def complex_arithmetic(a: Any, b: Any) -> Any:
+    return a * b - b / (a + 2) + torch.cat([a[:, :2] * a.abs()[:, :2], b[:, 2:] ** 2], 1) - 3 * a.conj() / 2
+
+
 FAMILIES = {
+    "spectra": SPECTRA,
     "elementwise": ELEMENTWISE,
     "reductions": REDUCTIONS,
     "views": VIEWS,

@@ -9,14 +9,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.torch_programs import scripted, traced
+from helpers.command_line import fails
+from helpers.torch_programs import exported, scripted, traced
 from lstm_rt_tools import from_torch
+from lstm_rt_tools.cli.parser import main
 
-from lstm_rt import Model
+from lstm_rt import Model, load
+from lstm_rt.errors import ConvertError
 from lstm_rt.format import dumps
 
 torch = pytest.importorskip("torch")
 nn, F = torch.nn, torch.nn.functional
+AUTO = torch.export.Dim.AUTO
 
 
 class Crnn(nn.Module):  # type: ignore[misc, name-defined]
@@ -64,7 +68,46 @@ class Mask(nn.Module):  # type: ignore[misc, name-defined]
         return x * m
 
 
+class Video(nn.Module):  # type: ignore[misc, name-defined]
+    """Images of each step, whose sides only the size of the features tells."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.rnn = nn.Conv2d(2, 4, 3, padding=1), nn.LSTM(100, 5, batch_first=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        n, t, c, h, w = x.shape
+        y = F.max_pool2d(F.relu(self.conv(x.view(n * t, c, h, w))), 2)
+        return self.rnn(y.view(n, t, -1))[0]
+
+
+class Wake(nn.Module):  # type: ignore[misc, name-defined]
+    """A window as high as the image, whose single row is dropped."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.rnn = nn.Conv2d(1, 4, (16, 5), stride=(1, 2)), nn.GRU(4, 5, batch_first=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.rnn(F.relu(self.conv(x)).squeeze(2).transpose(1, 2))[0]
+
+
+class Series(nn.Module):  # type: ignore[misc, name-defined]
+    """A sequence of single numbers, without batch and features."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rnn, self.out = nn.LSTM(1, 5), nn.Linear(5, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y, _ = self.rnn(x.view(len(x), 1, -1))
+        return self.out(y.view(len(x), -1))[-1]
+
+
 SCRIPTED = {
+    "video": (Video, lambda n, t: torch.randn(n, t, 2, 10, 10)),
+    "wake": (Wake, lambda n, t: torch.randn(n, 1, 16, 4 * t)),
+    "series": (Series, lambda n, t: torch.randn(n * t)),
     "crnn": (Crnn, lambda n, t: torch.randn(n, 1, 16, 2 * t)),
     "windows": (Windows, lambda n, t: torch.randn(n, t + 12, 6)),
     "spectra": (Mask, lambda n, t: torch.randn(n, 4, t, 2)),
@@ -136,6 +179,40 @@ def test_traced(name: str, tmp_path: Path) -> None:
     agrees(module, tmp_path, inputs)
 
 
+class Longest(nn.Module):  # type: ignore[misc, name-defined]
+    """Makes its mask as long as the longest row."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rnn = nn.GRU(3, 4, batch_first=True)
+
+    def forward(self, x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        y, _ = self.rnn(x)
+        most = int(lengths.max().item())
+        mask = torch.arange(most).unsqueeze(0) < lengths.unsqueeze(1)
+        return (y[:, :most] * mask.unsqueeze(2)).sum(1)
+
+
+def test_a_scripted_mask_is_of_booleans(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    module = Masked().eval()
+    (tmp_path / "m.pt").write_bytes(scripted(torch, module))
+    agrees(module, tmp_path, TRACED["mask"][1])
+
+
+@pytest.mark.parametrize("kind", ["scripted", "live"])
+def test_the_longest_row_decides(kind: str, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    module = Longest().eval()
+    x, lengths = torch.randn(3, 9, 3), torch.tensor([4, 9, 2])
+    (tmp_path / "m.pt").write_bytes(scripted(torch, module))
+    graph = from_torch(tmp_path / "m.pt") if kind == "scripted" else from_torch(module, (x, lengths))
+    assert any("asks for the longest row in 'lengths'" in n for n in graph.meta["notes"])
+    with torch.no_grad():
+        want = module(x, lengths).numpy()
+    np.testing.assert_allclose(Model(dumps(graph))(x.numpy(), lengths=lengths.int().numpy()), want, atol=1e-5)
+
+
 def agrees(module: Any, folder: Path, inputs: Callable[[int, int], tuple[Any, ...]]) -> None:
     model = Model(dumps(from_torch(folder / "m.pt")))
     for n, t in ((5, 8), (1, 13), (2, 30)):
@@ -143,3 +220,115 @@ def agrees(module: Any, folder: Path, inputs: Callable[[int, int], tuple[Any, ..
         with torch.no_grad():
             want = module(*args).numpy()
         np.testing.assert_allclose(model(*(a.float().numpy() for a in args)), want, rtol=1e-4, atol=1e-5)
+
+
+def test_square_images_are_told_and_others_are_set(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    module = Video().eval()
+    (tmp_path / "m.pt").write_bytes(scripted(torch, module))
+    note = "the images of x are taken to be square, 10 x 10; --set x.3=... says otherwise"
+    assert note in from_torch(tmp_path / "m.pt").meta["notes"]
+    graph = from_torch(tmp_path / "m.pt", settings={"x.3": 2})
+    assert note not in graph.meta.get("notes", [])
+    assert graph.meta["settings"] == {"x.3": 2}
+    x = torch.randn(2, 6, 2, 2, 50)
+    with torch.no_grad():
+        np.testing.assert_allclose(Model(dumps(graph))(x.numpy()), module(x).numpy(), rtol=1e-4, atol=1e-5)
+
+
+class Everywhere(nn.Module):  # type: ignore[misc, name-defined]
+    """Takes images of any size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(2, 3, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        n, t, c, h, w = x.shape
+        return torch.tanh(self.conv(x.view(n * t, c, h, w))).view(n, t, -1)
+
+
+def test_sizes_that_nothing_tells_are_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    module, path = Everywhere().eval(), tmp_path / "m.pt"
+    path.write_bytes(scripted(torch, module))
+    assert "x has 4 sizes that are free" in fails(capsys, "convert", path, "-o", tmp_path / "m.lrt")
+    sizes = ("--set", "x.3=4", "--set", "x.4=6")
+    assert main(["convert", str(path), "-o", str(tmp_path / "m.lrt"), *sizes]) == 0
+    x = torch.randn(3, 5, 2, 4, 6)
+    with torch.no_grad():
+        np.testing.assert_allclose(load(tmp_path / "m.lrt")(x.numpy()), module(x).numpy(), atol=1e-5)
+    assert main(["verify", str(tmp_path / "m.lrt"), "--against", str(path)]) == 0
+
+
+def test_sizes_of_an_exported_program(tmp_path: Path) -> None:
+    module, path = Everywhere().eval(), tmp_path / "m.pt2"
+    path.write_bytes(exported(torch, module, (torch.randn(2, 5, 2, 7, 6),), (dict.fromkeys(range(5), AUTO),)))
+    with pytest.raises(ConvertError, match=r"x has 4 sizes that are free.* by --set x\.4="):
+        from_torch(path)
+    with pytest.raises(ConvertError, match="'x' has 5 dimensions, none 6"):
+        from_torch(path, settings={"x.6": 2})
+    with pytest.raises(ConvertError, match="dimension 2 of the input 'x' is 2, not 3"):
+        from_torch(path, settings={"x.2": 3})
+    with pytest.raises(ConvertError, match="rate is no size of an input"):
+        from_torch(path, settings={"rate": 3})
+    graph = from_torch(path, settings={"x.3": 4, "x.4": 6})
+    x = torch.randn(3, 8, 2, 4, 6)
+    with torch.no_grad():
+        np.testing.assert_allclose(Model(dumps(graph))(x.numpy()), module(x).numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({"x.0": 0}, "a size is 1 or more"),
+        ({"x.7": 3}, "no input has as many dimensions"),
+        ({"y.1": 3}, r"forward takes no whole number y\.1 that could be set; .* is x\.2"),
+    ],
+)
+def test_sizes_that_cannot_be(settings: dict[str, int], why: str, tmp_path: Path) -> None:
+    (tmp_path / "m.pt").write_bytes(scripted(torch, Wake().eval()))
+    with pytest.raises(ConvertError, match=why):
+        from_torch(tmp_path / "m.pt", settings=settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({"x.5": 3}, "x has 3 dimensions, none 5"),
+        ({"x.2": 4}, "4 features of the input, expected 3"),
+        ({"rate": 1}, "rate"),
+    ],
+)
+def test_sizes_that_a_traced_module_does_not_have(settings: dict[str, int], why: str, tmp_path: Path) -> None:
+    (tmp_path / "m.pt").write_bytes(traced(torch, Pyramid().eval(), (torch.randn(3, 8, 3),)))
+    with pytest.raises(ConvertError, match=why):
+        from_torch(tmp_path / "m.pt", settings=settings)
+
+
+class Normed(nn.Module):  # type: ignore[misc, name-defined]
+    """A cell with normalisations within, which no layer has; ``last``: of the last step alone."""
+
+    def __init__(self, last: bool) -> None:
+        super().__init__()
+        self.cell, self.norm, self.last = nn.GRUCell(3, 4), nn.LayerNorm(4), last
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = torch.zeros(x.size(0), 4)
+        found = []
+        for i in range(x.size(1)):
+            h = self.norm(self.cell(x[:, i], h))
+            found.append(h)
+        return h if self.last else torch.stack(found, 1)
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_steps_that_no_layer_has_are_written_out_for_a_number_of_them(last: bool, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    module = Normed(last).eval()
+    (tmp_path / "m.pt").write_bytes(scripted(torch, module))
+    with pytest.raises(ConvertError, match=r"no recurrent cell of a known kind.*; set the number \(--set x\.1="):
+        from_torch(tmp_path / "m.pt")
+    model = Model(dumps(from_torch(tmp_path / "m.pt", settings={"x.1": 6})))
+    x = torch.randn(5, 6, 3)
+    with torch.no_grad():
+        np.testing.assert_allclose(model(x.numpy()), module(x).numpy(), rtol=1e-4, atol=1e-5)

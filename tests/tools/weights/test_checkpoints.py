@@ -439,5 +439,5 @@ def test_whole_numbers_that_count_are_no_weights() -> None:
     counted = {"n_averaged": np.array(7), "norm.num_batches_tracked": np.array(3.0), "flag": np.array(True)}
     assert from_torch(state(**counted), arch=LSTM).outputs
     for name, left in (("version", np.array(3.0, np.float32)), ("ids", np.arange(3))):
-        with pytest.raises(ConvertError, match=f"1 weights are not used by any layer: {name} "):
+        with pytest.raises(ConvertError, match=f"1 weight is not used by any layer: {name} "):
             from_torch(state(**{name: left}), arch=LSTM)

@@ -188,6 +188,20 @@ def test_a_file_of_another_framework_with_like_names(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("tree", "why"),
+    [
+        ({"state": {0: {"exp_avg": np.zeros((2, 2))}}, "param_groups": []}, "it holds the state of an optimizer"),
+        (np.zeros((2, 2)), "it is a single array"),
+        ([np.zeros((2, 2))], "the arrays in it have no names"),
+        ({"epoch": 3}, "it holds no arrays or tensors"),
+    ],
+)
+def test_what_there_is_instead_of_weights(tree: Any, why: str, tmp_path: Path) -> None:
+    with pytest.raises(ConvertError, match=f"no weights found: {why}"):
+        from_torch(_file(tmp_path, pickle.dumps(tree), "m.pkl"))
+
+
+@pytest.mark.parametrize(
     ("data", "message"),
     [
         (b"\x80\x02", "damaged or truncated"),

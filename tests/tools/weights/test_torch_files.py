@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -344,6 +345,22 @@ def test_integers_are_refused_when_asked_for(tmp_path: Path) -> None:
     torch.save({"w": torch.arange(3)}, tmp_path / "m.pt")
     with pytest.raises(ConvertError, match="int64, expected a float tensor"):
         numbers(read_checkpoint(tmp_path / "m.pt"))
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_quantized_layers_are_refused_by_name(whole: bool, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    module = torch.nn.Module()
+    module.rnn, module.fc = torch.nn.LSTM(2, 3), torch.nn.Linear(3, 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        module = torch.ao.quantization.quantize_dynamic(module.eval(), {torch.nn.LSTM, torch.nn.Linear})
+        torch.save(module if whole else module.state_dict(), tmp_path / "m.pt")
+    with pytest.raises(ConvertError, match=r"of torch\.ao\.quantization.*: rnn\.weight_ih_l0, fc\.weight; the"):
+        from_torch(tmp_path / "m.pt")
+    arch = {"layer": [{"op": "dense", "weights": "fc"}]}
+    with pytest.raises(ConvertError, match=r"weight fc\.weight: has type quantized, .*; the float model .* converts"):
+        from_torch(tmp_path / "m.pt", arch=arch)
 
 
 def test_torchscript_and_export(tmp_path: Path) -> None:

@@ -19,6 +19,11 @@ from .prefix import Shift, find_shift
 from .row import Layer, Row
 from .tables import layer_title, optional, required, strings
 
+#: Ops that change steps, or do away with them, and leave the number of features.
+_ALONG_TIME = ("first", "last", "reverse", "take", "pad", "cumsum", "reduce", "softmax_steps", "repeat")
+#: Weights whose last size is that of the input, where these are not called as in most layers.
+_OF_INPUT = {"multihead": ("in_proj_weight", "q_proj_weight")}
+
 
 def build(arch: Arch, weights: Weights, part: str | None = None) -> Graph:
     """The graph that ``arch`` describes with ``weights``; of an ``arch`` with parts that of one part.
@@ -136,28 +141,46 @@ class Builder:
         if size is None:
             size = self._inferred_size(name, first)
         if size is None:
-            raise ConvertError(f"{what}: size is missing: no layer with weights reads {name!r} directly")
+            raise ConvertError(
+                f"{what}: size, the number of features, is missing: no layer with weights reads {name!r} directly"
+            )
         return int(size)
 
-    def _inferred_size(self, name: str, first: bool) -> int | None:
+    def _inferred_size(self, name: str | None, implied: bool) -> int | None:
+        """Features of an input by the layer that reads it first; one that leaves them as they are leads on to its own.
+
+        ``implied``: the first layer reads it, unless that says what it reads.
+        """
         for i, table in enumerate(self.arch.layers):
-            reads = table.get("input") == name or (i == 0 and first and "input" not in table)
-            if reads and not ROWS[table["op"]].many:
-                return self._reader_size(Layer(layer_title(self.arch.what, i, table), table))
+            reads = table["input"] == name if "input" in table else implied
+            implied = False
+            row = ROWS[table["op"]]
+            if not reads or row.many:
+                continue
+            size = self._reader_size(Layer(layer_title(self.arch.what, i, table), table))
+            if size is not None or not (row.keeps or table["op"] in _ALONG_TIME):
+                return size
+            name, implied = table.get("name"), True
         return None
 
     def _reader_size(self, layer: Layer) -> int | None:
+        if layer.table["op"] == "normalize":
+            sizes = [self.option(layer, key).size for key in ("mean", "std", "gain", "bias") if key in layer.table]
+            return max(sizes) if max(sizes, default=1) > 1 else None
         if "weights" not in layer.table:
             return None
         prefix = self.prefix(layer)
-        leaves = ("weight_ih_l0", "weight_ih") if layer.table["op"] in GATES else ("weight", "running_mean")
+        op = layer.table["op"]
+        leaves = ("weight_ih_l0", "weight_ih") if op in GATES else _OF_INPUT.get(op, ("weight", "running_mean"))
         names = [join(prefix, n) for n in leaves]
-        if layer.table["op"] == "conv":
+        if op == "conv":
             return self._conv_size(layer, names[0])
         try:
-            return (self.weights.shape(next(filter(self.weights.has, names), names[0])) or (0,))[-1]
+            name = next(filter(self.weights.has, names), names[0])
+            size = (self.weights.shape(name) or self.weights.take(name).shape or (0,))[-1]  # the second: cannot be read
         except ConvertError as e:
             raise ConvertError(f"{layer.what}: {e}") from None
+        return None if op == "prelu" and size == 1 else size  # one slope is for all features
 
     def _conv_size(self, layer: Layer, name: str) -> int:
         """Channels of all groups, at each place of the image."""

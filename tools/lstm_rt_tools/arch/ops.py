@@ -172,10 +172,18 @@ def _repeat(b: Builder, layer: Layer) -> int:
         return b.graph.node("repeat", x, times=layer.required("times", int))
     if "times" in layer.table:
         raise ConvertError(f"{layer.what}: times is for the steps of a sequence, like for a vec: one of the two")
+    return b.graph.node("repeat", x, times=0, axis=_axis_like(b, layer))
+
+
+def _axis_like(b: Builder, layer: Layer) -> int:
     like = b.graph.values[b.ref(layer.what, layer.required("like", str))]
     if like.axis < 0:
         raise ConvertError(f"{layer.what}: like = {layer.table['like']!r} has no steps")
-    return b.graph.node("repeat", x, times=0, axis=like.axis)
+    return like.axis
+
+
+def _align(b: Builder, layer: Layer) -> int:
+    return b.graph.align(b.input_of(layer), _axis_like(b, layer))
 
 
 def _normalize(b: Builder, layer: Layer) -> int:
@@ -283,6 +291,7 @@ _OWN: dict[str, Row] = {
     "l2norm": Row(("eps", "groups"), _l2norm),
     "gather": Row(("index",), _gather),
     "repeat": Row(("times", "like"), _repeat),
+    "align": Row(("like",), _align),
     "constant": Row(("value",), _constant, many=True),
     "first": Row((), lambda b, layer: _select(b, layer, 0)),
     "last": Row((), lambda b, layer: _select(b, layer, -1)),

@@ -47,7 +47,8 @@ def convert(args: argparse.Namespace) -> int:
         kind = readers.recognised(source.path)
         names = list(dict.fromkeys(source.shown(read.name) for read in sources))
     size = f"{describe.bytes_text(len(data))}{written}"
-    output.say(f"{shown(output.name, 200)}: {size}, {len(graph.nodes)} nodes, {graph.parameters():,} parameters")
+    nodes = f"{len(graph.nodes)} node{'s' * (len(graph.nodes) != 1)}"
+    output.say(f"{shown(output.name, 200)}: {size}, {nodes}, {graph.parameters():,} parameters")
     output.say(f"read: {', '.join(shown(name, 200) for name in names)}")
     _report(output, graph, f"{kind.name}: " if kind else "", test_from)
     return OK

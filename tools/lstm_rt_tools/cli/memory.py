@@ -8,9 +8,9 @@ import sys
 from collections import defaultdict
 from typing import Any
 
-from numpy.typing import NDArray
-
 from lstm_rt.graph import Graph
+
+from ..weights.mapped import owner
 
 _M_MMAP_THRESHOLD = -3  # of mallopt, in glibc's malloc.h
 _LARGE = 1 << 20  #: bytes
@@ -34,7 +34,7 @@ def let_go(graph: Graph) -> None:
     whole: dict[int, int] = {}
     for node in graph.nodes:
         for name, array in node.weights.items():
-            root = _root(array)
+            root = owner(array)
             parts[id(root)].append((node.weights, name))
             whole[id(root)] = len(root) if isinstance(root, _BYTES) else getattr(root, "nbytes", array.nbytes)
     for root_id, places in parts.items():
@@ -43,11 +43,3 @@ def let_go(graph: Graph) -> None:
             copies = {key: a.copy() for key, a in distinct.items()}
             for weights, name in places:
                 weights[name] = copies[id(weights[name])]
-
-
-def _root(array: NDArray[Any]) -> Any:
-    """What owns the memory of an array."""
-    root: Any = array
-    while (base := getattr(root, "base", None)) is not None:  # of arrays, and of what stands for them in NumPy
-        root = base
-    return root.obj if isinstance(root, memoryview) else root

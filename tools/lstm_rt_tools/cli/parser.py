@@ -44,6 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code.
 
     Raises:
+        KeyboardInterrupt: on Ctrl-C; :func:`lstm_rt_tools.cli.main` makes an exit code of it.
         SystemExit: on ``--help``, ``--version`` and usage errors, as argparse does.
     """
     for stream in (sys.stdout, sys.stderr):
@@ -68,8 +69,6 @@ def _run_command(args: argparse.Namespace) -> int:
         return ERROR
     try:
         return command(args)
-    except KeyboardInterrupt:
-        return 130
     except Exception as e:  # a user gets one line, whatever went wrong
         if _is_enough(e):
             return OK

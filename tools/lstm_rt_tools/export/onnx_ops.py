@@ -16,7 +16,14 @@ from .onnx_windows import WINDOW_HANDLERS
 
 
 def _embedding(e: Export, node: Node, x: list[str]) -> str:
-    return e.b.add("Gather", e.b.constant(node.weights["table"], "weight"), x[0], axis=0)
+    b, ids, (wanted,) = e.b, e.graph.values[node.inputs[0] or 0], x
+    start, count = node.attrs["start"], node.attrs["count"] or max(ids.size, 1) - node.attrs["start"]
+    if count < ids.size:
+        wanted = b.add("Slice", wanted, b.ints(start), b.ints(start + count), b.ints(-1))
+    y = b.add("Gather", b.constant(node.weights["table"], "weight"), wanted, axis=0)
+    if not ids.size:
+        return y
+    return b.add("Reshape", y, b.ints(*[0] * (1 + ids.timed), count * node.weights["table"].shape[1]))
 
 
 def _mask_ids(e: Export, node: Node, x: list[str]) -> str:

@@ -22,7 +22,7 @@ def declare_ports(e: Export) -> list[tuple[int, Port]]:
         e.b.inputs.append(port)
         e.b.layer = port.name
         e.values[value] = _from_port(e.b, port.name, v)
-        if v.kind != "vec":
+        if v.axis >= 0:
             e.axes.bring(v.axis, v.kind, e.values[value])
     return outputs
 
@@ -65,12 +65,12 @@ def _to_port(b: Builder, x: str, v: Value) -> str:
 
 
 def _dims(v: Value) -> tuple[int | str, ...]:
-    return dims_of(v.kind, v.size, v.order, v.groups, v.dims)
+    return dims_of(v.timed, v.size, v.order, v.groups, v.dims)
 
 
 def _count(v: Value) -> int:
     """How many of the axes within the file are steps and rows."""
-    return 2 if v.kind in ("seq", "ids") else 1
+    return 2 if v.timed else 1
 
 
 def _sizes(dims: tuple[int | str, ...]) -> list[int]:

@@ -76,7 +76,7 @@ class Export:
         """The number of rows: int64 ``(1,)``."""
         if not self._rows:
             value = next(iter(self.graph.inputs))
-            timed = self.graph.values[value].kind in ("seq", "ids")
+            timed = self.graph.values[value].timed
             self._rows = self.b.add("Shape", self.values[value], start=int(timed), end=int(timed) + 1)
         return self._rows
 

@@ -220,6 +220,7 @@ TIME_HANDLERS: dict[str, Handler] = {
     "reverse": _reverse,
     "take": _take,
     "repeat": _repeat,
+    "align": lambda e, node, x: e.b.add("Identity", x[0]),
     "reduce": _reduce,
     "softmax_steps": _softmax_steps,
     "cumsum": _cumsum,

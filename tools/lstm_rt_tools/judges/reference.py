@@ -174,8 +174,7 @@ def _batch_first(v: Value, array: NDArray[Any]) -> NDArray[Any]:
 def _checked_input(job: _Run, v: Value, array: NDArray[Any]) -> NDArray[Any]:
     if array.shape[0] != job.batch:
         raise InputError(f"input {v.name!r} has a batch of {array.shape[0]}, expected {job.batch}")
-    timed = v.kind in ("seq", "ids")
-    if timed and job.steps.setdefault(v.axis, array.shape[1]) != array.shape[1]:
+    if v.timed and job.steps.setdefault(v.axis, array.shape[1]) != array.shape[1]:
         raise InputError(f"input {v.name!r} has {array.shape[1]} steps, expected {job.steps[v.axis]}")
     if v.kind in ("seq", "vec"):
         if array.dtype.kind not in "fiu":
@@ -287,12 +286,20 @@ def _run_recurrent(job: _Run, node: Node) -> None:
             job.values[output] = np.concatenate(arrays, axis=-1)
 
 
+def ids_read(graph: Graph, node: Node, ids: Any) -> Any:
+    """Of the ids at a step, those that an embedding looks up."""
+    source = node.inputs[0]
+    assert source is not None
+    start, count = node.attrs["start"], node.attrs["count"]
+    return ids[..., start : start + count if count else None] if graph.values[source].size else ids
+
+
 def _embedding(job: _Run, node: Node, args: list[int]) -> NDArray[Any]:
-    ids, table = job.values[args[0]], node.weights["table"]
+    ids, table = ids_read(job.graph, node, job.values[args[0]]), node.weights["table"]
     if ids.size and (ids.min() < 0 or ids.max() >= len(table)):
         raise InputError(f"token ids are {ids.min()} to {ids.max()}, expected 0 to {len(table) - 1}")
     rows: NDArray[Any] = table[ids].astype(job.dtype)
-    return rows
+    return rows.reshape(*ids.shape[:-1], -1) if job.kind(args[0]).size else rows
 
 
 def _dense(job: _Run, node: Node, args: list[int]) -> NDArray[Any]:
@@ -348,6 +355,15 @@ def _take(job: _Run, node: Node, args: list[int]) -> NDArray[Any]:
     steps = job.steps[job.kind(output).axis] if output is not None else 0
     taken = job.values[args[0]][:, node.attrs["start"] :: node.attrs["stride"]]
     return taken[:, :steps]
+
+
+def _align(job: _Run, node: Node, args: list[int]) -> NDArray[Any]:
+    (output,) = node.outputs
+    assert output is not None
+    got, wanted = (job.steps[job.kind(i).axis] for i in (args[0], output))
+    if got != wanted:
+        raise InputError(f"align takes exactly {wanted} steps, got {got}")
+    return job.values[args[0]]
 
 
 def _repeat(job: _Run, node: Node, args: list[int]) -> NDArray[Any]:
@@ -423,6 +439,7 @@ _OPS: dict[str, Callable[[_Run, Node, list[int]], NDArray[Any] | tuple[NDArray[A
     "reverse": _reverse,
     "take": _take,
     "repeat": _repeat,
+    "align": _align,
     "gather": lambda job, node, a: job.values[a[0]][..., node.weights["index"]],
     "prelu": _prelu,
     "constant": lambda job, node, a: np.tile(node.weights["value"].astype(job.dtype), (job.batch, 1)),

@@ -56,7 +56,8 @@ def _make_input(
 ) -> NDArray[Any]:
     batch, steps = shape
     if v.kind == "ids":
-        return rng.integers(0, id_limit(graph, index), shape)
+        rows = shape if v.timed else shape[:1]
+        return rng.integers(0, id_limit(graph, index), (*rows, v.size) if v.size else rows)
     if v.kind == "lengths":
         lengths = np.full(batch, steps)
         if not full_lengths and steps > 0:
@@ -123,7 +124,7 @@ def usual_steps(graph: Graph) -> dict[int, int]:
     if graph.selftest is not None:
         for index, array in zip(graph.inputs, graph.selftest.inputs, strict=True):
             v = graph.values[index]
-            if v.kind in ("seq", "ids"):
+            if v.timed:
                 steps[v.axis] = max(STEPS, v.to_batch_first(array).shape[1])
     return steps | fixed_steps(graph)
 
@@ -183,8 +184,8 @@ def _furthest(a: NDArray[Any], b: NDArray[Any]) -> float:
 def _selftest_size(graph: Graph) -> tuple[int, int]:
     """Rows and steps of a self-test: as many of the usual ones as fit."""
     values = [graph.values[i] for i in (*graph.inputs, *graph.outputs)]
-    per_row = 4 * sum(v.size for v in values if v.kind == "vec")
-    per_step = 4 * sum(max(v.size, 1) for v in values if v.kind in ("seq", "ids"))
+    per_row = 4 * sum(max(v.size, 1) for v in values if not v.timed)
+    per_step = 4 * sum(max(v.size, 1) for v in values if v.timed)
     for rows, steps in ((2, 4), (2, 2), (1, 2)):
         if rows * (per_row + steps * per_step) <= SELFTEST_BYTES:
             return rows, steps

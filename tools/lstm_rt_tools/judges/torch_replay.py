@@ -19,6 +19,7 @@ from lstm_rt._window import Window
 from lstm_rt.errors import ConvertError
 from lstm_rt.graph import Activation, Graph, Node
 
+from .reference import ids_read
 from .reference_windows import window_of
 from .testdata import ROWS, STEPS, make_inputs
 
@@ -93,7 +94,7 @@ class _Replay:
             else:
                 dtype = np.float64 if v.kind in ("seq", "vec") else np.int64
                 self.values[index] = self.torch.from_numpy(array.astype(dtype))
-            if v.kind in ("seq", "ids"):
+            if v.timed:
                 self.steps[v.axis] = array.shape[1]
         self._derive_axes()
         for node in self.graph.nodes:
@@ -120,6 +121,12 @@ class _Replay:
     def weight(self, node: Node, name: str) -> Tensor | None:
         w = node.weights.get(name)
         return None if w is None else self.torch.from_numpy(w.astype(np.float64))
+
+    def embedded(self, node: Node, ids: Tensor) -> Tensor:
+        rows = self.torch.nn.functional.embedding(ids_read(self.graph, node, ids), self.weight(node, "table"))
+        source = node.inputs[0]
+        assert source is not None
+        return rows.flatten(-2) if self.graph.values[source].size else rows
 
     def lengths_of(self, node: Node) -> Tensor | None:
         """Lengths that the node must respect; None when all steps count."""
@@ -409,7 +416,7 @@ class _Replay:
 
 
 _OPS: dict[str, Callable[[_Replay, Node, list[Tensor]], Tensor]] = {
-    "embedding": lambda r, n, a: r.torch.nn.functional.embedding(a[0], r.weight(n, "table")),
+    "embedding": lambda r, n, a: r.embedded(n, a[0]),
     "dense": lambda r, n, a: r.dense(n, a[0]),
     "activation": lambda r, n, a: r.activation(a[0], n.attrs["activation"]),
     "layernorm": lambda r, n, a: r.layernorm(n, a[0]),
@@ -428,6 +435,7 @@ _OPS: dict[str, Callable[[_Replay, Node, list[Tensor]], Tensor]] = {
     "reverse": lambda r, n, a: r.flip(n, a[0]),
     "take": lambda r, n, a: r.take(n, a[0]),
     "repeat": lambda r, n, a: r.repeat(n, a[0]),
+    "align": lambda r, n, a: a[0],
     "gather": lambda r, n, a: a[0].index_select(-1, r.torch.from_numpy(n.weights["index"].astype(np.int64))),
     "prelu": lambda r, n, a: r.prelu(n, a[0]),
     "constant": lambda r, n, a: r.constant(n),

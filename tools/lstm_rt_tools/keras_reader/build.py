@@ -201,12 +201,13 @@ class Context:
         """
         index = len(self.graph.inputs)
         free = [i for i, n in enumerate(dims) if n is None]
-        time = free[0] if free else self.choices.times.get(index, 0 if ids or len(dims) == 2 else None)
+        usual = 0 if len(dims) == 2 or (ids and dims) else None
+        time = free[0] if free else self.choices.times.get(index, usual)
         tensor = Tensor(-1, dims, time)
         group = self.choices.groups.get(index, index)
         kind = "ids" if ids else "vec" if time is None else "seq"
-        size = 0 if ids else math.prod(tensor.features)
-        axis = None if time is None else self._axes.get(group)
+        size = 0 if ids and not tensor.features else math.prod(tensor.features)
+        axis = (-1 if ids else None) if time is None else self._axes.get(group)
         value = self.graph.input(name, kind, size, axis=axis, **self.port(tensor, ids))
         if time is not None:
             self._axes[group] = self.graph.values[value].axis
@@ -216,7 +217,7 @@ class Context:
     @staticmethod
     def port(t: Tensor, ids: bool = False) -> dict[str, Any]:
         """How an input or output is declared whose array has the axes of this tensor."""
-        if ids or (len(t.dims), t.time) in ((1, None), (2, 0)):
+        if (len(t.dims), t.time) in ((1, 0), (2, 0)) or (t.time is None and len(t.dims) == (not ids)):
             return {}
         dims = ("N", *("T" if i == t.time else n for i, n in enumerate(t.dims)))
         return {"order": "shaped", "dims": dims}

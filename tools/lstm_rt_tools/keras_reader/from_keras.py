@@ -191,7 +191,8 @@ def _declare_sequential_input(ctx: Context, spec: LayerSpec, layers: Sequence[La
 def _reads_ids(ctx: Context, spec: LayerSpec, index: int = 0) -> bool:
     """Whether a layer reads its input ``index`` as token ids: an Embedding, or a model around one."""
     if spec.class_name not in MODELS or not isinstance(spec.config.get("layers"), list | tuple):
-        return spec.class_name == "Embedding"
+        read_by = spec.sublayer("layer") if spec.class_name == "TimeDistributed" else spec
+        return read_by.class_name == "Embedding"
     if spec.class_name == "Sequential":
         inner = [s for s in _layers(ctx, spec) if s.class_name != "InputLayer"]
         return bool(inner) and _reads_ids(ctx, inner[0])
@@ -225,7 +226,6 @@ def _declare_input(ctx: Context, spec: LayerSpec, name: str, ids: bool) -> Flow:
     flag = len(dims) == 1 and spec.config.get("dtype") == "bool"
     if dims.count(None) > 1 or any(n is not None and n < 1 for n in dims) or len(dims) > 6:
         raise spec.error(f"its shape {tuple(shape)} is not supported; expected sizes, at most one of them free")
-    ids = ids and len(dims) == 1
     try:
         tensor = ctx.input(name, dims, ids or flag)
     except GraphError as e:

@@ -233,6 +233,10 @@ class Call:
         """The outputs of a graph inside the node, which sees what is around it."""
         return self._run.graph(graph, inputs, self._frame)
 
+    def run_some(self, graph: proto.Graph, places: Sequence[int], inputs: Sequence[Value]) -> list[Value]:
+        """Some outputs of such a graph; nothing is run that they do not need."""
+        return self.run_graph(self._run.model.some(graph, tuple(places)), inputs)
+
     def wants(self, i: int) -> bool:
         """Is output ``i`` used?"""
         return i < len(self.node.output) and bool(self.node.output[i])
@@ -240,6 +244,11 @@ class Call:
     def note(self, text: str) -> None:
         """Tell the user of the model something, once."""
         self._run.notes[text] = None
+
+    def hint(self, size: int) -> None:
+        """So many rows or steps there may have been when the file was written."""
+        if size not in self._run.hints:
+            self._run.hints.append(size)
 
     def error(self, why: str) -> ProgramError:
         """An error about this node."""

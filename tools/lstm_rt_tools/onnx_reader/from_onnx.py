@@ -9,6 +9,7 @@ from lstm_rt.errors import ConvertError
 from lstm_rt.graph import Graph
 
 from ..program.convert import to_graph
+from ..weights.mapped import copy_out
 from ..weights.tensors import noting_not_finite
 from .model import open_model
 from .source import OnnxSource
@@ -42,6 +43,7 @@ def from_onnx(source: str | os.PathLike[str], settings: Mapping[str, int] | None
     except RecursionError as e:
         raise ConvertError(f"{model.what}: its graphs are nested too deeply") from e
     model.budget.graph(graph)
+    copy_out(graph, model.tensors.files.values())
     graph.meta["source"] = program.about
     notes = [*program.notes, *beside, *graph.meta.get("notes", [])]
     if notes:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lstm_rt.errors import ConvertError
-from lstm_rt.files import read_regular
 
 from ..names import listed, shown
 from ..weights.budget import Budget
+from ..weights.mapped import MappedFile
 from . import proto
 from .tensors import Tensors, external_files
 
@@ -63,6 +63,7 @@ class OnnxModel:
     digest: str
     _plans: dict[int, Plan] = field(default_factory=dict)
     _bodies: dict[int, proto.Graph] = field(default_factory=dict)
+    _parts: dict[tuple[int, tuple[int, ...]], proto.Graph] = field(default_factory=dict)
 
     @property
     def budget(self) -> Budget:
@@ -88,6 +89,14 @@ class OnnxModel:
             self._bodies[id(function)] = found
         return found
 
+    def some(self, graph: proto.Graph, places: tuple[int, ...]) -> proto.Graph:
+        """A graph with these of its outputs alone, and the nodes that they need."""
+        found = self._parts.get((id(graph), places))
+        if found is None:
+            found = replace(graph, output=[graph.output[i] for i in places])
+            self._parts[id(graph), places] = found
+        return found
+
 
 def open_model(path: str | os.PathLike[str]) -> OnnxModel:
     """Read a file.
@@ -97,18 +106,22 @@ def open_model(path: str | os.PathLike[str]) -> OnnxModel:
         OSError: it is missing, cannot be read or is no regular file.
     """
     path = Path(path)
-    data, what = read_regular(path), path.name
+    file, what = MappedFile(path), path.name
+    data = file.data
     model = proto.parse(data, Budget(len(data), what))
     if model.graph is None or not model.opset_import:
         raise ConvertError(f"{what}: no ONNX file, or a damaged one: it has no {'opset' if model.graph else 'graph'}")
     versions = _versions(model.opset_import, what)
     folder = path.parent
     tensors = Tensors(Budget(len(data), what), folder)
+    tensors.files[""] = file
     beside = {str(tensors.place(t.external_data, shown(t.name))[0]) for t in external_files(model.graph)}
     tensors.budget = Budget(len(data) + sum(_size(name) for name in beside), what)
     functions = {(_domain(f.domain), f.name, f.overload): f for f in model.functions}
     producer = shown(f"{model.producer_name} {model.producer_version}".strip())
-    return OnnxModel(what, model.graph, versions, functions, tensors, producer, hashlib.sha256(data).hexdigest())
+    digest = hashlib.sha256()
+    file.feed(digest)
+    return OnnxModel(what, model.graph, versions, functions, tensors, producer, digest.hexdigest())
 
 
 def _size(name: str) -> int:

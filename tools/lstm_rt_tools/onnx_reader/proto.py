@@ -191,7 +191,7 @@ _KINDS: dict[tuple[str, str], type] = {
 }
 
 
-def parse(data: bytes, budget: Budget) -> Model:
+def parse(data: Data, budget: Budget) -> Model:
     """The model that the bytes of a file hold.
 
     Raises:

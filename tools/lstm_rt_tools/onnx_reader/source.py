@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from lstm_rt.errors import ConvertError
 
 from ..names import listed, shown
-from ..program.machine import Argument, Exhausted, Machine, Tensor
+from ..program.machine import Argument, Exhausted, Machine, Source, Tensor
 from . import ops as _  # noqa: F401 - fills the table
 from . import proto
 from .call import OPERATORS, Call, Value
@@ -17,17 +17,19 @@ from .tensors import NARROWED, as_machine_dtype, kind_of
 
 _MAX_DEPTH = 40  #: of functions and graphs in each other
 _NODE = 60  #: microseconds of a node beside its operations, about
+_LARGE = 4 << 20  #: bytes of numbers that are not left in memory once they are used
 _MAX_PORTS, _MAX_DIMS = 256, 16
 _NOT_TENSORS = {"sequence": "a sequence", "map": "a map", "sparse": "a sparse tensor", "optional": "an optional value"}
 
 
-class OnnxSource:
+class OnnxSource(Source):
     """The graph of a file.
 
     Attributes:
         inputs: what the graph is given, in order; initializers are none of it.
         outputs: names of what it gives, in order.
         notes: what the user of the model should know; complete after a run.
+        hints: numbers of rows or steps that the graph may be made for.
     """
 
     def __init__(self, model: OnnxModel) -> None:
@@ -41,6 +43,7 @@ class OnnxSource:
         self.inputs: Sequence[Argument] = [self._argument(v) for v in self._given]
         self.outputs: Sequence[str] = [v.name for v in model.graph.output]
         self._notes: dict[str, None] = {}
+        self.hints: list[int] = []
         self._work = Work(model)
 
     @property
@@ -64,7 +67,7 @@ class OnnxSource:
         """
         self._work.begin()
         machine.most = min(machine.most, self._work.most)
-        run = Run(machine, self._model, self._notes, self._work)
+        run = Run(machine, self._model, self._notes, self.hints, self._work)
         found = run.graph(self._model.graph, list(inputs), None)
         outputs: list[Tensor] = []
         for name, value in zip(self.outputs, found, strict=True):
@@ -123,7 +126,7 @@ class Work:
 
     def __init__(self, model: OnnxModel) -> None:
         self._what = model.what
-        self._steps = _STEPS + model.budget.size
+        self._steps = _STEPS + max(model.budget.size, min(_STEPS_PER_BYTE * model.budget.size, _MOST_STEPS))
         self._all_bytes = self._bytes = _BYTES + _BYTES_PER_BYTE * model.budget.size
         self.most = self._bytes // _RESULTS
 
@@ -156,6 +159,7 @@ class Work:
 
 #: Of all runs together, in microseconds; of values, in bytes and for each byte of the file.
 _STEPS, _BYTES, _BYTES_PER_BYTE = 1 << 22, 40 << 20, 12
+_STEPS_PER_BYTE, _MOST_STEPS = 64, 1 << 24  #: a node takes about 100 bytes, and in a loop runs once for each step
 _RESULTS = 16  #: results that all values are at least, by numbers of four bytes each
 
 
@@ -166,6 +170,7 @@ class Run:
     machine: Machine
     model: OnnxModel
     notes: dict[str, None]
+    hints: list[int]
     work: Work
 
     def graph(
@@ -215,6 +220,8 @@ class Run:
             call = Call(self, frame, node, frame.versions.get(domain, 1), inputs)
             found = operator.run(call)
             call.check_all_asked(operator.ignores)
+            if any(isinstance(v, Tensor) and v.known and v.data.nbytes > _LARGE for v in inputs):
+                self.model.tensors.forget()
             results = found if isinstance(found, tuple) else (found,)
         else:
             where = f" of domain {shown(domain)}" if domain else ""

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_rt.errors import ConvertError
-from lstm_rt.files import open_regular
 
 from ..names import listed, shown
 from ..weights.budget import Budget
+from ..weights.mapped import MappedFile
 from ..weights.protobuf import Data, varints
 from ..weights.tensors import as_float32, from_bfloat16
 from . import proto
@@ -98,12 +98,19 @@ class Tensors:
         budget: of the file and those beside it.
         folder: where files beside it may lie; None where there can be none.
         narrowed: types of floats that became float32.
+        files: that hold numbers, by their place; the model itself has none.
     """
 
     budget: Budget
     folder: Path | None = None
     narrowed: set[str] = field(default_factory=set)
+    files: dict[str, MappedFile] = field(default_factory=dict)
     _made: dict[int, Array] = field(default_factory=dict)
+
+    def forget(self) -> None:
+        """Let the memory of large files go until their numbers are read again."""
+        for file in self.files.values():
+            file.forget()
 
     def array(self, tensor: proto.Tensor, what: str) -> Array:
         """The numbers of a tensor; they must not be changed.
@@ -197,21 +204,21 @@ class Tensors:
             return np.asarray(numbers.view(np.uint8) != 0)
         return np.asarray(numbers, numbers.dtype.newbyteorder("="))[...]
 
-    def _external(self, entries: Iterable[proto.Entry], size: int, what: str) -> bytes:
+    def _external(self, entries: Iterable[proto.Entry], size: int, what: str) -> memoryview:
         path, offset, length = self.place(entries, what)
         if length is not None and length != size:
             raise ConvertError(f"{what}: {length:,} bytes in {shown(path.name)}, expected {size:,}")
         try:
-            with open_regular(path) as file:
-                held = os.fstat(file.fileno()).st_size
-                if offset + size > held:
-                    raise ConvertError(
-                        f"{what}: {size:,} bytes from {offset:,} on in {shown(path.name)}, which has {held:,}"
-                    )
-                file.seek(offset)
-                return file.read(size)
+            if str(path) not in self.files:
+                self.files[str(path)] = MappedFile(path)
         except OSError as e:
             raise ConvertError(f"{what}: its numbers are in {shown(path.name)} beside the model: {e.strerror}") from e
+        data = self.files[str(path)].data
+        if offset + size > len(data):
+            raise ConvertError(
+                f"{what}: {size:,} bytes from {offset:,} on in {shown(path.name)}, which has {len(data):,}"
+            )
+        return data[offset : offset + size]
 
     def place(self, entries: Iterable[proto.Entry], what: str) -> tuple[Path, int, int | None]:
         """Where numbers lie beside the model: file, offset and length.

@@ -124,8 +124,40 @@ class Algebra:
         if activation.name == "linear":
             return x
         if activation.name == "affine":
-            return scaled(x, np.float64(activation.alpha or 0), np.float64(activation.beta or 0))
-        return [self.atom(Activated(activation, p), p.size) for p in x]
+            return self.scaled(x, np.float64(activation.alpha or 0), np.float64(activation.beta or 0))
+        return [self.atom(self._limited(Activated(activation, p)), p.size) for p in x]
+
+    def scaled(self, x: Expression, scale: Any, shift: Any) -> Expression:
+        """``x * scale + shift``; ``min(max(x, 0), 6) / 6`` is ``min(max(x / 6, 0), 1)``."""
+        factors, s = single(x[0]) if len(x) == 1 else None, np.unique(scale)
+        inner = self.atoms[factors[0][0]] if factors is not None and len(factors) == 1 else None
+        limits = _limits(inner.activation) if isinstance(inner, Activated) and not np.any(shift) else None
+        if limits is None or limits[0] or s.size != 1 or not s[0] > 0 or not isinstance(inner, Activated):
+            return scaled(x, scale, shift)
+        if factors is None or factors[0][1] or inner.x.size != x[0].size:
+            return scaled(x, scale, shift)
+        less = Piece(inner.x.size, {key: c * s[0] for key, c in inner.x.terms.items()})
+        high = min(float(np.float32(limits[1] * s[0])), float(np.finfo(np.float32).max))
+        return [self.atom(Activated(Activation("clip", 0.0, high), less), less.size)]
+
+    def _limited(self, atom: Activated) -> Activated:
+        """A limit of what has a limit already, with both."""
+        factors = single(atom.x)
+        inner = self.atoms[factors[0][0]] if factors is not None and len(factors) == 1 else None
+        if not isinstance(inner, Activated) or factors is None or factors[0][1] or inner.x.size != atom.x.size:
+            return atom
+        first, second = _limits(inner.activation), _limits(atom.activation)
+        if first is None or second is None:
+            return atom
+        low, high = max(first[0], second[0]), min(first[1], second[1])
+        return Activated(Activation("clip", low, high), inner.x) if low <= high else atom
+
+
+def _limits(a: Activation) -> tuple[float, float] | None:
+    """What an activation limits numbers to; None if it does anything else."""
+    if a.name == "relu":
+        return 0.0, float(np.finfo(np.float32).max)
+    return None if a.name != "clip" or a.alpha is None or a.beta is None else (a.alpha, a.beta)
 
 
 def _same(a: Atom, b: Atom) -> bool:
@@ -244,7 +276,7 @@ def _dense(a: Algebra, node: Node) -> Expression:
 def _scale(a: Algebra, node: Node) -> Expression:
     found = scale_and_shift(node)
     assert found is not None
-    return scaled(a.of(_inputs(node)[0]), *found)
+    return a.scaled(a.of(_inputs(node)[0]), *found)
 
 
 def _slice(a: Algebra, node: Node) -> Expression:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,23 +14,24 @@ from numpy.typing import NDArray
 from lstm_rt.errors import ConvertError, GraphError
 from lstm_rt.graph import Graph
 
-from .check import Check, called
+from .check import Check
 from .labelled import FIXED, PLAIN, SINGLE, Labelled, LateLengths
 from .labels import Dim, Feat, Loose, N, Scores, Steps, is_fixed
 from .machine import Exhausted, Misfit, ProgramError, Source, Tensor
 from .roles import Role, order_of, readings
 from .rolled import roll_up
-from .settings import Settings, settled, told
+from .settings import Settings, settled, told, with_sizes
 from .tidy import tidy
 
 ROWS = 3  #: of the run that makes the graph, where the program takes several
-#: Steps of that run, where the program leaves them free: primes, which are seldom sizes of anything else, and a number
-#: for programs that take steps by twos or threes.
-_STEPS = (23, 48, 67, 211, 1201)
+#: Steps of that run, where the program leaves them free: primes, which are seldom sizes of anything else, and numbers
+#: for programs that take steps by twos or threes, or by frames.
+_STEPS = (23, 48, 67, 211, 960, 1201)
 
 #: Readings that are tried at other sizes than the first: those that went furthest there.
 _MOST_READINGS = 4
 _MOST_HINTS = 4  #: sizes that the program asks for, which are tried
+_MOST_ASKED = 1 << 22  #: numbers in the inputs at such a size
 _MOST_WORK = 12000  #: operations that are run in search of a reading
 _RUN = 50  #: what starting a run costs, in operations
 _MOST_LENGTHS = 4  #: time axes of one program that have lengths
@@ -51,14 +52,14 @@ def to_graph(source: Source, settings: Settings | None = None) -> Graph:
 
     Args:
         settings: values of inputs that are single whole numbers; one of those that the program compares them with is
-            chosen for the others, and noted.
+            chosen for the others, and noted. And sizes of inputs: ``x.2`` is that of dimension 2 of ``x``.
 
     Raises:
         ConvertError: the program holds what a graph cannot, or gives other numbers than the graph; the message is that
             of the reading of the inputs that went furthest.
     """
     failure: ConvertError | None = None
-    for program, values, chosen in settled(source, settings or {}):
+    for program, values, chosen in settled(source, with_sizes(source, settings or {})):
         try:
             graph = _Search(program).graph()
         except Exhausted:
@@ -94,18 +95,21 @@ class _Search:
         self._best = -1
         self._left = _MOST_WORK
         self._asked: set[int] = set()  #: sizes that the program has asked for
+        self._asking = False  #: trying sizes that it does not say
         self._doubtful: Graph | None = None  #: gives something else than the program where that is not made for it
-        self._error = ConvertError(f"no reading of the inputs is possible: {_shapes(source)}")
+        self._error = ConvertError(f"no reading of the inputs is possible: {_shapes(source)}{_too_free(source)}")
 
     def graph(self) -> Graph:
-        """What the first of these leads to: steps stay steps; layers go over single ones; steps become features where
-        their number is fixed; other sizes; sizes that the program asks for.
+        """What the first of these leads to: steps stay steps; inputs share their steps, whatever these are called;
+        layers go over single ones; steps become features where their number is fixed; other sizes; sizes that the
+        program asks for.
 
         Raises:
             ConvertError: none leads anywhere; of the reading that went furthest.
         """
         for stage in (
             self._plainly,
+            self._with_one_axis,
             self._with_single_steps,
             self._with_fixed_steps,
             self._at_other_sizes,
@@ -118,6 +122,11 @@ class _Search:
 
     def _plainly(self) -> Graph | None:
         return self._first((roles, next(_sizes(roles)), PLAIN) for roles in readings(self._source.inputs))
+
+    def _with_one_axis(self) -> Graph | None:
+        """Exporters give the sizes of each input names of their own."""
+        found = filter(None, map(_on_one_axis, readings(self._source.inputs)))
+        return self._first((roles, next(_sizes(roles)), PLAIN) for roles in itertools.islice(found, _MOST_READINGS))
 
     def _with_single_steps(self) -> Graph | None:
         return self._first((roles, next(_sizes(roles)), SINGLE) for roles in readings(self._source.inputs))
@@ -141,15 +150,18 @@ class _Search:
 
     def _at_asked_sizes(self) -> Graph | None:
         """Of what the program says to be free, though its own reshapes fix it."""
-        hints = getattr(self._source, "hints", ())  # of what it was recorded with
+        hints = self._source.hints  # of what it was recorded with
         asked = [n for n in dict.fromkeys([*hints, *sorted(self._asked)]) if n > 1][:_MOST_HINTS]
         ways = []
         for roles in readings(self._source.inputs) if asked else ():
             usual = next(_sizes(roles))
             for rows, steps in itertools.product(dict.fromkeys((usual.rows, 1)), asked):
                 fixed = Sizes(rows, dict.fromkeys(usual.steps, steps))
-                ways.append(([r.with_steps(fixed.steps) for r in roles], fixed, SINGLE))
+                fitting = [r.with_steps(fixed.steps) for r in roles]
+                if sum(math.prod(r.shape(rows, fixed.steps)) for r in fitting) <= _MOST_ASKED:
+                    ways.append((fitting, fixed, SINGLE))
         self._left = max(self._left, _MOST_WORK // 4)
+        self._asking = True
         return self._first(ways)
 
     def _first(self, ways: Iterable[tuple[Sequence[Role], Sizes, int]]) -> Graph | None:
@@ -169,7 +181,7 @@ class _Search:
                 graph = _run(self._source, machine, roles, sizes)
                 if _finished(self._source, machine, graph, roles, sizes):
                     return graph
-                self._doubtful = self._doubtful or graph
+                self._doubtful = self._doubtful or (None if self._asking else graph)  # what it runs at, it must follow
             except Exhausted:
                 raise
             except LateLengths as e:
@@ -190,9 +202,30 @@ class _Search:
             self._best, self._error = machine.done, error
 
 
+def _on_one_axis(roles: Sequence[Role]) -> list[Role] | None:
+    """The inputs with the steps of the first as those of all; None if they have them, or fix different numbers."""
+    axes = list(dict.fromkeys(r.axis for r in roles if r.axis is not None))
+    fixed = {d for r in roles for d, dim in zip(r.declared, r.dims, strict=True) if dim == r.axis and d != r.axis}
+    if len(axes) < 2 or any(isinstance(d, int) for d in fixed):
+        return None
+    return [replace(r, dims=tuple(axes[0] if d in axes else d for d in r.dims)) for r in roles]
+
+
 def _shapes(source: Source) -> str:
     texts = [f"{a.name} ({', '.join('?' if d is None else str(d) for d in a.dims)})" for a in source.inputs]
     return ", ".join(texts) or "there are none"
+
+
+def _too_free(source: Source) -> str:
+    """What to do about inputs of more free sizes than rows and steps."""
+    for a in source.inputs:
+        free = [k for k, d in enumerate(a.dims) if not isinstance(d, int)]
+        if len(free) > 2:
+            return (
+                f"; {a.name} has {len(free)} sizes that are free, and a model has rows and steps: say the others, by "
+                f"--set {a.name}.{free[-1]}=... for that of dimension {free[-1]}"
+            )
+    return ""
 
 
 def _sizes(roles: Sequence[Role]) -> Iterator[Sizes]:
@@ -250,7 +283,7 @@ def _run(source: Source, machine: Labelled, roles: Sequence[Role], sizes: Sizes)
         machine.graph.check()
         for axis in roll_up(machine.graph, machine.unrolled, machine.fixed_axes):
             machine.freeze(axis)
-        machine.unrolled.resolve(machine.fixed_axes)
+        machine.resolve_steps()
     except GraphError as e:
         raise ProgramError(str(e)) from None
     machine.folded += machine.unrolled.folded + tidy(machine.graph)
@@ -297,14 +330,14 @@ def _port_dim(dim: Dim) -> str | int:
 def _finished(source: Source, machine: Labelled, graph: Graph, roles: Sequence[Role], sizes: Sizes) -> bool:
     """Compare, and complete; false if the program gives something else where it says that it is not made for."""
     read = [r for r in roles if r.name in {graph.values[v].name for v in graph.inputs}]
-    check = Check(source, graph, roles, read, sorted(machine.frozen_steps), machine.padded)
+    check = Check(source, graph, roles, read, sorted(machine.frozen_steps), machine.padded, machine.sorts)
     check.at(sizes.rows, sizes.steps)
     check.others(sizes.rows, sizes.steps)
     check.make_selftest(sizes.steps)
     if machine.folded:
         graph.meta["folded"] = machine.folded
     if check.sizes:
-        graph.meta["checked"] = f"compared with {called(source)}'s own numbers: {'; '.join(check.sizes)}"
+        graph.meta["checked"] = f"compared with {source.called}'s own numbers: {'; '.join(check.sizes)}"
     notes = [*machine.notes, *check.notes]
     if notes:
         graph.meta["notes"] = notes

@@ -18,6 +18,7 @@ from .algebra import Unknown
 from .labels import (
     Atom,
     Cells,
+    Columns,
     Dim,
     Dims,
     Feat,
@@ -27,6 +28,7 @@ from .labels import (
     Loose,
     Mask,
     N,
+    Order,
     Scores,
     Steps,
     Turn,
@@ -35,10 +37,12 @@ from .labels import (
     cell,
     fixed,
     free,
+    is_steps,
+    joined_atoms,
     merged_cells,
     whole,
 )
-from .machine import Body, LoopBody, Machine, ProgramError, Tensor
+from .machine import Body, LoopBody, Machine, ProgramError, Tensor, UnknownLoop
 from .masks import in_numbers
 from .recurrence import Recurrence, looped, scanned
 from .roles import Role
@@ -50,11 +54,15 @@ _MOST_NODES = 1 << 13  #: of a graph, before those that nothing needs are droppe
 #: Steps stay steps, and features features; or a layer may go over a single step; or a fixed number of steps may
 #: become features, and features steps.
 PLAIN, SINGLE, FIXED = range(3)
+_FEW = 8  #: steps; of fewer, more may be dropped than there are
+_PERIOD = 60  #: numbers of steps that are tried; what they are multiplied with and divided by divides it most often
 _MOST_RUNS = 8  #: of neighbouring features that are cut out one by one; more are gathered
 
 _KINDS: dict[Any, str] = {
     Ids: "token ids",
     Lengths: "lengths",
+    Columns: "lengths",
+    Order: "the order of the rows",
     Scores: _ATTENTION,
     Turn: "the number of a loop's turn",
 }
@@ -108,6 +116,7 @@ class Labelled(Machine):
         self._lengths: dict[str, int] = {}
         self.notes: list[str] = []  #: sentences for the user
         self.padded: dict[str, int] = {}  #: tokens that pad inputs, where lengths are computed of them
+        self.sorts = False  #: puts the rows in the order of their lengths
         self.folded: list[str] = []  #: what was put together
         self._roles = list(roles)
         self.unrolled = Unrolled(self.graph)  #: what the program does step by step
@@ -125,12 +134,14 @@ class Labelled(Machine):
         if role.kind == "lengths":
             return Lengths(role.name, dims)
         axis = next((a.axis for a in free(dims) if isinstance(a, Steps)), None)
-        size = math.prod(fixed(dims)) if role.kind in ("seq", "vec") else 0
+        size, is_ids = math.prod(fixed(dims)), role.kind == "ids"
         order: dict[str, Any] = dict(role.order())
-        value = self.graph.input(role.name, role.kind, size, axis, **order)
+        axis = -1 if axis is None and is_ids else axis
+        value = self.graph.input(role.name, role.kind, 0 if is_ids and size == 1 else size, axis, **order)
         if role.dtype.kind == "b" and axis is not None and size == 1:
             return Mask(self.graph.mask_values(value), axis, dims)
-        return Ids(value, dims) if role.kind == "ids" else whole(value, size, dims)
+        label = whole(value, size, dims)
+        return Ids(dims, label.cells) if is_ids else label
 
     def _atoms(self, role: Role, dim: str | int) -> tuple[Atom, ...]:
         if isinstance(dim, int):
@@ -154,6 +165,17 @@ class Labelled(Machine):
         if self.graph.values[value].axis != axis:
             raise self.error("lengths", f"{label.name!r} belongs to two different time axes")
         return value
+
+    def longest(self, lengths: Tensor) -> Tensor:
+        if not isinstance(lengths.label, Lengths) or lengths.label.less:
+            found: Tensor = self.apply("max", lengths, axes=(0,), keepdims=False)
+            return found
+        note = (
+            f"the model asks for the longest row in {lengths.label.name!r}: the converted model takes all steps that "
+            "its input has, so give it as many as the longest row has"
+        )
+        self.notes += [note] if note not in self.notes else []
+        return super().longest(lengths)
 
     def padding(self, mask: Mask) -> int:
         """The mask of a row's own steps, where the others, which hold a token of their own, stand at its end."""
@@ -245,6 +267,16 @@ class Labelled(Machine):
 
     # -- rules ----------------------------------------------------------------------------------------
 
+    def apply(self, op: str, *args: Tensor | None, **options: Any) -> Any:
+        loop, x = self.loop_of_step, args[0] if args else None
+        if loop is not None and x is not None and isinstance(x.label, Mask):
+            turn = args[1].label if op == "index_select" and args[1] is not None and not args[1].ndim else None
+            if isinstance(turn, Turn) and turn.offset == 0:
+                return loop.slice(x, options["axis"])
+            if op == "slice" and options["stop"] == options["start"] + 1:  # of the first turn, before it is a loop
+                return Tensor(np.expand_dims(loop.slice(x, options["axis"]).data, options["axis"]))
+        return super().apply(op, *args, **options)
+
     def labels(self, op: str, args: Sequence[Tensor | None], options: dict[str, Any], out: Any) -> Any:
         from .rules import RULES
 
@@ -268,7 +300,7 @@ class Labelled(Machine):
 
     def _must_fit(self, op: str, label: Label, array: NDArray[Any]) -> None:
         """What a rule says stands in a result has to be of its shape, whatever the rule did not think of."""
-        if isinstance(label, Loose):
+        if label is None or isinstance(label, Loose):  # None: it depends on no input after all
             return
         shape = tuple(math.prod(map(self.size_of, d)) for d in label.dims)
         if not array.size:
@@ -281,10 +313,38 @@ class Labelled(Machine):
         try:
             return rule(self, args, options, out)
         except WrongRoles:
-            fixed = [self._without_steps(a) for a in args]
-            if all(f is a for f, a in zip(fixed, args, strict=True)):
+            others = self._aligned(args)
+            if all(o is a for o, a in zip(others, args, strict=True)):
+                others = [self._without_steps(a) for a in args]
+            if all(o is a for o, a in zip(others, args, strict=True)):
                 raise
-            return rule(self, fixed, options, out)
+            return rule(self, others, options, out)
+
+    def _aligned(self, args: Sequence[Tensor | None]) -> list[Tensor | None]:
+        """The same, with steps that were dropped and added again as those of the axis that they are derived from."""
+        labels = [a.label if a is not None and isinstance(a.label, Feat) else None for a in args]
+        axes = {a.axis for label in labels if label for a in free(label.dims) if isinstance(a, Steps)}
+        same = {axis: next((o for o in sorted(axes) if self._as_many(o, axis)), axis) for axis in axes}
+        made = [None if label is None else self._with_axes(label, same) for label in labels]
+        return [a if a is None or m is None else Tensor(a.data, m) for a, m in zip(args, made, strict=True)]
+
+    def _with_axes(self, label: Feat, same: Mapping[int, int]) -> Feat | None:
+        """The label on other time axes; None if it is on these."""
+        at = next((i for i, d in enumerate(label.dims) if is_steps(d) and same[d[0].axis] != d[0].axis), None)
+        if at is None:
+            return None
+        axis = same[label.dims[at][0].axis]  # type: ignore[union-attr]
+        return self.over_steps(label, "align", at, lambda v: self.graph.align(v, axis))
+
+    def _as_many(self, a: int, b: int) -> bool:
+        """Have two axes the same steps, of however many (but for a few)?"""
+        root = self.graph.root(a)
+        if a == b or root is None or root != self.graph.root(b):
+            return a == b
+        counts = [{root: n} for n in range(min(_FEW, self.steps[root]), self.steps[root] + _PERIOD)]
+        for steps in counts:
+            self.graph.complete_steps(steps)
+        return all(steps[a] == steps[b] for steps in counts)
 
     def _without_steps(self, x: Tensor | None) -> Tensor | None:
         """The same with its steps as features, where the program fixes their number."""
@@ -303,6 +363,24 @@ class Labelled(Machine):
         """May an axis, or the one that it derives from, have any number of steps?"""
         root = self.graph.root(steps.axis)
         return root is not None and not any(a == root and n in self._fixed for n, a in self._axes.items())
+
+    def unknown_loop(self, axis: int) -> UnknownLoop:
+        """The error of a loop over steps that is not understood."""
+        root = self.graph.root(axis)
+        name = next((n for n, a in self._axes.items() if a == root), "")
+        found = (UnknownLoop(r.name, r.dims.index(name)) for r in self._roles if name in r.dims)
+        return next(found, UnknownLoop("", 0))
+
+    def resolve_steps(self) -> None:
+        """Make the steps that nodes read one by one.
+
+        Raises:
+            UnknownLoop: these are all of as many as there are, of any number.
+        """
+        for seq in self.unrolled.read_whole():
+            if self.is_free(Steps(self.graph.values[seq].axis)):
+                raise self.unknown_loop(self.graph.values[seq].axis)
+        self.unrolled.resolve(self.fixed_axes)
 
     @property
     def fixed_axes(self) -> set[int]:
@@ -496,8 +574,10 @@ class Labelled(Machine):
         a, b = ((),) * (n - len(a)) + a, ((),) * (n - len(b)) + b
         out = []
         for x, y in zip(a, b, strict=True):
-            if x and y and x != y:
-                raise self.mixed(op, x, y)
+            if x and y and x != y:  # perhaps cut into atoms in another way
+                x, y = joined_atoms(x), joined_atoms(y)
+                if x != y:
+                    raise self.mixed(op, x, y)
             out.append(x or y)
         return self._once(tuple(out), op)
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeGuard
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias, TypeGuard, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,19 +48,46 @@ class Feat:
 
 @dataclass(frozen=True, eq=False)
 class Ids:
-    """An input of token ids, moved about at most."""
+    """Token ids of inputs, moved about at most; ``cells`` as of features."""
 
-    value: int
     dims: Dims
+    cells: Cells
+
+    def __post_init__(self) -> None:
+        assert self.cells.shape == fixed(self.dims), (self.cells.shape, self.dims)
+
+    @property
+    def alone(self) -> int | None:
+        """The input, where all of it is one id at a step; None otherwise."""
+        return int(self.cells.ravel()[0] >> _VALUE) if self.cells.size == 1 else None
 
 
 @dataclass(frozen=True, eq=False)
 class Lengths:
-    """An input of lengths, of the time axis that its first use tells; ``less`` was subtracted."""
+    """An input of lengths, of the time axis that its first use tells; ``less`` was subtracted.
+
+    ``beside``: to each was added how many steps of this axis all rows before its own have: a place among all steps.
+    """
 
     name: str
     dims: Dims
     less: int = 0
+    beside: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Columns:
+    """Whole numbers side by side in the last dimension; ``parts``: what each stands for, None if it is known."""
+
+    dims: Dims
+    parts: tuple[Any, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Order:
+    """The rows' places in the order of their lengths, or the way back: in this run all lengths are the same."""
+
+    dims: Dims
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,18 +159,26 @@ class Loose:
 
     why: str
     dims: Dims
-    ids: Ids | None = None  #: these as they are, in another type
 
 
 @dataclass(frozen=True, eq=False)
-class Certain:
-    """What is the same whatever the inputs are, such as whether token ids are below 0; as a number 1 or 0."""
+class Differs(Loose):
+    """Where features differ from a number, or ``equal`` it: any of a step or all of them make a mask.
 
-    dims: Dims
-    truth: bool = False
+    ``feat`` has the dimensions that this had when it was made. ``counted``: how many of a step's features differ.
+    """
+
+    feat: Feat
+    number: float
+    equal: bool
+    counted: bool = False
 
 
-Label: TypeAlias = "Feat | Certain | Ids | Lengths | Mask | Counted | Scores | Masked | Penalty | Turn | Loose"
+Label: TypeAlias = "Feat | Ids | Lengths | Columns | Order | Mask | Counted | Scores | Masked | Penalty | Turn | Loose"
+
+
+#: What has cells, and keeps its kind while these are moved.
+Placed = TypeVar("Placed", bound="Feat | Ids")
 
 
 def cell(value: int, features: Any) -> Cells:
@@ -182,28 +217,39 @@ def is_steps(dim: Dim) -> TypeGuard[tuple[Steps]]:
     return len(dim) == 1 and isinstance(dim[0], Steps)
 
 
+def joined_atoms(dim: Dim) -> Dim:
+    """The same dimension with neighbouring fixed atoms as one."""
+    made: list[Atom] = []
+    for atom in dim:
+        if made and isinstance(atom, int) and isinstance(made[-1], int):
+            made[-1] *= atom
+        else:
+            made.append(atom)
+    return tuple(made)
+
+
 def positions(dims: Dims, i: int) -> tuple[int, ...]:
     """Which dimensions of the cells are the fixed atoms of dimension ``i``."""
     start = len(fixed(dims[:i]))
     return tuple(range(start, start + len(fixed(dims[i : i + 1]))))
 
 
-def permuted(label: Feat, axes: Sequence[int]) -> Feat:
+def permuted(label: Placed, axes: Sequence[int]) -> Placed:
     """The dimensions in another order."""
     moved = [p for a in axes for p in positions(label.dims, a)]
-    return Feat(tuple(label.dims[a] for a in axes), label.cells.transpose(moved))
+    return replace(label, dims=tuple(label.dims[a] for a in axes), cells=label.cells.transpose(moved))
 
 
-def merged_cells(label: Feat, i: int) -> Feat:
+def merged_cells(label: Placed, i: int) -> Placed:
     """Dimension ``i``, which is fixed, with a single atom (or none)."""
     dims = list(label.dims)
     size = math.prod(fixed(dims[i : i + 1]))
     dims[i] = (size,) if size > 1 else ()
     made = tuple(dims)
-    return Feat(made, label.cells.reshape(fixed(made)))
+    return replace(label, dims=made, cells=label.cells.reshape(fixed(made)))
 
 
-def indexed(label: Feat, i: int, index: Callable[[Cells, int], Cells]) -> Feat:
+def indexed(label: Placed, i: int, index: Callable[[Cells, int], Cells]) -> Placed:
     """A fixed dimension with other cells: ``index(cells, axis)`` gives them, of any size along the axis."""
     label = merged_cells(label, i)
     cells, dims = label.cells, list(label.dims)
@@ -213,19 +259,18 @@ def indexed(label: Feat, i: int, index: Callable[[Cells, int], Cells]) -> Feat:
     cells = index(cells, axis)
     dims[i] = (cells.shape[axis],) if cells.shape[axis] != 1 else ()
     made = tuple(dims)
-    return Feat(made, cells.reshape(fixed(made)))
+    return replace(label, dims=made, cells=cells.reshape(fixed(made)))
 
 
-def broadcast(label: Feat, dims: Dims) -> Cells:
+def broadcast(label: Feat | Ids, dims: Dims) -> Cells:
     """The cells of a label as those of ``dims``, which have its dimensions last, each as it is or wider."""
     missing = len(dims) - len(label.dims)
-    shape, target = [], []
-    own = list(label.cells.shape)
+    shape: list[int] = []
+    target: list[int] = []
     for i, dim in enumerate(dims):
         theirs = label.dims[i - missing] if i >= missing else ()
-        sizes = list(fixed((dim,)))
-        count = len(fixed((theirs,)))
-        shape += [own.pop(0) for _ in range(count)] if count else [1] * len(sizes)
+        sizes = fixed((dim,))
+        shape += sizes if fixed((theirs,)) else [1] * len(sizes)
         target += sizes
     return np.broadcast_to(label.cells.reshape(shape), target)
 

@@ -68,10 +68,23 @@ class Argument:
 
 
 class Source(Protocol):
-    """A program that can be run again and again."""
+    """A program that can be run again and again.
+
+    Attributes:
+        inputs: what it takes, in order.
+        outputs: names of what it gives, in order.
+        called: what messages call it.
+        live: whether it is no file but something that runs by itself, and that no file says more about.
+        hints: numbers of rows or steps that it may be made for.
+        also: numbers of rows and steps to compare at, besides the usual ones.
+    """
 
     inputs: Sequence[Argument]
     outputs: Sequence[str]
+    called: str = "the file"
+    live: bool = False
+    hints: Sequence[int] = ()
+    also: Sequence[tuple[int, int]] = ()
 
     def run(self, machine: Machine, inputs: Sequence[Tensor]) -> list[Tensor]:
         """The outputs for the inputs, both in order.
@@ -97,6 +110,21 @@ class Misfit(ProgramError):
 
 class Exhausted(ConvertError):
     """A program takes more work than one of its size should; no other reading of it is tried."""
+
+
+class UnknownLoop(Exhausted):
+    """What a program does at each of the steps is no recurrent cell that a graph has.
+
+    Attributes:
+        input: the name of the input whose steps these are, ``dim``: its dimension.
+    """
+
+    def __init__(self, input: str, dim: int) -> None:
+        super().__init__(
+            "what a loop does at each of the steps is no recurrent cell of a known kind (one with a normalisation, a "
+            "convolution or another layer within its step is none), and of any number of steps it cannot be written out"
+        )
+        self.input, self.dim = input, dim
 
 
 class Machine:
@@ -201,6 +229,13 @@ class Machine:
         wide = [self.apply("unsqueeze", p, axes=(axis % (p.ndim + 1),)) for p in parts]
         result: Tensor = self.apply("concat", *wide, axis=axis)
         return result
+
+    def longest(self, lengths: Tensor) -> Tensor:
+        """The largest of the lengths of rows, which decides how many steps there are."""
+        return Tensor(lengths.data.max())
+
+    def doubt(self, size: int, meant: int) -> None:
+        """A program has a size that it is probably not meant to have; who looks for the sizes of inputs notes it."""
 
     # -- names of the source's layers -----------------------------------------------------------------
 

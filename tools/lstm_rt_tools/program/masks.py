@@ -83,6 +83,11 @@ def _of_numbers(b: Labelled, value: int, axis: int, dims: Dims) -> Mask:
     return Mask(b.kept((axis, key), lambda: b.graph.mask_values(value)), axis, dims)
 
 
+def backwards(b: Labelled, mask: Mask) -> Mask:
+    """The same of the steps backwards."""
+    return _of_numbers(b, b.graph.reverse(there(b, mask)), mask.axis, mask.dims)
+
+
 def joined(b: Labelled, word: str, x: Mask, y: Mask) -> Mask:
     """Where both masks count (``logical_and``), or one of them (``logical_or``)."""
     if x.axis != y.axis:

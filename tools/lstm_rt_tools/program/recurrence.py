@@ -17,8 +17,9 @@ from lstm_rt.graph import Graph, Node
 from ..arch.layers import side_by_side
 from .algebra import Unknown
 from .cells import Cell, find
-from .labels import Dims, Feat, Steps, Turn, cell, fixed, free, is_steps
+from .labels import Dims, Feat, Loose, Mask, Steps, Turn, cell, fixed, free, is_steps
 from .machine import Tensor
+from .masks import plain
 
 if TYPE_CHECKING:
     from .labelled import Labelled
@@ -49,9 +50,14 @@ class Recurrence:
         self._b, self._steps, self._backward = b, steps, backward
         self._outer, self._captured = b.graph, len(b.graph.values)
         self._slices: dict[tuple[int, int], _Slot] = {}
+        self._slots: list[_Slot | None] = []
         self._lifted: dict[int, int] = {}
         self._begun: set[int] = set()  #: values that are being lifted
         self._last: dict[int, int] = {}  #: values of the last states, by the numbers of these
+        self._mask: Mask | None = None  #: which steps count, where the body asks that
+        self._counts = True  #: what the body is told of the step
+        self._zero_masked = False  #: at a step that does not count the results are zero
+        self._lost: set[int] = set()  #: states that such a step changes
 
     def run(self, body: Step, states: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """The last states, and the results of all steps along axis 0, in the order of the loop.
@@ -62,22 +68,62 @@ class Recurrence:
         self._step = self._new_step()
         with self._b.in_graph(self._step, self):
             first, _ = body(states)
-        self._slices.clear()
-        self._step = self._new_step()
-        self._slots: list[_Slot | None] = []
+        new, outs = self._inside(body, states, first)
+        kept = [k for k, slot in enumerate(self._slots) if slot is not None]
         with self._b.in_graph(self._step, self):
-            inner = [self._state(s, f) for s, f in zip(states, first, strict=True)]
-            new, outs = body(inner)
-            kept = [k for k, slot in enumerate(self._slots) if slot is not None]
             self._states = [slot for slot in self._slots if slot is not None]
             self._ends = [self._end(self._states[i], new[k]) for i, k in enumerate(kept)]
             labels = [self._feat(t) for t in outs]
             values = [self._b.value(x.cells, None, "scan") for x in labels]
+        if self._mask is not None:
+            step, slices, slots = self._step, dict(self._slices), self._slots
+            self._counts = False
+            self._passed_over(*self._inside(body, states, first), kept, values)
+            self._step, self._slices, self._slots = step, slices, slots
         self._emit()
         finals = list(states)
         for i, k in enumerate(kept):
-            finals[k] = Tensor(new[k].data, self._final(i))
+            lost = Loose("the last result of a loop, or zero", self._states[i].dims)
+            finals[k] = Tensor(new[k].data, lost if i in self._lost else self._final(i))
         return finals, [self._result(t, x, v) for t, x, v in zip(outs, labels, values, strict=True)]
+
+    def _inside(
+        self, body: Step, states: Sequence[Tensor], first: Sequence[Tensor]
+    ) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+        """The body, in a graph of its own, from values that stand for its states."""
+        self._slices.clear()
+        self._step = self._new_step()
+        self._slots = []
+        with self._b.in_graph(self._step, self):
+            return body([self._state(s, f) for s, f in zip(states, first, strict=True)])
+
+    def _passed_over(
+        self, new: Sequence[Tensor], outs: Sequence[Tensor], kept: Sequence[int], values: Sequence[int]
+    ) -> None:
+        """A step that does not count has to leave states as they are, and give the result before it, or zero.
+
+        It may change those that no step reads.
+        """
+        slots = [slot for slot in self._slots if slot is not None]
+        self._lost = {i for i, k in enumerate(kept) if not self._is_whole(new[k], slots[i].value)}
+        zero = []
+        for out, value in zip(outs, values, strict=True):
+            carried = [
+                s for s, end in zip(slots, self._ends, strict=True) if end == value and self._is_whole(out, s.value)
+            ]
+            if not carried and np.any(out.data):
+                raise Unknown("a step that does not count gives a result of its own")
+            zero.append(not carried)
+        self._zero_masked = any(zero)
+        if not all(z is self._zero_masked for z in zero):
+            raise Unknown("a step that does not count gives zero and what was before it")
+
+    @staticmethod
+    def _is_whole(x: Tensor, value: int) -> bool:
+        """Is it this value?"""
+        return isinstance(x.label, Feat) and np.array_equal(
+            x.label.cells.ravel(), cell(value, np.arange(x.label.cells.size))
+        )
 
     def _feat(self, x: Tensor) -> Feat:
         if not isinstance(x.label, Feat) or any(isinstance(a, Steps) for a in free(x.label.dims)):
@@ -104,6 +150,11 @@ class Recurrence:
             Unknown: it is none along the axis of the loop.
         """
         label, axis = x.label, axis % x.ndim
+        if isinstance(label, Mask) and label.dims[axis] == (self._steps,):
+            if self._mask is not None and (self._mask.value, self._mask.inverted) != (label.value, label.inverted):
+                raise Unknown("a loop with two masks")
+            self._mask = label
+            return Tensor(np.full(np.take(x.data, 0, axis).shape, self._counts))
         if not isinstance(label, Feat) or label.dims[axis] != (self._steps,):
             raise Unknown("a loop over something else than steps")
         dims = tuple(d for i, d in enumerate(label.dims) if i != axis)
@@ -155,8 +206,18 @@ class Recurrence:
 
     def _emit(self) -> None:
         """Make the layers."""
-        old = [s.value for s in self._states]
-        cells = find(self._step, self._depends(), old, self._ends)
+        old, depends = [s.value for s in self._states], self._depends()
+        read = frozenset[int]().union(*(depends[e] for e in self._ends))
+        # A state that no step reads carries what another one becomes, past steps that do not count.
+        real = [k for k, v in enumerate(old) if v in read or self._states[k].outer is not None]
+        if self._lost & set(real):
+            raise Unknown("a step that does not count changes a state")
+        cells = find(self._step, depends, [old[k] for k in real], [self._ends[k] for k in real])
+        for c in cells:
+            c.h, c.c = real[c.h], None if c.c is None else real[c.c]
+        self._carried = {
+            k: c.h for k in range(len(old)) if k not in real for c in cells if self._ends[k] == self._ends[c.h]
+        }
         self._makers: Mapping[int, Node] = {o: n for n in self._step.nodes for o in n.outputs if o is not None}
         self._cell_of = {self._ends[c.h]: c for c in cells}
         for c in cells:
@@ -164,6 +225,7 @@ class Recurrence:
 
     def _final(self, k: int) -> Feat:
         slot = self._states[k]
+        k = self._carried.get(k, k)
         if k not in self._last:
             if slot.outer is None or self._ends[k] != slot.value:
                 raise Unknown("a state that stays as it is")
@@ -194,6 +256,8 @@ class Recurrence:
             options[name] = None if slot is None or slot.outer is None else self._b.features(slot.outer, "scan")
         x = side_by_side(self._outer, parts)
         weights: dict[str, Any] = dict(c.weights)
+        if self._mask is not None:
+            options |= {"mask": plain(self._b, self._mask).value, "zero_masked": self._zero_masked}
         seq, h, end = self._outer.recurrent(c.op, x, weights, hidden_size=c.hidden_size, **options)
         self._last[c.h] = h
         if c.c is not None and end is not None:
@@ -232,7 +296,9 @@ def scanned(
     backward: Sequence[bool],
 ) -> tuple[list[Tensor], list[Tensor]] | None:
     """A scan along steps; None if it goes along features, or both ways at once."""
-    steps = {x.label.dims[a % x.ndim] if isinstance(x.label, Feat) else () for x, a in zip(xs, axes, strict=True)}
+    steps = {
+        x.label.dims[a % x.ndim] if isinstance(x.label, Feat | Mask) else () for x, a in zip(xs, axes, strict=True)
+    }
     dim = steps.pop() if len(steps) == 1 else ()
     if len(set(backward)) != 1 or not is_steps(dim):
         return None

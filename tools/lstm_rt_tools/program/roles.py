@@ -60,9 +60,9 @@ def order_of(kind: str, dims: Sequence[str | int]) -> dict[str, Any]:
     plain = tuple("T" if isinstance(d, str) and d != N else d for d in dims)
     symbols = tuple(d for d in plain if isinstance(d, str))
     last = plain[len(symbols) :]
-    features = {"seq": 1, "vec": 1}.get(kind, 0)
+    features = 1 if kind in ("seq", "vec") or (kind == "ids" and last not in ((), (1,))) else 0
     if plain[: len(symbols)] == symbols and len(last) == features:
-        natural = (N,) if kind in ("vec", "lengths") else (N, "T")
+        natural = (N, "T") if "T" in symbols else (N,)
         if symbols == natural:
             return {}
         if symbols == ("T", N):
@@ -140,7 +140,8 @@ def _candidates(a: Argument) -> Iterator[tuple[str, tuple[int | None, int | None
             continue
         cost = _cost(a, rows, steps)
         others = [d for i, d in enumerate(a.dims) if i not in (rows, steps)]
-        if cost is not None and not (integers and (steps is None or any(d != 1 for d in others))):
+        if cost is not None:
+            cost += integers and (steps is None or any(d != 1 for d in others))  # one id at each step is likelier
             kind = "ids" if integers else "vec" if steps is None else "seq"
             found.append((cost, kind, (rows, steps)))
     yield from ((kind, places) for _, kind, places in sorted(found, key=lambda f: f[0]))

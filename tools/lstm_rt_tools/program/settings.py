@@ -1,13 +1,13 @@
 """Inputs that are single whole numbers and decide what a program does, such as the rate of a model for two of them.
 
-A graph has no place for them: they are set when a file is converted.
+A graph has no place for them: they are set when a file is converted. So are sizes of inputs that a file does not tell.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from .roles import readings
 
 Settings = Mapping[str, int]
 
+_PLACES = frozenset(map(str, range(16)))  #: of dimensions
 _MOST = 8  #: ways to set them that are tried
 _COMPARISONS = frozenset({"eq", "ne", "lt", "le", "gt", "ge", "sub", "add"})
 _KEPT = frozenset({"cast", "reshape", "squeeze", "unsqueeze", "expand"})
@@ -32,8 +33,49 @@ def is_setting(a: Argument) -> bool:
     return not a.dims and a.dtype.kind in "iub"
 
 
+def sizes_in(given: Settings, names: Collection[str]) -> dict[str, dict[int, int]]:
+    """The sizes of inputs among settings: ``x.2`` is that of dimension 2 of the input ``x``.
+
+    Raises:
+        ConvertError: a size below 1.
+    """
+    found: dict[str, dict[int, int]] = {}
+    for key, size in given.items():
+        name, _, place = key.rpartition(".")
+        if key in names or name not in names or place not in _PLACES:
+            continue
+        if size < 1:
+            raise ConvertError(f"--set {key}={size}: a size is 1 or more")
+        found.setdefault(name, {})[int(place)] = size
+    return found
+
+
+def with_sizes(source: Source, given: Settings) -> Settings:
+    """Fix the sizes of a source's inputs that are among settings; returns the other settings.
+
+    Raises:
+        ConvertError: an input has no such dimension, or one of another size.
+    """
+    sizes = sizes_in(given, {a.name for a in source.inputs})
+    named: dict[str, int] = {}
+    for a in source.inputs:
+        for k, size in sizes.get(a.name, {}).items():
+            if k >= len(a.dims):
+                raise ConvertError(f"the input {a.name!r} has {len(a.dims)} dimensions, none {k}")
+            dim = a.dims[k]
+            if (named.setdefault(dim, size) if isinstance(dim, str) else dim) not in (None, size):
+                raise ConvertError(f"dimension {k} of the input {a.name!r} is {dim}, not {size}")
+    source.inputs = [
+        replace(a, dims=tuple(sizes.get(a.name, {}).get(k, named.get(d, d) if isinstance(d, str) else d)
+                              for k, d in enumerate(a.dims)))
+        for a in source.inputs
+    ]  # fmt: skip
+    taken = {f"{name}.{k}" for name, own in sizes.items() for k in own}
+    return {key: value for key, value in given.items() if key not in taken}
+
+
 @dataclass
-class Set:
+class Set(Source):
     """A source with some inputs set.
 
     Attributes:
@@ -46,6 +88,7 @@ class Set:
     def __post_init__(self) -> None:
         self.inputs: Sequence[Argument] = [a for a in self.source.inputs if a.name not in self.settings]
         self.outputs: Sequence[str] = self.source.outputs
+        self.called, self.live, self.also = self.source.called, self.source.live, self.source.also
 
     def run(self, machine: Machine, inputs: Sequence[Tensor]) -> list[Tensor]:
         """As of :class:`.machine.Source`."""
@@ -54,7 +97,10 @@ class Set:
             machine.constant(np.asarray(self.settings[a.name], a.dtype)) if a.name in self.settings else next(given)
             for a in self.source.inputs
         ]
-        return self.source.run(machine, whole)
+        try:
+            return self.source.run(machine, whole)
+        finally:
+            self.hints = self.source.hints
 
 
 @dataclass(frozen=True)

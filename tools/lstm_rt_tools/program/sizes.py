@@ -17,9 +17,15 @@ MOST_ELEMENTS = 1 << 28  #: of one result: the largest weights that a graph can 
 def check_size(op: str, arrays: Sequence[NDArray[Any] | None], options: Mapping[str, Any], most: int) -> None:
     """Raise :class:`ConvertError` before an operation makes an array of more than ``most`` numbers."""
     given = [a for a in arrays if a is not None]
-    size = _RESULT.get(op, _broadcast)(given, options)
-    if size > most:
-        raise ConvertError(f"its result would have {size} elements, more than a model of this size should need")
+    if why := too_many(_RESULT.get(op, _broadcast)(given, options), most):
+        raise ConvertError(why)
+
+
+def too_many(size: int, most: int) -> str:
+    """What to say where a result of ``size`` numbers is more than ``most``; nothing where it is not."""
+    if size <= most:
+        return ""
+    return f"its result would have {size} elements, more than a model of this size should need"
 
 
 def _broadcast(arrays: Sequence[NDArray[Any]], options: Mapping[str, Any]) -> int:
@@ -56,6 +62,17 @@ def _spatial_pad(arrays: Sequence[NDArray[Any]], options: Mapping[str, Any]) -> 
     return int(result * max(1, math.prod(kernel) // _WINDOWS))
 
 
+def _transposed(arrays: Sequence[NDArray[Any]], options: Mapping[str, Any]) -> int:
+    """A convolution of the input with zeros between its places."""
+    x, w = arrays[:2]
+    n = x.ndim - 2
+    stride, dilation = options.get("stride") or [1] * n, options.get("dilation") or [1] * n
+    extra = options.get("output_padding") or [0] * n
+    sizes = zip(x.shape[2:], stride, w.shape[2:], dilation, extra, strict=False)
+    places = math.prod(max(0, (size - 1) * s) + d * (k - 1) + 1 + e for size, s, k, d, e in sizes)
+    return int(math.prod(x.shape[:2]) * places * max(1, math.prod(w.shape[2:]) // _WINDOWS))
+
+
 #: Of the windows of a convolution, which are there only while it runs.
 _WINDOWS = 4
 
@@ -69,6 +86,7 @@ _RESULT: dict[str, Callable[[Sequence[NDArray[Any]], Mapping[str, Any]], int]] =
     "attention": lambda arrays, o: arrays[0].size // max(1, arrays[0].shape[-1]) * arrays[1].shape[-2],
     "pad": _pad,
     "conv": _spatial_pad,
+    "conv_transpose": _transposed,
     "pool": _spatial_pad,
     "index_select": lambda arrays, o: arrays[1].size * max(1, arrays[0].size // max(1, arrays[0].shape[o["axis"]])),
 }

@@ -26,6 +26,7 @@ def tidy(graph: Graph) -> list[str]:
     """
     drop_dead(graph)
     folded = _fold(graph, _scale_into_product, "scales, shifts and normalisations put into the product before")
+    folded += _fold(graph, _dense_into_windows, "products put into the windows of steps before")
     folded += _fold(graph, _activation_into_dense, "activations put into the dense layer before")
     _renumber(graph)
     return folded
@@ -71,6 +72,25 @@ def _activation_into_dense(maker: Node, node: Node) -> bool:
     return True
 
 
+def _dense_into_windows(maker: Node, node: Node) -> bool:
+    """A convolution that puts steps side by side, scaled at most, and a product over these: one of both."""
+    if maker.op != "conv" or node.op != "dense" or node.attrs["activation"] != _LINEAR:
+        return False
+    moves, product = maker.weights["weight"], node.weights["weight"]
+    outputs = len(moves)
+    if (np.count_nonzero(moves.reshape(outputs, -1), 1) > 1).any() or product.shape[1] != outputs:
+        return False
+    if maker.weights.get("bias", np.zeros(1)).any():
+        return False
+    groups = maker.attrs["groups"]
+    each = moves.reshape(groups, outputs // groups, *moves.shape[1:])
+    parts = product.reshape(len(product), groups, -1)
+    made = np.einsum("pgo,goc...->pgc...", parts, each).reshape(len(product), -1, *moves.shape[2:])
+    maker.weights = {**node.weights, "weight": made}
+    maker.attrs["groups"] = 1
+    return True
+
+
 def _scale_into_product(maker: Node, node: Node) -> bool:
     if maker.op not in _PRODUCTS or maker.attrs.get("activation", _LINEAR) != _LINEAR:
         return False
@@ -107,6 +127,24 @@ def before_zeros(graph: Graph, value: int) -> tuple[int, tuple[int, int]]:
             break
         value, before, after = node.inputs[0], before + node.attrs["before"], after + node.attrs["after"]
     return value, (before, after)
+
+
+def less_padded(graph: Graph, value: int, start: int, drop: int) -> int | None:
+    """A value without its first ``start`` and last ``drop`` steps, by padding less; None where these are no padding.
+
+    A convolution that pads on both sides, and drops what looks ahead, can then stream.
+    """
+    node = next((n for n in graph.nodes if value in n.outputs), None)
+    names = {"conv": ("before_t", "after_t"), "pad": ("before", "after")}.get(node.op if node else "")
+    if node is None or names is None or (node.op == "conv" and node.attrs["stride_t"] != 1):
+        return None
+    before, after = node.attrs[names[0]] - start, node.attrs[names[1]] - drop
+    if before < 0 or after < 0 or (node.op == "pad" and node.attrs["mode"] != "constant"):
+        return None
+    if node.op == "pad" and not before and not after:
+        return node.inputs[0]
+    options: dict[str, Any] = {**node.attrs, **node.weights, names[0]: before, names[1]: after}
+    return graph.node(node.op, *node.inputs, **options)
 
 
 def scale_and_shift(node: Node) -> tuple[NDArray[Any], NDArray[Any]] | None:

@@ -35,6 +35,9 @@ EACH_STEP = {
 EACH_STEP |= {"add", "sub", "mul", "div", "maximum", "minimum", "pow", "average", "reduce_features"}
 
 
+_FEW = 3  #: steps that a program may read one by one, of which there happen to be no more
+
+
 class Unrolled:
     """Steps of the sequences of one graph."""
 
@@ -113,6 +116,15 @@ class Unrolled:
                 cells = cell(0, features[0].ravel()) | (found[0, :, 0].astype(np.int64) << 32)
                 return cells.reshape(parts[0].shape), first, backwards
         return None
+
+    def read_whole(self) -> list[int]:
+        """The sequences all of whose steps are read one by one."""
+        drop_dead(self._graph, {value: seq for value, (seq, _) in self._step_of.items()})
+        read: dict[int, set[int]] = {}
+        for i in {i for node in self._graph.nodes for i in node.inputs if i in self._step_of}:
+            seq, t = self._step_of[i]
+            read.setdefault(seq, set()).add(t)
+        return [seq for seq, steps in read.items() if len(steps) == self._counts[seq] > _FEW]
 
     def resolve(self, fixed: Collection[int] = ()) -> None:
         """Make the steps that nodes read; ``fixed``: axes whose number of steps the program fixes.

@@ -171,6 +171,13 @@ def _attention(q: A, k: A, v: A, mask: A | None = None, causal: bool = False, sc
     return np.asarray((_softmax(scores) @ v).astype(q.dtype))
 
 
+def _argsort(x: A, axis: int = 0, descending: bool = False) -> A:
+    """Places in the order of the numbers, equal ones as they stand."""
+    if not descending:
+        return np.argsort(x, axis, kind="stable")
+    return np.asarray(x.shape[axis] - 1 - np.flip(np.argsort(np.flip(x, axis), axis, kind="stable"), axis))
+
+
 def _hard_swish(x: A) -> A:
     return np.asarray(x * np.clip(x / 6 + 0.5, 0, 1))
 
@@ -273,6 +280,7 @@ LAYERS: dict[str, Function] = {
     "softmax": _softmax,
     "log_softmax": _log_softmax,
     "argmax": _argmax,
+    "argsort": _argsort,
     "cumsum": _cumsum,
     "conv": conv,
     "conv_transpose": conv_transpose,

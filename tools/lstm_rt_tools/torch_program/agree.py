@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from ..program.machine import ProgramError, Tensor
 from ..program.vocabulary import BINARY
 
@@ -28,12 +30,12 @@ class DimsDiffer(SizesDiffer):
     """An input has more or fewer dimensions than it must have."""
 
 
-class WantsWholeNumbers(ProgramError):
-    """Floats are used as numbers of rows of a table: the input ``tensor`` comes from must be of whole numbers."""
+class WantsType(ProgramError):
+    """Floats are used as something else: the input that ``tensor`` comes from must be of another type, ``dtype``."""
 
-    def __init__(self, message: str, op: str, tensor: Tensor) -> None:
+    def __init__(self, message: str, op: str, tensor: Tensor, dtype: type[np.generic]) -> None:
         super().__init__(message, op)
-        self.tensor = tensor
+        self.tensor, self.dtype = tensor, np.dtype(dtype)
 
 
 def pairs(op: str, args: Sequence[Tensor | None], options: Mapping[str, Any]) -> Iterator[Pair]:
@@ -133,7 +135,7 @@ def check(op: str, args: Sequence[Tensor | None], options: Mapping[str, Any], wh
 
     Raises:
         SizesDiffer: the message names both sizes.
-        WantsWholeNumbers: a table is looked up by floats.
+        WantsType: a table is looked up by floats.
     """
     for got, wanted, what in pairs(op, args, options):
         if got != wanted:
@@ -142,4 +144,4 @@ def check(op: str, args: Sequence[Tensor | None], options: Mapping[str, Any], wh
     if op in ("index_select", "gather_elements", "one_hot"):
         index = args[0 if op == "one_hot" else 1]
         if index is not None and index.dtype.kind == "f":
-            raise WantsWholeNumbers(f"{op}{where}: it is asked for by floats, expected whole numbers", op, index)
+            raise WantsType(f"{op}{where}: it is asked for by floats, expected whole numbers", op, index, np.int64)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from lstm_rt.errors import ConvertError
 
 from ..names import shown
-from ..program.machine import Argument, Machine, Tensor
+from ..program.machine import Argument, Machine, Source, Tensor
 from ..weights.json_text import load_json
 from ..weights.tensors import FileTensor
 from . import aten
@@ -30,7 +30,7 @@ _MOST_TURNS = 10_000  #: of a while_loop
 _DAMAGED = (KeyError, TypeError, ValueError, IndexError, AttributeError)
 
 
-class ExportedSource:
+class ExportedSource(Source):
     """The program of a ``.pt2`` file.
 
     Attributes:
@@ -43,7 +43,8 @@ class ExportedSource:
     def __init__(self, archive: ExportedArchive) -> None:
         version = archive.program.get("torch_version")
         self.torch_version = shown(version, 40) if isinstance(version, str) else None
-        self.what, self.notes, self.hints = archive.what, list[str](), list[int]()
+        self.what, self.notes = archive.what, list[str]()
+        self.hints: list[int] = []
         self._archive = archive
         self._meter = Meter(archive.budget)
         self._arrays: dict[str, NDArray[Any]] = {}
@@ -157,9 +158,7 @@ class ExportedSource:
         value = names.get(name)
         if not isinstance(value, Var):
             raise run.error("it is no tensor", f"output {shown(name)}")
-        if value.tag is not None or value.order is not None:
-            raise run.error("its rows are in the order of a sorted batch, or it is packed", f"output {shown(name)}")
-        return value.read(run)
+        return run.output(value, f"output {shown(name)}")
 
     def _array(self, name: str) -> NDArray[Any]:
         if name not in self._arrays:
@@ -366,7 +365,7 @@ def _result_of(run: Run, step: _Step, names: Mapping[str, Any]) -> Any:
             return _ASSERTIONS[name](run, *(v for _, v in given))
         args, kwargs = _arguments(name, given)
         if not aten.known(name):
-            raise run.error("this operation of PyTorch is not supported", shown(name))
+            return aten.unknown(run, shown(name), args, kwargs)
         return aten.call(run, name, args, kwargs)
     if root == "higher_order" and rest in _HIGHER:
         return _HIGHER[rest](run, [v for _, v in given])

@@ -16,9 +16,10 @@ from lstm_rt.files import read_regular
 from lstm_rt.graph import Graph
 
 from ..judges import testdata
-from ..names import listed
+from ..names import listed, shown
 from ..program.convert import to_graph
-from ..program.machine import Machine
+from ..program.machine import Exhausted, Machine, UnknownLoop
+from ..program.settings import with_sizes
 from ..row import Rerun, glance
 from ..weights.budget import Budget
 from ..weights.tensors import noting_not_finite
@@ -29,6 +30,7 @@ from .exported_archive import ExportedArchive
 from .fit import fit
 from .script import ScriptSource
 from .script_archive import ScriptArchive
+from .script_states import Carrying, carrying, settle
 
 Program: TypeAlias = "ExportedSource | ScriptSource"
 
@@ -51,7 +53,8 @@ def from_program(path: str | os.PathLike[str], settings: Mapping[str, int] | Non
     graph is compared with the program's own numbers. The code in the file is parsed, and never executed.
 
     Args:
-        settings: values of whole numbers that the forward of a TorchScript module takes beside tensors.
+        settings: values of whole numbers that the forward of a TorchScript module takes beside tensors, and sizes of
+            inputs: ``x.2`` is that of dimension 2 of the input ``x``.
 
     Raises:
         ConvertError: damaged, or the program holds what cannot be converted, which is named.
@@ -64,11 +67,13 @@ def from_program(path: str | os.PathLike[str], settings: Mapping[str, int] | Non
     try:
         with noting_not_finite(beside):
             source = _source(data, what, budget, settings)
-            graph = to_graph(source)
+            graph = _graph(source)
     except RecursionError:
         raise ConvertError(f"{what}: it is nested too deeply") from None
     except GraphError as e:
         raise ConvertError(f"{what}: {e}") from e
+    except UnknownLoop as e:
+        raise ConvertError(f"{what}: {e}; set the number (--set {shown(e.input)}.{e.dim}=...), or trace it") from e
     except ConvertError as e:
         raise ConvertError(f"{what}: {str(e).removeprefix(f'{what}: ')}") from e
     budget.graph(graph)
@@ -86,9 +91,25 @@ def from_program(path: str | os.PathLike[str], settings: Mapping[str, int] | Non
     return graph
 
 
+def _graph(source: Program) -> Graph:
+    """The graph; what a scripted module keeps from call to call are inputs and outputs of it, where that can be."""
+    found = carrying(source) if isinstance(source, ScriptSource) else None
+    if found is not None:
+        try:
+            return settle(to_graph(found), found)
+        except Exhausted:
+            raise
+        except ConvertError:
+            pass
+    return to_graph(source)
+
+
 def _source(data: bytes, what: str, budget: Budget, settings: Mapping[str, int] | None = None) -> Program:
     if is_exported_archive(ZipArchive(data, what, budget).names):
-        return ExportedSource(ExportedArchive(data, what, budget))
+        exported = ExportedSource(ExportedArchive(data, what, budget))
+        if unknown := with_sizes(exported, settings or {}):
+            raise ConvertError(f"{shown(min(unknown))} is no size of an input, such as x.2, which is what can be set")
+        return exported
     source = ScriptSource(ScriptArchive(data, what, budget), settings)
     fit(source)
     return source
@@ -101,8 +122,10 @@ def rerun_program(path: Path, graph: Graph) -> Rerun:
         ConvertError: it cannot be run, or has other inputs or outputs than ``graph``.
     """
     data = read_regular(path)
-    source = _source(data, path.name, Budget(len(data), path.name), graph.meta.get("settings"))
     values = {graph.values[v].name: graph.values[v] for v in graph.inputs}
+    source: Program | Carrying = _source(data, path.name, Budget(len(data), path.name), graph.meta.get("settings"))
+    if isinstance(source, ScriptSource) and values.keys() - {a.name for a in source.inputs}:
+        source = carrying(source) or source
     names = {a.name for a in source.inputs}
     if unknown := values.keys() - names:
         raise ConvertError(f"{path} has no inputs {listed(sorted(unknown), 5)}, which the model has")

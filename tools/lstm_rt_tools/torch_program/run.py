@@ -16,7 +16,7 @@ from ..program.machine import Machine, Tensor
 from .agree import check
 from .dtypes import NAMES, numpy_dtype, result_type
 from .meter import Meter
-from .tensors import Var
+from .tensors import Complex, Var
 
 _MOST_DIMS = 16
 _LARGEST = 8  #: bytes of a number
@@ -60,6 +60,18 @@ class Run:
             kind = np.bool_ if isinstance(value, bool) else np.int64 if isinstance(value, int) else np.float32
             return self.machine.constant(np.asarray(value, kind))
         raise self.error(f"a {kind_of(value)} where a tensor is expected")
+
+    def output(self, value: Var, name: str) -> Tensor:
+        """The numbers of an output of the program, which ``name`` names.
+
+        Raises:
+            ConvertError: it is complex, or of a packed sequence or a sorted batch.
+        """
+        if isinstance(value.tag, Complex):
+            raise self.error("it is complex; give its parts (torch.view_as_real) or its size (abs)", name)
+        if value.tag is not None or value.order is not None:
+            raise self.error("its rows are in the order of a sorted batch, or it is packed", name)
+        return value.read(self)
 
     def constant(self, array: Any, dtype: Any = None) -> Tensor:
         """Numbers that depend on no input."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ import numpy as np
 from lstm_rt.errors import ConvertError
 
 from ..names import shown
-from ..program.machine import Argument, Machine, Tensor
+from ..program.machine import Argument, Machine, Source, Tensor
+from ..program.settings import sizes_in
 from .dtypes import numpy_dtype
 from .meter import Meter
 from .run import Run, kept_note, kind_of
@@ -51,13 +53,14 @@ class _Slot:
         return made if self.kind == "list" else tuple(made)
 
 
-class ScriptSource:
+class ScriptSource(Source):
     """The ``forward`` of a TorchScript archive.
 
     Attributes:
         inputs: what it takes; :mod:`.fit` says which sizes they have.
         outputs: names of what it gives; known after the first run.
         notes: what the user should know.
+        sizes: of inputs that are set, by their names and dimensions.
     """
 
     torch_version: str | None = None  #: archives do not tell
@@ -76,10 +79,15 @@ class ScriptSource:
             raise ConvertError(f"{self.what}: the module has no forward; it has {methods or 'no methods'}")
         self._forward = forward
         self._slots = [self._slot(p) for p in forward.params[1:]]
+        names = [n for s in self._slots for n in s.tensors()]
+        self.sizes: Mapping[str, Mapping[int, int]] = sizes_in(self.settings, names)
+        self._unused -= {f"{name}.{k}" for name, own in self.sizes.items() for k in own}
         if self._unused:
             unused = shown(min(self._unused))
-            raise ConvertError(f"{self.what}: forward takes no whole number {unused} that could be set")
-        names = [n for s in self._slots for n in s.tensors()]
+            raise ConvertError(
+                f"{self.what}: forward takes no whole number {unused} that could be set; the size of dimension 2 of an "
+                f"input is {shown((names or ['x'])[0])}.2"
+            )
         examples = archive.inputs_of_trace()
         self.traced = len(examples) == len(names) > 0
         self.examples = [tuple(e.shape) for e in examples] if self.traced else None
@@ -138,17 +146,34 @@ class ScriptSource:
         Raises:
             ConvertError: the code holds what cannot be converted, or complains itself.
         """
+        tensors, kept = self.call(machine, inputs)
+        for path in (path for path, value in kept.items() if next(tensors_in(value), None) is not None):
+            note = kept_note(path)
+            self.notes += [] if note in self.notes else [note]
+        return tensors
+
+    def call(
+        self, machine: Machine, inputs: Sequence[Tensor], kept: Mapping[str, Any] = MappingProxyType({})
+    ) -> tuple[list[Tensor], dict[str, Any]]:
+        """The outputs, and what the modules keep afterwards: attributes by their paths, their tensors as those of the
+        machine.
+
+        Args:
+            kept: by an earlier call.
+
+        Raises:
+            ConvertError: as for :meth:`run`.
+        """
         run = Run(machine, self.notes, self._meter, self.archive.version)
-        interpreter = Interpreter(run, self.archive)
+        interpreter = Interpreter(run, self.archive, {path: _as_vars(value) for path, value in kept.items()})
         tensors = iter(inputs)
         args = [slot.fill(tensors) for slot in self._slots]
         try:
             result = interpreter.method(self.archive.root_object(), "forward", args)
         except RecursionError:
             raise ConvertError(f"{self.what}: {_DEEP}") from None
-        for path, tensor in interpreter.stored:
-            if tensor.changed and path and not path.endswith(_COUNTER):
-                run.note(kept_note(path))
+        left = {**interpreter.kept, **{path: var for path, var in interpreter.stored if path and var.changed}}
+        left = {path: _as_tensors(run, v) for path, v in left.items() if not path.endswith(_COUNTER)}
         found = list(outputs_of(run, result))
         names = [name for name, _ in found]
         if len(found) == 1:
@@ -157,15 +182,34 @@ class ScriptSource:
             self.outputs = names
         if names != self.outputs:
             raise ConvertError(f"{self.what}: forward gives other outputs for inputs of other sizes")
-        return [tensor for _, tensor in found]
+        return [tensor for _, tensor in found], left
+
+
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """The tensors in what a module keeps, in order."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, list | tuple):
+        for v in value:
+            yield from tensors_in(v)
+
+
+def _as_vars(value: Any) -> Any:
+    if isinstance(value, list | tuple) and not isinstance(value, Record):
+        return type(value)(map(_as_vars, value))
+    return Var(value) if isinstance(value, Tensor) else value
+
+
+def _as_tensors(run: Run, value: Any) -> Any:
+    if isinstance(value, list | tuple) and not isinstance(value, Record):
+        return type(value)(_as_tensors(run, v) for v in value)
+    return run.tensor(value) if isinstance(value, Var) else value
 
 
 def outputs_of(run: Run, result: Any, name: str = "output") -> Iterator[tuple[str, Tensor]]:
     """The tensors in a result of PyTorch's, with names by where they lie."""
     if isinstance(result, Var):
-        if result.tag is not None or result.order is not None:
-            raise run.error("its rows are in the order of a sorted batch, or it is packed", name)
-        yield name, result.read(run)
+        yield name, run.output(result, name)
     elif isinstance(result, Record):
         for field, value in zip(result.cls.tree.fields, result, strict=True):
             yield from outputs_of(run, value, field if name == "output" else f"{name}_{field}")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 #: What torch.nn's own code says of an input with more or fewer dimensions.
-_OTHER_DIMS = re.compile(r"[Ee]xpected (\d)D .*\(got (\d)D")
+_OTHER_DIMS = re.compile(r".*(?:[Ee]xpected|should).*?(\d)-?D\b.*\bgot (\d)-?D", re.S)
 
 
 class Raised(ConvertError):

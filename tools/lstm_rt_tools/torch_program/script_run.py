@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from types import MappingProxyType
 from typing import Any, Protocol, TypeAlias
 
 from ..names import shown
 from . import aten, script_numbers, script_prims
 from .agree import DimsDiffer
-from .run import Run, kept_note, kind_of
+from .run import Run, kind_of
 from .script_text import (
     Assign,
     Attr,
@@ -62,10 +63,13 @@ class Interpreter:
     Args:
         run: the machine's run.
         library: what the code refers to.
+        kept: attributes of modules by their paths, as an earlier call has left them.
     """
 
-    def __init__(self, run: Run, library: Library) -> None:
+    def __init__(self, run: Run, library: Library, kept: Mapping[str, Any] = MappingProxyType({})) -> None:
         self.run, self.library = run, library
+        self.given = kept
+        self.kept: dict[str, Any] = {}  #: attributes of modules that the code has set, by their paths
         self.calls: list[str] = []
         self.constants: dict[str, Any] = {}
         self.stored: list[tuple[str, Var]] = []  #: tensors of the module that the code has asked for
@@ -162,8 +166,8 @@ class Interpreter:
         obj = self.value(target.of, names)
         if not isinstance(obj, Obj):
             raise self.run.error(f"an attribute of a {kind_of(obj)} is set", "TorchScript")
-        if obj.cls.tree.base == "Module" and isinstance(value, Var):
-            self.run.note(kept_note(f"{obj.path}.{target.name}".lstrip(".")))
+        if obj.cls.tree.base == "Module":
+            self.kept[f"{obj.path}.{target.name}".lstrip(".")] = value
         obj.attrs[target.name] = value
 
     def _do(self, s: Do, names: Names) -> None:
@@ -236,8 +240,10 @@ class Interpreter:
             return obj.attrs[name]
         if name in obj.cls.tree.methods:
             return Method(obj, obj.cls.tree.methods[name])
-        if name in obj.stored:
-            path = f"{obj.path}.{name}" if obj.path else name
+        path = f"{obj.path}.{name}" if obj.path else name
+        if path in self.given and obj.cls.tree.base == "Module":
+            value = self.given[path]
+        elif name in obj.stored:
             value = self.library.value(obj.stored[name], self, path)
         elif obj.cls.tree.fields.get(name, (None, None))[1] is not None:
             value = self.value(obj.cls.tree.fields[name][1], {})  # type: ignore[arg-type]
@@ -322,7 +328,7 @@ class Interpreter:
         if short in script_prims.TORCH:
             return script_prims.TORCH[short](self.run, *args)
         if not aten.known(short):
-            raise self.run.error("this operation of PyTorch is not supported", shown(short))
+            return aten.unknown(self.run, shown(short), args, kwargs)
         return aten.call(self.run, short, args, kwargs)
 
     def _index(self, e: Index, names: Names) -> Any:

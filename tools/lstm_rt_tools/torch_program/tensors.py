@@ -63,6 +63,14 @@ class Permutation:
     inverse: bool
 
 
+@dataclass(frozen=True, eq=False)
+class Complex:
+    """The tag of complex numbers: the tensor beneath is their real part."""
+
+    real: Tensor
+    imag: Tensor
+
+
 @dataclass
 class _Parts:
     """Pieces along an axis, in order: each with its stop, and None where the tensor beneath still shows."""
@@ -76,7 +84,7 @@ class Var:
     """A tensor, or a view of one.
 
     Attributes:
-        tag: what it is where it is none of numbers: packed sequences and sorted batches.
+        tag: what it is where it is none of real numbers: packed sequences, sorted batches and complex numbers.
         order: the permutation that its rows are in; None for the order of the inputs.
     """
 

@@ -24,7 +24,7 @@ from .live import from_module
 from .modules import build_inert, time_major_layers
 
 _LIVE = "Where the code of the model runs, lstm_rt_tools.from_torch(module, example) converts the live module"
-_MOST_SETS = 16  #: of weights, for a draft that takes all of them
+MOST_SETS = 16  #: of weights that a draft takes together, or that are listed
 
 
 def from_torch(
@@ -52,7 +52,8 @@ def from_torch(
             archive it takes the weights alone.
         part: which part of the architecture file, where that describes several, such as an encoder and
             a decoder.
-        settings: values of whole numbers that the forward of a TorchScript module takes beside tensors.
+        settings: values of whole numbers that the forward of a TorchScript module takes beside tensors, and sizes of
+            inputs of a TorchScript or ``.pt2`` file: ``x.2`` is that of dimension 2 of the input ``x``.
 
     Returns:
         A graph that takes and gives arrays in the module's order of axes, such as ``(N, T, F)`` or ``(T, N, F)``
@@ -82,7 +83,7 @@ def from_torch(
     if isinstance(source, str | os.PathLike) and arch is None and part is None and is_program(source):
         return from_program(source, settings)
     if settings:
-        raise ConvertError("settings are for TorchScript files, whose forward may take whole numbers")
+        raise ConvertError("settings are for TorchScript and .pt2 files: sizes of inputs, and whole numbers of forward")
     if isinstance(source, str | os.PathLike):
         return _from_weights(partial(read_checkpoint, source), arch, part)
     if isinstance(source, Mapping):
@@ -112,10 +113,10 @@ def _from_weights(read: Callable[[Key | None], Checkpoint], arch: ArchSource | N
     try:
         checkpoint = read(parsed.checkpoint if parsed else None)
     except SeveralSets as e:
-        if parsed is not None or len(e.keys) > _MOST_SETS:
+        if parsed is not None or (len(e.keys) > MOST_SETS and not e.copies):
             raise
-        together = read(e.keys)
-        raise ConvertError(f"{e}. {_LIVE}. A draft to check and complete:", draft=_draft(together)) from None
+        meant = read(e.keys[0] if e.copies else e.keys)
+        raise ConvertError(f"{e}. {_LIVE}. A draft to check and complete:", draft=_draft(meant)) from None
     return _from_checkpoint(checkpoint, parsed, part)
 
 
@@ -176,6 +177,12 @@ def _time_major(checkpoint: Checkpoint) -> str:
 
 
 def _needs_arch(checkpoint: Checkpoint) -> ConvertError:
+    quantized = [name for name, t in checkpoint.tensors.items() if t.dtype == "quantized"]
+    if quantized:
+        return ConvertError(
+            f"{checkpoint.what}: layers of torch.ao.quantization, whose weights are quantized: {listed(quantized)}; "
+            "the float model that they were made from converts"
+        )
     holds = "holds weights only"
     if checkpoint.module is not None:
         holds = f"holds a {shown(str(checkpoint.module.cls))}, whose forward is code that is never run"

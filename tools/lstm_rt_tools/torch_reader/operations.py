@@ -45,6 +45,14 @@ def _instance_norm(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple
     return (*(given.get(n) for n in order), False), {}
 
 
+def _stft(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    names = ("input", "n_fft", "hop_length", "win_length", "window", "center", "pad_mode", "normalized", "onesided",
+             "return_complex")  # fmt: skip
+    given = {"center": True, "pad_mode": "reflect", "normalized": False}
+    given |= dict(zip(names, args, strict=False)) | kwargs
+    return tuple(given.get(n, given.get("self") if n == "input" else None) for n in names), {}
+
+
 #: From the arguments of torch's function to those of ATen's.
 _Arguments = Callable[[tuple[Any, ...], dict[str, Any]], tuple[tuple[Any, ...], dict[str, Any]]]
 #: Functions that are one operation here, and many smaller ones below.
@@ -56,6 +64,7 @@ _WHOLE: dict[str, _Arguments] = {
     ),
     "einsum": _einsum,
     "instance_norm": _instance_norm,
+    "stft": _stft,
 }  # fmt: skip
 #: Functions that tell Python the numbers of a tensor, which no operation of ATen's shows.
 _TELLS = frozenset(("tolist", "numpy", "array", "array_wrap", "dlpack"))
@@ -108,12 +117,9 @@ class Operations:
         """What a tensor of the module's stands for at last.
 
         Raises:
-            ConvertError: it is of a packed sequence or a sorted batch.
+            ConvertError: it is complex, or of a packed sequence or a sorted batch.
         """
-        found = self._var(tensor)
-        if found.tag is not None or found.order is not None:
-            raise self._run.error("its rows are in the order of a sorted batch, or it is packed", "an output")
-        return found.read(self._run)
+        return self._run.output(self._var(tensor), "an output")
 
     def _var(self, tensor: Any) -> Var:
         found = self._vars.get(_memory(tensor))

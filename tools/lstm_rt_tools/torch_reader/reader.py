@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from ..judges.torch_replay import second_reading
 from ..row import Options, Rerun
 from ..torch_program.from_program import is_program, rerun_program
 from ..weights.checkpoints import read_checkpoint
-from .from_torch import from_torch
+from ..weights.find import SeveralSets
+from ..weights.tensors import Tensor
+from .from_torch import MOST_SETS, from_torch
 
 
 def read(path: Path, options: Options) -> Graph:
@@ -21,12 +24,19 @@ def read(path: Path, options: Options) -> Graph:
 
 
 def weights(path: Path) -> list[dict[str, Any]]:
-    """The tree of weights in a file, as layers use them; none where several sets are equally likely."""
+    """The tree of weights in a file, as layers use them; of several sets each behind its place in the file."""
     try:
-        tensors = read_checkpoint(path).tensors
+        tensors = _all_sets(path)
     except ConvertError:
         return []
     return [{"name": name, "shape": list(t.shape), "dtype": t.dtype} for name, t in tensors.items()]
+
+
+def _all_sets(path: Path) -> Mapping[str, Tensor]:
+    try:
+        return read_checkpoint(path).tensors
+    except SeveralSets as e:
+        return read_checkpoint(path, e.keys[:MOST_SETS]).tensors
 
 
 def rerun(path: Path, graph: Graph, options: Options) -> Rerun:

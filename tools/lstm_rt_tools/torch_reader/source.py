@@ -6,7 +6,8 @@ the module's own. So the interpreter's checks compare a graph with the module, a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from ..judges import reference, testdata
 from ..judges.compare import CHECK_TOLERANCE, differences
 from ..program.convert import to_graph
 from ..program.labelled import Labelled
-from ..program.machine import Argument, Exhausted, Machine, Tensor
+from ..program.machine import Argument, Exhausted, Machine, Source, Tensor
 from ..program.states import free_states
 from ..torch_program.dtypes import numpy_dtype
 from ..torch_program.fit import fit
@@ -31,7 +32,7 @@ from .run import Results, Runner, brief, tensors_of
 _MOST_OPERATIONS = 20_000  #: of a module, in all readings of its inputs
 
 
-class LiveSource:
+class LiveSource(Source):
     """A module and its arguments.
 
     Args:
@@ -41,7 +42,9 @@ class LiveSource:
     """
 
     called = what = "the module"
-    also = ((1, 1), (2, 40), (1, 128), (24, 2))  #: rows and steps to compare at, too: branches on sizes show there
+    live = True
+    sizes: Mapping[str, Mapping[int, int]] = MappingProxyType({})
+    also: Sequence[tuple[int, int]] = ((1, 1), (2, 40), (1, 128), (24, 2))  #: branches on sizes show there
 
     def __init__(self, runner: Runner, args: Args, names: Sequence[str], results: Results) -> None:
         self._runner, self._args, self._like = runner, args, list(leaves(args))

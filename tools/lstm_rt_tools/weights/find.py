@@ -21,8 +21,9 @@ from lstm_rt.errors import ConvertError, did_you_mean
 
 from ..names import listed, shown
 from .budget import Budget
+from .quantized import weight_of_packed
 from .safe_pickle import Inert
-from .tensors import ArrayTensor, FileTensor, Tensor, as_float32, numpy_number, numpy_tensor
+from .tensors import ArrayTensor, FileTensor, Tensor, as_float32, numpy_number, numpy_tensor, unread
 from .torch_files import is_module, is_script, module_tensors, script_tensors
 
 Path: TypeAlias = "tuple[str, ...]"
@@ -48,11 +49,12 @@ _FEW = 6  #: sets that a message lists as they are written in an arch file
 
 
 class SeveralSets(ConvertError):
-    """There are several sets of weights, of different networks; ``keys`` are the places of all."""
+    """There are several sets of weights; ``keys`` are the places of all, ``copies`` whether they are of one network."""
 
-    def __init__(self, text: str, keys: list[str]) -> None:
+    def __init__(self, text: str, keys: list[str], copies: bool) -> None:
         super().__init__(text)
         self.keys = keys
+        self.copies = copies
 
 
 @dataclass
@@ -100,10 +102,7 @@ def find_weights(tree: Any, what: str, key: str | None = None, budget: Budget | 
     found = survey.weights()
     if not key:
         if not found:
-            why = "the arrays in it have no names" if survey.arrays else "it holds no arrays or tensors"
-            if isinstance(tree, Inert):
-                why = f"there is a {shown(str(tree))}, which is looked at, never made"
-            raise ConvertError(f"{what}: no weights found: {why}")
+            raise ConvertError(f"{what}: no weights found: {survey.why_none(tree)}")
         return _weigh(_choose(found, what), found, survey, True)
     path, at = _lookup(tree, key, what)
     below = survey.below(path) or _Survey(at, budget).weights()  # the second: what lies in another place too
@@ -155,9 +154,7 @@ def _choose(found: Sequence[Found], what: str) -> Found:
     advice = "" if same else f"; where they are parts of one model, checkpoint = [{listing}] takes them together"
     example = next(f.label for f in found if f.path)
     text = f'{what}: {sets} ({listed(keys)}); choose one in the arch file with checkpoint = "{example}"{advice}'
-    if same:
-        raise ConvertError(text)
-    raise SeveralSets(text, [f.key for f in found if f.path])
+    raise SeveralSets(text, [f.key for f in found if f.path], same)
 
 
 def _rank(path: Path) -> tuple[int, ...] | None:
@@ -224,6 +221,7 @@ class _Survey:
     def __init__(self, tree: Any, budget: Budget | None) -> None:
         self.arrays: dict[str, Tensor] = {}
         self._budget = budget
+        self._optimizer = False  # was there the state of one?
         self._sure: list[Found] = []
         self._unsure: list[Found] = []  # tensors whose names are not those of weights
         seen: set[int] = set()
@@ -246,6 +244,8 @@ class _Survey:
         keys = set()
         for key, value in _entries(obj):
             tensor = as_tensor(value, self._budget)
+            if weight := weight_of_packed(key):
+                key, tensor = weight, unread("quantized")
             if tensor is not None:
                 self._charge(_ARRAY + len(key) + sum(map(len, path)))  # of an array that is shared each place has one
                 arrays[key] = tensor
@@ -255,6 +255,7 @@ class _Survey:
             if isinstance(value, Mapping | list):
                 keys.add(key)
         if keys >= {"state", "param_groups"}:
+            self._optimizer = True
             return []  # an optimiser's state: as large as the weights, and none of them
         self._collect(path, obj, arrays)
         return below if len(path) < _MAX_DEPTH else []
@@ -281,6 +282,16 @@ class _Survey:
         if tensors and isinstance(obj, Mapping | Inert):
             self._unsure.append(Found(path, tensors))
         self.arrays.update({".".join((*path, k)): t for k, t in tensors.items()})
+
+    def why_none(self, tree: Any) -> str:
+        """What there is instead of weights."""
+        if self.arrays:
+            return "the arrays in it have no names"
+        if as_tensor(tree) is not None:
+            return "it is a single array"
+        if isinstance(tree, Inert):
+            return f"there is a {shown(str(tree))}, which is looked at, never made"
+        return "it holds the state of an optimizer" if self._optimizer else "it holds no arrays or tensors"
 
     def weights(self) -> list[Found]:
         """All sets of weights; if none has the names of weights, all dictionaries of tensors."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -21,6 +22,8 @@ from .tensors import FLOATS, Tensor
 
 #: Names that scripts give to learned initial states.
 INITIAL = re.compile(r"init|hidden|state|^[hc]_?[0x]$", re.IGNORECASE)
+
+_FEW = 4  #: patterns that a message shows
 
 
 def _is_counter(name: str, tensor: Tensor) -> bool:
@@ -135,10 +138,11 @@ class Weights:
     def _unused(self, left: list[str]) -> str:
         shapes = {n: (self.tensors.get(n) or self.beside[n]) for n in left}
         names = listed([f"{n} {t.shape}" for n, t in shapes.items()])
-        text = f"{len(left)} weights are not used by any layer: {names}"
+        count = "1 weight is" if len(left) == 1 else f"{len(left)} weights are"
+        text = f"{count} not used by any layer: {names}"
         state = next((n for n, t in shapes.items() if self._initial(n, t)), None)
         if state is None:
-            return text
+            return f'{text}; if the model runs without, ignore = [{_patterns(left)}] in the arch file leaves them out'
         return (
             f'{text}; {shown(state)} seems to be an initial state: h0 = "{shown(state)}" in the layer takes it, or '
             f'ignore = ["{shown(state)}"] leaves it out, to give it as state= at run time'
@@ -182,6 +186,14 @@ class Weights:
         ]
         if left:
             self.notes.append(f"arrays beside the weights are not used: {listed(left)}")
+
+
+def _patterns(names: list[str]) -> str:
+    """What to write for ``ignore``: a pattern for the names of each module, a name where it is alone."""
+    modules = Counter(name.partition(".")[0] for name in names)
+    firsts = {name.partition(".")[0]: name for name in reversed(names)}
+    patterns = [f'"{shown(f"{m}.*" if n > 1 else firsts[m])}"' for m, n in modules.items()]
+    return ", ".join(patterns[:_FEW]) + (", ..." if len(patterns) > _FEW else "")
 
 
 def join(prefix: str, name: str) -> str:

@@ -206,6 +206,10 @@ class FileTensor:
                 f"{what}: needs element {last} of a storage that holds {self.storage.numel} numbers"
             )
 
+    def _advice(self) -> str:
+        quantized = "; the float model that it was made from converts"
+        return quantized if self.dtype in ("quantized", "qint8", "quint8", "qint32") else ""
+
     def array(self, what: str) -> NDArray[np.float32]:
         """The numbers as a C-contiguous float32 array.
 
@@ -214,7 +218,7 @@ class FileTensor:
                 would be larger than the file's budget allows.
         """
         if self.dtype not in FLOATS:
-            raise ConvertError(f"{what}: has type {self.dtype}, expected a float tensor")
+            raise ConvertError(f"{what}: has type {self.dtype}, expected a float tensor{self._advice()}")
         self.check(what)
         if self.storage.data is None:
             raise ConvertError(f"{what}: its storage {shown(self.storage.key)} is not in the file")

@@ -18,6 +18,7 @@ from lstm_rt.errors import ConvertError
 
 from ..names import listed, shown
 from .budget import Budget
+from .quantized import weight_of_quantized
 from .safe_pickle import Global, Inert, SafePickle
 from .tensors import FLOATS, FileTensor, Storage, unread
 from .zip_archive import ZIP_MAGIC, ZipArchive
@@ -482,6 +483,8 @@ def _collect(
         raise ConvertError(f"{budget.what}: the modules are nested too deeply")
     # A module that several others share is gone through for each: it has a name in each.
     budget.steps(2 + len(prefix) // 100)
+    if weight := weight_of_quantized(str(module.cls)):
+        out[f"{prefix}{weight}"] = unread("quantized")
     for table in tables(module):
         for name, tensor in table.items():
             if isinstance(tensor, FileTensor):

@@ -27,11 +27,13 @@ def emit_embedding(ctx: Context, spec: LayerSpec, weights: Weights, call: Call) 
     expected = (spec.size("input_dim"), spec.size("output_dim"))
     if table.shape != expected:
         raise spec.error(f"embeddings have shape {table.shape}, expected {expected}")
-    masks = spec.flag("mask_zero", False)
+    x, mask = call.inputs[0], None
     if ctx.graph.values[call.value].kind != "ids":
-        return [_embedded_numbers(ctx, spec, call.inputs[0], table, masks)]
-    mask = Mask("ids", call.value, 0) if masks else None
-    return [Tensor(ctx.graph.embedding(call.value, table), (*call.inputs[0].dims, expected[1]), 0, mask)]
+        return [_embedded_numbers(ctx, spec, x, table, spec.flag("mask_zero", False))]
+    if spec.flag("mask_zero", False) and ctx.graph.values[call.value].timed:
+        several = Mask("unknown", why=f"is of several ids at a step ({spec})")
+        mask = several if x.features else Mask("ids", call.value, 0)
+    return [Tensor(ctx.graph.embedding(call.value, table), (*x.dims, expected[1]), x.time, mask)]
 
 
 #: Rows of a table that is looked up by comparing with each number.
@@ -58,9 +60,9 @@ def _embedded_numbers(ctx: Context, spec: LayerSpec, x: Tensor, table: FloatArra
     out = dense(ctx, one_hot, np.ascontiguousarray(table.T), None, Activation("linear"))
     if not masks:
         return out
-    if x.time == 0 and len(x.dims) == 1:
-        return replace(out, mask=Mask("values", x.value, 0.0))
-    return replace(out, mask=Mask("unknown", why="is of ids of several axes"))
+    plain = x.time == 0 and len(x.dims) == 1
+    unknown = Mask("unknown", why="is of ids of several axes")
+    return replace(out, mask=Mask("values", x.value, 0.0) if plain else unknown)
 
 
 def is_moved_input(ctx: Context, value: int) -> bool:

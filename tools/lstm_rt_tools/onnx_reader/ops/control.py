@@ -6,7 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ...program.machine import Tensor
+from lstm_rt.errors import ConvertError
+
+from ...program.machine import Exhausted, Tensor
+from .. import proto
 from ..call import Call, Value, op
 from .shapes import permute
 
@@ -30,6 +33,7 @@ def _loop(c: Call) -> Value | tuple[Value, ...]:
     tensors = [s for s in states if isinstance(s, Tensor)]
     if len(tensors) < len(states):
         return tuple(_unrolled(c, trips, condition, states))
+    trips = _counted(c, body, condition, tensors) if trips is None else trips
 
     def turn(number: Tensor, given: Sequence[Tensor]) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         go_on, *found = _all_tensors(c, c.run_graph(body, [number, c.constant(np.array(True)), *given]))
@@ -38,6 +42,30 @@ def _loop(c: Call) -> Value | tuple[Value, ...]:
     finals, stacked = c.m.loop(turn, trips, condition, tensors)
     _check_outputs(c, len(finals) + len(stacked))
     return (*finals, *stacked)
+
+
+def _counted(c: Call, body: proto.Graph, condition: bool, states: Sequence[Tensor]) -> int | None:
+    """Turns of a loop that its condition ends, by numbers of its own that count; None where it is ended otherwise."""
+    counters = [k for k, s in enumerate(states) if s.known and s.data.size == 1 and s.dtype.kind in "iu"]
+    values: list[Value] = list(states)
+    turn = 0
+    while condition:
+        if turn == _MOST_TURNS:
+            return None
+        given = [c.constant(np.int64(turn)), c.constant(np.array(True)), *values]
+        try:
+            go_on, *found = c.run_some(body, [0, *(k + 1 for k in counters)], given)
+        except Exhausted:
+            raise
+        except ConvertError:
+            return None
+        if not all(isinstance(v, Tensor) and v.known for v in (go_on, *found)):
+            return None
+        assert isinstance(go_on, Tensor)
+        for k, value in zip(counters, found, strict=True):
+            values[k] = value
+        condition, turn = bool(go_on.data.any()), turn + 1
+    return turn
 
 
 def _unrolled(c: Call, trips: int | None, condition: bool, states: list[Value]) -> list[Value]:

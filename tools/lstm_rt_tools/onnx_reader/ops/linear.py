@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import string
 from collections.abc import Sequence
 from typing import Any
 
@@ -40,7 +41,9 @@ def _einsum(c: Call) -> Value:
     parts, equation = c.tensors(), c.text("equation").replace(" ", "")
     terms, arrow, result = equation.partition("->")
     names = terms.split(",")
-    if "." in equation or len(names) != len(parts) or not 1 <= len(parts) <= 2:
+    if "..." in equation and arrow and len(names) == len(parts):
+        names, result = _without_dots(names, result, [p.ndim for p in parts])
+    if "." in "".join((*names, result)) or len(names) != len(parts) or not 1 <= len(parts) <= 2:
         raise c.error(f"the equation {equation} is not supported")
     for name, part in zip(names, parts, strict=True):
         if len(name) != part.ndim or len(set(name)) != len(name):
@@ -52,6 +55,15 @@ def _einsum(c: Call) -> Value:
         x, name = lone[0]
         return permute(c, x, [name.index(n) for n in result])
     return _product(c, *lone[0], *lone[1], result)
+
+
+def _without_dots(names: Sequence[str], result: str, ranks: Sequence[int]) -> tuple[list[str], str]:
+    """An equation with letters of their own for the dimensions that dots stand for."""
+    counts = [rank - len(n.replace("...", "")) if "..." in n else 0 for n, rank in zip(names, ranks, strict=True)]
+    unused = [x for x in string.ascii_letters if not any(x in n for n in names)]
+    letters = "".join(unused[: max(0, *counts)])
+    filled = [n.replace("...", letters[len(letters) - max(0, k) :]) for n, k in zip(names, counts, strict=True)]
+    return filled, result.replace("...", letters)
 
 
 def _summed(c: Call, x: Tensor, name: str, result: str, others: Sequence[str]) -> tuple[Tensor, str]:
@@ -174,6 +186,8 @@ def _pool(c: Call) -> Value:
         kind = "avg_pad"
     if kind == "l2" and c.integer("p", 2) != 2:
         raise c.error(f"p = {c.integer('p')} is not supported, only 2")
+    if windows.kernel == windows.options["stride"]:  # a pool over all, of as many as there were at the export
+        c.hint(max(windows.kernel))
     return c.one("pool", x, kind=kind, kernel=windows.kernel, ceil=bool(c.integer("ceil_mode", 0)), **windows.options)
 
 

@@ -18,7 +18,14 @@ def _batch_norm(c: Call) -> Value:
     x, gamma, beta, center, var = (c.tensor(i) for i in range(5))
     if x.ndim < 2 or any(p.shape != (x.shape[1],) for p in (gamma, beta, center, var)):
         raise c.error(f"its parameters do not fit an input of the shape {x.shape}")
-    return c.one("batch_norm", x, center, var, gamma, beta, eps=c.number("epsilon", 1e-5), axis=1)
+    eps = c.number("epsilon", 1e-5)
+    if center.known and var.known:
+        return c.one("batch_norm", x, center, var, gamma, beta, eps=eps, axis=1)
+    shape = (1, -1, *[1] * (x.ndim - 2))  # of the input's own statistics
+    center, var, gamma, beta = (c.one("reshape", p, sizes=shape) for p in (center, var, gamma, beta))
+    spread = c.one("sqrt", c.one("add", var, c.constant(np.float32(eps))))
+    y = c.one("mul", c.one("div", c.one("sub", x, center), spread), gamma)
+    return c.one("add", y, beta)
 
 
 @op("InstanceNormalization")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...program.machine import Tensor
+from ...program.sizes import too_many
 from ..call import Call, Value, op
 
 _OPEN = (1 << 31) - 1  #: what exporters write for the end of an axis, or more
@@ -134,9 +135,14 @@ def even(size: int, count: int) -> list[int]:
 def split(c: Call, x: Tensor, axis: int, sizes: Sequence[int]) -> list[Tensor]:
     """The parts of ``x`` along an axis."""
     if sum(sizes) != x.shape[axis] or min(sizes, default=0) < 0:
-        raise c.error(f"parts of the sizes {list(sizes)} of an axis of size {x.shape[axis]}")
+        error = c.error(f"parts of the sizes {list(sizes)} of an axis of size {x.shape[axis]}")
+        error.sizes = (sum(sizes),)
+        raise error
     parts, at = [], 0
     for size in sizes:
+        if not size:  # which nothing reads, or it is refused there
+            parts.append(c.constant(np.zeros([0 if i == axis else n for i, n in enumerate(x.shape)], x.dtype)))
+            continue
         parts.append(x if size == x.shape[axis] else c.one("slice", x, axis=axis, start=at, stop=at + size, step=1))
         at += size
     return parts
@@ -211,9 +217,11 @@ def _gather_elements(c: Call) -> Value:
 @op("GatherND")
 def _gather_nd(c: Call) -> Value:
     x = c.tensor(0)
-    index = c.known(1, "indices").astype(np.int64)
     if c.integer("batch_dims", 0):
         raise c.error("batch_dims is not supported")
+    if not c.tensor(1).known:
+        return _gather_rows(c, x, c.tensor(1))
+    index = c.known(1, "indices").astype(np.int64)
     depth = index.shape[-1] if index.ndim else 0
     sizes = np.array(x.shape[:depth], np.int64)
     if not 1 <= depth <= x.ndim or ((index < -sizes) | (index >= sizes)).any():
@@ -222,6 +230,22 @@ def _gather_nd(c: Call) -> Value:
     rows = c.reshape(x, (math.prod(x.shape[:depth]), *x.shape[depth:]))
     found = c.one("index_select", rows, c.constant(np.asarray(flat, np.int64)), axis=0)
     return c.reshape(found, (*index.shape[:-1], *x.shape[depth:]))
+
+
+def _gather_rows(c: Call, x: Tensor, index: Tensor) -> Value:
+    """By numbers that depend on the inputs: places among all of what the first dimensions have."""
+    depth = index.shape[-1] if index.ndim else 0
+    if not 1 <= depth <= x.ndim:
+        raise c.error(f"indices of shape {index.shape} do not fit an input of the shape {x.shape}")
+    flat: Tensor | None = None
+    for k in range(depth):
+        column = c.one("slice", index, axis=-1, start=k, stop=k + 1, step=1)
+        column = c.one("squeeze", column, axes=(index.ndim - 1,))
+        column = c.one("mul", column, c.constant(np.int64(math.prod(x.shape[k + 1 : depth]))))
+        flat = column if flat is None else c.one("add", column, flat)
+    assert flat is not None
+    rows = c.reshape(x, (math.prod(x.shape[:depth]), *x.shape[depth:]))
+    return c.one("index_select", rows, flat, axis=0)
 
 
 @op("ReverseSequence")
@@ -290,6 +314,8 @@ def _resize(c: Call) -> Value:
         return x
     if c.text("mode", "nearest") != "nearest":
         raise c.error(f"mode {c.text('mode')} is not supported, only nearest")
+    if why := too_many(math.prod(sizes), c.m.most):
+        raise c.error(why)
     for axis, size in enumerate(sizes):
         if size != x.shape[axis]:
             x = _stretched(c, x, axis, size)
@@ -404,8 +430,20 @@ def _written(c: Call, x: Tensor, index: np.ndarray, updates: Tensor) -> Tensor:
     return concat(c, [before, new, behind], axis)
 
 
+def _inverse(c: Call) -> Tensor | None:
+    """Scattering 0, 1, 2, ... to the places of an order gives the way back from it; None if it is another."""
+    order, numbers = c.tensor(1), c.tensor(2)
+    if order.known or order.ndim != 1 or not numbers.known or c.tensor(0).shape != order.shape:
+        return None
+    if not np.array_equal(numbers.data, np.arange(order.shape[0])) or c.axis(c.integer("axis", 0), 1):
+        return None
+    return c.one("argsort", order, axis=0)
+
+
 @op("ScatterElements", "Scatter")
 def _scatter_elements(c: Call) -> Value:
+    if (way_back := _inverse(c)) is not None:
+        return way_back
     x, index, updates = (c.known(i, name) for i, name in enumerate(("data", "indices", "updates")))
     if c.text("reduction", "none") != "none":
         raise c.error(f"reduction {c.text('reduction')} is not supported")

@@ -104,11 +104,12 @@ def _top_k(c: Call) -> Value | tuple[Value, ...]:
     x = c.tensor(0)
     axis, largest = c.axis(c.integer("axis", -1), x.ndim), bool(c.integer("largest", 1))
     k = int(c.known_number(1, "k", 0)) if c.version >= 10 else c.integer("k")
+    if not x.known and x.ndim == 1 and x.dtype.kind in "iu" and k == x.shape[0]:
+        places = c.one("argsort", x, axis=0, descending=largest)
+        return c.one("gather_elements", x, places, axis=0), places
     if not x.known:
         return _top_one(c, x, k, axis, largest)
-    order = np.argsort(x.data, axis, kind="stable")
-    if largest:  # with the first of equals first
-        order = x.shape[axis] - 1 - np.flip(np.argsort(np.flip(x.data, axis), axis, kind="stable"), axis)
+    order = c.one("argsort", x, axis=axis, descending=largest).data
     order = order.take(range(min(k, x.shape[axis])), axis)
     return c.constant(np.take_along_axis(x.data, order, axis)), c.constant(order)
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from lstm_rt.graph import Activation
 
 from ..labelled import Labelled
-from ..labels import Certain, Feat, Ids, Label, Lengths, Loose, Mask, Steps, Turn
+from ..labels import Differs, Dims, Feat, Ids, Label, Lengths, Loose, Mask, Steps, Turn
 from ..machine import Tensor
 from ..masks import joined, length_dims, only
 from .attention import combined
@@ -95,8 +95,6 @@ def _cast(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any]
         return b.feat(_first(args), "cast")
     if isinstance(label, Feat) and out.dtype.kind != "f":
         return Loose("features that are rounded to integers are not supported", label.dims)
-    if isinstance(label, Ids) and out.dtype.kind not in "iu":
-        return Loose("token ids as numbers to compute with are not supported", label.dims, label)
     return label
 
 
@@ -104,19 +102,19 @@ def _logical_not(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) 
     label = _first(args).label
     if isinstance(label, Mask):
         return Mask(label.value, label.axis, label.dims, not label.inverted)
-    if isinstance(label, Certain):
-        return Certain(label.dims, not label.truth)
+    if isinstance(label, Differs) and not label.counted:
+        return replace(label, equal=not label.equal)
     return Loose("what is not a mask is inverted", getattr(label, "dims", ()))
 
 
 # -- two numbers --------------------------------------------------------------------------------------
 
 
-def _binary(word: str, b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> Label:
+def _binary(word: str, b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> Label | None:
     x, y = args
     assert x is not None
     assert y is not None
-    found = combined(b, word, x, y) or _with_certain(word, x, y, out) or _with_certain(word, y, x, out)
+    found = combined(b, word, x, y)
     if found is not None:
         return found
     for label in (x.label, y.label):
@@ -126,6 +124,8 @@ def _binary(word: str, b: Labelled, args: Args, options: Mapping[str, Any], out:
     if word == "mul" and isinstance(x.label, Mask) != isinstance(y.label, Mask) and not (x.known or y.known):
         mask, features = (x.label, y) if isinstance(x.label, Mask) else (y.label, x)
         return only(b, mask, b.feat(features, word), word)
+    if word == "mul" and b.loop_of_step is not None and any(t.known and not t.data.any() for t in (x, y)):
+        return None  # nothing is left of it: the other side of a choice by a mask
     if x.known:
         return _number_first(b, word, x.data, b.feat(y, word))
     if y.known:
@@ -181,23 +181,23 @@ def _powered(b: Labelled, x: Feat, c: NDArray[Any]) -> Feat:
     return activation(b, x, "pow", names.get(exponent) or Activation("power", exponent))
 
 
-def _with_certain(word: str, x: Tensor, y: Tensor, out: NDArray[Any]) -> Label | None:
-    """Whole numbers times what is 0 or 1 for certain, or plus 0; None of anything else."""
-    if not isinstance(x.label, Certain) or y.known or y.shape != out.shape or out.dtype.kind not in "iu":
-        return None
-    if word == "mul" and not x.label.truth:
-        return Certain(getattr(y.label, "dims", ()))
-    label: Label = y.label
-    return label if word == ("mul" if x.label.truth else "add") else None
-
-
-def _of_integers(b: Labelled, word: str, x: Tensor, y: Tensor) -> Label:
-    """Sums and comparisons of ids and lengths."""
+def _of_integers(b: Labelled, word: str, x: Tensor, y: Tensor) -> Label | None:
+    """Sums and comparisons of ids and lengths; None of what they do not decide, such as whether ids are below 0."""
     label, other = (x.label, y) if not x.known else (y.label, x)
-    label = label.ids if isinstance(label, Loose) and label.ids is not None else label
     dims = getattr(label, "dims", ())
     constant = other.data if other.known else None
     uniform = constant is not None and constant.size > 0 and bool((constant == constant.flat[0]).all())
+    if constant is not None and word == "mul" and not constant.any():
+        return None
+    nothing = {"add": 0, "mul": 1, **({"sub": 0} if other is y else {})}.get(word)
+    if uniform and constant is not None and constant.flat[0] == nothing:
+        own = x.shape if other is y else y.shape
+        if np.broadcast_shapes(own, constant.shape) == own:
+            same: Label = label
+            return same
+    below = isinstance(label, Ids) and uniform and constant is not None and other is y and constant.flat[0] <= 0
+    if below and word in ("lt", "ge"):
+        return None  # ids are never below 0
     if (
         isinstance(label, Turn)
         and uniform
@@ -208,9 +208,9 @@ def _of_integers(b: Labelled, word: str, x: Tensor, y: Tensor) -> Label:
     if isinstance(label, Lengths) and uniform and constant is not None and other is y and word in ("add", "sub"):
         by = int(constant.flat[0])
         return Lengths(label.name, dims, label.less + (by if word == "sub" else -by))
-    below = uniform and constant is not None and constant.flat[0] == 0 and word == ("lt" if other is y else "gt")
-    if isinstance(label, Ids) and below:
-        return Certain(dims)
+    beside = None if constant is None or word != "add" or len(dims) != 1 else _places_of_rows(b, constant)
+    if isinstance(label, Lengths) and beside is not None:
+        return replace(label, beside=beside)
     if isinstance(label, Ids) and word in ("eq", "ne", "gt", "ge") and uniform and constant is not None:
         return _token_mask(b, word, label, int(constant.flat[0]), other is y)
     if isinstance(label, Lengths) and word in ("lt", "gt", "le", "ge") and constant is not None:
@@ -218,12 +218,19 @@ def _of_integers(b: Labelled, word: str, x: Tensor, y: Tensor) -> Label:
     return Loose(f"{word} of token ids or lengths is not supported", dims)
 
 
+def _places_of_rows(b: Labelled, numbers: NDArray[Any]) -> int | None:
+    """The time axis of which each row has as many steps as the numbers grow by from row to row, from 0."""
+    if numbers.shape != (b.rows,) or b.rows < 2:
+        return None
+    return next((axis for axis, n in b.steps.items() if np.array_equal(numbers, n * np.arange(b.rows))), None)
+
+
 def _token_mask(b: Labelled, word: str, ids: Ids, token: int, second: bool) -> Label:
     steps = next((a for d in ids.dims for a in d if isinstance(a, Steps)), None)
-    if steps is None or (word in ("gt", "ge") and (token != (word == "ge") or not second)):
+    if steps is None or ids.alone is None or (word in ("gt", "ge") and (token != (word == "ge") or not second)):
         return Loose(f"{word} of token ids is not supported", ids.dims)
     token = 0 if word in ("gt", "ge") else token  # ids are never below 0
-    return Mask(b.graph.mask_ids(ids.value, token), steps.axis, ids.dims, inverted=word == "eq")
+    return Mask(b.graph.mask_ids(ids.alone, token), steps.axis, ids.dims, inverted=word == "eq")
 
 
 def _length_mask(b: Labelled, word: str, lengths: Lengths, numbers: NDArray[Any], first: bool) -> Label:
@@ -242,17 +249,39 @@ def _length_mask(b: Labelled, word: str, lengths: Lengths, numbers: NDArray[Any]
     return Mask(None, axis, length_dims(lengths, numbers.shape, axis), inverted=word in ("gt", "ge"))
 
 
-def _compared(word: str, b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> Label:
+def _compared(word: str, b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> Label | None:
     x, y = args
     assert x is not None
     assert y is not None
-    cast = any(isinstance(t.label, Loose) and t.label.ids is not None for t in (x, y))
-    if cast or any(isinstance(t.label, Ids | Lengths | Turn) for t in (x, y)):
+    if any(isinstance(t.label, Ids | Lengths | Turn) for t in (x, y)):
         return _of_integers(b, word, x, y)
     if (found := _of_masks(b, word, x, y)) is not None:
         return found
+    if isinstance(x.label, Differs) and x.label.counted and word in ("gt", "ne") and y.known and not y.data.any():
+        return differing_steps(b, x.label, x.label.dims)
     dims = next((t.label.dims for t in (x, y) if hasattr(t.label, "dims")), ())
-    return Loose(f"{word} of features is not supported: it makes the program depend on their numbers", dims)
+    why = f"{word} of features is not supported: it makes the program depend on their numbers"
+    return _differing(b, word, x, y, why) or Loose(why, dims)
+
+
+def _differing(b: Labelled, word: str, x: Tensor, y: Tensor, why: str) -> Label | None:
+    """A comparison of the features of steps with one number; None of anything else."""
+    feat, other = (x.label, y) if isinstance(x.label, Feat) else (y.label, x)
+    if word not in ("eq", "ne") or not isinstance(feat, Feat) or not other.known or not other.data.size:
+        return None
+    number = float(other.data.flat[0])
+    if not math.isfinite(number) or (other.data != number).any() or b.steps_of(feat.dims, word) is None:
+        return None
+    differs = Differs(why, feat.dims, feat, number, word == "eq")
+    return differing_steps(b, differs, feat.dims) if feat.cells.size == 1 else differs
+
+
+def differing_steps(b: Labelled, label: Differs, dims: Dims) -> Mask:
+    """The steps of which any feature differs, or all are equal."""
+    steps = b.steps_of(label.feat.dims, "comparison")
+    assert steps is not None
+    value = b.at_every_step(b.features(label.feat, "comparison"), steps)
+    return Mask(b.graph.mask_values(value, label.number), steps.axis, dims, label.equal)
 
 
 def _of_masks(b: Labelled, word: str, x: Tensor, y: Tensor) -> Label | None:

@@ -143,6 +143,9 @@ def combined(b: Labelled, word: str, x: Tensor, y: Tensor) -> Label | None:
         return _mask_number(word, first, x, y) if other.known else None
     made: Label
     if isinstance(first, Penalty):
+        fill = first.fill * float(other.data.flat[0]) if other.known and other.data.size == 1 else 0.0
+        if word == "mul" and fill <= _NOTHING:
+            return replace(first, fill=fill)
         if word != "add" or not isinstance(other.label, Scores | Feat):
             return None
         return limited(b, other.label, replace(first.mask, dims=first.dims), first.fill)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..labelled import Labelled
 from ..labels import (
-    Certain,
+    Counted,
     Feat,
     Ids,
     Label,
@@ -18,19 +19,21 @@ from ..labels import (
     Loose,
     Mask,
     N,
+    Order,
     Scores,
     Steps,
     Turn,
+    apart,
     cell,
     fixed,
     indexed,
     is_fixed,
     is_steps,
 )
-from ..machine import Tensor
+from ..machine import Misfit, Tensor
 from ..masks import chosen_by
 from .attention import chosen
-from .shapes import one_step
+from .shapes import flipped, one_step, padded_steps, reversed_steps
 
 Args = Sequence[Tensor | None]
 
@@ -44,12 +47,46 @@ def _index_select(b: Labelled, args: Args, options: Mapping[str, Any], out: NDAr
         return embedded(b, index.label, x.data, axis)
     if isinstance(index.label, Turn) and index.label.offset == 0 and b.loop_of_step is not None:
         return _at_turn(b, x, index, axis)
+    if isinstance(index.label, Loose):
+        raise b.error("index_select", index.label.why)
+    if isinstance(index.label, Order) and not x.known and x.label.dims[axis] == (N,):
+        label: Label = x.label
+        return label
+    if isinstance(index.label, Lengths) and index.label.beside is not None:
+        return _last_among_all(b, b.feat(x, "index_select"), index.label, axis)
     if not index.known:
         raise b.error("index_select", "places that depend on the inputs are not supported")
-    label, at = b.feat(x, "index_select"), index.data.astype(np.int64)
+    at = index.data.astype(np.int64)
+    if isinstance(x.label, Ids) and is_fixed(x.label.dims[axis]) and at.size == 1:
+        one = indexed(x.label, axis, lambda cells, k: np.take(cells, at.ravel(), k))
+        return replace(one, dims=(*one.dims[:axis], *(() for _ in at.shape), *one.dims[axis + 1 :]))
+    label = b.feat(x, "index_select")
+    if at.ndim == 2 and at.shape[1] > 1 and is_steps(label.dims[axis]):
+        return _windows(b, label, axis, at)
     made = _picked(b, label, axis, at.ravel())
     dims = (*made.dims[:axis], *(((n,) if n > 1 else ()) for n in at.shape), *made.dims[axis + 1 :])
     return Feat(dims, made.cells.reshape(fixed(dims))) if is_fixed(made.dims[axis]) else made
+
+
+def _last_among_all(b: Labelled, label: Feat, lengths: Lengths, axis: int) -> Feat:
+    """The last step of each row, picked from the steps of all rows, one row behind the other."""
+    assert lengths.beside is not None
+    if label.dims[axis] != (N, Steps(lengths.beside)) or lengths.less != 1:
+        raise b.error("index_select", "places that depend on the inputs are not supported")
+    apart = (*label.dims[:axis], (N,), (Steps(lengths.beside),), *label.dims[axis + 1 :])
+    b.use_lengths(Lengths(lengths.name, lengths.dims), lengths.beside)
+    found = one_step(b, Feat(apart, label.cells), -1, axis + 1)
+    return Feat((*apart[: axis + 1], *apart[axis + 2 :]), found.cells)
+
+
+def _argsort(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> Label:
+    """Rows sorted by their lengths stay where they are; rows do not see each other."""
+    x = args[0]
+    assert x is not None
+    if not isinstance(x.label, Lengths | Counted | Order) or x.label.dims != ((N,),):
+        raise b.error("argsort", "of anything but the lengths of rows it is not supported")
+    b.sorts = True
+    return Order(x.label.dims)
 
 
 def _at_turn(b: Labelled, x: Tensor, index: Tensor, axis: int) -> Label:
@@ -69,10 +106,48 @@ def _picked(b: Labelled, label: Feat, axis: int, at: NDArray[np.int64]) -> Feat:
         if at.size == 1:
             index = int(at[0])
             return one_step(b, label, -1 if index in (-1, size - 1) else index, axis)
-        raise b.error("index_select", "several steps of a sequence by their numbers are not supported")
+        return _steps_by_number(b, label, axis, at)
     if dim == (N,) and size == 1 and at.size == 1:
         return label  # the one row of a program for a single one
     raise b.wrong_roles("index_select", f"it picks from {b.words(dim)}")
+
+
+def _steps_by_number(b: Labelled, label: Feat, axis: int, at: NDArray[np.int64]) -> Feat:
+    """Steps picked by their numbers: all of them, forth or back, or padded by steps that are there already."""
+    count = b.size_of(label.dims[axis][0])
+    every = np.arange(count)
+    if np.array_equal(at, every):
+        return label
+    if np.array_equal(at, every[::-1]):
+        return reversed_steps(b, label)
+    before = int(np.argmax(at == 0)) if at[0] else int(np.argmax(at != 0)) - 1
+    for mode in ("reflect", "edge"):
+        by = (before, len(at) - count - before)
+        if min(by) >= 0 and max(by) < count and np.array_equal(at, np.pad(every, by, mode)):
+            return padded_steps(b, label, axis, *by, mode=mode)
+    raise b.error("index_select", "several steps of a sequence by their numbers are not supported")
+
+
+def _windows(b: Labelled, label: Feat, axis: int, at: NDArray[np.int64]) -> Feat:
+    """Windows of steps, ``at (windows, steps of one)``: a convolution that picks each step of a window."""
+    (count, n), steps = at.shape, label.dims[axis][0]
+    assert isinstance(steps, Steps)
+    if count == 1:
+        why = b.error("index_select", "of a single window of steps it is not known where the next one would begin")
+        raise Misfit(str(why), "index_select")
+    stride, dilation = int(at[1, 0] - at[0, 0]), int(at[0, 1] - at[0, 0])
+    room = b.steps[steps.axis] - dilation * (n - 1) - 1
+    regular = stride > 0 and dilation > 0 and room // stride + 1 == count
+    if not regular or not np.array_equal(at, np.arange(count)[:, None] * stride + np.arange(n) * dilation):
+        raise b.error("index_select", "several steps of a sequence by their numbers are not supported")
+    distinct, inverse = np.unique(label.cells, return_inverse=True)
+    value = b.at_every_step(b.value(distinct, steps, "index_select"), steps)
+    picks = np.tile(np.eye(n, dtype=np.float32), (len(distinct), 1)).reshape(-1, 1, n, 1, 1)
+    made = b.graph.conv(value, picks, size=(1, 1), stride=(stride, 1, 1), dilation=(dilation, 1, 1),
+                        groups=len(distinct))  # fmt: skip
+    cells = cell(made, inverse.reshape(label.cells.shape)[..., None] * n + np.arange(n))
+    dims = (*label.dims[:axis], (b.new_axis_of(made),), (n,), *label.dims[axis + 1 :])
+    return Feat(dims, np.moveaxis(cells, -1, len(fixed(label.dims[:axis]))))
 
 
 def embedded(b: Labelled, ids: Ids, table: NDArray[Any], axis: int) -> Label:
@@ -80,9 +155,14 @@ def embedded(b: Labelled, ids: Ids, table: NDArray[Any], axis: int) -> Label:
     if axis != 0:
         return Loose("a table that is looked up along its second dimension is not supported", ids.dims)
     flat = np.asarray(table, np.float32).reshape(len(table), -1)
-    value = b.graph.embedding(ids.value, flat)
+    wanted, at = np.unique(ids.cells, return_inverse=True)
+    cells: list[NDArray[np.int64]] = []
+    for run in np.split(wanted, np.flatnonzero(np.diff(wanted) != 1) + 1):  # ids that stand side by side
+        value, places = apart(run)
+        made = b.graph.embedding(int(value[0]), flat, int(places[0]), run.size)
+        cells += list(cell(made, np.arange(run.size * flat.shape[1])).reshape(run.size, -1))
     dims = (*ids.dims, *(((n,) if n > 1 else ()) for n in table.shape[1:]))
-    return Feat(dims, cell(value, np.arange(flat.shape[1])).reshape(fixed(dims)))
+    return Feat(dims, np.stack(cells)[at].reshape(fixed(dims)))
 
 
 def _one_hot(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> Label:
@@ -101,6 +181,11 @@ def _gather_elements(b: Labelled, args: Args, options: Mapping[str, Any], out: N
     assert x is not None
     assert index is not None
     axis = options["axis"] % x.ndim
+    if isinstance(index.label, Order) and isinstance(x.label, Lengths | Counted):
+        sorted_lengths: Label = x.label
+        return sorted_lengths
+    if isinstance(index.label, Order):
+        return Loose("numbers in the order of sorted rows are not supported", index.label.dims)
     label = b.feat(x, "gather_elements")
     dim = label.dims[axis]
     if isinstance(index.label, Lengths) and is_steps(dim):
@@ -121,8 +206,12 @@ def _reverse_sequence(b: Labelled, args: Args, options: Mapping[str, Any], out: 
     x, lengths = args
     assert x is not None
     assert lengths is not None
-    label = b.feat(x, "reverse_sequence")
     time = options.get("time_axis", 0) % x.ndim
+    if isinstance(x.label, Mask) and lengths.known and np.all(lengths.data == x.shape[time]):
+        return flipped(b, x, time)
+    label = b.feat(x, "reverse_sequence")
+    if is_fixed(label.dims[time]) and lengths.known and np.all(lengths.data == x.shape[time]):
+        return flipped(b, x, time)
     steps = label.dims[time][0] if len(label.dims[time]) == 1 else None
     if not isinstance(steps, Steps):
         raise b.wrong_roles("reverse_sequence", f"it turns {b.words(label.dims[time])} around")
@@ -144,9 +233,6 @@ def _where(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any
     if condition.known and not isinstance(x.label, Scores) and not isinstance(y.label, Scores):
         return _chosen(b, condition.data, x, y, out)
     mask = condition.label
-    if isinstance(mask, Certain) and not (side := x if mask.truth else y).known and side.shape == out.shape:
-        label: Label = side.label
-        return label
     if (found := chosen(b, condition, x, y)) is not None:
         return found
     if isinstance(mask, Mask):
@@ -180,6 +266,7 @@ def _chosen(b: Labelled, condition: NDArray[Any], x: Tensor, y: Tensor, out: NDA
 RULES: dict[str, Callable[..., Any]] = {
     "index_select": _index_select,
     "one_hot": _one_hot,
+    "argsort": _argsort,
     "gather_elements": _gather_elements,
     "reverse_sequence": _reverse_sequence,
     "where": _where,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 from ..labelled import Labelled
 from ..labels import (
     Counted,
+    Differs,
     Dims,
     Feat,
     Label,
@@ -29,7 +31,7 @@ from ..labels import (
     positions,
 )
 from ..machine import Tensor
-from .arithmetic import activation
+from .arithmetic import activation, differing_steps
 from .attention import softmax_of
 
 Args = Sequence[Tensor | None]
@@ -45,7 +47,26 @@ def _reduce(kind: str, b: Labelled, args: Args, options: Mapping[str, Any], out:
         counted = _counted(x.label, options.get("axes"), options.get("keepdims", False))
         if counted is not None:
             return counted
+    if isinstance(x.label, Differs | Mask) and (found := _of_steps(b, x.label, kind, options)) is not None:
+        return found
     return reduced(b, b.feat(x, kind), kind, options.get("axes"), options.get("keepdims", False))
+
+
+def _of_steps(b: Labelled, label: Differs | Mask, kind: str, options: Mapping[str, Any]) -> Label | None:
+    """Steps of which any feature differs from a number, or all equal it, or how many differ; None of anything else."""
+    rank, axes = len(label.dims), options.get("axes")
+    over = {a % rank for a in (range(rank) if axes is None else axes)}
+    dims = tuple(() if i in over else d for i, d in enumerate(label.dims) if options.get("keepdims") or i not in over)
+    if any(not is_fixed(label.dims[i]) for i in over):
+        return None
+    if isinstance(label, Mask):  # one number a step
+        one = kind in ("sum", "max", "min", "mean", "prod") and not any(label.dims[i] for i in over)
+        return replace(label, dims=dims) if one else None
+    if fixed(dims) or label.counted or label.dims != label.feat.dims:
+        return None
+    if kind == "sum" and not label.equal:
+        return replace(label, dims=dims, counted=True)
+    return differing_steps(b, label, dims) if kind == ("min" if label.equal else "max") else None
 
 
 def _counted(mask: Mask, axes: Sequence[int] | None, keepdims: bool) -> Label | None:

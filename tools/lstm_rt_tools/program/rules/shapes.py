@@ -11,14 +11,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lstm_rt._core import MAX_PARTS, MAX_SIZE
+from lstm_rt.graph import check_limit
+
 from ..labelled import Labelled
 from ..labels import (
     Atom,
     Cells,
+    Columns,
     Dim,
     Dims,
     Feat,
+    Ids,
     Label,
+    Lengths,
+    Mask,
     N,
     Scores,
     Steps,
@@ -33,11 +40,13 @@ from ..labels import (
     permuted,
     regrouped,
 )
-from ..machine import Exhausted, Tensor
+from ..machine import Tensor
+from ..masks import backwards
 from ..rolled import roll
+from ..tidy import less_padded
 
 Args = Sequence[Tensor | None]
-_END = (1 << 31) - 1  #: numbers from here on mean the end
+_END = 10**9  #: numbers from here on mean the end
 #: A place so near the end of the steps of a run is taken to be counted from there; other sizes tell if it is not.
 _NEAR = 8
 _MOST_CONSTANT = 8  #: steps of constants beside a sequence
@@ -45,8 +54,8 @@ _MOST_CONSTANT = 8  #: steps of constants beside a sequence
 
 def relabelled(label: Label, dims: Dims) -> Label:
     """The same under other dimensions, whose fixed atoms are in the same order."""
-    if isinstance(label, Feat):
-        return Feat(dims, label.cells.reshape(fixed(dims)))
+    if isinstance(label, Feat | Ids):
+        return replace(label, dims=dims, cells=label.cells.reshape(fixed(dims)))
     moved: Label = replace(label, dims=dims)
     return moved
 
@@ -76,15 +85,24 @@ def _several_steps(b: Labelled, label: Feat, shape: Sequence[int]) -> Feat | Non
     if not left or b.steps[steps.axis] % left or left == b.steps[steps.axis]:
         return None
     few, flat = b.steps[steps.axis] // left, label.cells.ravel()
-    value = b.at_every_step(b.value(flat, steps, "reshape"), steps)
-    parts = [b.graph.take(value, start=k, stride=few, drop=few - 1 - k) for k in range(few)]
-    seq = b.graph.concat(*parts)
+    seq = _beside(b, b.at_every_step(b.value(flat, steps, "reshape"), steps), few)
     cells = cell(seq, np.arange(few * flat.size)).reshape(few, *label.cells.shape)
     dims: Dims = (*label.dims[:i], (b.new_axis_of(seq), few), *label.dims[i + 1 :])
     made = Feat(dims, np.moveaxis(cells, 0, len(fixed(label.dims[:i]))))
     with suppress(Unsplittable):
         return Feat(cut := regrouped(dims, shape, b.size_of), made.cells.reshape(fixed(cut)))
     return None
+
+
+def _beside(b: Labelled, value: int, few: int) -> int:
+    """Every few steps of a sequence side by side: steps of so many times its features."""
+    if few <= MAX_PARTS:
+        parts = [b.graph.take(value, start=k, stride=few, drop=few - 1 - k) for k in range(few)]
+        return b.graph.concat(*parts)
+    size = b.graph.values[value].size
+    check_limit("features of a value", few * size, MAX_SIZE)
+    kernels = np.eye(few * size, dtype=np.float32).reshape(few * size, few, size)
+    return b.graph.conv(value, kernels.transpose(0, 2, 1)[..., None, None], stride=(few, 1, 1), whole=True)
 
 
 def _cut_steps(b: Labelled, label: Feat, shape: Sequence[int]) -> Feat | None:
@@ -134,7 +152,7 @@ def _squeeze(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[A
 def _permute(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> Label:
     label = _label(args)
     axes = [a % len(label.dims) for a in options["axes"]]
-    if isinstance(label, Feat):
+    if isinstance(label, Feat | Ids):
         return permuted(label, axes)
     if isinstance(label, Scores) and axes[-2:] != [len(axes) - 2, len(axes) - 1]:
         raise b.error("permute", "scores of attention with the keys before the queries are not supported")
@@ -150,8 +168,8 @@ def _expand(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[An
         own = label.dims[i - missing] if i >= missing else ()
         dims.append(own or _grown(b, size, [*label.dims, *dims]))
     made = tuple(dims)
-    if isinstance(label, Feat):
-        return Feat(made, np.array(broadcast(label, made)))
+    if isinstance(label, Feat | Ids):
+        return replace(label, dims=made, cells=np.array(broadcast(label, made)))
     wide: Label = replace(label, dims=made)
     return wide
 
@@ -170,15 +188,17 @@ def _grown(b: Labelled, size: int, others: Sequence[Dim]) -> Dim:
     return (match,)
 
 
-def _slice(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any]) -> Label:
+def _slice(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any]) -> Label | None:
     label: Label = _label(args)
     i = options["axis"] % len(label.dims)
     size = args[0].shape[i]  # type: ignore[union-attr]
     start, stop, step = slice(options.get("start"), options.get("stop"), options.get("step", 1)).indices(size)
     dim = label.dims[i]
+    if isinstance(label, Columns) and i == len(label.dims) - 1 and stop - start == 1:
+        return None if label.parts[start] is None else relabelled(label.parts[start], (*label.dims[:-1], ()))
     if (start, step) == (0, 1) and stop >= size and (is_fixed(dim) or _takes_all(options, size)):
         return label
-    if is_fixed(dim) and isinstance(label, Feat):
+    if is_fixed(dim) and isinstance(label, Feat | Ids):
         at = np.arange(size)[options.get("start") : options.get("stop") : options.get("step", 1)]
         return indexed(label, i, lambda cells, axis: np.take(cells, at, axis))
     if is_steps(dim) and isinstance(label, Feat):
@@ -227,8 +247,18 @@ def _some_steps(b: Labelled, label: Feat, i: int, options: Mapping[str, Any], si
     if step == 1 and last == size and 0 < count < near < first:  # from a place that is computed from the end
         return _last_steps(b, label, i, count, 0)
     if last > size - max(1, near) or (stop is not None and stop < 0):
-        return b.over_steps(label, "slice", i, lambda v: b.graph.take(v, first, step, drop=size - last))
+        return _without(b, label, i, first, step, size - last)
     return b.over_steps(label, "slice", i, lambda v: b.graph.take(v, first, step, most=count))
+
+
+def _without(b: Labelled, label: Feat, i: int, start: int, step: int, drop: int) -> Feat:
+    """Steps from ``start`` on, but for the last ``drop``; where these are padding there is less of it."""
+
+    def make(value: int) -> int:
+        found = less_padded(b.graph, value, start, drop) if step == 1 else None
+        return b.graph.take(value, start, step, drop=drop) if found is None else found
+
+    return b.over_steps(label, "slice", i, make)
 
 
 def _steps_of(label: Feat, i: int) -> Steps:
@@ -267,8 +297,15 @@ def reversed_steps(b: Labelled, label: Feat) -> Feat:
 
 
 def _flip(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> Label:
-    label = b.feat(_tensor(args), "flip")
-    i = options["axis"] % len(label.dims)
+    return flipped(b, _tensor(args), options["axis"])
+
+
+def flipped(b: Labelled, x: Tensor, axis: int) -> Label:
+    """Features, or steps, the other way around."""
+    i = axis % x.ndim
+    if isinstance(x.label, Mask) and x.label.dims[i] == (Steps(x.label.axis),):
+        return backwards(b, x.label)
+    label = b.feat(x, "flip")
     if is_fixed(label.dims[i]):
         return indexed(label, i, lambda cells, axis: np.flip(cells, axis))
     if is_steps(label.dims[i]):
@@ -278,6 +315,10 @@ def _flip(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> Labe
 
 def _concat(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any]) -> Label:
     parts = [a for a in args if a is not None]
+    columns = options["axis"] % out.ndim == out.ndim - 1 == 1 and all(p.shape[1] == 1 for p in parts)
+    if columns and any(isinstance(p.label, Lengths) for p in parts):
+        rows = next(p.label.dims[0] for p in parts if isinstance(p.label, Lengths))
+        return Columns((rows, (len(parts),)), tuple(p.label for p in parts))
     model = next(b.feat(p, "concat") for p in parts if not p.known)
     i = options["axis"] % out.ndim
     dims: Dims = tuple(() for _ in range(out.ndim))
@@ -323,15 +364,13 @@ def _all_steps(b: Labelled, parts: Sequence[Tensor], i: int, dims: Dims) -> Feat
     """All steps of a sequence, one by one and in order, are the sequence."""
     if any(p.known or p.shape[i] != 1 or p.label.dims != parts[0].label.dims for p in parts) or len(parts) < 2:
         return None
-    each = [p.label.cells for p in parts]
+    each = [b.feat(p, "concat").cells for p in parts]
     found = b.unrolled.joined(each)
     if found is None and len(parts) in b.unrolled.counts:
         roll(b.graph, b.unrolled)
         found = b.unrolled.joined(each)
-        if found is None and _is_loop(b, each):
-            raise Exhausted(
-                str(b.error("concat", "what a loop does at each of the steps is no recurrent cell of a known kind"))
-            )
+        if found is None and (axis := _loop_over(b, each)) is not None:
+            raise b.unknown_loop(axis)
     if found is None:
         return None
     cells, seq, backwards = found
@@ -340,11 +379,11 @@ def _all_steps(b: Labelled, parts: Sequence[Tensor], i: int, dims: Dims) -> Feat
     return reversed_steps(b, label) if backwards else label
 
 
-def _is_loop(b: Labelled, parts: Sequence[Cells]) -> bool:
-    """Is it a result of each step, of any number of these?"""
-    if not any(n == len(parts) and b.is_free(Steps(axis)) for axis, n in b.steps.items()):
-        return False
-    return all(v >= 0 and b.unrolled.depends(int(v)) for part in parts for v in np.unique(apart(part)[0]))
+def _loop_over(b: Labelled, parts: Sequence[Cells]) -> int | None:
+    """The axis, if it is a result of each of its steps, of any number of these."""
+    axis = next((axis for axis, n in b.steps.items() if n == len(parts) and b.is_free(Steps(axis))), None)
+    of_steps = (v >= 0 and b.unrolled.depends(int(v)) for part in parts for v in np.unique(apart(part)[0]))
+    return axis if axis is not None and all(of_steps) else None
 
 
 def _concat_steps(b: Labelled, parts: Sequence[Tensor], i: int) -> Feat:

@@ -14,6 +14,7 @@ from ...arch.layers import side_by_side
 from ..labelled import Labelled
 from ..labels import Dim, Feat, Label, Steps, cell, fixed, indexed, is_fixed, is_steps, permuted
 from ..machine import Tensor
+from ..sizes import too_many
 from ..tidy import before_zeros
 from ..windows import turned_kernels
 from .reductions import reduced
@@ -143,6 +144,8 @@ def _with_zeros(b: Labelled, x: Tensor, i: int, times: int) -> Tensor:
     """``times - 1`` zeros behind each number along dimension ``i``."""
     if times == 1:
         return x
+    if why := too_many(x.data.size * times, b.most):
+        raise b.error("conv_transpose", why)
     sizes = [*x.shape[: i + 1], 1, *x.shape[i + 1 :]]
     grow = [(0, 0)] * len(sizes)
     grow[i + 1] = (0, times - 1)

@@ -1,7 +1,7 @@
 """ATen's operations in the closed vocabulary: one table, whatever file or module they come from."""
 
-from . import attention, create, elementwise, layers, packed, parts, recurrent, reduce, views
-from .table import STORED, TABLE, call, known, op
+from . import attention, complexes, create, elementwise, layers, packed, parts, recurrent, reduce, spectral, views
+from .table import STORED, TABLE, call, known, op, unknown
 
-__all__ = ["STORED", "TABLE", "call", "known", "op"]
-_FAMILIES = (attention, create, elementwise, layers, packed, parts, recurrent, reduce, views)
+__all__ = ["STORED", "TABLE", "call", "known", "op", "unknown"]
+_FAMILIES = (attention, complexes, create, elementwise, layers, packed, parts, recurrent, reduce, spectral, views)

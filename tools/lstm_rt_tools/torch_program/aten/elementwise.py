@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...program.machine import Tensor
+from ..agree import WantsType
 from ..run import Run
 from ..tensors import Var
 from .table import op
@@ -120,11 +121,18 @@ def lerp(run: Run, self: Any, end: Any, weight: Any) -> Any:
     return add(run, self, run.apply("mul", *run.alike(weight, sub(run, end, self))))
 
 
+def _truth(run: Run, value: Any) -> Tensor:
+    """As booleans: what conditions, masks and operations on bits take is never of floats."""
+    x = run.tensor(value)
+    if x.dtype.kind == "f" and not x.known and not run.op.startswith("logical"):
+        raise WantsType(str(run.error("it takes floats, expected booleans")), run.op, x, np.bool_)
+    return run.cast(x, np.dtype(bool))
+
+
 def _logical(word: str, *names: str) -> None:
     @op(*names, plain=True)
     def function(run: Run, self: Any, other: Any) -> Any:
-        a, b = (run.cast(run.tensor(v), np.dtype(bool)) for v in (self, other))
-        return run.apply(word, a, b)
+        return run.apply(word, _truth(run, self), _truth(run, other))
 
 
 _logical("logical_and", "logical_and", "__and__", "bitwise_and")
@@ -134,7 +142,7 @@ _logical("ne", "logical_xor", "__xor__", "bitwise_xor")
 
 @op("logical_not", "bitwise_not", "__not__", plain=True)
 def logical_not(run: Run, self: Any) -> Any:
-    return run.apply("logical_not", run.cast(run.tensor(self), np.dtype(bool)))
+    return run.apply("logical_not", _truth(run, self))
 
 
 @op("where")
@@ -142,14 +150,16 @@ def where(run: Run, condition: Any, self: Any = None, other: Any = None) -> Any:
     if self is None or other is None:
         return run.constant(np.stack(np.nonzero(run.array(condition, "a condition")), -1), np.int64)
     a, b = run.alike(self, other)
-    return run.apply("where", run.cast(run.tensor(condition), np.dtype(bool)), a, b)
+    return run.apply("where", _truth(run, condition), a, b)
 
 
 @op("masked_fill")
 def masked_fill(run: Run, self: Any, mask: Any, value: Any) -> Any:
     x = run.tensor(self)
-    filled = run.cast(run.tensor(value), x.dtype)
-    return run.apply("where", run.cast(run.tensor(mask), np.dtype(bool)), filled, x)
+    filled, truth = run.cast(run.tensor(value), x.dtype), _truth(run, mask)
+    if truth.ndim > x.ndim:
+        run.machine.doubt(truth.shape[0], 1)  # a mask is hardly meant to repeat what it masks
+    return run.apply("where", truth, filled, x)
 
 
 @op("isnan", "isinf", "isfinite", plain=True)
@@ -172,7 +182,7 @@ for _word in ("exp", "log", "sqrt", "reciprocal", "erf", "sin", "cos", "sigmoid"
 for _word in ("abs", "neg", "sign", "floor", "ceil", "round", "relu", "square"):
     _unary(_word, _word, as_float=False)
 _unary("abs", "absolute", as_float=False)
-_unary("neg", "negative", as_float=False)
+_unary("neg", "negative", "_neg_view", as_float=False)
 _unary("sign", "sgn", as_float=False)
 _unary("sigmoid", "special_expit")
 _unary("erf", "special_erf")

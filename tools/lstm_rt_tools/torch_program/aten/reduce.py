@@ -55,6 +55,9 @@ def _extreme(name: str, word: str, pair: str) -> None:
         if isinstance(dim, Var) or other is not None:
             return run.apply(pair, *run.alike(self, dim if other is None else other))
         x = run.tensor(self)
+        if word == "max" and x.ndim == 1 and x.dtype.kind in "iu" and not x.known and dim in (None, 0, -1):
+            longest = run.machine.longest(x)
+            return longest if dim is None else (run.reshaped(longest, [1]) if keepdim else longest, Var(longest))
         if dim is None:
             return _reduced(run, word, x, None, False)
         values = _reduced(run, word, x, dim, keepdim)

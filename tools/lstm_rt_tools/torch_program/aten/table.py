@@ -16,7 +16,7 @@ from lstm_rt.errors import ConvertError
 
 from ...program.machine import Tensor
 from ..run import Run
-from ..tensors import BatchSizes, Packed, Permutation, Var
+from ..tensors import BatchSizes, Complex, Packed, Permutation, Var
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 #: Arguments that say where and how a tensor lies in memory, not what is in it.
@@ -43,6 +43,8 @@ class Row:
 
 
 TABLE: dict[str, Row] = {}
+#: What operations of the table do in its place where an argument is complex (:mod:`.complexes`).
+COMPLEX: dict[str, Callable[..., Any]] = {}
 
 
 def op(*names: str, plain: bool = False, tags: tuple[type, ...] = (), orders: bool = False) -> Callable[[_F], _F]:
@@ -60,6 +62,24 @@ def op(*names: str, plain: bool = False, tags: tuple[type, ...] = (), orders: bo
 def known(name: str) -> bool:
     """Whether the table has an operation, or the one that it is the in-place form of."""
     return name in TABLE or _plain_name(name) in TABLE
+
+
+def unknown(run: Run, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Var:
+    """The result of an operation that the table does not have: an error to whoever reads it.
+
+    Programs compute what they do not use, such as the phase beside the size of a spectrum.
+
+    Raises:
+        ConvertError: at once, where it changes an argument, or gives something that may be no tensor.
+    """
+    error = run.error("this operation of PyTorch is not supported", name)
+    if _plain_name(name) or "out" in kwargs or not any(isinstance(a, Var) for a in args):
+        raise error
+
+    def read() -> Tensor:
+        raise error
+
+    return Var(later=read)
 
 
 def call(run: Run, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -94,6 +114,8 @@ def _call(run: Run, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
     if not isinstance(target, Var):
         raise run.error("an operation in place, but not on a tensor")
     run.op = _plain_name(name)  # what several names share asks for its own
+    if isinstance(target.tag, Complex):
+        raise run.error("complex numbers are written to in place, which is not supported")
     made = _applied(run, row, args, kwargs)
     new = run.cast(run.tensor(made), target.read(run).dtype)
     target.write(run, run.expanded(new, target.shape(run)))
@@ -109,6 +131,8 @@ def _applied(run: Run, row: Row, args: tuple[Any, ...], kwargs: dict[str, Any]) 
     except TypeError as e:
         raise run.error(f"its arguments are not those of a known overload ({e})") from None
     given = list(_vars((*args, *kwargs.values())))
+    if out is None and any(isinstance(v.tag, Complex) for v in given) and run.op in COMPLEX:
+        return _wrapped(COMPLEX[run.op](run, *args, **kwargs))
     pack = _check_tags(run, row, given)
     order = None if row.orders else _order(run, given)
     made = _wrapped(row.function(run, *args, **kwargs))
@@ -140,6 +164,7 @@ def _wrapped(made: Any) -> Any:
 
 
 _WHAT = {
+    Complex: "complex numbers",
     Packed: "the data of a packed sequence",
     BatchSizes: "the batch sizes of a packed sequence",
     Permutation: "the order of a sorted batch",

@@ -10,7 +10,7 @@ import numpy as np
 
 from lstm_rt.errors import ConvertError
 
-from ...program.machine import Tensor
+from ...program.machine import Misfit, Tensor
 from ..agree import SizesDiffer
 from ..run import Run
 from ..tensors import BatchSizes, Packed, Permutation, Span, Var
@@ -33,12 +33,15 @@ def contiguous(run: Run, self: Any, memory_format: Any = 0) -> Any:
 # -- parts of an axis ------------------------------------------------------------------------------------
 
 
-def span(run: Run, x: Var, axis: int, start: int, stop: int, whole: bool) -> Var:
-    """The view ``start:stop`` of an axis, or with ``whole`` False its one index without the axis."""
+def span(run: Run, x: Var, axis: int, start: int, stop: int, whole: bool, less: int = 0) -> Var:
+    """The view ``start:stop`` of an axis, or with ``whole`` False its one index without the axis.
+
+    ``less``: so many before the end the program says that it stops, where it says so.
+    """
     shape = x.shape(run)
 
     def get(t: Tensor) -> Tensor:
-        part = run.cut(t, axis, start, stop)
+        part = run.cut(t, axis, start, -less if less and t.shape[axis] - less == stop else stop)
         return part if whole else run.dropped(part, axis)
 
     def put(t: Tensor, new: Tensor) -> Tensor:
@@ -86,7 +89,8 @@ def slice_(run: Run, self: Any, dim: Any = 0, start: Any = None, end: Any = None
     first = _end(run, start, 0, size)
     last = max(first, _end(run, end, size, size))
     if step == 1:
-        return self if (first, last) == (0, size) else span(run, self, axis, first, last, whole=True)
+        less = -end if type(end) is int and -size < end < 0 else 0
+        return self if (first, last) == (0, size) else span(run, self, axis, first, last, whole=True, less=less)
     return _strided(run, self, axis, first, last, step)
 
 
@@ -172,10 +176,9 @@ def unfold(run: Run, self: Any, dimension: Any, size: Any, step: Any) -> Any:
     axis, n, by = run.axis(dimension, x.ndim), run.whole(size), run.whole(step)
     count = (x.shape[axis] - n) // by + 1
     if n < 1 or by < 1 or count < 1:
-        raise run.error(f"windows of {n} with step {by} of a dimension of size {x.shape[axis]}")
+        raise Misfit(str(run.error(f"windows of {n} with step {by} of a dimension of size {x.shape[axis]}")), run.op)
     index = np.arange(count)[:, None] * by + np.arange(n)
-    picked = run.apply("index_select", x, run.constant(index.ravel()), axis=axis)
-    apart = run.reshaped(picked, [*x.shape[:axis], count, n, *x.shape[axis + 1 :]])
+    apart = run.apply("index_select", x, run.constant(index), axis=axis)
     return run.permuted(apart, [*(i for i in range(x.ndim + 1) if i != axis + 1), axis + 1])
 
 
@@ -252,6 +255,9 @@ def squeeze(run: Run, self: Any, dim: Any = None) -> Any:
     sizes = self.shape(run)
     dims = run.axes(dim, len(sizes)) if dim != [] else ()
     gone = tuple(i for i, n in enumerate(sizes) if i in dims and n == 1)
+    for i in dims if dim is not None else ():
+        if sizes[i] != 1:
+            run.machine.doubt(sizes[i], 1)  # it drops nothing, where it is meant to
     if not gone:
         return self
     return Var.view(
