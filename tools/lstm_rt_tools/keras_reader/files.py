@@ -6,6 +6,7 @@ evaluated. Broken and foreign files give a :class:`ConvertError` that says what 
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import io
 import itertools
@@ -151,7 +152,7 @@ def _read_arch(arch: ArchSource) -> tuple[dict[str, Any], str]:
         path = Path(os.fspath(arch))
         name = path.name
         with open_regular(path, MAX_ARCH) as file:
-            head = file.read(16)
+            head = file.read(16).removeprefix(codecs.BOM_UTF8)  # editors on Windows write it
             if not head.lstrip().startswith(b"{"):
                 raise ConvertError(
                     f"{name} is not the architecture of a Keras model; expected the JSON text that "

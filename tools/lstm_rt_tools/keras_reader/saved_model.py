@@ -192,7 +192,8 @@ def _of_model(
     if metadata.get("is_graph_network") is False and not (isinstance(config, Mapping) and "layers" in config):
         raise ConvertError(
             f"{folder.name}: the model is of the user's own class {shown(class_name)}, whose code no file holds and "
-            "nothing runs; if it computes what layers do one after the other, give keras.Sequential(model.layers)"
+            "nothing runs; if it computes what layers do one after the other, give keras.Sequential(model.layers); "
+            "with TensorFlow installed, --from tensorflow reads the graph"
         )
     return metadata
 
