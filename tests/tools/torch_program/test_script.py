@@ -156,6 +156,16 @@ class Refused(nn.Module):  # type: ignore[misc, name-defined]
         return x * rate
 
 
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
+def test_a_layer_alone(kind: str, tmp_path: Path) -> None:
+    """Its ``forward`` has a second form, for packed sequences."""
+    module = getattr(torch.nn, kind)(3, 4, 2, bidirectional=True).eval()
+    (tmp_path / "m.pt").write_bytes(scripted(torch, module))
+    x = torch.randn(7, 5, 3)
+    y = Model(dumps(from_torch(tmp_path / "m.pt")))(x.numpy())
+    np.testing.assert_allclose(y[0], module(x)[0].detach(), atol=1e-6)
+
+
 def test_an_argument_that_is_no_tensor_is_refused() -> None:
     with pytest.raises(ConvertError, match=r"forward takes rate, a whole number.*--set rate="):
         script_source(scripted(torch, Refused()))
