@@ -107,8 +107,8 @@ def _convolved(
     x, phases, filters = windows.x, tuple(a.stride for a in axes), kernel.shape[-2]
     shape = (*phases, filters, kernel.shape[-1], *(a.taps for a in axes))
     if math.prod(shape) > max(_MOST_ZEROS * kernel.size, _LEAST):
-        made = f"{math.prod(shape):,} numbers of {kernel.size:,} weights"
-        raise windows.spec.error(f"its strides and dilation make {made}")
+        text = f"{math.prod(shape):,} numbers of {kernel.size:,} weights"
+        raise windows.spec.error(f"its strides and dilation make {text}")
     spread = np.zeros(shape, np.float32)
     for k in np.ndindex(windows.kernel):
         phase, tap = zip(*(a.place(i) for a, i in zip(axes, k, strict=True)), strict=True)
