@@ -23,12 +23,13 @@ from lstm_rt.files import open_regular
 
 from ..arch import MAX_ARCH
 from ..names import listed, shown
+from ..row import SAVED_MODEL
 from ..weights.budget import Budget
 from ..weights.hdf5_child import HDF5_MAGIC
 from ..weights.hdf5_files import Hdf5Group, open_hdf5
 from ..weights.json_text import load_json
 from ..weights.zip_archive import ZIP_MAGIC, ZipArchive
-from .saved_model import SAVED_MODEL, open_saved_model
+from .saved_model import open_saved_model
 from .weights import GroupWeights, NamedWeights, Weight, Weights
 
 _ROOT = "model.weights.h5"

@@ -19,6 +19,7 @@ from lstm_rt.errors import ConvertError
 from lstm_rt.files import read_regular
 
 from ..names import shown
+from ..row import SAVED_MODEL
 from ..weights.budget import Budget
 from ..weights.json_text import load_json
 from ..weights.protobuf import Reader, many, one
@@ -26,7 +27,7 @@ from ..weights.tensor_bundle import TensorBundle
 from .weights import NamedWeights
 
 #: The file that makes a folder a SavedModel, and the one in which later Keras 2 describes objects.
-SAVED_MODEL, _METADATA = "saved_model.pb", "keras_metadata.pb"
+_METADATA = "keras_metadata.pb"
 _OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 _NETWORKS = ("_tf_keras_model", "_tf_keras_network", "_tf_keras_sequential")
 _DIGITS = 10  #: of numbers that are names

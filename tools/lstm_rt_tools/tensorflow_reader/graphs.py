@@ -15,10 +15,9 @@ from lstm_rt.errors import ConvertError
 from lstm_rt.files import read_regular
 
 from ..names import listed, shown
+from ..row import SAVED_MODEL
 from ..weights.budget import Budget
 from ..weights.protobuf import Reader, many, one
-
-SAVED_MODEL = "saved_model.pb"
 
 
 @dataclass(slots=True)

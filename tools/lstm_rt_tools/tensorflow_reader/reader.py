@@ -19,16 +19,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lstm_rt.errors import ConvertError
-from lstm_rt.files import open_regular
 from lstm_rt.graph import Graph
 
 from ..names import shown
 from ..onnx_reader import reader as onnx
 from ..onnx_reader.from_onnx import from_onnx
-from ..row import Options, Rerun
+from ..row import SAVED_MODEL, Options, Rerun
 from ..weights.budget import Budget
+from ..weights.mapped import MappedFile
 from ..weights.python_process import can_start, command
-from .graphs import SAVED_MODEL, signature
+from .graphs import signature
 
 _PACKAGES = ("tensorflow", "tf2onnx")
 _CHILD = (
@@ -91,9 +91,7 @@ def _as_onnx(folder: Path) -> Iterator[tuple[Path, str]]:
 def _digest(files: list[Path]) -> str:
     digest = hashlib.sha256()
     for path in files:
-        with open_regular(path) as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
+        MappedFile(path).feed(digest)
     return digest.hexdigest()
 
 

@@ -47,10 +47,12 @@ def _norm(run: Run, norms: Any, norm: Any) -> float:
     return found
 
 
-def _real_to_complex(run: Run, x: Tensor, dim: Any, bins: Any, power: float) -> Var:
-    moved, axis = _last(run, x, dim)
+def _real_to_complex(run: Run, self: Any, n: Any, dim: Any, onesided: Any, power: float) -> Var:
+    """The transform of a dimension, cut or padded to ``n`` numbers before."""
+    moved, axis = _last(run, run.floats(self), dim)
+    moved = _of_length(run, moved, n)
     n = moved.shape[-1]
-    cos, sin = _waves(run, n, n // 2 + 1 if bins is None else bins)
+    cos, sin = _waves(run, n, n // 2 + 1 if onesided else n)
     weights = run.constant(np.concatenate([cos, sin]).T / n**power, np.float32)
     both = run.apply("matmul", moved, weights)
     halves = (run.cut(both, both.ndim - 1, k * len(cos), (k + 1) * len(cos)) for k in (0, 1))
@@ -59,27 +61,18 @@ def _real_to_complex(run: Run, x: Tensor, dim: Any, bins: Any, power: float) -> 
 
 @op("fft_rfft")
 def rfft(run: Run, self: Any, n: Any = None, dim: Any = -1, norm: Any = None) -> Any:
-    x = run.floats(self)
-    moved, axis = _last(run, x, dim)
-    return _real_to_complex(run, run.swapped(_of_length(run, moved, n), axis, x.ndim - 1), dim, None,
-                            _norm(run, _FORWARD, norm))  # fmt: skip
+    return _real_to_complex(run, self, n, dim, True, _norm(run, _FORWARD, norm))
 
 
 @op("fft_fft")
 def fft(run: Run, self: Any, n: Any = None, dim: Any = -1, norm: Any = None) -> Any:
-    x = run.floats(self)
-    moved, axis = _last(run, x, dim)
-    moved = _of_length(run, moved, n)
-    return _real_to_complex(run, run.swapped(moved, axis, x.ndim - 1), dim, moved.shape[-1],
-                            _norm(run, _FORWARD, norm))  # fmt: skip
+    return _real_to_complex(run, self, n, dim, False, _norm(run, _FORWARD, norm))
 
 
 @op("_fft_r2c")
 def fft_r2c(run: Run, self: Any, dim: Any, normalization: Any, onesided: Any) -> Any:
-    x = run.floats(self)
     (axis,) = run.wholes(dim, "dimensions")
-    bins = None if onesided else x.shape[run.axis(axis, x.ndim)]
-    return _real_to_complex(run, x, axis, bins, _norm(run, _BY_CODE, normalization))
+    return _real_to_complex(run, self, None, axis, onesided, _norm(run, _BY_CODE, normalization))
 
 
 def _complex_to_real(run: Run, self: Any, dim: Any, n: int, power: float) -> Tensor:
@@ -150,12 +143,17 @@ def stft(
         batched = padded(run, batched, [n // 2, n // 2], str(pad_mode), 0)
     if batched.shape[-1] < n:
         raise Misfit(str(run.error(f"{batched.shape[-1]} samples, expected {n} or more")), run.op)
-    hop = n // 4 if hop_length is None else run.whole(hop_length)
-    y = run.apply("conv", run.widened(batched, 1), run.constant(weights[:, None], np.float32), stride=(max(hop, 1),))
+    hop = _hop(run, n, hop_length)
+    y = run.apply("conv", run.widened(batched, 1), run.constant(weights[:, None], np.float32), stride=(hop,))
     y = y if x.ndim > 1 else run.dropped(y, 0)
     axis = y.ndim - 2
     found = made(run.cut(y, axis, 0, bins), run.cut(y, axis, bins, 2 * bins))
     return found if given.get("return_complex", return_complex) else side_by_side(run, found)
+
+
+def _hop(run: Run, n: int, given: Any) -> int:
+    """Samples from frame to frame."""
+    return max(1, n // 4 if given is None else run.whole(given))
 
 
 def _window(run: Run, n: int, length: Any, window: Any) -> NDArray[np.float64]:
@@ -186,8 +184,8 @@ def istft(
     """Frames that are transformed back, windowed and added up where they overlap, by what their windows add up to."""
     if return_complex or onesided is False:
         raise run.error("to complex numbers, or of both sides of a spectrum, it is not supported")
-    n, wide = run.whole(n_fft, "n_fft"), _window(run, run.whole(n_fft), win_length, window)
-    hop = max(1, n // 4 if hop_length is None else run.whole(hop_length))
+    n = run.whole(n_fft, "n_fft")
+    wide, hop = _window(run, n, win_length, window), _hop(run, n, hop_length)
     real, imag = parts(run, self)
     alone = real.ndim == 2
     both = [run.widened(p, 0) if alone else p for p in (real, imag)]
