@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from lstm_rt import Model
 from lstm_rt.errors import ConvertError
 from lstm_rt.format import dumps
 
+pytestmark = pytest.mark.usefixtures("quiet")
 torch = pytest.importorskip("torch")
 nn = torch.nn
 ZOO = zoo(torch)
@@ -25,14 +25,6 @@ UNROLLED = ("cell_loop", "gru_cells")
 #: What the program gives is right, and a graph of it is not made yet, or not for every number of steps.
 NO_GRAPH = ("cell_loop", "gru_cells", "step")
 STEPS = 9
-
-
-@pytest.fixture(autouse=True)
-def quiet() -> Any:
-    torch.manual_seed(3)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 def archive(name: str, kind: str) -> tuple[Any, bytes]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from lstm_rt_tools import from_onnx, from_torch, to_onnx
 from lstm_rt import InputError, Model
 from lstm_rt.format import dumps
 
+pytestmark = pytest.mark.usefixtures("quiet")
 torch = pytest.importorskip("torch")
 nn, F = torch.nn, torch.nn.functional
 
@@ -110,14 +110,6 @@ MODULES: dict[str, tuple[Callable[[], Any], Callable[[int, int], Any], bool]] = 
     "crn": (Crn, steps(9), True),
     "frames": (Frames, lambda n, t: torch.randn(n, 16 * t), False),
 }
-
-
-@pytest.fixture(autouse=True)
-def quiet() -> Any:
-    torch.manual_seed(3)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 @pytest.mark.parametrize("name", MODULES)
