@@ -35,6 +35,7 @@ cdef extern from "lstm_rt.h" nogil:
         LRT_SHAPED
         LRT_DIM_BATCH
         LRT_DIM_STEPS
+        LRT_DIM_JOINED
 
     const float LRT_MAX_RTOL
 

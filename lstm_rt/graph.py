@@ -20,6 +20,7 @@ from ._core import MAX_AXES, MAX_COUNT, MAX_PARTS, MAX_PORTS, MAX_SIZE
 from ._names import LayerNames
 from ._recurrent import cell_activations, recurrent_weights
 from ._row_ops import RowOps
+from ._shapes import JOINED
 from ._step_ops import StepOps
 from ._window_ops import WindowOps
 from .activations import ACTIVATIONS, NOT_ELEMENTWISE, Activation, as_activation
@@ -168,6 +169,8 @@ class Graph(LayerNames, RowOps, StepOps, WindowOps):
         dims = as_dims(what, dims)
         no_axis = kind == "vec" or (kind == "ids" and axis == -1)
         check_order(what, Value(name, kind, size, -1 if no_axis else 0, order, groups, dims))
+        if JOINED in dims:
+            raise GraphError(f"{what}: dims of an input cannot be joined, as it would not tell them apart")
         if any(self.values[i].name == name for i in self.inputs):
             raise GraphError(f"two inputs are named {name!r}")
         axis = -1 if no_axis else self._input_axis(what, kind, axis)

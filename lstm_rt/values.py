@@ -28,7 +28,8 @@ shaped         as ``dims`` say, each ``"N"``, ``"T"`` or a size: ``("N", 2, "T",
 ============== =============================================================================
 
 The features of a *shaped* value are its sizes in row-major order, so their product is ``F`` (1 where ``size`` is 0). A
-value with steps has ``"T"`` once. Without ``"N"`` the batch is 1, as it is for unbatched ones.
+value with steps has ``"T"`` once. Two dims of an output with ``"*"`` between them are one axis of its array:
+``("T", "*", "N", 50)`` is ``(T * N, 50)``. Without ``"N"`` the batch is 1, as it is for unbatched ones.
 """
 
 from __future__ import annotations
@@ -43,8 +44,8 @@ from numpy.typing import NDArray
 
 from ._checks import integer
 from ._core import MAX_DIMS
+from ._shapes import JOINED, dims_of, shape
 from ._shapes import ORDERS as ORDERS
-from ._shapes import dims_of, shape
 from .errors import GraphError, did_you_mean
 from .ops import KINDS
 
@@ -102,7 +103,11 @@ class Value:
         rows = array.shape[: 2 if "T" in dims else 1]
         array = array.reshape(*(rows if "N" in dims else rows[1:]), *(d for d in dims if not isinstance(d, str)))
         back: NDArray[Any] = array.transpose(np.argsort(_batch_first(dims)))
-        return back
+        return back.reshape(self.shape(*rows, *(0,) * (2 - len(rows)))) if JOINED in self.dims else back
+
+    def apart(self, array: NDArray[Any], batch: int) -> NDArray[Any]:
+        """An array of so many rows with axes that stand for several dims as these."""
+        return array.reshape([{"N": batch, "T": -1}.get(d, d) for d in self._dims])
 
 
 def _batch_first(dims: tuple[Any, ...]) -> list[int]:
@@ -135,10 +140,14 @@ def _check_dims(what: str, v: Value) -> None:
     if len(v.dims) > MAX_DIMS:
         raise GraphError(f"{what}: {len(v.dims)} dims are more than the {MAX_DIMS} that an .lrt file can hold")
     sizes = [d for d in v.dims if not isinstance(d, str)]
-    if any(isinstance(d, str) and d not in ("N", "T") for d in v.dims) or any(d < 1 for d in sizes):
+    if any(isinstance(d, str) and d not in ("N", "T", JOINED) for d in v.dims) or any(d < 1 for d in sizes):
         raise GraphError(f"{what}: dims are ({text}), expected N, T and sizes of 1 or more")
+    marks = [i for i, d in enumerate(v.dims) if d == JOINED]
+    if any(i in (0, len(v.dims) - 1) or i + 1 in marks for i in marks):
+        raise GraphError(f"{what}: dims are ({text}), expected {JOINED} between two of them alone")
     if v.dims.count("N") > 1 or v.dims.count("T") != v.timed:
-        times = "once" if v.timed else f"never, as it is {v.kind} without steps"
+        why = "has no time axis" if v.kind == "ids" else f"is of kind {v.kind}"
+        times = "once" if v.timed else f"never, as it {why}"
         raise GraphError(f"{what}: dims are ({text}), expected N at most once and T {times}")
     if math.prod(sizes) != max(v.size, 1):
         raise GraphError(f"{what}: dims are ({text}), the product of the sizes is not {max(v.size, 1)}")

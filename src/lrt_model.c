@@ -156,8 +156,15 @@ static int check_tensor(const lrt_model *m, uint32_t i, uint64_t data)
     return !integer || sums_fit(m, i) ? LRT_OK : LRT_E_TENSOR;
 }
 
-/* The dims of a shaped port: sizes, whose product is that of its features, N at most once, T as its kind has it. */
-static int check_dims(const lrt_model *m, const lrt_value *v, int *has_batch)
+/* Does the mark that joins two dims stand between two? */
+static int joins(const int32_t *dims, uint32_t i, uint32_t n)
+{
+    return i > 0 && i + 1 < n && dims[i - 1] != LRT_DIM_JOINED;
+}
+
+/* The dims of a shaped port: sizes, whose product is that of its features, N at most once, T as its kind has it. Those of
+ * outputs may be joined. */
+static int check_dims(const lrt_model *m, const lrt_value *v, int is_input, int *has_batch)
 {
     const uint32_t size = lrt_per_step(v);
     uint64_t product = 1;
@@ -175,6 +182,8 @@ static int check_dims(const lrt_model *m, const lrt_value *v, int *has_batch)
         steps += dims[i] == LRT_DIM_STEPS;
         if (dims[i] == LRT_DIM_BATCH || dims[i] == LRT_DIM_STEPS)
             continue;
+        if (dims[i] == LRT_DIM_JOINED && !is_input && joins(dims, i, t.k))
+            continue;
         if (dims[i] < 1 || (product *= (uint64_t)dims[i]) > size)
             return LRT_E_INTERFACE;
     }
@@ -188,7 +197,7 @@ static int check_port(const lrt_model *m, uint32_t value, int *has_batch)
 {
     const lrt_value v = lrt_read_value(m, value);
     *has_batch = v.order != LRT_UNBATCHED;
-    return v.order == LRT_SHAPED ? check_dims(m, &v, has_batch) : LRT_OK;
+    return v.order == LRT_SHAPED ? check_dims(m, &v, value < m->n_inputs, has_batch) : LRT_OK;
 }
 
 /* Values that are no ports are batch first; of ports, either all are without a batch, or none. */

@@ -132,6 +132,7 @@ typedef enum {
 } lrt_order;
 #define LRT_DIM_BATCH -1 /* of the dims of a shaped port; others are sizes */
 #define LRT_DIM_STEPS -2
+#define LRT_DIM_JOINED -3 /* between two dims of an output that are one axis of its array */
 
 /* An input or output. Shapes, batch first: LRT_SEQ (N, T, size), LRT_VEC (N, size), LRT_IDS (N, T) of int32, or
  * where size is not 0 (N, T, size), each without T if they have no time axis, LRT_LENGTHS (N,) of int32. `name` is not zero-terminated. */

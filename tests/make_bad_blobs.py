@@ -844,6 +844,10 @@ def version_4_shapes() -> dict[str, bytes]:
         "steps_of_vec": (1, 0, -2),
         "ids_with_features": (2, 1, 2),
         "output_without_batch": (3, 1, 1),
+        "of_input_joined": (0, 1, -3),
+        "joined_at_the_start": (3, 0, -3),
+        "joined_at_the_end": (3, 2, -3),
+        "unknown_mark": (3, 1, -4),
     }
     cases = {
         "value__shaped_before_version_4": (s, ("header", "version", 3)),

@@ -310,6 +310,17 @@ def aligned(rng: Rng) -> Graph:
     return g
 
 
+def joined(rng: Rng) -> Graph:
+    """Version 4: outputs whose arrays have several dims as one axis."""
+    g = Graph()
+    x = g.input("x", "seq", 2, order="time_first")
+    seq, h, _ = g.recurrent("gru", x, cell_weights(rng, "gru", 2, 4), hidden_size=4)
+    g.output(seq, "y", order="shaped", dims=("T", "*", "N", 4))
+    g.output(g.dense(seq, weights(rng, 6, 4)), "z", order="shaped", dims=(2, "N", "*", "T", "*", 3))
+    g.output(h, "h", order="shaped", dims=(4, "*", "N"))
+    return g
+
+
 def decoder_step(rng: Rng) -> Graph:
     """Version 4: ids of a single step, one and several, in a model without a time axis."""
     g = Graph()
@@ -443,7 +454,7 @@ def all_models() -> dict[str, Graph]:
         time_first, time_first_stream, unbatched, derived_axes, derived_stream,
         rows, groups, broadcasts, shaped, shaped_without_batch, later_activations_in_cells,
         along_time, attention,
-        windows, chunked_windows, looking_ahead, several_ids, decoder_step, aligned,
+        windows, chunked_windows, looking_ahead, several_ids, decoder_step, aligned, joined,
     ]  # fmt: skip
     for make in makers:
         models[make.__name__] = make(rng)

@@ -171,6 +171,8 @@ cdef list _take_outputs(Model model, out, lrt_call_args *call, float **outs, bin
         y = given[i]
         if y is None:
             y = cnp.PyArray_EMPTY(ndim, shape, cnp.NPY_FLOAT32, 0)
+        elif model.joined[i] is not None:
+            y = _apart(model, i, y, _tuple(ndim, shape), batched)
         elif not _is_out(y, ndim, shape):
             raise _bad_out(f"out for {model.outputs[i].name!r}", _tuple(ndim, shape), y)
         results.append(y)
@@ -179,6 +181,38 @@ cdef list _take_outputs(Model model, out, lrt_call_args *call, float **outs, bin
     if out is not None and _share_memory(model, call):
         raise InputError(_SHARED)
     return results
+
+
+cdef tuple _joined_shape(Model model, Py_ssize_t i, tuple shape, bint batched):
+    """The shape of output i as callers have it, where some of its dims are one axis."""
+    dims = model.joined[i]
+    if not batched and LRT_DIM_BATCH in dims:
+        at = dims.index(LRT_DIM_BATCH)  # goes with the mark behind it, or before it
+        first = at if at + 1 < len(dims) and dims[at + 1] == _shapes.JOINED else max(at - 1, 0)
+        marked = _shapes.JOINED in dims[first:at + 2]
+        dims = dims[:first] + dims[first + 2:] if marked else dims[:at] + dims[at + 1:]
+    return _shapes.joined(dims, shape)
+
+
+cdef _apart(Model model, Py_ssize_t i, y, tuple shape, bint batched):
+    """The array that was given for output i, with its dims apart."""
+    cdef tuple joined = _joined_shape(model, i, shape, batched)
+    cdef cnp.npy_intp wanted[MOST_AXES]
+    for k, n in enumerate(joined):
+        wanted[k] = n
+    if not _is_out(y, len(joined), wanted):
+        raise _bad_out(f"out for {model.outputs[i].name!r}", joined, y)
+    return y.reshape(shape)
+
+
+cdef _results(Model model, list results, out, bint batched):
+    """What a call returns: its outputs, with dims joined that are one axis of the caller's arrays."""
+    given = _given_outputs(model, out)
+    for i, dims in enumerate(model.joined):
+        if dims is not None:
+            y = results[i]
+            results[i] = y.reshape(_joined_shape(model, i, y.shape, batched)) if given[i] is None else given[i]
+    return results[0] if len(results) == 1 else tuple(results)
 
 
 cdef tuple _given_outputs(Model model, out):

@@ -30,6 +30,7 @@ cdef class Model:
     cdef uint32_t most  # threads as a number
     cdef bint chunked
     cdef tuple clashes  # inputs that are called like an argument of __call__
+    cdef tuple joined  # of each output its dims, where some of these are one axis; None where none are
     cdef list slots  # (layer, is_cell, directions, size) per slot, found with the first session
 
     def __cinit__(self, blob, threads="auto", kernels=None):
@@ -52,6 +53,7 @@ cdef class Model:
             self.outs[i] = lrt_model_output(&self.m, i)
             self.out_dims[i] = _dims_of(&self.outs[i])
             self.shaped |= self.outs[i].order == LRT_SHAPED
+        self.joined = tuple([_joined_dims(&self.outs[i]) for i in range(self.m.n_outputs)])
         self.inputs = tuple([_describe(&self.m, &self.ins[i]) for i in range(self.m.n_inputs)])
         self.outputs = tuple([_describe(&self.m, &self.outs[i]) for i in range(self.m.n_outputs)])
         self.chunked = lrt_model_is_causal(&self.m)
@@ -124,7 +126,7 @@ cdef class Model:
             if self.idle < POOL:
                 self.pool[self.idle] = session
                 self.idle += 1
-        result = results[0] if len(results) == 1 else tuple(results)
+        result = _results(self, results, out, batched)
         return (result, final) if return_state else result
 
     cdef _take_clashes(self, dict named, dict given):

@@ -40,9 +40,16 @@ cdef class Port:
 cdef _describe(const lrt_model *m, const lrt_io *io):
     cdef uint32_t i
     name = (<const char *>io.name)[:io.name_size].decode("utf-8", "replace")
-    names = {LRT_DIM_BATCH: "N", LRT_DIM_STEPS: "T"}
+    names = {LRT_DIM_BATCH: "N", LRT_DIM_STEPS: "T", LRT_DIM_JOINED: _shapes.JOINED}
     dims = tuple([names.get(io.dims[i], io.dims[i]) for i in range(io.n_dims)])
     return Port(name, _KINDS[io.kind], io.size, io.axis, m.n_axes, _shapes.ORDERS[io.order], io.groups, dims)
+
+
+cdef tuple _joined_dims(const lrt_io *io):
+    """The dims of a port with marks between those that are one axis of its array; None where none are."""
+    cdef uint32_t i
+    dims = tuple([_shapes.JOINED if io.dims[i] == LRT_DIM_JOINED else io.dims[i] for i in range(io.n_dims)])
+    return dims if _shapes.JOINED in dims else None
 
 
 cdef struct _Dims:
@@ -72,7 +79,8 @@ cdef _Dims _dims_of(const lrt_io *io) noexcept:
     dims.batch, dims.steps, dims.features = -1, -1, 1
     if io.order == LRT_SHAPED:
         for i in range(io.n_dims):
-            _add_dim(&dims, io.dims[i])
+            if io.dims[i] != LRT_DIM_JOINED:
+                _add_dim(&dims, io.dims[i])
         return dims
     if io.order == LRT_GROUPS_FIRST or io.order == LRT_UNBATCHED and io.groups:
         _add_dim(&dims, io.groups)

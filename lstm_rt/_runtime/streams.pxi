@@ -86,7 +86,7 @@ cdef class Stream(_Running):
         if e != LRT_OK:
             raise _call_error(model, e, keep, &call)
         _from_core(later)
-        return results[0] if len(results) == 1 else tuple(results)
+        return _results(model, results, out, batched)
 
 
 def _stream_again(model, batch, threads, state):

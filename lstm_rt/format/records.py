@@ -35,7 +35,7 @@ AXIS = struct.Struct("<IIiII")
 
 KIND_CODES = {kind: code for code, kind in enumerate(KINDS, 1)}
 ORDER_CODES = {order: code for code, order in enumerate(ORDERS)}
-DIM_CODES = {"N": -1, "T": -2}  #: of a shaped port, besides sizes
+DIM_CODES = {"N": -1, "T": -2, "*": -3}  #: of a shaped port, besides sizes
 OP_CODES = {name: op.code for name, op in OPS.items()}
 ACT_NAMES = list(ACTIVATIONS)
 PLAIN, PANELS, PADDED = 0, 1, 2

@@ -103,6 +103,20 @@ def one_dense(make: Callable[[Any], None]) -> bytes:
 
 
 @attack("m.h5")
+def transposed_convolution_of_much() -> bytes:
+    """Ten million steps for each of the input."""
+
+    def fill(group: Any) -> None:
+        c = group.create_group("c")
+        texts(c, "weight_names", ["c/kernel:0"])
+        c.create_group("c").create_dataset("kernel:0", data=np.ones((3, 2, 3), "f4"))
+
+    x = layer("InputLayer", "x", [], batch_input_shape=[None, None, 3], dtype="float32")
+    options = {"filters": 2, "kernel_size": [3], "strides": [10**7], "padding": "valid", "use_bias": False}
+    return h5_bytes(sequential(x, layer("Conv1DTranspose", "c", activation="linear", **options)), fill, ("c",))
+
+
+@attack("m.h5")
 def unwritten_chunked_dataset() -> bytes:
     """A dataset of 4 GB in chunks of which none was written."""
     return one_dense(lambda g: g.create_dataset("kernel:0", (1 << 15, 1 << 15), "f4", chunks=(64, 64)))

@@ -54,9 +54,9 @@ static uint32_t table_rows(const lrt_model *m, uint32_t input)
 static size_t array_floats(const lrt_io *io, const lrt_limits *shape)
 {
     size_t n = shape->batch;
-    if (io->kind == LRT_SEQ || io->kind == LRT_IDS)
+    if (io->axis < LRT_MAX_AXES && io->kind != LRT_LENGTHS)
         n *= shape->steps[io->axis];
-    return io->kind == LRT_SEQ || io->kind == LRT_VEC ? n * io->size : n;
+    return io->size ? n * io->size : n;
 }
 
 /* Mostly numbers that fit, now and then one that the core must refuse. */

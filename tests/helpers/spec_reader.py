@@ -6,6 +6,7 @@ import json
 import math
 import struct
 import zlib
+from itertools import pairwise
 
 import numpy as np
 
@@ -109,8 +110,10 @@ def read_dims(value, array, layout):
     assert array.dtype == np.int32
     assert len(array) == 1
     assert array.size <= 16
-    dims = ["N" if d == -1 else "T" if d == -2 else int(d) for d in array[0]]
-    sizes = [d for d in dims if d not in ("N", "T")]
+    dims = [{-1: "N", -2: "T", -3: "*"}.get(int(d), int(d)) for d in array[0]]
+    sizes = [d for d in dims if d not in ("N", "T", "*")]
+    assert "*" not in (dims[:1] + dims[-1:])
+    assert not any(a == b == "*" for a, b in pairwise(dims))
     assert all(d >= 1 for d in sizes)
     assert math.prod(sizes) == max(value["size"], 1)
     assert dims.count("N") <= 1

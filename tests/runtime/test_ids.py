@@ -197,7 +197,7 @@ def test_graphs_say_what_is_wrong():
         g.input("a", "ids", -1)
     with pytest.raises(GraphError, match="no steps that could be first"):
         g.input("a", "ids", axis=-1, order="time_first")
-    with pytest.raises(GraphError, match=r"expected N at most once and T never, as it is ids without steps"):
+    with pytest.raises(GraphError, match=r"expected N at most once and T never, as it has no time axis"):
         g.input("a", "ids", 2, -1, "shaped", dims=("N", "T", 2))
     with pytest.raises(GraphError, match=r"the product of the sizes is not 2"):
         g.input("a", "ids", 2, -1, "shaped", dims=("N", 3))

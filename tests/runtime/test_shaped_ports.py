@@ -310,3 +310,105 @@ def test_other_orders_beside_shaped_ones():
     np.testing.assert_array_equal(rows, flat[None])
     with pytest.raises(InputError, match=r"input 'v': got float32 \(4,\), expected float32 \(2, 2\)"):
         stream.step(v, x)
+
+
+# -- dims of outputs that are one axis ------------------------------------------------------------------------
+
+
+def joined_graph(dims_y, dims_h=("N", 4)):
+    rng, g = np.random.default_rng(0), Graph()
+    x = g.input("x", "seq", 3)
+    seq, h, _ = g.recurrent("gru", x, cell_weights(rng, "gru", 3, 4), hidden_size=4)
+    plain = g.activation(seq, "linear"), g.activation(h, "linear")
+    g.output(seq, "y", order="shaped", dims=dims_y)
+    g.output(h, "h", order="shaped", dims=dims_h)
+    for name, value in zip(("plain_y", "plain_h"), plain, strict=True):
+        g.output(value, name)
+    return g
+
+
+def as_numpy_joins(array, lead, dims):
+    """``turned``, and then the sizes of what is joined multiplied by hand."""
+    apart = turned(array, lead, [d for d in dims if d != "*"])
+    sizes, shape = list(apart.shape), []
+    for i, d in enumerate(dims):
+        if d != "*":
+            n = sizes.pop(0)
+            shape = [*shape[:-1], shape[-1] * n] if i and dims[i - 1] == "*" else [*shape, n]
+    return apart.reshape(shape)
+
+
+JOINED = [
+    (("T", "*", "N", 4), ("T*N", 4)),
+    (("N", "*", "T", 4), ("N*T", 4)),
+    (("N", "T", "*", 4), ("N", "T*4")),
+    (("N", "*", "T", "*", 4), ("N*T*4",)),
+    ((2, "*", "N", "T", 2), ("2*N", "T", 2)),
+    ((4, "T", "*", "N"), (4, "T*N")),
+]
+
+
+@pytest.mark.parametrize(("dims", "shape"), JOINED)
+def test_joined_outputs(dims, shape):
+    g = joined_graph(dims, (2, "*", "N", 2))
+    model = Model(dumps(loads_graph(dumps(g))))
+    assert model.outputs[0].shape == shape
+    assert read(dumps(g))["values"][g.outputs[0]]["dims"] == dims
+    assert pickle.loads(pickle.dumps(model.outputs[0])).shape == shape
+    x = np.random.default_rng(1).normal(0, 1, (3, 8, 3)).astype(np.float32)
+    y, h, plain_y, plain_h = model(x)
+    np.testing.assert_array_equal(y, as_numpy_joins(plain_y, "NT", dims))
+    np.testing.assert_array_equal(h, as_numpy_joins(plain_h, "N", (2, "*", "N", 2)))
+    for mine, judged in zip((y, h), reference.run(g, [x]), strict=False):
+        assert mine.shape == judged.shape
+        np.testing.assert_allclose(mine, judged, atol=1e-6)
+    out = [np.full_like(a, 7) for a in (y, h, plain_y, plain_h)]
+    given = model(x, out=out)
+    for a, b, c in zip(given, out, (y, h, plain_y, plain_h), strict=True):
+        assert a is b
+        np.testing.assert_array_equal(a, c)
+    with pytest.raises(InputError, match="out for 'y': got"):
+        model(x, out=[np.zeros((3, 8, 4, 1), np.float32), *out[1:]])
+    (alone, *_) = model(x[0])  # without the batch
+    without = tuple(d for d in dims if d != "N")
+    assert alone.size == plain_y[0].size
+    if "*" not in without:
+        assert alone.shape == tuple({"T": 8}.get(d, d) for d in without)
+
+
+@pytest.mark.parametrize(("dims", "shape"), JOINED)
+def test_streams_of_joined_outputs(dims, shape):
+    model = Model(dumps(joined_graph(dims)))
+    x = np.random.default_rng(1).normal(0, 1, (3, 8, 3)).astype(np.float32)
+    stream = model.stream(batch=3)
+    y, _, plain, _ = stream.feed(x)
+    assert y.tobytes() == model(x)[0].tobytes()
+    stream.reset()
+    for t in range(8):  # steps are no axis then, so that nothing is joined with them
+        y, _, step, _ = stream.step(np.ascontiguousarray(x[:, t]))
+        assert step.tobytes() == np.ascontiguousarray(plain[:, t]).tobytes()
+        apart = tuple({"N": 3}.get(d, d) for d in dims if d not in ("T", "*"))
+        np.testing.assert_array_equal(y.reshape(apart), turned(step, "N", [d for d in dims if d not in ("T", "*")]))
+
+
+def test_a_selftest_of_joined_outputs():
+    g = joined_graph(("T", "*", "N", 4))
+    g.selftest = make_selftest(g)
+    assert g.selftest.outputs[0].shape == (8, 4)
+    assert Model(dumps(loads_graph(dumps(g)))).verify()["ok"]
+
+
+@pytest.mark.parametrize(
+    ("dims", "message"),
+    [
+        (("*", "T", "N", 4), "expected [*] between two of them"),
+        (("T", "N", 4, "*"), "expected [*] between two of them"),
+        (("T", "*", "*", "N", 4), "expected [*] between two of them"),
+        (("T", "+", "N", 4), "expected N, T and sizes"),
+    ],
+)
+def test_joined_dims_that_cannot_be(dims, message):
+    with pytest.raises(GraphError, match=message):
+        joined_graph(dims)
+    with pytest.raises(GraphError, match="dims of an input cannot be joined"):
+        Graph().input("x", "seq", 4, order="shaped", dims=("T", "*", "N", 4))

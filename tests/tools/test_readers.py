@@ -53,7 +53,23 @@ def test_no_two_rows_are_named_alike() -> None:
     assert len(set(suffixes)) == len(suffixes)
 
 
-@pytest.mark.parametrize("name", [row.name for row in readers.READERS])
+#: What are folders, not files.
+FOLDERS = ("TensorFlow",)
+
+
+def test_folders_are_told_apart(tmp_path: Path) -> None:
+    """Keras 2 describes its models in their SavedModels, others hold TensorFlow's graph alone."""
+    path = tmp_path / "saved_model.pb"
+    for content, name in ((b"", "TensorFlow"), (b"\x08_tf_keras_sequential", "Keras")):
+        path.write_bytes(content)
+        for given in (path, tmp_path):
+            assert readers.find(given).name == name
+            assert readers.recognised(given) is readers.find(given)
+            assert readers.find(given, "tensorflow").name == "TensorFlow"
+            assert readers.find(given, "keras").name == "Keras"
+
+
+@pytest.mark.parametrize("name", [row.name for row in readers.READERS if row.name not in FOLDERS])
 def test_content_tells_whatever_the_name(name: str, tmp_path: Path) -> None:
     """One row knows it, and none of the others: of a name that says another kind, too."""
     for suffix in [s for row in readers.READERS for s in row.suffixes] + [".lrt", ".onnx", ""]:

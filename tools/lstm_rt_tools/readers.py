@@ -15,7 +15,7 @@ from .json_reader.nam import looks_like_nam
 from .json_reader.rtneural import looks_like_rtneural
 from .json_reader.segmenter import looks_like_segmenter
 from .onnx_reader.proto import looks_like_onnx
-from .row import Glance, Options, ReaderModule, Rerun, Row, glance
+from .row import SAVED_MODEL, Glance, Options, ReaderModule, Rerun, Row, glance
 from .weights.guitarml_json import looks_like_guitarml
 from .weights.hdf5_child import HDF5_MAGIC
 from .weights.npz_file import is_npz
@@ -23,7 +23,6 @@ from .weights.safetensors_file import looks_like_safetensors
 from .weights.torch_files import is_torch_archive, looks_like_pickle, looks_like_torch
 from .weights.zip_archive import ZIP_MAGIC
 
-SAVED_MODEL = "saved_model.pb"
 #: What the JSON of a Keras model's architecture (``model.to_json()``) has at its top.
 _KERAS_JSON = (rb'"class_name"\s*:\s*"', rb'"config"\s*:\s*\{')
 

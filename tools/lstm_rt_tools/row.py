@@ -18,6 +18,7 @@ from .names import shown
 from .weights.zip_archive import ZIP_ERRORS, ZIP_MAGIC
 
 _SPELLED = {"settings": "set"}  #: fields of options, as the command line has them where that differs
+SAVED_MODEL = "saved_model.pb"  #: what makes a folder a SavedModel
 _HEAD = 1 << 16  #: bytes in which a file shows what it is: JSON needs many
 
 

@@ -149,6 +149,17 @@ def test_several_results(tmp_path: Path) -> None:
     np.testing.assert_array_equal(reference.run(graph, [x])[0], x[..., 1:])
 
 
+def test_one_hot_of_token_ids(tmp_path: Path) -> None:
+    given = model([op("f", "one_hot", ref(depth=5))])
+    given["config"]["layers"][0]["config"] |= {"batch_input_shape": [None, None], "dtype": "int32"}
+    with h5py.File(tmp_path / "m.h5", "w") as h5:
+        h5.attrs["layer_names"] = np.array([b"x"])
+        h5.create_group("x").attrs["weight_names"] = np.zeros(0, "S1")
+    ids = np.array([[0, 4, 2]], np.int32)
+    (y,) = reference.run(from_keras(tmp_path / "m.h5", given), [ids])
+    np.testing.assert_array_equal(y, np.eye(5)[ids])
+
+
 REFUSED: dict[str, tuple[list[dict[str, Any]], str]] = {
     "unknown function": ([op("f", "math.bincount", ref())], r"'f' \(TFOpLambda\): the function 'math.bincount'"),
     "unknown option": ([op("f", "math.cumsum", ref(axis=1, reverse=True))], r"'f'.*option reverse=True"),
@@ -156,6 +167,10 @@ REFUSED: dict[str, tuple[list[dict[str, Any]], str]] = {
     "step 0": ([op("f", "__operators__.getitem", ref(slice_spec=cut(slice(0, 3, 0))))], r"'f'.*step 0"),
     "too far": ([op("f", "__operators__.getitem", ref(slice_spec=cut(6)))], r"'f'.*element 6 of axis 1.*which has 6"),
     "all axes": ([op("f", "math.reduce_mean", ref())], r"'f'.*all of a batch"),
+    "condition": ([op("f", "where", ref(x=1.0, y=2.0))], r"'f'.*condition is not what a comparison gives"),
+    "one_hot of numbers": (
+        [op("a", "nn.relu", ref()), op("f", "one_hot", ["a", 0, 0, {"depth": 3}])], r"'f'.*of the model's input alone"
+    ),
     "int": ([op("f", "cast", ref(dtype="int32"))], r"'f'.*cast to int32"),
     "old op layers": ([{**op("f", "x", [ref()]), "class_name": "TensorFlowOpLayer"}], r"'f' \(TensorFlowOpLayer\)"),
 }  # fmt: skip

@@ -18,6 +18,7 @@ from lstm_rt_tools.judges import reference
 from lstm_rt_tools.keras_reader import live
 
 import lstm_rt.format
+from lstm_rt.errors import ConvertError
 from lstm_rt.graph import Graph
 
 ops = keras.ops
@@ -46,6 +47,61 @@ def _weighted_by_flat_scores(x: Any) -> Any:
     h = L.LSTM(4, return_sequences=True)(x)
     a = L.Activation("softmax")(L.Flatten()(L.Dense(1, activation="tanh")(h)))
     return L.Dense(2)(ops.sum(L.Multiply()([h, L.Permute((2, 1))(L.RepeatVector(4)(a))]), axis=1))
+
+
+def _cells(x: Any) -> list[Any]:
+    a, (h, c) = L.LSTMCell(F)(x[:, 0], [x[:, 1], x[:, 2]])
+    b, state = L.GRUCell(F, reset_after=False)(a, c)
+    d, _ = L.SimpleRNNCell(F)(b, h)
+    return [a, h, c, b, d, *(state if isinstance(state, list) else [state])]
+
+
+def _choices(x: Any) -> list[Any]:
+    mean = ops.mean(x, axis=-1, keepdims=True)
+    inside = ops.logical_and(ops.less_equal(x, 1.0), ops.greater_equal(x, -1.0))
+    other = ops.logical_or(ops.logical_not(x < mean), ops.equal(x, mean))
+    return [
+        ops.where(x > 0, x, x * 0.1),
+        ops.where(inside, x, 0.0),
+        ops.where(other, 1.0, x),
+        ops.cast(ops.not_equal(x, mean), "float32") * x,
+    ]
+
+
+def _ids(make: Callable[[Any], Any], *more: int, steps: int | None = None) -> Any:
+    ids = L.Input((steps, *more), dtype="int32", name="ids")
+    return keras.Model(ids, make(ids))
+
+
+def _mean_of_words(ids: Any) -> Any:
+    words = L.Embedding(V, F)(ids)
+    there = ops.expand_dims(ops.cast(ops.not_equal(ids, 0), "float32"), -1)
+    return ops.sum(words * there, axis=1) / ops.sum(there, axis=1)
+
+
+def _products(x: Any) -> list[Any]:
+    w = np.random.default_rng(0).normal(size=(F, 3)).astype(np.float32)
+    return [ops.matmul(x, w), x @ w, ops.dot(x, w), ops.tensordot(x, w, axes=1), ops.einsum("btf,fg->btg", x, w)]
+
+
+def _sentence() -> Any:
+    words = L.Input((4,), dtype="int32")
+    return keras.Model(words, L.GRU(3)(L.Embedding(V, F, mask_zero=True)(words)))
+
+
+def _called_with_names() -> Any:
+    b, a = L.Input((None, F), name="b"), L.Input((3,), name="a")
+    inner = keras.Model({"b": b, "a": a}, {"z": L.GRU(3)(b, initial_state=a), "h": L.Dense(2)(a)})
+    x, y = L.Input((None, F), name="x"), L.Input((3,), name="y")
+    found = inner({"a": y, "b": x})
+    return keras.Model([x, y], [found["h"], found["z"]])
+
+
+def _shared_by_two_models() -> Any:
+    a, b, c = (L.Input((None, F)) for _ in range(3))
+    block = keras.Model(a, L.Dense(F)(L.GRU(F, return_sequences=True)(a)), name="block")
+    encoder = keras.Model(b, L.LSTM(3)(block(block(b))), name="encoder")
+    return keras.Model(c, [encoder(c), block(c)])
 
 
 CASES: dict[str, Callable[[], Any]] = {
@@ -389,6 +445,22 @@ FUNCTIONS: dict[str, Callable[[Any], Any]] = {
         ops.log_sigmoid(x) + ops.erf(x) + ops.floor(x) + ops.sign(x) + ops.reciprocal(x * x + 1)
     ),
 }
+CASES |= {
+    "cells as layers": lambda: of(_cells, 6, F),
+    "choices": lambda: of(_choices, None, F),
+    "one_hot": lambda: _ids(lambda ids: L.GRU(3)(ops.one_hot(ids, V))),
+    "mask as numbers": lambda: _ids(_mean_of_words),
+    "constant matrices": lambda: of(_products, None, F),
+    "moveaxis": lambda: of(lambda x: L.GRU(3)(ops.moveaxis(x, -1, 1)), 6, F),
+    "sums of logarithms": lambda: of(
+        lambda x: [ops.logsumexp(x, axis=-1), ops.norm(x, axis=-1), ops.log1p(ops.relu(x)), ops.expm1(x)], None, F
+    ),
+    "ids of characters": lambda: _ids(lambda ids: L.GRU(3)(L.TimeDistributed(L.Embedding(V, 2))(ids)[:, :, -1]), 4),
+    "ids of sentences": lambda: _ids(lambda ids: L.LSTM(3)(L.TimeDistributed(_sentence())(ids)), 4, steps=3),
+    "ids of two axes": lambda: _ids(lambda ids: L.Embedding(V, 3)(ids), 4),
+    "called with names": lambda: _called_with_names(),
+    "shared by two models": lambda: _shared_by_two_models(),
+}
 CASES |= {f"function {name}": lambda f=f: of(f, 6, F) for name, f in FUNCTIONS.items()}
 FREE = [
     "last",
@@ -431,12 +503,25 @@ def inputs_of(model: Any, batch: int, steps: int) -> list[np.ndarray]:
 def check_numbers(model: Any, graph: Graph, batch: int, steps: int) -> None:
     inputs = inputs_of(model, batch, steps)
     expected = live.run(model, inputs)
+    kinds = [graph.values[i].kind for i in graph.inputs]
+    inputs = [x if kind == "ids" else x.astype(np.float32) for kind, x in zip(kinds, inputs, strict=True)]
     compiled = lstm_rt.Model(lstm_rt.format.dumps(graph))(*inputs)
     for actual in (reference.run(graph, inputs), compiled if isinstance(compiled, tuple) else (compiled,)):
         assert len(actual) == len(expected)
         for a, e in zip(actual, expected, strict=True):
             assert a.shape == e.shape
             np.testing.assert_allclose(a, e, rtol=1e-5, atol=1e-5)
+
+
+def test_shared_layers_in_a_pair(tmp_path: Path) -> None:
+    """A file of weights has them once, where Keras meets them first; other names than the file's lead nowhere."""
+    model = _shared_by_two_models()
+    randomise(model, np.random.default_rng(7))
+    model.save_weights(tmp_path / "m.weights.h5")
+    text = model.to_json()
+    assert_same(from_keras(model), from_keras(tmp_path / "m.weights.h5", text))
+    with pytest.raises(ConvertError, match="holds 0 weights, expected 3"):
+        from_keras(tmp_path / "m.weights.h5", text.replace('"encoder"', '"other"'))
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -52,6 +52,8 @@ def test_text_and_dictionary(pair: tuple[str, Path, Path]) -> None:
     name, arch, weights = pair
     text = arch.read_text()
     CASE.check(from_keras(weights, text), name)
+    arch.write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())  # as editors on Windows save it
+    CASE.check(from_keras(weights, arch), name)
     CASE.check(from_keras(str(weights), arch=json.loads(text)), name)
 
 

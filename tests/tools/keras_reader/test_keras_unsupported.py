@@ -102,6 +102,10 @@ UNSUPPORTED: dict[str, tuple[Callable[[], Any], list[str]]] = {
     "two masks added": (lambda: _different_masks(L.Add()), ["LSTM", "mask"]),
     "two masks multiplied": (lambda: _different_masks(L.Multiply()), ["Multiply", "mask"]),
     "two masks joined": (lambda: _different_masks(L.Concatenate()), ["LSTM", "mask"]),
+    "embedding of numbers": (
+        lambda: seq(L.Dense(2), L.Embedding(V, 2, name="e")),
+        ["'e'", "what other layers compute"],
+    ),
     "masks of several ids": (
         lambda: keras.Sequential(
             [L.Input((None, 3)), L.Embedding(V, 2, mask_zero=True), L.TimeDistributed(L.Flatten()), L.LSTM(2)]

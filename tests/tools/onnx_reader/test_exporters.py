@@ -234,6 +234,22 @@ def test_last_steps_by_row_and_step(tmp_path: Path) -> None:
     check(model(graph(nodes, {"x": ["N", "T", 3], "lengths": LENGTHS}, ["y"], stored)), tmp_path)
 
 
+@pytest.mark.parametrize("index", [0, -1])
+def test_the_only_step_that_is_there(index: int, tmp_path: Path) -> None:
+    """A cell written out after strides that leave one step of usual inputs: of longer ones the first, or the last."""
+    nodes = [
+        node("Conv", ["x", "K"], ["c"], strides=[32]),
+        node("Gather", ["c", "at"], ["s"], axis=2),
+        node("Gemm", ["s", "W", "b"], ["i"]),
+        node("MatMul", ["h", "R"], ["r"]),
+        node("Add", ["i", "r"], ["g"]),
+        node("Tanh", ["g"], ["y"]),
+    ]
+    stored = {"K": numbers(3, 2, 200), "at": np.array(index, np.int64), "W": numbers(3, 4), "R": numbers(4, 4)}
+    made = model(graph(nodes, {"x": ["N", 2, "T"], "h": ["N", 4]}, ["y"], stored | {"b": numbers(4)}))
+    check(made, tmp_path, [(1, 200), (3, 231), (2, 300), (5, 700)])
+
+
 # -- TensorFlow -----------------------------------------------------------------------------------------------
 
 

@@ -81,6 +81,22 @@ def mean_of_tokens(m: Machine, ids: Tensor) -> Any:
     return m.apply("mean", lstm(m, m.apply("index_select", m.constant(TABLE), ids, axis=0))[0], axes=(1,))
 
 
+def _from_the_end(m: Machine, ids: Tensor, as_numbers: bool) -> Tensor:
+    """Ids below 0 counted from the end of the table, as exporters write it, in two ways."""
+    above = m.apply("add", ids, m.constant(np.array(len(TABLE))))
+    if not as_numbers:
+        return m.apply("where", m.apply("lt", ids, m.constant(np.array(0))), above, ids)
+    below = m.apply("lt", m.apply("cast", ids, dtype=np.float32), m.constant(np.array(0, np.float32)))
+    kept = m.apply("mul", ids, m.apply("cast", m.apply("logical_not", below), dtype=np.int64))
+    return m.apply("add", m.apply("mul", m.apply("cast", below, dtype=np.int64), above), kept)
+
+
+@program("embedding embedding concat", ids=(("b", "t"), I8))
+def ids_from_the_end(m: Machine, ids: Tensor) -> Any:
+    rows = [m.apply("index_select", m.constant(TABLE), _from_the_end(m, ids, n), axis=0) for n in (False, True)]
+    return m.apply("concat", *rows, axis=2)
+
+
 @program("conv activation gru", x=X)
 def front_end(m: Machine, x: Tensor) -> Any:
     c = m.apply("permute", x, axes=(0, 2, 1))
@@ -170,7 +186,7 @@ def lengths_behind_a_convolution(m: Machine, x: Tensor, n: Tensor) -> Any:
 SAME, UP, BIAS, BOS = numbers(6, 6, 3), numbers(6, 4, 4), numbers(4), numbers(1, 2, 6)
 
 
-@program("constant repeat concat unflatten conv", x=("b", 6, "t"))
+@program("conv unflatten take", x=("b", 6, "t"))
 def transposed(m: Machine, x: Tensor) -> Any:
     return m.apply("conv_transpose", x, m.constant(UP), m.constant(BIAS), stride=(2,), pads=((1, 1),))
 

@@ -67,8 +67,8 @@ CASES: dict[str, tuple[Callable[..., Any], dict[str, Any], str]] = {
         r"slice \(net/head\): it takes some rows of the batch",
     ),
     "batch and steps mixed": (
-        lambda m, x: named(m, "reshape", rnn(m, x), sizes=(-1, 9, 2)), {"x": X},
-        r"reshape \(net/head\): \(the batch, the steps, 6 features\) to 23 x 9 x 2 cuts through",
+        lambda m, x: named(m, "reshape", rnn(m, x), sizes=(9, -1, 2)), {"x": X},
+        r"reshape \(net/head\): \(the batch, the steps, 6 features\) to 9 x 23 x 2 cuts through",
     ),
     "numbers per step": (
         lambda m, x: named(m, "add", rnn(m, x), m.constant(_numbers((x.shape[1], 1)))), {"x": X},
@@ -88,8 +88,7 @@ CASES: dict[str, tuple[Callable[..., Any], dict[str, Any], str]] = {
         r"concat \(net/head\): a sequence with 9 steps of other numbers beside it",
     ),
     "two numbers of steps": (
-        lambda m, x: named(m, "add", x, m.apply("pad", m.apply("slice", x, axis=1, start=1),
-                                                pads=((0, 0), (1, 0), (0, 0)))),
+        lambda m, x: named(m, "add", m.apply("slice", x, axis=1, stop=12), m.apply("slice", x, axis=1, step=2)),
         {"x": X},
         r"add \(net/head\): it combines the steps with the steps of another number",
     ),
@@ -163,7 +162,7 @@ def test_refusals(name: str) -> None:
     with pytest.raises(ConvertError, match=message) as caught:
         to_graph(program)
     assert str(caught.value).isprintable()
-    assert program.runs < 100
+    assert program.runs < 120
 
 
 def test_outputs_of_one_name() -> None:

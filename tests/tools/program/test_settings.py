@@ -85,3 +85,30 @@ def test_a_source_with_settings_says_what_it_is_as_before() -> None:
     with pytest.raises(ConvertError, match="does not run"):
         whole.run(Machine(), [Tensor(np.zeros((2, 5, 3), np.float32))])
     assert (whole.called, whole.live, whole.also, whole.hints) == ("the module", True, ((1, 1),), (17,))
+
+
+@pytest.mark.parametrize("size", [4, 6])
+def test_the_size_of_an_input_is_set(size: int) -> None:
+    def function(m: Machine, x: Tensor) -> Any:
+        return m.apply("tanh", x)
+
+    source = Program(function, 1, x=("b", "t", "f"))
+    with pytest.raises(ConvertError, match=r"x has 3 sizes that are free.*--set x\.2="):
+        to_graph(source)
+    graph = to_graph(source, {"x.2": size})
+    assert graph.values[graph.inputs[0]].shape("N", "T") == ("N", "T", size)
+    agrees(Program(function, 1, x=("b", "t", size)), graph)
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({"x.3": 5}, "'x' has 3 dimensions, none 3"),
+        ({"x.2": 5}, "dimension 2 of the input 'x' is 3, not 5"),
+        ({"x.1": 0}, "a size is 1 or more"),
+        ({"y.1": 5}, "'y.1' is no setting"),
+    ],
+)
+def test_a_size_that_cannot_be(settings: dict[str, int], why: str) -> None:
+    with pytest.raises(ConvertError, match=why):
+        to_graph(Program(lambda m, x: m.apply("tanh", x), 1, x=X), settings)

@@ -285,6 +285,15 @@ SPECTRA: list[Case] = [
     (lambda x: torch.view_as_complex(x).transpose(0, 1)[1:].abs().sum(-1), one(3, 4, 2)),
     (lambda x, y: torch.view_as_real(torch.stack([torch.complex(x, y), torch.polar(x, y)], 1)), two(3, 4)),
 ]
+#: What core ATen takes apart into sums into places, which are not read.
+INVERSE: list[Case] = [
+    (lambda x: torch.istft(torch.stft(x, 8, 2, window=W, return_complex=True) * 2, 8, 2, window=W), one(3, 30)),
+    (lambda x: torch.istft(torch.stft(x, 6, 4, return_complex=True, normalized=True), 6, 4, normalized=True), one(40)),
+    (
+        lambda x: torch.istft(torch.stft(x, 8, 3, 6, W[1:7], return_complex=True), 8, 3, 6, W[1:7], length=33),
+        one(2, 30),
+    ),
+]
 
 
 def complex_arithmetic(a: Any, b: Any) -> Any:
@@ -300,7 +309,8 @@ FAMILIES = {
     "in_place": IN_PLACE,
     "layers": LAYERS,
 }
-CASES = {f"{family}-{i}": case for family, cases in FAMILIES.items() for i, case in enumerate(cases)}
+WRITTEN = FAMILIES | {"inverse": INVERSE}
+CASES = {f"{family}-{i}": case for family, cases in WRITTEN.items() for i, case in enumerate(cases)}
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -20,18 +19,11 @@ from lstm_rt import Model
 from lstm_rt.errors import ConvertError
 from lstm_rt.format import dumps
 
+pytestmark = pytest.mark.usefixtures("quiet")
 torch = pytest.importorskip("torch")
 nn = torch.nn
 ZOO = zoo(torch)
 ROWS = torch.export.Dim("rows", min=1, max=64)
-
-
-@pytest.fixture(autouse=True)
-def quiet() -> Any:
-    torch.manual_seed(3)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 def free_rows(dims: tuple[str, ...]) -> tuple[dict[int, Any], ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from lstm_rt import Model
 from lstm_rt.errors import ConvertError
 from lstm_rt.format import dumps
 
+pytestmark = pytest.mark.usefixtures("quiet")
 torch = pytest.importorskip("torch")
 nn, F = torch.nn, torch.nn.functional
 SIZES = ((5, 8), (1, 13), (2, 30))
@@ -117,14 +117,6 @@ PROGRAMS = {
     "speaker": (Speaker, lambda n, t: (torch.randn(n, t, 4), ids(9, n)), [("N", "T", 4), ("N",)]),
     "tags": (Tags, lambda n, t: (torch.randn(n, t, 3), ids(9, n, 4)), [("N", "T", 3), ("N", 4)]),
 }  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def quiet() -> Any:
-    torch.manual_seed(3)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 def agrees(model: Model, module: Any, args: Any) -> None:

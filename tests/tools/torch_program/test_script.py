@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from lstm_rt import Model
 from lstm_rt.errors import ConvertError
 from lstm_rt.format import dumps
 
+pytestmark = pytest.mark.usefixtures("quiet")
 torch = pytest.importorskip("torch")
 nn = torch.nn
 ZOO = zoo(torch)
@@ -25,14 +25,6 @@ UNROLLED = ("cell_loop", "gru_cells")
 #: What the program gives is right, and a graph of it is not made yet, or not for every number of steps.
 NO_GRAPH = ("cell_loop", "gru_cells", "step")
 STEPS = 9
-
-
-@pytest.fixture(autouse=True)
-def quiet() -> Any:
-    torch.manual_seed(3)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 def archive(name: str, kind: str) -> tuple[Any, bytes]:
@@ -154,6 +146,16 @@ def test_tuples_of_tensors_are_inputs() -> None:
 class Refused(nn.Module):  # type: ignore[misc, name-defined]
     def forward(self, x: torch.Tensor, rate: int) -> torch.Tensor:
         return x * rate
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
+def test_a_layer_alone(kind: str, tmp_path: Path) -> None:
+    """Its ``forward`` has a second form, for packed sequences."""
+    module = getattr(torch.nn, kind)(3, 4, 2, bidirectional=True).eval()
+    (tmp_path / "m.pt").write_bytes(scripted(torch, module))
+    x = torch.randn(7, 5, 3)
+    y = Model(dumps(from_torch(tmp_path / "m.pt")))(x.numpy())
+    np.testing.assert_allclose(y[0], module(x)[0].detach(), atol=1e-6)
 
 
 def test_an_argument_that_is_no_tensor_is_refused() -> None:

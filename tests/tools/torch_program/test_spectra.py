@@ -60,6 +60,20 @@ class Mel(Voice):
         return torch.sigmoid(self.out(y))
 
 
+class Denoise(Voice):
+    """Masks a spectrum, and gives samples again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.out = nn.Linear(6, N_FFT // 2 + 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        spectrum = torch.stft(x, self.n, self.hop, window=self.window, return_complex=True)
+        y, _ = self.rnn(torch.log1p(spectrum.abs()).transpose(1, 2))
+        mask = torch.sigmoid(self.out(y)).transpose(1, 2)
+        return torch.istft(spectrum * mask, self.n, self.hop, window=self.window)
+
+
 def samples(rows: int, count: int) -> Any:
     return torch.randn(rows, count)
 
@@ -83,9 +97,10 @@ def convert(module: Any, kind: str, folder: Path) -> Any:
 
 
 WAYS = [
-    *((cls, kind) for cls in (Voice, Frames, Mel) for kind in ("scripted", "traced", "live")),
+    *((cls, kind) for cls in (Voice, Frames, Mel, Denoise) for kind in ("scripted", "traced", "live")),
     (Voice, "core"),  # an export takes long
     (Frames, "exported"),
+    (Denoise, "exported"),
 ]
 
 

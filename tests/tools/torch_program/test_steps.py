@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from helpers.onnx_models import same
 from helpers.torch_programs import exported, traced
-from lstm_rt_tools import from_torch
+from lstm_rt_tools import from_onnx, from_torch, to_onnx
 
 from lstm_rt import InputError, Model
 from lstm_rt.format import dumps
 
+pytestmark = pytest.mark.usefixtures("quiet")
 torch = pytest.importorskip("torch")
 nn, F = torch.nn, torch.nn.functional
 
@@ -111,14 +112,6 @@ MODULES: dict[str, tuple[Callable[[], Any], Callable[[int, int], Any], bool]] = 
 }
 
 
-@pytest.fixture(autouse=True)
-def quiet() -> Any:
-    torch.manual_seed(3)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
 @pytest.mark.parametrize("name", MODULES)
 def test_traced(name: str, tmp_path: Path) -> None:
     make, inputs, streams = MODULES[name]
@@ -183,3 +176,40 @@ def test_a_window_that_a_trace_has_fixed_fixes_the_steps(tmp_path: Path) -> None
     assert any("with other numbers the file's own graph gives something else" in note for note in graph.meta["notes"])
     x = torch.randint(0, 20, (3, 9))
     np.testing.assert_allclose(Model(dumps(graph))(x.numpy()), module(x).detach().numpy(), rtol=1e-4, atol=1e-5)
+
+
+class WordModel(nn.Module):  # type: ignore[misc, name-defined]
+    """Scores of all steps of all rows below each other, as PyTorch's example of a language model gives them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.rnn, self.out = nn.Embedding(20, 4), nn.LSTM(4, 5), nn.Linear(5, 20)
+
+    def forward(self, x: torch.Tensor, h: torch.Tensor, c: torch.Tensor) -> Any:
+        y, (h, c) = self.rnn(self.table(x), (h, c))
+        return F.log_softmax(self.out(y).view(-1, 20), 1), h, c
+
+
+def test_rows_and_steps_in_one_axis(tmp_path: Path) -> None:
+    def inputs(t: int, n: int) -> list[Any]:
+        return [torch.randint(0, 20, (t, n)), torch.randn(1, n, 5), torch.randn(1, n, 5)]
+
+    module = WordModel().eval()
+    (tmp_path / "m.pt").write_bytes(traced(torch, module, inputs(9, 4)))
+    graph = from_torch(tmp_path / "m.pt")
+    made, model = to_onnx(graph), Model(dumps(graph))
+    assert model.outputs[0].shape == ("T*N", 20)
+    (tmp_path / "m.onnx").write_bytes(made.SerializeToString())
+    again = Model(dumps(from_onnx(tmp_path / "m.onnx")))
+    for t, n in ((8, 5), (13, 1), (1, 3)):
+        args = inputs(t, n)
+        with torch.no_grad():
+            want = module(*args)
+        arrays = [a.numpy().astype(np.int32) if a.dtype == torch.int64 else a.numpy() for a in args]
+        ours = model(*arrays)
+        for y, w in zip(ours, want, strict=True):
+            assert y.shape == tuple(w.shape)
+            np.testing.assert_allclose(y, w.numpy(), rtol=1e-4, atol=1e-5)
+        same(graph, arrays, made)  # onnxruntime
+        for y, z in zip(ours, again(*arrays), strict=True):
+            assert y.tobytes() == z.tobytes()

@@ -184,7 +184,7 @@ class Net(torch.nn.Module):
         raise KeyError("what the user says")
 
     def spectrum(self, y):
-        return torch.fft.rfft(y).real  # at net.py
+        return torch.special.i0(y)  # at net.py
 
     def second(self, y):
         return self.rec(y[:, :, :5][:, -1])[0]
@@ -196,7 +196,7 @@ class Net(torch.nn.Module):
 LINES = {
     "fails": r"forward fails on the example: RuntimeError: .*\(.*net.py:16: return y \+ torch.ones\(\)",
     "raises": r"forward fails on the example: KeyError: 'what the user says' \(.*net.py:20: raise KeyError",
-    "spectrum": r"_fft_r2c: .* not supported \(.*net.py:23: return torch.fft.rfft\(y\).real",
+    "spectrum": r"i0: .* not supported \(.*net.py:23: return torch.special.i0\(y\)",
     "second": r"lstm \(rec\): it reads its input as .*\(in rec, a LSTM, .*net.py:26: return self.rec",
     "stacked": r"im2col \(layers.1\): .* not supported \(in layers.1, a Unfold, .*net.py:29: return self.layers\(y\)\)",
 }

@@ -111,11 +111,11 @@ def test_a_refused_module_is_put_back_too(torch: Any) -> None:
     def forward(s: Any, x: Any) -> Any:
         s.hidden = s.rec(x)[1]
         s.fc.weight.data.zero_()
-        return torch.fft.rfft(s.fc(s.rec(x)[0])).real
+        return torch.special.i0(s.fc(s.rec(x)[0]))
 
     module = module_of(torch, forward, lambda s: setattr(s, "hidden", None)).train()
     weight = module.fc.weight.clone()
-    with pytest.raises(ConvertError, match="_fft_r2c: this operation of PyTorch"):
+    with pytest.raises(ConvertError, match="i0: this operation of PyTorch"):
         from_torch(module, example(torch))
     assert module.hidden is None
     assert module.training

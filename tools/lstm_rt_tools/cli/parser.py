@@ -205,7 +205,8 @@ def _add_source_options(sub: _Parser) -> None:
         dest="settings",
         action=_Settings,
         metavar="NAME=N",
-        help="an input of a single whole number, which decides what the model does; as often as there are such inputs",
+        help="an input of a single whole number, which decides what the model does; or a size of an input: x.2=40 is "
+        "that of dimension 2 of x; as often as needed",
     )
 
 

@@ -129,7 +129,9 @@ def _comparable(v: Value, got: Any, want: Any, lengths: Any) -> tuple[Any, Any]:
     if lengths is None:
         return got, want
     dims = v.shape("N", "T")
-    if got.ndim < len(dims):  # the batch was left out
+    if "*" in v.dims:
+        got, want = (v.apart(a, len(lengths)) for a in (got, want))
+    elif got.ndim < len(dims):  # the batch was left out
         got, want = (np.expand_dims(a, dims.index("N")) for a in (got, want))
     got, want = v.to_batch_first(got), v.to_batch_first(want)
     steps = (1, *got.shape)[-2]

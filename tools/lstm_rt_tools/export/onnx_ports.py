@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 
 import numpy as np
 
-from lstm_rt._shapes import dims_of
+from lstm_rt._shapes import JOINED, dims_of
 from lstm_rt.graph import DTYPES, Value
 
 from .onnx_build import Builder, Port
@@ -61,7 +62,20 @@ def _to_port(b: Builder, x: str, v: Value) -> str:
         x = b.add("Reshape", x, b.ints(*[0] * _count(v), *_sizes(dims)))
     if "N" not in dims:
         x = b.add("Squeeze", x, b.ints(_count(v) - 1))
-    return b.add("Transpose", x, perm=np.argsort(order).tolist()) if order != sorted(order) else x
+    x = b.add("Transpose", x, perm=np.argsort(order).tolist()) if order != sorted(order) else x
+    return _joined(b, x, v) if JOINED in v.dims else x
+
+
+def _joined(b: Builder, x: str, v: Value) -> str:
+    """With dims joined that are one axis of the output's array."""
+    sizes = iter(b.add("Shape", x, start=i, end=i + 1) if isinstance(d, str) else d for i, d in enumerate(_dims(v)))
+    axes: list[list[int | str]] = []
+    for i, d in enumerate(v.dims):
+        if d != JOINED:
+            axes += [[]] if i == 0 or v.dims[i - 1] != JOINED else []
+            axes[-1].append(next(sizes))
+    parts = [reduce(lambda p, q: b.add("Mul", p, q), [b.ints(n) if isinstance(n, int) else n for n in a]) for a in axes]
+    return b.add("Reshape", x, parts[0] if len(parts) == 1 else b.add("Concat", *parts, axis=0))
 
 
 def _dims(v: Value) -> tuple[int | str, ...]:

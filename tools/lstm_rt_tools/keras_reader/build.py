@@ -217,7 +217,7 @@ class Context:
     @staticmethod
     def port(t: Tensor, ids: bool = False) -> dict[str, Any]:
         """How an input or output is declared whose array has the axes of this tensor."""
-        if (len(t.dims), t.time) in ((1, 0), (2, 0)) or (t.time is None and len(t.dims) == (not ids)):
+        if (len(t.dims), t.time) in ((1 if ids else 2, 0), (2, 0)) or (t.time is None and len(t.dims) == (not ids)):
             return {}
         dims = ("N", *("T" if i == t.time else n for i, n in enumerate(t.dims)))
         return {"order": "shaped", "dims": dims}

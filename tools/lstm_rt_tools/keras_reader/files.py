@@ -6,6 +6,7 @@ evaluated. Broken and foreign files give a :class:`ConvertError` that says what 
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import io
 import itertools
@@ -22,12 +23,13 @@ from lstm_rt.files import open_regular
 
 from ..arch import MAX_ARCH
 from ..names import listed, shown
+from ..row import SAVED_MODEL
 from ..weights.budget import Budget
 from ..weights.hdf5_child import HDF5_MAGIC
 from ..weights.hdf5_files import Hdf5Group, open_hdf5
 from ..weights.json_text import load_json
 from ..weights.zip_archive import ZIP_MAGIC, ZipArchive
-from .saved_model import SAVED_MODEL, open_saved_model
+from .saved_model import open_saved_model
 from .weights import GroupWeights, NamedWeights, Weight, Weights
 
 _ROOT = "model.weights.h5"
@@ -151,7 +153,7 @@ def _read_arch(arch: ArchSource) -> tuple[dict[str, Any], str]:
         path = Path(os.fspath(arch))
         name = path.name
         with open_regular(path, MAX_ARCH) as file:
-            head = file.read(16)
+            head = file.read(16).removeprefix(codecs.BOM_UTF8)  # editors on Windows write it
             if not head.lstrip().startswith(b"{"):
                 raise ConvertError(
                     f"{name} is not the architecture of a Keras model; expected the JSON text that "

@@ -183,6 +183,10 @@ def make_inputs(model: Any, graph: Graph, batch: int, steps: int, seed: int) -> 
             sizes[v.axis] = tensor.shape[v.dims.index("T") if v.dims else 1] or sizes.get(v.axis, steps)
     arrays = testdata.make_inputs(graph, batch, sizes, seed)
     rng = np.random.default_rng(seed)
+    tables = [p.input_dim for p in _walk(model) if type(p).__name__ == "Embedding"]
+    for i, (index, tensor) in enumerate(zip(graph.inputs, tensors, strict=True)):
+        if "int" in _dtype_name(tensor) and graph.values[index].kind != "ids":  # token ids that are numbers here
+            arrays[i] = rng.integers(0, min(tables, default=2), arrays[i].shape).astype(np.float32)
     for node in graph.nodes:
         if node.op in ("mask_ids", "mask_values") and node.inputs[0] in graph.inputs:
             x = arrays[graph.inputs.index(node.inputs[0])]

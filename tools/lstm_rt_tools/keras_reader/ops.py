@@ -12,12 +12,13 @@ from typing import Any
 
 from lstm_rt.errors import GraphError
 
+from .arrays import timed
 from .build import Compare, Context, Filled, Flow, Mask, Spread, Tensor
 from .config import INSTEAD, TF_FUNCTIONS, LayerSpec, plain
 from .functions.arguments import Arguments, Function
 from .functions.logic import mask_as_numbers
 from .functions.table import FUNCTIONS, TENSORFLOW
-from .layers.basic import masking_number
+from .layers.basic import is_moved_input, masking_number
 from .scores import of_function, settled
 
 #: Options of a function's configuration and call that do not change what it computes.
@@ -104,6 +105,8 @@ def _tensors(values: Sequence[Any]) -> list[Tensor]:
 
 def _mask(ctx: Context, spec: LayerSpec, name: str, args: Sequence[Any]) -> Flow | None:
     match name, list(args):
+        case "NotEqual", [Tensor() as ids, int() | float() as number] if _is_row_of_ids(ctx, ids):
+            return Mask("values", timed(ctx, ids).value, masking_number(number))
         case "NotEqual", [Tensor(value=value), int() | float() as number]:
             kind = ctx.graph.values[value].kind
             if kind == "ids" and float(number).is_integer():
@@ -135,6 +138,12 @@ def _mask(ctx: Context, spec: LayerSpec, name: str, args: Sequence[Any]) -> Flow
             if parts and all(isinstance(p, Spread) for p in parts):
                 return Spread(_joined(spec, [p.mask for p in parts]))
     return None
+
+
+def _is_row_of_ids(ctx: Context, t: Tensor) -> bool:
+    """Is it a step of an input of several axes, whose numbers a layer takes for ids and steps of their own?"""
+    one_axis = len(t.dims) == 1 and ctx.graph.values[t.value].kind == "vec"
+    return one_axis and t.value not in ctx.graph.inputs and is_moved_input(ctx, t.value)
 
 
 def _over_features(spec: LayerSpec) -> bool:

@@ -19,6 +19,7 @@ from lstm_rt.errors import ConvertError
 from lstm_rt.files import read_regular
 
 from ..names import shown
+from ..row import SAVED_MODEL
 from ..weights.budget import Budget
 from ..weights.json_text import load_json
 from ..weights.protobuf import Reader, many, one
@@ -26,7 +27,7 @@ from ..weights.tensor_bundle import TensorBundle
 from .weights import NamedWeights
 
 #: The file that makes a folder a SavedModel, and the one in which later Keras 2 describes objects.
-SAVED_MODEL, _METADATA = "saved_model.pb", "keras_metadata.pb"
+_METADATA = "keras_metadata.pb"
 _OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 _NETWORKS = ("_tf_keras_model", "_tf_keras_network", "_tf_keras_sequential")
 _DIGITS = 10  #: of numbers that are names
@@ -192,7 +193,8 @@ def _of_model(
     if metadata.get("is_graph_network") is False and not (isinstance(config, Mapping) and "layers" in config):
         raise ConvertError(
             f"{folder.name}: the model is of the user's own class {shown(class_name)}, whose code no file holds and "
-            "nothing runs; if it computes what layers do one after the other, give keras.Sequential(model.layers)"
+            "nothing runs; if it computes what layers do one after the other, give keras.Sequential(model.layers); "
+            "with TensorFlow installed, --from tensorflow reads the graph"
         )
     return metadata
 

@@ -65,7 +65,7 @@ def of_layer(spec: LayerSpec, call: Call) -> Scores | None:
 
 def of_function(name: str, args: Sequence[Any], options: Mapping[str, Any]) -> Scores | None:
     """What a function makes of scores, if it is a part of attention."""
-    x, *others = args
+    x, *others = args or [None]
     if not isinstance(x, Scores) or x.soft:
         return None
     if name == "Softmax" and options.get("axis", -1) in (-1, 2):

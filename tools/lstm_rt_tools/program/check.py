@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
+from operator import mul
 from typing import Any
 
 import numpy as np
@@ -52,6 +54,12 @@ class Check:
             for n in graph.nodes
             if n.op == "mask_values" and n.inputs[0] in graph.inputs
         }
+        axes = {graph.values[v].axis: r.axis for v, r in zip(graph.inputs, read, strict=True) if r.axis is not None}
+        self._counted = {
+            graph.values[v].name: axes[graph.values[v].axis]
+            for v in graph.inputs
+            if graph.values[v].kind == "lengths" and graph.values[v].axis in axes
+        }  #: names of the time axes whose steps inputs of lengths count
         self._names = [graph.values[o].name for o in graph.outputs]
         self._most_ids = {
             graph.values[v].name: testdata.id_limit(graph, v) for v in graph.inputs if graph.values[v].kind == "ids"
@@ -87,9 +95,9 @@ class Check:
             counts = "/".join(str(steps[name]) for name in self._frozen)
             self.notes.append(f"the model takes {counts} steps only, as {self._called} does")
         free = [name for name in steps if not isinstance(declared.get(name), int)]
-        longer = {name: 2 * n + 5 if name in free else n for name, n in steps.items()}
+        longer = _with(steps, free, lambda n: 2 * n + 5)
         if free and not self._runs(rows, longer):
-            if not self._runs(rows, {name: 2 * n if name in free else n for name, n in steps.items()}):
+            if not self._runs(rows, _with(steps, free, lambda n: 2 * n)):
                 raise ConvertError(f"with {_size_text(rows, longer)} {self._called} itself does not run")
             counts = "/".join(dict.fromkeys(str(longer[name]) for name in free))
             self.notes.append(
@@ -97,17 +105,37 @@ class Check:
                 "out those at the end that are too few for it"
             )
         if free:
-            self._runs(rows, {name: n + 1 if name in free else n for name, n in steps.items()})
+            self._runs(rows, _with(steps, free, lambda n: n + 1))
+            self._several(rows, longer, free)
             for few in FEW:
                 if any(steps[name] > few for name in free):
-                    self._fewer(rows, {name: min(n, few) if name in free else n for name, n in steps.items()})
+                    self._fewer(rows, _with(steps, free, partial(min, few)))
         self._fixed_steps(rows, steps, [name for name in steps if name not in free and name not in self._frozen])
         self._asked(rows, steps, free)
+
+    def _several(self, rows: int, steps: Mapping[str, int], free: Sequence[str]) -> None:
+        """At so many steps that no axis has a single one: this may be the first, the last, or stand for all of them."""
+        if not self._has_single(steps, free):
+            return
+        for factor in (2, 4, 8):
+            many = _with(steps, free, partial(mul, factor))
+            if factor == 8 or not self._has_single(many, free):
+                self._runs(rows, many)
+                return
+
+    def _has_single(self, steps: Mapping[str, int], free: Sequence[str]) -> bool:
+        """Has an axis that derives from a free one a single step?"""
+        graph = self._graph
+        axes = {graph.values[v].axis: r.axis for v, r in zip(graph.inputs, self._read, strict=True)}
+        found = {axis: steps[name] for axis, name in axes.items() if axis is not None and name is not None}
+        roots = {axis for axis, name in axes.items() if name in free}
+        graph.complete_steps(found)
+        return any(n == 1 and graph.root(axis) in roots for axis, n in found.items())
 
     def _asked(self, rows: int, steps: Mapping[str, int], free: Sequence[str]) -> None:
         """At the sizes that a source asks for: it may branch on them in a way that no graph shows."""
         for n, count in self._source.also:
-            n, own = n if self._any_rows else rows, {name: count if name in free else t for name, t in steps.items()}
+            n, own = n if self._any_rows else rows, {**steps, **dict.fromkeys(free, count)}
             if _size_text(n, own) not in self.sizes:
                 self._runs(n, own)
 
@@ -128,7 +156,7 @@ class Check:
         rows = 4 * rows + 3 if self._any_rows else rows  # few could agree by chance
         else_given = f"{made_for}; with other numbers the file's own graph gives something else"
         try:
-            far = self._runs(rows, {name: 2 * n + 5 if name in fixed else n for name, n in steps.items()})
+            far = self._runs(rows, _with(steps, fixed, lambda n: 2 * n + 5))
         except ConvertError:
             if self._source.live:
                 raise  # no file says so: it has been tried, and does run
@@ -136,9 +164,9 @@ class Check:
             self.agrees = False
             return
         try:
-            near = self._runs(rows, {name: n + 3 if name in fixed else n for name, n in steps.items()})
+            near = self._runs(rows, _with(steps, fixed, lambda n: n + 3))
         except ConvertError:
-            if self._source.live:
+            if self._source.live and far:
                 raise
             self.notes.append(else_given)
             self.agrees = not far  # what runs only near its own number is made for that
@@ -248,7 +276,7 @@ class Check:
         for r in self._roles:
             shape = r.shape(rows, dict(steps))
             if r.kind == "lengths":
-                most = max(steps.values(), default=1)
+                most = steps.get(self._counted.get(r.name, ""), max(steps.values(), default=1))
                 arrays.append(np.sort(rng.integers(1, most + 1, shape))[::-1].astype(r.dtype))
                 # A module that packs gives as many steps as the longest row has; a file's program, as there are.
                 arrays[-1][:1] = most if shape[0] > 1 or self._source.live else max(1, most // 2)
@@ -305,6 +333,11 @@ class Check:
             for r in self._roles
         ]
 
+
+
+def _with(steps: Mapping[str, int], names: Sequence[str], change: Callable[[int], int]) -> dict[str, int]:
+    """Other numbers of steps for the axes of these names."""
+    return {name: change(n) if name in names else n for name, n in steps.items()}
 
 
 def _size_text(rows: int, steps: Mapping[str, int]) -> str:

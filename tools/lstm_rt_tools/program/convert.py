@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lstm_rt._shapes import JOINED
 from lstm_rt.errors import ConvertError, GraphError
 from lstm_rt.graph import Graph
 
 from .check import Check
 from .labelled import FIXED, PLAIN, SINGLE, Labelled, LateLengths
-from .labels import Dim, Feat, Loose, N, Scores, Steps, is_fixed
+from .labels import Dim, Loose, N, Scores, Steps, is_fixed
 from .machine import Exhausted, Misfit, ProgramError, Source, Tensor
 from .roles import Role, order_of, readings
 from .rolled import roll_up
@@ -159,7 +160,7 @@ class _Search:
                 fixed = Sizes(rows, dict.fromkeys(usual.steps, steps))
                 fitting = [r.with_steps(fixed.steps) for r in roles]
                 if sum(math.prod(r.shape(rows, fixed.steps)) for r in fitting) <= _MOST_ASKED:
-                    ways.append((fitting, fixed, SINGLE))
+                    ways += [(fitting, fixed, SINGLE), (fitting, fixed, FIXED)]
         self._left = max(self._left, _MOST_WORK // 4)
         self._asking = True
         return self._first(ways)
@@ -197,6 +198,9 @@ class _Search:
 
     def _failed(self, machine: Labelled, error: ConvertError, roles: Sequence[Role], leeway: int) -> None:
         self._asked.update(getattr(error, "sizes", ()))
+        if isinstance(error, Misfit) and error.reads is not None:  # a product over the features of all steps
+            given, taken = error.reads
+            self._asked.update(n * taken // given for n in machine.steps.values() if given and n * taken % given == 0)
         self._tries.append(_Try(machine.done, isinstance(error, Misfit), roles, leeway))
         if machine.done > self._best:
             self._best, self._error = machine.done, error
@@ -299,32 +303,24 @@ def _output(machine: Labelled, name: str, tensor: Tensor) -> None:
         machine.notes.append(f"output {name!r} is left out, as no value of a graph can hold it: {why}")
         return
     label = machine.feat(tensor, f"output {name!r}")
-    if any(not is_fixed(d) and len(d) > 1 for d in label.dims):
-        label = _unmerged(label)
-        machine.notes.append(f"output {name!r} joins dimensions that stand apart in the converted model")
     steps = machine.steps_of(label.dims, f"output {name!r}")
     value = machine.features(label, name)
     graph = machine.graph
     if value in graph.outputs or value in graph.inputs or machine.unrolled.is_placeholder(value):
         value = graph.activation(value, "linear")
-    dims = [_port_dim(d) for d in label.dims] or [1]
+    dims = [d for dim in label.dims for d in _port_dims(dim)] or [1]
     graph.output(value, name, **order_of("vec" if steps is None else "seq", dims))
 
 
-def _unmerged(label: Feat) -> Feat:
-    """Rows, steps and features that are joined in one dimension as dimensions of their own."""
-    dims: list[Dim] = []
-    for d in label.dims:
-        dims += [d] if is_fixed(d) else [(a,) for a in d]
-    return Feat(tuple(dims), label.cells)
-
-
-def _port_dim(dim: Dim) -> str | int:
-    if not dim:
-        return 1
-    if dim == (N,):
-        return N
-    return "T" if isinstance(dim[0], Steps) else math.prod(a for a in dim if isinstance(a, int))
+def _port_dims(dim: Dim) -> Iterator[str | int]:
+    """A dimension as those of a port: of several atoms it is joined ones."""
+    if is_fixed(dim):
+        yield math.prod(a for a in dim if isinstance(a, int))
+        return
+    for i, atom in enumerate(dim):
+        if i:
+            yield JOINED
+        yield "T" if isinstance(atom, Steps) else atom
 
 
 def _finished(source: Source, machine: Labelled, graph: Graph, roles: Sequence[Role], sizes: Sizes) -> bool:

@@ -105,7 +105,12 @@ _MOST_TURNS = 1 << 16  #: of a loop
 
 
 class Misfit(ProgramError):
-    """An operation does not take arrays of these shapes; with others it may."""
+    """An operation does not take arrays of these shapes; with others it may.
+
+    ``reads``: how many numbers a product is given for each sum, and how many it takes.
+    """
+
+    reads: tuple[int, int] | None = None
 
 
 class Exhausted(ConvertError):
@@ -168,7 +173,10 @@ class Machine:
             raise self.error(op, str(e)) from None
         except (ValueError, IndexError, TypeError, KeyError, AssertionError, OverflowError) as e:
             shapes = ", ".join(str(a.shape) for a in arrays if a is not None)
-            raise Misfit(str(self.error(op, f"it does not fit arrays of the shapes {shapes} ({e})")), op) from None
+            misfit = Misfit(str(self.error(op, f"it does not fit arrays of the shapes {shapes} ({e})")), op)
+            if op == "matmul" and len(arrays) == 2 and all(a is not None and a.ndim > 1 for a in arrays):
+                misfit.reads = arrays[0].shape[-1], arrays[1].shape[-2]  # type: ignore[union-attr]
+            raise misfit from None
         if all(a is None or a.known for a in args):
             return tuple(map(Tensor, out)) if isinstance(out, tuple) else Tensor(out)
         labels = self.labels(op, args, options, out)
@@ -219,8 +227,9 @@ class Machine:
     def take(self, x: Tensor, index: int, axis: int) -> Tensor:
         """``x`` at one index of an axis, without the axis."""
         size = x.shape[axis]
-        index = index % size if -size <= index < size else index
-        part: Tensor = self.apply("slice", x, axis=axis, start=index, stop=index + 1, step=1)
+        last = index == -1 and size == 1  # of the only one, whether the first or the last is meant
+        index = index % size if -size <= index < size and not last else index
+        part: Tensor = self.apply("slice", x, axis=axis, start=index, stop=None if last else index + 1, step=1)
         result: Tensor = self.apply("squeeze", part, axes=(axis % x.ndim,))
         return result
 

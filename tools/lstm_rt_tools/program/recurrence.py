@@ -256,9 +256,13 @@ class Recurrence:
             options[name] = None if slot is None or slot.outer is None else self._b.features(slot.outer, "scan")
         x = side_by_side(self._outer, parts)
         weights: dict[str, Any] = dict(c.weights)
+        turned = self._mask is not None and self._backward  # masks cannot be turned around, what they are for can
         if self._mask is not None:
             options |= {"mask": plain(self._b, self._mask).value, "zero_masked": self._zero_masked}
+        if turned:
+            x, options["direction"] = self._outer.reverse(x), "reverse"
         seq, h, end = self._outer.recurrent(c.op, x, weights, hidden_size=c.hidden_size, **options)
+        seq = self._outer.reverse(seq) if turned else seq
         self._last[c.h] = h
         if c.c is not None and end is not None:
             self._last[c.c] = end

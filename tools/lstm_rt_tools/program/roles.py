@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from lstm_rt._shapes import JOINED
+
 from .labels import N
 from .machine import Argument
 
@@ -57,7 +59,9 @@ class Role:
 
 def order_of(kind: str, dims: Sequence[str | int]) -> dict[str, Any]:
     """Order, and dimensions where no other order says them, of a port."""
-    plain = tuple("T" if isinstance(d, str) and d != N else d for d in dims)
+    plain = tuple("T" if isinstance(d, str) and d not in (N, JOINED) else d for d in dims)
+    if JOINED in plain:
+        return {"order": "shaped", "dims": plain}
     symbols = tuple(d for d in plain if isinstance(d, str))
     last = plain[len(symbols) :]
     features = 1 if kind in ("seq", "vec") or (kind == "ids" and last not in ((), (1,))) else 0

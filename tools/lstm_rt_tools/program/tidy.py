@@ -24,12 +24,31 @@ def tidy(graph: Graph) -> list[str]:
     Returns:
         What was put together, for the user: a line each.
     """
+    _turn_once(graph)
     drop_dead(graph)
     folded = _fold(graph, _scale_into_product, "scales, shifts and normalisations put into the product before")
     folded += _fold(graph, _dense_into_windows, "products put into the windows of steps before")
     folded += _fold(graph, _activation_into_dense, "activations put into the dense layer before")
     _renumber(graph)
     return folded
+
+
+def _turn_once(graph: Graph) -> None:
+    """What is turned around twice is what it was, where rows have no lengths: behind these would be zeros."""
+    uneven = {v.axis for v in graph.values if v.kind == "lengths"}
+    before: dict[int, int] = {}  # of values that are turned around
+    same: dict[int, int] = {}
+    for node in graph.nodes:
+        node.inputs = tuple(None if i is None else same.get(i, i) for i in node.inputs)
+        source, value = node.inputs[0] if node.inputs else None, node.outputs[0]
+        if node.op == "reverse" and source is not None and value is not None:
+            before[value] = source
+            if source in before and graph.values[value].axis not in uneven:
+                same[value] = before[source]
+    for k, output in enumerate(graph.outputs):
+        value = same.get(output, output)
+        if value not in (*graph.inputs, *graph.outputs):  # every output is a value of its own
+            graph.values[value], graph.outputs[k] = graph.values[output], value
 
 
 def drop_dead(graph: Graph, made_of: Mapping[int, int] | None = None) -> None:

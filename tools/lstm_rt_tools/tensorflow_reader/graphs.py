@@ -15,10 +15,9 @@ from lstm_rt.errors import ConvertError
 from lstm_rt.files import read_regular
 
 from ..names import listed, shown
+from ..row import SAVED_MODEL
 from ..weights.budget import Budget
 from ..weights.protobuf import Reader, many, one
-
-SAVED_MODEL = "saved_model.pb"
 
 
 @dataclass(slots=True)
@@ -94,7 +93,17 @@ class _Named:
 class _Object:
     asset: memoryview | None = one(5, "bytes")
     resource: memoryview | None = one(10, "bytes")
+    savers: list[memoryview] = many(11, "bytes")
     saver: str = one(16, "text", "")
+
+    @property
+    def found(self) -> str:
+        """What loading it runs code for; empty if it runs none."""
+        if self.asset is not None:
+            return "a file beside it"
+        if self.resource is not None:
+            return "a table"
+        return "a saver of its own" if self.savers or self.saver else ""
 
 
 @dataclass(slots=True)
@@ -135,25 +144,27 @@ _KINDS: dict[tuple[str, str], type] = {
     ("_MetaGraph", "objects"): _Objects,
     ("_SavedModel", "graphs"): _MetaGraph,
 }
-#: Operations that compute, move numbers, loop and choose, or read variables.
+#: Operations that compute, move numbers, loop and choose, or read and write variables.
 _COMPUTES = """
-    Abs Acos Acosh Add AddN AddV2 All Any ArgMax ArgMin Asin Asinh Assert Atan Atan2 Atanh AvgPool AvgPool3D BatchMatMul
-    BatchMatMulV2 BatchMatMulV3 BatchToSpaceND BiasAdd BroadcastArgs BroadcastTo Cast Ceil ClipByValue Concat ConcatV2
-    Const Conv2D Conv2DBackpropInput Conv3D Conv3DBackpropInputV2 Cos Cosh Cumprod Cumsum DepthToSpace
-    DepthwiseConv2dNative Div DivNoNan Einsum Elu Empty EmptyTensorList EnsureShape Equal Erf Erfc Exp ExpandDims Expm1
-    Fill Floor FloorDiv FloorMod FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3 Gather GatherNd GatherV2 Greater
-    GreaterEqual Identity IdentityN If Inv InvertPermutation IsFinite IsInf IsNan L2Loss LeakyRelu Less LessEqual Log
-    Log1p LogSoftmax LogicalAnd LogicalNot LogicalOr MatMul Max MaxPool MaxPool3D MaxPoolV2 Maximum Mean Min Minimum
-    MirrorPad Mod Mul MulNoNan Neg NoOp NotEqual OneHot OnesLike Pack Pad PadV2 PartitionedCall Placeholder
-    PlaceholderWithDefault Pow PreventGradient Prod Range Rank ReadVariableOp RealDiv Reciprocal Relu Relu6 Reshape
-    ResizeBilinear ResizeNearestNeighbor ResourceGather Reverse ReverseSequence ReverseV2 Rint Roll Round Rsqrt Select
-    SelectV2 Selu Shape ShapeN Sigmoid Sign Sin Sinh Size Slice Softmax Softplus Softsign SpaceToBatchND SpaceToDepth
-    Split SplitV Sqrt Square SquaredDifference Squeeze StatefulPartitionedCall StatelessIf StatelessWhile StopGradient
-    StridedSlice Sub Sum Tan Tanh TensorArrayConcatV3 TensorArrayGatherV3 TensorArrayReadV3 TensorArrayScatterV3
-    TensorArraySizeV3 TensorArrayV3 TensorArrayWriteV3 TensorListConcatV2 TensorListElementShape TensorListFromTensor
-    TensorListGather TensorListGetItem TensorListLength TensorListPushBack TensorListPopBack TensorListReserve
-    TensorListResize TensorListSetItem TensorListStack TensorScatterAdd TensorScatterUpdate Tile TopKV2 Transpose
-    TruncateDiv Unpack VarHandleOp VarIsInitializedOp Where While Xdivy Xlogy ZerosLike
+    Abs Acos Acosh Add AddN AddV2 All Any ArgMax ArgMin Asin Asinh Assert AssignVariableOp Atan Atan2 Atanh AvgPool
+    AvgPool3D BatchMatMul BatchMatMulV2 BatchMatMulV3 BatchToSpaceND BiasAdd BroadcastArgs BroadcastTo Cast Ceil
+    ClipByValue Concat ConcatV2 Const Conv2D Conv2DBackpropInput Conv3D Conv3DBackpropInputV2 Cos Cosh Cumprod
+    Cumsum DepthToSpace DepthwiseConv2dNative Div DivNoNan Einsum Elu Empty EmptyTensorList EnsureShape Equal Erf
+    Erfc Exp ExpandDims Expm1 Fill Floor FloorDiv FloorMod FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3 Gather
+    GatherNd GatherV2 Greater GreaterEqual Identity IdentityN If Inv InvertPermutation IsFinite IsInf IsNan L2Loss
+    LeakyRelu Less LessEqual Log Log1p LogSoftmax LogicalAnd LogicalNot LogicalOr MatMul Max MaxPool MaxPool3D
+    MaxPoolV2 Maximum Mean Min Minimum MirrorPad Mod Mul MulNoNan Neg NoOp NotEqual OneHot OnesLike Pack Pad PadV2
+    PartitionedCall Placeholder PlaceholderWithDefault Pow PreventGradient Prod Range Rank ReadVariableOp RealDiv
+    Reciprocal Relu Relu6 Reshape ResizeBilinear ResizeNearestNeighbor ResourceGather Reverse ReverseSequence
+    ReverseV2 Rint Roll Round Rsqrt Select SelectV2 Selu Shape ShapeN Sigmoid Sign Sin Sinh Size Slice Softmax
+    Softplus Softsign SpaceToBatchND SpaceToDepth Split SplitV Sqrt Square SquaredDifference Squeeze
+    StatefulPartitionedCall StatelessIf StatelessRandomGetAlg StatelessRandomGetKeyCounter StatelessRandomUniformV2
+    StatelessWhile StopGradient StridedSlice Sub Sum Tan Tanh TensorArrayConcatV3 TensorArrayGatherV3
+    TensorArrayReadV3 TensorArrayScatterV3 TensorArraySizeV3 TensorArrayV3 TensorArrayWriteV3 TensorListConcatV2
+    TensorListElementShape TensorListFromTensor TensorListGather TensorListGetItem TensorListLength
+    TensorListPopBack TensorListPushBack TensorListReserve TensorListResize TensorListSetItem TensorListStack
+    TensorScatterAdd TensorScatterUpdate Tile TopKV2 Transpose TruncateDiv Unpack VarHandleOp VarIsInitializedOp
+    Where While Xdivy Xlogy ZerosLike
 """
 COMPUTES = frozenset(_COMPUTES.split())
 _DEFAULT = "serving_default"
@@ -175,8 +186,7 @@ def signature(folder: Path, budget: Budget) -> str:
     if meta.objects is None or meta.graph is None:
         raise ConvertError(f"{what}: a SavedModel of TensorFlow 1, expected one of TensorFlow 2")
     for node in meta.objects.nodes:
-        found = "a file beside it" if node.asset else "a table" if node.resource is not None else "a saver of its own"
-        if node.asset is not None or node.resource is not None or node.saver:
+        if found := node.found:
             raise ConvertError(f"{what}: the SavedModel has {found}, and loading it runs code, which is not done here")
     named = {s.name: s.signature for s in meta.signatures if s.signature and not s.name.startswith("__saved_model_")}
     name = _DEFAULT if _DEFAULT in named else next(iter(named), "")

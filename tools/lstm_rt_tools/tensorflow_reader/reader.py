@@ -19,16 +19,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lstm_rt.errors import ConvertError
-from lstm_rt.files import open_regular
 from lstm_rt.graph import Graph
 
 from ..names import shown
 from ..onnx_reader import reader as onnx
 from ..onnx_reader.from_onnx import from_onnx
-from ..row import Options, Rerun
+from ..row import SAVED_MODEL, Options, Rerun
 from ..weights.budget import Budget
+from ..weights.mapped import MappedFile
 from ..weights.python_process import can_start, command
-from .graphs import SAVED_MODEL, signature
+from .graphs import signature
 
 _PACKAGES = ("tensorflow", "tf2onnx")
 _CHILD = (
@@ -43,7 +43,7 @@ _ENVIRONMENT = {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3", "TF_E
 
 def read(path: Path, options: Options) -> Graph:
     """The graph of a SavedModel's signature; inputs and outputs have the names that it gives them."""
-    folder = path if path.is_dir() else path.parent
+    folder = _folder(path)
     with _as_onnx(folder) as (made, digest):
         graph = from_onnx(made, options.settings)
     about = {"framework": "tensorflow", "file": folder.resolve().name, "sha256": digest}
@@ -53,10 +53,17 @@ def read(path: Path, options: Options) -> Graph:
 
 def rerun(path: Path, graph: Graph, options: Options) -> Rerun:
     """The folder made ONNX again, and run by onnxruntime."""
-    folder = path if path.is_dir() else path.parent
+    folder = _folder(path)
     with _as_onnx(folder) as (made, _):
         found = onnx.rerun(made, graph, options)
     return Rerun(f"{folder.resolve().name} by way of {found.what}", found.inputs, found.outputs)
+
+
+def _folder(path: Path) -> Path:
+    folder = path.parent if path.name == SAVED_MODEL else path
+    if (folder / SAVED_MODEL).is_file():
+        return folder
+    raise ConvertError(f"{path.name} is no SavedModel; expected a folder with {SAVED_MODEL} in it")
 
 
 @contextmanager
@@ -84,15 +91,14 @@ def _as_onnx(folder: Path) -> Iterator[tuple[Path, str]]:
 def _digest(files: list[Path]) -> str:
     digest = hashlib.sha256()
     for path in files:
-        with open_regular(path) as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
+        MappedFile(path).feed(digest)
     return digest.hexdigest()
 
 
 def _convert(folder: Path, chosen: str, made: Path, size: int) -> None:
     seconds = _SECONDS + _SECONDS_PER_MB * (size >> 20)
-    arguments = ["--saved-model", str(folder), "--signature_def", chosen, "--output", str(made)]
+    options = {"saved-model": str(folder), "signature_def": chosen, "output": str(made)}
+    arguments = [text for name, value in options.items() for text in ("--" + name, value)]
     given = json.dumps({"arguments": arguments, "seconds": seconds, "memory": _MEMORY + _TIMES * size})
     try:
         ended = subprocess.run(

@@ -10,8 +10,8 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from lstm_rt.errors import ConvertError
 
 from ..names import shown
-from ..program.machine import Argument, Machine, Misfit, Source, Tensor
+from ..program.machine import Argument, Exhausted, Machine, Misfit, Source, Tensor
 from .agree import DimsDiffer, SizesDiffer, WantsType
 from .script_prims import Raised
 
@@ -81,23 +81,55 @@ class _Tracer(Machine):
         return (label,) * len(out) if isinstance(out, tuple) else label
 
 
-def fit(source: Unsized) -> None:
+_Made = TypeVar("_Made")
+
+
+def fitted(source: Unsized, convert: Callable[[], _Made]) -> _Made:
+    """What ``convert`` makes of the source once its inputs have their dimensions.
+
+    Where sizes are free by the frame alone, and nothing is made of that, they may be meant to be what they are.
+
+    Raises:
+        ConvertError: as of :func:`fit`, and of ``convert``.
+    """
+    framed = fit(source)
+    try:
+        return convert()
+    except Exhausted:
+        raise
+    except ConvertError:
+        if not framed:
+            raise
+    fit(source, frames=False)
+    return convert()
+
+
+def fit(source: Unsized, frames: bool = True) -> bool:
     """Give ``source.inputs`` their dimensions.
+
+    Args:
+        frames: may sizes be free that can only be made twice as large, and three times, and so on?
+
+    Returns:
+        Are there such sizes?
 
     Raises:
         ConvertError: no sizes are found at which the program runs; the message has what the likeliest ran into.
     """
-    search = _Search(source)
+    search = _Search(source, frames)
     examples = source.examples
     dims = search.unknown() if examples is None else search.around([list(e) for e in examples])
     source.inputs = [
         Argument(a.name, dtype, tuple(d)) for a, dtype, d in zip(source.inputs, search.dtypes, dims, strict=True)
     ]
+    return search.framed
 
 
 class _Search:
-    def __init__(self, source: Unsized) -> None:
+    def __init__(self, source: Unsized, frames: bool) -> None:
         self.source = source
+        self.frames = frames
+        self.framed = False
         self.dtypes = [a.dtype for a in source.inputs]
         self.names = [a.name for a in source.inputs]
         given = max((math.prod(e) for e in source.examples or ()), default=0)
@@ -163,9 +195,11 @@ class _Search:
         sets = [[(i, k) for i, k in enumerate(pick) if k is not None] for pick in picks]
         for places in sorted((s for s in sets if s), key=lambda s: -len(s))[:64]:
             # by any number, or if there is more than one, by as many again: it may take steps by the frame
-            for more in ((4, size + 5), (size, 2 * size)) if size > 1 else ((4, 6),):
-                if all(self._can_grow(examples, places, n) for n in more):
-                    return places
+            if all(self._can_grow(examples, places, n) for n in (4, size + 5)):
+                return places
+            if self.frames and size > 1 and all(self._can_grow(examples, places, n) for n in (size, 2 * size)):
+                self.framed = True
+                return places
         return None
 
     def _can_grow(self, examples: Sizes, places: list[tuple[int, int]], more: int) -> bool:

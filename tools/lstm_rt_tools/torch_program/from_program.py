@@ -27,7 +27,7 @@ from ..weights.torch_files import is_exported_archive, is_script_archive
 from ..weights.zip_archive import ZipArchive
 from .exported import ExportedSource
 from .exported_archive import ExportedArchive
-from .fit import fit
+from .fit import fit, fitted
 from .script import ScriptSource
 from .script_archive import ScriptArchive
 from .script_states import Carrying, carrying, settle
@@ -67,7 +67,7 @@ def from_program(path: str | os.PathLike[str], settings: Mapping[str, int] | Non
     try:
         with noting_not_finite(beside):
             source = _source(data, what, budget, settings)
-            graph = _graph(source)
+            graph = fitted(source, lambda: _graph(source)) if isinstance(source, ScriptSource) else _graph(source)
     except RecursionError:
         raise ConvertError(f"{what}: it is nested too deeply") from None
     except GraphError as e:
@@ -110,9 +110,7 @@ def _source(data: bytes, what: str, budget: Budget, settings: Mapping[str, int] 
         if unknown := with_sizes(exported, settings or {}):
             raise ConvertError(f"{shown(min(unknown))} is no size of an input, such as x.2, which is what can be set")
         return exported
-    source = ScriptSource(ScriptArchive(data, what, budget), settings)
-    fit(source)
-    return source
+    return ScriptSource(ScriptArchive(data, what, budget), settings)
 
 
 def rerun_program(path: Path, graph: Graph) -> Rerun:
@@ -124,8 +122,10 @@ def rerun_program(path: Path, graph: Graph) -> Rerun:
     data = read_regular(path)
     values = {graph.values[v].name: graph.values[v] for v in graph.inputs}
     source: Program | Carrying = _source(data, path.name, Budget(len(data), path.name), graph.meta.get("settings"))
-    if isinstance(source, ScriptSource) and values.keys() - {a.name for a in source.inputs}:
-        source = carrying(source) or source
+    if isinstance(source, ScriptSource):
+        fit(source, frames=False)
+        if values.keys() - {a.name for a in source.inputs}:
+            source = carrying(source) or source
     names = {a.name for a in source.inputs}
     if unknown := values.keys() - names:
         raise ConvertError(f"{path} has no inputs {listed(sorted(unknown), 5)}, which the model has")

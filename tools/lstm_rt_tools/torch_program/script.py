@@ -73,9 +73,10 @@ class ScriptSource(Source):
         self.notes = archive.notes
         self.what = archive.what
         self.outputs: Sequence[str] = []
-        forward = archive.class_of(archive.root).tree.methods.get("forward")
+        known = archive.class_of(archive.root).tree.methods
+        forward = known.get("forward", known.get("forward__0"))  # of layers that take packed sequences, too
         if forward is None:
-            methods = ", ".join(map(shown, list(archive.class_of(archive.root).tree.methods)[:5]))
+            methods = ", ".join(map(shown, list(known)[:5]))
             raise ConvertError(f"{self.what}: the module has no forward; it has {methods or 'no methods'}")
         self._forward = forward
         self._slots = [self._slot(p) for p in forward.params[1:]]
@@ -169,7 +170,7 @@ class ScriptSource(Source):
         tensors = iter(inputs)
         args = [slot.fill(tensors) for slot in self._slots]
         try:
-            result = interpreter.method(self.archive.root_object(), "forward", args)
+            result = interpreter.method(self.archive.root_object(), self._forward.name, args)
         except RecursionError:
             raise ConvertError(f"{self.what}: {_DEEP}") from None
         left = {**interpreter.kept, **{path: var for path, var in interpreter.stored if path and var.changed}}

@@ -59,7 +59,7 @@ _Arguments = Callable[[tuple[Any, ...], dict[str, Any]], tuple[tuple[Any, ...], 
 _WHOLE: dict[str, _Arguments] = {
     **dict.fromkeys(
         ("lstm", "gru", "rnn_tanh", "rnn_relu", "lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell", "linear",
-         "matmul", "one_hot", "scaled_dot_product_attention", "_pack_padded_sequence", "_pad_packed_sequence"),
+         "matmul", "one_hot", "scaled_dot_product_attention", "_pack_padded_sequence", "_pad_packed_sequence", "istft"),
         _as_given,
     ),
     "einsum": _einsum,

@@ -22,7 +22,7 @@ from ..program.labelled import Labelled
 from ..program.machine import Argument, Exhausted, Machine, Source, Tensor
 from ..program.states import free_states
 from ..torch_program.dtypes import numpy_dtype
-from ..torch_program.fit import fit
+from ..torch_program.fit import fitted
 from .calls import Calls
 from .example import Args, leaves, named_tensors, replace
 from .modules import RECURRENT, RESULTS, class_name
@@ -167,8 +167,7 @@ def by_operations(
     """
     source = LiveSource(runner, args, names, results)
     calls = Calls(runner, args, results, lambda: _random(source))
-    fit(source)
-    graph = to_graph(source)
+    graph = fitted(source, lambda: to_graph(source))
     _on_example(graph, source, args, results)
     found = [*source.notes, *graph.meta.pop("notes", []), *calls.notes]
     if calls.carries:

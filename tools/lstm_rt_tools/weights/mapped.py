@@ -43,7 +43,7 @@ class MappedFile:
             self._map.madvise(mmap.MADV_DONTNEED)
 
     def feed(self, digest: Any) -> None:
-        """All bytes into a digest of :mod:`hashlib`."""
+        """All bytes into a digest."""
         for at in range(0, len(self.data), _CHUNK):
             digest.update(self.data[at : at + _CHUNK])
             if at % (16 * _CHUNK) == 0:

@@ -121,7 +121,7 @@ def same(call: Arguments) -> Results:
 
 def cast(call: Arguments) -> Results:
     dtype = str(call.options.get("dtype"))
-    if "float" not in dtype and not isinstance(call.given[0], Truth):
+    if "float" not in dtype and not any(isinstance(t, Truth) for t in call.given):
         raise GraphError(f"numbers are cast to {dtype}, only float types are supported")
     return call.tensor()
 

@@ -43,8 +43,8 @@ _MOVES = ("slice", "gather", "select", "take", "reverse", "flatten", "unflatten"
 
 
 def _embedded_numbers(ctx: Context, spec: LayerSpec, x: Tensor, table: FloatArray, masks: bool) -> Tensor:
-    """The rows of a table for ids of any axes, which are numbers in the graph: compared with all that there may be."""
-    if not _is_input(ctx, x.value):
+    """The rows of a table for ids of any axes, numbers here: each is compared with all that there may be."""
+    if not is_moved_input(ctx, x.value):
         raise spec.error("it reads what other layers compute, which is not supported: expected an input of token ids")
     if len(table) > _MOST_ROWS:
         raise spec.error(
@@ -65,7 +65,7 @@ def _embedded_numbers(ctx: Context, spec: LayerSpec, x: Tensor, table: FloatArra
     return replace(out, mask=Mask("values", x.value, 0.0) if plain else unknown)
 
 
-def _is_input(ctx: Context, value: int) -> bool:
+def is_moved_input(ctx: Context, value: int) -> bool:
     """Is it an input of the model, or numbers of inputs that have only moved?"""
     makers = {o: n for n in ctx.graph.nodes for o in n.outputs}
     waiting = [value]

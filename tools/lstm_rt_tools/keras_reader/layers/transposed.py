@@ -6,6 +6,7 @@ elements of the input. So a convolution with ``stride`` times as many filters ma
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -19,6 +20,9 @@ from .basic import acted
 from .row import Emitter
 from .shapes import channels_back, is_channels_first
 from .windows import WINDOW, Windows, windows_of
+
+#: Numbers that may be made of each weight, the rest of which are zeros; a few are always fine.
+_MOST_ZEROS, _LEAST = 64, 1 << 20
 
 TRANSPOSED = ("filters", *WINDOW, "output_padding", "activation", "use_bias")
 
@@ -101,7 +105,11 @@ def _convolved(
     ctx: Context, windows: Windows, axes: Sequence[_Axis], kernel: FloatArray, bias: FloatArray | None
 ) -> Tensor:
     x, phases, filters = windows.x, tuple(a.stride for a in axes), kernel.shape[-2]
-    spread = np.zeros((*phases, filters, kernel.shape[-1], *(a.taps for a in axes)), np.float32)
+    shape = (*phases, filters, kernel.shape[-1], *(a.taps for a in axes))
+    if math.prod(shape) > max(_MOST_ZEROS * kernel.size, _LEAST):
+        text = f"{math.prod(shape):,} numbers of {kernel.size:,} weights"
+        raise windows.spec.error(f"its strides and dilation make {text}")
+    spread = np.zeros(shape, np.float32)
     for k in np.ndindex(windows.kernel):
         phase, tap = zip(*(a.place(i) for a, i in zip(axes, k, strict=True)), strict=True)
         where = (*phase, slice(None), slice(None), *tap)

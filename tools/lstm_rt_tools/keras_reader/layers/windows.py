@@ -235,7 +235,10 @@ def pooling(rank: int, kind: str) -> Emitter:
                 pad=windows.triple(pads, (0, 0)),
             )
 
-        y = windows.result(*windows.over(ctx, padding, run), windows.x.dims[-1] or 0)
+        value, pads = windows.over(ctx, padding, run)
+        if kind == "avg" and spec.keras.major >= 3 and any(before != behind for before, behind in pads):
+            ctx.note(f"{spec}: uneven padding does not count, as in Keras on TensorFlow or JAX; on PyTorch it does")
+        y = windows.result(value, pads, windows.x.dims[-1] or 0)
         return [channels_back(ctx, y, is_channels_first(spec))]
 
     return emit

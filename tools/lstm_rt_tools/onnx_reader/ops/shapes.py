@@ -28,7 +28,9 @@ def _reshape(c: Call) -> Value:
             sizes[sizes.index(-1)] = x.data.size // others
     if min(sizes, default=0) < 0 or math.prod(sizes) != x.data.size:
         error = c.error(f"an input of the shape {x.shape} does not fit into {tuple(sizes)}, which the file has fixed")
-        error.sizes = tuple(n for n in sizes if n > 1)
+        features = x.shape[-1] if x.ndim else 1  # which may have been joined with the steps
+        joined = [n // features for n in sizes if features > 1 and n % features == 0]
+        error.sizes = tuple(n for n in (*sizes, *joined) if n > 1)
         raise error
     return c.reshape(x, sizes)
 
@@ -187,7 +189,7 @@ def at(c: Call, x: Tensor, index: int, axis: int) -> Tensor:
     """``x`` at one index of an axis, without the axis; a negative index counts from the end."""
     if not -x.shape[axis] <= index < x.shape[axis]:
         raise c.error(f"index {index} of an axis of size {x.shape[axis]}")
-    part = sliced(c, x, axis, index, index + 1 if index != -1 else _OPEN)
+    part = c.one("slice", x, axis=axis, start=index, stop=index + 1 if index != -1 else _OPEN, step=1)
     return c.one("squeeze", part, axes=(axis,))
 
 

@@ -73,10 +73,10 @@ def _last_among_all(b: Labelled, label: Feat, lengths: Lengths, axis: int) -> Fe
     assert lengths.beside is not None
     if label.dims[axis] != (N, Steps(lengths.beside)) or lengths.less != 1:
         raise b.error("index_select", "places that depend on the inputs are not supported")
-    apart = (*label.dims[:axis], (N,), (Steps(lengths.beside),), *label.dims[axis + 1 :])
+    dims = (*label.dims[:axis], (N,), (Steps(lengths.beside),), *label.dims[axis + 1 :])
     b.use_lengths(Lengths(lengths.name, lengths.dims), lengths.beside)
-    found = one_step(b, Feat(apart, label.cells), -1, axis + 1)
-    return Feat((*apart[: axis + 1], *apart[axis + 2 :]), found.cells)
+    found = one_step(b, Feat(dims, label.cells), -1, axis + 1)
+    return Feat((*dims[: axis + 1], *dims[axis + 2 :]), found.cells)
 
 
 def _argsort(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> Label:
@@ -105,7 +105,7 @@ def _picked(b: Labelled, label: Feat, axis: int, at: NDArray[np.int64]) -> Feat:
     if is_steps(dim):
         if at.size == 1:
             index = int(at[0])
-            return one_step(b, label, -1 if index in (-1, size - 1) else index, axis)
+            return one_step(b, label, -1 if index == -1 or (index == size - 1 and index) else index, axis)
         return _steps_by_number(b, label, axis, at)
     if dim == (N,) and size == 1 and at.size == 1:
         return label  # the one row of a program for a single one
@@ -207,16 +207,17 @@ def _reverse_sequence(b: Labelled, args: Args, options: Mapping[str, Any], out: 
     assert x is not None
     assert lengths is not None
     time = options.get("time_axis", 0) % x.ndim
-    if isinstance(x.label, Mask) and lengths.known and np.all(lengths.data == x.shape[time]):
+    whole = lengths.known and np.all(lengths.data == x.shape[time])
+    if whole and isinstance(x.label, Mask):
         return flipped(b, x, time)
     label = b.feat(x, "reverse_sequence")
-    if is_fixed(label.dims[time]) and lengths.known and np.all(lengths.data == x.shape[time]):
+    if whole and is_fixed(label.dims[time]):
         return flipped(b, x, time)
     steps = label.dims[time][0] if len(label.dims[time]) == 1 else None
     if not isinstance(steps, Steps):
         raise b.wrong_roles("reverse_sequence", f"it turns {b.words(label.dims[time])} around")
     if lengths.known:
-        if not np.all(lengths.data == x.shape[time]):
+        if not whole:
             raise b.error("reverse_sequence", "lengths that the program fixes are not supported")
     elif isinstance(lengths.label, Lengths):
         b.use_lengths(lengths.label, steps.axis)

@@ -196,6 +196,9 @@ def _slice(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any
     dim = label.dims[i]
     if isinstance(label, Columns) and i == len(label.dims) - 1 and stop - start == 1:
         return None if label.parts[start] is None else relabelled(label.parts[start], (*label.dims[:-1], ()))
+    only = size == 1 and (options.get("start"), options.get("stop")) == (0, 1)
+    if only and is_steps(dim) and isinstance(label, Feat) and b.is_free(_steps_of(label, i)):
+        return one_step(b, label, 0, i)
     if (start, step) == (0, 1) and stop >= size and (is_fixed(dim) or _takes_all(options, size)):
         return label
     if is_fixed(dim) and isinstance(label, Feat | Ids):
@@ -282,8 +285,11 @@ def one_step(b: Labelled, label: Feat, index: int, i: int) -> Feat:
     count = b.steps[steps.axis]
 
     def make(value: int) -> int:
-        vec = b.graph.values[value].kind == "vec"
-        return value if vec else b.unrolled.step(value, index % count, count)
+        if b.graph.values[value].kind == "vec":
+            return value
+        if count == 1 and index == 0 and b.is_free(steps):  # the first of more at other sizes
+            return b.unrolled.step(b.graph.take(value, start=0, most=1), 0, 1)
+        return b.unrolled.step(value, index % count, count)
 
     found = b.each(label, "slice", make)
     dims = list(label.dims)

@@ -124,7 +124,10 @@ def _conv_transpose(b: Labelled, args: Args, options: Mapping[str, Any], out: ND
     n, groups = x.ndim - 2, int(options.get("groups", 1))
     stride, dilation = (options.get(name) or [1] * n for name in ("stride", "dilation"))
     given, extra = options.get("pads") or [(0, 0)] * n, options.get("output_padding") or [0] * n
-    b.feat(x, "conv_transpose")
+    apart = b.feat(x, "conv_transpose").dims
+    plain = n == groups == dilation[0] == 1 and stride[0] > 1 and is_steps(apart[2]) and not fixed(apart[:1])
+    if plain and stride[0] * -(-w.shape[2] // stride[0]) - w.shape[2] + given[0][1] >= extra[0]:
+        return _by_phases(b, x, w, bias, int(stride[0]), int(given[0][0]), int(given[0][1] - extra[0]))
     around: list[tuple[int, int]] = []
     for i in range(n):
         x = _with_zeros(b, x, i + 2, int(stride[i]))
@@ -138,6 +141,35 @@ def _conv_transpose(b: Labelled, args: Args, options: Mapping[str, Any], out: ND
     kernels = b.constant(turned_kernels(w, groups))
     label: Label = b.apply("conv", x, kernels, bias, pads=pads, dilation=dilation, groups=groups).label
     return label
+
+
+def _by_phases(
+    b: Labelled, x: Tensor, w: NDArray[Any], bias: Tensor | None, stride: int, before: int, behind: int
+) -> Label:
+    """A transposed convolution over time: ``stride`` steps of each place at once, which then stand one by one.
+
+    Args:
+        w: ``(C, O, size)``.
+        before, behind: steps of the result that are cut off.
+    """
+    outputs, size = w.shape[1:]
+    reach = -(-size // stride)  # places of the input that a step of the result sees
+    wide = np.pad(w, [(0, 0), (0, 0), (0, reach * stride - size)]).reshape(len(w), outputs, reach, stride)
+    kernels = wide[:, :, ::-1].transpose(3, 1, 0, 2).reshape(stride * outputs, len(w), reach)
+    biases = None if bias is None else b.constant(np.tile(b.number(bias, "the bias of a convolution"), stride))
+    behind += reach * stride - size
+    places = min(behind // stride, reach - 1)  # of the input, that nothing of what stays sees
+    pads = [(reach - 1, reach - 1 - places)]
+    y: Tensor = b.apply("conv", x, b.constant(np.ascontiguousarray(kernels)), biases, pads=pads)
+    label = b.feat(y, "conv_transpose")
+    value = b.features(permuted(label, [0, 2, 1]), "conv_transpose")
+    made = b.graph.unflatten(value, stride)
+    dims = (label.dims[0], (outputs,) if outputs > 1 else (), (b.new_axis_of(made),))
+    data = y.data.reshape(len(y.data), stride, outputs, -1).transpose(0, 2, 3, 1).reshape(len(y.data), outputs, -1)
+    steps = Tensor(data, Feat(dims, cell(made, np.arange(outputs)).reshape(fixed(dims))))
+    cut = (-before, stride * places - behind)
+    found: Label = steps.label if cut == (0, 0) else b.apply("pad", steps, pads=[(0, 0), (0, 0), cut]).label
+    return found
 
 
 def _with_zeros(b: Labelled, x: Tensor, i: int, times: int) -> Tensor:
