@@ -28,7 +28,7 @@ class Quantised:
 
     Args:
         values: (rows, k) of int8 or int16.
-        scale: (rows,) float32.
+        scale: (rows,) float32, each a bfloat16: the lower half of its bits is 0.
         limit: 1 to 32639; the sum of the magnitudes of a row, times this, is at most 2^31 - 1.
 
     Raises:
@@ -45,6 +45,8 @@ class Quantised:
                 f"integer weights: the scale is {scales.dtype} of shape {scales.shape}, "
                 f"expected float32 of shape ({len(numbers)},)"
             )
+        if (scales.view(np.uint32) & 0xFFFF).any():
+            raise GraphError("integer weights: a scale is no bfloat16: the lower half of its bits is not 0")
         if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= MAX_ACTIVATION:
             raise GraphError(f"integer weights: limit is {limit!r}, expected 1 to {MAX_ACTIVATION}")
         self.values: NDArray[Any] = np.ascontiguousarray(numbers)
@@ -73,7 +75,7 @@ class Quantised:
 
     @property
     def nbytes(self) -> int:
-        return self.values.nbytes + self.scale.nbytes
+        return self.values.nbytes + self.scale.nbytes // 2
 
     @property
     def dtype(self) -> np.dtype[np.float32]:

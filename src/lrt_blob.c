@@ -128,7 +128,7 @@ lrt_matrix lrt_tensor_matrix(const lrt_model *m, uint32_t i)
     w.dtype = t.dtype;
     w.limit = t.limit;
     if (lrt_is_integer(&w))
-        w.scale = (const float *)w.w + (size_t)t.gates * lrt_padded_units(t.units) * lrt_words(t.dtype, t.k);
+        w.scale = (const uint16_t *)((const uint32_t *)w.w + (size_t)t.gates * lrt_padded_units(t.units) * lrt_words(t.dtype, t.k));
     return w;
 }
 

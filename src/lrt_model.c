@@ -147,7 +147,7 @@ static int check_tensor(const lrt_model *m, uint32_t i, uint64_t data)
     }
     size = units * t.gates * t.k * 4u; /* < 2^31 * 2^20 * 4 or 2^21 * 4 * 2^20 * 4: no overflow */
     if (integer)
-        size = units * t.gates * (lrt_words(t.dtype, t.k) + 1u) * 4u; /* and a scale of each row */
+        size = units * t.gates * (lrt_words(t.dtype, t.k) * 4u + 2u); /* words, and a scale of each row */
     if (t.size != size || t.offset % 64 || t.offset < data)
         return LRT_E_TENSOR;
     /* Kernels read whole vectors: LRT_OVERREAD floats beyond the end must be there. */

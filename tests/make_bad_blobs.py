@@ -936,7 +936,7 @@ def integers(bits: int = 8) -> bytes:
     most = 127 if bits == 8 else 30_000
     values = np.full((4, 5), most, np.int8 if bits == 8 else np.int16)
     limit = (1 << 31) // (5 * most) if bits == 16 else 32639
-    w: Any = Quantised(values, np.full(4, 0.01, np.float32), limit)
+    w: Any = Quantised(values, np.full(4, 2.0**-7, np.float32), limit)
     g.output(g.dense(x, w, weights(rng(), 4)), "y")
     return dumps(g)
 

@@ -53,14 +53,15 @@ _ZEROS = {np.dtype(np.int8): 0x80808080, np.dtype(np.int16): 0}
 
 
 def to_words(q: Quantised, gates: int) -> NDArray[np.uint32]:
-    """Words in panels, and after them the scales."""
+    """Words in panels, and after them the upper halves of the scales."""
     rows, k = q.shape
     raw = q.values.view(np.uint8) ^ 0x80 if q.stored == np.int8 else q.values.astype("<i2")
     per_word = 4 // raw.itemsize
     padded = np.full((rows, -(-k // per_word) * per_word), 0x80 if q.stored == np.int8 else 0, raw.dtype)
     padded[:, :k] = raw
     words = to_panels(padded.view("<u4"), gates, _ZEROS[q.stored])
-    return np.concatenate([words, to_panels(q.scale[:, None], gates).view("<u4")])
+    scales = to_panels(q.scale[:, None], gates).view(np.uint32) >> 16
+    return np.concatenate([words, scales.astype("<u2").view("<u4")])
 
 
 def from_words(flat: NDArray[np.uint32], dtype: np.dtype[Any], gates: int, units: int, k: int, limit: int) -> Quantised:
@@ -68,6 +69,6 @@ def from_words(flat: NDArray[np.uint32], dtype: np.dtype[Any], gates: int, units
     per_word = 4 // dtype.itemsize
     n = gates * padded_units(units) * -(-k // per_word)
     words = from_panels(flat[:n], gates, units, -(-k // per_word))
-    scale = from_panels(flat[n:].view("<f4"), gates, units, 1)
+    scale = from_panels(flat[n:].view("<u2").astype(np.uint32) << 16, gates, units, 1).view(np.float32)
     raw = (words.view(np.uint8) ^ 0x80).view(np.int8) if dtype == np.int8 else words.view("<i2")
-    return Quantised(raw[:, :k].astype(dtype), scale.ravel().astype(np.float32), limit)
+    return Quantised(raw[:, :k].astype(dtype), scale.ravel(), limit)

@@ -6,6 +6,8 @@
 #ifndef LRT_INTEGERS_H
 #define LRT_INTEGERS_H
 
+#include <string.h>
+
 #include "kernels/lrt_kernels.h"
 
 #define LRT_MAX_BYTE 127u         /* matrices of this limit or less have activations of one byte */
@@ -19,6 +21,15 @@ static inline int32_t lrt_number(uint32_t dtype, uint32_t word, uint32_t k)
     if (dtype == LRT_I8)
         return (int32_t)(word >> 8 * (k % 4) & 255u) - 128;
     return (int32_t)((word >> 16 * (k % 2) & 0xffffu) ^ 0x8000u) - 0x8000;
+}
+
+/* The scale of a row: number i in panel order. */
+static inline float lrt_scale(const lrt_matrix *m, size_t i)
+{
+    const uint32_t bits = (uint32_t)m->scale[i] << 16;
+    float scale;
+    memcpy(&scale, &bits, sizeof scale);
+    return scale;
 }
 
 /* The sum of the magnitudes in a word. */

@@ -71,7 +71,7 @@ typedef struct {
     uint32_t k;     /* inputs */
     uint32_t dtype; /* LRT_F32, LRT_I8 or LRT_I16; the last two have */
     uint32_t limit; /* the largest activation, and */
-    const float *scale; /* in panel order, padded */
+    const uint16_t *scale; /* the upper halves of floats, in panel order, padded */
 } lrt_matrix;
 static inline int lrt_is_integer(const lrt_matrix *m) { return m->dtype != LRT_F32; }
 

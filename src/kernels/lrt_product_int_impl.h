@@ -89,7 +89,8 @@ typedef struct {
 typedef struct {
     const uint32_t *w;
     size_t w_panel, line, words, plane;
-    const float *scale, *init[LRT_INT_MOST_R];
+    const uint16_t *scale;
+    const float *init[LRT_INT_MOST_R];
     float *y[LRT_INT_MOST_R];
     const uint32_t *x[LRT_INT_MOST_R];
 } int_tile_args;
@@ -173,7 +174,7 @@ static LRT_INLINE void int_tile(const int_tile_args *given, const int kind, cons
             LRT_UNROLL for (unsigned v = 0; v < nv; v++) {
                 const size_t at = p * t.line + v * VL;
                 const vf sum = v_ifloat(whole_sum(&s, r, p * nv + v, parts, kind, t.x[r][1]));
-                const vf scale = v_mul(v_load(t.scale + at), v_set1(x_scale));
+                const vf scale = v_mul(v_load_high(t.scale + at), v_set1(x_scale));
                 v_store(t.y[r] + at, v_add(v_load(t.init[r] + at), v_mul(sum, scale)));
             }
     }
@@ -331,7 +332,7 @@ static void int_group_rows(const lrt_product_args *a, const int_group *g, int_ti
     LRT_ALIGNED float buf[LRT_INT_MOST_R * INT_FLOATS];
     const uint32_t row_words = lrt_packed_words(a->m->k);
     const uint32_t *w = t->w;
-    const float *scale = t->scale;
+    const uint16_t *scale = t->scale;
     for (unsigned v = 0, nv; v < g->vectors; v += nv) {
         nv = int_vectors(g->vectors - v, most);
         t->w = w + v * VL;

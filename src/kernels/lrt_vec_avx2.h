@@ -23,6 +23,11 @@ typedef __m256 vm;
 
 static inline vf v_set1(float a) { return _mm256_set1_ps(a); }
 static inline vf v_load(const float *p) { return _mm256_loadu_ps(p); }
+static inline vf v_load_high(const uint16_t *p)
+{
+    const __m128i halves = _mm_loadu_si128((const __m128i *)(const void *)p);
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(halves), 16));
+}
 static inline void v_store(float *p, vf a) { _mm256_storeu_ps(p, a); }
 static inline __m256i v_first_n(unsigned n)
 {

@@ -29,6 +29,11 @@ typedef __mmask16 vm;
 
 static inline vf v_set1(float a) { return _mm512_set1_ps(a); }
 static inline vf v_load(const float *p) { return _mm512_loadu_ps(p); }
+static inline vf v_load_high(const uint16_t *p)
+{
+    const __m256i halves = _mm256_loadu_si256((const __m256i *)(const void *)p);
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
+}
 static inline void v_store(float *p, vf a) { _mm512_storeu_ps(p, a); }
 static inline vm v_first_n(unsigned n) { return (vm)((1u << n) - 1u); }
 /* Where n is 4 or 8 (narrow panels) these are plain narrower moves: a load can then be

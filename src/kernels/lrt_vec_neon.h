@@ -22,6 +22,7 @@ typedef uint32x4_t vm;
 
 static inline vf v_set1(float a) { return vdupq_n_f32(a); }
 static inline vf v_load(const float *p) { return vld1q_f32(p); }
+static inline vf v_load_high(const uint16_t *p) { return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(p), 16)); }
 static inline void v_store(float *p, vf a) { vst1q_f32(p, a); }
 static inline vf v_load_n(const float *p, unsigned n)
 {

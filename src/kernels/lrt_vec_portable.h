@@ -6,6 +6,7 @@
  *   v_set1(a)            a in all elements
  *   v_load, v_store      VL floats, any alignment
  *   v_load_n, v_store_n  the first n elements, 0 <= n < VL + 1; other memory is not touched, other elements load 0
+ *   v_load_high(p)       VL floats of which p has the upper halves; the lower are 0
  *   v_fma(a,b,c)         a*b + c, rounded once;   v_fnma(a,b,c)  c - a*b, rounded once
  *   v_max(lo,a)          lo where a < lo, else a; so a NaN in a stays.  v_min(hi,a) likewise
  *   v_lt, v_select       v_select(m,a,b): a where m, else b
@@ -91,6 +92,12 @@ static inline vf v_load(const float *p)
 {
     vf r;
     EACH_ELEMENT r.f[e] = p[e];
+    return r;
+}
+static inline vf v_load_high(const uint16_t *p)
+{
+    vf r;
+    EACH_ELEMENT r.f[e] = s_float((uint32_t)p[e] << 16);
     return r;
 }
 static inline void v_store_n(float *p, vf a, unsigned n)

@@ -62,7 +62,7 @@ static void copy_unit(const lrt_matrix *m, uint32_t id, float *y)
     for (uint32_t i = 0; i < m->k && !lrt_is_integer(m); i++)
         memcpy(&y[i], &at[(size_t)i * width], sizeof *y);
     for (uint32_t i = 0; i < m->k && lrt_is_integer(m); i++)
-        y[i] = (float)lrt_number(m->dtype, at[(size_t)(i / lrt_per_word(m->dtype)) * width], i) * m->scale[id];
+        y[i] = (float)lrt_number(m->dtype, at[(size_t)(i / lrt_per_word(m->dtype)) * width], i) * lrt_scale(m, id);
 }
 
 static void each_embedding(const lrt_pass *pass, const lrt_node *n, uint32_t row, uint32_t step, uint32_t count)

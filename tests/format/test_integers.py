@@ -65,6 +65,7 @@ def test_files_without_integers_stay_of_their_versions():
         (np.ones((0, 3), np.int8), np.ones(0, np.float32), 9, "int8 of shape (0, 3), expected a matrix"),
         (np.ones((2, 3), np.int8), np.ones(3, np.float32), 9, "float32 of shape (3,), expected float32 of shape (2,)"),
         (np.ones((2, 3), np.int8), np.ones(2), 9, "the scale is float64 of shape (2,), expected float32"),
+        (np.ones((2, 3), np.int8), np.full(2, 0.1, np.float32), 9, "a scale is no bfloat16"),
         (np.ones((2, 3), np.int8), np.ones(2, np.float32), 0, "limit is 0, expected 1 to 32639"),
         (np.ones((2, 3), np.int8), np.ones(2, np.float32), 32640, "limit is 32640, expected 1 to 32639"),
         (np.ones((2, 3), np.int8), np.ones(2, np.float32), True, "limit is True, expected 1 to 32639"),
@@ -100,7 +101,7 @@ def test_it_stands_for_an_array():
     np.testing.assert_array_equal(q.astype(np.float64), exact.astype(np.float64))
     np.testing.assert_array_equal(q[2], exact[2])
     np.testing.assert_array_equal(np.asarray(q[1:3]), exact[1:3])
-    assert (q.shape, len(q), q.size, q.ndim, q.nbytes) == ((5, 7), 5, 35, 2, 90)
+    assert (q.shape, len(q), q.size, q.ndim, q.nbytes) == ((5, 7), 5, 35, 2, 80)
     assert not q.same(q[:4])
     assert not q.same(exact)
     with pytest.raises(ValueError, match="by a copy"):

@@ -26,10 +26,16 @@ def integer_graph(graph, bits, activations, **only):
     return graph
 
 
+def scales(x):
+    """The next larger numbers of eight bits: what a file can have for scales."""
+    mantissa, exponent = np.frexp(x)
+    return np.ldexp(np.ceil(mantissa * 256), exponent - 8).astype(np.float32)
+
+
 def random_integers(rng, rows, k, bits, limit):
     """Numbers all over the range that the limit leaves, and a row at its end."""
     top = min((1 << (bits - 1)) - 1, ((1 << 31) - 1) // limit // k)
     values = rng.integers(-top, top + 1, (rows, k))
     values[0] = top * rng.choice([-1, 1], k)
     dtype = np.int8 if bits == 8 else np.int16
-    return Quantised(values.astype(dtype), rng.uniform(1e-4, 1e-2, rows).astype(np.float32), limit)
+    return Quantised(values.astype(dtype), scales(rng.uniform(1e-4, 1e-2, rows)), limit)

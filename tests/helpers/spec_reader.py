@@ -67,8 +67,8 @@ def read_integers(blob, offset, dtype, gates, units, k, limit):
     words = unpack_panels(flat, gates, units, w, np.uint32, 0x80808080 if dtype == 3 else 0)
     part = words[:, :, place // n].astype(np.int64) >> (32 // n * (place % n)) & (255 if dtype == 3 else 65535)
     q = part - 128 if dtype == 3 else np.where(part < 32768, part, part - 65536)
-    scales = np.frombuffer(blob, "<f4", gates * padded, offset + 4 * gates * padded * w)
-    s = unpack_panels(scales, gates, units, 1)[:, :, 0]
+    halves = np.frombuffer(blob, "<u2", gates * padded, offset + 4 * gates * padded * w)
+    s = unpack_panels(halves.astype(np.uint32) << 16, gates, units, 1, np.uint32)[:, :, 0].view(np.float32)
     assert 1 <= limit <= 32639
     assert limit * np.abs(q).sum(axis=2).max() <= (1 << 31) - 1
     return {"q": q, "s": s, "limit": limit}
@@ -83,7 +83,7 @@ def read_tensor(blob, at, data):
     if dtype > 2:
         assert blob[8] >= 5
         assert layout == 1
-        assert size == 4 * gates * padded * (math.ceil(k / {3: 4, 4: 2}[dtype]) + 1)
+        assert size == gates * padded * (4 * math.ceil(k / {3: 4, 4: 2}[dtype]) + 2)
         assert offset % 64 == 0
         assert offset >= data
         assert offset + size + 64 <= len(blob)

@@ -78,7 +78,7 @@ def test_sums_of_the_largest_numbers(kernels, bits):
     top = min(top, ((1 << 31) - 1) // limit // k)
     values = np.full((20, k), top)
     values[1::2] *= -1
-    w = Quantised(values.astype(np.int8 if bits == 8 else np.int16), np.full(20, 1e-6, np.float32), limit)
+    w = Quantised(values.astype(np.int8 if bits == 8 else np.int16), np.full(20, 2.0**-20, np.float32), limit)
     assert w.largest_sum() * limit > 0.98 * (1 << 31)
     x = np.ones((1, 2, k), np.float32)
     x[0, 1] = -1

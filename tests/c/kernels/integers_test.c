@@ -17,6 +17,13 @@ typedef struct {
     walled weights, packed_bias, y, room;
 } product;
 
+static uint32_t float_bits(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
 /* Weights of the whole range, and of inputs and units that do not exist some that must play no part. */
 static uint32_t word_of(const product *p, uint32_t g, uint32_t u, uint32_t word)
 {
@@ -32,6 +39,7 @@ static uint32_t word_of(const product *p, uint32_t g, uint32_t u, uint32_t word)
 
 static void pack_words(const product *p, uint32_t *to)
 {
+    static float scales[4 * (MOST_UNITS + LRT_PANEL)];
     for (uint32_t start = 0, width; start < p->m.units; start += width) {
         width = width_at(p->m.units, start);
         for (uint32_t word = 0; word < lrt_words(p->m.dtype, p->m.k); word++)
@@ -39,7 +47,9 @@ static void pack_words(const product *p, uint32_t *to)
                 for (uint32_t u = start; u < start + width; u++)
                     *to++ = word_of(p, g, u, word);
     }
-    pack(p->s, p->m.gates, p->m.units, 1, (float *)(void *)to);
+    pack(p->s, p->m.gates, p->m.units, 1, scales);
+    for (size_t i = 0; i < (size_t)p->m.gates * lrt_padded_units(p->m.units); i++)
+        ((uint16_t *)(void *)to)[i] = (uint16_t)(float_bits(scales[i]) >> 16);
 }
 
 static void begin(product *p, uint32_t dtype, uint32_t limit, uint32_t gates, uint32_t units, uint32_t k)
@@ -57,18 +67,22 @@ static void begin(product *p, uint32_t dtype, uint32_t limit, uint32_t gates, ui
     for (size_t i = 0; i < (size_t)gates * units * k; i++)
         p->q[i] = i < k ? range : (int32_t)(next_random(&seed) % (2u * (uint32_t)range + 1)) - range;
     random_floats(p->s, (size_t)gates * units, 0.01f, &seed);
+    for (size_t i = 0; i < (size_t)gates * units; i++) { /* what a file can say */
+        const uint32_t bits = float_bits(p->s[i]) & 0xffff0000u;
+        memcpy(&p->s[i], &bits, sizeof bits);
+    }
     random_floats(p->bias, (size_t)gates * units, 1, &seed);
     random_floats(p->x, ROWS * k, 1, &seed);
     for (uint32_t i = 0; i < k; i++)
         p->x[i] = 0.75f; /* all of them at the limit */
-    p->weights = walled_new((words + padded + LRT_OVERREAD) * sizeof(uint32_t));
+    p->weights = walled_new((words + LRT_OVERREAD) * sizeof(uint32_t) + padded * sizeof(uint16_t));
     p->packed_bias = walled_new((padded + LRT_OVERREAD) * sizeof(float));
     p->y = walled_new(ROWS * padded * sizeof(float));
     p->room = walled_new((size_t)lrt_packed_rows(k) * lrt_packed_words(k) * sizeof(uint32_t));
     pack_words(p, (uint32_t *)(void *)p->weights.data);
     pack(p->bias, gates, units, 1, (float *)(void *)p->packed_bias.data);
     p->m.w = p->weights.data;
-    p->m.scale = (const float *)(const void *)p->weights.data + words;
+    p->m.scale = (const uint16_t *)((const uint32_t *)(const void *)p->weights.data + words);
 }
 
 static void end(product *p)

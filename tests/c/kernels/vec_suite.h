@@ -129,6 +129,20 @@ static void unaligned(const float *p)
     }
 }
 
+/* Floats by their upper halves, of any kind, and at the end of what may be read. */
+static void upper_halves(void)
+{
+    for (uint32_t at = 0; at < 65536; at += VL) {
+        uint16_t *p = (uint16_t *)(void *)vec_before_wall(VL / 2);
+        float t[VL];
+        for (unsigned l = 0; l < VL; l++)
+            p[l] = (uint16_t)(at + l);
+        v_store(t, v_load_high(p));
+        for (unsigned l = 0; l < VL; l++)
+            CHECK(vec_bits(t[l]) == (at + l) << 16);
+    }
+}
+
 /* ---- integers: their vectors are seen through sums of one element */
 
 static int32_t half(uint32_t a, unsigned high) { return (int32_t)((a >> 16 * high & 0xffffu) ^ 0x8000u) - 0x8000; }
@@ -246,5 +260,6 @@ void VEC_SUITE(const char *name)
     powers_of_two();
     exponents(p);
     unaligned(p);
+    upper_halves();
     integers();
 }

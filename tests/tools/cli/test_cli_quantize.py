@@ -42,7 +42,7 @@ def test_it_writes_what_it_says(model: Path, capsys: pytest.CaptureFixture[str])
     assert "int8 weights, activations of 16 bits" in text
     assert "compared with float32 on made-up data (4x100x20):" in text
     assert "output y: max abs error " in text
-    assert "node 0 (lstm) alone: 86,016 to 23,552 bytes of matrices" in text
+    assert "node 0 (lstm) alone: 86,016 to 22,528 bytes of matrices" in text
     assert "times as fast" in text
     assert "self-test: this model's own outputs" in text
     assert "int8 w_ih w_hh" in said(capsys, "info", "s.lrt")

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from helpers.graphs import FORMS, cell_id, cell_weights, every_op_graph, inputs_for, recurrent_graph, weights
+from helpers.integers import scales
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lstm_rt_tools import quantize
@@ -19,7 +20,7 @@ from lstm_rt.quantised import MAX_SUM, Quantised, has_integers
 
 @given(
     rows=st.integers(1, 20), k=st.integers(1, 3000), bits=st.sampled_from([8, 16]),
-    activations=st.sampled_from([8, 16]), seed=st.integers(0, 99), spread=st.sampled_from([1e-30, 1e-3, 1.0, 1e30]),
+    activations=st.sampled_from([8, 16]), seed=st.integers(0, 99), spread=st.sampled_from([1e-25, 1e-3, 1.0, 1e30]),
 )  # fmt: skip
 @settings(max_examples=60, deadline=None)
 def test_every_number_is_rounded_to_the_nearest(rows, k, bits, activations, seed, spread):
@@ -34,7 +35,7 @@ def test_every_number_is_rounded_to_the_nearest(rows, k, bits, activations, seed
     assert (gap <= 0.503 * q.scale[:, None].astype(np.float64) + 1e-45).all()
     if bits == 8:
         largest = np.abs(q.values.astype(int)).max(axis=1)
-        assert set(largest[np.abs(w).max(axis=1) > 0]) <= {127}
+        assert set(largest[np.abs(w).max(axis=1) > 0]) <= {126, 127}
 
 
 def test_int16_is_about_as_good_as_thirteen_bits_of_both():
@@ -54,7 +55,7 @@ def test_int16_is_about_as_good_as_thirteen_bits_of_both():
     assert error(quantised(w, 8, 16)) > 20 * error(q)
     for limit in (q.limit // 4, q.limit * 4):
         room = MAX_SUM // limit
-        scale = (np.abs(w).sum(axis=1) / (room - 256)).astype(np.float32)
+        scale = scales(np.abs(w).sum(axis=1) / (room - 256))
         other = Quantised(np.rint(w / scale[:, None]).astype(np.int16), scale, limit)
         assert error(other) > 1.5 * error(q)
 
@@ -106,7 +107,7 @@ def test_matrices_that_are_not_finite_stay(value):
 def test_constant_matrices(fill, bits):
     w = np.full((5, 30), fill, np.float32)
     got = quantised(w, bits, 16).astype(np.float64)
-    np.testing.assert_allclose(got, w.astype(np.float64), rtol=0.01, atol=1e-44)
+    np.testing.assert_allclose(got, w.astype(np.float64), rtol=0.01, atol=2.0**-134)  # scales are multiples of 2^-133
 
 
 def test_a_row_with_one_huge_number_does_not_harm_others():
