@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from lstm_rt.graph import Activation
 
 from ..labelled import Labelled
-from ..labels import Differs, Dims, Feat, Ids, Label, Lengths, Loose, Mask, Steps, Turn
+from ..labels import Compared, Differs, Dims, Feat, Ids, Label, Lengths, Loose, Mask, Steps, Times, Turn, fixed
 from ..machine import Tensor
 from ..masks import joined, length_dims, only
 from .attention import combined
@@ -93,6 +93,8 @@ def _cast(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any]
     label: Label = _first(args).label
     if isinstance(label, Lengths) and out.dtype.kind == "f":
         return b.feat(_first(args), "cast")
+    if isinstance(label, Compared) and out.dtype.kind == "f":
+        return compared(b, label)
     if isinstance(label, Feat) and out.dtype.kind != "f":
         return Loose("features that are rounded to integers are not supported", label.dims)
     return label
@@ -104,6 +106,8 @@ def _logical_not(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) 
         return Mask(label.value, label.axis, label.dims, not label.inverted)
     if isinstance(label, Differs) and not label.counted:
         return replace(label, equal=not label.equal)
+    if isinstance(label, Compared):
+        return replace(label, inverted=not label.inverted)
     return Loose("what is not a mask is inverted", getattr(label, "dims", ()))
 
 
@@ -257,11 +261,35 @@ def _compared(word: str, b: Labelled, args: Args, options: Mapping[str, Any], ou
         return _of_integers(b, word, x, y)
     if (found := _of_masks(b, word, x, y)) is not None:
         return found
+    if isinstance(x.label, Times) and word in ("gt", "ne") and y.known and y.data.size == 1 and not y.data.any():
+        return replace(x.label.mask, dims=x.label.dims)
     if isinstance(x.label, Differs) and x.label.counted and word in ("gt", "ne") and y.known and not y.data.any():
         return differing_steps(b, x.label, x.label.dims)
     dims = next((t.label.dims for t in (x, y) if hasattr(t.label, "dims")), ())
     why = f"{word} of features is not supported: it makes the program depend on their numbers"
-    return _differing(b, word, x, y, why) or Loose(why, dims)
+    return _differing(b, word, x, y, why) or _larger(b, word, x, y, why) or Loose(why, dims)
+
+
+def _larger(b: Labelled, word: str, x: Tensor, y: Tensor, why: str) -> Label | None:
+    """Where features are larger or smaller than numbers; None of anything else."""
+    feat, other = (x.label, y) if isinstance(x.label, Feat) else (y.label, x)
+    if word not in _SIGNS or not isinstance(feat, Feat) or not other.known or not np.isfinite(other.data).all():
+        return None
+    sign = _SIGNS[word] if other is y else -_SIGNS[word]
+    inverted = word in ("le", "ge")
+    dims = b.wider(feat.dims, other.data, word)
+    return Compared(why, dims, feat, np.asarray(other.data, np.float32), -sign if inverted else sign, inverted)
+
+
+_SIGNS = {"gt": 1.0, "ge": 1.0, "lt": -1.0, "le": -1.0}
+
+
+def compared(b: Labelled, label: Compared) -> Feat:
+    """1 where it is so, else 0."""
+    apart = scaled(b, label.feat, "comparison", label.sign, -label.sign * label.number)
+    found = activation(b, activation(b, apart, "comparison", "sign"), "comparison", "relu")
+    found = scaled(b, found, "comparison", -1, 1) if label.inverted else found
+    return Feat(label.dims, found.cells.reshape(fixed(label.dims)))
 
 
 def _differing(b: Labelled, word: str, x: Tensor, y: Tensor, why: str) -> Label | None:
@@ -292,7 +320,11 @@ def _of_masks(b: Labelled, word: str, x: Tensor, y: Tensor) -> Label | None:
     if not isinstance(mask, Mask) or not other.known or not other.data.size:
         return None
     numbers = np.asarray(other.data, np.float64)
-    if not (numbers == numbers.flat[0]).all() or numbers.flat[0] not in (0, 1) or numbers.size > 1:
+    if not (numbers == numbers.flat[0]).all() or numbers.flat[0] not in (0, 1):
+        return None
+    if (word, numbers.flat[0]) in (("logical_or", 0), ("logical_and", 1)):
+        return replace(mask, dims=b.wider(mask.dims, other.data, word))
+    if numbers.size > 1:
         return None
     same = {"eq": numbers.flat[0] == 1, "ne": numbers.flat[0] == 0}.get(word)
     return None if same is None else replace(mask, inverted=mask.inverted != (not same))
