@@ -35,6 +35,7 @@ _MOST_HINTS = 4  #: sizes that the program asks for, which are tried
 _MOST_ASKED = 1 << 22  #: numbers in the inputs at such a size
 _MOST_WORK = 12000  #: operations that are run in search of a reading
 _RUN = 50  #: what starting a run costs, in operations
+_WHOLE = {"b": "1 for true and 0 for false"}  #: what outputs hold that are no floats
 _MOST_LENGTHS = 4  #: time axes of one program that have lengths
 
 
@@ -303,6 +304,8 @@ def _output(machine: Labelled, name: str, tensor: Tensor) -> None:
         machine.notes.append(f"output {name!r} is left out, as no value of a graph can hold it: {why}")
         return
     label = machine.feat(tensor, f"output {name!r}")
+    if tensor.dtype.kind != "f":
+        machine.notes.append(f"output {name!r} holds {_WHOLE.get(tensor.dtype.kind, 'whole numbers')}, as float32")
     steps = machine.steps_of(label.dims, f"output {name!r}")
     value = machine.features(label, name)
     graph = machine.graph
