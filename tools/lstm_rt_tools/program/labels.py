@@ -183,16 +183,6 @@ class Differs(Loose):
     counted: bool = False
 
 
-@dataclass(frozen=True, eq=False)
-class Compared(Loose):
-    """Where features are larger than a number (or smaller, with ``sign`` -1); ``inverted``: where they are not."""
-
-    feat: Feat
-    number: NDArray[np.float32]
-    sign: float
-    inverted: bool = False
-
-
 Label: TypeAlias = (
     "Feat | Ids | Lengths | Columns | Order | Mask | Counted | Times | Scores | Masked | Penalty | Turn | Loose"
 )
