@@ -20,6 +20,7 @@ from ..labels import (
     Lengths,
     Scores,
     Steps,
+    Sums,
     cell,
     fixed,
     free,
@@ -31,7 +32,7 @@ from ..labels import (
 )
 from ..machine import Tensor
 from ..written import write_out
-from .attention import scores_of, weighed
+from .attention import added, of_sums, scores_of, weighed
 from .reductions import reduced
 
 Args = Sequence[Tensor | None]
@@ -72,6 +73,10 @@ def _matmul(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[An
     x, y = args
     assert x is not None
     assert y is not None
+    if isinstance(x.label, Sums) and y.known and y.data.size == y.shape[0]:
+        weighted = added(b, "mul", x, b.constant(y.data.ravel()))
+        if isinstance(weighted, Sums):
+            return of_sums(weighted, (-1,), keepdims=y.ndim > 1)
     if y.known:
         return _times_weight(b, b.feat(x, "matmul"), y.data)
     if x.known:
