@@ -27,6 +27,8 @@ from .labels import (
     Mask,
     N,
     Order,
+    Pairs,
+    Penalty,
     Scores,
     Steps,
     Turn,
@@ -62,6 +64,8 @@ _KINDS: dict[Any, str] = {
     Columns: "lengths",
     Order: "the order of the rows",
     Scores: _ATTENTION,
+    Pairs: "which pairs of steps count",
+    Penalty: "which pairs of steps count",
     Turn: "the number of a loop's turn",
 }
 

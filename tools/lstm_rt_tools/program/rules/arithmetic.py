@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from lstm_rt.graph import Activation
 
 from ..labelled import Labelled
-from ..labels import Differs, Dims, Feat, Ids, Label, Lengths, Loose, Mask, Steps, Times, Turn
+from ..labels import Differs, Dims, Feat, Ids, Label, Lengths, Loose, Mask, Pairs, Steps, Sums, Times, Turn
 from ..machine import Tensor
 from ..masks import joined, length_dims, only
+from ..pairs import anded
 from ..truths import both_or_one, compared, negated
-from .attention import combined
+from .attention import added, combined
 from .tables import one_hot
 
 Args = Sequence[Tensor | None]
@@ -53,6 +54,9 @@ def scaled(b: Labelled, x: Feat, op: str, factor: Any, shift: Any) -> Feat:
 
 
 def _unary(word: str, b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> Label:
+    label = _first(args).label
+    if isinstance(label, Sums) and word == "tanh" and not label.tanh:
+        return replace(label, tanh=True)
     x = b.feat(_first(args), word)
     return activation(b, x, word, Activation(_ACTIVATIONS[word], options.get("alpha"), options.get("beta")))
 
@@ -107,6 +111,8 @@ def _logical_not(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) 
     label = _first(args).label
     if isinstance(label, Mask):
         return Mask(label.value, label.axis, label.dims, not label.inverted)
+    if isinstance(label, Pairs):
+        return replace(label, inverted=not label.inverted)
     if isinstance(label, Differs) and not label.counted:
         return replace(label, equal=not label.equal)
     if isinstance(label, Feat) and _first(args).dtype.kind == "b":
@@ -122,6 +128,8 @@ def _binary(word: str, b: Labelled, args: Args, options: Mapping[str, Any], out:
     assert x is not None
     assert y is not None
     found = combined(b, word, x, y)
+    if found is None:
+        found = added(b, word, x, y)
     if found is not None:
         return found
     for label in (x.label, y.label):
@@ -314,6 +322,8 @@ def differing_steps(b: Labelled, label: Differs, dims: Dims) -> Mask:
 
 def _of_masks(b: Labelled, word: str, x: Tensor, y: Tensor) -> Label | None:
     """Masks put together, or compared with a truth or 0 or 1; None of anything else."""
+    if (both := _paired(b, word, x, y)) is not None:
+        return both
     if isinstance(x.label, Mask) and isinstance(y.label, Mask) and word.startswith("logical"):
         return joined(b, word, x.label, y.label)
     mask, other = (x.label, y) if isinstance(x.label, Mask) else (y.label, x)
@@ -328,6 +338,15 @@ def _of_masks(b: Labelled, word: str, x: Tensor, y: Tensor) -> Label | None:
         return None
     same = {"eq": numbers.flat[0] == 1, "ne": numbers.flat[0] == 0}.get(word)
     return None if same is None else replace(mask, inverted=mask.inverted != (not same))
+
+
+def _paired(b: Labelled, word: str, x: Tensor, y: Tensor) -> Label | None:
+    """Pairs of steps that count by both; None of anything else."""
+    kinds = Mask | Pairs
+    first, other = (x, y) if isinstance(x.label, kinds) else (y, x)
+    if not isinstance(first.label, kinds) or not (other.known or isinstance(other.label, kinds)):
+        return None
+    return anded(b, word, first.label, other.label, other.data if other.known else None)
 
 
 def _prelu(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> Label:

@@ -23,6 +23,7 @@ from ..labels import (
     N,
     Scores,
     Steps,
+    Sums,
     Times,
     cell,
     fixed,
@@ -34,7 +35,7 @@ from ..labels import (
 from ..machine import Tensor
 from ..truths import place_of_largest
 from .arithmetic import activation, differing_steps
-from .attention import softmax_of
+from .attention import of_sums, softmax_of
 
 Args = Sequence[Tensor | None]
 _KINDS = ("sum", "mean", "max", "min", "prod", "l2")
@@ -49,6 +50,8 @@ def _reduce(kind: str, b: Labelled, args: Args, options: Mapping[str, Any], out:
         counted = _counted(x.label, options.get("axes"), options.get("keepdims", False))
         if counted is not None:
             return counted
+    if isinstance(x.label, Sums) and kind == "sum":
+        return of_sums(x.label, options.get("axes"), options.get("keepdims", False))
     if isinstance(x.label, Differs | Mask) and (found := _of_steps(b, x.label, kind, options)) is not None:
         return found
     return reduced(b, b.feat(x, kind), kind, options.get("axes"), options.get("keepdims", False))

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import pairs
 from ..labelled import Labelled
 from ..labels import (
     Atom,
@@ -24,6 +25,8 @@ from ..labels import (
     Lengths,
     Mask,
     N,
+    Pairs,
+    Penalty,
     Scores,
     Steps,
     Unsplittable,
@@ -141,8 +144,8 @@ def _permute(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> L
     axes = [a % len(label.dims) for a in options["axes"]]
     if isinstance(label, Feat | Ids):
         return permuted(label, axes)
-    if isinstance(label, Scores) and axes[-2:] != [len(axes) - 2, len(axes) - 1]:
-        raise b.error("permute", "scores of attention with the keys before the queries are not supported")
+    if isinstance(label, Scores | Pairs | Penalty):
+        return pairs.permuted(label, axes)
     moved: Label = replace(label, dims=tuple(label.dims[a] for a in axes))
     return moved
 
