@@ -12,9 +12,11 @@ import platform
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from setuptools import Extension, setup
+from setuptools.command.build_clib import build_clib
 from setuptools.command.build_ext import build_ext
 
 WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow"]
@@ -73,6 +75,21 @@ def build_packages():
     return cythonize, numpy.get_include()
 
 
+class BuildClib(build_clib):
+    """Compiles the archive's files on all cores: the kernels are most of a build."""
+
+    def build_libraries(self, libraries):
+        compile_all = self.compiler.compile
+
+        def compile_each(sources, **options):
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
+                objects = list(pool.map(lambda source: compile_all([source], **options), sources))
+            return [name for names in objects for name in names]
+
+        self.compiler.compile = compile_each
+        super().build_libraries(libraries)
+
+
 class BuildExt(build_ext):
     """Builds the archive first, also for in-place builds, and decides about OpenMP."""
 
@@ -124,7 +141,8 @@ def main():
         extra_link_args=link or strip,
         depends=[*sorted(map(str, Path("lstm_rt/_runtime").iterdir())), *HEADERS, *SOURCES],
     )
-    setup(libraries=[("lrt_core", core)], ext_modules=[extension], cmdclass={"build_ext": BuildExt})
+    commands = {"build_clib": BuildClib, "build_ext": BuildExt}
+    setup(libraries=[("lrt_core", core)], ext_modules=[extension], cmdclass=commands)
 
 
 main()

@@ -102,6 +102,12 @@ def _gelu(c: Call) -> Value:
     return c.one("gelu", c.tensor(0), tanh=c.text("approximate", "none") == "tanh")
 
 
+@op("Erfc")
+def _erfc(c: Call) -> Value:
+    """No operator of ONNX's: what tf2onnx leaves of TensorFlow's."""
+    return c.one("sub", c.constant(np.float32(1)), c.one("erf", c.tensor(0)))
+
+
 @op("Swish")
 def _swish(c: Call) -> Value:
     return swish(c, c.tensor(0), c.number("alpha", 1.0))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from lstm_rt.graph import Activation
 
 from ..labelled import Labelled
-from ..labels import Differs, Dims, Feat, Ids, Label, Lengths, Loose, Mask, Steps, Turn
+from ..labels import Differs, Dims, Feat, Ids, Label, Lengths, Loose, Mask, Steps, Times, Turn
 from ..machine import Tensor
 from ..masks import joined, length_dims, only
 from ..truths import both_or_one, compared, negated
@@ -276,6 +276,8 @@ def _compared(word: str, b: Labelled, args: Args, options: Mapping[str, Any], ou
         return _of_integers(b, word, x, y)
     if (found := _of_masks(b, word, x, y)) is not None:
         return found
+    if isinstance(x.label, Times) and word in ("gt", "ne") and y.known and y.data.size == 1 and not y.data.any():
+        return replace(x.label.mask, dims=x.label.dims)
     if isinstance(x.label, Differs) and x.label.counted and word in ("gt", "ne") and y.known and not y.data.any():
         return differing_steps(b, x.label, x.label.dims)
     dims = next((t.label.dims for t in (x, y) if hasattr(t.label, "dims")), ())
@@ -318,7 +320,11 @@ def _of_masks(b: Labelled, word: str, x: Tensor, y: Tensor) -> Label | None:
     if not isinstance(mask, Mask) or not other.known or not other.data.size:
         return None
     numbers = np.asarray(other.data, np.float64)
-    if not (numbers == numbers.flat[0]).all() or numbers.flat[0] not in (0, 1) or numbers.size > 1:
+    if not (numbers == numbers.flat[0]).all() or numbers.flat[0] not in (0, 1):
+        return None
+    if (word, numbers.flat[0]) in (("logical_or", 0), ("logical_and", 1)):
+        return replace(mask, dims=b.wider(mask.dims, other.data, word))
+    if numbers.size > 1:
         return None
     same = {"eq": numbers.flat[0] == 1, "ne": numbers.flat[0] == 0}.get(word)
     return None if same is None else replace(mask, inverted=mask.inverted != (not same))

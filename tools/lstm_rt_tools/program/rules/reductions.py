@@ -23,6 +23,7 @@ from ..labels import (
     N,
     Scores,
     Steps,
+    Times,
     cell,
     fixed,
     is_fixed,
@@ -60,9 +61,11 @@ def _of_steps(b: Labelled, label: Differs | Mask, kind: str, options: Mapping[st
     dims = tuple(() if i in over else d for i, d in enumerate(label.dims) if options.get("keepdims") or i not in over)
     if any(not is_fixed(label.dims[i]) for i in over):
         return None
-    if isinstance(label, Mask):  # one number a step
-        one = kind in ("sum", "max", "min", "mean", "prod") and not any(label.dims[i] for i in over)
-        return replace(label, dims=dims) if one else None
+    if isinstance(label, Mask):  # one number a step, the same for all features
+        several = math.prod(fixed([label.dims[i] for i in over]))
+        if kind == "sum" and several > 1:
+            return Times(dims, replace(label, dims=dims), float(several))
+        return replace(label, dims=dims) if kind in ("sum", "max", "min", "mean", "prod") else None
     if fixed(dims) or label.counted or label.dims != label.feat.dims:
         return None
     if kind == "sum" and not label.equal:
