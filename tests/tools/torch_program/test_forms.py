@@ -89,11 +89,23 @@ class Mixes(nn.Module):  # type: ignore[misc, name-defined]
         return torch.stack(out, 1)
 
 
+class Spotter(nn.Module):  # type: ignore[misc, name-defined]
+    """Bands by fours, of which 13 to 16 do alike."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.rnn = nn.Conv2d(1, 2, (5, 3), stride=(4, 1)), nn.GRU(6, 4, batch_first=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.rnn(self.conv(x).permute(0, 3, 1, 2).flatten(2))[0]
+
+
 CASES: dict[str, tuple[Callable[[], Any], Callable[[int, int], tuple[Any, ...]], str]] = {
     "names": (Names, lambda n, t: (torch.randn(n, 6), torch.randn(n, 8)), "hidden.1 is taken to be 8, as in"),
     "enhancer": (Enhancer, lambda n, t: (torch.randn(n, 1, t, 16),), "x.3 is taken to be 16, as in the outputs"),
     "frames": (Frames, lambda n, t: (torch.randn(n, 20 * t),), "takes some numbers of steps alone"),
     "attends": (Attends, lambda n, t: (torch.randn(1, n, 6), torch.randn(n, t, 6)), ""),
+    "spotter": (Spotter, lambda n, t: (torch.randn(n, 1, 13, t),), "x.2 is taken to be 13: 13 to 16 do alike"),
     "mixes": (Mixes, lambda n, t: (torch.randn(n, t, 3), torch.randn(n, 5)), ""),
 }
 
@@ -117,6 +129,14 @@ def test_a_scripted_module_of_several_forms(name: str, tmp_path: Path) -> None:
             np.testing.assert_allclose(a, b.numpy(), atol=1e-5)
     again = rerun_program(path, graph)
     assert len(again.outputs) == len(graph.outputs)
+
+
+def test_a_state_is_not_widened(tmp_path: Path) -> None:
+    """With a number of steps that is set, rows beside rows would do as well, and are unlikely."""
+    path = tmp_path / "m.pt"
+    path.write_bytes(scripted(torch, Mixes().eval()))
+    graph = from_torch(path, settings={"x.1": 4})
+    assert [graph.values[i].kind for i in graph.inputs] == ["seq", "vec"]
 
 
 class Beside(nn.Module):  # type: ignore[misc, name-defined]

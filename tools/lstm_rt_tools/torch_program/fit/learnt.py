@@ -59,6 +59,7 @@ class Learnt(Runs):
         sizes: at which it has run in the end.
         shapes: of the outputs there, with 0 for what depends on sizes that are free.
         picked: dimensions of which only so many count.
+        solved: sizes that others are made of, as by convolutions.
         unsure: why sizes that it runs at are arbitrary, if they are: another one depends on them.
     """
 
@@ -69,6 +70,7 @@ class Learnt(Runs):
         self.sizes: Sizes = []
         self.shapes: list[tuple[int, ...]] = []
         self.picked: set[tuple[int, int]] = set()
+        self.solved: set[int] = set()
         self.unsure: ConvertError | None = None
 
     def found(self) -> Iterator[Found]:
@@ -105,8 +107,8 @@ class Learnt(Runs):
     def _forms(self, ranks: Sequence[int], pool: Sequence[int], long: bool) -> tuple[list[Found], bool]:
         """What inputs of so many dimensions may be, at sizes of one pool, and whether the program has its doubts."""
         dims = self._flat(ranks, self._with_ranks(ranks, pool, long), long)
-        doubtful, unsure = bool(self.doubts), self.unsure
-        plain = Found(dims, list(self.dtypes), self._squares_told())
+        doubtful, unsure = bool(self.doubts) or self.widens, self.unsure
+        plain = Found(dims, list(self.dtypes), [*self._squares_told(), *self._spans_told(dims)])
         others = [*self._freer(plain), *self._as_outputs(plain, ranks, pool, long)]
         if unsure is not None and not others:
             raise unsure
@@ -186,6 +188,7 @@ class Learnt(Runs):
 
     def _with_ranks(self, ranks: Sequence[int], pool: Sequence[int], long: bool) -> Dims:
         """The dimensions, for inputs of so many; ``long``: the last size of each is large, as of samples of sound."""
+        self.solved.clear()
         self.learnt, self.squares = 0, dict[int, tuple[int, int]]()  # inputs that are images: dimension and side
         supply, large = (iter([n for n in p if n not in self.given.values()]) for p in (pool, _LARGE))
         sizes: Sizes = [
@@ -239,6 +242,7 @@ class Learnt(Runs):
             for size in (guess - 1, guess, guess + 1):
                 if size > 0 and size not in free and self._fits(_replaced(sizes, n, size), wanted):
                     least = self._least(_replaced(sizes, n, size), size, wanted)
+                    self.solved.add(least)
                     return _learn(sizes, free, (n, size if least in free else least))
         return False
 
@@ -349,6 +353,24 @@ class Learnt(Runs):
             f"--set {shown(self.names[i])}.{k}=... says otherwise"
             for i, (k, side) in self.squares.items()
         ]
+
+    def _spans_told(self, dims: Dims) -> list[str]:
+        """What the user should know of sizes that are the smallest of some that do alike."""
+        found = []
+        for i, own in enumerate(dims):
+            for k, n in enumerate(own):
+                if not isinstance(n, int) or n not in self.solved or self.sizes[i].count(n) > 1:
+                    continue
+                most = next((m for m in range(n, n + _MOVE) if not self._takes(self._with_size(i, k, m + 1))), n)
+                if most > n:
+                    name = f"{shown(self.names[i])}.{k}"
+                    found.append(f"{name} is taken to be {n}: {n} to {most} do alike, and --set {name}=... says which")
+        return found
+
+    def _with_size(self, i: int, k: int, n: int) -> Sizes:
+        sizes = [list(own) for own in self.sizes]
+        sizes[i][k] = n
+        return sizes
 
     def _larger(self, sizes: Sizes, free: set[int]) -> Sizes:
         """Other sizes in the place of those that are free, by less where arrays would become too large."""

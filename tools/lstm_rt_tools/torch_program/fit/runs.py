@@ -14,6 +14,8 @@ from lstm_rt.errors import ConvertError
 
 from ...program.machine import Machine, Source, Tensor
 
+_ALIKE = frozenset({"add", "sub", "mul", "div", "maximum", "minimum"})  #: which take numbers of dimensions alike
+
 Sizes: TypeAlias = list[list[int]]
 Dims: TypeAlias = list[list[int | str | None]]
 
@@ -46,11 +48,14 @@ class _Tracer(Machine):
     def __init__(self) -> None:
         super().__init__()
         self.doubts: list[tuple[int, int]] = []
+        self.widens = False
 
     def doubt(self, size: int, meant: int) -> None:
         self.doubts.append((size, meant))
 
     def labels(self, op: str, args: Sequence[Tensor | None], options: dict[str, Any], out: Any) -> Any:
+        ranks = {a.ndim for a in args if a is not None and a.label is not None and a.ndim > 1}
+        self.widens |= op in _ALIKE and len(ranks) > 1
         label = frozenset[int]().union(*(a.label for a in args if a is not None and a.label is not None))
         return (label,) * len(out) if isinstance(out, tuple) else label
 
@@ -62,6 +67,7 @@ class Runs:
         given: sizes that are said, by inputs and dimensions.
         most: numbers that an input may have.
         doubts: sizes of the last run that are probably meant to be others.
+        widens: combines the last run, if it has ended, what inputs make of several numbers of dimensions?
     """
 
     def __init__(self, source: Unsized) -> None:
@@ -71,7 +77,8 @@ class Runs:
         given = max((math.prod(e) for e in source.examples or ()), default=0)
         self.most = max(_MOST_ELEMENTS, 8 * given)  # as large as an example, and what is tried around it, may be
         self.given = {(self.names.index(n), k): size for n, own in source.sizes.items() for k, size in own.items()}
-        self.doubts: list[tuple[int, int]] = []  #: of the last run
+        self.doubts: list[tuple[int, int]] = []
+        self.widens = False
         self.runs = 0
         self.lengths = True  #: are whole numbers, one for each row, taken for lengths?
 
@@ -99,8 +106,9 @@ class Runs:
         if self.runs > _MOST_RUNS:
             raise ConvertError(f"{self.source.what}: the sizes of its inputs are not found in {_MOST_RUNS} runs")
         machine = _Tracer()
-        self.doubts = machine.doubts
+        self.doubts, self.widens = machine.doubts, False
         outputs = self.source.run(machine, [Tensor(a, frozenset([i])) for i, a in enumerate(arrays)])
+        self.widens = machine.widens
         return [o.data for o in outputs]
 
     def _whole(self, name: str, own: Sequence[int], sizes: Sizes) -> int:
