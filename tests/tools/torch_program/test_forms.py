@@ -100,12 +100,27 @@ class Spotter(nn.Module):  # type: ignore[misc, name-defined]
         return self.rnn(self.conv(x).permute(0, 3, 1, 2).flatten(2))[0]
 
 
+class Line(nn.Module):  # type: ignore[misc, name-defined]
+    """Images of a line of text of 8 to 15 rows, of which one has to be left."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.rnn = nn.Conv2d(1, 3, 3, padding=1), nn.GRU(3, 4, batch_first=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = F.max_pool2d(F.max_pool2d(F.max_pool2d(self.conv(x), (2, 1)), (2, 1)), (2, 1))
+        h = y.size(2)
+        assert h == 1
+        return self.rnn(y.squeeze(2).permute(0, 2, 1))[0]
+
+
 CASES: dict[str, tuple[Callable[[], Any], Callable[[int, int], tuple[Any, ...]], str]] = {
     "names": (Names, lambda n, t: (torch.randn(n, 6), torch.randn(n, 8)), "hidden.1 is taken to be 8, as in"),
     "enhancer": (Enhancer, lambda n, t: (torch.randn(n, 1, t, 16),), "x.3 is taken to be 16, as in the outputs"),
     "frames": (Frames, lambda n, t: (torch.randn(n, 20 * t),), "takes some numbers of steps alone"),
     "attends": (Attends, lambda n, t: (torch.randn(1, n, 6), torch.randn(n, t, 6)), ""),
-    "spotter": (Spotter, lambda n, t: (torch.randn(n, 1, 13, t),), "x.2 is taken to be 13: 13 to 16 do alike"),
+    "spotter": (Spotter, lambda n, t: (torch.randn(n, 1, 14, t),), "x.2 is taken to be 14: 13 to 16 do alike"),
+    "line": (Line, lambda n, t: (torch.randn(n, 1, 8, t),), "x.2 is taken to be 8: 8 to 15 do alike"),
     "mixes": (Mixes, lambda n, t: (torch.randn(n, t, 3), torch.randn(n, 5)), ""),
 }
 

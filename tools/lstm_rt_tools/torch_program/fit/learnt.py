@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -242,8 +243,9 @@ class Learnt(Runs):
             for size in (guess - 1, guess, guess + 1):
                 if size > 0 and size not in free and self._fits(_replaced(sizes, n, size), wanted):
                     least = self._least(_replaced(sizes, n, size), size, wanted)
-                    self.solved.add(least)
-                    return _learn(sizes, free, (n, size if least in free else least))
+                    size = size if least in free else least
+                    self.solved.add(size)
+                    return _learn(sizes, free, (n, size))
         return False
 
     def _least(self, sizes: Sizes, size: int, wanted: int) -> int:
@@ -335,7 +337,13 @@ class Learnt(Runs):
             fixed = {n for n in free if not self._takes(_replaced(sizes, n, n + _MOVE))}
             if not fixed or len(fixed) == len(free):
                 raise
-            self.unsure = e
+            for n in sorted(fixed):
+                least = self._last_that_does(n, -1, partial(_replaced, sizes, n))
+                if least < n or self._takes(_replaced(sizes, n, n + 1)):  # one of some that do alike
+                    _learn(sizes, free, (n, n if least in free else least))
+                    self.solved.add(n if least in free else least)
+                else:
+                    self.unsure = e
             return free - fixed
         return free
 
@@ -361,16 +369,24 @@ class Learnt(Runs):
             for k, n in enumerate(own):
                 if not isinstance(n, int) or n not in self.solved or self.sizes[i].count(n) > 1:
                     continue
-                most = next((m for m in range(n, n + _MOVE) if not self._takes(self._with_size(i, k, m + 1))), n)
-                if most > n:
+                least, most = (self._last_that_does(n, by, partial(self._with_size, i, k)) for by in (-1, 1))
+                if most > least:
                     name = f"{shown(self.names[i])}.{k}"
-                    found.append(f"{name} is taken to be {n}: {n} to {most} do alike, and --set {name}=... says which")
+                    told = f"{name} is taken to be {n}: {least} to {most} do alike, and --set {name}=... says which"
+                    found.append(told)
         return found
 
     def _with_size(self, i: int, k: int, n: int) -> Sizes:
         sizes = [list(own) for own in self.sizes]
         sizes[i][k] = n
         return sizes
+
+    def _last_that_does(self, n: int, by: int, sizes: Callable[[int], Sizes]) -> int:
+        """The last of the numbers up from ``n``, or down, at whose sizes the program runs; ``n`` if there is no end."""
+        for m in range(n, n + 2 * by * _MOVE, by):
+            if m + by < 1 or not self._takes(sizes(m + by)):
+                return m
+        return n
 
     def _larger(self, sizes: Sizes, free: set[int]) -> Sizes:
         """Other sizes in the place of those that are free, by less where arrays would become too large."""
