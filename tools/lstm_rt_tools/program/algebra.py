@@ -52,6 +52,14 @@ class Product:
     x: Expression
 
 
+@dataclass(frozen=True, eq=False)
+class Convolved:
+    """A convolution over the places of an image of some features: what a node makes."""
+
+    node: Node
+    x: Piece
+
+
 @dataclass(frozen=True)
 class Activated:
     """An activation of some features."""
@@ -60,7 +68,7 @@ class Activated:
     x: Piece
 
 
-Atom: TypeAlias = "Given | Product | Activated"
+Atom: TypeAlias = "Given | Product | Convolved | Activated"
 
 
 _MOST_TERMS = 64  #: of a product that is written out
@@ -103,6 +111,15 @@ class Algebra:
             self.atoms.append(atom)
             number = len(self.atoms) - 1
         return Piece(size, {((number, 0),): np.ones(size)})
+
+    def size(self, node: Node) -> int:
+        """Features of a node's result."""
+        assert node.outputs[0] is not None
+        return self._graph.values[node.outputs[0]].size
+
+    def maker(self, value: int) -> Node | None:
+        """The node of the step that makes a value."""
+        return self._makers.get(value)
 
     def is_inner(self, value: int) -> bool:
         """Does it depend on the cell's states?"""
@@ -167,7 +184,7 @@ def _same(a: Atom, b: Atom) -> bool:
         return a.activation == b.activation and same(a.x, b.x)
     if isinstance(a, Product) and isinstance(b, Product):
         return a is b or (np.array_equal(a.weight, b.weight) and np.array_equal(a.bias, b.bias) and _all_same(a.x, b.x))
-    return False
+    return isinstance(a, Convolved) and isinstance(b, Convolved) and a.node is b.node
 
 
 def same(a: Piece, b: Piece) -> bool:
@@ -273,6 +290,13 @@ def _dense(a: Algebra, node: Node) -> Expression:
     return a.activated([a.atom(product, len(weight))], node.attrs["activation"])
 
 
+def _conv(a: Algebra, node: Node) -> Expression:
+    x = a.of(_inputs(node)[0])
+    if len(x) != 1:
+        raise Unknown("a convolution of several pieces")
+    return [a.atom(Convolved(node, x[0]), a.size(node))]
+
+
 def _scale(a: Algebra, node: Node) -> Expression:
     found = scale_and_shift(node)
     assert found is not None
@@ -315,6 +339,7 @@ def _concat(a: Algebra, node: Node) -> Expression:
 
 _RULES: dict[str, Callable[[Algebra, Node], Expression]] = {
     "dense": _dense,
+    "conv": _conv,
     "batchnorm": _scale,
     "activation": _square,
     "slice": _slice,

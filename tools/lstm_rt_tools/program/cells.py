@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from lstm_rt.graph import Activation, Graph
 
+from . import convolved
 from .algebra import Activated, Algebra, Given, Piece, Product, Sum, Unknown, same, single
 
 A = NDArray[np.float64]
@@ -21,7 +22,7 @@ class Cell:
     """A cell of a step.
 
     Attributes:
-        op: lstm, gru or rnn.
+        op: lstm, gru or rnn; or convlstm, whose ``x`` is for each gate what comes of its input.
         h, c: numbers of its states among the step's; the same where an lstm has one state, which is both.
         x: what it reads: features ``start`` to ``start + size`` of values of the step, side by side.
     """
@@ -115,7 +116,10 @@ def _cell(
     a = Algebra(graph, depends, [old[k] for k in group])
     try:
         if len(group) == 2:
-            return _lstm(a, group, old, new)
+            gates = _lstm_gates(a, group, old, new)
+            if gates is None:
+                return None
+            return convolved.found(a, gates.found, gates.output, group, old) or _lstm(a, gates, group, old)
         return _gru(a, group[0], old, new) or _rnn(a, group[0], old, new)
     except Unknown:
         return None
@@ -125,7 +129,10 @@ def gated(graph: Graph, depends: Mapping[int, frozenset[int]], old: Sequence[int
     """An lstm of the states h and c, or a gru of h; None if these are no such states."""
     a = Algebra(graph, depends, old)
     try:
-        return _lstm(a, (0, 1), old, new) if len(old) == 2 else _gru(a, 0, old, new)
+        if len(old) == 1:
+            return _gru(a, 0, old, new)
+        gates = _lstm_gates(a, (0, 1), old, new)
+        return None if gates is None else _lstm(a, gates, (0, 1), old)
     except Unknown:
         return None
 
@@ -165,8 +172,18 @@ def _is(a: Algebra, factor: tuple[int, int], value: int) -> bool:
     return a.atoms[factor[0]] == Given(value) and factor[1] == 0
 
 
-def _lstm(a: Algebra, group: tuple[int, ...], old: Sequence[int], new: Sequence[int]) -> Cell | None:
-    """``c' = f c + i g``, ``h' = o t(c')`` (Gers et al. 2000)."""
+@dataclass
+class _Gates:
+    """The gates of an lstm, by their letters, its new states, and the activation of the cell state."""
+
+    found: dict[str, Activated]
+    cell: Piece
+    hidden: Piece
+    output: Activation
+
+
+def _lstm_gates(a: Algebra, group: tuple[int, ...], old: Sequence[int], new: Sequence[int]) -> _Gates | None:
+    """``c' = f c + i g``, ``h' = o t(c')`` (Gers et al. 2000), whatever the gates read."""
     h, c = group
     cell, hidden = _one_piece(a, new[c]), _one_piece(a, new[h])
     forget = [k for k in cell.terms if any(_is(a, f, old[c]) for f in k)]
@@ -189,14 +206,20 @@ def _lstm(a: Algebra, group: tuple[int, ...], old: Sequence[int], new: Sequence[
     found = {name: gate for name, gate in gates.items() if gate is not None}
     outer = _activated(a, tanh[0], cell.size)
     assert outer is not None
-    acts = (found["f"].activation, found["g"].activation, outer.activation)
-    if any(found[g].activation != acts[0] for g in "io"):
+    if any(found[g].activation != found["f"].activation for g in "io"):
         return None
+    return _Gates(found, cell, hidden, outer.activation)
+
+
+def _lstm(a: Algebra, gates: _Gates, group: tuple[int, ...], old: Sequence[int]) -> Cell | None:
+    """The cell with these gates, if they read products with h and the input."""
+    h, c = group
+    found, acts = gates.found, (gates.found["f"].activation, gates.found["g"].activation, gates.output)
     parts = [_Gate(a, found[g].x, old[h]) for g in "ifgo"]
-    peephole = _peepholes(a, parts, old[c], cell)
+    peephole = _peepholes(a, parts, old[c], gates.cell)
     if peephole is None:
         return None
-    made = _made("lstm", parts, hidden.size, h, c, acts)
+    made = _made("lstm", parts, gates.hidden.size, h, c, acts)
     if np.any(peephole):
         made.weights["peephole"] = peephole.astype(np.float32)
     return made

@@ -179,7 +179,7 @@ class Check:
             return
         fixed = any(r.declared_rows is not None for r in self._roles)
         try:
-            runs = self._runs(2 * rows + 1, steps)
+            runs = self._runs(2 * rows + 2, steps)  # an even number, and odd ones below
         except Exhausted:
             raise
         except ConvertError:

@@ -17,6 +17,7 @@ from .algebra import Unknown
 from .labels import (
     Atom,
     Columns,
+    Differs,
     Dim,
     Feat,
     Ids,
@@ -38,8 +39,10 @@ from .labels import (
 )
 from .machine import Body, LoopBody, ProgramError, Tensor, UnknownLoop
 from .masks import in_numbers
+from .phases import one_by_one
 from .recurrence import Recurrence, looped, scanned
 from .roles import Role
+from .truths import compared
 from .unrolled import Unrolled
 from .values import Values, WrongRoles
 
@@ -105,6 +108,7 @@ class Labelled(Values):
         self.folded: list[str] = []  #: what was put together
         self._roles = list(roles)
         self.unrolled = Unrolled(self.graph)  #: what the program does step by step
+        self.phases: dict[int, tuple[int, int]] = {}  #: what has every few steps side by side: of what, and how few
         self.loop_of_step: Recurrence | None = None  #: the loop in whose body the program is
         self._axes: dict[str, int] = {}
 
@@ -272,13 +276,17 @@ class Labelled(Values):
             raise self.wrong_roles(op, f"its result is {self.dims_in_words(label.dims)}, but of shape {array.shape}")
 
     def _ruled(self, rule: Any, op: str, args: Sequence[Tensor | None], options: dict[str, Any], out: Any) -> Any:
-        """The rule; where it stumbles over steps whose number the program fixes, these become features."""
+        """The rule; where it stumbles over steps whose number the program fixes, these become features, and where it
+        does over steps of steps, these become steps.
+        """
         try:
             return rule(self, args, options, out)
         except WrongRoles:
             others = self._aligned(args)
             if all(o is a for o, a in zip(others, args, strict=True)):
                 others = [self._without_steps(a) for a in args]
+            if all(o is a for o, a in zip(others, args, strict=True)):
+                others = [one_by_one(self, a) for a in args]
             if all(o is a for o, a in zip(others, args, strict=True)):
                 raise
             return rule(self, others, options, out)
@@ -407,6 +415,8 @@ class Labelled(Values):
         label = x.label
         if isinstance(label, Feat):
             return label
+        if isinstance(label, Differs) and not label.counted and label.dims == label.feat.dims:
+            return compared(self, "eq" if label.equal else "ne", label.feat, np.asarray(label.number))
         if isinstance(label, Loose):
             raise self.error(op, label.why)
         if (found := in_numbers(self, label)) is not None:

@@ -109,6 +109,15 @@ class Counted:
 
 
 @dataclass(frozen=True, eq=False)
+class Times:
+    """A number where a mask counts a step, else 0: the sum over several features that it is the same for."""
+
+    dims: Dims
+    mask: Mask
+    number: float
+
+
+@dataclass(frozen=True, eq=False)
 class Scores:
     """``scale q k^T``: a number for each pair of a step of the queries and one of the keys; ``soft``: after softmax.
 
@@ -174,7 +183,9 @@ class Differs(Loose):
     counted: bool = False
 
 
-Label: TypeAlias = "Feat | Ids | Lengths | Columns | Order | Mask | Counted | Scores | Masked | Penalty | Turn | Loose"
+Label: TypeAlias = (
+    "Feat | Ids | Lengths | Columns | Order | Mask | Counted | Times | Scores | Masked | Penalty | Turn | Loose"
+)
 
 
 #: What has cells, and keeps its kind while these are moved.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lstm_rt.graph import Activation
 
-from .labels import Counted, Dims, Feat, Lengths, Mask, Masked, Penalty, Steps, broadcast, cell, fixed
+from .labels import Counted, Dims, Feat, Lengths, Mask, Masked, Penalty, Steps, Times, broadcast, cell, fixed
 
 if TYPE_CHECKING:
     from .labelled import Labelled
@@ -29,6 +29,8 @@ def in_numbers(b: Labelled, label: Any) -> Feat | None:
         fill = max(label.fill, _LEAST)
         value = b.graph.activation(there(b, label.mask), Activation("affine", -fill, fill))
         return _spread(value, label.dims)
+    if isinstance(label, Times):
+        return _spread(b.graph.activation(there(b, label.mask), Activation("affine", label.number, 0.0)), label.dims)
     if isinstance(label, Counted):
         return _spread(b.graph.reduce(there(b, label.mask), "sum", whole=True), label.dims)
     return _length(b, label) if isinstance(label, Lengths) else None

@@ -15,6 +15,7 @@ import numpy as np
 from lstm_rt.graph import Graph, Node
 
 from ..arch.layers import side_by_side
+from . import convolved
 from .algebra import Unknown
 from .cells import Cell, find
 from .labels import Dims, Feat, Loose, Mask, Steps, Turn, cell, fixed, free, is_steps
@@ -244,16 +245,15 @@ class Recurrence:
         return self._lifted[value]
 
     def _layer(self, c: Cell) -> int:
+        if c.op == "convlstm":
+            return self._convolved(c)
         parts = []
         for value, start, size in c.x:
             whole = self._lift(value)
             parts.append(whole if size == self._outer.values[whole].size else self._outer.slice(whole, start, size))
         if not parts:
             raise Unknown("a cell that reads nothing")
-        options = dict(c.options)
-        for name, k in (("h0", c.h), ("c0", c.c)):
-            slot = None if k is None else self._states[k]
-            options[name] = None if slot is None or slot.outer is None else self._b.features(slot.outer, "scan")
+        options = {**c.options, **self._initial(c)}
         x = side_by_side(self._outer, parts)
         weights: dict[str, Any] = dict(c.weights)
         turned = self._mask is not None and self._backward  # masks cannot be turned around, what they are for can
@@ -263,11 +263,26 @@ class Recurrence:
             x, options["direction"] = self._outer.reverse(x), "reverse"
         seq, h, end = self._outer.recurrent(c.op, x, weights, hidden_size=c.hidden_size, **options)
         seq = self._outer.reverse(seq) if turned else seq
+        return self._recognised(c, seq, h, end)
+
+    def _initial(self, c: Cell) -> dict[str, int | None]:
+        """What the states of a cell are before the first step."""
+        slots = {name: None if k is None else self._states[k] for name, k in (("h0", c.h), ("c0", c.c))}
+        outer = {name: None if slot is None else slot.outer for name, slot in slots.items()}
+        return {name: None if x is None else self._b.features(x, "scan") for name, x in outer.items()}
+
+    def _recognised(self, c: Cell, seq: int, h: int, end: int | None) -> int:
         self._last[c.h] = h
         if c.c is not None and end is not None:
             self._last[c.c] = end
-        self._b.folded.append(f"a {c.op} of {c.hidden_size} units recognised in what a loop does in a step")
+        units = "channels" if c.op == "convlstm" else "units"
+        self._b.folded.append(f"a {c.op} of {c.hidden_size} {units} recognised in what a loop does in a step")
         return seq
+
+    def _convolved(self, c: Cell) -> int:
+        if self._mask is not None:
+            raise Unknown("a convlstm that leaves out the steps that a mask does not count")
+        return self._recognised(c, *convolved.layer(self._outer, c, self._makers, self._lift, self._initial(c)))
 
     def _make(self, value: int) -> int:
         slot = next((s for s in self._slices.values() if s.value == value), None)

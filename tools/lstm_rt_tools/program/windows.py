@@ -36,8 +36,12 @@ def conv(
     pads: Pads | None = None,
     dilation: Sequence[int] | None = None,
     groups: int = 1,
+    same: str = "",
 ) -> A:
-    """A convolution as neural networks have it: ``w (O, C / groups, *kernel)``, zero padding ``pads`` per dimension."""
+    """A convolution as neural networks have it: ``w (O, C / groups, *kernel)``, zero padding ``pads`` per dimension.
+
+    ``same``: ``upper`` or ``lower`` where these are such that there is a window for every ``stride`` numbers.
+    """
     n = x.ndim - 2
     stride, dilation, pads = stride or [1] * n, dilation or [1] * n, pads or [(0, 0)] * n
     found = _windows(_padded(x, pads, 0.0), w.shape[2:], stride, dilation)
@@ -88,10 +92,12 @@ def pool(
     pads: Pads | None = None,
     dilation: Sequence[int] | None = None,
     ceil: bool = False,
+    same: str = "",
 ) -> A:
     """``kind``: max, avg (over what lies inside the array), avg_pad (padding counts as zeros), sum, l2.
 
     ``ceil``: windows that begin inside the array (or its padding before) count, though they reach beyond its end.
+    ``same``: as of :func:`conv`.
     """
     n = len(kernel)
     stride, dilation, pads = stride or kernel, dilation or [1] * n, pads or [(0, 0)] * n

@@ -1,6 +1,19 @@
 """What the operators of ONNX are in words of the vocabulary: a module a family, a function an operator."""
 
-from . import control, elementwise, linear, microsoft, norms, quantized, recurrent, reduce, sequences, shapes, tables
+from . import (
+    control,
+    elementwise,
+    linear,
+    microsoft,
+    norms,
+    quantized,
+    recurrent,
+    reduce,
+    resize,
+    sequences,
+    shapes,
+    tables,
+)
 
 __all__ = [
     "control",
@@ -11,6 +24,7 @@ __all__ = [
     "quantized",
     "recurrent",
     "reduce",
+    "resize",
     "sequences",
     "shapes",
     "tables",

@@ -102,6 +102,12 @@ def _gelu(c: Call) -> Value:
     return c.one("gelu", c.tensor(0), tanh=c.text("approximate", "none") == "tanh")
 
 
+@op("Erfc")
+def _erfc(c: Call) -> Value:
+    """No operator of ONNX's: what tf2onnx leaves of TensorFlow's."""
+    return c.one("sub", c.constant(np.float32(1)), c.one("erf", c.tensor(0)))
+
+
 @op("Swish")
 def _swish(c: Call) -> Value:
     return swish(c, c.tensor(0), c.number("alpha", 1.0))
@@ -210,7 +216,11 @@ _VARIADIC = {"Max": "maximum", "Min": "minimum", "Sum": "add", "Mean": "add"}
 
 @op(*_BINARY)
 def _binary(c: Call) -> Value:
-    return c.one(_BINARY[c.name], c.tensor(0), c.tensor(1))
+    x, y = c.tensor(0), c.tensor(1)
+    found = c.one(_BINARY[c.name], x, y)
+    if c.name == "Div" and found.known and found.dtype.kind == "i" and found.data.size == 1:
+        c.divided(int(x.data.item()), int(found.data.item()))
+    return found
 
 
 @op("Pow")

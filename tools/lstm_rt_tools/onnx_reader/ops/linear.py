@@ -129,6 +129,7 @@ class Windows:
                 f"strides {self.stride}, dilations {self.dilation} and pads {given} for a kernel of {n} dimensions"
             )
         auto = c.text("auto_pad", "NOTSET")
+        self.same = {"SAME_UPPER": "upper", "SAME_LOWER": "lower"}.get(auto, "")
         self.pads = list(zip(given[:n], given[n:], strict=True))
         if auto in ("SAME_UPPER", "SAME_LOWER"):
             self.pads = [self._same(x.shape[2 + i], i, auto == "SAME_LOWER") for i in range(n)]
@@ -149,6 +150,11 @@ class Windows:
     def options(self) -> dict[str, Any]:
         return {"stride": self.stride, "pads": self.pads, "dilation": self.dilation}
 
+    @property
+    def with_same(self) -> dict[str, Any]:
+        """The options of an operation that may be told of padding by its number of windows."""
+        return {**self.options, **({"same": self.same} if self.same else {})}
+
 
 def convolution(c: Call, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
     """What Conv does."""
@@ -156,7 +162,7 @@ def convolution(c: Call, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
     groups = c.integer("group", 1)
     if groups < 1 or x.shape[1] != w.shape[1] * groups or w.shape[0] % groups:
         raise c.error(f"a weight of the shape {w.shape} and {groups} groups for an input of the shape {x.shape}")
-    return c.one("conv", x, w, bias, groups=groups, **windows.options)
+    return c.one("conv", x, w, bias, groups=groups, **windows.with_same)
 
 
 @op("Conv", ignores=("kernel_shape",))
@@ -188,7 +194,8 @@ def _pool(c: Call) -> Value:
         raise c.error(f"p = {c.integer('p')} is not supported, only 2")
     if windows.kernel == windows.options["stride"]:  # a pool over all, of as many as there were at the export
         c.hint(max(windows.kernel))
-    return c.one("pool", x, kind=kind, kernel=windows.kernel, ceil=bool(c.integer("ceil_mode", 0)), **windows.options)
+    return c.one("pool", x, kind=kind, kernel=windows.kernel, ceil=bool(c.integer("ceil_mode", 0)),
+                 **windows.with_same)  # fmt: skip
 
 
 @op("GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
+import operator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from ...program.machine import Tensor
-from ...program.sizes import too_many
 from ..call import Call, Value, op
 
 _OPEN = (1 << 31) - 1  #: what exporters write for the end of an axis, or more
@@ -28,11 +28,24 @@ def _reshape(c: Call) -> Value:
             sizes[sizes.index(-1)] = x.data.size // others
     if min(sizes, default=0) < 0 or math.prod(sizes) != x.data.size:
         error = c.error(f"an input of the shape {x.shape} does not fit into {tuple(sizes)}, which the file has fixed")
-        features = x.shape[-1] if x.ndim else 1  # which may have been joined with the steps
-        joined = [n // features for n in sizes if features > 1 and n % features == 0]
-        error.sizes = tuple(n for n in (*sizes, *joined) if n > 1)
+        error.sizes = tuple(dict.fromkeys(n for n in _meant(c, x, sizes) if n > 1))
         raise error
     return c.reshape(x, sizes)
+
+
+def _meant(c: Call, x: Tensor, sizes: Sequence[int]) -> Iterator[int]:
+    """Numbers of rows or steps with which ``x`` might fit into these sizes, likelier ones first."""
+    yield from sizes
+    there = math.prod(n for n in sizes if n > 0)
+    for n in sizes:  # of what was a quotient by the steps: those that make it what it should be
+        should, rest = divmod(x.data.size * n, there or 1)
+        if (whole := c.dividend(n)) and should and not rest:
+            yield whole // should
+    for behind in itertools.accumulate(reversed(x.shape[1:]), operator.mul):  # steps joined with what follows them
+        if behind and there % behind == 0:
+            yield there // behind
+    features = x.shape[-1] if x.ndim else 1
+    yield from (n // features for n in sizes if features > 1 and n % features == 0)
 
 
 @op("Flatten")
@@ -306,80 +319,6 @@ def _space_to_depth(c: Call) -> Value:
     blocks, places = [3 + 2 * i for i in range(k)], [2 + 2 * i for i in range(k)]
     order = [0, *blocks, 1, *places] if c.text("mode", "DCR") == "DCR" else [0, 1, *blocks, *places]
     return c.reshape(permute(c, x, order), (n, channels * block**k, *(s // block for s in space)))
-
-
-@op("Resize", "Upsample", ignores=("antialias", "cubic_coeff_a", "exclude_outside", "extrapolation_value"))
-def _resize(c: Call) -> Value:
-    x = c.tensor(0)
-    sizes = _resized(c, x)
-    if sizes == list(x.shape):
-        return x
-    if c.text("mode", "nearest") != "nearest":
-        raise c.error(f"mode {c.text('mode')} is not supported, only nearest")
-    if why := too_many(math.prod(sizes), c.m.most):
-        raise c.error(why)
-    for axis, size in enumerate(sizes):
-        if size != x.shape[axis]:
-            x = _stretched(c, x, axis, size)
-    return x
-
-
-def _resized(c: Call, x: Tensor) -> list[int]:
-    """The sizes of the result."""
-    axes = c.axes(c.ints("axes") or range(x.ndim), x.ndim)
-    out = list(x.shape)
-    if c.name == "Resize" and c.version >= 11:
-        c.optional(1)  # roi, which is for another mode
-        scales, sizes = c.known_ints(3, "sizes") is None, c.known_ints(3, "sizes")
-        if sizes:
-            if c.text("keep_aspect_ratio_policy", "stretch") != "stretch":
-                raise c.error("keep_aspect_ratio_policy is not supported")
-            for axis, size in zip(axes, sizes, strict=False):
-                out[axis] = size
-            return out
-        factors = list(c.known(2, "scales").reshape(-1)) if scales else []
-    elif c.version < 9:
-        factors = list(c.floats("scales"))
-    else:
-        factors = list(c.known(1, "scales").reshape(-1))
-    if len(factors) != len(axes):
-        raise c.error(f"{len(factors)} scales for {len(axes)} axes")
-    for axis, factor in zip(axes, factors, strict=True):
-        out[axis] = math.floor(x.shape[axis] * float(factor))
-    return out
-
-
-_ROUNDING: dict[str, Callable[[Any], Any]] = {
-    "floor": np.floor,
-    "ceil": np.ceil,
-    "round_prefer_floor": lambda at: np.ceil(at - 0.5),
-    "round_prefer_ceil": lambda at: np.floor(at + 0.5),
-}
-
-
-def _stretched(c: Call, x: Tensor, axis: int, size: int) -> Tensor:
-    """``x`` with the nearest numbers at the places of an axis of another size."""
-    old = x.shape[axis]
-    if size < 1 or old < 1:
-        raise c.error(f"size {size} of an axis that has {old}")
-    if c.name == "Upsample" or c.version < 11:
-        how, rounding = "asymmetric", "floor"
-    else:
-        how = c.text("coordinate_transformation_mode", "half_pixel")
-        rounding = c.text("nearest_mode", "round_prefer_floor")
-    places, scale = np.arange(size, dtype=np.float64), size / old
-    if how in ("half_pixel", "pytorch_half_pixel", "half_pixel_symmetric"):
-        found = (places + 0.5) / scale - 0.5 if how != "pytorch_half_pixel" or size > 1 else places * 0
-    elif how == "align_corners":
-        found = places * (old - 1) / (size - 1) if size > 1 else places * 0
-    elif how == "asymmetric":
-        found = places / scale
-    else:
-        raise c.error(f"coordinate_transformation_mode {how} is not supported")
-    index = np.clip(_ROUNDING[rounding](found), 0, old - 1).astype(np.int64)
-    if size % old == 0 and (index == np.arange(size) // (size // old)).all():
-        return c.one("repeat_interleave", x, times=size // old, axis=axis)
-    return c.one("index_select", x, c.constant(index), axis=axis)
 
 
 @op("Trilu")

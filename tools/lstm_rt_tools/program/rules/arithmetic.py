@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 from lstm_rt.graph import Activation
 
 from ..labelled import Labelled
-from ..labels import Differs, Dims, Feat, Ids, Label, Lengths, Loose, Mask, Steps, Turn
+from ..labels import Differs, Dims, Feat, Ids, Label, Lengths, Loose, Mask, Steps, Times, Turn
 from ..machine import Tensor
 from ..masks import joined, length_dims, only
+from ..truths import both_or_one, compared, negated
 from .attention import combined
+from .tables import one_hot
 
 Args = Sequence[Tensor | None]
 
@@ -93,7 +95,10 @@ def _cast(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any]
     label: Label = _first(args).label
     if isinstance(label, Lengths) and out.dtype.kind == "f":
         return b.feat(_first(args), "cast")
-    if isinstance(label, Feat) and out.dtype.kind != "f":
+    kind = _first(args).dtype.kind
+    if isinstance(label, Feat) and out.dtype.kind == "b" and kind in "iu":
+        return compared(b, "ne", label, np.zeros(1, np.float32))
+    if isinstance(label, Feat) and out.dtype.kind != "f" and kind == "f":
         return Loose("features that are rounded to integers are not supported", label.dims)
     return label
 
@@ -104,6 +109,8 @@ def _logical_not(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) 
         return Mask(label.value, label.axis, label.dims, not label.inverted)
     if isinstance(label, Differs) and not label.counted:
         return replace(label, equal=not label.equal)
+    if isinstance(label, Feat) and _first(args).dtype.kind == "b":
+        return negated(b, label)
     return Loose("what is not a mask is inverted", getattr(label, "dims", ()))
 
 
@@ -119,13 +126,15 @@ def _binary(word: str, b: Labelled, args: Args, options: Mapping[str, Any], out:
         return found
     for label in (x.label, y.label):
         whole = isinstance(label, Lengths) and out.dtype.kind != "f"
-        if whole or isinstance(label, Ids | Turn | Loose):
+        if whole or (isinstance(label, Ids | Turn | Loose) and not isinstance(label, Differs)):
             return _of_integers(b, word, x, y)
     if word == "mul" and isinstance(x.label, Mask) != isinstance(y.label, Mask) and not (x.known or y.known):
         mask, features = (x.label, y) if isinstance(x.label, Mask) else (y.label, x)
         return only(b, mask, b.feat(features, word), word)
     if word == "mul" and b.loop_of_step is not None and any(t.known and not t.data.any() for t in (x, y)):
         return None  # nothing is left of it: the other side of a choice by a mask
+    if out.dtype.kind != "f" and (word in ("div", "pow") or (word == "add" and out.dtype.kind == "b")):
+        raise b.error(word, "of whole numbers or truths that depend on the inputs it is not supported")
     if x.known:
         return _number_first(b, word, x.data, b.feat(y, word))
     if y.known:
@@ -211,11 +220,21 @@ def _of_integers(b: Labelled, word: str, x: Tensor, y: Tensor) -> Label | None:
     beside = None if constant is None or word != "add" or len(dims) != 1 else _places_of_rows(b, constant)
     if isinstance(label, Lengths) and beside is not None:
         return replace(label, beside=beside)
+    if isinstance(label, Ids) and word == "eq" and constant is not None and _counts(label.dims, constant):
+        return one_hot(b, replace(label, dims=label.dims[:-1]), constant.size)
     if isinstance(label, Ids) and word in ("eq", "ne", "gt", "ge") and uniform and constant is not None:
         return _token_mask(b, word, label, int(constant.flat[0]), other is y)
     if isinstance(label, Lengths) and word in ("lt", "gt", "le", "ge") and constant is not None:
         return _length_mask(b, word, label, constant, other is x)
+    if isinstance(label, Loose):
+        return Loose(label.why if label.why.endswith("reads it)") else f"{label.why} ({word} reads it)", dims)
     return Loose(f"{word} of token ids or lengths is not supported", dims)
+
+
+def _counts(dims: Dims, numbers: NDArray[Any]) -> bool:
+    """Do numbers count from 0 along a last dimension that a label has not?"""
+    n = numbers.size
+    return dims[-1:] == ((),) and numbers.shape[-1:] == (n,) and n > 1 and np.array_equal(numbers.ravel(), range(n))
 
 
 def _places_of_rows(b: Labelled, numbers: NDArray[Any]) -> int | None:
@@ -257,11 +276,20 @@ def _compared(word: str, b: Labelled, args: Args, options: Mapping[str, Any], ou
         return _of_integers(b, word, x, y)
     if (found := _of_masks(b, word, x, y)) is not None:
         return found
+    if isinstance(x.label, Times) and word in ("gt", "ne") and y.known and y.data.size == 1 and not y.data.any():
+        return replace(x.label.mask, dims=x.label.dims)
     if isinstance(x.label, Differs) and x.label.counted and word in ("gt", "ne") and y.known and not y.data.any():
         return differing_steps(b, x.label, x.label.dims)
     dims = next((t.label.dims for t in (x, y) if hasattr(t.label, "dims")), ())
     why = f"{word} of features is not supported: it makes the program depend on their numbers"
-    return _differing(b, word, x, y, why) or Loose(why, dims)
+    if (found := _differing(b, word, x, y, why)) is not None:
+        return found
+    if word.startswith("logical"):
+        both = all(isinstance(t.label, Feat | Differs) and t.dtype.kind == "b" for t in (x, y))
+        return both_or_one(b, word, b.feat(x, word), b.feat(y, word)) if both else Loose(why, dims)
+    if not all(t.known or isinstance(t.label, Feat) for t in (x, y)):
+        return Loose(why, dims)
+    return compared(b, word, *(t.data if t.known else t.label for t in (x, y)))
 
 
 def _differing(b: Labelled, word: str, x: Tensor, y: Tensor, why: str) -> Label | None:
@@ -292,7 +320,11 @@ def _of_masks(b: Labelled, word: str, x: Tensor, y: Tensor) -> Label | None:
     if not isinstance(mask, Mask) or not other.known or not other.data.size:
         return None
     numbers = np.asarray(other.data, np.float64)
-    if not (numbers == numbers.flat[0]).all() or numbers.flat[0] not in (0, 1) or numbers.size > 1:
+    if not (numbers == numbers.flat[0]).all() or numbers.flat[0] not in (0, 1):
+        return None
+    if (word, numbers.flat[0]) in (("logical_or", 0), ("logical_and", 1)):
+        return replace(mask, dims=b.wider(mask.dims, other.data, word))
+    if numbers.size > 1:
         return None
     same = {"eq": numbers.flat[0] == 1, "ne": numbers.flat[0] == 0}.get(word)
     return None if same is None else replace(mask, inverted=mask.inverted != (not same))

@@ -23,6 +23,7 @@ from ..labels import (
     N,
     Scores,
     Steps,
+    Times,
     cell,
     fixed,
     is_fixed,
@@ -31,6 +32,7 @@ from ..labels import (
     positions,
 )
 from ..machine import Tensor
+from ..truths import place_of_largest
 from .arithmetic import activation, differing_steps
 from .attention import softmax_of
 
@@ -59,9 +61,11 @@ def _of_steps(b: Labelled, label: Differs | Mask, kind: str, options: Mapping[st
     dims = tuple(() if i in over else d for i, d in enumerate(label.dims) if options.get("keepdims") or i not in over)
     if any(not is_fixed(label.dims[i]) for i in over):
         return None
-    if isinstance(label, Mask):  # one number a step
-        one = kind in ("sum", "max", "min", "mean", "prod") and not any(label.dims[i] for i in over)
-        return replace(label, dims=dims) if one else None
+    if isinstance(label, Mask):  # one number a step, the same for all features
+        several = math.prod(fixed([label.dims[i] for i in over]))
+        if kind == "sum" and several > 1:
+            return Times(dims, replace(label, dims=dims), float(several))
+        return replace(label, dims=dims) if kind in ("sum", "max", "min", "mean", "prod") else None
     if fixed(dims) or label.counted or label.dims != label.feat.dims:
         return None
     if kind == "sum" and not label.equal:
@@ -179,12 +183,13 @@ def _log_softmax(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) 
 def _argmax(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> Label:
     x = args[0]
     assert x is not None
-    label = x.label
-    i = options["axis"] % len(label.dims)
+    i = options["axis"] % len(x.label.dims)
     dims: Dims = tuple(
-        () if k == i else d for k, d in enumerate(label.dims) if k != i or options.get("keepdims", False)
+        () if k == i else d for k, d in enumerate(x.label.dims) if k != i or options.get("keepdims", False)
     )
-    return Loose("the number of the largest feature (argmax) is not supported as a value of the graph", dims)
+    if not isinstance(x.label, Feat) or not is_fixed(x.label.dims[i]):
+        return Loose("the number of the largest (argmax) of anything but features is not supported", dims)
+    return Feat(dims, place_of_largest(b, x.label, i).cells)
 
 
 def _cumsum(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> Label:

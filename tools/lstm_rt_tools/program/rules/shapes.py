@@ -11,9 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_rt._core import MAX_PARTS, MAX_SIZE
-from lstm_rt.graph import check_limit
-
 from ..labelled import Labelled
 from ..labels import (
     Atom,
@@ -42,6 +39,7 @@ from ..labels import (
 )
 from ..machine import Tensor
 from ..masks import backwards
+from ..phases import beside
 from ..rolled import roll
 from ..tidy import less_padded
 
@@ -85,24 +83,13 @@ def _several_steps(b: Labelled, label: Feat, shape: Sequence[int]) -> Feat | Non
     if not left or b.steps[steps.axis] % left or left == b.steps[steps.axis]:
         return None
     few, flat = b.steps[steps.axis] // left, label.cells.ravel()
-    seq = _beside(b, b.at_every_step(b.value(flat, steps, "reshape"), steps), few)
+    seq = beside(b, b.at_every_step(b.value(flat, steps, "reshape"), steps), few)
     cells = cell(seq, np.arange(few * flat.size)).reshape(few, *label.cells.shape)
     dims: Dims = (*label.dims[:i], (b.new_axis_of(seq), few), *label.dims[i + 1 :])
     made = Feat(dims, np.moveaxis(cells, 0, len(fixed(label.dims[:i]))))
     with suppress(Unsplittable):
         return Feat(cut := regrouped(dims, shape, b.size_of), made.cells.reshape(fixed(cut)))
     return None
-
-
-def _beside(b: Labelled, value: int, few: int) -> int:
-    """Every few steps of a sequence side by side: steps of so many times its features."""
-    if few <= MAX_PARTS:
-        parts = [b.graph.take(value, start=k, stride=few, drop=few - 1 - k) for k in range(few)]
-        return b.graph.concat(*parts)
-    size = b.graph.values[value].size
-    check_limit("features of a value", few * size, MAX_SIZE)
-    kernels = np.eye(few * size, dtype=np.float32).reshape(few * size, few, size)
-    return b.graph.conv(value, kernels.transpose(0, 2, 1)[..., None, None], stride=(few, 1, 1), whole=True)
 
 
 def _cut_steps(b: Labelled, label: Feat, shape: Sequence[int]) -> Feat | None:
@@ -208,7 +195,7 @@ def _slice(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any
         return _some_steps(b, label, i, options, size)
     if N in dim:
         raise b.wrong_roles("slice", "it takes some rows of the batch")
-    raise b.error("slice", f"of {b.dims_in_words(label.dims)} it is not supported")
+    raise b.wrong_roles("slice", f"of {b.dims_in_words(label.dims)} it is not supported")
 
 
 def _stop(options: Mapping[str, Any], size: int) -> int | None:
@@ -238,6 +225,8 @@ def _some_steps(b: Labelled, label: Feat, i: int, options: Mapping[str, Any], si
         if not 0 < size - stop < near:
             raise b.error("slice", "from a step counted from the end to one counted from the start is not supported")
         stop -= size
+    if stop is not None and size < stop < size + near:  # computed, of what there is beside padding that is to come
+        stop = None
     if stop is not None and stop > size:
         most = len(range(first, stop, step))  # so many at most, though there are fewer just now
         return b.over_steps(label, "slice", i, lambda v: b.graph.take(v, start=first, stride=step, most=most))
@@ -325,8 +314,11 @@ def _concat(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[An
     if columns and any(isinstance(p.label, Lengths) for p in parts):
         rows = next(p.label.dims[0] for p in parts if isinstance(p.label, Lengths))
         return Columns((rows, (len(parts),)), tuple(p.label for p in parts))
-    model = next(b.feat(p, "concat") for p in parts if not p.known)
     i = options["axis"] % out.ndim
+    if (mask := _one_mask(parts, i)) is not None:
+        return mask
+    labels = [b.feat(p, "concat") for p in parts if not p.known]
+    model = next((label for label in labels if is_steps(label.dims[i])), labels[0])
     dims: Dims = tuple(() for _ in range(out.ndim))
     for p in parts:
         if not p.known:
@@ -342,6 +334,19 @@ def _concat(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[An
         made = (*model.dims[:i], (len(parts), N), *model.dims[i + 1 :])
         return Feat(made, np.stack([b.feat(p, "concat").cells for p in parts], axis))
     raise b.wrong_roles("concat", f"it joins {b.words(model.dims[i])}")
+
+
+def _one_mask(parts: Sequence[Tensor], i: int) -> Mask | None:
+    """The mask that all parts are, side by side; None if they are anything else."""
+    masks = [p.label for p in parts if isinstance(p.label, Mask) and is_fixed(p.label.dims[i])]
+    if len(masks) < len(parts):
+        return None
+    first = replace(masks[0], dims=())
+    rest = [(*m.dims[:i], *m.dims[i + 1 :]) for m in masks]
+    if any((m.value, m.axis, m.inverted) != (first.value, first.axis, first.inverted) for m in masks[1:]):
+        return None
+    size = sum(p.shape[i] for p in parts)
+    return replace(first, dims=(*masks[0].dims[:i], (size,), *masks[0].dims[i + 1 :])) if len(set(rest)) == 1 else None
 
 
 def _concat_features(b: Labelled, parts: Sequence[Tensor], i: int, dims: Dims) -> Feat:
@@ -394,9 +399,12 @@ def _loop_over(b: Labelled, parts: Sequence[Cells]) -> int | None:
 
 def _concat_steps(b: Labelled, parts: Sequence[Tensor], i: int) -> Feat:
     """Steps before and after a sequence: of one constant they are padding."""
-    at = [k for k, p in enumerate(parts) if not p.known]
-    if len(at) != 1:
+    at = [k for k, p in enumerate(parts) if not p.known and is_steps(p.label.dims[i])]
+    single = all(p.known or k in at or p.shape[i] == 1 for k, p in enumerate(parts))
+    if len(at) != 1 or not single:
         raise b.error("concat", "sequences one after the other are not supported")
+    if any(not p.known and k not in at for k, p in enumerate(parts)):
+        return _beside_single(b, parts, i, at[0])
     label, (k,) = b.feat(parts[at[0]], "concat"), at
     sides = [np.concatenate([p.data for p in side], i) if side else None for side in (parts[:k], parts[k + 1 :])]
     numbers = {float(n) for a in sides if a is not None for n in np.unique(a)}
@@ -409,6 +417,20 @@ def _concat_steps(b: Labelled, parts: Sequence[Tensor], i: int) -> Feat:
     return label
 
 
+def _beside_single(b: Labelled, parts: Sequence[Tensor], i: int, k: int) -> Feat:
+    """Part ``k`` is a sequence, each other one a step before or after it."""
+    label = b.feat(parts[k], "concat")
+    for n in (*range(k)[::-1], *range(k + 1, len(parts))):
+        if parts[n].known:
+            label = _beside_constants(b, label, i, parts[n].data, before=n < k)
+            continue
+        flat: Dims = (*label.dims[:i], (), *label.dims[i + 1 :])
+        step = b.feat(parts[n], "concat")
+        value = b.value(broadcast(step, flat), b.steps_of(step.dims, "concat"), "concat")
+        label = _beside_step(b, label, i, value, before=n < k)
+    return label
+
+
 def _beside_constants(b: Labelled, label: Feat, i: int, numbers: NDArray[Any], before: bool) -> Feat:
     """A sequence with other steps before or after it, of a constant for each feature."""
     count = numbers.shape[i]
@@ -417,19 +439,19 @@ def _beside_constants(b: Labelled, label: Feat, i: int, numbers: NDArray[Any], b
     for at in range(count)[:: -1 if before else 1]:
         flat: Dims = (*label.dims[:i], (), *label.dims[i + 1 :])
         step = b.against(flat, np.take(numbers, [at], i), "concat").astype(np.float32).ravel()
-        label = _beside_step(b, label, i, step, before)
+        label = _beside_step(b, label, i, b.constant_vec(step), before)
     return label
 
 
-def _beside_step(b: Labelled, label: Feat, i: int, step: NDArray[np.float32], before: bool) -> Feat:
-    """One step more: zeros, and ``step`` times a feature that is 1 there alone."""
+def _beside_step(b: Labelled, label: Feat, i: int, step: int, before: bool) -> Feat:
+    """One step more: zeros, and ``step``, a vec, times a feature that is 1 there alone."""
     steps, size = b.steps_of(label.dims, "concat"), label.cells.size
     assert steps is not None
     nothing = b.at_every_step(b.constant_vec(np.zeros(1, np.float32)), steps)
     value = b.features(label, "concat")
     by = (1, 0) if before else (0, 1)
     grown, there = b.graph.pad_steps(value, *by), b.graph.pad_steps(nothing, *by, value=1.0)
-    made = b.graph.binary("add", grown, b.graph.binary("mul", there, b.constant_vec(step)))
+    made = b.graph.binary("add", grown, b.graph.binary("mul", there, step))
     dims = (*label.dims[:i], (b.new_axis_of(made),), *label.dims[i + 1 :])
     return Feat(dims, cell(made, np.arange(size)).reshape(label.cells.shape))
 

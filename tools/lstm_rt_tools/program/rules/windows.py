@@ -14,13 +14,16 @@ from ...arch.layers import side_by_side
 from ..labelled import Labelled
 from ..labels import Dim, Feat, Label, Steps, cell, fixed, indexed, is_fixed, is_steps, permuted
 from ..machine import Tensor
+from ..phases import in_parts, of_whole, part_of_batch
 from ..sizes import too_many
 from ..tidy import before_zeros
 from ..windows import turned_kernels
 from .reductions import reduced
+from .same import chosen, starts
 
 Args = Sequence[Tensor | None]
 Three = tuple[Any, Any, Any]
+_MOST_PARTS = 64  #: of each row of the batch, that are convolved one by one
 
 
 @dataclass(frozen=True)
@@ -93,12 +96,19 @@ def _conv(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any]
     x, weight, bias = (*args, None)[:3]
     assert x is not None
     assert weight is not None
+    if fixed(b.feat(x, "conv").dims[:1]):
+        return _conv_of_parts(b, x, args, options)
     label, w = b.feat(x, "conv"), np.asarray(b.number(weight, "the weights of a convolution"), np.float32)
     space = _space(b, label, "conv")
     value, size = _arranged(b, label, space, "conv")
     whole = _whole(b, label)
     pads = _pads(space.three(options.get("pads"), (0, 0)))
-    if not whole:  # what is beyond a row's length is 0 for both
+    if (ways := _same(b, label, space, options, w.shape[2:])) is not None:
+        span = _span(space, options, w.shape[2:])
+        given = value
+        value = chosen(b, ways, lambda n: b.graph.pad_steps(given, n, span - 1 - n))
+        pads = ((0, 0), *pads[1:])
+    elif not whole:  # what is beyond a row's length is 0 for both
         value, (before, after) = before_zeros(b.graph, value)
         pads = ((pads[0][0] + before, pads[0][1] + after), *pads[1:])
     made = b.graph.conv(
@@ -113,6 +123,41 @@ def _conv(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any]
         whole=whole,
     )
     return _spread(b, label, space, made, w.shape[0], out)
+
+
+def _span(space: _Space, options: Mapping[str, Any], kernel: Sequence[int]) -> int:
+    """Steps from the first to the last that a window reads."""
+    return int(space.three(options.get("dilation"), 1)[0]) * (int(space.three(kernel, 1)[0]) - 1) + 1
+
+
+def _same(
+    b: Labelled, x: Feat, space: _Space, options: Mapping[str, Any], kernel: Sequence[int]
+) -> list[tuple[int, int | None]] | None:
+    """Where the windows begin, if that depends on the number of steps (:func:`.same.starts`)."""
+    stride = int(space.three(options.get("stride"), 1)[0])
+    steps = b.steps_of(x.dims, "conv")
+    if space.time is None or steps is None or not options.get("same") or stride == 1 or not b.is_free(steps):
+        return None
+    if options.get("kind") == "avg_pad":
+        raise b.error("pool", "averages that count padding, of which there is more or less, are not supported")
+    return starts(b, steps, _span(space, options, kernel), stride, options["same"] == "lower")
+
+
+def _conv_of_parts(b: Labelled, x: Tensor, args: Args, options: Mapping[str, Any]) -> Label:
+    """A convolution of several parts of each row of the batch: each by itself, or every few steps of one sequence."""
+    n = x.ndim - 2
+    stride, dilation, pads = (options.get(k) or [v] * n for k, v in (("stride", 1), ("dilation", 1), ("pads", (0, 0))))
+    whole = of_whole(b, x)
+    if whole is not None and stride[whole[1] - 2] == 1 and not any(pads[whole[1] - 2]):
+        all_steps, i, few = whole
+        wider = [d * few if k == i - 2 else d for k, d in enumerate(dilation)]
+        return in_parts(b, b.apply("conv", all_steps, *args[1:], **{**options, "dilation": wider}), i, few)
+    parts = fixed(b.feat(x, "conv").dims[:1])
+    if (count := math.prod(parts)) > _MOST_PARTS:
+        raise b.wrong_roles("conv", f"its batch has {count} parts of each row")
+    made = [b.feat(b.apply("conv", part_of_batch(b, x, k), *args[1:], **options), "conv") for k in range(count)]
+    cells = np.stack([m.cells for m in made]).reshape(*parts, *made[0].cells.shape)
+    return Feat((b.feat(x, "conv").dims[0], *made[0].dims[1:]), cells)
 
 
 def _conv_transpose(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any]) -> Label:
@@ -223,16 +268,18 @@ def _pool(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any]
     pads: list[Any] = [tuple(map(int, p)) for p in (options.get("pads") or [(0, 0)] * len(kernel))]
     if options.get("ceil"):
         pads = _rounded_up(b, pads, kernel, stride, kind)
-    made = b.graph.pool(
-        value,
-        kind,
-        _ints(space.three(kernel, 1)),
-        size=size,
-        stride=_ints(space.three(stride, 1)),
-        pad=_pads(space.three(pads, (0, 0))),
-        dilation_t=dilation[0],
-        whole=_whole(b, label),
-    )
+    whole, around = _whole(b, label), _pads(space.three(pads, (0, 0)))
+
+    def pooled(time: tuple[int, int]) -> int:
+        pad = (time, *around[1:])
+        three = _ints(space.three(kernel, 1)), _ints(space.three(stride, 1))
+        return b.graph.pool(
+            value, kind, three[0], size=size, stride=three[1], pad=pad, dilation_t=dilation[0], whole=whole
+        )
+
+    ways = _same(b, label, space, {**options, "stride": stride}, kernel)
+    span = _span(space, options, kernel)
+    made = pooled(around[0]) if ways is None else chosen(b, ways, lambda n: pooled((n, span - 1 - n)))
     return _spread(b, label, space, made, _size(label.dims[1]), out)
 
 
