@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lstm_rt.graph import Activation
 
-from .labels import Feat, Steps, cell
+from .labels import Dims, Feat, Steps, cell, is_steps
 
 if TYPE_CHECKING:
     from .labelled import Labelled
@@ -49,8 +50,35 @@ def _made_of(n: int) -> Iterator[tuple[float, Activation | str | None]]:
 def _count(b: Labelled, axis: int) -> int:
     """A vec of one feature: how many steps there are, whatever the lengths of rows."""
 
-    def make() -> int:
-        ones = b.at_every_step(b.constant_vec(np.ones(1, np.float32)), Steps(axis))
-        return b.graph.reduce(ones, "sum", whole=True)
+    return b.kept((axis, b"count"), lambda: b.graph.reduce(_ones(b, axis), "sum", whole=True))
 
-    return b.kept((axis, b"count"), make)
+
+def _ones(b: Labelled, axis: int) -> int:
+    return b.at_every_step(b.constant_vec(np.ones(1, np.float32)), Steps(axis))
+
+
+def ramp(b: Labelled, numbers: NDArray[Any], dims: Dims) -> Feat | None:
+    """Numbers that go up, or down, by as much from step to step, the same for all else; None of any others.
+
+    Args:
+        dims: what they stand beside, with as many dimensions as they have or more.
+    """
+    missing = len(dims) - numbers.ndim
+    at = next((k for k, d in enumerate(dims[max(0, missing) :]) if is_steps(d) and numbers.shape[k] > 1), None)
+    if missing < 0 or at is None:
+        return None
+    steps = dims[at + missing][0]
+    assert isinstance(steps, Steps)
+    line = np.moveaxis(numbers, at, -1).reshape(-1, numbers.shape[at]).astype(np.float64)
+    if len(line[0]) < _LEAST or not b.is_free(steps) or (line != line[0]).any():
+        return None
+    start, by = line[0, 0], (line[0, -1] - line[0, 0]) / (len(line[0]) - 1)
+    exact = start + by * np.arange(len(line[0]))
+    if not by or not np.allclose(line[0], exact, rtol=0, atol=4 * _CLOSE * np.abs(exact).max()):
+        return None
+    count = b.graph.cumsum(_ones(b, steps.axis))
+    seq = b.graph.activation(count, Activation("affine", 1.0, float(np.float32(start / by - 1))))
+    label = Feat(tuple((steps,) if k == at + missing else () for k in range(len(dims))), cell(seq, 0))
+    return scaled_by_steps(b, label, by, "ramp") or b.each(
+        label, "ramp", lambda v: b.graph.activation(v, Activation("affine", by, 0.0))
+    )

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lstm_rt.graph import Activation
 
-from ..counts import scaled_by_steps
+from ..counts import ramp, scaled_by_steps
 from ..labelled import Labelled
 from ..labels import Differs, Dims, Feat, Ids, Label, Lengths, Loose, Mask, Pairs, Steps, Sums, Times, Turn
 from ..machine import Tensor
@@ -144,6 +144,10 @@ def _binary(word: str, b: Labelled, args: Args, options: Mapping[str, Any], out:
         return None  # nothing is left of it: the other side of a choice by a mask
     if out.dtype.kind != "f" and (word in ("div", "pow") or (word == "add" and out.dtype.kind == "b")):
         raise b.error(word, "of whole numbers or truths that depend on the inputs it is not supported")
+    for known, label in ((x, y.label), (y, x.label)):
+        if known.known and isinstance(label, Feat) and (line := ramp(b, known.data, label.dims)) is not None:
+            sides = (line, label) if known is x else (label, line)
+            return b.pairs(*sides, word, lambda p, q: b.graph.binary(word, p, q))
     if x.known:
         if word == "mul" and x.data.size == 1 and (found := _by_one(b, word, b.feat(y, word), x)) is not None:
             return found
