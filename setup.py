@@ -141,7 +141,8 @@ def main():
         extra_link_args=link or strip,
         depends=[*sorted(map(str, Path("lstm_rt/_runtime").iterdir())), *HEADERS, *SOURCES],
     )
-    setup(libraries=[("lrt_core", core)], ext_modules=[extension], cmdclass={"build_clib": BuildClib, "build_ext": BuildExt})
+    commands = {"build_clib": BuildClib, "build_ext": BuildExt}
+    setup(libraries=[("lrt_core", core)], ext_modules=[extension], cmdclass=commands)
 
 
 main()

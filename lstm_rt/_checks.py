@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import operator
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ._core import MAX_SIZE
 from .errors import GraphError
+from .quantised import Quantised
 
 Array: TypeAlias = NDArray[np.float32]
 
@@ -52,10 +53,17 @@ def number(what: str, name: str, value: Any) -> float:
     return result
 
 
-def weight(op: str, name: str, array: ArrayLike, shape: tuple[int | None, ...]) -> Array:
-    """A C-contiguous float32 copy-if-needed of ``array``, its shape checked (None: any size >= 1)."""
+def weight(
+    op: str, name: str, array: ArrayLike | Quantised, shape: tuple[int | None, ...], integers: bool = False
+) -> Array:
+    """A C-contiguous float32 copy-if-needed of ``array``, its shape checked (None: any size >= 1).
+
+    Where ``integers`` may stand for it, a Quantised stays what it is.
+    """
+    if isinstance(array, Quantised) and not integers:
+        raise GraphError(f"{op}: {name} is made of integers, expected a float array")
     try:
-        a = np.asarray(array)
+        a = cast(Any, array) if isinstance(array, Quantised) else np.asarray(array)
     except ValueError as e:  # rows of different lengths
         raise GraphError(f"{op}: {name} is not an array: {e}") from e
     if a.dtype.kind != "f":
@@ -66,6 +74,8 @@ def weight(op: str, name: str, array: ArrayLike, shape: tuple[int | None, ...]) 
     if not fits:
         wanted = ", ".join("any" if n is None else str(n) for n in shape)
         raise GraphError(f"{op}: {name} has shape {a.shape}, expected ({wanted})")
+    if isinstance(a, Quantised):  # which quacks like the array that it stands for
+        return cast(Array, a)
     with np.errstate(over="ignore"):  # too large for float32: infinite, as the caller may see in info
         return np.ascontiguousarray(a, dtype=np.float32)
 

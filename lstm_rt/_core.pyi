@@ -26,6 +26,7 @@ MAX_COUNT: int
 MAX_PORTS: int
 MAX_SIZE: int
 MAX_ROWS: int
+MAX_ACTIVATION: int
 MAX_PARTS: int
 MAX_DIMS: int
 MAX_RTOL: float

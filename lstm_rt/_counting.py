@@ -44,5 +44,6 @@ def _count(node: Node, buffers: tuple[str, ...], seen: set[tuple[Any, ...]]) -> 
 
 def _key(w: NDArray[Any]) -> tuple[tuple[int, ...], bytes]:
     """Shape and a digest of the numbers, empty if all are the same: such are equal by chance."""
+    w = np.asarray(w)
     constant = w.size == 0 or bool(np.all(w == w.flat[0]))
     return w.shape, b"" if constant else hashlib.blake2b(np.ascontiguousarray(w).data, digest_size=16).digest()

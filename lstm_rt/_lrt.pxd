@@ -18,6 +18,7 @@ cdef extern from "lstm_rt.h" nogil:
         LRT_MAX_IO
         LRT_MAX_SIZE
         LRT_MAX_ROWS
+        LRT_MAX_ACTIVATION
         LRT_MAX_DIMS
         LRT_NODE_INPUTS
         LRT_SEQ

@@ -36,7 +36,7 @@ def recurrent_weights(
         raise GraphError(f"{op}: unexpected weights {', '.join(unknown)}; expected some of {', '.join(sorted(known))}")
     rows = GATES[op] * hidden
     w_hr = given.get("w_hr")
-    r = hidden if w_hr is None else weight(op, "w_hr", w_hr, (None, hidden)).shape[0]
+    r = hidden if w_hr is None else weight(op, "w_hr", w_hr, (None, hidden), True).shape[0]
     shapes: dict[str, tuple[int | None, ...]] = {
         "w_ih": (rows, inputs),
         "w_hh": (rows, r),
@@ -50,7 +50,7 @@ def recurrent_weights(
         for name in names:
             array = given.get(name + s)
             if array is not None:
-                out[name + s] = weight(op, name + s, array, shapes[name])
+                out[name + s] = weight(op, name + s, array, shapes[name], name in ("w_ih", "w_hh", "w_hr"))
             elif name in ("w_ih", "w_hh"):
                 raise GraphError(f"{op}: weight {name + s} is missing")
     for name in names:

@@ -499,6 +499,6 @@ def _weight(op: str, w: Weight, array: Any, sizes: dict[str, int]) -> Array:
     if w.layout == "index":
         checked = index(op, w.name, array)
     else:
-        checked = weight(op, w.name, array, tuple(sizes.get(letter) for letter in w.shape))
+        checked = weight(op, w.name, array, tuple(sizes.get(letter) for letter in w.shape), w.integers)
     sizes.update(zip(w.shape, checked.shape, strict=True))
     return checked

@@ -164,6 +164,7 @@ class Weight:
     layout: str = "panels"
     optional: bool = False
     note: str = ""
+    integers: bool = False  #: may it be a Quantised?
 
 
 @dataclass(frozen=True)
@@ -417,7 +418,7 @@ _ENTRIES = (
        gives="seq, of ids without steps vec, of size F times the ids read",
        attrs=(Attr("start", "u32", 0, 0, MAX_SIZE, note="less than the ids at a step", default=0),
               Attr("count", "u32", 1, 0, MAX_SIZE, note="so many from there; 0: all", default=0)),
-       weights=(Weight("table", "VF", "plain", note="version 2: or panels 1 × V × F"),),
+       weights=(Weight("table", "VF", "plain", note="version 2: or panels 1 × V × F", integers=True),),
        check=_check_table),
     Op("mask_ids", 2, (Input("ids", ("ids",)),), writes=_masked, gives="mask, same axis",
        attrs=(Attr("value", "i32", 0),)),
@@ -428,7 +429,7 @@ _ENTRIES = (
     Op("gru", 6, _RECURRENT, cell=Cell(3, _BIASED, ("sigmoid", "tanh"))),
     Op("rnn", 7, _RECURRENT, cell=Cell(1, _BIASED, ("tanh",))),
     Op("dense", 8, (Input("x", size="I"),), Output(size="O"), (_ACTIVATION,),
-       (Weight("weight", "OI"), Weight("bias", "O", optional=True))),
+       (Weight("weight", "OI", integers=True), Weight("bias", "O", optional=True))),
     Op("activation", 9, (_X,), attrs=(_ACTIVATION,)),
     Op("layernorm", 10, (_XF,), attrs=(_EPS,),
        weights=(Weight("gamma", "F", "vector", True), Weight("beta", "F", "vector", True))),

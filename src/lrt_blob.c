@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "kernels/lrt_integers.h"
+
 static const unsigned char *strings_at(const lrt_model *m)
 {
     return m->blob + m->selftest + (lrt_u32(m->blob + 48) ? 16u + 4u * (m->n_axes + m->n_inputs + m->n_outputs) : 0u);
@@ -98,6 +100,7 @@ lrt_tensor lrt_read_tensor(const lrt_model *m, uint32_t i)
     t.gates = lrt_u16(p + 18);
     t.units = lrt_u32(p + 20);
     t.k = lrt_u32(p + 24);
+    t.limit = lrt_u32(p + 28);
     return t;
 }
 
@@ -107,6 +110,26 @@ const float *lrt_tensor_data(const lrt_model *m, uint32_t i)
         return NULL;
     /* Alignment was validated: offset and blob are multiples of 64. */
     return (const float *)(const void *)(m->blob + (size_t)lrt_read_tensor(m, i).offset);
+}
+
+lrt_matrix lrt_tensor_matrix(const lrt_model *m, uint32_t i)
+{
+    lrt_matrix w;
+    lrt_tensor t;
+    memset(&w, 0, sizeof w);
+    w.dtype = LRT_F32;
+    if (i == LRT_NONE)
+        return w;
+    t = lrt_read_tensor(m, i);
+    w.w = lrt_tensor_data(m, i);
+    w.gates = t.gates;
+    w.units = t.units;
+    w.k = t.k;
+    w.dtype = t.dtype;
+    w.limit = t.limit;
+    if (lrt_is_integer(&w))
+        w.scale = (const uint16_t *)((const uint32_t *)w.w + (size_t)t.gates * lrt_padded_units(t.units) * lrt_words(t.dtype, t.k));
+    return w;
 }
 
 const int32_t *lrt_tensor_integers(const lrt_model *m, uint32_t i)

@@ -19,10 +19,10 @@
 #define LRT_VERSION_IDS 4u    /* and with several ids at a step, or ids without steps */
 #define LRT_VERSION_MANY_AXES 4u /* the first with more than */
 #define LRT_FEW_AXES 8u          /* time axes */
+#define LRT_VERSION_INTEGERS 5u  /* the first with integer weights */
 #define LRT_NONE 0xffffffffu
 #define LRT_NODE_ATTRS 17u
 
-enum lrt_dtype { LRT_F32 = 1, LRT_I32 = 2 };
 enum lrt_layout { LRT_PLAIN = 0, LRT_PANELS = 1, LRT_PADDED = 2 };
 
 static inline uint32_t lrt_u16(const unsigned char *p) { return (uint32_t)p[0] | (uint32_t)p[1] << 8; }
@@ -57,9 +57,11 @@ lrt_act lrt_attr_act(const lrt_node *node, uint32_t i); /* three attributes: kin
 typedef struct {
     uint64_t offset, size;
     uint32_t dtype, layout, gates, units, k;
+    uint32_t limit; /* of integer weights: the largest activation */
 } lrt_tensor;
 lrt_tensor lrt_read_tensor(const lrt_model *m, uint32_t i);
 const float *lrt_tensor_data(const lrt_model *m, uint32_t i); /* NULL for LRT_NONE */
+lrt_matrix lrt_tensor_matrix(const lrt_model *m, uint32_t i); /* panels; w is NULL for LRT_NONE */
 const int32_t *lrt_tensor_integers(const lrt_model *m, uint32_t i); /* of one that has such */
 static inline uint32_t lrt_version(const lrt_model *m) { return lrt_u32(m->blob + 8); }
 

@@ -22,6 +22,9 @@ typedef struct {
     uint32_t steps[LRT_MAX_AXES]; /* and its steps */
 } lrt_pass;
 
+/* The lane's room for rows that are multiplied with integer weights. */
+static inline uint32_t *lrt_packed(const lrt_pass *pass) { return pass->s->packed + pass->own_lane * pass->s->packed_part; }
+
 static inline uint32_t lrt_smaller(uint32_t a, uint32_t b) { return a < b ? a : b; }
 
 static inline void lrt_wait_for_all(const lrt_pass *pass)

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "kernels/lrt_integers.h"
 #include "ops/lrt_ops.h"
 
 /* ---- the planner ------------------------------------------------------------------------------------ */
@@ -31,6 +32,12 @@ void *lrt_take(lrt_planner *p, uint64_t count, uint64_t size)
 float *lrt_take_floats(lrt_planner *p, uint64_t rows, uint64_t per_row)
 {
     return (float *)lrt_take(p, lrt_times(p, rows, per_row), sizeof(float));
+}
+
+void lrt_need_packed(lrt_planner *p, const lrt_matrix *m)
+{
+    const uint64_t words = lrt_is_integer(m) ? (uint64_t)lrt_packed_rows(m->k) * lrt_packed_words(m->k) : 0;
+    p->packed = p->packed > words ? p->packed : words;
 }
 
 /* Registers rows that have been taken. */
@@ -318,6 +325,8 @@ static void lay_out(lrt_planner *p, lrt_session *s)
     at->between = lrt_take_floats(p, p->parts * p->between, 1);
     at->gather_part = (size_t)((p->gather + LRT_OVERREAD + LRT_PANEL - 1) / LRT_PANEL * LRT_PANEL);
     at->gather = lrt_take_floats(p, p->limits->lanes, p->gather ? at->gather_part : 0);
+    at->packed_part = (size_t)p->packed;
+    at->packed = (uint32_t *)lrt_take(p, lrt_times(p, p->limits->lanes, p->packed), sizeof(uint32_t));
     at->out_rows = (float **)lrt_take(p, lrt_times(p, p->limits->lanes, p->limits->batch), 2 * sizeof(float *));
     at->stopping = (unsigned char *)lrt_take(p, p->limits->lanes, 2);
     at->derived_lengths = (int32_t *)lrt_take(p, lrt_times(p, derived_axes(m), p->limits->batch), sizeof(int32_t));

@@ -43,6 +43,8 @@ struct lrt_session {
     size_t between_part;
     float *gather;     /* [lane][gather_part]: what nodes over windows copy together */
     size_t gather_part;
+    uint32_t *packed;  /* [lane][packed_part]: rows that are multiplied with integer weights */
+    size_t packed_part;
     float **out_rows;  /* [lane][direction][row] */
     uint32_t *row_lists; /* likewise */
     lrt_state *states; /* every node's */
@@ -85,6 +87,7 @@ typedef struct {
     uint32_t chunk;
     /* Of the scratch that nodes share: floats of a part, and parts. */
     uint64_t pre, between, gather;
+    uint64_t packed; /* words of a lane */
     uint32_t parts;
     lrt_state **last; /* where the next state is to be linked */
     uint32_t n_slots, n_layers; /* so far; layers that have slots */
@@ -105,6 +108,9 @@ unsigned char *lrt_take_rows(lrt_planner *p, size_t stride, uint32_t number, con
  * slides_at bytes into the row. */
 unsigned char *lrt_take_sliding_rows(lrt_planner *p, size_t stride, size_t slides_at, size_t slide, uint32_t number,
                                      const lrt_slot *slot);
+
+/* Room for rows that are multiplied with this matrix, if it is one of integers. */
+void lrt_need_packed(lrt_planner *p, const lrt_matrix *m);
 
 /* Steps of a pass over this axis, at most. */
 uint32_t lrt_planned_steps(const lrt_planner *p, uint32_t axis);

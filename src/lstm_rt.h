@@ -22,7 +22,7 @@ extern "C" {
 #endif
 
 #define LRT_FIRST_VERSION 1u  /* format versions that this runtime reads: from here */
-#define LRT_FORMAT_VERSION 4u /* to here */
+#define LRT_FORMAT_VERSION 5u /* to here */
 #define LRT_ALIGN 64     /* of blobs and session memory; 16 is enough on CPUs without 64-byte lines */
 
 /* Limits of a model: docs/format.md, section 10. Writers take them from here too. */
@@ -36,6 +36,7 @@ extern "C" {
 #define LRT_NODE_TENSORS 12u
 #define LRT_MAX_DIMS 16          /* of a shaped port */
 #define LRT_MAX_RTOL 0.01f       /* relative tolerance of the self-test */
+#define LRT_MAX_ACTIVATION 32639u /* limit of integer weights: 127 * 256 + 127, a signed byte 256 times and a signed byte */
 
 /* ---- errors ---------------------------------------------------------------------------------- */
 

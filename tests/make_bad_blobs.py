@@ -22,6 +22,7 @@ from helpers.graphs import cell_weights, weights
 
 from lstm_rt.format import dumps
 from lstm_rt.graph import Axis, Graph, SelfTest
+from lstm_rt.quantised import Quantised
 
 FOLDER = Path(__file__).parent / "blobs"
 NONE = 0xFFFFFFFF
@@ -69,7 +70,7 @@ FIELDS: dict[str, dict[str, tuple[int, str]]] = {
              **{f"tensor{i}": (44 + 4 * i, "I") for i in range(12)},
              **{f"attr{i}": (92 + 4 * i, "I") for i in range(17)}},
     "tensor": {"offset": (0, "Q"), "bytes": (8, "Q"), "dtype": (16, "B"), "layout": (17, "B"), "gates": (18, "H"),
-               "units": (20, "I"), "k": (24, "I"), "reserved": (28, "I")},
+               "units": (20, "I"), "k": (24, "I"), "limit": (28, "I")},
     "output": {"value": (0, "I")},
     "axis": {"parent": (0, "I"), "mul": (4, "I"), "add": (8, "i"), "div": (12, "I"), "cap": (16, "I")},
     "selftest": {"batch": (0, "I"), "atol": (4, "f"), "rtol": (8, "f"), "reserved": (12, "I"), "steps": (16, "I"),
@@ -495,7 +496,7 @@ def records() -> dict[str, bytes]:
         "lengths_axis": (w, ("value", 1, "axis", 255)),
     }
     tensors = {
-        "reserved": (d, ("tensor", 0, "reserved", 1)),
+        "reserved": (d, ("tensor", 0, "limit", 1)),
         "dtype_0": (d, ("tensor", 0, "dtype", 0)),
         "dtype_3": (d, ("tensor", 0, "dtype", 3)),
         "layout_3": (d, ("tensor", 0, "layout", 3)),
@@ -927,6 +928,60 @@ def nodes_along_time() -> dict[str, bytes]:
     return out
 
 
+@cache
+def integers(bits: int = 8) -> bytes:
+    """x (0) -> dense of integer weights -> y (1). Tensors: weight (0), 4 units of 5 inputs, bias (1)."""
+    g = Graph()
+    x = g.input("x", "seq", 5)
+    most = 127 if bits == 8 else 30_000
+    values = np.full((4, 5), most, np.int8 if bits == 8 else np.int16)
+    limit = (1 << 31) // (5 * most) if bits == 16 else 32639
+    w: Any = Quantised(values, np.full(4, 2.0**-7, np.float32), limit)
+    g.output(g.dense(x, w, weights(rng(), 4)), "y")
+    return dumps(g)
+
+
+@cache
+def integer_gru() -> bytes:
+    """x (0) -> gru, reset before, of integer weights. Tensors: W (0), U_rz (1), U_n (4)."""
+    g = Graph()
+    w: dict[str, Any] = dict(cell_weights(rng(), "gru", 3, 4))
+    for name in ("w_ih", "w_hh"):
+        w[name] = Quantised(np.ones(w[name].shape, np.int8), np.ones(len(w[name]), np.float32), 100)
+    g.output(g.recurrent("gru", g.input("x", "seq", 3), w, hidden_size=4, reset_after=False)[0], "y")
+    return dumps(g)
+
+
+def integer_weights() -> dict[str, bytes]:
+    """What version 5 adds."""
+    i8, i16, gru = integers(), integers(16), integer_gru()
+    limit = (1 << 31) // (5 * 30_000)
+    tensors = {
+        "integers_before_version_5": (i8, ("header", "version", 4)),
+        "integers_dtype_5": (i8, ("tensor", 0, "dtype", 5)),
+        "integers_plain": (i8, ("tensor", 0, "layout", 0), ("tensor", 0, "k", 4)),
+        "integers_of_other_width": (i8, ("tensor", 0, "dtype", 4)),
+        "integers_without_scales": (i8, ("tensor", 0, "bytes", 32)),
+        "integers_limit_0": (i8, ("tensor", 0, "limit", 0)),
+        "integers_limit_too_large": (i8, ("tensor", 0, "limit", 32640)),
+        "integers_sums_overflow": (i16, ("tensor", 0, "limit", limit + 1)),
+        "floats_with_limit": (i8, ("tensor", 1, "limit", 1)),
+    }
+    padding = bytearray(i16)  # half of the third word is an input that does not exist
+    at = struct.unpack_from("<Q", i16, start_of(i16, "tensor"))[0]
+    struct.pack_into("<h", padding, at + 4 * 4 * 2 + 2, 32767)
+    nodes = {
+        "integers_as_bias": (i8, ("node", 0, "tensor1", 0)),
+        "integers_of_other_inputs": (i8, ("tensor", 0, "k", 6)),
+        "integers_gru_other_limit": (gru, ("tensor", 1, "limit", 99)),
+    }
+    return {
+        **{f"tensor__{name}": edited(*args) for name, args in tensors.items()},
+        **{f"node_tensor__{name}": edited(*args) for name, args in nodes.items()},
+        "tensor__integers_padding_overflows": seal(padding),
+    }
+
+
 def damaged() -> dict[str, bytes]:
     """Valid files, but for the checksum."""
     d, t = dense(), tested()
@@ -951,12 +1006,13 @@ def valid_files() -> dict[str, bytes]:
     return {"dense": dense(), "words": words(), "features": features(), "tested": tested(),
             "derived": derived(), "inner": inner(), "rows": rows(), "broadcast": broadcast(),
             "later_activation": later_activation(), "shaped": shaped(), "along_time": along_time(),
-            "windows": windows(), "many_axes": many_axes(), "vector": vector(), **cells}
+            "windows": windows(), "many_axes": many_axes(), "vector": vector(), "integers": integers(),
+            "integers_16": integers(16), "integer_gru": integer_gru(), **cells}
 
 
 def all_files() -> dict[str, bytes]:
     makers = (container, records, orders_and_axes, windows_and_more_axes, node_values, node_attrs, node_tensors,
-              version_4_rows, version_4_shapes, nodes_along_time, damaged)
+              version_4_rows, version_4_shapes, nodes_along_time, integer_weights, damaged)
     return {name: blob for make in makers for name, blob in make().items()}
 
 

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 from helpers.graphs import cell_weights, inputs_for, recurrent_graph, weights
+from helpers.integers import integer_graph
+from lstm_rt_tools.integers.matrices import quantised
 
 from lstm_rt.format import dumps
 from lstm_rt.graph import ACTIVATIONS, GATES, Activation, Axis, Graph, SelfTest
@@ -424,6 +426,21 @@ def looking_ahead(rng: Rng) -> Graph:
     return g
 
 
+def integer_models(rng: Rng) -> dict[str, Graph]:
+    """Integer weights: every cell, a projection, a mixture with float32, a tied table."""
+    out = {}
+    for name, op, options in (("lstm", "lstm", {"proj": 6}), ("gru", "gru", {}), ("rnn", "rnn", {}),
+                              ("gru_before", "gru", {"reset_after": False, "direction": "bidirectional"})):  # fmt: skip
+        for bits, hidden in ((8, 5), (16, 7)):
+            out[f"integers_{name}_{bits}"] = integer_graph(recurrent_graph(rng, op, 3, hidden, **options), bits, 16)
+    out["integers_mixed"] = integer_graph(recurrent_graph(rng, "lstm", 2, 9), 8, 8, only=("w_hh",))
+    g, table = Graph(), quantised(weights(rng, 11, 6), 8, 16)
+    e = g.embedding(g.input("ids", "ids"), table)
+    g.output(g.dense(e, table, weights(rng, 11), "tanh"), "y")
+    out["integers_tied"] = g
+    return out
+
+
 def all_models() -> dict[str, Graph]:
     rng = np.random.default_rng(20)
     models = {**recurrent_models(rng), **cell_activation_models(rng)}
@@ -446,6 +463,7 @@ def all_models() -> dict[str, Graph]:
     later = [name for name in names[15:] if name not in ("log", "sqrt", "reciprocal", "power")]
     models["activations_3"], models["activations_4"] = activations(later[:8]), activations(later[8:])
     models["activations_5"] = later_of_positive()
+    models.update(integer_models(rng))
     return models
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,15 +13,17 @@ from numpy.typing import NDArray
 from ..errors import FormatError
 from ..graph import DIRECTIONS, ORDERS, Graph, Node, SelfTest, Value
 from ..ops import GATES, KINDS, OF_CODE, OPS, Axis, cell_of
+from ..quantised import Quantised
 from . import windows
-from .panels import from_panels
+from .panels import from_panels, from_words
 from .records import (
     AXES_VERSION,
     AXIS,
     BIDIRECTIONAL,
     DIM_CODES,
-    F32,
+    DISK,
     HEADER,
+    INTEGERS,
     N_ATTRS,
     NODE,
     NODE_SIZE,
@@ -64,10 +66,12 @@ class Reader:
 
     def tensor(self, i: int) -> NDArray[Any]:
         """Tensor i in the layout of the neutral graph."""
-        offset, size, dtype, layout, gates, units, k, _ = TENSOR.unpack_from(
+        offset, size, dtype, layout, gates, units, k, limit = TENSOR.unpack_from(
             self.blob, self.tensors_at + TENSOR.size * i
         )
-        flat: NDArray[Any] = np.frombuffer(self.blob, "<f4" if dtype == F32 else "<i4", size // 4, offset)
+        flat: NDArray[Any] = np.frombuffer(self.blob, DISK[dtype], size // 4, offset)
+        if dtype in INTEGERS:
+            return cast(NDArray[Any], from_words(flat, INTEGERS[dtype], gates, units, k, limit))
         if layout == PANELS:
             return from_panels(flat, gates, units, k)
         shaped: NDArray[Any] = flat.reshape(gates, -1)[:, :units] if layout == PADDED else flat.reshape(units, k)
@@ -193,7 +197,9 @@ def _read_direction(r: Reader, node: Node, t: tuple[int, ...], suffix: str) -> N
     if node.op == "gru":
         put["b_hh" + suffix] = r.tensor(t[3]).ravel()
         if not node.attrs["reset_after"]:
-            put["w_hh" + suffix] = np.concatenate([r.tensor(t[2]), r.tensor(t[4])])
+            rz, n = cast(Any, r.tensor(t[2])), cast(Any, r.tensor(t[4]))  # both are integers, or neither
+            joined: Any = Quantised.joined(rz, n) if isinstance(rz, Quantised) else np.concatenate([rz, n])
+            put["w_hh" + suffix] = joined
             put["b_hh" + suffix] = np.concatenate([r.tensor(t[3]).ravel(), r.tensor(t[5]).ravel()])
         return
     if t[4] != NONE:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import struct
 from typing import Any
 
+import numpy as np
+
 from .._core import FORMAT_VERSION
 from ..activations import ACT_CODES, ACTIVATIONS, Activation
 from ..ops import KINDS, OPS, Attr
@@ -16,6 +18,7 @@ TIED_VERSION = 2  #: the first in which an embedding may share the panels of a d
 AXES_VERSION = 3  #: the first with rules of time axes, and with orders of the axes of ports
 SHAPES_VERSION = 4  #: the first with ports of any shape
 BROADCAST_VERSION = 4  #: the first in which what an op reads may be broadcast
+INTEGERS_VERSION = 5  #: the first with integer weights
 MANY_AXES_VERSION, FEW_AXES = 4, 8  #: the first with more time axes than these
 ALIGN = 64
 OVERREAD = 64  #: bytes that must follow the last tensor
@@ -36,7 +39,10 @@ DIM_CODES = {"N": -1, "T": -2, "*": -3}  #: of a shaped port, besides sizes
 OP_CODES = {name: op.code for name, op in OPS.items()}
 ACT_NAMES = list(ACTIVATIONS)
 PLAIN, PANELS, PADDED = 0, 1, 2
-F32, I32 = 1, 2
+F32, I32, I8, I16 = 1, 2, 3, 4
+#: What the numbers of a tensor are on disk; integer weights stand in words.
+DISK = {F32: "<f4", I32: "<i4", I8: "<u4", I16: "<u4"}
+INTEGERS: dict[int, np.dtype[Any]] = {I8: np.dtype(np.int8), I16: np.dtype(np.int16)}
 REVERSE, BIDIRECTIONAL, RESET_AFTER, ZERO_MASKED = 1, 2, 4, 8
 
 

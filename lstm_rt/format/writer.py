@@ -20,18 +20,22 @@ from ..activations import ACT_SINCE
 from ..errors import GraphError
 from ..graph import Activation, Graph, Node, Value
 from ..ops import GATES, OPS, Axis, Weight
+from ..quantised import Quantised
 from . import windows
-from .panels import padded_units, to_panels
+from .panels import padded_units, to_panels, to_words
 from .records import (
     AXES_VERSION,
     AXIS,
     BIDIRECTIONAL,
     BROADCAST_VERSION,
     DIM_CODES,
+    DISK,
     F32,
     FEW_AXES,
     HEADER,
     I32,
+    INTEGERS,
+    INTEGERS_VERSION,
     KIND_CODES,
     MAGIC,
     MANY_AXES_VERSION,
@@ -68,6 +72,7 @@ class _Tensor(NamedTuple):
     gates: int
     units: int
     k: int
+    limit: int
 
 
 class Contents:
@@ -106,27 +111,26 @@ class Writer:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.tensors: list[_Tensor] = []
-        self.shared: dict[tuple[bytes, int, int, int, int, int], int] = {}
+        self.shared: dict[tuple[bytes, int, int, int, int, int, int], int] = {}
         self.data: dict[bytes, Callable[[], memoryview]] = {}  #: by digests: other shapes may have the same bytes
         self.version = _lowest_version(graph)
         self.order = _value_order(graph)
         self.strings = b""
 
     def tensor(
-        self, data: Callable[[], NDArray[Any]], dtype: int, layout: int, gates: int, units: int, k: int
+        self, data: Callable[[], NDArray[Any]], dtype: int, layout: int, gates: int, units: int, k: int, limit: int = 0
     ) -> int:
         """Number of a tensor; equal ones (tied weights) are stored once. ``data`` makes it, whenever it is needed."""
 
         def make() -> memoryview:
-            disk = "<f4" if dtype == F32 else "<i4"
-            return np.ascontiguousarray(data(), dtype=disk).reshape(-1).view(np.uint8).data
+            return np.ascontiguousarray(data(), dtype=DISK[dtype]).reshape(-1).view(np.uint8).data
 
         raw = make()
         digest = hashlib.blake2b(raw).digest()
-        record = (digest, dtype, layout, gates, units, k)
+        record = (digest, dtype, layout, gates, units, k, limit)
         if record not in self.shared:
             self.shared[record] = len(self.tensors)
-            self.tensors.append(_Tensor(digest, len(raw), dtype, layout, gates, units, k))
+            self.tensors.append(_Tensor(digest, len(raw), dtype, layout, gates, units, k, limit))
             self.data.setdefault(digest, make)
         return self.shared[record]
 
@@ -137,9 +141,17 @@ class Writer:
         dense = (n.weights["weight"] for n in self.graph.nodes if n.op == "dense")
         return any(w is table or (w.shape == table.shape and w.tobytes() == table.tobytes()) for w in dense)
 
-    def panels(self, w: Array, gates: int) -> int:
+    def panels(self, w: Array | Quantised, gates: int) -> int:
+        if isinstance(w, Quantised):
+            return self.words(w, gates)
         w = w.reshape(w.shape[0], -1)
         return self.tensor(lambda: to_panels(w, gates), F32, PANELS, gates, w.shape[0] // gates, w.shape[1])
+
+    def words(self, q: Quantised, gates: int) -> int:
+        self.version = max(self.version, INTEGERS_VERSION)
+        dtype = next(code for code, stored in INTEGERS.items() if stored == q.stored)
+        rows, k = q.shape
+        return self.tensor(lambda: to_words(q, gates), dtype, PANELS, gates, rows // gates, k, q.limit)
 
     def vector(self, v: Array) -> int:
         return self.tensor(lambda: v, F32, PLAIN, 1, 1, v.size)
@@ -230,7 +242,7 @@ class Writer:
                 places[t.digest] = at
                 data.append((at, self.data[t.digest]))
                 at += round_up(t.size)
-            records += TENSOR.pack(places[t.digest], t.size, t.dtype, t.layout, t.gates, t.units, t.k, 0)
+            records += TENSOR.pack(places[t.digest], t.size, t.dtype, t.layout, t.gates, t.units, t.k, t.limit)
         total = at + OVERREAD
         counts = (g.n_axes, len(g.values), len(g.nodes), len(self.tensors), len(g.inputs), len(g.outputs))
         sizes = (1 if g.selftest else 0, len(self.strings), len(meta))
@@ -287,7 +299,9 @@ def _direction_tensors(w: Writer, n: Node, suffix: str) -> list[int]:
 
 
 def _write_embedding(w: Writer, n: Node) -> tuple[list[int], bytes]:
-    table = n.weights["table"]
+    table: Array | Quantised = n.weights["table"]
+    if isinstance(table, Quantised):
+        return [w.words(table, 1)], b""
     if w.is_dense_weight(table):
         w.version = max(w.version, TIED_VERSION)
         return [w.panels(table, 1)], b""

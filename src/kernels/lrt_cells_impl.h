@@ -2,6 +2,7 @@
 #ifndef LRT_CELLS_IMPL_H
 #define LRT_CELLS_IMPL_H
 
+#include "kernels/lrt_integers.h"
 #include "kernels/lrt_product_f32_impl.h"
 
 /* ---- cells ---------------------------------------------------------------------------------- */
@@ -291,6 +292,42 @@ REGISTER_CELL(gru_usual, 3)
 
 typedef void group_fn(const lrt_step_args *a, const row_group *g, const row_args *product);
 
+/* The gates of one panel of some rows, and of two full panels of one row, where each is one vector; sums are z_row apart. */
+typedef void panel_fn(const lrt_step_args *a, const uint32_t *row, unsigned nr, uint32_t unit, uint32_t width, const float *z,
+                      size_t z_row);
+typedef void pair_fn(const lrt_step_args *a, uint32_t row, uint32_t unit, const float *z);
+
+#define PANEL_CELL(name, pre_gates, side)                                                                               \
+    static void name##_panel(const lrt_step_args *a, const uint32_t *row, unsigned nr, uint32_t unit, uint32_t width,  \
+                             const float *z, size_t z_row)                                                             \
+    {                                                                                                                  \
+        panel_gates(a, row, nr, unit, width, z, z_row, pre_gates, name, side);                                         \
+    }
+#define PAIR_CELL(name, pre_gates)                                                                 \
+    static void name##_pair(const lrt_step_args *a, uint32_t row, uint32_t unit, const float *z)   \
+    {                                                                                              \
+        gate_at at[MAX_SIDE];                                                                      \
+        at[0] = vector_at(row, unit, LRT_PANEL, 0, z, pre_gates);                                  \
+        at[1] = vector_at(row, unit + LRT_PANEL, LRT_PANEL, 0, z + LRT_PANEL * a->m.gates, pre_gates); \
+        name(a, at, VL == LRT_PANEL ? 2 : 1);                                                      \
+    }
+PANEL_CELL(lstm_usual, 4, LRT_SIDE_ROWS)
+PANEL_CELL(lstm_any, 4, 1)
+PANEL_CELL(gru_usual, 3, LRT_SIDE_ROWS)
+PANEL_CELL(gru_any, 3, 1)
+PANEL_CELL(gru_reset_gates, 3, 1)
+PANEL_CELL(gru_candidate_gates, 3, 1)
+PANEL_CELL(rnn_gates, 1, 1)
+PAIR_CELL(lstm_usual, 4)
+PAIR_CELL(gru_usual, 3)
+
+/* What a cell makes of sums that are in memory. */
+typedef struct {
+    int from_pre; /* do sums start at the pre-activations? */
+    panel_fn *panel;
+    pair_fn *pair; /* NULL: panel by panel */
+} cell_fns;
+
 /* Gates of one row of a group, panel by panel. */
 static LRT_INLINE void narrow_group(const lrt_step_args *a, const row_group *g, const row_args *product,
                                     const uint32_t pre_gates, gate_fn *gates)
@@ -366,8 +403,8 @@ static LRT_INLINE void run_row(lrt_step_args *a, const int from_pre, const uint3
 }
 
 /* A block of rows of a group of panels. */
-static LRT_INLINE void run_block(const lrt_step_args *a, const panel_group *g, uint32_t r, unsigned nr,
-                                 const int from_pre, const uint32_t pre_gates, gate_fn *gates, const unsigned side)
+static void run_block(const lrt_step_args *a, const panel_group *g, uint32_t r, unsigned nr, const int from_pre,
+                      panel_fn *panel)
 {
     LRT_ALIGNED float buf[LRT_BLOCK_R * TILE_FLOATS];
     const uint32_t *row = a->row + r;
@@ -380,12 +417,10 @@ static LRT_INLINE void run_block(const lrt_step_args *a, const panel_group *g, u
     t.y_panel = (ptrdiff_t)g->vectors * VL;
     group_product(&a->m, g, r, nr, &t);
     for (unsigned q = 0; q < g->panels; q++)
-        panel_gates(a, row, nr, g->unit + q * LRT_PANEL, g->width, buf + (size_t)(q * g->vectors * VL), TILE_FLOATS,
-                    pre_gates, gates, side);
+        panel(a, row, nr, g->unit + q * LRT_PANEL, g->width, buf + (size_t)(q * g->vectors * VL), TILE_FLOATS);
 }
 
-static LRT_INLINE void run_rows(lrt_step_args *a, const int from_pre, const uint32_t pre_gates, gate_fn *gates,
-                                const unsigned side)
+static void run_rows(lrt_step_args *a, const int from_pre, panel_fn *panel)
 {
     for (uint32_t s = a->steps; s > 0; s--) {
         panel_group g;
@@ -393,8 +428,69 @@ static LRT_INLINE void run_rows(lrt_step_args *a, const int from_pre, const uint
             g = next_group(&a->m, p, a->p1);
             for (uint32_t r = 0; r < a->rows;) {
                 unsigned nr = block_rows(a->rows - r);
-                run_block(a, &g, r, nr, from_pre, pre_gates, gates, side);
+                run_block(a, &g, r, nr, from_pre, panel);
                 r += nr;
+            }
+        }
+        next_step(a);
+    }
+}
+
+/* -- integer weights: sums of some panels go through memory to the same gates ---------------------- */
+
+#define INT_SUMS (VL <= 4 ? 1024u : 4096u) /* floats: some panels of all rows; small CPUs have small stacks */
+#define INT_PANELS 8u  /* of one row at most: so that reading the weights and the gates overlap */
+
+/* Panels [p, end) of rows that have been packed. */
+static void integer_panels(const lrt_step_args *a, const uint32_t *row, uint32_t rows, uint32_t p, uint32_t end,
+                           const cell_fns *cell)
+{
+    LRT_ALIGNED float z[INT_SUMS + LRT_OVERREAD];
+    const size_t first = (size_t)lrt_panel_start(a->m.units, p) * a->m.gates, z_row = INT_SUMS / rows / VL * VL;
+    const uint32_t full = lrt_full_panels(a->m.units);
+    const float *init[LRT_MOST_PACKED];
+    float *y[LRT_MOST_PACKED];
+    lrt_product_args product;
+    for (uint32_t i = 0; i < rows; i++) {
+        init[i] = init_of(a, cell->from_pre, row[i]) + first;
+        y[i] = z + i * z_row;
+    }
+    product.m = &a->m;
+    product.packed = a->packed;
+    product.init = init;
+    product.y = y;
+    product.rows = rows;
+    product.p0 = p;
+    product.p1 = end;
+    product.floats = (size_t)lrt_panel_start(a->m.units, end) * a->m.gates - first;
+    a->integers->product(&product);
+    for (uint32_t panels; p < end; p += panels) {
+        const uint32_t unit = lrt_panel_start(a->m.units, p);
+        const float *sums = z + ((size_t)unit * a->m.gates - first);
+        panels = rows == 1 && cell->pair && p + 1 < end && p + 1 < full ? 2 : 1;
+        if (panels == 2)
+            cell->pair(a, *row, unit, sums);
+        else
+            cell->panel(a, row, rows, unit, lrt_panel_width(a->m.units, p), sums, z_row);
+    }
+}
+
+static void run_integers(lrt_step_args *a, const cell_fns *cell)
+{
+    const uint32_t room = INT_SUMS / (LRT_PANEL * a->m.gates), packed = lrt_packed_rows(a->m.k);
+    const uint32_t at_once = room < packed ? room : packed, words = lrt_packed_words(a->m.k);
+    for (uint32_t s = a->steps; s > 0; s--) {
+        for (uint32_t r = 0, rows; r < a->rows; r += rows) {
+            uint32_t panels, blocks;
+            rows = a->rows - r < at_once ? a->rows - r : at_once;
+            panels = INT_SUMS / rows / (LRT_PANEL * a->m.gates);
+            panels = panels > INT_PANELS ? INT_PANELS : panels;
+            blocks = (a->p1 - a->p0 + panels - 1) / panels;
+            for (uint32_t i = 0; i < rows; i++)
+                a->integers->pack(&a->m, a->h_prev + (ptrdiff_t)a->row[r + i] * a->h_prev_row, a->packed + (size_t)i * words);
+            for (uint32_t i = 0; i < blocks; i++) {
+                const uint32_t p = a->p0 + (a->backward ? blocks - 1 - i : i) * panels;
+                integer_panels(a, a->row + r, rows, p, a->p1 - p < panels ? a->p1 : p + panels, cell);
             }
         }
         next_step(a);
@@ -403,15 +499,22 @@ static LRT_INLINE void run_rows(lrt_step_args *a, const int from_pre, const uint
 
 /* Product and gates of every step, row and panel; pre-activations have pre_gates gates per unit. in_registers:
  * one row of a whole group at once, or NULL to go panel by panel. */
-static LRT_INLINE void run_steps(const lrt_step_args *args, const int from_pre, const uint32_t pre_gates,
-                                 gate_fn *gates, group_fn *in_registers)
+static LRT_INLINE void run_steps(const lrt_step_args *args, const int from_pre, const uint32_t pre_gates, gate_fn *gates,
+                                 group_fn *in_registers, panel_fn *panel, pair_fn *pair)
 {
     lrt_step_args a = *args;
-    if (a.rows == 1)
+    if (lrt_is_integer(&a.m)) {
+        const cell_fns cell = {from_pre, panel, pair};
+        run_integers(&a, &cell);
+    } else if (a.rows == 1) {
         run_row(&a, from_pre, pre_gates, gates, in_registers);
-    else
-        run_rows(&a, from_pre, pre_gates, gates, in_registers ? LRT_SIDE_ROWS : 1u);
+    } else {
+        run_rows(&a, from_pre, panel);
+    }
 }
+
+#define PAIR(name) (LRT_SIDE > 1 && VL == LRT_PANEL ? name##_pair : NULL)
+#define IN_REGISTERS(name) (LRT_SIDE > 1 ? name##_group : NULL)
 
 static int is_usual(const lrt_step_args *a)
 {
@@ -421,32 +524,32 @@ static int is_usual(const lrt_step_args *a)
 static void lstm_step(const lrt_step_args *a)
 {
     if (is_usual(a) && a->act[2].kind == LRT_ACT_TANH && !a->peephole)
-        run_steps(a, 1, 4, lstm_usual, LRT_SIDE > 1 ? lstm_usual_group : NULL);
+        run_steps(a, 1, 4, lstm_usual, IN_REGISTERS(lstm_usual), lstm_usual_panel, PAIR(lstm_usual));
     else
-        run_steps(a, 1, 4, lstm_any, NULL);
+        run_steps(a, 1, 4, lstm_any, NULL, lstm_any_panel, NULL);
 }
 
 static void gru_step(const lrt_step_args *a)
 {
     if (is_usual(a))
-        run_steps(a, 0, 3, gru_usual, LRT_SIDE > 1 ? gru_usual_group : NULL);
+        run_steps(a, 0, 3, gru_usual, IN_REGISTERS(gru_usual), gru_usual_panel, PAIR(gru_usual));
     else
-        run_steps(a, 0, 3, gru_any, NULL);
+        run_steps(a, 0, 3, gru_any, NULL, gru_any_panel, NULL);
 }
 
 static void gru_reset_step(const lrt_step_args *a)
 {
-    run_steps(a, 0, 3, gru_reset_gates, NULL);
+    run_steps(a, 0, 3, gru_reset_gates, NULL, gru_reset_gates_panel, NULL);
 }
 
 static void gru_candidate_step(const lrt_step_args *a)
 {
-    run_steps(a, 0, 3, gru_candidate_gates, NULL);
+    run_steps(a, 0, 3, gru_candidate_gates, NULL, gru_candidate_gates_panel, NULL);
 }
 
 static void rnn_step(const lrt_step_args *a)
 {
-    run_steps(a, 1, 1, rnn_gates, NULL);
+    run_steps(a, 1, 1, rnn_gates, NULL, rnn_gates_panel, NULL);
 }
 
 #endif

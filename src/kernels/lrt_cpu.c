@@ -31,9 +31,16 @@ int lrt_cpu_has_avx512(void)
     unsigned eax, ebx, ecx, edx;
     if (!lrt_cpu_has_avx2() || !os_saves(XCR0_AVX512))
         return 0;
-    return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) && (ebx & bit_AVX512F);
+    return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) && (ebx & bit_AVX512F) && (ebx & bit_AVX512BW);
+}
+
+int lrt_cpu_has_avx512vnni(void)
+{
+    unsigned eax, ebx, ecx, edx;
+    return lrt_cpu_has_avx512() && __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) && (ecx & bit_AVX512VNNI);
 }
 #else
 int lrt_cpu_has_avx2(void) { return 0; }
 int lrt_cpu_has_avx512(void) { return 0; }
+int lrt_cpu_has_avx512vnni(void) { return 0; }
 #endif

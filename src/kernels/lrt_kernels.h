@@ -12,6 +12,8 @@
 #include "kernels/lrt_panels.h"
 #include "lstm_rt.h"
 
+typedef struct lrt_integers lrt_integers;
+
 /* Numbers are part of the file format. */
 enum lrt_act_kind {
     LRT_ACT_LINEAR = 0,
@@ -59,12 +61,19 @@ typedef struct {
     float alpha, beta;
 } lrt_act;
 
+/* Numbers of a tensor; the codes are part of the file format. */
+enum lrt_dtype { LRT_F32 = 1, LRT_I32 = 2, LRT_I8 = 3, LRT_I16 = 4 };
+
 typedef struct {
-    const float *w; /* panels */
+    const void *w;  /* panels: of float32, or of words of integer weights (lrt_integers.h) */
     uint32_t gates; /* 1 to LRT_MAX_GATES */
     uint32_t units;
     uint32_t k;     /* inputs */
+    uint32_t dtype; /* LRT_F32, LRT_I8 or LRT_I16; the last two have */
+    uint32_t limit; /* the largest activation, and */
+    const uint16_t *scale; /* the upper halves of floats, in panel order, padded */
 } lrt_matrix;
+static inline int lrt_is_integer(const lrt_matrix *m) { return m->dtype != LRT_F32; }
 
 /* y[r] = bias + x[r] * W for rows r and panels p0 <= p < p1, and the same for `outer` more groups of
  * rows (0 for none; rows is then at least 2), each x_outer and y_outer after the one before: so that weights
@@ -84,6 +93,7 @@ typedef struct {
     uint32_t outer;
     ptrdiff_t x_outer, y_outer;
     int padded;
+    uint32_t *packed; /* room for rows of an integer matrix, which lrt_linear multiplies with */
 } lrt_linear_args;
 
 /* Time steps of one direction of a recurrent layer: the listed rows of the batch, panels p0 <= p < p1.
@@ -118,6 +128,8 @@ typedef struct {
     ptrdiff_t pre_step, out_step;
     int backward; /* of the first step: walk the panels from the last to the first: a hint, results are
                      the same */
+    const lrt_integers *integers; /* where m is one of integers: its products, */
+    uint32_t *packed;             /* and room for rows */
 } lrt_step_args;
 
 /* How a step of a sequence is joined to those before it. */
@@ -198,7 +210,9 @@ struct lrt_kernels {
     int fused;         /* multiply-adds round once: bit-identical to every other such table */
     int (*usable)(void); /* does this CPU run it? */
 
-    void (*linear)(const lrt_linear_args *a);
+    const lrt_integers *integers; /* products with integer weights: lrt_linear and the steps call them */
+
+    void (*linear)(const lrt_linear_args *a); /* of float32 weights */
     void (*lstm_step)(const lrt_step_args *a);
     void (*gru_step)(const lrt_step_args *a);      /* reset after the product */
     void (*gru_reset_step)(const lrt_step_args *a); /* reset before: r and z; h_next = r * h */

@@ -1,12 +1,12 @@
-/* The kernels for x86-64 with AVX-512F. */
+/* The kernels for x86-64 with AVX-512F and BW, and those that multiply integers by VNNI. */
 #include "kernels/lrt_isa.h"
 
 #ifdef LRT_X86_TABLES
 LRT_WIDE
 #ifdef __clang__
-LRT_ISA("avx512f,fma")
+LRT_ISA("avx512f,avx512bw,fma")
 #else
-LRT_ISA("avx512f,fma,prefer-vector-width=512")
+LRT_ISA("avx512f,avx512bw,fma,prefer-vector-width=512")
 #endif
 
 #include "kernels/lrt_cpu.h"
@@ -16,6 +16,10 @@ LRT_ISA("avx512f,fma,prefer-vector-width=512")
 
 extern const lrt_kernels lrt_kernels_avx512;
 LRT_KERNEL_TABLE(lrt_kernels_avx512, "avx512", 1, lrt_cpu_has_avx512);
+
+extern const lrt_kernels lrt_kernels_avx512vnni;
+extern const lrt_integers lrt_integers_avx512vnni;
+const lrt_kernels lrt_kernels_avx512vnni = LRT_KERNELS("avx512vnni", 1, lrt_cpu_has_avx512vnni, &lrt_integers_avx512vnni);
 
 LRT_ISA_END
 #endif

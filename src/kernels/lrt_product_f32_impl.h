@@ -47,7 +47,7 @@ typedef struct {
 static void add_product(row_args *a, const lrt_matrix *m, uint32_t unit, const float *x)
 {
     a->of[a->n].x = x;
-    a->of[a->n].w = m->w + (size_t)unit * m->gates * m->k;
+    a->of[a->n].w = (const float *)m->w + (size_t)unit * m->gates * m->k;
     a->of[a->n].k = m->k;
     a->n++;
 }
@@ -303,7 +303,7 @@ static panel_group next_group(const lrt_matrix *m, uint32_t p, uint32_t p1)
     g.line_floats = (size_t)m->gates * g.width;
     g.vectors = VECTORS(m->gates, g.width);
     g.at_once = g.vectors < LRT_BLOCK_V ? g.vectors : LRT_BLOCK_V;
-    g.w = m->w + (size_t)g.unit * m->gates * m->k;
+    g.w = (const float *)m->w + (size_t)g.unit * m->gates * m->k;
     g.panels = 1;
     if (g.width == LRT_PANEL) {
         uint32_t full = lrt_full_panels(m->units);

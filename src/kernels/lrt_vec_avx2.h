@@ -4,6 +4,7 @@
 #define LRT_VEC_AVX2_H
 
 #include <immintrin.h>
+#include <stdint.h>
 
 #define VL 8
 #define LRT_ROW_V 8   /* accumulators of one row: one panel of four gates */
@@ -11,12 +12,22 @@
 #define LRT_BLOCK_R 6 /* 12 accumulators + 2 weights + 1 input of 16 registers */
 #define LRT_SIDE 2 /* vectors of gates that go side by side in one row */
 #define LRT_SIDE_ROWS 2 /* ... and in a block of rows */
+#define LRT_DOT8 0
+#define LRT_INT_ROW_V 8
+#define LRT_INT_BLOCK_V 2
+#define LRT_INT_BLOCK_R 6
+#define LRT_INT_BLOCK_R8 3
 
 typedef __m256 vf;
 typedef __m256 vm;
 
 static inline vf v_set1(float a) { return _mm256_set1_ps(a); }
 static inline vf v_load(const float *p) { return _mm256_loadu_ps(p); }
+static inline vf v_load_high(const uint16_t *p)
+{
+    const __m128i halves = _mm_loadu_si128((const __m128i *)(const void *)p);
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(halves), 16));
+}
 static inline void v_store(float *p, vf a) { _mm256_storeu_ps(p, a); }
 static inline __m256i v_first_n(unsigned n)
 {
@@ -62,6 +73,46 @@ static inline vf v_mantissa(vf a)
 {
     __m256i m = _mm256_and_si256(_mm256_castps_si256(a), _mm256_set1_epi32(0x007fffff));
     return _mm256_castsi256_ps(_mm256_or_si256(m, _mm256_set1_epi32(0x3f800000)));
+}
+
+
+typedef __m256i vi;
+typedef __m256i va;
+
+static inline vi v_iset1(uint32_t a) { return _mm256_set1_epi32((int)a); }
+static inline vi v_iload(const uint32_t *p) { return _mm256_loadu_si256((const __m256i *)(const void *)p); }
+static inline vi v_iadd(vi a, vi b) { return _mm256_add_epi32(a, b); }
+static inline vi v_isub(vi a, vi b) { return _mm256_sub_epi32(a, b); }
+static inline vi v_imax(vi a, vi b) { return _mm256_max_epi32(a, b); }
+static inline vf v_ifloat(vi a) { return _mm256_cvtepi32_ps(a); }
+static inline vi v_round(vf a) { return _mm256_cvtps_epi32(a); }
+static inline vi v_magnitude(vf a) { return _mm256_castps_si256(v_abs(a)); }
+static inline uint32_t v_isum(vi a)
+{
+    __m128i s = _mm_add_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
+    s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4e));
+    return (uint32_t)_mm_cvtsi128_si32(_mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1)));
+}
+static inline uint32_t v_imost(vi a)
+{
+    __m128i s = _mm_max_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
+    s = _mm_max_epi32(s, _mm_shuffle_epi32(s, 0x4e));
+    return (uint32_t)_mm_cvtsi128_si32(_mm_max_epi32(s, _mm_shuffle_epi32(s, 0xb1)));
+}
+static inline va v_azero(void) { return _mm256_setzero_si256(); }
+static inline vi v_total(va a) { return a; }
+static inline va v_dot16(va s, vi w, vi x) { return _mm256_add_epi32(s, _mm256_madd_epi16(w, x)); }
+static inline vi v_even8(vi a) { return _mm256_and_si256(a, _mm256_set1_epi16(0xff)); }
+static inline vi v_odd8(vi a) { return _mm256_srli_epi16(a, 8); }
+static inline __m128i v_words(vi a)
+{
+    return _mm256_castsi256_si128(_mm256_permute4x64_epi64(_mm256_packs_epi32(a, a), 0xd8));
+}
+static inline void v_store_pairs(uint32_t *p, vi a) { _mm_storeu_si128((__m128i *)(void *)p, v_words(a)); }
+static inline void v_store_quads(uint32_t *p, vi a)
+{
+    const __m128i q = _mm_shufflehi_epi16(_mm_shufflelo_epi16(v_words(a), 0xd8), 0xd8);
+    _mm_storeu_si128((__m128i *)(void *)p, q);
 }
 
 #endif

@@ -11,12 +11,18 @@
 #define LRT_BLOCK_R 6 /* 24 accumulators + 4 weights + 1 input of 32 registers */
 #define LRT_SIDE 2 /* vectors of gates that go side by side in one row */
 #define LRT_SIDE_ROWS 2 /* ... and in a block of rows */
+#define LRT_DOT8 0
+#define LRT_INT_ROW_V 8 /* sums of integers take two registers */
+#define LRT_INT_BLOCK_V 4
+#define LRT_INT_BLOCK_R 2
+#define LRT_INT_BLOCK_R8 2
 
 typedef float32x4_t vf;
 typedef uint32x4_t vm;
 
 static inline vf v_set1(float a) { return vdupq_n_f32(a); }
 static inline vf v_load(const float *p) { return vld1q_f32(p); }
+static inline vf v_load_high(const uint16_t *p) { return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(p), 16)); }
 static inline void v_store(float *p, vf a) { vst1q_f32(p, a); }
 static inline vf v_load_n(const float *p, unsigned n)
 {
@@ -58,6 +64,46 @@ static inline vf v_mantissa(vf a)
 {
     uint32x4_t m = vandq_u32(vreinterpretq_u32_f32(a), vdupq_n_u32(0x007fffffu));
     return vreinterpretq_f32_u32(vorrq_u32(m, vdupq_n_u32(0x3f800000u)));
+}
+
+
+typedef uint32x4_t vi;
+typedef int32x4x2_t va; /* of the pairs' first and second halves */
+
+static inline vi v_iset1(uint32_t a) { return vdupq_n_u32(a); }
+static inline vi v_iload(const uint32_t *p) { return vld1q_u32(p); }
+static inline vi v_iadd(vi a, vi b) { return vaddq_u32(a, b); }
+static inline vi v_isub(vi a, vi b) { return vsubq_u32(a, b); }
+static inline vi v_imax(vi a, vi b)
+{
+    return vreinterpretq_u32_s32(vmaxq_s32(vreinterpretq_s32_u32(a), vreinterpretq_s32_u32(b)));
+}
+static inline vf v_ifloat(vi a) { return vcvtq_f32_s32(vreinterpretq_s32_u32(a)); }
+static inline vi v_round(vf a) { return vreinterpretq_u32_s32(vcvtnq_s32_f32(a)); }
+static inline vi v_magnitude(vf a) { return vreinterpretq_u32_f32(vabsq_f32(a)); }
+static inline uint32_t v_isum(vi a) { return vaddvq_u32(a); }
+static inline uint32_t v_imost(vi a) { return (uint32_t)vmaxvq_s32(vreinterpretq_s32_u32(a)); }
+static inline va v_azero(void)
+{
+    const va a = {{vdupq_n_s32(0), vdupq_n_s32(0)}};
+    return a;
+}
+static inline vi v_total(va a) { return vreinterpretq_u32_s32(vpaddq_s32(a.val[0], a.val[1])); }
+static inline va v_dot16(va s, vi w, vi x)
+{
+    const int16x8_t a = vreinterpretq_s16_u32(w), b = vreinterpretq_s16_u32(x);
+    s.val[0] = vmlal_s16(s.val[0], vget_low_s16(a), vget_low_s16(b));
+    s.val[1] = vmlal_high_s16(s.val[1], a, b);
+    return s;
+}
+static inline vi v_even8(vi a) { return vandq_u32(a, vdupq_n_u32(0x00ff00ffu)); }
+static inline vi v_odd8(vi a) { return vreinterpretq_u32_u16(vshrq_n_u16(vreinterpretq_u16_u32(a), 8)); }
+static inline uint16x4_t v_words(vi a) { return vmovn_u32(a); }
+static inline void v_store_pairs(uint32_t *p, vi a) { vst1_u32(p, vreinterpret_u32_u16(v_words(a))); }
+static inline void v_store_quads(uint32_t *p, vi a)
+{
+    const uint32x4_t turned = vcombine_u32(vget_low_u32(vtrn1q_u32(a, vextq_u32(a, a, 2))), vget_low_u32(vtrn2q_u32(a, vextq_u32(a, a, 2))));
+    v_store_pairs(p, turned);
 }
 
 #endif

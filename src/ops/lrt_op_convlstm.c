@@ -112,16 +112,6 @@ static void plan_state(lrt_planner *p, lrt_convlstm *cell)
     }
 }
 
-static lrt_matrix matrix(const lrt_model *m, uint32_t tensor, uint32_t units, uint32_t k)
-{
-    lrt_matrix w;
-    w.w = lrt_tensor_data(m, tensor);
-    w.gates = GATES;
-    w.units = units;
-    w.k = k;
-    return w;
-}
-
 static void plan_convlstm(lrt_planner *p, lrt_plan_node *at)
 {
     const lrt_node *n = &at->node;
@@ -134,8 +124,8 @@ static void plan_convlstm(lrt_planner *p, lrt_plan_node *at)
     fit_hidden(&cell->x, &cell->h, cell->hidden);
     cell->places = cell->x.out[1] * cell->x.out[2];
     cell->units = cell->places * cell->hidden;
-    cell->w_x = matrix(p->m, n->tensor[T_INPUT], cell->hidden, cell->x.kernel[1] * cell->x.kernel[2] * cell->x.channels);
-    cell->w_h = matrix(p->m, n->tensor[T_HIDDEN], cell->hidden, cell->h.kernel[1] * cell->h.kernel[2] * cell->hidden);
+    cell->w_x = lrt_tensor_matrix(p->m, n->tensor[T_INPUT]);
+    cell->w_h = lrt_tensor_matrix(p->m, n->tensor[T_HIDDEN]);
     cell->bias = lrt_tensor_data(p->m, n->tensor[T_BIAS]);
     cell->stride = (cell->hidden + LRT_PANEL - 1) / LRT_PANEL * LRT_PANEL;
     cell->pre_row = (size_t)GATES * lrt_padded_units(cell->hidden);

@@ -1,6 +1,7 @@
 /* Dense layers: a product and an activation, each step for itself. */
 #include <string.h>
 
+#include "kernels/lrt_integers.h"
 #include "lrt_share.h"
 #include "ops/lrt_activate.h"
 #include "ops/lrt_ops.h"
@@ -13,7 +14,7 @@ static int check_dense(lrt_checker *c)
     LRT_TRY(lrt_want_input(c, 0, LRT_FEATURES, &x));
     LRT_TRY(lrt_want_act(c, 0));
     LRT_TRY(lrt_want_tensor(c, 0, &t));
-    LRT_TRY(lrt_want_weight(c, 0, LRT_PANELS, 1, t.units, x.size));
+    LRT_TRY(lrt_want_matrix(c, 0, 1, t.units, x.size));
     LRT_TRY(lrt_want_optional_weight(c, 1, LRT_PANELS, 1, t.units, 1));
     return lrt_want_output(c, 0, x.kind, t.units, x.axis);
 }
@@ -24,14 +25,18 @@ static void work_of_dense(const lrt_session *s, const lrt_plan_node *at, lrt_wor
     work->recurrent = 0;
 }
 
+static void plan_dense(lrt_planner *p, lrt_plan_node *at)
+{
+    const lrt_matrix m = lrt_tensor_matrix(p->m, at->node.tensor[0]);
+    lrt_need_packed(p, &m);
+}
+
 static lrt_linear_args linear_of(const lrt_pass *pass, const lrt_node *n)
 {
     lrt_linear_args a;
     memset(&a, 0, sizeof a);
-    a.m.w = lrt_tensor_data(pass->s->model, n->tensor[0]);
-    a.m.gates = 1;
-    a.m.units = pass->s->values[n->out[0]].size;
-    a.m.k = pass->s->values[n->in[0]].size;
+    a.m = lrt_tensor_matrix(pass->s->model, n->tensor[0]);
+    a.packed = lrt_packed(pass);
     a.bias = lrt_tensor_data(pass->s->model, n->tensor[1]);
     a.p1 = lrt_panel_count(a.m.units);
     return a;
@@ -42,7 +47,7 @@ static void dense_rows(const lrt_pass *pass, const lrt_node *n, const lrt_linear
     const lrt_kernels *kernels = pass->s->kernels;
     const lrt_act act = lrt_attr_act(n, 0);
     float *y = a->y;
-    kernels->linear(a);
+    lrt_linear(kernels, a);
     if (act.kind == LRT_ACT_LINEAR)
         return;
     if (a->y_row == (ptrdiff_t)a->m.units) {
@@ -105,6 +110,6 @@ static void run_dense(lrt_pass *pass, const lrt_plan_node *at)
 }
 
 const lrt_op lrt_ops_dense[] = {
-    {.code = LRT_OP_DENSE, .check = check_dense, .work = work_of_dense, .run = run_dense},
+    {.code = LRT_OP_DENSE, .check = check_dense, .plan = plan_dense, .work = work_of_dense, .run = run_dense},
     {.code = LRT_OP_NONE},
 };

@@ -1,6 +1,7 @@
 /* Token ids and masks: which steps count. */
 #include <string.h>
 
+#include "kernels/lrt_integers.h"
 #include "ops/lrt_ops.h"
 
 /* ---- embedding --------------------------------------------------------------------------------------- */
@@ -19,7 +20,7 @@ static int check_embedding(lrt_checker *c)
     LRT_TRY(lrt_want_counts(c, 1, 1, 1));
     LRT_TRY(lrt_want_input(c, 0, LRT_KIND(LRT_IDS), &v));
     LRT_TRY(lrt_want_tensor(c, 0, &t));
-    if (t.dtype != LRT_F32 || t.units > LRT_MAX_ROWS || t.k > LRT_MAX_SIZE)
+    if (t.dtype == LRT_I32 || t.units > LRT_MAX_ROWS || t.k > LRT_MAX_SIZE)
         return LRT_E_NODE_TENSOR;
     if (t.layout != LRT_PLAIN && (t.layout != LRT_PANELS || t.gates != 1 || lrt_version(c->m) < LRT_VERSION_TIED))
         return LRT_E_NODE_TENSOR;
@@ -47,17 +48,21 @@ static int accepts_ids(const lrt_session *s, const lrt_plan_node *at, const lrt_
     return n == 0 || worst < lrt_read_tensor(s->model, at->node.tensor[0]).units ? LRT_OK : LRT_E_TOKEN;
 }
 
-/* Row `id` of a table in panels, which a dense layer multiplies with. */
-static void copy_unit(const float *panels, uint32_t units, uint32_t size, uint32_t id, float *y)
+/* Row `id` of a table in panels, which a dense layer may multiply with. */
+static void copy_unit(const lrt_matrix *m, uint32_t id, float *y)
 {
-    const uint32_t all = lrt_full_panels(units), full = id / LRT_PANEL;
-    uint32_t p = full < all ? full : all, start;
-    while (lrt_panel_start(units, p + 1) <= id)
+    const uint32_t all = lrt_full_panels(m->units), full = id / LRT_PANEL, words = lrt_words(m->dtype, m->k);
+    const uint32_t *at;
+    uint32_t p = full < all ? full : all, start, width;
+    while (lrt_panel_start(m->units, p + 1) <= id)
         p++;
-    start = lrt_panel_start(units, p);
-    panels += (size_t)start * size + (id - start);
-    for (uint32_t i = 0; i < size; i++)
-        y[i] = panels[(size_t)i * lrt_panel_width(units, p)];
+    start = lrt_panel_start(m->units, p);
+    width = lrt_panel_width(m->units, p);
+    at = (const uint32_t *)m->w + (size_t)start * words + (id - start);
+    for (uint32_t i = 0; i < m->k && !lrt_is_integer(m); i++)
+        memcpy(&y[i], &at[(size_t)i * width], sizeof *y);
+    for (uint32_t i = 0; i < m->k && lrt_is_integer(m); i++)
+        y[i] = (float)lrt_number(m->dtype, at[(size_t)(i / lrt_per_word(m->dtype)) * width], i) * lrt_scale(m, id);
 }
 
 static void each_embedding(const lrt_pass *pass, const lrt_node *n, uint32_t row, uint32_t step, uint32_t count)
@@ -65,13 +70,14 @@ static void each_embedding(const lrt_pass *pass, const lrt_node *n, uint32_t row
     const lrt_value *v = &pass->s->values[n->in[0]];
     const uint32_t read = ids_read(n, v), size = pass->s->values[n->out[0]].size / read;
     const lrt_tensor from = lrt_read_tensor(pass->s->model, n->tensor[0]);
-    const float *table = lrt_tensor_data(pass->s->model, n->tensor[0]);
+    const lrt_matrix panels = lrt_tensor_matrix(pass->s->model, n->tensor[0]);
+    const float *table = (const float *)panels.w;
     const int32_t *ids = lrt_ids_at(pass, n->in[0], row, step) + n->attr[0];
     float *y = lrt_row_at(pass, n->out[0], row, step);
     for (uint32_t t = 0; t < count; t++, ids += lrt_per_step(v))
         for (uint32_t j = 0; j < read; j++, y += size) {
             if (from.layout == LRT_PANELS)
-                copy_unit(table, from.units, size, (uint32_t)ids[j], y);
+                copy_unit(&panels, (uint32_t)ids[j], y);
             else
                 memcpy(y, table + (size_t)ids[j] * size, size * sizeof(float));
         }

@@ -7,28 +7,38 @@
 
 /* ---- the check ---------------------------------------------------------------------------------------- */
 
+/* The two parts of one recurrent matrix. */
+static int want_alike(const lrt_checker *c, uint32_t i, uint32_t j)
+{
+    lrt_tensor a, b;
+    LRT_TRY(lrt_want_tensor(c, i, &a));
+    LRT_TRY(lrt_want_tensor(c, j, &b));
+    return a.dtype == b.dtype && a.limit == b.limit ? LRT_OK : LRT_E_NODE_TENSOR;
+}
+
 static int check_direction(const lrt_checker *c, uint32_t w, uint32_t gates, uint32_t inputs, uint32_t hidden,
                            uint32_t h_size)
 {
     int after = (c->n.attr[LRT_A_FLAGS] & LRT_RESET_AFTER) != 0;
-    LRT_TRY(lrt_want_weight(c, w + LRT_W_IH, LRT_PANELS, gates, hidden, inputs));
+    LRT_TRY(lrt_want_matrix(c, w + LRT_W_IH, gates, hidden, inputs));
     LRT_TRY(lrt_want_optional_weight(c, w + LRT_W_BIAS, LRT_PANELS, gates, hidden, 1));
     if (c->n.op == LRT_OP_GRU) {
-        LRT_TRY(lrt_want_weight(c, w + LRT_W_HH, LRT_PANELS, after ? 3 : 2, hidden, hidden));
+        LRT_TRY(lrt_want_matrix(c, w + LRT_W_HH, after ? 3 : 2, hidden, hidden));
         LRT_TRY(lrt_want_weight(c, w + LRT_W_BIAS_HH, LRT_PANELS, after ? 3 : 2, hidden, 1));
         if (after) {
             LRT_TRY(lrt_want_no_weight(c, w + LRT_W_SECOND));
             return lrt_want_no_weight(c, w + LRT_W_BIAS_SECOND);
         }
-        LRT_TRY(lrt_want_weight(c, w + LRT_W_SECOND, LRT_PANELS, 1, hidden, hidden));
+        LRT_TRY(lrt_want_matrix(c, w + LRT_W_SECOND, 1, hidden, hidden));
+        LRT_TRY(want_alike(c, w + LRT_W_HH, w + LRT_W_SECOND));
         return lrt_want_weight(c, w + LRT_W_BIAS_SECOND, LRT_PANELS, 1, hidden, 1);
     }
-    LRT_TRY(lrt_want_weight(c, w + LRT_W_HH, LRT_PANELS, gates, hidden, h_size));
+    LRT_TRY(lrt_want_matrix(c, w + LRT_W_HH, gates, hidden, h_size));
     LRT_TRY(lrt_want_no_weight(c, w + LRT_W_BIAS_HH));
     if (c->n.op == LRT_OP_RNN || !c->n.attr[LRT_A_PROJ])
         LRT_TRY(lrt_want_no_weight(c, w + LRT_W_SECOND));
     else
-        LRT_TRY(lrt_want_weight(c, w + LRT_W_SECOND, LRT_PANELS, 1, h_size, hidden));
+        LRT_TRY(lrt_want_matrix(c, w + LRT_W_SECOND, 1, h_size, hidden));
     return c->n.op == LRT_OP_LSTM ? lrt_want_optional_weight(c, w + LRT_W_PEEPHOLE, LRT_PADDED, 3, hidden, 1)
                                   : lrt_want_no_weight(c, w + LRT_W_PEEPHOLE);
 }
@@ -92,33 +102,19 @@ static uint32_t recurrent_hinders(const lrt_checker *c)
 
 /* ---- the plan ----------------------------------------------------------------------------------------- */
 
-static lrt_matrix matrix(const lrt_model *m, uint32_t tensor, uint32_t gates, uint32_t units, uint32_t k)
-{
-    lrt_matrix w;
-    w.w = lrt_tensor_data(m, tensor);
-    w.gates = gates;
-    w.units = units;
-    w.k = k;
-    return w;
-}
-
 static void plan_weights(const lrt_model *m, const lrt_node *n, const lrt_recurrent *rec, uint32_t d,
                          lrt_direction *dir)
 {
     const uint32_t *t = n->tensor + d * LRT_W_COUNT;
-    const uint32_t gates = lrt_gates(n->op), hidden = rec->hidden;
-    const int before = n->op == LRT_OP_GRU && !(rec->flags & LRT_RESET_AFTER);
-    dir->w_ih = matrix(m, t[LRT_W_IH], gates, hidden, n->attr[LRT_A_INPUT]);
+    dir->w_ih = lrt_tensor_matrix(m, t[LRT_W_IH]);
     dir->bias = lrt_tensor_data(m, t[LRT_W_BIAS]);
-    dir->w_hh = matrix(m, t[LRT_W_HH], before ? 2 : gates, hidden, rec->h_size);
+    dir->w_hh = lrt_tensor_matrix(m, t[LRT_W_HH]);
     dir->bias_hh = lrt_tensor_data(m, t[LRT_W_BIAS_HH]);
-    if (n->op == LRT_OP_LSTM) {
-        dir->w_second = matrix(m, t[LRT_W_SECOND], 1, rec->h_size, hidden);
+    dir->w_second = lrt_tensor_matrix(m, t[LRT_W_SECOND]);
+    if (n->op == LRT_OP_LSTM)
         dir->peephole = lrt_tensor_data(m, t[LRT_W_PEEPHOLE]);
-    } else {
-        dir->w_second = matrix(m, t[LRT_W_SECOND], 1, hidden, hidden);
+    else
         dir->bias_second = lrt_tensor_data(m, t[LRT_W_BIAS_SECOND]);
-    }
     dir->reverse = d == 1 || (rec->flags & LRT_REVERSE) != 0;
 }
 
@@ -157,6 +153,11 @@ static void need_scratch(lrt_planner *p, const lrt_recurrent *rec, uint32_t step
     p->pre = larger(p->pre, lrt_times(p, project_rows(p->limits, steps, rec->pre_row), rec->pre_row));
     p->between = larger(p->between, lrt_times(p, p->limits->batch, rec->dir[0].w_second.w ? rec->c_stride : 0));
     p->parts = rec->n_dir > p->parts ? rec->n_dir : p->parts;
+    for (uint32_t d = 0; d < rec->n_dir; d++) {
+        lrt_need_packed(p, &rec->dir[d].w_ih);
+        lrt_need_packed(p, &rec->dir[d].w_hh);
+        lrt_need_packed(p, &rec->dir[d].w_second);
+    }
 }
 
 static void plan_recurrent(lrt_planner *p, lrt_plan_node *at)

@@ -144,6 +144,7 @@ static void multiply_group(const lrt_pass *pass, const lrt_node *n, const lrt_co
     const float *bias = lrt_tensor_data(pass->s->model, n->tensor[1]);
     lrt_linear_args a;
     memset(&a, 0, sizeof a);
+    a.m.dtype = LRT_F32;
     a.m.gates = 1;
     a.m.units = conv->units / conv->groups;
     a.m.k = conv->k;

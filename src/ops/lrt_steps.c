@@ -2,6 +2,7 @@
  * phases, rows and barriers. Knows no gate equation and no ISA. */
 #include <string.h>
 
+#include "kernels/lrt_integers.h"
 #include "lrt_share.h"
 #include "ops/lrt_ops.h"
 #include "ops/lrt_recurrent.h"
@@ -54,13 +55,13 @@ static void project_ragged(const lrt_steps *me, uint32_t s0, uint32_t count, lrt
             x[a.rows] = input_at(me, n, s);
             y[a.rows] = pre_at(me, s - s0, n);
             if (++a.rows == PAIRS) {
-                me->pass->s->kernels->linear(&a);
+                lrt_linear(me->pass->s->kernels, &a);
                 a.rows = 0;
             }
         }
     }
     if (a.rows)
-        me->pass->s->kernels->linear(&a);
+        lrt_linear(me->pass->s->kernels, &a);
 }
 
 /* pre = bias + W x for steps s0 to s0 + count of the lane's rows and panels. */
@@ -71,6 +72,7 @@ static void project(const lrt_steps *me, uint32_t s0, uint32_t count)
     lrt_linear_args a;
     memset(&a, 0, sizeof a);
     a.m = me->dir->w_ih;
+    a.packed = lrt_packed(me->pass);
     a.bias = me->dir->bias;
     a.p0 = me->p0;
     a.p1 = me->p1;
@@ -97,7 +99,7 @@ static void project(const lrt_steps *me, uint32_t s0, uint32_t count)
         b.y_outer = a.y_row;
         a = b;
     }
-    s->kernels->linear(&a);
+    lrt_linear(s->kernels, &a);
 }
 
 /* ---- the rows of a step ----------------------------------------------------------------------------------- */
@@ -192,6 +194,8 @@ static void set_fixed_args(lrt_steps *me)
     a->steps = 1;
     a->pre_step = me->input_in_step ? 0 : (ptrdiff_t)(rec->pre_row * me->pass->s->batch);
     a->out_step = me->seq != LRT_NONE ? forth(me, me->seq) : 0;
+    a->integers = me->pass->s->kernels->integers;
+    a->packed = lrt_packed(me->pass);
     if (!dir->w_second.w)
         return;
     me->second = *a; /* only the GRU's; the projection of an LSTM is a product of its own */
@@ -230,6 +234,7 @@ static void project_h(const lrt_steps *me)
     uint32_t from, to;
     memset(&a, 0, sizeof a);
     a.m = me->dir->w_second;
+    a.packed = lrt_packed(me->pass);
     a.x_at = x;
     a.y_at = y;
     lrt_share(lrt_panel_count(a.m.units), me->share, me->shares, &a.p0, &a.p1);
@@ -240,7 +245,7 @@ static void project_h(const lrt_steps *me)
             x[i] = between(me) + (size_t)me->row[first + i] * rec->c_stride;
             y[i] = lrt_next(&me->h, me->row[first + i]);
         }
-        me->pass->s->kernels->linear(&a);
+        lrt_linear(me->pass->s->kernels, &a);
         for (uint32_t i = 0; i < a.rows && me->seq != LRT_NONE; i++)
             memcpy(me->out[me->row[first + i]] + from, y[i] + from, (to - from) * sizeof(float));
     }
@@ -311,10 +316,11 @@ static int runs_through(const lrt_steps *me)
 
 #define FEW_INPUTS 8u /* inputs so few that their product is cheaper in the step than in one of all steps */
 
-/* Does the step make the input product? Of one row, where that is little work or there is but one step. */
+/* Does the step make the input product? Of one row, where that is little work or there is but one step; and no weights
+ * are integers. */
 static int has_input_in_step(const lrt_steps *me, uint32_t steps)
 {
-    int starts_at_pre = me->rec->op != LRT_OP_GRU;
+    int starts_at_pre = me->rec->op != LRT_OP_GRU && !lrt_is_integer(&me->dir->w_ih) && !lrt_is_integer(&me->dir->w_hh);
     return starts_at_pre && me->n1 - me->n0 == 1 && (me->dir->w_ih.k <= FEW_INPUTS || steps == 1);
 }
 

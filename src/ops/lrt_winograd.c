@@ -166,6 +166,7 @@ static void multiply(const lrt_pass *pass, const lrt_node *n, const lrt_winograd
     const size_t in_apart = (size_t)b->room * g->k, out_apart = (size_t)b->room * UNITS;
     lrt_linear_args a;
     memset(&a, 0, sizeof a);
+    a.m.dtype = LRT_F32;
     a.m.gates = 1;
     a.m.k = g->k;
     a.x_row = (ptrdiff_t)g->k;

@@ -59,6 +59,7 @@ int main(int argc, char **argv)
     test_dispatch();
     test_panels();
     test_products();
+    test_integers();
     test_math();
     test_rows();
     test_cells();

@@ -9,21 +9,24 @@ from make_frozen import leaves
 
 import lstm_rt
 from lstm_rt import Model
+from lstm_rt._core import _all_kernels
 from lstm_rt.format import VERSION, dumps, loads_graph
 from lstm_rt.ops import OPS
 
 FROZEN = sorted((TESTS / "frozen").glob("v*/*.lrt"))
 TOLERANCE = 1e-6
+#: Of integer weights on tables that are not fused: states that differ in the last bit are now and then another integer.
+STEP = 1e-4
 
 
-def compare(model, arrays, tag, **options):
+def compare(model, arrays, tag, tolerance, **options):
     inputs = [arrays[f"in__{p.name}"] for p in model.inputs]
     outputs, state = model(*inputs, return_state=True, **options)
     outputs = outputs if isinstance(outputs, tuple) else (outputs,)
     for port, y in zip(model.outputs, outputs, strict=True):
-        np.testing.assert_allclose(y, arrays[f"{tag}__out__{port.name}"], rtol=TOLERANCE, atol=TOLERANCE)
+        np.testing.assert_allclose(y, arrays[f"{tag}__out__{port.name}"], rtol=tolerance, atol=tolerance)
     for i, a in enumerate(leaves(state)):
-        np.testing.assert_allclose(a, arrays[f"{tag}__state__{i}"], rtol=TOLERANCE, atol=TOLERANCE)
+        np.testing.assert_allclose(a, arrays[f"{tag}__state__{i}"], rtol=tolerance, atol=tolerance)
     return state
 
 
@@ -31,12 +34,13 @@ def compare(model, arrays, tag, **options):
 @pytest.mark.parametrize("path", FROZEN, ids=lambda p: f"{p.parent.name}-{p.stem}")
 def test_reads_to_the_same_numbers(path, kernels):
     model = Model(path.read_bytes(), kernels=kernels)
+    tolerance = STEP if path.stem.startswith("integers_") and not dict(_all_kernels())[kernels] else TOLERANCE
     arrays = np.load(path.with_suffix(".npz"))
-    state = compare(model, arrays, "plain")
+    state = compare(model, arrays, "plain", tolerance)
     if "lengths" in arrays:
-        compare(model, arrays, "lengths", lengths=arrays["lengths"])
+        compare(model, arrays, "lengths", tolerance, lengths=arrays["lengths"])
     if any(name.startswith("again__") for name in arrays):
-        compare(model, arrays, "again", state=state)
+        compare(model, arrays, "again", tolerance, state=state)
 
 
 @pytest.mark.parametrize("path", FROZEN, ids=lambda p: f"{p.parent.name}-{p.stem}")

@@ -12,6 +12,7 @@ from lstm_rt.format import dumps
 from lstm_rt.graph import Graph
 
 from .graphs import cell_weights, weights
+from .integers import integer_graph
 
 CAPACITY = 5
 
@@ -44,6 +45,8 @@ def tokens() -> Graph:
 
 
 GRAPHS: dict[str, Callable[[], Graph]] = {
+    "lstm, integers": lambda: integer_graph(layers("lstm", "gru", proj=0), 8, 16),
+    "gru, integers": lambda: integer_graph(layers("gru", reset_after=False), 16, 16),
     "lstm": lambda: layers("lstm"),
     "lstm, peepholes": lambda: layers("lstm", peephole=True, clip=0.7),
     "lstm, projection": lambda: layers("lstm", proj=9),

@@ -43,9 +43,9 @@ def widths(units):
     return [16] * math.floor(units / 16) + {0: [], 1: [4], 2: [8], 3: [8, 4], 4: [16]}[math.ceil((units % 16) / 4)]
 
 
-def unpack_panels(flat, gates, units, k):
+def unpack_panels(flat, gates, units, k, dtype=np.float32, padding=0):
     """(gates, units, k), by the closed form of section 3.2; padding must be zero."""
-    w, used = np.empty((gates, units, k), np.float32), np.zeros(flat.size, bool)
+    w, used = np.empty((gates, units, k), dtype), np.zeros(flat.size, bool)
     start = 0
     for width in widths(units):
         u = np.arange(start, min(start + width, units))
@@ -54,17 +54,41 @@ def unpack_panels(flat, gates, units, k):
         w[:, u] = flat[at]
         used[at] = True
         start += width
-    assert not flat[~used].any()
+    assert (flat[~used] == padding).all()
     return w
+
+
+def read_integers(blob, offset, dtype, gates, units, k, limit):
+    """Section 3.4: {"q": (gates, units, k), "s": (gates, units), "limit"}."""
+    n = {3: 4, 4: 2}[dtype]
+    w, padded = math.ceil(k / n), sum(widths(units))
+    flat = np.frombuffer(blob, "<u4", gates * padded * w, offset)
+    place = np.arange(k)
+    words = unpack_panels(flat, gates, units, w, np.uint32, 0x80808080 if dtype == 3 else 0)
+    part = words[:, :, place // n].astype(np.int64) >> (32 // n * (place % n)) & (255 if dtype == 3 else 65535)
+    q = part - 128 if dtype == 3 else np.where(part < 32768, part, part - 65536)
+    halves = np.frombuffer(blob, "<u2", gates * padded, offset + 4 * gates * padded * w)
+    s = unpack_panels(halves.astype(np.uint32) << 16, gates, units, 1, np.uint32)[:, :, 0].view(np.float32)
+    assert 1 <= limit <= 32639
+    assert limit * np.abs(q).sum(axis=2).max() <= (1 << 31) - 1
+    return {"q": q, "s": s, "limit": limit}
 
 
 def read_tensor(blob, at, data):
     """(array, layout): plain (units, k), panels (gates, units, k), padded (gates, units)."""
-    offset, size, dtype, layout, gates, units, k, reserved = struct.unpack_from("<QQBBHIII", blob, at)
+    offset, size, dtype, layout, gates, units, k, limit = struct.unpack_from("<QQBBHIII", blob, at)
     padded = units if layout == 0 else sum(widths(units))
-    assert dtype in (1, 2)
+    assert dtype in (1, 2, 3, 4)
     assert layout in (0, 1, 2)
-    assert reserved == 0
+    if dtype > 2:
+        assert blob[8] >= 5
+        assert layout == 1
+        assert size == gates * padded * (4 * math.ceil(k / {3: 4, 4: 2}[dtype]) + 2)
+        assert offset % 64 == 0
+        assert offset >= data
+        assert offset + size + 64 <= len(blob)
+        return read_integers(blob, offset, dtype, gates, units, k, limit), "panels"
+    assert limit == 0
     assert 1 <= gates <= (4 if layout else 1)
     assert layout != 2 or k == 1
     assert size == 4 * gates * k * padded
@@ -115,7 +139,7 @@ def read(blob):
     magic, version, checksum, file_size = struct.unpack_from("<8sIIQ", blob)
     n_axes, n_values, n_nodes, n_tensors, n_inputs, n_outputs, n_tests, strings_size, meta_size = u32s(blob, 24, 9)
     assert magic == bytes([0x89, 0x4C, 0x52, 0x54, 0x0D, 0x0A, 0x1A, 0x0A])
-    assert 1 <= version <= 4
+    assert 1 <= version <= 5
     assert file_size == len(blob)
     assert checksum == zlib.crc32(blob[:12] + bytes(4) + blob[16:])
     assert n_axes <= (32 if version >= 4 else 8)

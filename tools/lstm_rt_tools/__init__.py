@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .export.to_onnx import to_onnx as to_onnx
+    from .integers.graphs import quantize as quantize
     from .keras_reader.from_keras import from_keras as from_keras
     from .onnx_reader.from_onnx import from_onnx as from_onnx
     from .torch_reader.from_torch import from_torch as from_torch
 
-__all__ = ["__version__", "from_keras", "from_onnx", "from_torch", "to_onnx"]
+__all__ = ["__version__", "from_keras", "from_onnx", "from_torch", "quantize", "to_onnx"]
 
 _MODULES = {
     "from_keras": "keras_reader.from_keras",
     "from_onnx": "onnx_reader.from_onnx",
     "from_torch": "torch_reader.from_torch",
+    "quantize": "integers.graphs",
     "to_onnx": "export.to_onnx",
 }
 

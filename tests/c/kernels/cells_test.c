@@ -45,6 +45,7 @@ static lrt_step_args arguments(cell *l)
     lrt_step_args a;
     memset(&a, 0, sizeof a);
     a.m.w = l->packed;
+    a.m.dtype = LRT_F32;
     a.m.gates = l->gates;
     a.m.units = a.m.k = l->units;
     a.bias_hh = l->packed_bias;

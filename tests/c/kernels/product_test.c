@@ -71,6 +71,7 @@ static lrt_linear_args arguments(product *p)
     lrt_linear_args a;
     memset(&a, 0, sizeof a);
     a.m.w = (const float *)(const void *)p->packed.data;
+    a.m.dtype = LRT_F32;
     a.m.gates = p->gates;
     a.m.units = p->units;
     a.m.k = p->inputs;

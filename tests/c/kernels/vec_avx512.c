@@ -1,7 +1,7 @@
 #include "kernels/lrt_isa.h"
 
 #ifdef LRT_X86_TABLES
-LRT_ISA("avx512f,fma")
+LRT_ISA("avx512f,avx512bw,fma")
 #include "kernels/lrt_vec_avx512.h"
 
 #define VEC_SUITE vec_avx512

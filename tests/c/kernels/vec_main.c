@@ -16,6 +16,7 @@ static const vocabulary VOCABULARIES[] = {
 #ifdef LRT_X86_TABLES
     {"avx2", lrt_cpu_has_avx2, vec_avx2},
     {"avx512", lrt_cpu_has_avx512, vec_avx512},
+    {"avx512 with vnni", lrt_cpu_has_avx512vnni, vec_avx512vnni},
 #endif
 #ifdef LRT_NEON_TABLES
     {"neon", lrt_cpu_any, vec_neon},

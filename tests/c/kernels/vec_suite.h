@@ -129,6 +129,124 @@ static void unaligned(const float *p)
     }
 }
 
+/* Floats by their upper halves, of any kind, and at the end of what may be read. */
+static void upper_halves(void)
+{
+    for (uint32_t at = 0; at < 65536; at += VL) {
+        uint16_t *p = (uint16_t *)(void *)vec_before_wall(VL / 2);
+        float t[VL];
+        for (unsigned l = 0; l < VL; l++)
+            p[l] = (uint16_t)(at + l);
+        v_store(t, v_load_high(p));
+        for (unsigned l = 0; l < VL; l++)
+            CHECK(vec_bits(t[l]) == (at + l) << 16);
+    }
+}
+
+/* ---- integers: their vectors are seen through sums of one element */
+
+static int32_t half(uint32_t a, unsigned high) { return (int32_t)((a >> 16 * high & 0xffffu) ^ 0x8000u) - 0x8000; }
+
+static void integer_arithmetic(const uint32_t *a, const uint32_t *b)
+{
+    const vi x = v_iload(a), y = v_iload(b);
+    uint32_t add = 0, sub = 0, max = 0, most = a[0], dot = 0;
+    for (unsigned l = 0; l < VL; l++) {
+        add += a[l] + b[l];
+        sub += a[l] - b[l];
+        max += (int32_t)a[l] > (int32_t)b[l] ? a[l] : b[l];
+        most = (int32_t)a[l] > (int32_t)most ? a[l] : most;
+        dot += (uint32_t)(half(a[l], 0) * half(b[l], 0)) + (uint32_t)half(a[l], 1) * (uint32_t)half(b[l], 1);
+        CHECK(exact(lane(v_ifloat(x), l), (float)(int32_t)a[l]));
+        CHECK(exact(lane(v_ifloat(v_iadd(x, y)), l), (float)(int32_t)(a[l] + b[l])));
+        CHECK(exact(lane(v_ifloat(v_isub(x, y)), l), (float)(int32_t)(a[l] - b[l])));
+        CHECK(exact(lane(v_ifloat(v_imax(x, y)), l), (float)((int32_t)a[l] > (int32_t)b[l] ? (int32_t)a[l] : (int32_t)b[l])));
+        CHECK(exact(lane(v_ifloat(v_iset1(a[0])), l), (float)(int32_t)a[0]));
+    }
+    CHECK(v_isum(v_iadd(x, y)) == add);
+    CHECK(v_isum(v_isub(x, y)) == sub);
+    CHECK(v_isum(v_imax(x, y)) == max);
+    CHECK(v_imost(x) == most);
+    CHECK(v_isum(v_total(v_dot16(v_dot16(v_azero(), x, y), x, y))) == 2 * dot);
+}
+
+static void bytes(const uint32_t *a, const uint32_t *b)
+{
+    const vi x = v_iload(a);
+#if LRT_DOT8
+    uint32_t dot = 0, shifted = 0;
+    for (unsigned l = 0; l < VL; l++) {
+        for (unsigned i = 0; i < 32; i += 8)
+            dot += (a[l] >> i & 255u) * (uint32_t)(((b[l] >> i & 255u) ^ 128u) - 128u);
+        shifted += a[l] << 8;
+    }
+    CHECK(v_isum(v_total(v_dot8(v_azero(), x, v_iload(b)))) == dot);
+    CHECK(v_isum(v_ishl8(x)) == shifted);
+#else
+    for (unsigned l = 0; l < VL; l++) {
+        CHECK(exact(lane(v_ifloat(v_even8(x)), l), (float)(a[l] & 0xff00ffu)));
+        CHECK(exact(lane(v_ifloat(v_odd8(x)), l), (float)(a[l] >> 8 & 0xff00ffu)));
+    }
+    (void)b;
+#endif
+}
+
+/* Rounding, and the ways into memory, which end where they say. */
+static void stores(const uint32_t *bits)
+{
+    float f[VL];
+    int32_t n[VL];
+    vi q;
+    for (unsigned l = 0; l < VL; l++) {
+        n[l] = (int32_t)(bits[l] % 65279u) - 32639;
+        f[l] = (float)n[l] + (l % 4 == 0 ? 0.5f : l % 4 == 1 ? -0.5f : l % 4 == 2 ? 0.25f : 0.0f);
+        n[l] = (int32_t)(l % 4 == 0 ? n[l] + (n[l] & 1) : l % 4 == 1 ? n[l] - (n[l] & 1) : n[l]); /* to even */
+    }
+    q = v_round(v_load(f));
+    for (unsigned l = 0; l < VL; l++) {
+        CHECK(exact(lane(v_ifloat(q), l), (float)n[l]));
+        CHECK(exact(lane(v_ifloat(v_magnitude(v_load(f))), l), (float)(vec_bits(f[l]) & 0x7fffffffu)));
+    }
+    {
+        uint32_t *at = (uint32_t *)(void *)vec_before_wall(VL / 2);
+        v_store_pairs(at, q);
+        for (unsigned l = 0; l < VL; l++)
+            CHECK(half(at[l / 2], l % 2) == n[l]);
+    }
+#if LRT_DOT8
+    {
+        uint32_t *low = (uint32_t *)(void *)vec_before_wall(VL / 2), *high = low + VL / 4;
+        v_store_bytes(low, high, q);
+        for (unsigned l = 0; l < VL; l++) {
+            const int32_t lo = (int32_t)((low[l / 4] >> 8 * (l % 4) & 255u) ^ 128u) - 128;
+            const int32_t hi = (int32_t)((high[l / 4] >> 8 * (l % 4) & 255u) ^ 128u) - 128;
+            CHECK(n[l] > 32639 || 256 * hi + lo == n[l]);
+        }
+    }
+#else
+    {
+        uint32_t *at = (uint32_t *)(void *)vec_before_wall(VL / 2);
+        v_store_quads(at, q);
+        for (unsigned l = 0; l < VL; l++)
+            CHECK(half(at[l / 4 * 2 + l % 2], l % 4 / 2) == n[l]);
+    }
+#endif
+}
+
+static void integers(void)
+{
+    uint32_t seed = 99, a[VL], b[VL];
+    for (unsigned round = 0; round < 2000; round++) {
+        for (unsigned l = 0; l < VL; l++) {
+            a[l] = round < 4 ? 0x80008000u : next_random(&seed);
+            b[l] = round < 2 ? 0x7f7f7f7fu : next_random(&seed);
+        }
+        integer_arithmetic(a, b);
+        bytes(a, b);
+        stores(b);
+    }
+}
+
 void VEC_SUITE(const char *name)
 {
     const float *p = vec_numbers();
@@ -142,4 +260,6 @@ void VEC_SUITE(const char *name)
     powers_of_two();
     exponents(p);
     unaligned(p);
+    upper_halves();
+    integers();
 }

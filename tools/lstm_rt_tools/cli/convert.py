@@ -17,6 +17,7 @@ from . import describe, memory
 from .common import OK, facts, note_lines, notes, source_options
 from .output import Output
 from .progress import Progress
+from .quantize import integers_line, with_integers
 
 
 def convert(args: argparse.Namespace) -> int:
@@ -37,6 +38,10 @@ def convert(args: argparse.Namespace) -> int:
         else:
             progress.step("computing the self-test")
             test_from = _ensure_selftest(graph)
+        if args.bits:
+            progress.step("rounding the weights")
+            graph, changes = with_integers(graph, args)
+            test_from = "the outputs of the model with integer weights" if graph.selftest else test_from
         graph.meta.setdefault("tool", f"lstm-rt {__version__}")
         progress.step(f"writing {output.name}")
         data = contents(graph)
@@ -51,6 +56,8 @@ def convert(args: argparse.Namespace) -> int:
     output.say(f"{shown(output.name, 200)}: {size}, {nodes}, {graph.parameters():,} parameters")
     output.say(f"read: {', '.join(shown(name, 200) for name in names)}")
     _report(output, graph, f"{kind.name}: " if kind else "", test_from)
+    if args.bits:
+        output.say(integers_line(changes, args))
     return OK
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from lstm_rt._names import node_title
 from lstm_rt.graph import DTYPES, Activation, Graph, Node, Value
 from lstm_rt.ops import OPS, cell_of
+from lstm_rt.quantised import Quantised
 from lstm_rt.text import shown
 
 from ..weights.tensors import count_not_finite
@@ -113,10 +114,24 @@ def _describe_node(graph: Graph, k: int) -> dict[str, Any]:
         "inputs": [_value_name(graph, i) for i in node.inputs],
         "outputs": [_value_name(graph, i) for i in node.outputs],
         "sizes": _sizes(graph, node),
-        "options": _options(node),
+        "options": ", ".join(filter(None, [_options(node), *_integers(node)])),
         "attrs": {a: _plain(v) for a, v in node.attrs.items()},
         "weights": {name: list(w.shape) for name, w in node.weights.items()},
+        "integers": {name: str(q.stored) for name, q in _quantised(node).items()},
     }
+
+
+def _quantised(node: Node) -> dict[str, Quantised]:
+    weights: dict[str, Any] = dict(node.weights)
+    return {name: w for name, w in weights.items() if isinstance(w, Quantised)}
+
+
+def _integers(node: Node) -> list[str]:
+    """Which of its weights are integers of what dtype."""
+    names: dict[str, list[str]] = {}
+    for name, q in _quantised(node).items():
+        names.setdefault(str(q.stored), []).append(name.removesuffix("_reverse"))
+    return [f"{dtype} {' '.join(dict.fromkeys(found))}" for dtype, found in names.items()]
 
 
 def _value_name(graph: Graph, index: int | None) -> str | None:

@@ -26,6 +26,7 @@ from .common import ERROR, OK, one_line, warn
 from .convert import convert
 from .export_onnx import export_onnx
 from .info import info
+from .quantize import quantize
 from .run import run
 from .verify import verify
 
@@ -133,7 +134,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="lstm-rt", description="Convert, inspect, run and measure recurrent networks.")
     parser.add_argument("--version", action="version", version=f"lstm-rt {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
-    for add in (_add_convert, _add_info, _add_run, _add_verify, _add_bench, _add_export_onnx):
+    for add in (_add_convert, _add_info, _add_run, _add_verify, _add_bench, _add_quantize, _add_export_onnx):
         sub = add(commands)
         sub.add_argument("--traceback", action="store_true", help="show where an error was raised")
     return parser
@@ -154,8 +155,35 @@ def _add_convert(commands: Any) -> _Parser:
     sub.add_argument("-o", "--output", type=_output, metavar="OUT", help=_OUT)
     _add_source_options(sub)
     _add_force(sub)
+    _add_integers(sub, "store weights as int{}, which is smaller and faster; lstm-rt quantize tells what it costs")
     sub.add_argument("--dry-run", action="store_true", help="do everything but write the file")
     sub.add_argument("--no-selftest", action="store_true", help="leave the self-test vector out")
+    return sub
+
+
+def _add_integers(sub: _Parser, text: str, default: int = 0) -> None:
+    bits = sub.add_mutually_exclusive_group()
+    for n in (8, 16):
+        bits.add_argument(f"--int{n}", dest="bits", action="store_const", const=n, default=default, help=text.format(n))
+    sub.add_argument(
+        "--activations",
+        type=int,
+        choices=(8, 16),
+        default=16,
+        help="bits of what integer weights are multiplied with: 16 (default), or 8 for speed with int8",
+    )
+
+
+def _add_quantize(commands: Any) -> _Parser:
+    sub = _command(commands, "quantize", quantize, "make the weights of a .lrt file integers, and tell what that costs")
+    sub.add_argument("model", type=_path)
+    sub.add_argument("-o", "--output", type=_output, required=True, metavar="OUT", help="the .lrt file to write")
+    _add_integers(sub, "weights of int{}: int16 is nearly as good as float32, int8 smaller (default int8)", 8)
+    files = ".npy or .csv, one per input, or one .npz with all: data to compare on (default: made up)"
+    sub.add_argument("--calibrate", type=_path, nargs="+", metavar="X", help=files)
+    most = "write nothing, and end with 1, if an output is further than this from float32's"
+    sub.add_argument("--max-error", type=_tolerance, metavar="E", help=most)
+    sub.add_argument("--json", action="store_true", help="as JSON")
     return sub
 
 

@@ -9,6 +9,7 @@ from lstm_rt._names import node_title
 from lstm_rt._version import __version__
 from lstm_rt.errors import ConvertError
 from lstm_rt.graph import GATES, Graph, Node
+from lstm_rt.quantised import has_integers
 
 from ..judges.reference_steps import SUMS
 from ..judges.reference_windows import state_size
@@ -43,6 +44,8 @@ def to_onnx(graph: Graph, states: bool = False) -> Any:
         ImportError: the package ``onnx`` is not installed.
     """
     graph.check()
+    if has_integers(graph):
+        raise ConvertError("the model has integer weights, which is not exported; export the model of float32")
     onnx = importlib.import_module("onnx")
     e = Export(graph, states)
     outputs = declare_ports(e)

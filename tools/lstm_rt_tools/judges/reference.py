@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from lstm_rt.errors import GraphError, InputError, did_you_mean
 from lstm_rt.graph import GATES, Graph, Node, Value
+from lstm_rt.quantised import Quantised
 
 from . import reference_steps, reference_windows
 from .reference_activations import activate
@@ -248,7 +249,9 @@ def _sizes(node: Node) -> tuple[int, int, int]:
 
 def _directions(job: _Run, node: Node) -> list[Direction]:
     direction = node.attrs["direction"]
-    weights = {k: w if w.size > LARGE else w.astype(job.dtype) for k, w in node.weights.items()}
+    weights = {
+        k: w if w.size > LARGE or isinstance(w, Quantised) else w.astype(job.dtype) for k, w in node.weights.items()
+    }
     backward = {k.removesuffix("_reverse"): w for k, w in weights.items() if k.endswith("_reverse")}
     forward = {k: w for k, w in weights.items() if not k.endswith("_reverse")}
     first = Direction(node, forward, direction == "reverse")

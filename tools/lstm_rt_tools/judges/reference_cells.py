@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_rt.graph import Node
+from lstm_rt.quantised import Quantised
 
 from .reference_activations import activate
 
@@ -30,12 +31,34 @@ _HELD = 1 << 24  #: numbers of a recurrent weight, up to which it is brought int
 
 
 def times(x: FloatArray, w: FloatArray) -> FloatArray:
-    """``x @ w.T`` in the type of x; large weights are brought into it part by part, as they may fill the memory."""
+    """``x @ w.T`` in the type of x, of integers where the weights are such.
+
+    Large weights are brought into it part by part, as they may fill the memory.
+    """
+    if isinstance(w, Quantised):
+        return integer_times(x, w)
     if w.dtype == x.dtype or w.size <= LARGE:
         return np.asarray(x @ w.astype(x.dtype, copy=False).T)
     rows = max(1, LARGE // w.shape[1])
     parts = [x @ w[start : start + rows].astype(x.dtype).T for start in range(0, len(w), rows)]
     return np.concatenate(parts, axis=-1)
+
+
+NEXT_TO_ZERO = np.float32(2.0**-100)  #: a row of smaller numbers counts as zeros
+
+
+def integer_times(x: FloatArray, w: Quantised) -> FloatArray:
+    """The product with integer weights, as docs/format.md has it in section 3.4: each row becomes integers too."""
+    rows = x.reshape(-1, x.shape[-1]).astype(np.float32)
+    largest = np.abs(rows).max(axis=1)
+    finite = np.isfinite(largest)
+    used = np.where(finite & (largest >= NEXT_TO_ZERO), largest, np.float32(1))
+    counts = used == largest
+    integers = np.where(counts[:, None], np.rint(rows * (np.float32(w.limit) / used)[:, None]), 0).astype(np.int64)
+    scale = np.where(counts, used / np.float32(w.limit), np.where(finite, np.float32(0), np.float32(np.nan)))
+    sums = integers @ w.values.T.astype(np.int64)
+    y: FloatArray = sums.astype(x.dtype) * (w.scale.astype(x.dtype) * scale[:, None].astype(x.dtype))
+    return y.reshape(*x.shape[:-1], len(w))
 
 
 @dataclass(frozen=True)
@@ -114,7 +137,7 @@ def run_direction(
     """One direction over a batch; returns ``(sequence (N, T, R), h (N, R), c (N, H))``."""
     n, steps = x.shape[:2]
     on_x = d.input_part(x.reshape(n * steps, x.shape[2])).reshape(n, steps, len(d.w["w_ih"]))
-    if d.w["w_hh"].size <= _HELD:
+    if d.w["w_hh"].size <= _HELD and not isinstance(d.w["w_hh"], Quantised):
         d = replace(d, w={**d.w, "w_hh": d.w["w_hh"].astype(x.dtype, copy=False)})
     sequence = np.zeros((n, steps, h.shape[1]), dtype=x.dtype)
     begun = np.full((n, 1), keeps_state(d.node))  # else with the first step that counts

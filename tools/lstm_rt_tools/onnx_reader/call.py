@@ -250,6 +250,14 @@ class Call:
         if size not in self._run.hints:
             self._run.hints.append(size)
 
+    def divided(self, whole: int, quotient: int) -> None:
+        """A known number has been divided, perhaps one that the exporter has computed by one of rows or steps."""
+        self._run.dividends[quotient] = whole
+
+    def dividend(self, quotient: int) -> int | None:
+        """The number whose quotient this has last been in the run."""
+        return self._run.dividends.get(quotient)
+
     def error(self, why: str) -> ProgramError:
         """An error about this node."""
         return self.m.error(self.name, why)

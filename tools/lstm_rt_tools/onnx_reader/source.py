@@ -172,6 +172,7 @@ class Run:
     notes: dict[str, None]
     hints: list[int]
     work: Work
+    dividends: dict[int, int] = field(default_factory=dict)  #: of known numbers, by their quotients
 
     def graph(
         self,

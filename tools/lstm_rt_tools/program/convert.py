@@ -31,10 +31,11 @@ _STEPS = (23, 48, 67, 211, 960, 1201)
 
 #: Readings that are tried at other sizes than the first: those that went furthest there.
 _MOST_READINGS = 4
-_MOST_HINTS = 4  #: sizes that the program asks for, which are tried
+_MOST_HINTS = 6  #: sizes that the program asks for, which are tried
 _MOST_ASKED = 1 << 22  #: numbers in the inputs at such a size
 _MOST_WORK = 12000  #: operations that are run in search of a reading
 _RUN = 50  #: what starting a run costs, in operations
+_WHOLE = {"b": "1 for true and 0 for false"}  #: what outputs hold that are no floats
 _MOST_LENGTHS = 4  #: time axes of one program that have lengths
 
 
@@ -95,7 +96,7 @@ class _Search:
         self._tries: list[_Try] = []
         self._best = -1
         self._left = _MOST_WORK
-        self._asked: set[int] = set()  #: sizes that the program has asked for
+        self._asked: dict[int, None] = {}  #: sizes that the program has asked for
         self._asking = False  #: trying sizes that it does not say
         self._doubtful: Graph | None = None  #: gives something else than the program where that is not made for it
         self._error = ConvertError(f"no reading of the inputs is possible: {_shapes(source)}{_too_free(source)}")
@@ -152,7 +153,7 @@ class _Search:
     def _at_asked_sizes(self) -> Graph | None:
         """Of what the program says to be free, though its own reshapes fix it."""
         hints = self._source.hints  # of what it was recorded with
-        asked = [n for n in dict.fromkeys([*hints, *sorted(self._asked)]) if n > 1][:_MOST_HINTS]
+        asked = [n for n in dict.fromkeys([*hints, *self._asked]) if n > 1][:_MOST_HINTS]
         ways = []
         for roles in readings(self._source.inputs) if asked else ():
             usual = next(_sizes(roles))
@@ -197,10 +198,13 @@ class _Search:
             return None
 
     def _failed(self, machine: Labelled, error: ConvertError, roles: Sequence[Role], leeway: int) -> None:
-        self._asked.update(getattr(error, "sizes", ()))
+        asked = list(getattr(error, "sizes", ()))
         if isinstance(error, Misfit) and error.reads is not None:  # a product over the features of all steps
             given, taken = error.reads
-            self._asked.update(n * taken // given for n in machine.steps.values() if given and n * taken % given == 0)
+            asked += [n * taken // given for n in machine.steps.values() if given and n * taken % given == 0]
+        roots = {axis: machine.graph.root(axis) for axis in machine.steps}
+        fewer = {machine.steps.get(root, 0) - machine.steps[axis] for axis, root in roots.items() if root is not None}
+        self._asked.update(dict.fromkeys(n + by for n in asked for by in sorted({0, *fewer}) if by >= 0))
         self._tries.append(_Try(machine.done, isinstance(error, Misfit), roles, leeway))
         if machine.done > self._best:
             self._best, self._error = machine.done, error
@@ -303,6 +307,8 @@ def _output(machine: Labelled, name: str, tensor: Tensor) -> None:
         machine.notes.append(f"output {name!r} is left out, as no value of a graph can hold it: {why}")
         return
     label = machine.feat(tensor, f"output {name!r}")
+    if tensor.dtype.kind != "f":
+        machine.notes.append(f"output {name!r} holds {_WHOLE.get(tensor.dtype.kind, 'whole numbers')}, as float32")
     steps = machine.steps_of(label.dims, f"output {name!r}")
     value = machine.features(label, name)
     graph = machine.graph

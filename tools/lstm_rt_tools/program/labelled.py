@@ -17,6 +17,7 @@ from .algebra import Unknown
 from .labels import (
     Atom,
     Columns,
+    Differs,
     Dim,
     Feat,
     Ids,
@@ -43,6 +44,7 @@ from .masks import in_numbers
 from .phases import one_by_one
 from .recurrence import Recurrence, looped, scanned
 from .roles import Role
+from .truths import compared
 from .unrolled import Unrolled
 from .values import Values, WrongRoles
 
@@ -417,6 +419,8 @@ class Labelled(Values):
         label = x.label
         if isinstance(label, Feat):
             return label
+        if isinstance(label, Differs) and not label.counted and label.dims == label.feat.dims:
+            return compared(self, "eq" if label.equal else "ne", label.feat, np.asarray(label.number))
         if isinstance(label, Loose):
             raise self.error(op, label.why)
         if (found := in_numbers(self, label)) is not None:

@@ -218,16 +218,6 @@ class Sums(Loose):
     weight: NDArray[np.float32] | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class Compared(Loose):
-    """Where features are larger than a number (or smaller, with ``sign`` -1); ``inverted``: where they are not."""
-
-    feat: Feat
-    number: NDArray[np.float32]
-    sign: float
-    inverted: bool = False
-
-
 Label: TypeAlias = (
     "Feat | Ids | Lengths | Columns | Order | Mask | Counted | Times | Pairs | Scores | Masked | Penalty | Turn | Loose"
 )

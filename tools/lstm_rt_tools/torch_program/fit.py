@@ -405,6 +405,8 @@ class _Search:
         larger = self._larger(sizes, free)
         self.run(self.arrays(larger))
         for i, own in enumerate(sizes):
+            if len(free.intersection(own)) > _MOST_FREE:
+                continue  # some of them have to be set, or else nothing comes of it
             for k, n in enumerate(own):
                 if n in free and sum(s.count(n) for s in sizes) == 1 and self.dtypes[i].kind == "f":
                     read = self._read(sizes, i, k)

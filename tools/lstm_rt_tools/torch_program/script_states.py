@@ -22,7 +22,7 @@ from .run import kept_note
 from .script import ScriptSource, tensors_in
 
 _OUT = "_out"  #: behind the name of what is kept: as it is after the call
-_SIZES = (range(2, 60), range(33, 90))  #: of free dimensions, in two runs
+_SIZES = (range(5, 60), range(13, 90, 2))  #: of free dimensions, in two runs
 
 Dims = tuple[int | str | None, ...]
 
@@ -88,9 +88,13 @@ def carrying(source: ScriptSource) -> Carrying | None:
 
 
 def _carrying(source: ScriptSource) -> Carrying | None:
-    runs = [_Run(source, dict(zip(_free(source), sizes, strict=False))) for sizes in _SIZES]
+    first, second = (dict(zip(_free(source), sizes, strict=False)) for sizes in _SIZES)
+    runs = [_Run(source, first)]
     kept = runs[0].left
-    if not any(not t.known for value in kept.values() for t in tensors_in(value)) or any(r.forgets() for r in runs):
+    if all(t.known for value in kept.values() for t in tensors_in(value)):
+        return None
+    runs.append(_Run(source, second))
+    if any(r.forgets() for r in runs):
         return None
     kept = {path: _with_sizes(source, value, runs, [r.left[path] for r in runs]) for path, value in kept.items()}
     found = Carrying(source, kept, list(_names(source, kept)))

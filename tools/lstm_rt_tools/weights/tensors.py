@@ -84,6 +84,7 @@ def _noted(array: NDArray[np.float32], what: str) -> NDArray[np.float32]:
 
 def count_not_finite(array: NDArray[np.float32]) -> int:
     """How many numbers of an array are NaN or infinite."""
+    array = np.asarray(array)  # what integer weights stand for, too
     return 0 if _all_finite(array) else int(np.count_nonzero(~np.isfinite(array)))
 
 

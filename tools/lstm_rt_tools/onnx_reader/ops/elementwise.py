@@ -216,7 +216,11 @@ _VARIADIC = {"Max": "maximum", "Min": "minimum", "Sum": "add", "Mean": "add"}
 
 @op(*_BINARY)
 def _binary(c: Call) -> Value:
-    return c.one(_BINARY[c.name], c.tensor(0), c.tensor(1))
+    x, y = c.tensor(0), c.tensor(1)
+    found = c.one(_BINARY[c.name], x, y)
+    if c.name == "Div" and found.known and found.dtype.kind == "i" and found.data.size == 1:
+        c.divided(int(x.data.item()), int(found.data.item()))
+    return found
 
 
 @op("Pow")

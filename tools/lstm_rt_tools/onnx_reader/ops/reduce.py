@@ -34,6 +34,9 @@ def _reduction(c: Call) -> Value:
     noop, keep = bool(c.integer("noop_with_empty_axes", 0)), bool(c.integer("keepdims", 1))
     if not axes:
         axes = [] if noop else list(range(x.ndim))
+    if c.name == "ReduceMax" and axes and not x.known and x.ndim == 1 and x.dtype.kind == "i":
+        longest = c.m.longest(x)
+        return c.reshape(longest, (1,)) if keep else longest
     x = x if before is None else c.one(before, x)
     if axes:
         x = c.one(word, x, axes=tuple(c.axes(axes, x.ndim)), keepdims=keep)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+import operator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -26,11 +28,24 @@ def _reshape(c: Call) -> Value:
             sizes[sizes.index(-1)] = x.data.size // others
     if min(sizes, default=0) < 0 or math.prod(sizes) != x.data.size:
         error = c.error(f"an input of the shape {x.shape} does not fit into {tuple(sizes)}, which the file has fixed")
-        features = x.shape[-1] if x.ndim else 1  # which may have been joined with the steps
-        joined = [n // features for n in sizes if features > 1 and n % features == 0]
-        error.sizes = tuple(n for n in (*sizes, *joined) if n > 1)
+        error.sizes = tuple(dict.fromkeys(n for n in _meant(c, x, sizes) if n > 1))
         raise error
     return c.reshape(x, sizes)
+
+
+def _meant(c: Call, x: Tensor, sizes: Sequence[int]) -> Iterator[int]:
+    """Numbers of rows or steps with which ``x`` might fit into these sizes, likelier ones first."""
+    yield from sizes
+    there = math.prod(n for n in sizes if n > 0)
+    for n in sizes:  # of what was a quotient by the steps: those that make it what it should be
+        should, rest = divmod(x.data.size * n, there or 1)
+        if (whole := c.dividend(n)) and should and not rest:
+            yield whole // should
+    for behind in itertools.accumulate(reversed(x.shape[1:]), operator.mul):  # steps joined with what follows them
+        if behind and there % behind == 0:
+            yield there // behind
+    features = x.shape[-1] if x.ndim else 1
+    yield from (n // features for n in sizes if features > 1 and n % features == 0)
 
 
 @op("Flatten")

@@ -14,27 +14,13 @@ from numpy.typing import NDArray
 from lstm_rt.graph import Activation
 
 from ..labelled import Labelled
-from ..labels import (
-    Compared,
-    Differs,
-    Dims,
-    Feat,
-    Ids,
-    Label,
-    Lengths,
-    Loose,
-    Mask,
-    Pairs,
-    Steps,
-    Sums,
-    Times,
-    Turn,
-    fixed,
-)
+from ..labels import Differs, Dims, Feat, Ids, Label, Lengths, Loose, Mask, Pairs, Steps, Sums, Times, Turn
 from ..machine import Tensor
 from ..masks import joined, length_dims, only
 from ..pairs import anded
+from ..truths import both_or_one, compared, negated
 from .attention import added, combined
+from .tables import one_hot
 
 Args = Sequence[Tensor | None]
 
@@ -113,9 +99,10 @@ def _cast(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any]
     label: Label = _first(args).label
     if isinstance(label, Lengths) and out.dtype.kind == "f":
         return b.feat(_first(args), "cast")
-    if isinstance(label, Compared) and out.dtype.kind == "f":
-        return compared(b, label)
-    if isinstance(label, Feat) and out.dtype.kind != "f":
+    kind = _first(args).dtype.kind
+    if isinstance(label, Feat) and out.dtype.kind == "b" and kind in "iu":
+        return compared(b, "ne", label, np.zeros(1, np.float32))
+    if isinstance(label, Feat) and out.dtype.kind != "f" and kind == "f":
         return Loose("features that are rounded to integers are not supported", label.dims)
     return label
 
@@ -128,8 +115,8 @@ def _logical_not(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) 
         return replace(label, inverted=not label.inverted)
     if isinstance(label, Differs) and not label.counted:
         return replace(label, equal=not label.equal)
-    if isinstance(label, Compared):
-        return replace(label, inverted=not label.inverted)
+    if isinstance(label, Feat) and _first(args).dtype.kind == "b":
+        return negated(b, label)
     return Loose("what is not a mask is inverted", getattr(label, "dims", ()))
 
 
@@ -147,13 +134,15 @@ def _binary(word: str, b: Labelled, args: Args, options: Mapping[str, Any], out:
         return found
     for label in (x.label, y.label):
         whole = isinstance(label, Lengths) and out.dtype.kind != "f"
-        if whole or isinstance(label, Ids | Turn | Loose):
+        if whole or (isinstance(label, Ids | Turn | Loose) and not isinstance(label, Differs)):
             return _of_integers(b, word, x, y)
     if word == "mul" and isinstance(x.label, Mask) != isinstance(y.label, Mask) and not (x.known or y.known):
         mask, features = (x.label, y) if isinstance(x.label, Mask) else (y.label, x)
         return only(b, mask, b.feat(features, word), word)
     if word == "mul" and b.loop_of_step is not None and any(t.known and not t.data.any() for t in (x, y)):
         return None  # nothing is left of it: the other side of a choice by a mask
+    if out.dtype.kind != "f" and (word in ("div", "pow") or (word == "add" and out.dtype.kind == "b")):
+        raise b.error(word, "of whole numbers or truths that depend on the inputs it is not supported")
     if x.known:
         return _number_first(b, word, x.data, b.feat(y, word))
     if y.known:
@@ -239,11 +228,21 @@ def _of_integers(b: Labelled, word: str, x: Tensor, y: Tensor) -> Label | None:
     beside = None if constant is None or word != "add" or len(dims) != 1 else _places_of_rows(b, constant)
     if isinstance(label, Lengths) and beside is not None:
         return replace(label, beside=beside)
+    if isinstance(label, Ids) and word == "eq" and constant is not None and _counts(label.dims, constant):
+        return one_hot(b, replace(label, dims=label.dims[:-1]), constant.size)
     if isinstance(label, Ids) and word in ("eq", "ne", "gt", "ge") and uniform and constant is not None:
         return _token_mask(b, word, label, int(constant.flat[0]), other is y)
     if isinstance(label, Lengths) and word in ("lt", "gt", "le", "ge") and constant is not None:
         return _length_mask(b, word, label, constant, other is x)
+    if isinstance(label, Loose):
+        return Loose(label.why if label.why.endswith("reads it)") else f"{label.why} ({word} reads it)", dims)
     return Loose(f"{word} of token ids or lengths is not supported", dims)
+
+
+def _counts(dims: Dims, numbers: NDArray[Any]) -> bool:
+    """Do numbers count from 0 along a last dimension that a label has not?"""
+    n = numbers.size
+    return dims[-1:] == ((),) and numbers.shape[-1:] == (n,) and n > 1 and np.array_equal(numbers.ravel(), range(n))
 
 
 def _places_of_rows(b: Labelled, numbers: NDArray[Any]) -> int | None:
@@ -291,29 +290,14 @@ def _compared(word: str, b: Labelled, args: Args, options: Mapping[str, Any], ou
         return differing_steps(b, x.label, x.label.dims)
     dims = next((t.label.dims for t in (x, y) if hasattr(t.label, "dims")), ())
     why = f"{word} of features is not supported: it makes the program depend on their numbers"
-    return _differing(b, word, x, y, why) or _larger(b, word, x, y, why) or Loose(why, dims)
-
-
-def _larger(b: Labelled, word: str, x: Tensor, y: Tensor, why: str) -> Label | None:
-    """Where features are larger or smaller than numbers; None of anything else."""
-    feat, other = (x.label, y) if isinstance(x.label, Feat) else (y.label, x)
-    if word not in _SIGNS or not isinstance(feat, Feat) or not other.known or not np.isfinite(other.data).all():
-        return None
-    sign = _SIGNS[word] if other is y else -_SIGNS[word]
-    inverted = word in ("le", "ge")
-    dims = b.wider(feat.dims, other.data, word)
-    return Compared(why, dims, feat, np.asarray(other.data, np.float32), -sign if inverted else sign, inverted)
-
-
-_SIGNS = {"gt": 1.0, "ge": 1.0, "lt": -1.0, "le": -1.0}
-
-
-def compared(b: Labelled, label: Compared) -> Feat:
-    """1 where it is so, else 0."""
-    apart = scaled(b, label.feat, "comparison", label.sign, -label.sign * label.number)
-    found = activation(b, activation(b, apart, "comparison", "sign"), "comparison", "relu")
-    found = scaled(b, found, "comparison", -1, 1) if label.inverted else found
-    return Feat(label.dims, found.cells.reshape(fixed(label.dims)))
+    if (found := _differing(b, word, x, y, why)) is not None:
+        return found
+    if word.startswith("logical"):
+        both = all(isinstance(t.label, Feat | Differs) and t.dtype.kind == "b" for t in (x, y))
+        return both_or_one(b, word, b.feat(x, word), b.feat(y, word)) if both else Loose(why, dims)
+    if not all(t.known or isinstance(t.label, Feat) for t in (x, y)):
+        return Loose(why, dims)
+    return compared(b, word, *(t.data if t.known else t.label for t in (x, y)))
 
 
 def _differing(b: Labelled, word: str, x: Tensor, y: Tensor, why: str) -> Label | None:

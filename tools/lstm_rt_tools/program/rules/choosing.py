@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import truths
 from ..labelled import Labelled
 from ..labels import (
     Counted,
+    Differs,
     Feat,
     Ids,
     Label,
@@ -23,7 +25,6 @@ from ..labels import (
     Scores,
     Steps,
     Turn,
-    apart,
     cell,
     fixed,
     indexed,
@@ -32,8 +33,11 @@ from ..labels import (
 )
 from ..machine import Misfit, Tensor
 from ..masks import chosen_by
+from .arithmetic import scaled
 from .attention import chosen
+from .layers import dense_over
 from .shapes import flipped, one_step, padded_steps, reversed_steps
+from .tables import embedded, one_hot
 
 Args = Sequence[Tensor | None]
 
@@ -42,20 +46,58 @@ def _index_select(b: Labelled, args: Args, options: Mapping[str, Any], out: NDAr
     x, index = args
     assert x is not None
     assert index is not None
-    axis = options["axis"] % x.ndim
-    if isinstance(index.label, Ids) and x.known:
-        return embedded(b, index.label, x.data, axis)
-    if isinstance(index.label, Turn) and index.label.offset == 0 and b.loop_of_step is not None:
-        return _at_turn(b, x, index, axis)
-    if isinstance(index.label, Loose):
-        raise b.error("index_select", index.label.why)
-    if isinstance(index.label, Order) and not x.known and x.label.dims[axis] == (N,):
-        label: Label = x.label
-        return label
-    if isinstance(index.label, Lengths) and index.label.beside is not None:
-        return _last_among_all(b, b.feat(x, "index_select"), index.label, axis)
-    if not index.known:
+    pick = next(pick for kind, pick in _BY_INDEX.items() if isinstance(index.label, kind))
+    found = pick(b, x, index, options["axis"] % x.ndim)
+    if found is None:
         raise b.error("index_select", "places that depend on the inputs are not supported")
+    return found
+
+
+def _by_ids(b: Labelled, x: Tensor, index: Tensor, axis: int) -> Label | None:
+    return embedded(b, index.label, x.data, axis) if x.known else None
+
+
+def _by_turn(b: Labelled, x: Tensor, index: Tensor, axis: int) -> Label | None:
+    """The step of a sequence that the turn of a loop is at."""
+    if b.loop_of_step is None or index.label.offset:
+        return None
+    label: Feat = b.loop_of_step.slice(x, axis).label
+    dims = (*label.dims[:axis], *(() for _ in index.shape), *label.dims[axis:])
+    return Feat(dims, label.cells.reshape(fixed(dims)))
+
+
+def _by_what_is_loose(b: Labelled, x: Tensor, index: Tensor, axis: int) -> Label | None:
+    raise b.error("index_select", index.label.why)
+
+
+def _by_order(b: Labelled, x: Tensor, index: Tensor, axis: int) -> Label | None:
+    label: Label = x.label
+    return None if x.known or label.dims[axis] != (N,) else label
+
+
+def _by_lengths(b: Labelled, x: Tensor, index: Tensor, axis: int) -> Label | None:
+    """The last step of each row, picked from the steps of all rows, one row behind the other."""
+    lengths: Lengths = index.label
+    if lengths.beside is None:
+        return None
+    label = b.feat(x, "index_select")
+    if label.dims[axis] != (N, Steps(lengths.beside)) or lengths.less != 1:
+        return None
+    dims = (*label.dims[:axis], (N,), (Steps(lengths.beside),), *label.dims[axis + 1 :])
+    b.use_lengths(Lengths(lengths.name, lengths.dims), lengths.beside)
+    found = one_step(b, Feat(dims, label.cells), -1, axis + 1)
+    return Feat((*dims[: axis + 1], *dims[axis + 2 :]), found.cells)
+
+
+def _by_features(b: Labelled, x: Tensor, index: Tensor, axis: int) -> Label | None:
+    """Rows of a table, by whole numbers that the program has computed, such as those of its largest features."""
+    if not x.known or axis or x.ndim != 2 or index.dtype.kind not in "iu":
+        return None
+    picked = truths.hot(b, index.label, len(x.data))
+    return dense_over(b, picked, index.ndim, np.asarray(x.data, np.float32), "index_select")
+
+
+def _by_numbers(b: Labelled, x: Tensor, index: Tensor, axis: int) -> Label | None:
     at = index.data.astype(np.int64)
     if isinstance(x.label, Ids) and is_fixed(x.label.dims[axis]) and at.size == 1:
         one = indexed(x.label, axis, lambda cells, k: np.take(cells, at.ravel(), k))
@@ -68,15 +110,17 @@ def _index_select(b: Labelled, args: Args, options: Mapping[str, Any], out: NDAr
     return Feat(dims, made.cells.reshape(fixed(dims))) if is_fixed(made.dims[axis]) else made
 
 
-def _last_among_all(b: Labelled, label: Feat, lengths: Lengths, axis: int) -> Feat:
-    """The last step of each row, picked from the steps of all rows, one row behind the other."""
-    assert lengths.beside is not None
-    if label.dims[axis] != (N, Steps(lengths.beside)) or lengths.less != 1:
-        raise b.error("index_select", "places that depend on the inputs are not supported")
-    dims = (*label.dims[:axis], (N,), (Steps(lengths.beside),), *label.dims[axis + 1 :])
-    b.use_lengths(Lengths(lengths.name, lengths.dims), lengths.beside)
-    found = one_step(b, Feat(dims, label.cells), -1, axis + 1)
-    return Feat((*dims[: axis + 1], *dims[axis + 2 :]), found.cells)
+#: What picks, by what the index stands for: None is numbers that are known, and any other label picks nothing.
+_BY_INDEX: dict[type, Callable[[Labelled, Tensor, Tensor, int], Label | None]] = {
+    type(None): _by_numbers,
+    Ids: _by_ids,
+    Feat: _by_features,
+    Lengths: _by_lengths,
+    Order: _by_order,
+    Turn: _by_turn,
+    Loose: _by_what_is_loose,
+    object: lambda b, x, index, axis: None,
+}
 
 
 def _argsort(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> Label:
@@ -87,14 +131,6 @@ def _argsort(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> L
         raise b.error("argsort", "of anything but the lengths of rows it is not supported")
     b.sorts = True
     return Order(x.label.dims)
-
-
-def _at_turn(b: Labelled, x: Tensor, index: Tensor, axis: int) -> Label:
-    """The step of a sequence that the turn of a loop is at."""
-    assert b.loop_of_step is not None
-    label: Feat = b.loop_of_step.slice(x, axis).label
-    dims = (*label.dims[:axis], *(() for _ in index.shape), *label.dims[axis:])
-    return Feat(dims, label.cells.reshape(fixed(dims)))
 
 
 def _picked(b: Labelled, label: Feat, axis: int, at: NDArray[np.int64]) -> Feat:
@@ -150,30 +186,16 @@ def _windows(b: Labelled, label: Feat, axis: int, at: NDArray[np.int64]) -> Feat
     return Feat(dims, np.moveaxis(cells, -1, len(fixed(label.dims[:axis]))))
 
 
-def embedded(b: Labelled, ids: Ids, table: NDArray[Any], axis: int) -> Label:
-    """Rows of a table."""
-    if axis != 0:
-        return Loose("a table that is looked up along its second dimension is not supported", ids.dims)
-    flat = np.asarray(table, np.float32).reshape(len(table), -1)
-    wanted, at = np.unique(ids.cells, return_inverse=True)
-    cells: list[NDArray[np.int64]] = []
-    for run in np.split(wanted, np.flatnonzero(np.diff(wanted) != 1) + 1):  # ids that stand side by side
-        value, places = apart(run)
-        made = b.graph.embedding(int(value[0]), flat, int(places[0]), run.size)
-        cells += list(cell(made, np.arange(run.size * flat.shape[1])).reshape(run.size, -1))
-    dims = (*ids.dims, *(((n,) if n > 1 else ()) for n in table.shape[1:]))
-    return Feat(dims, np.stack(cells)[at].reshape(fixed(dims)))
-
-
 def _one_hot(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> Label:
     x = args[0]
     assert x is not None
     depth, on, off = int(options["depth"]), options.get("on", 1.0), options.get("off", 0.0)
-    if not isinstance(x.label, Ids) or options.get("axis", -1) not in (-1, x.ndim):
-        raise b.error("one_hot", "of what is not an input of token ids it is not supported")
-    table = np.full((depth, depth), off, np.float32)
-    np.fill_diagonal(table, on)
-    return embedded(b, x.label, table, 0)
+    if options.get("axis", -1) in (-1, x.ndim):
+        if isinstance(x.label, Ids):
+            return one_hot(b, x.label, depth, on, off)
+        if isinstance(x.label, Feat) and x.dtype.kind in "iu":
+            return scaled(b, truths.hot(b, x.label, depth), "one_hot", on - off, off)
+    raise b.error("one_hot", "of what is not an input of token ids it is not supported")
 
 
 def _gather_elements(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any]) -> Label:
@@ -239,6 +261,9 @@ def _where(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any
     if isinstance(mask, Mask):
         sides = [t.data if t.known else b.feat(t, "where") for t in (x, y)]
         return chosen_by(b, mask, sides[0], sides[1])
+    if isinstance(mask, Feat | Differs) and condition.dtype.kind == "b":
+        sides = [t.data if t.known else b.feat(t, "where") for t in (x, y)]
+        return truths.chosen(b, b.feat(condition, "where"), sides[0], sides[1])
     raise b.error("where", "a choice that depends on the numbers of the inputs is not supported")
 
 

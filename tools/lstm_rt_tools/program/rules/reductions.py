@@ -33,6 +33,7 @@ from ..labels import (
     positions,
 )
 from ..machine import Tensor
+from ..truths import place_of_largest
 from .arithmetic import activation, differing_steps
 from .attention import of_sums, softmax_of
 
@@ -185,12 +186,13 @@ def _log_softmax(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) 
 def _argmax(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> Label:
     x = args[0]
     assert x is not None
-    label = x.label
-    i = options["axis"] % len(label.dims)
+    i = options["axis"] % len(x.label.dims)
     dims: Dims = tuple(
-        () if k == i else d for k, d in enumerate(label.dims) if k != i or options.get("keepdims", False)
+        () if k == i else d for k, d in enumerate(x.label.dims) if k != i or options.get("keepdims", False)
     )
-    return Loose("the number of the largest feature (argmax) is not supported as a value of the graph", dims)
+    if not isinstance(x.label, Feat) or not is_fixed(x.label.dims[i]):
+        return Loose("the number of the largest (argmax) of anything but features is not supported", dims)
+    return Feat(dims, place_of_largest(b, x.label, i).cells)
 
 
 def _cumsum(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> Label:

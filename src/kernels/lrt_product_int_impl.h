@@ -1,0 +1,406 @@
+/* THE products with integer weights, written once over the vector vocabulary: rows become integers, and their exact sums
+ * float32 again.
+ *
+ * What must not change without a new format of results: how a row is rounded, and y = init + sum * (scale of the weights *
+ * scale of the row), each operation rounded by itself. */
+#ifndef LRT_PRODUCT_INT_IMPL_H
+#define LRT_PRODUCT_INT_IMPL_H
+
+#include <string.h>
+
+#include "kernels/lrt_integers.h"
+#include "kernels/lrt_unroll.h"
+
+/* ---- rows ------------------------------------------------------------------------------------ */
+
+#define NOT_FINITE 0x7f800000u   /* bits of the least magnitude that is none */
+#define NEXT_TO_ZERO 0x0d800000u /* 2^-100: a row of smaller numbers counts as zeros, for 1 / them may be infinite */
+
+/* Words from the low bytes of a packed row to its high ones. */
+static inline size_t plane_words(uint32_t k) { return (k + 15u) / 16u * 4u; }
+
+static LRT_INLINE void store_packed(const lrt_matrix *m, uint32_t *words, uint32_t at, vi q)
+{
+    if (m->dtype == LRT_I16)
+        v_store_pairs(words + at / 2, q);
+#if LRT_DOT8
+    else
+        v_store_bytes(words + at / 4, words + plane_words(m->k) + at / 4, q);
+#else
+    else
+        v_store_quads(words + at / 2, q);
+#endif
+}
+
+static void int_pack(const lrt_matrix *m, const float *x, uint32_t *packed)
+{
+    const uint32_t k = m->k, whole = k / VL * VL;
+    uint32_t *words = packed + LRT_PACKED_HEAD, bits, i;
+    const float limit = (float)m->limit;
+    float most, scale;
+    vi largest = v_iset1(0), sum = v_iset1(0);
+    vf times;
+    for (i = 0; i < whole; i += VL)
+        largest = v_imax(largest, v_magnitude(v_load(x + i)));
+    if (i < k)
+        largest = v_imax(largest, v_magnitude(v_load_n(x + i, k - i)));
+    bits = v_imost(largest);
+    memcpy(&most, &bits, sizeof most);
+    if (bits >= NOT_FINITE || bits < NEXT_TO_ZERO) {
+        const uint32_t nan = 0x7fc00000u;
+        memset(packed, 0, lrt_packed_words(k) * sizeof *packed);
+        if (bits >= NOT_FINITE)
+            packed[0] = nan;
+        return;
+    }
+    scale = most / limit;
+    times = v_set1(limit / most);
+    for (i = 0; i < whole; i += VL) {
+        const vi q = v_round(v_mul(v_load(x + i), times));
+        sum = v_iadd(sum, q);
+        store_packed(m, words, i, q);
+    }
+    if (i < k) {
+        const vi q = v_round(v_mul(v_load_n(x + i, k - i), times));
+        sum = v_iadd(sum, q);
+        store_packed(m, words, i, q);
+    }
+    memcpy(packed, &scale, sizeof scale);
+    packed[1] = m->dtype == LRT_I8 ? v_isum(sum) : 0;
+}
+
+/* ---- sums ------------------------------------------------------------------------------------ */
+
+/* What is multiplied: pairs of 16 bits; bytes with 16 bits; bytes with bytes. */
+enum { PAIRS_16 = 0, BYTES_16 = 1, BYTES_8 = 2 };
+#define LRT_INT_MOST_R (LRT_INT_BLOCK_R > LRT_INT_BLOCK_R8 ? LRT_INT_BLOCK_R : LRT_INT_BLOCK_R8)
+#define LRT_INT_MOST_V (LRT_INT_ROW_V > LRT_INT_BLOCK_V ? LRT_INT_ROW_V : LRT_INT_BLOCK_V)
+
+/* Sums in flight: of np * nv vectors of nr rows, and where these are few, several of each, of every second or fourth
+ * word: a sum waits for the one before it. */
+#define INT_PARTS(kind, vectors)                                                                                       \
+    (VL <= 4 ? 1u : (vectors) * (LRT_DOT8 && (kind) == BYTES_16 ? 2u : 1u) <= 2u ? 4u                                   \
+                : (vectors) * (LRT_DOT8 && (kind) == BYTES_16 ? 2u : 1u) <= (VL == 16 ? 8u : 4u) ? 2u : 1u)
+typedef struct {
+    va low[4][LRT_INT_MOST_R][LRT_INT_MOST_V];
+    va high[4][LRT_INT_MOST_R][LRT_INT_MOST_V]; /* of high bytes */
+} int_sums;
+
+typedef struct {
+    const uint32_t *w;
+    size_t w_panel, line, words, plane;
+    const uint16_t *scale;
+    const float *init[LRT_INT_MOST_R];
+    float *y[LRT_INT_MOST_R];
+    const uint32_t *x[LRT_INT_MOST_R];
+} int_tile_args;
+
+/* One word of every row and vector. */
+static LRT_INLINE void add_word(const int_tile_args *t, int_sums *s, const unsigned part, size_t i, const int kind,
+                                const unsigned nr, const unsigned np, const unsigned nv)
+{
+    vi w[LRT_INT_MOST_V];
+    LRT_UNROLL for (unsigned p = 0; p < np; p++)
+        LRT_UNROLL for (unsigned v = 0; v < nv; v++)
+            w[p * nv + v] = v_iload(t->w + i * t->line + p * t->w_panel + v * VL);
+    LRT_UNROLL for (unsigned r = 0; r < nr; r++) {
+        const uint32_t *x = t->x[r] + LRT_PACKED_HEAD;
+#if LRT_DOT8
+        const vi low = v_iset1(x[i]), high = v_iset1(kind == BYTES_16 ? x[t->plane + i] : 0);
+        LRT_UNROLL for (unsigned v = 0; v < np * nv; v++) {
+            if (kind == PAIRS_16) {
+                s->low[part][r][v] = v_dot16(s->low[part][r][v], w[v], low);
+                continue;
+            }
+            s->low[part][r][v] = v_dot8(s->low[part][r][v], w[v], low);
+            if (kind == BYTES_16)
+                s->high[part][r][v] = v_dot8(s->high[part][r][v], w[v], high);
+        }
+#else
+        const vi even = v_iset1(kind == PAIRS_16 ? x[i] : x[2 * i]), odd = v_iset1(kind == PAIRS_16 ? 0 : x[2 * i + 1]);
+        LRT_UNROLL for (unsigned v = 0; v < np * nv; v++) {
+            if (kind == PAIRS_16) {
+                s->low[part][r][v] = v_dot16(s->low[part][r][v], w[v], even);
+                continue;
+            }
+            s->low[part][r][v] = v_dot16(s->low[part][r][v], v_even8(w[v]), even);
+            s->low[part][r][v] = v_dot16(s->low[part][r][v], v_odd8(w[v]), odd);
+        }
+#endif
+    }
+}
+
+/* The sum of products of one vector of one row. */
+static LRT_INLINE vi whole_sum(const int_sums *s, unsigned r, unsigned v, const unsigned parts, const int kind, uint32_t x_sum)
+{
+    vi sum = v_total(s->low[0][r][v]);
+    LRT_UNROLL for (unsigned part = 1; part < parts; part++)
+        sum = v_iadd(sum, v_total(s->low[part][r][v]));
+#if LRT_DOT8
+    if (kind == BYTES_16) {
+        vi high = v_total(s->high[0][r][v]);
+        LRT_UNROLL for (unsigned part = 1; part < parts; part++)
+            high = v_iadd(high, v_total(s->high[part][r][v]));
+        sum = v_iadd(sum, v_ishl8(high));
+    }
+#endif
+    return kind == PAIRS_16 ? sum : v_isub(sum, v_iset1(128u * x_sum)); /* weights are 128 too large */
+}
+
+/* The sums of nv vectors of the lines of np panels. */
+static LRT_INLINE void int_tile(const int_tile_args *given, const int kind, const unsigned nr, const unsigned np,
+                                const unsigned nv)
+{
+    const unsigned parts = INT_PARTS(kind, nr * np * nv);
+    const int_tile_args t = *given;
+    int_sums s;
+    size_t i = 0;
+    LRT_UNROLL for (unsigned part = 0; part < parts; part++)
+        LRT_UNROLL for (unsigned r = 0; r < nr; r++)
+            LRT_UNROLL for (unsigned v = 0; v < np * nv; v++) {
+                s.low[part][r][v] = v_azero();
+                if (LRT_DOT8 && kind == BYTES_16)
+                    s.high[part][r][v] = v_azero();
+            }
+    for (; i + parts <= t.words; i += parts)
+        LRT_UNROLL for (unsigned part = 0; part < parts; part++)
+            add_word(&t, &s, part, i + part, kind, nr, np, nv);
+    for (; parts > 1 && i < t.words; i++)
+        add_word(&t, &s, 0, i, kind, nr, np, nv);
+    LRT_UNROLL for (unsigned r = 0; r < nr; r++) {
+        float x_scale;
+        memcpy(&x_scale, t.x[r], sizeof x_scale);
+        LRT_UNROLL for (unsigned p = 0; p < np; p++)
+            LRT_UNROLL for (unsigned v = 0; v < nv; v++) {
+                const size_t at = p * t.line + v * VL;
+                const vf sum = v_ifloat(whole_sum(&s, r, p * nv + v, parts, kind, t.x[r][1]));
+                const vf scale = v_mul(v_load_high(t.scale + at), v_set1(x_scale));
+                v_store(t.y[r] + at, v_add(v_load(t.init[r] + at), v_mul(sum, scale)));
+            }
+    }
+}
+
+/* ---- tiles that are cases ----------------------------------------------------------------------- */
+
+#define INT_TILE(kind, nr, np, nv, most) \
+    case (np) * 16 + (nv): if ((np) * (nv) <= (most)) int_tile(t, kind, nr, np, nv); break;
+#define INT_TILES(kind, nr, most)                                                                              \
+    INT_TILE(kind, nr, 1, 1, most) INT_TILE(kind, nr, 1, 2, most) INT_TILE(kind, nr, 1, 3, most)               \
+    INT_TILE(kind, nr, 1, 4, most) INT_TILE(kind, nr, 1, 8, most) INT_TILE(kind, nr, 2, 1, most)               \
+    INT_TILE(kind, nr, 2, 2, most) INT_TILE(kind, nr, 2, 3, most) INT_TILE(kind, nr, 2, 4, most)               \
+    INT_TILE(kind, nr, 4, 1, most) INT_TILE(kind, nr, 4, 2, most) INT_TILE(kind, nr, 8, 1, most)
+#define INT_ROWS(name, kind, nr, most)                                          \
+    static void name(const int_tile_args *t, unsigned np, unsigned nv)          \
+    {                                                                           \
+        switch (np * 16 + nv) {                                                 \
+        INT_TILES(kind, nr, most)                                               \
+        default: break;                                                         \
+        }                                                                       \
+    }
+#if LRT_INT_BLOCK_R >= 2
+#define INT_BLOCKS_16(name, kind) INT_ROWS(name##_2, kind, 2, LRT_INT_BLOCK_V)
+#else
+#define INT_BLOCKS_16(name, kind)
+#endif
+#if LRT_INT_BLOCK_R >= 6
+#define INT_MORE_16(name, kind) INT_ROWS(name##_3, kind, 3, LRT_INT_BLOCK_V) INT_ROWS(name##_6, kind, 6, LRT_INT_BLOCK_V)
+#else
+#define INT_MORE_16(name, kind)
+#endif
+typedef void int_rows_fn(const int_tile_args *t, unsigned np, unsigned nv);
+
+INT_ROWS(pairs_16_1, PAIRS_16, 1, LRT_INT_ROW_V)
+INT_BLOCKS_16(pairs_16, PAIRS_16)
+INT_MORE_16(pairs_16, PAIRS_16)
+INT_ROWS(bytes_16_1, BYTES_16, 1, LRT_INT_ROW_V)
+#if LRT_INT_BLOCK_R8 >= 2
+INT_ROWS(bytes_16_2, BYTES_16, 2, LRT_INT_BLOCK_V)
+#endif
+#if LRT_INT_BLOCK_R8 >= 3
+INT_ROWS(bytes_16_3, BYTES_16, 3, LRT_INT_BLOCK_V)
+#endif
+#if LRT_DOT8
+INT_ROWS(bytes_8_1, BYTES_8, 1, LRT_INT_ROW_V)
+INT_BLOCKS_16(bytes_8, BYTES_8)
+INT_MORE_16(bytes_8, BYTES_8)
+#endif
+
+/* By rows: 1, 2, 3 and 6. */
+#define INT_SIZES 4
+static int_rows_fn *const PAIRS_16_ROWS[INT_SIZES] = {
+    pairs_16_1,
+#if LRT_INT_BLOCK_R >= 2
+    pairs_16_2,
+#endif
+#if LRT_INT_BLOCK_R >= 6
+    pairs_16_3, pairs_16_6,
+#endif
+};
+static int_rows_fn *const BYTES_16_ROWS[INT_SIZES] = {
+    bytes_16_1,
+#if LRT_INT_BLOCK_R8 >= 2
+    bytes_16_2,
+#endif
+#if LRT_INT_BLOCK_R8 >= 3
+    bytes_16_3,
+#endif
+};
+#if LRT_DOT8
+static int_rows_fn *const BYTES_8_ROWS[INT_SIZES] = {bytes_8_1, bytes_8_2, bytes_8_3, bytes_8_6};
+#endif
+typedef char all_int_blocks_are_cases[(LRT_INT_BLOCK_R <= 2 || LRT_INT_BLOCK_R == 6) && LRT_INT_BLOCK_R8 <= 3 &&
+                                              (!LRT_DOT8 || LRT_INT_BLOCK_R == 6) && LRT_INT_MOST_V <= 8
+                                          ? 1
+                                          : -1];
+
+/* ---- the product ----------------------------------------------------------------------------------- */
+
+/* Floats of one row that a group of panels fills, and spills over: several panels, or one of four gates in pieces. */
+#define INT_FLOATS ((LRT_INT_MOST_V * VL > LRT_MAX_GATES * LRT_PANEL ? LRT_INT_MOST_V * VL : LRT_MAX_GATES * LRT_PANEL) + LRT_OVERREAD)
+
+/* How rows are multiplied, and most of them at once. */
+typedef struct {
+    int_rows_fn *const *rows;
+    unsigned most;
+} int_way;
+
+/* Of so many rows, those of the next block, and which of the sizes that is. */
+static unsigned int_block(uint32_t rows, unsigned most, unsigned *size)
+{
+    static const unsigned sizes[INT_SIZES] = {1, 2, 3, 6};
+    unsigned i = INT_SIZES - 1;
+    while (sizes[i] > most || sizes[i] > rows)
+        i--;
+    *size = i;
+    return sizes[i];
+}
+
+static int_way int_way_of(const lrt_matrix *m)
+{
+    int_way way = {PAIRS_16_ROWS, LRT_INT_BLOCK_R};
+    if (m->dtype == LRT_I16)
+        return way;
+#if LRT_DOT8
+    if (m->limit <= LRT_MAX_BYTE) {
+        way.rows = BYTES_8_ROWS;
+        return way;
+    }
+#endif
+    way.rows = BYTES_16_ROWS;
+    way.most = LRT_INT_BLOCK_R8;
+    return way;
+}
+
+/* Panels of equal width that go through a tile side by side, or one whose vectors go through several. */
+typedef struct {
+    size_t at, line; /* floats before the first of them, and of one */
+    uint32_t panels;
+    unsigned vectors;  /* of a line */
+    size_t wanted;     /* floats of a row of y that they give */
+    int direct;        /* do the vectors fill these? */
+} int_group;
+
+static int_group int_next_group(const lrt_product_args *a, uint32_t full, uint32_t p, size_t at, unsigned most)
+{
+    const lrt_matrix *m = a->m;
+    const uint32_t end = a->p1 < full ? a->p1 : full;
+    int_group g;
+    g.at = at;
+    g.line = m->gates * (size_t)(p < full ? LRT_PANEL : p == full && lrt_tail_units(m->units) > 4 ? 8 : 4);
+    g.vectors = (unsigned)((g.line + VL - 1) / VL);
+    g.panels = 1;
+    while (g.panels < 8 && p + g.panels * 2 <= end && g.panels * 2 * g.vectors <= most)
+        g.panels *= 2;
+    g.wanted = g.panels * g.line;
+    g.direct = g.line % VL == 0 && g.wanted <= a->floats - at;
+    g.wanted = g.wanted < a->floats - at ? g.wanted : a->floats - at;
+    return g;
+}
+
+/* The vectors of a line that the next tile takes. */
+static unsigned int_vectors(unsigned left, unsigned most)
+{
+    const unsigned n = left < most ? left : most;
+    return n >= 8 ? 8 : n > 4 ? 4 : n;
+}
+
+/* One group of some rows. */
+static void int_group_rows(const lrt_product_args *a, const int_group *g, int_tile_args *t, uint32_t r, unsigned nr,
+                           int_rows_fn *multiply, unsigned most)
+{
+    static const LRT_ALIGNED float none[INT_FLOATS];
+    LRT_ALIGNED float buf[LRT_INT_MOST_R * INT_FLOATS];
+    const uint32_t row_words = lrt_packed_words(a->m->k);
+    const uint32_t *w = t->w;
+    const uint16_t *scale = t->scale;
+    for (unsigned v = 0, nv; v < g->vectors; v += nv) {
+        nv = int_vectors(g->vectors - v, most);
+        t->w = w + v * VL;
+        t->scale = scale + v * VL;
+        for (unsigned i = 0; i < nr; i++) {
+            t->x[i] = a->packed + (size_t)(r + i) * row_words;
+            t->init[i] = (a->init ? a->init[r + i] + g->at : none) + v * VL;
+            t->y[i] = (g->direct ? a->y[r + i] + g->at : buf + i * INT_FLOATS) + v * VL;
+        }
+        multiply(t, g->panels, nv);
+    }
+    t->w = w;
+    t->scale = scale;
+    for (unsigned i = 0; i < nr && !g->direct; i++)
+        memcpy(a->y[r + i] + g->at, buf + i * INT_FLOATS, g->wanted * sizeof(float));
+}
+
+/* One row: most groups are one tile, straight into y. */
+static void int_one_row(const lrt_product_args *a, size_t first, int_tile_args *t, int_rows_fn *multiply)
+{
+    static const LRT_ALIGNED float none[INT_FLOATS];
+    const uint32_t full = lrt_full_panels(a->m->units);
+    int_group g;
+    g.at = 0;
+    t->x[0] = a->packed;
+    for (uint32_t p = a->p0; p < a->p1; p += g.panels, g.at += g.panels * g.line) {
+        g = int_next_group(a, full, p, g.at, LRT_INT_ROW_V);
+        t->line = g.line;
+        t->w_panel = g.line * t->words;
+        t->w = (const uint32_t *)a->m->w + (first + g.at) * t->words;
+        t->scale = a->m->scale + first + g.at;
+        if (!g.direct || int_vectors(g.vectors, LRT_INT_ROW_V) != g.vectors) {
+            int_group_rows(a, &g, t, 0, 1, multiply, LRT_INT_ROW_V);
+            continue;
+        }
+        t->init[0] = a->init ? a->init[0] + g.at : none;
+        t->y[0] = a->y[0] + g.at;
+        multiply(t, g.panels, g.vectors);
+    }
+}
+
+static void int_product(const lrt_product_args *a)
+{
+    const lrt_matrix *m = a->m;
+    const size_t first = (size_t)lrt_panel_start(m->units, a->p0) * m->gates;
+    const uint32_t full = lrt_full_panels(m->units);
+    const int_way way = int_way_of(m);
+    int_group g;
+    int_tile_args t;
+    t.words = lrt_words(m->dtype, m->k);
+    t.plane = plane_words(m->k);
+    if (a->rows == 1) {
+        int_one_row(a, first, &t, way.rows[0]);
+        return;
+    }
+    g.at = 0;
+    for (uint32_t p = a->p0; p < a->p1; p += g.panels, g.at += g.panels * g.line) {
+        g = int_next_group(a, full, p, g.at, LRT_INT_BLOCK_V);
+        t.line = g.line;
+        t.w_panel = g.line * t.words;
+        t.w = (const uint32_t *)m->w + (first + g.at) * t.words;
+        t.scale = m->scale + first + g.at;
+        for (uint32_t r = 0, nr; r < a->rows; r += nr) {
+            unsigned size = 0;
+            nr = int_block(a->rows - r, way.most, &size);
+            int_group_rows(a, &g, &t, r, nr, way.rows[size], LRT_INT_BLOCK_V);
+        }
+    }
+}
+
+#endif

@@ -1,0 +1,121 @@
+"""``lstm-rt quantize``, and ``convert`` with integer weights: what they write, say and refuse."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers.command_line import DIGITS, fails, saved
+from helpers.graphs import recurrent_graph
+from lstm_rt_tools.cli.parser import main
+from lstm_rt_tools.judges import testdata
+
+import lstm_rt
+from lstm_rt.format import load_graph
+from lstm_rt.quantised import has_integers
+
+
+@pytest.fixture
+def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    g = recurrent_graph(np.random.default_rng(0), "lstm", 20, 64)
+    g.selftest = testdata.make_selftest(g)
+    return Path(saved(tmp_path / "m.lrt", g))
+
+
+def said(capsys: pytest.CaptureFixture[str], *argv: object) -> str:
+    capsys.readouterr()
+    assert main([str(a) for a in argv]) == 0
+    return capsys.readouterr().out
+
+
+def test_it_writes_what_it_says(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = said(capsys, "quantize", model, "-o", "s.lrt")
+    graph, size = load_graph("s.lrt"), Path("s.lrt").stat().st_size
+    assert size < 0.4 * model.stat().st_size
+    assert has_integers(graph)
+    assert {w.stored for w in graph.nodes[0].weights.values() if hasattr(w, "stored")} == {np.dtype(np.int8)}
+    assert "s.lrt: " in text
+    assert "int8 weights, activations of 16 bits" in text
+    assert "compared with float32 on made-up data (4x100x20):" in text
+    assert "output y: max abs error " in text
+    assert "node 0 (lstm) alone: 86,016 to 22,528 bytes of matrices" in text
+    assert "times as fast" in text
+    assert "self-test: this model's own outputs" in text
+    assert "int8 w_ih w_hh" in said(capsys, "info", "s.lrt")
+    assert said(capsys, "verify", "s.lrt").startswith("ok: checksum good, self-test max abs difference")
+
+
+def test_int16_is_nearer(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    errors = []
+    for option in (["--int8", "--activations", "8"], ["--int8"], ["--int16"]):
+        facts: dict[str, Any] = json.loads(said(capsys, "quantize", model, "-o", "s.lrt", "--json", *option))
+        errors.append(facts["outputs"][0]["max_abs"])
+        assert facts["bytes"]["after"] == Path("s.lrt").stat().st_size
+        assert facts["layers"][0]["max_abs"] == facts["outputs"][0]["max_abs"]  # there is but one
+        assert facts["selftest"] is True
+        assert min(facts["microseconds"].values()) > 0
+    assert errors[0] > errors[1] > 10 * errors[2] > 0
+
+
+def test_data_to_compare_on(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    x = np.random.default_rng(1).normal(size=(2, 7, 20)).astype(np.float32)
+    np.save("x.npy", x)
+    facts = json.loads(said(capsys, "quantize", model, "-o", "s.lrt", "--calibrate", "x.npy", "--json"))
+    assert facts["compared_on"] == "the calibration data (2x7x20)"
+    gap = np.abs(lstm_rt.load("s.lrt")(x)[0] - lstm_rt.load(model)(x)[0])
+    assert facts["outputs"][0]["max_abs"] == pytest.approx(float(gap.max()))
+    assert facts["outputs"][0]["mean_abs"] == pytest.approx(float(gap.mean()))
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [((2, 7, 19), "expected"), ((20,), "expected"), ((2, 0, 20), "no steps or rows"), ((0, 3, 20), "the batch is 0")],
+)
+def test_data_that_do_not_fit(
+    model: Path, shape: tuple[int, ...], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save("x.npy", np.zeros(shape, np.float32))
+    assert message in fails(capsys, "quantize", model, "-o", "s.lrt", "--calibrate", "x.npy")
+    assert not Path("s.lrt").exists()
+
+
+def test_what_it_refuses(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said(capsys, "quantize", model, "-o", "s.lrt")
+    before = Path("s.lrt").read_bytes()
+    assert "has integer weights already" in fails(capsys, "quantize", "s.lrt", "-o", "t.lrt")
+    assert "would be overwritten" in fails(capsys, "quantize", model, "-o", model)
+    small = saved(Path("small.lrt"), recurrent_graph(np.random.default_rng(0), "gru", 2, 3))
+    line = fails(capsys, "quantize", small, "-o", "t.lrt")
+    assert "no weights of this model can be integers: w_hh: it has 3 inputs, w_ih: it has 2 inputs" in line
+    pytest.importorskip("onnx")
+    assert "has integer weights, which is not exported" in fails(capsys, "export-onnx", "s.lrt", "-o", "s.onnx")
+    assert Path("s.lrt").read_bytes() == before
+
+
+def test_an_error_that_is_too_large(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    facts = json.loads(said(capsys, "quantize", model, "-o", "s.lrt", "--json"))
+    worst = max(e["max_abs"] for e in facts["outputs"])
+    said(capsys, "quantize", model, "-o", "t.lrt", "--max-error", worst)
+    assert main(["quantize", str(model), "-o", "u.lrt", "--max-error", str(worst / 2)]) == 1
+    line = f"the largest error is {worst:.2e}, more than --max-error {worst / 2:g}; nothing was written"
+    assert line in capsys.readouterr().err
+    assert not Path("u.lrt").exists()
+    said(capsys, "quantize", model, "-o", "u.lrt", "--int16", "--max-error", worst / 2)
+
+
+def test_convert_with_integers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    arch = DIGITS.parent / "arch.toml"
+    said(capsys, "convert", DIGITS, "--arch", arch, "-o", "f.lrt")
+    text = said(capsys, "convert", DIGITS, "--arch", arch, "-o", "q.lrt", "--int16")
+    assert "integers: " in text
+    assert "matrices of int16" in text
+    assert has_integers(load_graph("q.lrt"))
+    assert not has_integers(load_graph("f.lrt"))
+    assert said(capsys, "verify", "q.lrt").startswith("ok:")

@@ -1,0 +1,161 @@
+"""Graphs of integer weights: what is rounded how, what stays, and what comes out."""
+
+import numpy as np
+import pytest
+from helpers.graphs import FORMS, cell_id, cell_weights, every_op_graph, inputs_for, recurrent_graph, weights
+from helpers.integers import scales
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from lstm_rt_tools import quantize
+from lstm_rt_tools.integers import measure
+from lstm_rt_tools.integers.graphs import quantize_with_report
+from lstm_rt_tools.integers.matrices import quantised
+from lstm_rt_tools.judges import reference
+
+from lstm_rt import GraphError, InputError, Model
+from lstm_rt.format import dumps
+from lstm_rt.graph import Graph
+from lstm_rt.quantised import MAX_SUM, Quantised, has_integers
+
+
+@given(
+    rows=st.integers(1, 20), k=st.integers(1, 3000), bits=st.sampled_from([8, 16]),
+    activations=st.sampled_from([8, 16]), seed=st.integers(0, 99), spread=st.sampled_from([1e-25, 1e-3, 1.0, 1e30]),
+)  # fmt: skip
+@settings(max_examples=60, deadline=None)
+def test_every_number_is_rounded_to_the_nearest(rows, k, bits, activations, seed, spread):
+    """And sums cannot overflow, whatever the matrix; rows of zeros stay zeros."""
+    rng = np.random.default_rng(seed)
+    w = (rng.standard_normal((rows, k)) * rng.choice([1e-4, 1, 3], (rows, 1)) * spread).astype(np.float32)
+    w[rng.random(rows) < 0.2] = 0
+    q = quantised(w, bits, activations)
+    assert q.largest_sum() * q.limit <= MAX_SUM
+    assert q.limit <= (127 if activations == 8 else 32639)
+    gap = np.abs(q.astype(np.float64) - w)
+    assert (gap <= 0.503 * q.scale[:, None].astype(np.float64) + 1e-45).all()
+    if bits == 8:
+        largest = np.abs(q.values.astype(int)).max(axis=1)
+        assert set(largest[np.abs(w).max(axis=1) > 0]) <= {126, 127}
+
+
+def test_int16_is_about_as_good_as_thirteen_bits_of_both():
+    """The limit is where both roundings add as much: neither more bits for the weights nor for the rows are better."""
+    rng = np.random.default_rng(0)
+    w, x = weights(rng, 64, 256), rng.uniform(-1, 1, (400, 256)).astype(np.float32)
+    exact = x.astype(np.float64) @ w.T.astype(np.float64)
+
+    def error(q):
+        g = Graph()
+        g.output(g.dense(g.input("x", "vec", 256), q), "y")
+        return np.sqrt(np.mean((Model(dumps(g))(x) - exact) ** 2))
+
+    q = quantised(w, 16, 16)
+    assert 2000 < q.limit < 12000
+    assert error(q) < 1e-4
+    assert error(quantised(w, 8, 16)) > 20 * error(q)
+    for limit in (q.limit // 4, q.limit * 4):
+        room = MAX_SUM // limit
+        scale = scales(np.abs(w).sum(axis=1) / (room - 256))
+        other = Quantised(np.rint(w / scale[:, None]).astype(np.int16), scale, limit)
+        assert error(other) > 1.5 * error(q)
+
+
+@pytest.mark.parametrize("form", FORMS, ids=cell_id)
+@pytest.mark.parametrize(("bits", "activations", "bound"), [(8, 16, 2e-2), (8, 8, 4e-2), (16, 16, 5e-4)])
+def test_outputs_stay_near_those_of_float32(form, bits, activations, bound):
+    op, options = form
+    g = recurrent_graph(np.random.default_rng(1), op, 12, 40, **options)
+    x = inputs_for(np.random.default_rng(2), g, 3, 30)
+    q = quantize(g, bits, activations)
+    for got, want in zip(Model(dumps(q))(*x), reference.run(g, x), strict=True):
+        assert 0 < np.abs(got - want).max() < bound
+
+
+def test_every_op_and_what_stays():
+    """Biases, norms and matrices of few inputs stay float32; the given graph too."""
+    g = every_op_graph(np.random.default_rng(3))
+    before = dumps(g)
+    q, changes = quantize_with_report(g, 8, 16)
+    assert dumps(g) == before
+    assert not has_integers(g)
+    made = {(g.nodes[c.node].op, c.weight) for c in changes if c.bits}
+    both = {("lstm", name + s) for name in ("w_ih", "w_hh") for s in ("", "_reverse")}
+    assert made == {("dense", "weight"), ("embedding", "table"), *both}
+    assert all(c.bits for c in changes)
+    assert all(c.after < c.before for c in changes if c.bits)
+    x = inputs_for(np.random.default_rng(4), g, 2, 6)
+    for a, b in zip(Model(dumps(q))(*x), Model(before)(*x), strict=True):
+        assert np.abs(a - b).max() < 0.1
+    assert q.meta["quantised"] == {"weights": 8, "activations": 16}
+
+
+def test_matrices_of_few_inputs_stay():
+    _, changes = quantize_with_report(recurrent_graph(np.random.default_rng(0), "lstm", 4, 9), 8, 16)
+    assert [(c.weight, c.bits, c.why) for c in changes] == [("w_ih", 0, "it has 4 inputs"), ("w_hh", 8, "")]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_matrices_that_are_not_finite_stay(value):
+    g = recurrent_graph(np.random.default_rng(0), "gru", 10, 12)
+    g.nodes[0].weights["w_ih"][3, 4] = value
+    _, changes = quantize_with_report(g, 16, 16)
+    assert {c.weight: (c.bits, c.why) for c in changes} == {"w_ih": (0, "it is not finite"), "w_hh": (16, "")}
+
+
+@pytest.mark.parametrize("fill", [0.0, 0.25, -1.0, 1e-45, 1e-40, 3e38])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_constant_matrices(fill, bits):
+    w = np.full((5, 30), fill, np.float32)
+    got = quantised(w, bits, 16).astype(np.float64)
+    np.testing.assert_allclose(got, w.astype(np.float64), rtol=0.01, atol=2.0**-134)  # scales are multiples of 2^-133
+
+
+def test_a_row_with_one_huge_number_does_not_harm_others():
+    rng = np.random.default_rng(0)
+    w = weights(rng, 8, 40)
+    alone = quantised(w[1:], 16, 16)
+    w[0, 7] = 1e20
+    q = quantised(w, 16, 16)
+    assert (np.abs(q.astype(np.float64)[1:] - w[1:]) <= 2 * alone.scale[:, None]).all()
+
+
+def test_what_it_does_not_take():
+    g = recurrent_graph(np.random.default_rng(0), "lstm", 10, 12)
+    with pytest.raises(GraphError, match="quantize: bits is 4, expected 8 or 16"):
+        quantize(g, 4)
+    with pytest.raises(GraphError, match="quantize: activations is 32, expected 8 or 16"):
+        quantize(g, 8, 32)
+    with pytest.raises(GraphError, match="has integer weights already; begin with that of float32"):
+        quantize(quantize(g))
+
+
+@pytest.mark.parametrize(("bits", "activations"), [(8, 16), (8, 8), (16, 16)])
+def test_its_selftest_passes_on_every_table(bits, activations):
+    import lstm_rt
+
+    g = recurrent_graph(np.random.default_rng(7), "lstm", 20, 48)
+    q = quantize(g, bits, activations)
+    q.selftest = measure.selftest(q)
+    assert q.selftest is not None
+    for kernels in lstm_rt.kernels():
+        assert Model(dumps(q), kernels=kernels).verify()["ok"]
+
+
+def test_errors_of_outputs_and_of_layers():
+    rng = np.random.default_rng(5)
+    g = Graph()
+    h, _, _ = g.recurrent("lstm", g.input("x", "seq", 12), cell_weights(rng, "lstm", 12, 16), hidden_size=16)
+    g.output(g.dense(h, weights(rng, 3, 16)), "y")
+    q = quantize(g, 8)
+    inputs = measure.made_up(g)
+    assert inputs[0].shape == (4, 100, 12)
+    exact = measure.outputs_of(g, inputs)
+    (whole,) = measure.errors(q, exact, inputs)
+    alone = [measure.errors(measure.only_node(g, q, i), exact, inputs)[0] for i in range(2)]
+    assert whole.name == "y"
+    assert 0 < whole.mean_abs < whole.max_abs < 0.05
+    assert all(0 < e.max_abs < 2 * whole.max_abs for e in alone)
+    (none,) = measure.errors(g, exact, inputs)
+    assert (none.max_abs, none.mean_abs) == (0, 0)
+    with pytest.raises(InputError, match="no steps or rows"):
+        measure.outputs_of(g, [np.zeros((2, 0, 12), np.float32)])

@@ -1,0 +1,1 @@
+"""Integer weights for a graph that has been trained in float32."""
