@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..counts import ramp
 from ..labelled import Labelled
 from ..labels import (
     Cells,
@@ -88,7 +89,8 @@ def _concat_features(b: Labelled, parts: Sequence[Tensor], i: int, dims: Dims) -
         wide = (*dims[:i], (size,), *dims[i + 1 :])
         if p.known:
             shape_dims = tuple(d if p.shape[k] > 1 or k == i else () for k, d in enumerate(wide))
-            own = Feat(shape_dims, b.number_cells(b.against(shape_dims, p.data, "concat")))
+            line = ramp(b, p.data, shape_dims) if size == 1 else None
+            own = line or Feat(shape_dims, b.number_cells(b.against(shape_dims, p.data, "concat")))
         else:
             own = b.feat(p, "concat")
         if not own.dims[i] or own.dims[i] != (size,):

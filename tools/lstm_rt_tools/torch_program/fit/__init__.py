@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from lstm_rt.errors import ConvertError
 
-from ...program.machine import Argument, Exhausted, UnknownLoop
+from ...program.machine import Argument, Exhausted
 from .around import Around
 from .learnt import Found, Learnt
 from .runs import Unsized
@@ -32,8 +32,6 @@ def fitted(source: Unsized, convert: Callable[[], _Made]) -> _Made:
         _take(source, found)
         try:
             return convert()
-        except UnknownLoop as e:
-            failure = failure or e
         except Exhausted:
             raise
         except ConvertError as e:
