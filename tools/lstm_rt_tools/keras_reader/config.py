@@ -40,6 +40,8 @@ _HARMLESS = frozenset(
         "synchronized",
         "fused",
         "use_cudnn",
+        "lora_rank",
+        "lora_alpha",
         *(
             f"{weight}_{kind}"
             for weight in (
@@ -64,8 +66,7 @@ _HARMLESS = frozenset(
 _OFF: dict[str, tuple[Any, ...]] = {
     "time_major": (False,),
     "num_constants": (None, 0),
-    "lora_rank": (None,),
-    "lora_alpha": (None,),
+    "reverse_dtype": (None,),
     "quantization_config": (None,),
     "rms_scaling": (False,),
     "renorm": (False,),

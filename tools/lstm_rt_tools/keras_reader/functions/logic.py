@@ -10,10 +10,9 @@ import numpy as np
 from lstm_rt.errors import GraphError
 from lstm_rt.graph import Activation
 
-from ..arith import activated, binary, scaled
+from ..arith import activated, binary, reduced, scaled
 from ..arrays import place_of
-from ..build import Context, Mask, Tensor, Truth
-from ..config import LayerSpec
+from ..build import Tensor, Truth
 from .arguments import Arguments, Results
 from .numeric import two
 
@@ -61,6 +60,16 @@ def _check_truths(call: Arguments) -> None:
         raise GraphError("its arguments are not what comparisons give")
 
 
+def over_axes(kind: str) -> Callable[[Arguments], Results]:
+    """Whether any (``max``) or all (``min``) along the axes are true."""
+
+    def run(call: Arguments) -> Results:
+        _check_truths(call)
+        return _truth(reduced(call.ctx, call.tensor(), kind, call.axes(), bool(call.options["keepdims"])))
+
+    return run
+
+
 def where(call: Arguments) -> Results:
     """The second argument where the first is true, else the third."""
     if len(call.given) != 3:
@@ -97,18 +106,3 @@ def one_hot(call: Arguments) -> Results:
         raise GraphError(f"other numbers than 1 and 0 are not supported, here are {on!r:.60} and {off!r:.60}")
     ctx.budget.memory(4 * count * count, "the rows of one_hot")
     return Tensor(ctx.graph.embedding(t.value, np.eye(count, dtype=np.float32)), (*t.dims, count), t.time)
-
-
-def mask_as_numbers(ctx: Context, spec: LayerSpec, mask: Mask) -> Tensor:
-    """1 at the steps that a mask counts, else 0.
-
-    Raises:
-        ConvertError: no sequence of numbers that runs over its steps has been made yet.
-    """
-    steps = ctx.mask(mask, spec)
-    axis = ctx.graph.values[steps].axis
-    like = next((i for i, v in enumerate(ctx.graph.values) if v.kind == "seq" and v.axis == axis), None)
-    if like is None:
-        raise spec.error("a mask of token ids is read as numbers before any layer has read the ids")
-    ones = ctx.graph.activation(ctx.graph.slice(like, 0, 1), Activation("clip", alpha=1.0, beta=1.0))
-    return Tensor(ctx.graph.apply_mask(ones, steps), (ctx.fixed_steps(mask.source),), 0)

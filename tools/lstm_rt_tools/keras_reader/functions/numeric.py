@@ -18,6 +18,7 @@ from ..arith import activated, binary, constant, limited, normalized, reduced, s
 from ..arrays import permuted, timed
 from ..build import Context, Tensor, Truth
 from ..layers.einsum import contracted
+from ..masks import not_zero
 from ..scores import multiplied, settled
 from .arguments import Arguments, Function, Results, array_of
 
@@ -121,6 +122,9 @@ def same(call: Arguments) -> Results:
 
 def cast(call: Arguments) -> Results:
     dtype = str(call.options.get("dtype"))
+    if dtype == "bool":
+        true = call.tensor() if isinstance(call.given[0], Truth) else not_zero(call.ctx, call.tensor())
+        return Truth(true.value, true.dims, true.time)
     if "float" not in dtype and not any(isinstance(t, Truth) for t in call.given):
         raise GraphError(f"numbers are cast to {dtype}, only float types are supported")
     return call.tensor()

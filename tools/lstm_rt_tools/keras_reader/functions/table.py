@@ -104,6 +104,8 @@ FUNCTIONS: dict[str, Function] = {
     "LogicalAnd": Function(logic.logical("mul"), {}, 2),
     "LogicalOr": Function(logic.logical("maximum"), {}, 2),
     "LogicalNot": Function(logic.logical_not, {}),
+    "Any": Function(logic.over_axes("max"), {"axis": None, "keepdims": False}),
+    "All": Function(logic.over_axes("min"), {"axis": None, "keepdims": False}),
     "Where": Function(logic.where, {}, 3),
     "OneHot": Function(logic.one_hot, {"num_classes": None, "axis": -1, "on_value": None, "off_value": None}),
     "Moveaxis": Function(moves.moved, {"source": None, "destination": None}),
@@ -113,6 +115,13 @@ FUNCTIONS: dict[str, Function] = {
     "ConvertToTensor": Function(numeric.same, {"dtype": None, "sparse": None, "ragged": None}),
     "StopGradient": Function(numeric.same, {}),
 }
+
+#: Functions whose results are true or false where their arguments are.
+MOVES = frozenset((
+    "Reshape", "Transpose", "Swapaxes", "Moveaxis", "ExpandDims", "BackendExpandDims", "Squeeze", "Concatenate",
+    "BackendConcatenate", "Stack", "Tile", "Repeat", "Flip", "GetItem", "Take", "Identity", "Copy", "ConvertToTensor",
+    "StopGradient",
+))  # fmt: skip
 
 #: TensorFlow's functions, as Keras 2 writes them, and the names of their options where Keras 3 has others.
 TENSORFLOW: dict[str, tuple[str, Mapping[str, str]]] = {

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..build import Call, Context, Scores, Tensor
+from ..cells import CELLS, RECURRENT
 from ..config import ACTIVATION_LAYERS, INSTEAD, LayerSpec
-from ..rnn import CELLS, RECURRENT, emit_cell, emit_recurrent
+from ..rnn import emit_cell, emit_recurrent
 from ..scores import of_layer, settled
 from ..weights import Weights
 from . import attention, basic, convlstm, einsum, merge, norms, shapes, transposed, windows, wrappers
@@ -49,6 +50,11 @@ LAYERS: dict[str, Layer] = {
     "Dense": Layer(basic.emit_dense, ("units", "activation", "use_bias"), KEEPS),
     "EinsumDense": Layer(einsum.emit_einsum_dense, einsum.EINSUM),
     "Embedding": Layer(basic.emit_embedding, ("input_dim", "output_dim", "mask_zero"), SAYS),
+    "ReversibleEmbedding": Layer(
+        basic.emit_embedding,
+        ("input_dim", "output_dim", "mask_zero", "tie_weights", "logit_soft_cap"),
+        SAYS,
+    ),
     "Masking": Layer(basic.emit_masking, ("mask_value",), SAYS),
     "Softmax": Layer(basic.emit_softmax, ("axis", "robust_masking"), KEEPS),
     "ReLU": Layer(basic.emit_relu, ACTIVATION_LAYERS["ReLU"], KEEPS),

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from lstm_rt.graph import Activation
 
+from ..counts import ramp, scaled_by_steps
 from ..labelled import Labelled
 from ..labels import Differs, Dims, Feat, Ids, Label, Lengths, Loose, Mask, Pairs, Steps, Sums, Times, Turn
 from ..machine import Tensor
@@ -143,13 +144,29 @@ def _binary(word: str, b: Labelled, args: Args, options: Mapping[str, Any], out:
         return None  # nothing is left of it: the other side of a choice by a mask
     if out.dtype.kind != "f" and (word in ("div", "pow") or (word == "add" and out.dtype.kind == "b")):
         raise b.error(word, "of whole numbers or truths that depend on the inputs it is not supported")
+    for known, label in ((x, y.label), (y, x.label)):
+        if known.known and isinstance(label, Feat) and (line := ramp(b, known.data, label.dims)) is not None:
+            sides = (line, label) if known is x else (label, line)
+            return b.pairs(*sides, word, lambda p, q: b.graph.binary(word, p, q))
     if x.known:
+        if word == "mul" and x.data.size == 1 and (found := _by_one(b, word, b.feat(y, word), x)) is not None:
+            return found
         return _number_first(b, word, x.data, b.feat(y, word))
     if y.known:
+        if word in ("mul", "div") and y.data.size == 1 and (found := _by_one(b, word, b.feat(x, word), y)) is not None:
+            return found
         return _number_second(b, word, b.feat(x, word), y.data)
     if word == "mul" and x.label is y.label:
         return activation(b, b.feat(x, word), word, "square")
     return b.pairs(b.feat(x, word), b.feat(y, word), word, lambda p, q: b.graph.binary(word, p, q))
+
+
+def _by_one(b: Labelled, word: str, x: Feat, number: Tensor) -> Feat | None:
+    """Times or by a number that is made of the number of steps; None of any other."""
+    c = float(number.data.item())
+    if not math.isfinite(c) or not c or number.ndim > len(x.dims):
+        return None
+    return scaled_by_steps(b, x, c if word == "mul" else 1 / c, word)
 
 
 def _number_first(b: Labelled, word: str, c: NDArray[Any], x: Feat) -> Feat:

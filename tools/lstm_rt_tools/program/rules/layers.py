@@ -18,6 +18,7 @@ from ..labels import (
     Feat,
     Label,
     Lengths,
+    N,
     Scores,
     Steps,
     Sums,
@@ -46,7 +47,8 @@ _MOST_PRODUCTS = 1 << 16  #: of two values that depend on the inputs, each a fea
 def dense_over(b: Labelled, x: Feat, i: int, weight: NDArray[Any], op: str) -> Feat:
     """``sum_k x[..k..] weight[k, o]`` over dimension ``i``, which is fixed: ``weight (K, O)``."""
     if not is_fixed(x.dims[i]):
-        raise b.wrong_roles(op, f"weights for {b.words(x.dims[i])}")
+        mixed = ", which puts numbers of different rows of the batch together" if N in x.dims[i][1:] else ""
+        raise b.wrong_roles(op, f"weights for {b.words(x.dims[i])}{mixed}")
     x = merged_cells(x, i)
     k, o = weight.shape
     rest = [d for d in range(len(x.dims)) if d != i]
