@@ -28,6 +28,7 @@ from ..weights.budget import Budget
 from ..weights.hdf5_child import HDF5_MAGIC
 from ..weights.hdf5_files import Hdf5Group, open_hdf5
 from ..weights.json_text import load_json
+from ..weights.mapped import feed
 from ..weights.zip_archive import ZIP_MAGIC, ZipArchive
 from .saved_model import open_saved_model
 from .weights import GroupWeights, NamedWeights, Weight, Weights
@@ -63,10 +64,9 @@ def open_model(source: str | os.PathLike[str], arch: ArchSource | None = None) -
     return _open_path(path) if arch is None else _open_pair(path, arch)
 
 
-def _sha256(file: BinaryIO) -> str:
+def _sha256(path: Path) -> str:
     digest = hashlib.sha256()
-    while block := file.read(1 << 20):
-        digest.update(block)
+    feed(digest, path)
     return digest.hexdigest()
 
 
@@ -88,8 +88,7 @@ def _open_path(path: Path) -> KerasModel:
                 f"{path.name} is not a Keras model: expected a .keras archive (zip) or a .h5 file (HDF5), "
                 f"the file begins with {magic!r}"
             )
-        file.seek(0)
-        digest = _sha256(file)  # last: gigabytes that are no model are not hashed
+    digest = _sha256(path)  # last: gigabytes that are no model are not hashed
     source = {"framework": "keras", "version": version, "file": path.name, "sha256": digest}
     return KerasModel(config, version, weights, source, budget)
 
@@ -131,8 +130,7 @@ def _open_pair(path: Path, arch: ArchSource) -> KerasModel:
         config, arch_name = _read_arch(arch)
         budget = _budget(file, path.name)
         weights, saved_by = _read_weights_only(file, path.name, config, arch_name, budget)
-        file.seek(0)
-        digest = _sha256(file)
+    digest = _sha256(path)
     version = _pair_version(config, arch_name, saved_by, path.name)
     source = {"framework": "keras", "version": version, "file": path.name, "sha256": digest, "arch": arch_name}
     return KerasModel(config, version, weights, source, budget)
