@@ -30,6 +30,8 @@ from ..weights.hdf5_files import Hdf5Group, open_hdf5
 from ..weights.json_text import load_json
 from ..weights.mapped import feed
 from ..weights.zip_archive import ZIP_MAGIC, ZipArchive
+from .cells import group_names
+from .config import TF_FUNCTIONS
 from .saved_model import open_saved_model
 from .weights import GroupWeights, NamedWeights, Weight, Weights
 
@@ -183,8 +185,11 @@ def _read_weights_only(
             _check_names([layer for layer, arrays in layers.items() if arrays], name, config, arch_name)
             weights: Weights = NamedWeights.of_layers(layers)
         elif any(_layers_key(key) for key in h5):
-            weights = _read_groups(h5, budget)
-            weights.forget_names(_layer_names(config))
+            weights = groups = _read_groups(h5, budget)
+            if groups.named:
+                groups.forget_names(_layer_names(config))
+            else:
+                _name_groups(groups, config)
         else:
             raise ConvertError(f"{name}: this HDF5 file holds no Keras weights; expected what save_weights writes")
         return weights, None if saved_by is None else read_version(saved_by, name)
@@ -241,7 +246,10 @@ def _read_archive(file: BinaryIO, name: str, budget: Budget) -> tuple[dict[str, 
     metadata = _json(archive.read("metadata.json"), f"{name}/metadata.json", budget)
     version = read_version(metadata.get("keras_version"), name)
     with open_hdf5(io.BytesIO(archive.read(_ROOT)), f"{name}/{_ROOT}", budget) as h5:
-        return config, version, _read_groups(h5, budget)
+        weights = _read_groups(h5, budget)
+    if not weights.named:
+        _name_groups(weights, config)
+    return config, version, weights
 
 
 def _read_groups(h5: Hdf5Group, budget: Budget) -> GroupWeights:
@@ -274,6 +282,36 @@ def _below(here: GroupWeights, key: str, budget: Budget) -> GroupWeights:
         budget.memory(_GROUP + 4 * len(label), "its groups")
         here = here.children.setdefault(name, GroupWeights(label))
     return here
+
+
+def _name_groups(root: GroupWeights, config: Mapping[str, Any]) -> None:
+    """Give groups the names of their layers, which Keras 2 left out: layers that models share are found by them."""
+    _name_inside(root, config)
+    root.link()
+
+
+def _name_inside(group: GroupWeights, layer: Any) -> None:
+    config = layer.get("config") if isinstance(layer, Mapping) else None
+    if not isinstance(config, Mapping):
+        return
+    inner, inside = config.get("layer"), group.children.get("layer")
+    if inside is not None and isinstance(inner, Mapping):
+        _name_group(inside, inner)
+    listed, layers = config.get("layers"), group.children.get("layers")
+    if layers is None or not isinstance(listed, list):
+        return
+    entries = [e for e in listed if isinstance(e, Mapping) and isinstance(e.get("class_name"), str)]
+    stored = [e for e in entries if e["class_name"] not in TF_FUNCTIONS]
+    for entry, key in zip(stored, group_names([e["class_name"] for e in stored]), strict=True):
+        if key in layers.children:
+            _name_group(layers.children[key], entry)
+
+
+def _name_group(group: GroupWeights, layer: Mapping[str, Any]) -> None:
+    config = layer.get("config")
+    name = layer.get("name", config.get("name") if isinstance(config, Mapping) else None)
+    group.name = name if isinstance(name, str) else None
+    _name_inside(group, layer)
 
 
 def _read_group(group: Hdf5Group, here: GroupWeights, budget: Budget) -> None:
