@@ -321,11 +321,19 @@ def _binary(make: Callable[[Expression, Expression], Expression]) -> Callable[[A
     return rule
 
 
-def _square(a: Algebra, node: Node) -> Expression:
-    x = a.of(_inputs(node)[0])
-    if node.attrs["activation"].name == "square":
-        return multiplied(x, x)
-    return a.activated(x, node.attrs["activation"])
+def _activation(a: Algebra, node: Node) -> Expression:
+    """Whole powers are products."""
+    x, act = a.of(_inputs(node)[0]), node.attrs["activation"]
+    power = {"square": 2, "power": act.alpha}.get(act.name, 0)
+    if power not in (2, 3):
+        return a.activated(x, act)
+    square = multiplied(x, x)
+    return square if power == 2 else multiplied(square, x)
+
+
+def _quotient(a: Algebra, node: Node) -> Expression:
+    x, y = (a.of(i) for i in _inputs(node))
+    return multiplied(x, a.activated(y, Activation("reciprocal")))
 
 
 def _constant(a: Algebra, node: Node) -> Expression:
@@ -341,7 +349,7 @@ _RULES: dict[str, Callable[[Algebra, Node], Expression]] = {
     "dense": _dense,
     "conv": _conv,
     "batchnorm": _scale,
-    "activation": _square,
+    "activation": _activation,
     "slice": _slice,
     "gather": _gather,
     "concat": _concat,
@@ -349,6 +357,7 @@ _RULES: dict[str, Callable[[Algebra, Node], Expression]] = {
     "add": _binary(added),
     "sub": _binary(lambda x, y: added(x, y, -1.0)),
     "mul": _binary(multiplied),
+    "div": _quotient,
 }
 
 

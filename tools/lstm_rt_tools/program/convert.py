@@ -16,6 +16,7 @@ from lstm_rt.errors import ConvertError, GraphError
 from lstm_rt.graph import Graph
 
 from .check import Check
+from .formulas import put_together
 from .labelled import FIXED, PLAIN, SINGLE, Labelled, LateLengths
 from .labels import Dim, Loose, N, Scores, Steps, is_fixed
 from .machine import Exhausted, Misfit, ProgramError, Source, Tensor
@@ -289,6 +290,7 @@ def _run(source: Source, machine: Labelled, roles: Sequence[Role], sizes: Sizes)
         if unread:
             machine.notes.append(f"left out of the model, as nothing reads them: {', '.join(unread)}")
         machine.graph.check()
+        machine.folded += put_together(machine.graph)
         for axis in roll_up(machine.graph, machine.unrolled, machine.fixed_axes):
             machine.freeze(axis)
         machine.resolve_steps()

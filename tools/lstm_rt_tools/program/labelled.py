@@ -168,10 +168,9 @@ class Labelled(Values):
 
     def padding(self, mask: Mask) -> int:
         """The mask of a row's own steps, where the others, which hold a token of their own, stand at its end."""
-        assert mask.value is not None
-        node = next(n for n in self.graph.nodes if mask.value in n.outputs)
-        ids = node.inputs[0]
-        if node.op != "mask_ids" or ids is None:
+        node = next((n for n in self.graph.nodes if mask.value in n.outputs and not mask.inverted), None)
+        ids = None if node is None or node.op != "mask_ids" else node.inputs[0]
+        if node is None or ids is None or mask.value is None:
             raise self.error("lengths", "lengths that are computed of anything but token ids are not supported")
         name, token = self.graph.values[ids].name, int(node.attrs["value"])
         self.padded[name] = token

@@ -32,7 +32,7 @@ from ..labels import (
     permuted,
 )
 from ..machine import Tensor
-from ..masks import plain
+from ..masks import counting
 
 Args = Sequence[Tensor | None]
 #: Numbers below this, added to scores, leave no weight.
@@ -42,12 +42,12 @@ _NOTHING = -1e4
 # -- products ---------------------------------------------------------------------------------------------
 
 
-def scores_of(q: Feat, keys: Feat) -> Scores | None:
+def scores_of(b: Labelled, q: Feat, keys: Feat) -> Scores | None:
     """``q (..., L, E) @ keys (..., E, S)`` as scores, if both L and S are steps."""
     if len(q.dims) < 2 or len(keys.dims) < 2 or not is_steps(q.dims[-2]) or not is_steps(keys.dims[-1]):
         return None
     swapped = permuted(keys, [*range(len(keys.dims) - 2), len(keys.dims) - 1, len(keys.dims) - 2])
-    return Scores((*q.dims[:-1], swapped.dims[-2]), q, swapped)
+    return Scores((*q.dims[:-1], swapped.dims[-2]), q, swapped, mask_whole=b.has_lengths(keys.dims[-1][0].axis))
 
 
 def weighed(b: Labelled, scores: Scores, values: Feat) -> Feat:
@@ -91,28 +91,32 @@ def limited(b: Labelled, label: Scores | Feat, mask: Mask, fill: float) -> Label
     if isinstance(label, Feat):
         dims = b.common(label.dims, mask.dims, "where")
         return Masked(dims, Feat(dims, np.array(broadcast(label, dims))), mask, fill)
-    mask = plain(b, mask)
     if label.mask is not None or not is_steps(label.dims[-1]) or Steps(mask.axis) != label.dims[-1][0]:
         raise b.error("attention", "such a mask is not supported")
-    return replace(label, mask=mask.value, mask_whole=False)
+    counts = counting(b, mask)
+    return replace(label, mask=counts["mask"], mask_whole=counts["whole"])
 
 
 def _kept(x: Tensor, y: Tensor, mask: Mask) -> tuple[Tensor, Mask, float] | None:
-    """What a choice keeps and where, if the other side is a number that leaves no weight."""
+    """What a choice keeps and where, if the other side is a number that leaves no weight, or is infinite."""
     for kept, other, inverted in ((x, y, mask.inverted), (y, x, not mask.inverted)):
         fill = np.unique(other.data) if other.known else np.zeros(0)
-        if fill.size == 1 and fill[0] <= _NOTHING:
+        if fill.size == 1 and (fill[0] <= _NOTHING or fill[0] == math.inf):
             return kept, replace(mask, inverted=inverted), float(fill[0])
     return None
 
 
 def chosen(b: Labelled, condition: Tensor, x: Tensor, y: Tensor) -> Label | None:
     """``where`` of scores; None if it is none."""
+    if isinstance(x.label, Scores) and x.label.soft and y.known and not y.data.any():
+        return x.label if _is_nothing_lost(x.label, condition) else None
     if isinstance(condition.label, Mask):
         found = _kept(x, y, condition.label)
         if found is None:
             return None
         kept, mask, fill = found
+        if fill > 0:
+            return limited(b, kept.label, mask, fill) if isinstance(kept.label, Feat) else None
         if kept.known and not kept.data.any():
             return Penalty(b.wider(mask.dims, kept.data, "where"), mask, fill)
         return limited(b, kept.label, mask, fill) if isinstance(kept.label, Scores | Feat) else None
@@ -122,12 +126,26 @@ def chosen(b: Labelled, condition: Tensor, x: Tensor, y: Tensor) -> Label | None
     return _allowed(b, scores.label, keeps)
 
 
+def _is_nothing_lost(scores: Scores, condition: Tensor) -> bool:
+    """Does a choice leave out only weights that are 0?"""
+    mask = condition.label
+    if isinstance(mask, Mask):
+        same = scores.mask == mask.value and not mask.inverted and (Steps(mask.axis),) == scores.dims[-1]
+        return same and not (mask.value is None and scores.mask_whole)
+    allowed = condition.data
+    return condition.known and (allowed.all() or (scores.causal and bool(allowed[..., _lower(allowed)].all())))
+
+
+def _lower(allowed: NDArray[Any]) -> NDArray[Any]:
+    return np.tril(np.ones(allowed.shape[-2:], bool))
+
+
 def _allowed(b: Labelled, scores: Scores, allowed: NDArray[Any]) -> Scores:
     """Scores of pairs that numbers allow: all, or those of keys up to the query's own step."""
     if allowed.all():
         return scores
     square = allowed.reshape(-1, *allowed.shape[-2:]) if allowed.ndim > 1 else allowed[None, None]
-    lower = np.tril(np.ones(square.shape[-2:], bool))
+    lower = _lower(square)
     if not np.array_equal(square, np.broadcast_to(lower, square.shape)):
         raise b.error("attention", "pairs of steps may be masked by causality alone")
     if scores.dims[-1] != scores.q.dims[-2]:
@@ -192,10 +210,8 @@ def softmax_of(b: Labelled, label: Scores | Masked, axis: int) -> Label:
         dim = label.feat.dims[axis]
         if not is_steps(dim) or dim[0] != Steps(label.mask.axis):
             raise b.error("softmax", "a mask of steps, but softmax over something else")
-        steps, mask = Steps(label.mask.axis), plain(b, label.mask)
-        return b.each(
-            label.feat, "softmax", lambda v: b.graph.softmax_steps(b.at_every_step(v, steps), mask=mask.value)
-        )
+        steps, counts = Steps(label.mask.axis), counting(b, label.mask)
+        return b.each(label.feat, "softmax", lambda v: b.graph.softmax_steps(b.at_every_step(v, steps), **counts))
     if axis % len(label.dims) != len(label.dims) - 1 or not is_steps(label.dims[-1]):
         return Loose("softmax of scores over the queries is not supported", label.dims)
     return replace(label, soft=True)
@@ -211,7 +227,8 @@ def _attention(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray
     scale = q.shape[-1] ** -0.5 if scale is None else float(scale)
     if not is_steps(keys.dims[-2]) or not is_steps(queries.dims[-2]):
         return _put_together(b, q, k, v, mask, options, scale)
-    scores = Scores((*queries.dims[:-1], keys.dims[-2]), queries, keys, scale=scale)
+    whole = b.has_lengths(keys.dims[-2][0].axis)
+    scores = Scores((*queries.dims[:-1], keys.dims[-2]), queries, keys, scale=scale, mask_whole=whole)
     if options.get("causal"):
         scores = _allowed(b, scores, np.tril(np.ones((q.shape[-2], k.shape[-2]), bool)))
     if mask is not None and mask.known:

@@ -128,7 +128,7 @@ def _of_two(b: Labelled, x: Tensor, y: Tensor) -> Label:
     if isinstance(x.label, Scores):
         return weighed(b, x.label, b.feat(y, "matmul"))
     p, q = b.feat(x, "matmul"), b.feat(y, "matmul")
-    if (scores := scores_of(p, q)) is not None:
+    if (scores := scores_of(b, p, q)) is not None:
         return scores
     p_dims = p.dims if x.ndim > 1 else ((), *p.dims)
     q_dims = q.dims if y.ndim > 1 else (*q.dims, ())
