@@ -103,3 +103,38 @@ def test_cells(name: str, how: str) -> None:
     x = np.random.default_rng(0).standard_normal((3, T, INPUTS)).astype(np.float32)
     for got, want in zip(lstm_rt.Model(dumps(graph))(x), cell.wanted(torch, x, how == "backward"), strict=True):
         np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
+    (node,) = (n for n in graph.nodes if n.op == name)
+    for side in ("ih", "hh"):  # each bias stays beside its product
+        np.testing.assert_array_equal(node.weights[f"w_{side}"], cell.w[f"weight_{side}"])
+        np.testing.assert_array_equal(node.weights[f"b_{side}"], cell.w[f"bias_{side}"])
+
+
+def test_a_projected_lstm() -> None:
+    """A cell, and a product that makes its state smaller."""
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(1)
+    module = torch.nn.LSTM(INPUTS, H, proj_size=3, batch_first=True)
+    w = {k.removesuffix("_l0"): v.detach().numpy() for k, v in module.named_parameters()}
+
+    def function(m: Machine, x: Tensor) -> Any:
+        a = m.apply
+
+        def body(states: Sequence[Tensor], xs: Sequence[Tensor]) -> Any:
+            sides = [a("matmul", v, m.constant(w[f"weight_{s}"].T)) for v, s in ((xs[0], "ih"), (states[0], "hh"))]
+            biases = [m.constant(w[f"bias_{s}"]) for s in ("ih", "hh")]
+            both = a("add", *(a("add", p, bias) for p, bias in zip(sides, biases, strict=True)))
+            cut = [a("slice", both, axis=-1, start=k * H, stop=(k + 1) * H, step=1) for k in range(4)]
+            i, f, g, o = (a("tanh" if k == 2 else "sigmoid", gate) for k, gate in enumerate(cut))
+            c = a("add", a("mul", f, states[1]), a("mul", i, g))
+            h = a("matmul", a("mul", o, a("tanh", c)), m.constant(w["weight_hr"].T))
+            return [h, c], [h]
+
+        zeros = [m.constant(np.zeros((x.shape[0], n), np.float32)) for n in (3, H)]
+        _, outs = m.scan(body, zeros, [x], [1], [False])
+        return a("permute", outs[0], axes=(1, 0, 2))
+
+    graph = converted(Program(function, 1, x=("b", "t", INPUTS)))
+    assert [(n.op, n.attrs["proj_size"]) for n in graph.nodes] == [("lstm", 3)]
+    x = np.random.default_rng(0).standard_normal((3, T, INPUTS)).astype(np.float32)
+    want = module(torch.from_numpy(x))[0].detach().numpy()
+    np.testing.assert_allclose(lstm_rt.Model(dumps(graph))(x), want, rtol=1e-4, atol=1e-5)

@@ -92,7 +92,7 @@ def _softmax_steps(e: Export, node: Node, x: list[str]) -> str:
 
 
 def _softmax(e: Export, x: str, conditions: list[str], axis: int) -> str:
-    """Softmax over what all conditions count, 0 elsewhere. One at a time: readers know masks of steps, and causality."""
+    """Softmax over what all conditions count, 0 elsewhere: one by one, as readers know masks of steps and causality."""
     b = e.b
     for counts in conditions:
         x = b.add("Where", counts, x, b.number(-np.inf))

@@ -145,9 +145,11 @@ class Algebra:
         return [self.atom(self._limited(Activated(activation, p)), p.size) for p in x]
 
     def scaled(self, x: Expression, scale: Any, shift: Any) -> Expression:
-        """``x * scale + shift``; ``min(max(x, 0), 6) / 6`` is ``min(max(x / 6, 0), 1)``."""
+        """``x * scale + shift``; that of a product is one, and ``min(max(x, 0), 6) / 6`` ``min(max(x / 6, 0), 1)``."""
         factors, s = single(x[0]) if len(x) == 1 else None, np.unique(scale)
         inner = self.atoms[factors[0][0]] if factors is not None and len(factors) == 1 else None
+        if isinstance(inner, Product) and np.all(s == 1) and len(inner.weight) == x[0].size:
+            return [self.atom(Product(inner.weight, inner.bias + shift, inner.x), x[0].size)]
         limits = _limits(inner.activation) if isinstance(inner, Activated) and not np.any(shift) else None
         if limits is None or limits[0] or s.size != 1 or not s[0] > 0 or not isinstance(inner, Activated):
             return scaled(x, scale, shift)

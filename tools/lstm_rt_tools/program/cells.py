@@ -44,7 +44,7 @@ class _Gate:
         self.bias: A = self.rest.pop((), np.zeros(p.size))
         self.x: list[tuple[int, int, A]] = []  #: value, first feature, weight
         self.h: list[tuple[int, A]] = []  #: first feature of h, weight
-        self.on_h_bias: A = np.zeros(p.size)
+        self.bias_on_h: A = np.zeros(p.size)  #: beside products with h alone
         for key in list(self.rest):
             if len(key) == 1 and isinstance(a.atoms[key[0][0]], Product):
                 self._product(a, key[0], self.rest.pop(key), h)
@@ -59,8 +59,7 @@ class _Gate:
         product = a.atoms[factor[0]]
         assert isinstance(product, Product)
         rows = slice(factor[1], factor[1] + self.size)
-        self.bias = self.bias + scale * product.bias[rows]
-        at = 0
+        at, others = 0, len(self.x)
         for p in product.x:
             weight = scale[:, None] * product.weight[rows, at : at + p.size]
             at += p.size
@@ -73,6 +72,10 @@ class _Gate:
                 self.h.append((factors[0][1], weight))
             else:
                 self.x.append((given.value, factors[0][1], weight))
+        if len(self.x) == others:
+            self.bias_on_h = self.bias_on_h + scale * product.bias[rows]
+        else:
+            self.bias = self.bias + scale * product.bias[rows]
 
     def recurrent(self, size: int) -> A:
         """The weight of all of h."""
@@ -309,7 +312,7 @@ def _gru(a: Algebra, k: int, old: Sequence[int], new: Sequence[int]) -> Cell | N
 
 def _negated(gate: _Gate) -> _Gate:
     """``1 - sigmoid(x)`` is ``sigmoid(-x)``."""
-    gate.bias = -gate.bias
+    gate.bias, gate.bias_on_h = -gate.bias, -gate.bias_on_h
     gate.x = [(v, s, -w) for v, s, w in gate.x]
     gate.h = [(s, -w) for s, w in gate.h]
     return gate
@@ -338,7 +341,7 @@ def _with_reset(
         gate_n, on_h = _Gate(a, Piece(size, terms), h), _Gate(a, Piece(size, inner), h)
         if on_h.x or on_h.rest or gate_n.h:
             return None
-        gate_n.h, gate_n.on_h_bias = on_h.h, on_h.bias
+        gate_n.h, gate_n.bias_on_h = on_h.h, on_h.bias + on_h.bias_on_h
         resets, reset_after = _activated(a, reset, size), True
     else:
         found = _reset_before(a, candidate.x, h, size, act)
@@ -352,7 +355,6 @@ def _with_reset(
     if any(g.rest for g in gates) or same_clip != clip:
         return None
     made = _made("gru", gates, size, k, None, (act, candidate.activation))
-    made.weights["b_hh"] = np.concatenate([np.zeros(2 * size), gate_n.on_h_bias]).astype(np.float32)
     made.options |= {"reset_after": reset_after, **clip}
     return made
 
@@ -456,6 +458,7 @@ def _made(
         "w_ih": w_ih,
         "w_hh": np.concatenate([g.recurrent(width or size) for g in gates]),
         "b_ih": np.concatenate([g.bias for g in gates]),
+        "b_hh": np.concatenate([g.bias_on_h for g in gates]),
     }
     weights = {name: array.astype(np.float32) for name, array in arrays.items()}
     return Cell(op, h, c, x, weights, size, {"activations": acts})

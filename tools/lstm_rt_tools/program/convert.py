@@ -308,7 +308,7 @@ def _output(machine: Labelled, name: str, tensor: Tensor) -> None:
         why = tensor.label.why if isinstance(tensor.label, Loose) else "weights of attention between two sequences"
         machine.notes.append(f"output {name!r} is left out, as no value of a graph can hold it: {why}")
         return
-    label = machine.feat(tensor, f"output {name!r}")
+    label = machine.repeated(machine.feat(tensor, f"output {name!r}"))
     if tensor.dtype.kind != "f":
         machine.notes.append(f"output {name!r} holds {_WHOLE.get(tensor.dtype.kind, 'whole numbers')}, as float32")
     steps = machine.steps_of(label.dims, f"output {name!r}")

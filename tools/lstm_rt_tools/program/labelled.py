@@ -374,6 +374,18 @@ class Labelled(Values):
         dims = tuple(tuple(n if a == steps else a for a in d if a != steps or n > 1) for d in label.dims)
         return Feat(dims, cell(made, moments * len(distinct) + features).reshape(fixed(dims)))
 
+    def repeated(self, label: Feat) -> Feat:
+        """Several equal features of each step, which are one dimension with the steps, become so many steps."""
+        at = next((i for i, d in enumerate(label.dims) if [type(a) for a in d] == [Steps, int]), None)
+        if at is None:
+            return label
+        axis = len(fixed(label.dims[:at]))
+        first = np.take(label.cells, 0, axis)
+        if not np.array_equal(label.cells, np.broadcast_to(np.expand_dims(first, axis), label.cells.shape)):
+            return label
+        once = Feat((*label.dims[:at], label.dims[at][:1], *label.dims[at + 1 :]), first)
+        return self.over_steps(once, "repeat", at, lambda v: self.graph.repeat(v, label.cells.shape[axis]))
+
     def freeze(self, axis: int) -> None:
         """The model takes the steps of this run alone."""
         root = self.graph.root(axis)

@@ -207,7 +207,8 @@ class Differs(Loose):
 
 
 Label: TypeAlias = (
-    "Feat | Ids | Lengths | Columns | Order | Mask | Counted | AnyStep | Extreme | Times | Scores | Masked | Penalty | Turn | Loose"
+    "Feat | Ids | Lengths | Columns | Order | Mask | Counted | AnyStep | Extreme | Times | Scores | Masked | Penalty | "
+    "Turn | Loose"
 )
 
 

@@ -160,22 +160,23 @@ def _features(b: Labelled, dims: Dims, given: Feat | NDArray[Any], op: str) -> F
 
 def is_zero_elsewhere(b: Labelled, label: Feat, mask: Mask) -> bool:
     """Are features 0 already at all steps that a mask does not count, or in rows of which it counts none?"""
-    if mask.inverted:
+    values = np.unique(apart(label.cells)[0]).tolist()
+    return not mask.inverted and all(_is_zero_elsewhere(b, value, mask) for value in values)
+
+
+def _is_zero_elsewhere(b: Labelled, value: int, mask: Mask) -> bool:
+    step, own, whole = b.unrolled.step_of(value), None, False
+    if step is not None:  # of each row, if it is the first or the last
+        source, whole = step[0], step[1] not in (0, step[2] - 1)
+    else:
+        node = next((n for n in b.graph.nodes if value in n.outputs), None)
+        if node is None or node.op not in _ZERO_ELSEWHERE or node.inputs[0] is None:
+            return False
+        source, whole = node.inputs[0], bool(node.attrs.get("whole", False))
+        own = node.inputs[1] if len(node.inputs) > 1 else None
+    if b.graph.values[source].axis != mask.axis or own != mask.value:
         return False
-    has_lengths = b.has_lengths(mask.axis)
-    makers = {o: n for n in b.graph.nodes for o in n.outputs if o is not None}
-    for value in np.unique(apart(label.cells)[0]).tolist():
-        node, step = makers.get(value), b.unrolled.step_of(value)
-        if step is not None and step[1] in (0, step[2] - 1) and mask.value is None and has_lengths:
-            if b.graph.values[step[0]].axis == mask.axis:
-                continue  # of each row the first or the last
-        if node is None or node.op not in _ZERO_ELSEWHERE or b.graph.values[node.inputs[0] or 0].axis != mask.axis:
-            return False
-        own = None if node.op == "select" else node.inputs[1]
-        counts_all = node.op != "apply_mask" and (not has_lengths or node.attrs.get("whole", False))
-        if own != mask.value or (own is None and counts_all):
-            return False
-    return True
+    return own is not None or (b.has_lengths(mask.axis) and not whole)
 
 
 def length_dims(lengths: Lengths, shape: Sequence[int], axis: int) -> Dims:

@@ -295,7 +295,7 @@ class Recurrence:
         return seq
 
     def _convolved(self, c: Cell) -> int:
-        if self._mask is not None:
+        if self._mask is not None and (self._mask.value is not None or self._mask.inverted):
             raise Unknown("a convlstm that leaves out the steps that a mask does not count")
         return self._recognised(c, *convolved.layer(self._outer, c, self._makers, self._lift, self._initial(c)))
 

@@ -255,9 +255,9 @@ def _token_mask(b: Labelled, word: str, ids: Ids, token: int, second: bool) -> L
 def _length_mask(b: Labelled, word: str, lengths: Lengths, numbers: NDArray[Any], first: bool) -> Label:
     """``arange(T) < lengths[:, None]`` and the like; or whether rows have any steps."""
     if not lengths.less and _asks_for_any(word, numbers, first):
-        axis = b.axis_of_lengths(lengths)
-        b.use_lengths(lengths, axis)
-        return AnyStep(lengths.dims, Mask(None, axis, ((Steps(axis),), *lengths.dims)))
+        its = b.axis_of_lengths(lengths)
+        b.use_lengths(lengths, its)
+        return AnyStep(lengths.dims, Mask(None, its, ((Steps(its),), *lengths.dims)))
     axis = next((a for a, n in b.steps.items() if n == numbers.size), None)
     counted = axis is not None and numbers.size in numbers.shape
     counted = counted and np.array_equal(np.diff(numbers.ravel()), np.ones(numbers.size - 1))

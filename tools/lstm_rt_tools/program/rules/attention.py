@@ -133,7 +133,7 @@ def _is_nothing_lost(scores: Scores, condition: Tensor) -> bool:
         same = scores.mask == mask.value and not mask.inverted and (Steps(mask.axis),) == scores.dims[-1]
         return same and not (mask.value is None and scores.mask_whole)
     allowed = condition.data
-    return condition.known and (allowed.all() or (scores.causal and bool(allowed[..., _lower(allowed)].all())))
+    return condition.known and bool(allowed.all() or (scores.causal and allowed[..., _lower(allowed)].all()))
 
 
 def _lower(allowed: NDArray[Any]) -> NDArray[Any]:
