@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from helpers.command_line import DIGITS, fails, saved
 from helpers.graphs import recurrent_graph
+from lstm_rt_tools.cli import quantize as command
 from lstm_rt_tools.cli.parser import main
 from lstm_rt_tools.judges import testdata
 
@@ -90,7 +91,7 @@ def test_what_it_refuses(model: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert "would be overwritten" in fails(capsys, "quantize", model, "-o", model)
     small = saved(Path("small.lrt"), recurrent_graph(np.random.default_rng(0), "gru", 2, 3))
     line = fails(capsys, "quantize", small, "-o", "t.lrt")
-    assert "no weights of this model can be integers: w_hh: it has 3 inputs, w_ih: it has 2 inputs" in line
+    assert "no weights of this model become integers: w_hh: it has 3 inputs, w_ih: it has 2 inputs" in line
     pytest.importorskip("onnx")
     assert "has integer weights, which is not exported" in fails(capsys, "export-onnx", "s.lrt", "-o", "s.onnx")
     assert Path("s.lrt").read_bytes() == before
@@ -105,6 +106,43 @@ def test_an_error_that_is_too_large(model: Path, capsys: pytest.CaptureFixture[s
     assert line in capsys.readouterr().err
     assert not Path("u.lrt").exists()
     said(capsys, "quantize", model, "-o", "u.lrt", "--int16", "--max-error", worst / 2)
+
+
+def test_data_to_round_the_weights_for(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rng = np.random.default_rng(1)
+    np.save("x.npy", (np.cumsum(rng.normal(size=(4, 60, 3)), axis=1) @ rng.normal(size=(3, 20)) / 5).astype(np.float32))
+    facts = json.loads(said(capsys, "quantize", model, "-o", "s.lrt", "--calibrate", "x.npy", "--json"))
+    (with_data,), (nearest,) = facts["outputs"][:1], facts["rounded_to_nearest"][:1]
+    assert nearest["mean_abs"] > 1.5 * with_data["mean_abs"]
+    text = said(capsys, "quantize", model, "-o", "s.lrt", "--calibrate", "x.npy")
+    assert "output y with weights rounded to the nearest instead: max abs error" in text
+    assert "rounded to the nearest" not in said(capsys, "quantize", model, "-o", "s.lrt")
+
+
+def test_bits_of_each_matrix(model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "_speed", lambda graph, inputs: lambda other: 2.0)
+    sizes = []
+    for bound in (1, 1e-3, 1e-6):
+        argv = ("quantize", model, "-o", "s.lrt", "--auto", "--max-error", bound, "--json")
+        if bound == 1e-6:
+            line = fails(capsys, *argv)
+            assert "no weights of this model become integers: w_hh: too far from float32 as int8 (alone " in line
+            continue
+        facts = json.loads(said(capsys, *argv))
+        assert max(e["max_abs"] for e in facts["outputs"]) <= bound
+        sizes.append(facts["bytes"]["after"])
+        bits = {m["bits"] for m in facts["layers"][0]["integers"].values()}
+        assert bits == ({8} if bound == 1 else {8, 16} if 8 in bits else {16})
+    assert sizes[0] < sizes[1] < model.stat().st_size
+    assert "is int16: too far from float32 as int8" in said(capsys, *argv[:5], "--max-error", 1e-3)
+    monkeypatch.setattr(command, "_speed", lambda graph, inputs: lambda other: 0.5)
+    assert "w_ih: slower here as int8 (0.50 times as fast) and as int16" in fails(capsys, *argv[:5])
+
+
+def test_speed_is_measured(model: Path) -> None:
+    graph = load_graph(model)
+    speed = command._speed(graph, [np.zeros((1, 5, 20), np.float32)])
+    assert 0.2 < speed(graph) < 5
 
 
 def test_convert_with_integers(

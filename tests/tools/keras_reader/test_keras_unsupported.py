@@ -28,6 +28,11 @@ def _different_masks(merge: Any) -> Any:
     return keras.Model([x, tokens], L.LSTM(2)(merge([a, b])))
 
 
+def _self_attention() -> Any:
+    x = L.Input((5, F))
+    return keras.Model(x, L.Attention()([x, x]))
+
+
 UNSUPPORTED: dict[str, tuple[Callable[[], Any], list[str]]] = {
     "lambda": (lambda: seq(L.Lambda(lambda x: x + 1, name="trick")), ["'trick'", "Lambda"]),
     "up sampling of steps between": (
@@ -45,11 +50,11 @@ UNSUPPORTED: dict[str, tuple[Callable[[], Any], list[str]]] = {
     ),
     "attention scores": (
         lambda: functional(lambda x: L.Attention(name="a")([x, x], return_attention_scores=True)[1]),
-        ["'a'", "scores", "fixed steps"],
+        ["'a'", "scores", "fixed number of steps"],
     ),
     "attention mask": (
         lambda: functional(lambda x: L.MultiHeadAttention(1, 2, name="a")(x, x, attention_mask=x)),
-        ["'a'", "attention_mask"],
+        ["'a'", "mask of pairs", "fixed number of steps"],
     ),
     "reshape of free steps": (lambda: seq(L.Reshape((-1, 3), name="r")), ["'r'", "another number of elements"]),
     "own layer": (lambda: seq(OwnLayer(name="o")), ["'o'", "OwnLayer", "own class"]),
@@ -76,9 +81,9 @@ UNSUPPORTED: dict[str, tuple[Callable[[], Any], list[str]]] = {
         lambda: keras.Sequential([L.Input((None, 5, F)), L.LayerNormalization(axis=-1), L.Flatten(name="n")]),
         ["'n'", "must be fixed"],
     ),
-    "distributed lstm": (
-        lambda: keras.Sequential([L.Input((None, 5, F)), L.TimeDistributed(L.LSTM(2))]),
-        ["TimeDistributed", "LSTM", "1 to 64 fixed steps", "any"],
+    "distributed attention": (
+        lambda: keras.Sequential([L.Input((None, 5, F)), L.TimeDistributed(_self_attention())]),
+        ["TimeDistributed", "1 to 64 fixed steps", "any", "Input a number of steps"],
     ),
     "distributed": (lambda: seq(L.TimeDistributed(L.Lambda(abs), name="t")), ["'t'", "Lambda"]),
     "concat axis": (lambda: functional(lambda x: L.Concatenate(axis=1)([x, x])), ["Concatenate", "must be fixed"]),
@@ -99,9 +104,7 @@ UNSUPPORTED: dict[str, tuple[Callable[[], Any], list[str]]] = {
     "mean of all": (lambda: functional(lambda x: keras.ops.mean(x)), ["Mean", "all of a batch"]),
     "other ranks": (lambda: functional(lambda x: x + x[:, 0]), ["Add", "3 and 2 axes"]),
     "einsum": (lambda: functional(lambda x: keras.ops.einsum("btf,btf->bt", x, x)), ["Einsum", "btf,btf->bt"]),
-    "two masks added": (lambda: _different_masks(L.Add()), ["LSTM", "mask"]),
-    "two masks multiplied": (lambda: _different_masks(L.Multiply()), ["Multiply", "mask"]),
-    "two masks joined": (lambda: _different_masks(L.Concatenate()), ["LSTM", "mask"]),
+    "maxima of two masks": (lambda: _different_masks(L.Maximum()), ["Maximum", "only some are masked"]),
     "embedding of numbers": (
         lambda: seq(L.Dense(2), L.Embedding(V, 2, name="e")),
         ["'e'", "what other layers compute"],
@@ -110,7 +113,7 @@ UNSUPPORTED: dict[str, tuple[Callable[[], Any], list[str]]] = {
         lambda: keras.Sequential(
             [L.Input((None, 3)), L.Embedding(V, 2, mask_zero=True), L.TimeDistributed(L.Flatten()), L.LSTM(2)]
         ),
-        ["LSTM", "mask", "several ids at a step", "Embedding"],
+        ["LSTM", "mask", "several elements of a step"],
     ),
 }
 
@@ -148,7 +151,6 @@ OPTIONS: dict[str, tuple[Callable[[Any], None], list[str]]] = {
         ),
         ["Dense", "QuantizedDTypePolicy"],
     ),
-    "lora": (set_option("Dense", lora_rank=4), ["Dense", "lora_rank=4"]),
     "rms": (set_option("LayerNormalization", rms_scaling=True), ["LayerNormalization", "rms_scaling"]),
     "epsilon": (set_option("LayerNormalization", epsilon="tiny"), ["epsilon", "'tiny'"]),
     "negative epsilon": (set_option("LayerNormalization", epsilon=-1.0), ["LayerNormalization", "eps"]),

@@ -256,3 +256,53 @@ def test_a_mask_of_each_feature(tmp_path: Path) -> None:
     stored = {"0": ints(0), "1": ints(1), "2": ints(2), "0f": np.float32(0), "table": numbers(9, 4)}
     inputs = {"ids": (TensorProto.INT64, ["N", "T"])}
     check(model(graph(nodes, inputs, ["total", "y"], stored)), tmp_path, SIZES, ids=3)
+
+
+# -- layers within steps -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("op", "direction"), [("LSTM", "bidirectional"), ("GRU", "reverse"), ("RNN", "forward")])
+def test_a_layer_over_the_characters_of_each_word(op: str, direction: str, tmp_path: Path) -> None:
+    """The batch of the inner layer is rows times words."""
+    d = 2 if direction == "bidirectional" else 1
+    nodes = [
+        node("Reshape", ["x", "flat"], ["f"]), node("Transpose", ["f"], ["ft"], perm=[1, 0, 2]),
+        node(op, ["ft", "W", "R", "B"], ["Y", "H"], hidden_size=4, direction=direction),
+        node("Transpose", ["H"], ["Ht"], perm=[1, 0, 2]), node("Shape", ["x"], ["shape"]),
+        node("Slice", ["shape", "0", "2"], ["lead"]), node("Concat", ["lead", "-1"], ["back"], axis=0),
+        node("Reshape", ["Ht", "back"], ["w"]), node("Transpose", ["w"], ["wt"], perm=[1, 0, 2]),
+        node("GRU", ["wt", "W2", "R2", "B2"], ["y"], hidden_size=3),
+        node("Transpose", ["Y"], ["Yt"], perm=[2, 0, 1, 3]), node("Concat", ["lead", "each"], ["all"], axis=0),
+        node("Reshape", ["Yt", "all"], ["z"]),
+    ]  # fmt: skip
+    stored = {**weights(op, 3, 4, d), **weights("GRU", 4 * d, 3, tag="2")}
+    stored |= {"flat": ints(-1, 5, 3), "each": ints(5, 4 * d), "0": ints(0), "2": ints(2), "-1": ints(-1)}
+    check(model(graph(nodes, {"x": ["N", "T", 5, 3]}, ["y", "z"], stored)), tmp_path, SIZES)
+
+
+def test_a_layer_over_its_own_output(tmp_path: Path) -> None:
+    """A forecast: what a layer gives for one step is its next input, a few times."""
+    nodes = [node("LSTM", ["x", "W", "R", "B"], ["", "h0", "c0"], hidden_size=4), node("Gather", ["x", "last"], ["i0"])]
+    for k in range(3):
+        nodes += [
+            node("Unsqueeze", [f"i{k}", "0"], [f"u{k}"]),
+            node("LSTM", [f"u{k}", "W2", "R2", "B2", "", f"h{k}", f"c{k}"], ["", f"h{k + 1}", f"c{k + 1}"],
+                 hidden_size=4),
+            node("Squeeze", [f"h{k + 1}", "0"], [f"s{k}"]),
+            node("Gemm", [f"s{k}", "M"], [f"i{k + 1}"]),
+            node("Unsqueeze", [f"i{k + 1}", "1"], [f"o{k}"]),
+        ]  # fmt: skip
+    nodes.append(node("Concat", ["o0", "o1", "o2"], ["y"], axis=1))
+    stored = {**weights("LSTM", 2, 4), **weights("LSTM", 2, 4, tag="2"), "M": numbers(4, 2), "0": ints(0), "1": ints(1)}
+    check(model(graph(nodes, {"x": ["T", "N", 2]}, ["y"], {**stored, "last": np.int64(-1)})), tmp_path, SIZES)
+
+
+def test_rows_and_steps_that_the_exporter_has_frozen(tmp_path: Path) -> None:
+    """A Reshape to 2 rows of 6 steps, where both are said to be free."""
+    nodes = [
+        node("Reshape", ["x", "flat"], ["f"]), node("MatMul", ["f", "M"], ["g"]), node("Reshape", ["g", "to"], ["r"]),
+        node("LSTM", ["r", "W", "R", "B"], ["y"], hidden_size=4),
+    ]  # fmt: skip
+    stored = {**weights("LSTM", 5, 4), "M": numbers(3, 5), "flat": ints(-1, 3), "to": ints(6, 2, 5)}
+    check(model(graph(nodes, {"x": ["T", "N", 3]}, ["y"], stored)), tmp_path, [(2, 6)])
+    assert any("batch of 2" in n for n in from_onnx(tmp_path / "m.onnx").meta["notes"])

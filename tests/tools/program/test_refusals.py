@@ -129,10 +129,10 @@ CASES: dict[str, tuple[Callable[..., Any], dict[str, Any], str]] = {
         r"conv_transpose \(net/head\): it goes over the batch",
     ),
     "scores over the queries": (
-        lambda m, x: m.apply("matmul", m.apply("softmax", m.apply("permute", m.apply(
-            "matmul", rnn(m, x), m.apply("permute", x, axes=(0, 2, 1))), axes=(0, 2, 1)), axis=-1), x),
+        lambda m, x: m.apply("matmul", m.apply("softmax", m.apply(
+            "matmul", rnn(m, x), m.apply("permute", x, axes=(0, 2, 1))), axis=-2), x),
         {"x": X},
-        r"permute: scores of attention .* queries",
+        r"matmul: scores of attention without softmax over the keys weigh values",
     ),
     "no number to compare": (
         lambda m, x: m.apply("log", m.apply("neg", m.apply("exp", x))), {"x": X}, r"has no finite number"

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lstm_rt_tools.torch_program.script_text import Attr, Call, Class, Const, Def, Index, Name, Return, Seq, parse
+from lstm_rt_tools.torch_program.script_text import parse
+from lstm_rt_tools.torch_program.script_tree import Attr, Call, Class, Const, Def, Index, Name, Return, Seq
 from lstm_rt_tools.weights.budget import Budget
 
 from lstm_rt.errors import ConvertError

@@ -40,7 +40,7 @@ def convert(args: argparse.Namespace) -> int:
             test_from = _ensure_selftest(graph)
         if args.bits:
             progress.step("rounding the weights")
-            graph, changes = with_integers(graph, args)
+            graph, changes = with_integers(graph, args.bits, args.activations)
             test_from = "the outputs of the model with integer weights" if graph.selftest else test_from
         graph.meta.setdefault("tool", f"lstm-rt {__version__}")
         progress.step(f"writing {output.name}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,50 +10,89 @@ from numpy.typing import NDArray
 from lstm_rt._core import MAX_ACTIVATION
 from lstm_rt.quantised import BYTE_LIMIT, MAX_SUM, Quantised
 
+Exact: TypeAlias = NDArray[np.float64]
+
 LARGEST = {8: 127, 16: 32767}
 #: The root mean square of what a matrix is multiplied with, over its largest number, where nothing is known of it.
 USUAL_SPREAD = 0.5
+_DAMPING = 0.01  #: of the mean second moment, added to all: data say little of what they hardly ever do
+_BLOCK = 128  #: columns whose errors are carried over together
 
 
-def quantised(w: NDArray[Any], bits: int, activations: int) -> Quantised:
+def quantised(w: NDArray[Any], bits: int, activations: int, moments: Exact | None = None) -> Quantised:
     """The matrix (rows, k), finite, as integers of 8 or 16 bits, for activations of 16 or 8 bits.
 
     Of int8, the largest number of each row becomes 127 or nearly that, and activations have as many bits as sums allow.
     Of int16, a row has as many bits as its sum allows: with activations up to ``limit``, a row's magnitudes may sum up
     to ``(2^31 - 1) / limit``. Both roundings add to an output's error; ``limit`` is where they are of one size.
+
+    Args:
+        moments: (k, k), finite: the sum of ``x x^T`` over the x that the matrix is multiplied with. Rounding then makes
+            up for its errors (:func:`compensated`); else each number becomes the nearest integer.
     """
     exact = w.astype(np.float64)
     magnitudes = np.abs(exact)
-    scale = _bfloat16_up(magnitudes.max(axis=1) / LARGEST[bits]).astype(np.float64)
     most = BYTE_LIMIT if activations == 8 else MAX_ACTIVATION
-    limit = min(most, _balanced(magnitudes) if bits == 16 else _widest(magnitudes, scale))
+    scales = _bfloat16_up(magnitudes.max(axis=1) / LARGEST[bits])
+    if bits == 8:
+        values = _rounded(exact, scales, 8, moments)
+        return Quantised(values.astype(np.int8), scales, min(most, MAX_SUM // max(1, _largest_sum(values))))
+    limit = min(most, _balanced(magnitudes))
     while True:
         room = MAX_SUM // limit
         # Rounding may add half to each number; the room to spare is for the rounding to float32.
         least = magnitudes.sum(axis=1) / max((room - w.shape[1] / 2) * (1 - 1e-6), 1)
-        scales = _bfloat16_up(np.maximum(scale, least))
-        safe = np.where(scales > 0, scales, 1).astype(np.float64)
-        values = np.clip(np.rint(exact / safe[:, None]), -LARGEST[bits], LARGEST[bits])
-        if int(np.abs(values).sum(axis=1).max()) <= room:
-            return Quantised(values.astype(np.int8 if bits == 8 else np.int16), scales, limit)
+        fitting = _bfloat16_up(np.maximum(scales, least))
+        values = _rounded(exact, fitting, 16, moments)
+        if _largest_sum(values) <= room:
+            return Quantised(values.astype(np.int16), fitting, limit)
         limit = max(1, limit // 2)  # so many inputs that each has little more than a bit
 
 
-def _bfloat16_up(x: NDArray[np.float64]) -> NDArray[np.float32]:
+def _largest_sum(values: Exact) -> int:
+    return int(np.abs(values).sum(axis=1).max())
+
+
+def _rounded(exact: Exact, scales: NDArray[np.float32], bits: int, moments: Exact | None) -> Exact:
+    safe = np.where(scales > 0, scales, 1).astype(np.float64)[:, None]
+    if moments is not None and moments.any():
+        return compensated(exact / safe, moments, LARGEST[bits])
+    nearest: Exact = np.clip(np.rint(exact / safe), -LARGEST[bits], LARGEST[bits])
+    return nearest
+
+
+def compensated(w: Exact, moments: Exact, largest: int) -> Exact:
+    """Integers for the matrix (rows, k), up to ``largest``, whose products are nearest to its own.
+
+    E. Frantar, S. Ashkboos, T. Hoefler, D. Alistarh, *GPTQ: accurate post-training quantization for generative
+    pre-trained transformers*, arXiv:2210.17323 (2022): columns are rounded one after the other, and those that are to
+    come make up for the error of each as the second moments of the inputs say. Inputs of large moments come first.
+    """
+    moments = moments + _DAMPING * np.trace(moments) / len(moments) * np.eye(len(moments))
+    order = np.argsort(-np.diag(moments), kind="stable")
+    carry = np.linalg.cholesky(np.linalg.inv(moments[np.ix_(order, order)])).T  # row j: what column j's error is worth
+    rest, q = w[:, order], np.empty_like(w)
+    for start in range(0, w.shape[1], _BLOCK):
+        end = min(start + _BLOCK, w.shape[1])
+        errors = np.empty((len(w), end - start))
+        for j in range(start, end):
+            q[:, j] = np.clip(np.rint(rest[:, j]), -largest, largest)
+            errors[:, j - start] = (rest[:, j] - q[:, j]) / carry[j, j]
+            rest[:, j + 1 : end] -= np.outer(errors[:, j - start], carry[j, j + 1 : end])
+        rest[:, end:] -= errors @ carry[start:end, end:]
+    back = np.empty_like(q)
+    back[:, order] = q
+    return back
+
+
+def _bfloat16_up(x: Exact) -> NDArray[np.float32]:
     """The next larger numbers that a file can have for scales."""
     bits = x.astype(np.float32).view(np.uint32)
     up: NDArray[np.float32] = ((bits + np.uint32(0xFFFF)) & np.uint32(0xFFFF0000)).view(np.float32)
     return up
 
 
-def _widest(magnitudes: NDArray[np.float64], scale: NDArray[np.float64]) -> int:
-    """The largest limit that leaves the rows their scales, rounding having added half to each number."""
-    used = scale > 0
-    sums = magnitudes[used].sum(axis=1) / scale[used] + magnitudes.shape[1] / 2 + 2
-    return max(1, int(MAX_SUM * (1 - 1e-5) / sums.max(initial=1)))
-
-
-def _balanced(magnitudes: NDArray[np.float64]) -> int:
+def _balanced(magnitudes: Exact) -> int:
     """The limit of activations at which rounding them adds as much to the error as rounding the weights does."""
     sums = magnitudes.sum(axis=1)
     used = sums > 0

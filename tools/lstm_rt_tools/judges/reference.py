@@ -20,7 +20,7 @@ from lstm_rt.quantised import Quantised
 
 from . import reference_steps, reference_windows
 from .reference_activations import activate
-from .reference_cells import LARGE, Direction, keeps_state, run_direction, times
+from .reference_cells import LARGE, Direction, Watch, keeps_state, run_direction, times
 
 FloatArray: TypeAlias = NDArray[Any]
 IntArray: TypeAlias = NDArray[np.int64]
@@ -43,6 +43,7 @@ class _Run:
     lengths: dict[int, IntArray]  #: of each time axis; full where none were given
     values: dict[int, NDArray[Any]]
     initial: list[LayerState] | None
+    watch: Watch | None = None
     final: list[LayerState] = field(default_factory=list)
 
     def kind(self, value: int) -> Value:
@@ -56,6 +57,7 @@ def run(
     state: Sequence[Any] | None = None,
     return_state: bool = False,
     dtype: DTypeLike = np.float64,
+    watch: Watch | None = None,
 ) -> Any:
     """Compute the outputs of ``graph``.
 
@@ -69,6 +71,7 @@ def run(
             has summed up or a conv or pool has kept, ``(1, N, ...)``; ``None`` starts from zero.
         return_state: also return the final states, in the same form.
         dtype: float type to compute in.
+        watch: is told what weights of dense and recurrent nodes are multiplied with, rows ``(..., k)``.
 
     Returns:
         The list of outputs in the order of ``graph.outputs``; with ``return_state`` the pair
@@ -79,6 +82,7 @@ def run(
     """
     graph.check()
     job = _prepare(graph, _in_order(graph, inputs), lengths, np.dtype(dtype))
+    job.watch = watch
     if state is not None:
         job.initial = _checked_states(job, state)
     for node in graph.nodes:
@@ -254,8 +258,8 @@ def _directions(job: _Run, node: Node) -> list[Direction]:
     }
     backward = {k.removesuffix("_reverse"): w for k, w in weights.items() if k.endswith("_reverse")}
     forward = {k: w for k, w in weights.items() if not k.endswith("_reverse")}
-    first = Direction(node, forward, direction == "reverse")
-    return [first, Direction(node, backward, True)] if direction == "bidirectional" else [first]
+    first = Direction(node, forward, direction == "reverse", watch=job.watch)
+    return [first, Direction(node, backward, True, "_reverse", job.watch)] if direction == "bidirectional" else [first]
 
 
 def _initial_state(job: _Run, node: Node) -> tuple[FloatArray, FloatArray]:
@@ -306,7 +310,10 @@ def _embedding(job: _Run, node: Node, args: list[int]) -> NDArray[Any]:
 
 
 def _dense(job: _Run, node: Node, args: list[int]) -> NDArray[Any]:
-    y = times(job.values[args[0]], node.weights["weight"])
+    x = job.values[args[0]]
+    if job.watch is not None:
+        job.watch(node, "weight", x)
+    y = times(x, node.weights["weight"])
     if "bias" in node.weights:
         y = y + node.weights["bias"].astype(job.dtype)
     return activate(y, node.attrs["activation"])

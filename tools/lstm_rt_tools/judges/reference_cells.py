@@ -12,6 +12,7 @@ The reverse direction processes ``len - 1`` down to 0.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -61,6 +62,10 @@ def integer_times(x: FloatArray, w: Quantised) -> FloatArray:
     return y.reshape(*x.shape[:-1], len(w))
 
 
+#: Is told what a weight is multiplied with: the node, the name of the weight, and rows of numbers.
+Watch: TypeAlias = Callable[[Node, str, FloatArray], None]
+
+
 @dataclass(frozen=True)
 class Direction:
     """One direction of a recurrent node: its weights by plain name, and the node's options.
@@ -71,13 +76,20 @@ class Direction:
     node: Node
     w: dict[str, FloatArray]
     reverse: bool
+    suffix: str = ""  #: of the names of the weights in the node
+    watch: Watch | None = None
+
+    def product(self, x: FloatArray, name: str) -> FloatArray:
+        if self.watch is not None:
+            self.watch(self.node, name + self.suffix, x)
+        return times(x, self.w[name])
 
     def input_part(self, x: FloatArray) -> FloatArray:
-        y = times(x, self.w["w_ih"])
+        y = self.product(x, "w_ih")
         return y + self.w["b_ih"] if "b_ih" in self.w else y
 
     def recurrent_part(self, h: FloatArray) -> FloatArray:
-        y = times(h, self.w["w_hh"])
+        y = self.product(h, "w_hh")
         return y + self.w["b_hh"] if "b_hh" in self.w else y
 
     def clipped(self, gate: FloatArray) -> FloatArray:
@@ -98,7 +110,7 @@ def _lstm_step(d: Direction, on_x: FloatArray, h: FloatArray, c: FloatArray) -> 
     o = activate(d.clipped(o + p_o * c), gate)  # the output gate sees the new cell state
     h = o * activate(c, output)
     if "w_hr" in d.w:
-        h = times(h, d.w["w_hr"])
+        h = d.product(h, "w_hr")
     return h, c
 
 

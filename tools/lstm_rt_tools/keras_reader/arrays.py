@@ -201,7 +201,7 @@ def _grouped(ctx: Context, t: Tensor, sizes: Sequence[int | None]) -> Tensor:
         return t
     ctx.note(f"{times} steps become one: the number of steps must be a multiple of {times}, steps beyond are left out")
     parts = [ctx.graph.take(t.value, i, times, drop=times - 1 - i) for i in range(times)]
-    return replace(t, value=_side_by_side(ctx, parts), dims=(None, known), time=0)
+    return replace(t, value=side_by_side(ctx, parts), dims=(None, known), time=0)
 
 
 def _resolved(t: Tensor, sizes: Sequence[int | None]) -> tuple[Dims, Tensor]:
@@ -316,7 +316,7 @@ def joined(ctx: Context, tensors: Sequence[Tensor], axis: int) -> Tensor:
     sizes = [t.dims[axis] or 0 for t in tensors]
     place = feature_axis(first, axis)
     check_size((sum(sizes), *first.features[:place], *first.features[place + 1 :]))
-    value = _side_by_side(ctx, [t.value for t in tensors])
+    value = side_by_side(ctx, [t.value for t in tensors])
     ends = np.cumsum([0, *(math.prod(t.features) for t in tensors)])
     index = np.concatenate([numbers(t) + np.int32(end) for t, end in zip(tensors, ends, strict=False)], axis=place)
     dims = (*first.dims[:axis], sum(sizes), *first.dims[axis + 1 :])
@@ -357,7 +357,7 @@ def _alike(ctx: Context, tensors: Sequence[Tensor], axis: int) -> list[Tensor]:
     return list(tensors)
 
 
-def _side_by_side(ctx: Context, values: Sequence[int]) -> int:
+def side_by_side(ctx: Context, values: Sequence[int]) -> int:
     """The features of any number of values."""
     while len(values) > MAX_PARTS:
         values = [ctx.graph.concat(*values[:MAX_PARTS]), *values[MAX_PARTS:]]

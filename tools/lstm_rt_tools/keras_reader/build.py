@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+
 from lstm_rt.graph import Axis, Graph
 
 from ..weights.budget import Budget
@@ -21,8 +23,9 @@ _LAYER = 5000  #: bytes of the objects of one
 class Mask:
     """Which steps count. It becomes a node of the graph only when a layer reads it.
 
-    ``kind`` is ``ids`` (the id differs from ``number``), ``values`` (any feature does) or
-    ``unknown``, a mask that the graph cannot express; ``why`` then says where it comes from.
+    ``kind`` is ``ids`` (the id differs from ``number``), ``values`` (any feature does), ``flags`` (of the elements
+    of each step, those that are not 0 count) or ``unknown``, a mask that the graph cannot express; ``why`` then says
+    where it comes from.
     """
 
     kind: str
@@ -75,10 +78,15 @@ class Truth(Tensor):
 
 
 @dataclass(frozen=True)
-class Compare:
-    """``source != number`` for each feature: one half of a Masking layer's mask."""
+class Whole(Tensor):
+    """Whole numbers from 0 on, such as places; they may be looked up in tables."""
 
-    source: int
+
+@dataclass(frozen=True)
+class Compare:
+    """``tensor != number`` for each feature: one half of a Masking layer's mask."""
+
+    tensor: Tensor
     number: float
 
 
@@ -94,6 +102,7 @@ class Filled:
     """A constant of the shape of a sequence, true or false everywhere; part of the same spelling."""
 
     true: bool
+    like: Tensor = field(default=Tensor(-1, ()), compare=False)
 
 
 Dims = tuple[int | None, ...]
@@ -114,7 +123,7 @@ class Call:
     initial_state: tuple[Tensor, ...] = ()
     run_mask: Mask | None = None
     pass_mask: Mask | None = None
-    options: Mapping[str, Any] = field(default_factory=dict)  #: arguments that are no tensors
+    options: Mapping[str, Any] = field(default_factory=dict)  #: further arguments
 
     @property
     def value(self) -> int:
@@ -244,11 +253,33 @@ class Context:
         """The graph value of a mask that the layer ``spec`` reads."""
         if mask.kind == "unknown":
             raise spec.error(f"its mask {mask.why}, which is not supported")
+        if self.is_within(mask):
+            raise spec.error("its mask is of several elements of a step, which is not supported")
         if mask not in self._masks:
             if mask.kind == "ids":
                 self._masks[mask] = self.graph.mask_ids(mask.source, int(mask.number))
             else:
                 self._masks[mask] = self.graph.mask_values(mask.source, mask.number)
+        return self._masks[mask]
+
+    def is_within(self, mask: Mask | None) -> bool:
+        """Whether a mask says which elements of each step count, not which steps."""
+        if mask is None or mask.kind not in ("ids", "flags"):
+            return False
+        return mask.kind == "flags" or self.graph.values[mask.source].size > 0
+
+    def flags(self, mask: Mask, spec: LayerSpec) -> int:
+        """A number for each element of a step that is 0 where the mask hides it; see :meth:`is_within`."""
+        if mask.kind == "flags":
+            return mask.source
+        if mask not in self._masks:
+            read_by = (n for n in self.graph.nodes if n.op == "embedding" and n.inputs[0] == mask.source)
+            rows = next((len(n.weights["table"]) for n in read_by), 0)
+            if not 0 <= mask.number < rows:
+                raise spec.error("a mask of token ids is read before any layer has read the ids")
+            table = np.ones((rows, 1), np.float32)
+            table[int(mask.number)] = 0.0
+            self._masks[mask] = self.graph.embedding(mask.source, table)
         return self._masks[mask]
 
     # -- time axes ------------------------------------------------------------------------------

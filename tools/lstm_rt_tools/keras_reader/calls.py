@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from .config import MODELS, LayerSpec, valid_name
-from .rnn import CELLS, RECURRENT
+from .cells import CELLS, RECURRENT
+from .config import AUGMENTING, MODELS, LayerSpec, valid_name
 
 #: A tensor: layer, which of its calls, which of its outputs.
 Ref = tuple[str, int, int]
@@ -15,12 +15,15 @@ Ref = tuple[str, int, int]
 _STATEFUL = (*RECURRENT, "Bidirectional", "ConvLSTM1D", "ConvLSTM2D")
 #: Names that layers give to their first argument.
 _FIRST = ("inputs", "sequences", "sequence", "x", "query")
+#: Layers whose masks are a list, of the query and of the values.
+_OF_TWO = ("Attention", "AdditiveAttention")
 #: What a layer's call takes behind its first argument, in order.
 _OTHERS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(_STATEFUL, ("initial_state", "mask", "training")),
     **dict.fromkeys(CELLS, ("states", "training")),
+    "ReversibleEmbedding": ("reverse",),
     **dict.fromkeys(
-        ("Attention", "AdditiveAttention"), ("mask", "training", "return_attention_scores", "use_causal_mask")
+        _OF_TWO, ("mask", "training", "return_attention_scores", "use_causal_mask")
     ),
     **dict.fromkeys(
         ("MultiHeadAttention", "GroupQueryAttention", "GroupedQueryAttention"),
@@ -30,15 +33,18 @@ _OTHERS: dict[str, tuple[str, ...]] = {
         ),
     ),
 }  # fmt: skip
-#: Arguments that are no tensors, and that layers understand.
-_OPTIONS = ("return_attention_scores", "use_causal_mask")
+#: Further arguments that layers understand: of attention, masks too.
+_OPTIONS = (
+    "return_attention_scores", "use_causal_mask", "query_mask", "value_mask", "key_mask", "attention_mask",
+    "given_mask", "reverse",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class NodeCall:
     """The arguments of one call; for functions (``keras.ops``) they are in ``op_args`` and ``op_options``.
 
-    ``options`` are those of a layer's call that are no tensors, such as ``use_causal_mask``.
+    ``options`` are the further ones of a layer's call, such as ``use_causal_mask``.
     """
 
     inputs: list[Ref] = field(default_factory=list)
@@ -50,7 +56,7 @@ class NodeCall:
 
     def refs(self) -> list[Ref]:
         """Every tensor the call reads."""
-        listed = (*self.op_args, *self.op_options.values())
+        listed = (*self.op_args, *self.op_options.values(), *self.options.values())
         flat = [r for a in listed for r in (a if isinstance(a, list) else [a]) if is_ref(r)]
         return [*self.inputs, *self.initial_state, *([self.mask] if self.mask else []), *flat]
 
@@ -101,9 +107,14 @@ def _layer_call(spec: LayerSpec, args: list[Any], kwargs: dict[str, Any]) -> Nod
     if len(args) > 1 + len(names):
         raise spec.error(f"it is called with {len(args)} arguments, expected {1 + len(names)}")
     kwargs = {**kwargs, **dict(zip(names, args[1:], strict=False))}
-    if kwargs.pop("training", None):
+    if kwargs.pop("training", None) and spec.class_name not in AUGMENTING:  # which are called so, and run as the model
         raise spec.error("it is called with training=True, only inference is supported")
     mask = kwargs.pop("mask", None)
+    if spec.class_name in _OF_TWO and isinstance(mask, list):
+        kwargs |= dict(zip(("query_mask", "value_mask"), mask, strict=False))
+        names, mask = (*names, "query_mask", "value_mask"), None
+    if spec.class_name == "Softmax":
+        kwargs, names, mask = {**kwargs, "given_mask": mask}, ("given_mask",), None
     mask = _flat(list(mask.values()) if isinstance(mask, Mapping) else mask)
     initial = _flat(kwargs.pop("states" if spec.class_name in CELLS else "initial_state", None))
     options = {k: kwargs.pop(k) for k in _OPTIONS if k in kwargs and k in names}

@@ -40,6 +40,8 @@ _HARMLESS = frozenset(
         "synchronized",
         "fused",
         "use_cudnn",
+        "lora_rank",
+        "lora_alpha",
         *(
             f"{weight}_{kind}"
             for weight in (
@@ -64,8 +66,7 @@ _HARMLESS = frozenset(
 _OFF: dict[str, tuple[Any, ...]] = {
     "time_major": (False,),
     "num_constants": (None, 0),
-    "lora_rank": (None,),
-    "lora_alpha": (None,),
+    "reverse_dtype": (None,),
     "quantization_config": (None,),
     "rms_scaling": (False,),
     "renorm": (False,),
@@ -380,6 +381,17 @@ ACTIVATION_LAYERS: dict[str, tuple[str, ...]] = {
     "LeakyReLU": ("negative_slope", "alpha"),
     "ReLU": ("negative_slope", "max_value", "threshold"),
     "ThresholdedReLU": ("theta",),
+}
+
+
+#: Layers that change images while a model learns, and do nothing later, with their options.
+AUGMENTING: dict[str, tuple[str, ...]] = {
+    "RandomFlip": ("mode",),
+    "RandomRotation": ("factor", "fill_mode", "interpolation", "fill_value"),
+    "RandomTranslation": ("height_factor", "width_factor", "fill_mode", "interpolation", "fill_value"),
+    "RandomZoom": ("height_factor", "width_factor", "fill_mode", "interpolation", "fill_value"),
+    "RandomContrast": ("factor", "value_range"),
+    "RandomBrightness": ("factor", "value_range"),
 }
 
 

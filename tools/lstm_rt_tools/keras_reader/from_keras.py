@@ -17,13 +17,14 @@ from lstm_rt.graph import Graph
 
 from ..weights.tensors import noting_not_finite
 from . import live as keras_live
-from .build import AxesMeetError, Call, Choices, Context, Filled, Flow, Mask, Tensor, TimeWantedError, Truth
+from .build import AxesMeetError, Call, Choices, Context, Flow, Mask, Tensor, TimeWantedError, Truth
 from .calls import NodeCall, Ref, inner_refs, is_ref, outer_refs, parse_call
+from .cells import group_names
 from .config import MODELS, KerasVersion, LayerSpec, parse_layer
 from .files import ArchSource, KerasModel, open_model
 from .layers.table import check_known, emit_layer
+from .masks import as_mask
 from .ops import emit_op, function_name
-from .rnn import group_names
 from .scores import settled
 from .weights import Weights
 
@@ -190,9 +191,10 @@ def _declare_sequential_input(ctx: Context, spec: LayerSpec, layers: Sequence[La
 
 def _reads_ids(ctx: Context, spec: LayerSpec, index: int = 0) -> bool:
     """Whether a layer reads its input ``index`` as token ids: an Embedding, or a model around one."""
+    if spec.class_name == "TimeDistributed":
+        return _reads_ids(ctx, spec.sublayer("layer"), index)
     if spec.class_name not in MODELS or not isinstance(spec.config.get("layers"), list | tuple):
-        read_by = spec.sublayer("layer") if spec.class_name == "TimeDistributed" else spec
-        return read_by.class_name == "Embedding"
+        return spec.class_name == "Embedding"
     if spec.class_name == "Sequential":
         inner = [s for s in _layers(ctx, spec) if s.class_name != "InputLayer"]
         return bool(inner) and _reads_ids(ctx, inner[0])
@@ -349,7 +351,8 @@ class _Functional:
         if spec.class_name in MODELS and call.mask is not None:
             inputs = (replace(inputs[0], mask=run_mask), *inputs[1:])
         weights = self.weights.layer(spec.name, group, spec.class_name in MODELS)
-        return _run_layer(self.ctx, spec, weights, Call(inputs, states, run_mask, pass_mask, call.options))
+        options = {k: self._argument(v) for k, v in call.options.items()}
+        return _run_layer(self.ctx, spec, weights, Call(inputs, states, run_mask, pass_mask, options))
 
     def _argument(self, value: Any) -> Any:
         if isinstance(value, list):
@@ -368,12 +371,10 @@ class _Functional:
         return flow
 
     def _given_mask(self, spec: LayerSpec, ref: Ref) -> Mask | None:
-        flow = self._flow(ref)
-        if flow == Filled(True):
-            return None
-        if not isinstance(flow, Mask):
-            raise spec.error(f"its mask {ref[0]!r} is not a mask the graph can express")
-        return flow
+        try:
+            return as_mask(self.ctx, spec, self._flow(ref))
+        except GraphError as e:
+            raise spec.error(f"its mask {ref[0]!r}: {e}") from e
 
 
 def _output_name(ref: Ref) -> str:

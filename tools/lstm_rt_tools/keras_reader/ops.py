@@ -13,12 +13,12 @@ from typing import Any
 from lstm_rt.errors import GraphError
 
 from .arrays import timed
-from .build import Compare, Context, Filled, Flow, Mask, Spread, Tensor
+from .build import Compare, Context, Filled, Flow, Mask, Spread, Tensor, Truth, Whole
 from .config import INSTEAD, TF_FUNCTIONS, LayerSpec, plain
 from .functions.arguments import Arguments, Function
-from .functions.logic import mask_as_numbers
-from .functions.table import FUNCTIONS, TENSORFLOW
+from .functions.table import FUNCTIONS, MOVES, TENSORFLOW
 from .layers.basic import is_moved_input, masking_number
+from .masks import as_truth, combined
 from .scores import of_function, settled
 
 #: Options of a function's configuration and call that do not change what it computes.
@@ -42,6 +42,7 @@ def emit_op(ctx: Context, spec: LayerSpec, args: Sequence[Any], options: Mapping
     if name not in FUNCTIONS:
         raise spec.error(f"the function {plain(name)} is not supported; {INSTEAD}")
     row = FUNCTIONS[name]
+    args, options = _made_numbers(ctx, spec, [list(args), dict(options)])
     call = _arguments(ctx, spec, row, args, {others.get(k, k): v for k, v in options.items()})
     if part := of_function(name, call.given, call.options):
         return [part]
@@ -54,7 +55,20 @@ def emit_op(ctx: Context, spec: LayerSpec, args: Sequence[Any], options: Mapping
     # Functions of Keras 3 drop masks, those of TensorFlow depend on how they were called.
     masked = ctx.keras.major == 2 and any(t.mask is not None for t in _tensors([*args, *options.values()]))
     mask = Mask("unknown", why=f"passed through the function {name}") if masked else None
-    return [replace(t, mask=mask) for t in (result if isinstance(result, list) else [result])]
+    results = [replace(t, mask=mask) for t in (result if isinstance(result, list) else [result])]
+    for kind in (Truth, Whole) if name in MOVES else ():
+        if all(isinstance(t, kind) for t in _tensors(call.given)):
+            return [kind(t.value, t.dims, t.time, t.mask) for t in results]
+    return [*results]
+
+
+def _made_numbers(ctx: Context, spec: LayerSpec, value: Any) -> Any:
+    """Arguments with numbers for masks, and for parts of masks."""
+    if isinstance(value, list):
+        return [_made_numbers(ctx, spec, v) for v in value]
+    if isinstance(value, dict):
+        return {k: _made_numbers(ctx, spec, v) for k, v in value.items()}
+    return as_truth(ctx, spec, value) if isinstance(value, Mask | Spread | Compare | Filled) else value
 
 
 def _named(spec: LayerSpec) -> tuple[str, Mapping[str, str]]:
@@ -107,36 +121,34 @@ def _mask(ctx: Context, spec: LayerSpec, name: str, args: Sequence[Any]) -> Flow
     match name, list(args):
         case "NotEqual", [Tensor() as ids, int() | float() as number] if _is_row_of_ids(ctx, ids):
             return Mask("values", timed(ctx, ids).value, masking_number(number))
-        case "NotEqual", [Tensor(value=value), int() | float() as number]:
+        case "NotEqual", [Tensor(value=value) as t, int() | float() as number]:
             kind = ctx.graph.values[value].kind
             if kind == "ids" and float(number).is_integer():
                 return Mask("ids", value, float(number))
-            return Compare(value, masking_number(number)) if kind == "seq" else None
-        case "Any", [Compare(source=source, number=number)] if _over_features(spec):
-            return Mask("values", source, number)
+            return Compare(t, masking_number(number)) if kind == "seq" else None
+        case "Any", [Compare(tensor=t, number=number)] if t.time == 0 and len(t.dims) == 2 and _over_features(spec):
+            return Mask("values", t.value, number)
         case "Any", [Spread(mask=mask)] if _over_features(spec):
             return mask
         case "Any", [Filled(true=True)] if _over_features(spec):
             return Filled(True)
         case "ConvertToTensor", [Mask() as mask]:
             return mask
-        case "Cast", [Mask() as mask, *_]:
-            return mask_as_numbers(ctx, spec, mask)
         case "ExpandDims", [Mask() as mask] if spec.config.get("axis") == -1:
             return Spread(mask)
-        case "ZerosLike", [Tensor()]:
-            return Filled(False)
-        case "OnesLike", [Tensor()]:
-            return Filled(True)
+        case "ZerosLike" | "OnesLike", [Tensor() as t]:
+            return Filled(name == "OnesLike", t)
         case "LogicalOr", [Spread() as spread, Filled(true=False)]:
             return spread
         case "LogicalOr", [Mask() as a, Mask() as b]:
-            return _joined(spec, [a, b])
+            return combined(ctx, spec, [a, b], "maximum")
+        case "LogicalAnd", [Mask() as a, Mask() as b]:
+            return combined(ctx, spec, [a, b], "mul")
         case "Concatenate", [list() as parts] if spec.config.get("axis") in (-1, 2):
             if any(p == Filled(True) for p in parts):
                 return Filled(True)  # any() follows: one unmasked input unmasks the whole
             if parts and all(isinstance(p, Spread) for p in parts):
-                return Spread(_joined(spec, [p.mask for p in parts]))
+                return Spread(combined(ctx, spec, [p.mask for p in parts], "maximum"))
     return None
 
 
@@ -148,8 +160,3 @@ def _is_row_of_ids(ctx: Context, t: Tensor) -> bool:
 
 def _over_features(spec: LayerSpec) -> bool:
     return spec.config.get("axis") in (-1, 2, [-1], [2]) and not spec.config.get("keepdims")
-
-
-def _joined(spec: LayerSpec, masks: Sequence[Mask]) -> Mask:
-    same = len(set(masks)) == 1
-    return masks[0] if same else Mask("unknown", why=f"joins several others ({spec})")

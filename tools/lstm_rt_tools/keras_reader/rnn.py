@@ -5,73 +5,17 @@ LSTM, GRU, SimpleRNN, their CuDNN forms of Keras 2, RNN around a cell or stacked
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
-from lstm_rt.graph import GATES, Activation
-
-from .arrays import is_stepwise, timed
+from . import within
+from .arith import binary
+from .arrays import backwards, is_stepwise, joined, timed
 from .build import Call, Context, Mask, Tensor
+from .cells import Cell, Recurrent, read_cell, read_recurrent
 from .config import LayerSpec
-from .weights import FloatArray, Weights
-
-_COMMON = ("units", "activation", "use_bias")
-#: class -> graph op and the options of the cell; ``...Cell`` and ``CuDNN...`` are the same cells.
-_CELLS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "LSTM": ("lstm", (*_COMMON, "recurrent_activation")),
-    "GRU": ("gru", (*_COMMON, "recurrent_activation", "reset_after")),
-    "SimpleRNN": ("rnn", _COMMON),
-    "LSTMCell": ("lstm", (*_COMMON, "recurrent_activation")),
-    "GRUCell": ("gru", (*_COMMON, "recurrent_activation", "reset_after")),
-    "SimpleRNNCell": ("rnn", _COMMON),
-    "CuDNNLSTM": ("lstm", ("units",)),
-    "CuDNNGRU": ("gru", ("units",)),
-}
-#: Cells, which a model may call as layers.
-CELLS = ("LSTMCell", "GRUCell", "SimpleRNNCell", "StackedRNNCells")
-_LAYER_OPTIONS = (
-    "return_sequences",
-    "return_state",
-    "go_backwards",
-    "stateful",
-    "zero_output_for_mask",
-)
-#: Layers around cells.
-RECURRENT = ("LSTM", "GRU", "SimpleRNN", "CuDNNLSTM", "CuDNNGRU", "RNN")
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One cell, ready for :meth:`lstm_rt.graph.Graph.recurrent`."""
-
-    op: str
-    units: int
-    activations: tuple[Activation, ...]
-    reset_after: bool
-    weights: dict[str, FloatArray]
-
-    @property
-    def n_states(self) -> int:
-        return 2 if self.op == "lstm" else 1
-
-
-@dataclass(frozen=True)
-class _Layer:
-    """A recurrent layer: its cells, the first one reading the input, and what it does with them."""
-
-    spec: LayerSpec
-    cells: tuple[Cell, ...]
-    sequences: bool
-    states: bool
-    backwards: bool
-    zero_masked: bool
-
-    @property
-    def n_states(self) -> int:
-        return sum(c.n_states for c in self.cells)
+from .masks import on_steps_of
+from .weights import Weights
 
 
 @dataclass(frozen=True)
@@ -83,145 +27,13 @@ class _Result:
     states: list[int]
 
 
-# -- reading ----------------------------------------------------------------------------------------
-
-
-def read_cell(spec: LayerSpec, weights: Weights, extra: Sequence[str] = ()) -> Cell:
-    """The cell of a layer or of a ``...Cell``; ``extra`` are options the caller interprets."""
-    if spec.class_name not in _CELLS:
-        raise spec.error(f"this cell is not supported; known: {', '.join(_CELLS)}")
-    op, options = _CELLS[spec.class_name]
-    spec.check_options((*options, *extra))
-    cudnn = spec.class_name.startswith("CuDNN")
-    units = spec.size("units")
-    activations = _cudnn_activations(op) if cudnn else _activations(spec, op)
-    # Keras 2 before 2.1 had no such option, and its GRU was the one of Cho et al.
-    reset_after = op == "gru" and (cudnn or spec.flag("reset_after", spec.keras.major >= 3))
-    bias = cudnn or spec.flag("use_bias", True)
-    roles = ("kernel", "recurrent_kernel", "bias") if bias else ("kernel", "recurrent_kernel")
-    arrays = weights.take(roles, str(spec))
-    return Cell(op, units, activations, reset_after, _to_graph(spec, op, units, reset_after, arrays))
-
-
-def _cudnn_activations(op: str) -> tuple[Activation, ...]:
-    names = ("sigmoid", "tanh", "tanh") if op == "lstm" else ("sigmoid", "tanh")
-    return tuple(Activation(name) for name in names)
-
-
-def _activations(spec: LayerSpec, op: str) -> tuple[Activation, ...]:
-    main = spec.activation("activation")
-    if op == "rnn":
-        return (main,)
-    gate = spec.activation("recurrent_activation")
-    return (gate, main, main) if op == "lstm" else (gate, main)
-
-
-def _to_graph(
-    spec: LayerSpec, op: str, units: int, reset_after: bool, arrays: dict[str, FloatArray]
-) -> dict[str, FloatArray]:
-    """Keras's matrices ``(inputs, gates * units)`` -> PyTorch's layout and gate order."""
-    kernel, recurrent, bias = arrays["kernel"], arrays["recurrent_kernel"], arrays.get("bias")
-    gates = GATES[op]
-    if kernel.ndim != 2 or kernel.shape[1] != gates * units:
-        raise spec.error(f"kernel has shape {kernel.shape}, expected (inputs, {gates * units})")
-    if recurrent.shape != (units, gates * units):
-        raise spec.error(f"recurrent_kernel has shape {recurrent.shape}, expected ({units}, {gates * units})")
-    if bias is not None and op != "rnn" and bias.shape == (2 * gates * units,):
-        kernel, recurrent = _from_cudnn(kernel, gates), _transpose_blocks(recurrent, gates)
-        bias = bias.reshape(2, -1)
-        if op == "lstm":
-            bias = bias[0] + bias[1]
-        elif not reset_after:
-            raise spec.error("the weights are of a CuDNNGRU, but reset_after is false")
-    result = {"w_ih": _order(op, kernel.T), "w_hh": _order(op, recurrent.T)}
-    if bias is None:
-        return result
-    expected = (2, gates * units) if reset_after else (gates * units,)
-    if bias.shape != expected:
-        raise spec.error(f"bias has shape {bias.shape}, expected {expected}")
-    for name, row in zip(("b_ih", "b_hh"), np.atleast_2d(bias), strict=False):
-        result[name] = _order(op, row)
-    return result
-
-
-def _order(op: str, rows: FloatArray) -> FloatArray:
-    """Gates are rows here; a GRU's come as z r h and go as r z n, the others agree."""
-    if op != "gru":
-        return np.ascontiguousarray(rows)
-    z, r, n = np.split(rows, 3)
-    return np.concatenate([r, z, n])
-
-
-def _from_cudnn(kernel: FloatArray, gates: int) -> FloatArray:
-    """CuDNN layers store the kernel of each gate as if it were ``(units, inputs)`` in memory."""
-    blocks = [b.ravel().reshape(b.shape[1], b.shape[0]).T for b in np.split(kernel, gates, axis=1)]
-    return np.concatenate(blocks, axis=1)
-
-
-def _transpose_blocks(kernel: FloatArray, gates: int) -> FloatArray:
-    return np.concatenate([b.T for b in np.split(kernel, gates, axis=1)], axis=1)
-
-
-def _read_layer(spec: LayerSpec, weights: Weights) -> _Layer:
-    if spec.class_name not in RECURRENT:
-        raise spec.error(f"expected a recurrent layer: {', '.join(RECURRENT)}")
-    if spec.class_name == "RNN":
-        spec.check_options((*_LAYER_OPTIONS, "cell"))
-        cells = _read_cells(spec.sublayer("cell"), weights)
-    elif spec.class_name.startswith("CuDNN"):
-        cells = (read_cell(spec, weights, _LAYER_OPTIONS),)
-    else:
-        cells = (read_cell(spec, weights.child("cell"), _LAYER_OPTIONS),)
-    return _Layer(
-        spec,
-        cells,
-        sequences=spec.flag("return_sequences", False),
-        states=spec.flag("return_state", False),
-        backwards=spec.flag("go_backwards", False),
-        zero_masked=spec.flag("zero_output_for_mask", False),
-    )
-
-
-def _read_cells(spec: LayerSpec, weights: Weights) -> tuple[Cell, ...]:
-    inside = weights.child("cell", (spec.name,))
-    if spec.class_name != "StackedRNNCells":
-        return (read_cell(spec, inside),)
-    spec.check_options(("cells",))
-    listed = spec.required("cells")
-    if not isinstance(listed, list) or not listed:
-        raise spec.error("option cells: expected a list of cells")
-    specs = [replace(spec, config={"cell": c}).sublayer("cell") for c in listed]
-    groups = group_names([s.class_name for s in specs])
-    return tuple(
-        read_cell(s, inside.child(f"cells/{g}", (s.name,), i, len(specs)))
-        for i, (s, g) in enumerate(zip(specs, groups, strict=True))
-    )
-
-
-def group_names(class_names: Sequence[str]) -> list[str]:
-    """The group of each object of a list in a ``.keras`` archive: lstm_cell, lstm_cell_1, ..."""
-    seen: dict[str, int] = {}
-    groups = []
-    for class_name in class_names:
-        name = snake_case(class_name)
-        seen[name] = seen.get(name, -1) + 1
-        groups.append(f"{name}_{seen[name]}" if seen[name] else name)
-    return groups
-
-
-def snake_case(name: str) -> str:
-    """``LSTMCell`` -> ``lstm_cell``, ``Conv2D`` -> ``conv2d``, as Keras does it."""
-    return re.sub("([a-z])([A-Z])", r"\1_\2", re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)).lower()
-
-
-# -- writing ----------------------------------------------------------------------------------------
-
-
 def emit_recurrent(ctx: Context, spec: LayerSpec, weights: Weights, call: Call) -> list[Tensor]:
     """A recurrent layer: its output, then with ``return_state`` the states of its cells."""
-    layer = _read_layer(spec, weights)
-    call = over_time(ctx, spec, call)
+    layer = read_recurrent(spec, weights)
     _note_stateful(ctx, layer)
+    if is_stepwise(ctx, call.inputs[0]):
+        return [within.run(ctx, layer, within.laid_out(ctx, spec, call), layer.backwards, layer.zero_masked)]
+    call = over_time(ctx, spec, call)
     run = _run_chain(ctx, layer, call, layer.backwards, layer.zero_masked, call.initial_state)
     seq = ctx.graph.reverse(run.seq) if layer.backwards and layer.sequences else run.seq
     output = _output(ctx, call, seq, call.pass_mask) if layer.sequences else _output(ctx, call, run.last)
@@ -235,7 +47,7 @@ def emit_cell(ctx: Context, spec: LayerSpec, weights: Weights, call: Call) -> li
         raise spec.error(f"its input has shape {('batch', *x.dims)}, expected (batch, features)")
     if spec.class_name == "StackedRNNCells":
         raise spec.error("called as a layer it is not supported; call its cells one after the other")
-    layer = _Layer(spec, (read_cell(spec, weights),), sequences=False, states=True, backwards=False, zero_masked=False)
+    layer = Recurrent(spec, (read_cell(spec, weights),), sequences=False, states=True)
     if len(call.initial_state) != layer.n_states:
         raise spec.error(f"it is called with {len(call.initial_state)} states, expected {layer.n_states}")
     call = replace(call, inputs=(Tensor(ctx.graph.unflatten(x.value, 1), (1, *x.dims), 0),), run_mask=None)
@@ -249,10 +61,12 @@ def over_time(ctx: Context, spec: LayerSpec, call: Call) -> Call:
     if len(x.dims) != 2:
         raise spec.error(f"its input has shape {('batch', *x.dims)}, expected (batch, steps, features)")
     x = timed(ctx, x)
-    mask = call.run_mask
-    if mask is not None and mask.source >= 0 and not ctx.share_axis((x.value, mask.source)):
+    if call.run_mask is None:
+        return replace(call, inputs=(x, *others))
+    mask = on_steps_of(ctx, call.run_mask, x)
+    if mask is None:
         raise spec.error("its mask counts other steps than its input has, which is not supported")
-    return replace(call, inputs=(x, *others))
+    return replace(call, inputs=(x, *others), run_mask=mask)
 
 
 def _output(ctx: Context, call: Call, value: int, mask: Mask | None = None) -> Tensor:
@@ -263,13 +77,13 @@ def _output(ctx: Context, call: Call, value: int, mask: Mask | None = None) -> T
     return Tensor(value, (call.inputs[0].steps, v.size), 0, mask)
 
 
-def _note_stateful(ctx: Context, layer: _Layer) -> None:
+def _note_stateful(ctx: Context, layer: Recurrent) -> None:
     if layer.spec.flag("stateful", False):
         ctx.note(f"{layer.spec}: was stateful in Keras; here calls are pure and streams keep the state")
 
 
 def _run_chain(
-    ctx: Context, layer: _Layer, call: Call, backwards: bool, zero_masked: bool, initial: Sequence[Tensor]
+    ctx: Context, layer: Recurrent, call: Call, backwards: bool, zero_masked: bool, initial: Sequence[Tensor]
 ) -> _Result:
     """The cells one after the other, each over the whole sequence in one direction."""
     if initial and len(initial) != layer.n_states:
@@ -312,11 +126,15 @@ def emit_bidirectional(ctx: Context, spec: LayerSpec, weights: Weights, call: Ca
     if mode not in ("concat", None, *MERGE):
         raise spec.error(f"option merge_mode={mode!r} is not supported")
     forward, backward = _read_pair(spec, weights)
-    call = over_time(ctx, spec, call)
     for layer in (forward, backward):
         _note_stateful(ctx, layer)
     # Keras overrides the option of the layers inside.
     zero_masked = forward.sequences and spec.keras.bidirectional_zeroes_masked
+    if is_stepwise(ctx, call.inputs[0]):
+        inner = within.laid_out(ctx, spec, call)
+        sides = [within.run(ctx, side, inner, side is backward, zero_masked) for side in (forward, backward)]
+        return merged(ctx, mode, [sides[0], backwards(ctx, sides[1], 0) if forward.sequences else sides[1]])
+    call = over_time(ctx, spec, call)
     joined = _joined_cell(forward, backward)
     # One node gives the last output as its state, and with a mask and initial states they may differ.
     if joined is not None and not (call.run_mask and call.initial_state):
@@ -328,8 +146,8 @@ def emit_bidirectional(ctx: Context, spec: LayerSpec, weights: Weights, call: Ca
     return outputs + [_output(ctx, call, s) for s in states] if forward.states else outputs
 
 
-def _read_pair(spec: LayerSpec, weights: Weights) -> tuple[_Layer, _Layer]:
-    pair = [_read_layer(sub, own) for sub, own in both_sides(spec, weights)]
+def _read_pair(spec: LayerSpec, weights: Weights) -> tuple[Recurrent, Recurrent]:
+    pair = [read_recurrent(sub, own) for sub, own in both_sides(spec, weights)]
     if pair[0].backwards or not pair[1].backwards:
         raise spec.error("expected go_backwards false in the forward and true in the backward layer")
     if (pair[0].sequences, pair[0].states) != (pair[1].sequences, pair[1].states):
@@ -351,7 +169,7 @@ def both_sides(spec: LayerSpec, weights: Weights) -> list[tuple[LayerSpec, Weigh
     return found
 
 
-def _joined_cell(forward: _Layer, backward: _Layer) -> Cell | None:
+def _joined_cell(forward: Recurrent, backward: Recurrent) -> Cell | None:
     """Both directions as one node with two directions, where they are of the same form."""
     if len(forward.cells) != 1 or len(backward.cells) != 1:
         return None
@@ -363,7 +181,7 @@ def _joined_cell(forward: _Layer, backward: _Layer) -> Cell | None:
 
 
 def _run_joined(
-    ctx: Context, layer: _Layer, cell: Cell, call: Call, zero_masked: bool
+    ctx: Context, layer: Recurrent, cell: Cell, call: Call, zero_masked: bool
 ) -> tuple[list[int], list[int]]:
     """One bidirectional node; the output is one value with both directions side by side."""
     graph, size, initial = ctx.graph, cell.units, [t.value for t in call.initial_state]
@@ -388,7 +206,7 @@ def _run_joined(
 
 
 def _run_pair(
-    ctx: Context, forward: _Layer, backward: _Layer, call: Call, zero_masked: bool
+    ctx: Context, forward: Recurrent, backward: Recurrent, call: Call, zero_masked: bool
 ) -> tuple[list[int], list[int]]:
     """A node (or chain of nodes) for each direction; the output is one value for each."""
     initial = call.initial_state
@@ -396,6 +214,15 @@ def _run_pair(
     a = _run_chain(ctx, forward, call, False, zero_masked, initial[:half])
     b = _run_chain(ctx, backward, call, True, zero_masked, initial[half:])
     return ([a.seq, b.seq] if forward.sequences else [a.last, b.last]), a.states + b.states
+
+
+def merged(ctx: Context, mode: str | None, sides: list[Tensor]) -> list[Tensor]:
+    """The outputs of a Bidirectional whose layers give these, both in the order of time."""
+    if mode is None:
+        return sides
+    if mode == "concat":
+        return [joined(ctx, sides, len(sides[0].dims) - 1)]
+    return [binary(ctx, MERGE[mode], *sides)]
 
 
 def _merge(ctx: Context, mode: str | None, parts: list[int]) -> list[int]:

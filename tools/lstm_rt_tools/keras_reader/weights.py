@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from lstm_rt.errors import ConvertError
 
 from ..weights.tensors import as_float32
+from .config import LayerSpec
 
 FloatArray = NDArray[np.float32]
 
@@ -58,6 +59,10 @@ class Weights(Protocol):
 
         ``others`` come behind them in the file, and are not read.
         """
+        ...
+
+    def has(self, role: str) -> bool:
+        """Whether an array of this part has this name, in files that name them."""
         ...
 
     def ignore(self) -> None:
@@ -143,6 +148,9 @@ class GroupWeights:
             self.arrays[i].used = True
         return {role: _read(self.arrays[i], who) for role, i in zip(roles, expected, strict=False)}
 
+    def has(self, role: str) -> bool:
+        return False
+
     def ignore(self) -> None:
         for weight in self._all():
             weight.used = True
@@ -204,10 +212,16 @@ class NamedWeights:
             self._find(role, (*roles, *others), who).used = True
         return {role: _read(self._find(role, roles, who), who) for role in roles}
 
-    def _find(self, role: str, roles: Sequence[str], who: str) -> Weight:
+    def has(self, role: str) -> bool:
+        return bool(self._called(role))
+
+    def _called(self, role: str) -> list[Weight]:
         # TensorFlow appends :0, and _1 when a name was taken before: bias, bias:0, bias_1:0
         pattern = re.compile(rf"{re.escape(role)}(_\d+)?(:\d+)?")
-        found = [w for path, w in self.entries if pattern.fullmatch(path[-1])]
+        return [w for path, w in self.entries if pattern.fullmatch(path[-1])]
+
+    def _find(self, role: str, roles: Sequence[str], who: str) -> Weight:
+        found = self._called(role)
         if len(found) != 1:
             names = ", ".join("/".join(p) for p, _ in self.entries) or "none"
             raise ConvertError(
@@ -226,6 +240,20 @@ class NamedWeights:
     def reset(self) -> None:
         for _, weight in self.entries:
             weight.used = False
+
+
+def with_lora(spec: LayerSpec, weights: Weights, array: FloatArray, role: str) -> FloatArray:
+    """An array with what was learned beside it by low-rank adaptation (Hu et al. 2021); archives have it added."""
+    names = [f"lora_{role}_{side}" for side in "ab"]
+    if not weights.has(names[0]):
+        return array
+    found, rank = weights.take(names, str(spec)), spec.size("lora_rank")
+    a, b = (found[name] for name in names)
+    if a.ndim < 2 or b.ndim != 2 or a.shape[-1] != len(b) or (*a.shape[:-1], b.shape[-1]) != array.shape:
+        raise spec.error(f"{names[0]} and {names[1]} have shapes {a.shape} and {b.shape}, {role} has {array.shape}")
+    alpha = spec.optional("lora_alpha")
+    delta: FloatArray = np.float32((rank if alpha is None else alpha) / rank) * (a @ b)
+    return array + delta
 
 
 def _read(weight: Weight, who: str) -> FloatArray:

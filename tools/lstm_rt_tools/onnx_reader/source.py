@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from lstm_rt.errors import ConvertError
 
 from ..names import listed, shown
@@ -40,9 +42,9 @@ class OnnxSource(Source):
         if len(model.graph.input) - len(plan.initializers) > _MAX_PORTS or len(model.graph.output) > _MAX_PORTS:
             raise ConvertError(f"{model.what}: more than {_MAX_PORTS} inputs or outputs")
         self._given = [v for v in model.graph.input if v.name not in plan.initializers]
+        self._notes: dict[str, None] = {}
         self.inputs: Sequence[Argument] = [self._argument(v) for v in self._given]
         self.outputs: Sequence[str] = [v.name for v in model.graph.output]
-        self._notes: dict[str, None] = {}
         self.hints: list[int] = []
         self._work = Work(model)
 
@@ -94,10 +96,35 @@ class OnnxSource(Source):
         for dim in dims:
             size *= dim if isinstance(dim, int) else 1
         self._model.budget.memory(_INPUT_COPIES * size, f"{what} of shape ({', '.join(map(_told, dims))})")
-        return Argument(info.name, as_machine_dtype(kind), dims)
+        dtype, plan = as_machine_dtype(kind), self._model.plan(self._model.graph)
+        if dtype.kind == "f" and _is_cast(plan.nodes, plan.graph.output, info.name):
+            dtype = np.dtype(np.int32)
+            told = "holds whole numbers as floats in the file; the converted model takes integers"
+            self._notes[f"{shown(info.name)} {told}"] = None
+        return Argument(info.name, dtype, dims)
 
 
 _INPUT_COPIES = 4
+_MOVING = frozenset({"Reshape", "Identity", "Squeeze", "Unsqueeze", "Transpose", "Flatten"})
+_WHOLE = frozenset({6, 7})  #: int32 and int64, as ONNX counts types
+
+
+def _is_cast(nodes: Sequence[proto.Node], outputs: Sequence[proto.ValueInfo], name: str) -> bool:
+    """Is all that a graph does with a value to make whole numbers of it?"""
+    names, casts = {name}, 0
+    for node in nodes:
+        if any(a.g is not None for a in node.attribute):
+            return False  # a graph inside sees all names
+        if node.op_type == "Shape" or not names.intersection(node.input):
+            continue
+        whole = any(a.name == "to" and a.i in _WHOLE for a in node.attribute)
+        if node.op_type == "Cast" and whole:
+            casts += 1
+        elif node.op_type in _MOVING and node.input[0] in names:
+            names.update(node.output[:1])
+        else:
+            return False
+    return casts > 0 and not any(v.name in names for v in outputs)
 
 
 def _told(dim: int | str | None) -> str:

@@ -31,7 +31,7 @@ class Check:
     Args:
         roles: what the program's inputs were taken for; ``read``: those that the graph has, in its order.
         frozen: names of time axes whose steps the program fixes.
-        padded: tokens that stand at the end of rows alone, by the input.
+        padded: tokens or numbers that stand at the end of rows alone, by the input.
         sorts: the program sorts rows by their lengths itself, which then are in no order.
     """
 
@@ -42,7 +42,7 @@ class Check:
         roles: Sequence[Role],
         read: Sequence[Role],
         frozen: Sequence[str],
-        padded: Mapping[str, int],
+        padded: Mapping[str, float],
         sorts: bool = False,
     ) -> None:
         self._source, self._graph, self._roles, self._read = source, graph, roles, read
@@ -294,6 +294,8 @@ class Check:
     def _numbers(self, rng: np.random.Generator, r: Role, shape: tuple[int, ...]) -> NDArray[np.float64]:
         """Normal numbers, and here and there a step of those that masks look for."""
         numbers = rng.standard_normal(shape)
+        if r.name in self._padded:
+            return self._padding(rng, r, numbers, self._padded[r.name])
         if r.name in self._masked and r.axis is not None:
             steps = np.moveaxis(numbers, r.dims.index(r.axis), 0)
             steps[rng.random(len(steps)) < _OFTEN] = self._masked[r.name]
@@ -309,8 +311,8 @@ class Check:
             ids = np.where(rng.random(shape) < _OFTEN, token, ids)
         return ids
 
-    def _padding(self, rng: np.random.Generator, r: Role, ids: NDArray[np.int64], token: int) -> NDArray[np.int64]:
-        """Ids whose padding stands at the end of each row but the first."""
+    def _padding(self, rng: np.random.Generator, r: Role, ids: NDArray[Any], token: float) -> NDArray[Any]:
+        """Ids, or numbers, whose padding stands at the end of each row but the first."""
         ids = np.where(ids == token, 1 if token == 0 else 0, ids)
         rows, steps = (
             next(i for i, d in enumerate(r.dims) if isinstance(d, str) and (d == N) is first) for first in (True, False)

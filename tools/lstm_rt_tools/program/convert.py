@@ -33,6 +33,7 @@ _STEPS = (23, 48, 67, 211, 960, 1201)
 #: Readings that are tried at other sizes than the first: those that went furthest there.
 _MOST_READINGS = 4
 _MOST_HINTS = 6  #: sizes that the program asks for, which are tried
+_FEW_ROWS = 8  #: sizes that the program asks for may be rows where they are fewer
 _MOST_ASKED = 1 << 22  #: numbers in the inputs at such a size
 _MOST_WORK = 12000  #: operations that are run in search of a reading
 _RUN = 50  #: what starting a run costs, in operations
@@ -97,7 +98,9 @@ class _Search:
         self._tries: list[_Try] = []
         self._best = -1
         self._left = _MOST_WORK
-        self._asked: dict[int, None] = {}  #: sizes that the program has asked for
+        #: Sizes that the program has asked for, and those of inputs of which they may be what is left.
+        self._asked: dict[int, None] = {}
+        self._behind: dict[int, None] = {}
         self._asking = False  #: trying sizes that it does not say
         self._doubtful: Graph | None = None  #: gives something else than the program where that is not made for it
         self._error = ConvertError(f"no reading of the inputs is possible: {_shapes(source)}{_too_free(source)}")
@@ -154,11 +157,12 @@ class _Search:
     def _at_asked_sizes(self) -> Graph | None:
         """Of what the program says to be free, though its own reshapes fix it."""
         hints = self._source.hints  # of what it was recorded with
-        asked = [n for n in dict.fromkeys([*hints, *self._asked]) if n > 1][:_MOST_HINTS]
+        asked = [n for n in dict.fromkeys([*hints, *self._asked, *self._behind]) if n > 1][:_MOST_HINTS]
         ways = []
         for roles in readings(self._source.inputs) if asked else ():
             usual = next(_sizes(roles))
-            for rows, steps in itertools.product(dict.fromkeys((usual.rows, 1)), asked):
+            few = (n for n in asked if n < _FEW_ROWS and usual.rows == ROWS)
+            for rows, steps in itertools.product(dict.fromkeys((usual.rows, 1, *few)), asked):
                 fixed = Sizes(rows, dict.fromkeys(usual.steps, steps))
                 fitting = [r.with_steps(fixed.steps) for r in roles]
                 if sum(math.prod(r.shape(rows, fixed.steps)) for r in fitting) <= _MOST_ASKED:
@@ -205,7 +209,8 @@ class _Search:
             asked += [n * taken // given for n in machine.steps.values() if given and n * taken % given == 0]
         roots = {axis: machine.graph.root(axis) for axis in machine.steps}
         fewer = {machine.steps.get(root, 0) - machine.steps[axis] for axis, root in roots.items() if root is not None}
-        self._asked.update(dict.fromkeys(n + by for n in asked for by in sorted({0, *fewer}) if by >= 0))
+        self._asked.update(dict.fromkeys(asked))
+        self._behind.update(dict.fromkeys(n + by for n in asked for by in sorted(fewer) if by > 0))
         self._tries.append(_Try(machine.done, isinstance(error, Misfit), roles, leeway))
         if machine.done > self._best:
             self._best, self._error = machine.done, error

@@ -27,6 +27,8 @@ from .labels import (
     Mask,
     N,
     Order,
+    Pairs,
+    Penalty,
     Scores,
     Steps,
     Turn,
@@ -62,6 +64,8 @@ _KINDS: dict[Any, str] = {
     Columns: "lengths",
     Order: "the order of the rows",
     Scores: _ATTENTION,
+    Pairs: "which pairs of steps count",
+    Penalty: "which pairs of steps count",
     Turn: "the number of a loop's turn",
 }
 
@@ -103,7 +107,7 @@ class Labelled(Values):
         self._without_lengths: set[int] = set()  #: time axes that something was made for as if they had none
         self._lengths: dict[str, int] = {}
         self.notes: list[str] = []  #: sentences for the user
-        self.padded: dict[str, int] = {}  #: tokens that pad inputs, where lengths are computed of them
+        self.padded: dict[str, float] = {}  #: tokens or numbers that pad inputs, where lengths are computed of them
         self.sorts = False  #: puts the rows in the order of their lengths
         self.folded: list[str] = []  #: what was put together
         self._roles = list(roles)
@@ -167,14 +171,14 @@ class Labelled(Values):
         return super().longest(lengths)
 
     def padding(self, mask: Mask) -> int:
-        """The mask of a row's own steps, where the others, which hold a token of their own, stand at its end."""
+        """The mask of a row's own steps, where the others, which hold something of their own, stand at its end."""
         node = next((n for n in self.graph.nodes if mask.value in n.outputs and not mask.inverted), None)
-        ids = None if node is None or node.op != "mask_ids" else node.inputs[0]
-        if node is None or ids is None or mask.value is None:
-            raise self.error("lengths", "lengths that are computed of anything but token ids are not supported")
-        name, token = self.graph.values[ids].name, int(node.attrs["value"])
+        source = None if node is None or node.op not in ("mask_ids", "mask_values") else node.inputs[0]
+        if node is None or mask.value is None or source not in self.graph.inputs:
+            raise self.error("lengths", "lengths that are computed of anything but inputs are not supported")
+        name, token = self.graph.values[source].name, node.attrs["value"]
         self.padded[name] = token
-        note = f"padding, {token} in {name!r}, is taken to stand at the end of rows alone"
+        note = f"padding, {token:g} in {name!r}, is taken to stand at the end of rows alone"
         self.notes += [note] if note not in self.notes else []
         return mask.value
 

@@ -139,21 +139,43 @@ class Times:
 
 
 @dataclass(frozen=True, eq=False)
-class Scores:
-    """``scale q k^T``: a number for each pair of a step of the queries and one of the keys; ``soft``: after softmax.
+class Pairs:
+    """Which pairs of a step and another count: those whose steps both masks count (None: all do).
 
-    ``q`` and ``k`` have heads, steps and features as their last dimensions, in this order. ``mask``: which keys
-    count, a mask of the graph.
+    ``causal``: 1 leaves those whose second step is not after the first, -1 those whose first is not after the second.
+    ``inverted``: the others are meant.
+    """
+
+    dims: Dims
+    first: Mask | None
+    second: Mask | None
+    causal: int = 0
+    inverted: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """``scale q k^T + shift``: a number for each pair of a step of q, the first one, and one of k, the second.
+
+    ``q`` and ``k`` have heads, steps and features as their last dimensions, in this order.
+
+    Attributes:
+        pairs: those that count; the others are ``fill``.
+        only: the pairs that are not 0, where the others still have to be filled.
+        added: what they are instead, for attention that adds.
+        soft: along the ``first`` or the ``second`` steps they are after softmax: those are of the keys.
     """
 
     dims: Dims
     q: Feat
     k: Feat
     scale: float = 1.0
-    causal: bool = False
-    mask: int | None = None
-    mask_whole: bool = False
-    soft: bool = False
+    shift: float = 0.0
+    pairs: Pairs | None = None
+    fill: float = 0.0
+    only: Pairs | None = None
+    soft: str = ""
+    added: Sums | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,10 +192,10 @@ class Masked:
 
 @dataclass(frozen=True, eq=False)
 class Penalty:
-    """What is added to scores: nothing where the mask counts, a large negative number, ``fill``, elsewhere."""
+    """What is added to scores: nothing where the mask counts, a large number, ``fill``, elsewhere."""
 
     dims: Dims
-    mask: Mask
+    mask: Mask | Pairs
     fill: float
 
 
@@ -206,9 +228,22 @@ class Differs(Loose):
     counted: bool = False
 
 
+@dataclass(frozen=True, eq=False)
+class Sums(Loose):
+    """``q + k`` for each pair of a step of q and one of k, whose features are the last dimension.
+
+    ``tanh``: of that; ``weight``: times so much, feature by feature.
+    """
+
+    q: Feat
+    k: Feat
+    tanh: bool = False
+    weight: NDArray[np.float32] | None = None
+
+
 Label: TypeAlias = (
-    "Feat | Ids | Lengths | Columns | Order | Mask | Counted | AnyStep | Extreme | Times | Scores | Masked | Penalty | "
-    "Turn | Loose"
+    "Feat | Ids | Lengths | Columns | Order | Mask | Counted | AnyStep | Extreme | Times | Pairs | Scores | Masked | "
+    "Penalty | Turn | Loose"
 )
 
 

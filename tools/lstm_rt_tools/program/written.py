@@ -68,7 +68,7 @@ def write_out(
         states: before it; None is zeros.
     """
     size = options["hidden_size"]
-    if weights.keys() - {"w_ih", "w_hh", "b_ih", "b_hh"} or options.keys() - _OPTIONS:
+    if weights.keys() - {"w_ih", "w_hh", "b_ih", "b_hh"} or {k for k, v in options.items() if v} - _OPTIONS:
         return None
     act = [as_activation(a) for a in options.get("activations") or _ACTIVATIONS[op]]
     h, *c = [graph.constant(np.zeros(size, np.float32)) if s is None else s for s in states]

@@ -123,7 +123,7 @@ def rerun_program(path: Path, graph: Graph) -> Rerun:
     values = {graph.values[v].name: graph.values[v] for v in graph.inputs}
     source: Program | Carrying = _source(data, path.name, Budget(len(data), path.name), graph.meta.get("settings"))
     if isinstance(source, ScriptSource):
-        fit(source, frames=False)
+        fit(source)
         if values.keys() - {a.name for a in source.inputs}:
             source = carrying(source) or source
     names = {a.name for a in source.inputs}

@@ -19,7 +19,7 @@ from .meter import Meter
 from .run import Run, kept_note, kind_of
 from .script_archive import ScriptArchive
 from .script_run import Interpreter
-from .script_text import Attr, Const, Expr, Index, Name, Param, Seq
+from .script_tree import Attr, Const, Expr, Index, Name, Param, Seq
 from .script_values import Record
 from .tensors import Var
 

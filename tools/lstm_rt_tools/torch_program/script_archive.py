@@ -16,7 +16,8 @@ from ..weights.tensors import FileTensor
 from ..weights.torch_files import TorchZip, is_script
 from ..weights.zip_archive import ZipArchive
 from .script_run import Interpreter
-from .script_text import Class, Def, parse
+from .script_text import parse
+from .script_tree import Class, Def
 from .script_values import ClassRef, Obj
 from .tensors import Var
 
@@ -154,6 +155,6 @@ def _quantised(stored: Inert) -> str:
     name = str(stored.cls)
     return (
         "the model is quantised; convert the float model that it was made from"
-        if "quant" in name
+        if "quant" in name or name.endswith("torch.classes.rnn.CellParamsBase")  # weights of its recurrent layers
         else ("a class of its own, whose code is not in the file")
     )

@@ -15,7 +15,7 @@ from . import aten, script_numbers
 from .agree import DimsDiffer
 from .dtypes import code_of
 from .run import Run
-from .script_text import Attr, Call, Const, Expr, Index, Name, Seq
+from .script_tree import Attr, Call, Const, Expr, Index, Name, Seq
 from .script_values import Obj, Record, Unset
 from .tensors import Var
 

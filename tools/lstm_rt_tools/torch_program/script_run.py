@@ -11,7 +11,7 @@ from ..names import shown
 from . import aten, script_numbers, script_prims
 from .agree import DimsDiffer
 from .run import Run, kind_of
-from .script_text import (
+from .script_tree import (
     Assign,
     Attr,
     Block,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from .script_text import Class, Def
+from .script_tree import Class, Def
 
 
 @dataclass(frozen=True, eq=False)

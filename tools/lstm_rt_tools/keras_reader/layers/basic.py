@@ -9,11 +9,12 @@ import numpy as np
 
 from lstm_rt.graph import Activation
 
-from ..arith import activated, limited, scaled, softmax
+from ..arith import activated, binary, limited, reduced, scaled, softmax
 from ..arrays import expanded, is_stepwise, places_of, timed, whole
-from ..build import Call, Context, Mask, Tensor
+from ..build import Call, Context, Mask, Tensor, Whole
 from ..config import ACTIVATION_LAYERS, LayerSpec
-from ..weights import FloatArray, Weights
+from ..masks import as_truth
+from ..weights import FloatArray, Weights, with_lora
 
 
 def emit_nothing(ctx: Context, spec: LayerSpec, weights: Weights, call: Call) -> list[Tensor]:
@@ -22,20 +23,34 @@ def emit_nothing(ctx: Context, spec: LayerSpec, weights: Weights, call: Call) ->
 
 
 def emit_embedding(ctx: Context, spec: LayerSpec, weights: Weights, call: Call) -> list[Tensor]:
-    """Embedding."""
-    table = weights.take(("embeddings",), str(spec))["embeddings"]
+    """Embedding, and ReversibleEmbedding, which may be called with what it gives to score all ids."""
     expected = (spec.size("input_dim"), spec.size("output_dim"))
+    tied = spec.class_name == "Embedding" or spec.flag("tie_weights", True)
+    arrays = weights.take(("embeddings",) if tied else ("embeddings", "reverse_embeddings"), str(spec))
+    table = with_lora(spec, weights, arrays["embeddings"], "embeddings")
     if table.shape != expected:
         raise spec.error(f"embeddings have shape {table.shape}, expected {expected}")
+    if call.options.get("reverse"):
+        return [_scored(ctx, spec, call.inputs[0], table if tied else arrays["reverse_embeddings"].T)]
     x, mask = call.inputs[0], None
     if ctx.graph.values[call.value].kind != "ids":
         return [_embedded_numbers(ctx, spec, x, table, spec.flag("mask_zero", False))]
     if spec.flag("mask_zero", False) and ctx.graph.values[call.value].timed:
-        several = Mask("unknown", why=f"is of several ids at a step ({spec})")
-        mask = several if x.features else Mask("ids", call.value, 0)
+        mask = Mask("ids", call.value, 0)
     return [Tensor(ctx.graph.embedding(call.value, table), (*x.dims, expected[1]), x.time, mask)]
 
 
+def _scored(ctx: Context, spec: LayerSpec, x: Tensor, table: FloatArray) -> Tensor:
+    """How much an array is like each row of a table, between the limits that the layer sets."""
+    y = dense(ctx, over_last(ctx, spec, x, table.shape[1]), table, None, Activation("linear"))
+    limit = spec.optional("logit_soft_cap")
+    if not limit:
+        return y
+    return activated(ctx, y, Activation("scaled_tanh", alpha=limit, beta=1 / limit))
+
+
+ZEROS_SINCE = (3, 10)  #: version of Keras in which a softmax of nothing but masked numbers gives zeros
+_FAR = 1e9  #: what is taken from numbers that do not count in a softmax
 #: Rows of a table that is looked up by comparing with each number.
 _MOST_ROWS = 1024
 #: Nodes that give the numbers they get, in another order or only some of them.
@@ -44,7 +59,7 @@ _MOVES = ("slice", "gather", "select", "take", "reverse", "flatten", "unflatten"
 
 def _embedded_numbers(ctx: Context, spec: LayerSpec, x: Tensor, table: FloatArray, masks: bool) -> Tensor:
     """The rows of a table for ids of any axes, numbers here: each is compared with all that there may be."""
-    if not is_moved_input(ctx, x.value):
+    if not is_whole(ctx, x):
         raise spec.error("it reads what other layers compute, which is not supported: expected an input of token ids")
     if len(table) > _MOST_ROWS:
         raise spec.error(
@@ -54,15 +69,24 @@ def _embedded_numbers(ctx: Context, spec: LayerSpec, x: Tensor, table: FloatArra
     ctx.note(f"{spec}: its token ids are given as numbers; one that its table does not have counts as a row of zeros")
     if len(x.dims) == 1 and not is_stepwise(ctx, x):
         x = timed(ctx, x)
-    away = scaled(ctx, expanded(x, len(x.dims)), 1.0, -np.arange(len(table), dtype=np.float32))
-    away = activated(ctx, activated(ctx, away, Activation("abs")), Activation("affine", alpha=-1.0, beta=1.0))
-    one_hot = activated(ctx, away, Activation("relu"))
-    out = dense(ctx, one_hot, np.ascontiguousarray(table.T), None, Activation("linear"))
+    out = dense(ctx, one_hot(ctx, x, len(table)), np.ascontiguousarray(table.T), None, Activation("linear"))
     if not masks:
         return out
-    plain = x.time == 0 and len(x.dims) == 1
-    unknown = Mask("unknown", why="is of ids of several axes")
-    return replace(out, mask=Mask("values", x.value, 0.0) if plain else unknown)
+    if len(x.dims) != 1:
+        return replace(out, mask=Mask("unknown", why="is of ids of several axes"))
+    return replace(out, mask=Mask("flags", x.value) if is_stepwise(ctx, x) else Mask("values", x.value, 0.0))
+
+
+def one_hot(ctx: Context, x: Tensor, count: int) -> Tensor:
+    """For each whole number a row of ``count`` that is 1 at its place, and else 0."""
+    away = scaled(ctx, expanded(x, len(x.dims)), 1.0, -np.arange(count, dtype=np.float32))
+    away = activated(ctx, activated(ctx, away, Activation("abs")), Activation("affine", alpha=-1.0, beta=1.0))
+    return activated(ctx, away, Activation("relu"))
+
+
+def is_whole(ctx: Context, x: Tensor) -> bool:
+    """Are they whole numbers: places, or ids that a model is given?"""
+    return isinstance(x, Whole) or is_moved_input(ctx, x.value)
 
 
 def is_moved_input(ctx: Context, value: int) -> bool:
@@ -85,10 +109,14 @@ def masking_number(value: float) -> float:
 
 def emit_masking(ctx: Context, spec: LayerSpec, weights: Weights, call: Call) -> list[Tensor]:
     """Masking."""
-    x = call.inputs[0]
+    x, number = call.inputs[0], masking_number(spec.number_option("mask_value", 0.0))
+    if is_stepwise(ctx, x) and len(x.dims) == 2:
+        away = activated(ctx, scaled(ctx, x, 1.0, -number), Activation("abs"))
+        counts = activated(ctx, reduced(ctx, away, "max", [1], keep=True), Activation("sign"))
+        return [replace(binary(ctx, "mul", x, counts), mask=Mask("flags", counts.value))]
     if x.time != 0 or len(x.dims) != 2:
         raise spec.error("its input is not a sequence")
-    mask = Mask("values", x.value, masking_number(spec.number_option("mask_value", 0.0)))
+    mask = Mask("values", x.value, number)
     return [replace(x, value=ctx.graph.apply_mask(x.value, ctx.mask(mask, spec)), mask=mask)]
 
 
@@ -99,6 +127,7 @@ def emit_dense(ctx: Context, spec: LayerSpec, weights: Weights, call: Call) -> l
     units, kernel = spec.size("units"), arrays["kernel"]
     if kernel.ndim != 2 or kernel.shape[1] != units:
         raise spec.error(f"kernel has shape {kernel.shape}, expected (inputs, {units})")
+    kernel = with_lora(spec, weights, kernel, "kernel")
     x = over_last(ctx, spec, call.inputs[0], len(kernel))
     return [dense(ctx, x, kernel.T, arrays.get("bias"), spec.activation("activation"))]
 
@@ -136,10 +165,17 @@ def emit_activation(ctx: Context, spec: LayerSpec, weights: Weights, call: Call)
 
 def emit_softmax(ctx: Context, spec: LayerSpec, weights: Weights, call: Call) -> list[Tensor]:
     """Softmax, over any axes."""
-    x = call.inputs[0]
+    x, places = call.inputs[0], places_of(spec.config.get("axis", -1), len(call.inputs[0].dims))
+    if (given := call.options.get("given_mask")) is not None:
+        if not isinstance(given, Tensor) or len(given.dims) != len(x.dims):
+            raise spec.error("its mask is not an array with its input's axes, which is not supported")
+        true: Tensor = as_truth(ctx, spec, given)
+        x = binary(ctx, "add", binary(ctx, "mul", x, true), scaled(ctx, true, _FAR, -_FAR))
+        y = softmax(ctx, x, places)
+        return [binary(ctx, "mul", y, true) if spec.keras.number >= ZEROS_SINCE else y]
     if call.run_mask is not None:
         raise spec.error("a Softmax layer under a mask is not supported (its softmax would be masked)")
-    return [softmax(ctx, x, places_of(spec.config.get("axis", -1), len(x.dims)))]
+    return [softmax(ctx, x, places)]
 
 
 def emit_relu(ctx: Context, spec: LayerSpec, weights: Weights, call: Call) -> list[Tensor]:

@@ -7,8 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from .. import rnn
-from ..arith import binary
-from ..arrays import backwards, joined, timed
+from ..arrays import backwards, timed
 from ..build import Call, Context, Tensor
 from ..config import LayerSpec
 from ..weights import FloatArray, Weights
@@ -71,11 +70,7 @@ def emit_bidirectional(ctx: Context, spec: LayerSpec, weights: Weights, call: Ca
         raise spec.error(f"states around a {sides[0][0].class_name} are not supported")
     forward, backward = (ctx.run_layer(ctx, sub, own, replace(call, initial_state=()))[0] for sub, own in sides)
     backward = backward if backward.time is None else backwards(ctx, backward, 0)
-    if mode is None:
-        return [forward, backward]
-    if mode == "concat":
-        return [joined(ctx, [forward, backward], len(forward.dims) - 1)]
-    return [binary(ctx, rnn.MERGE[mode], forward, backward)]
+    return rnn.merged(ctx, mode, [forward, backward])
 
 
 def _weights(spec: LayerSpec, weights: Weights, windows: Windows) -> tuple[FloatArray, FloatArray, FloatArray | None]:

@@ -15,7 +15,7 @@ from ..arith import scaled
 from ..arrays import check_size, permuted, reshaped, whole
 from ..build import Call, Context, Tensor
 from ..config import LayerSpec
-from ..weights import FloatArray, Weights
+from ..weights import FloatArray, Weights, with_lora
 from .basic import acted, dense
 
 EINSUM = ("equation", "output_shape", "bias_axes", "activation")
@@ -28,7 +28,7 @@ def emit_einsum_dense(ctx: Context, spec: LayerSpec, weights: Weights, call: Cal
     source, kernel_axes, result, named = _axes(spec, len(x.dims) + 1)
     roles = ("kernel",) if spec.config.get("bias_axes") is None else ("kernel", "bias")
     arrays = weights.take(roles, str(spec))
-    kernel = arrays["kernel"]
+    kernel = with_lora(spec, weights, arrays["kernel"], "kernel")
     sizes = dict(zip(source, x.dims, strict=True))
     known = [sizes.get(a) for a in kernel_axes]
     if kernel.ndim != len(known) or any(n not in (m, None) for n, m in zip(known, kernel.shape, strict=True)):

@@ -15,6 +15,7 @@ from ..arith import binary, normalized
 from ..arrays import expanded, joined, place_of
 from ..build import Call, Context, Mask, Tensor
 from ..config import LayerSpec
+from ..masks import combined, on_steps_of
 from ..scores import multiplied, settled
 from ..weights import Weights
 from .row import Emitter
@@ -32,7 +33,7 @@ def merging(op: str, most: int | None = None) -> Emitter:
         masks = [t.mask for t in call.inputs]
         if any(masks) and not spec.keras.complete:
             ctx.note(f"{spec}: masks are merged as by Keras 3.4 and later; the architecture does not tell its version")
-        mask = _merged_mask(spec, masks)
+        mask = _merged_mask(ctx, spec, masks)
         rank = max(len(t.dims) for t in call.inputs)
         inputs = [reduce(lambda t, _: expanded(t, 0), range(rank - len(t.dims)), t) for t in call.inputs]
         if spec.keras.number >= (3, 4) and any(masks) and op in _MASKED:
@@ -53,28 +54,22 @@ def _merged(ctx: Context, op: str, inputs: Sequence[Tensor]) -> Tensor:
     return replace(total, value=ctx.graph.batchnorm(total.value, zero, one, scale, None, 0.0))
 
 
-def _merged_mask(spec: LayerSpec, masks: Sequence[Mask | None]) -> Mask | None:
+def _merged_mask(ctx: Context, spec: LayerSpec, masks: Sequence[Mask | None]) -> Mask | None:
     """The mask of a merged value; a mask of ones is no mask."""
     present = list(dict.fromkeys(m for m in masks if m is not None))
     # Keras 2 takes what all masks let through, Keras 3 what any of them does.
     ors = spec.keras.number >= (3, 4) or (spec.keras.major >= 3 and spec.class_name == "Concatenate")
     if not present or (ors and None in masks):
         return None
-    if len(present) == 1:
-        return present[0]
-    return Mask("unknown", why=f"joins those of several inputs of {spec}")
+    return combined(ctx, spec, present, "maximum" if ors else "mul")
 
 
 def _masked_product(ctx: Context, spec: LayerSpec, op: str, inputs: Sequence[Tensor], mask: Mask | None) -> Tensor:
     """Keras >= 3.4: masked steps of an input count as 1, and the product as 0 where all inputs are masked."""
-    present = {t.mask for t in inputs} - {None}
-    if len(present) > 1:
-        raise spec.error("multiplying inputs with different masks is not supported")
-    if mask is not None:
-        out = _merged(ctx, op, inputs)
-        return _where(ctx, spec, mask, out, None)
-    one = [t if t.mask is None else _where(ctx, spec, t.mask, t, _ones(ctx, t)) for t in inputs]
-    return _merged(ctx, op, one)
+    if len({t.mask for t in inputs}) > 1:
+        inputs = [t if t.mask is None else _where(ctx, spec, t.mask, t, _ones(ctx, t)) for t in inputs]
+    out = _merged(ctx, op, inputs)
+    return out if mask is None else _where(ctx, spec, mask, out, None)
 
 
 def _masked_extreme(ctx: Context, spec: LayerSpec, op: str, inputs: Sequence[Tensor], mask: Mask | None) -> Tensor:
@@ -99,9 +94,10 @@ def _ones(ctx: Context, like: Tensor) -> Tensor:
 
 def _where(ctx: Context, spec: LayerSpec, mask: Mask, x: Tensor, other: Tensor | None) -> Tensor:
     """``x`` at the steps that count, else ``other``, or 0."""
-    if x.time != 0 or not ctx.share_axis((x.value, mask.source)):
+    own = on_steps_of(ctx, mask, x) if x.time == 0 else None
+    if own is None:
         raise spec.error("its mask counts other steps than its inputs have, which is not supported")
-    steps = ctx.mask(mask, spec)
+    steps = ctx.mask(own, spec)
     kept = replace(x, value=ctx.graph.apply_mask(x.value, steps))
     if other is None:
         return kept
@@ -118,7 +114,7 @@ def emit_concatenate(ctx: Context, spec: LayerSpec, weights: Weights, call: Call
     out = joined(ctx, call.inputs, axis)
     if any(masks) and axis != len(out.dims) - 1:  # that of an input without one counts all its steps
         return [replace(out, mask=Mask("unknown", why=f"joins those of several inputs of {spec}"))]
-    return [replace(out, mask=_merged_mask(spec, masks))]
+    return [replace(out, mask=_merged_mask(ctx, spec, masks))]
 
 
 def emit_dot(ctx: Context, spec: LayerSpec, weights: Weights, call: Call) -> list[Tensor]:

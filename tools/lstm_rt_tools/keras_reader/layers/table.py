@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..build import Call, Context, Scores, Tensor
-from ..config import ACTIVATION_LAYERS, INSTEAD, LayerSpec
-from ..rnn import CELLS, RECURRENT, emit_cell, emit_recurrent
+from ..cells import CELLS, RECURRENT
+from ..config import ACTIVATION_LAYERS, AUGMENTING, INSTEAD, LayerSpec
+from ..rnn import emit_cell, emit_recurrent
 from ..scores import of_layer, settled
 from ..weights import Weights
 from . import attention, basic, convlstm, einsum, merge, norms, shapes, transposed, windows, wrappers
@@ -49,12 +50,18 @@ LAYERS: dict[str, Layer] = {
     "Dense": Layer(basic.emit_dense, ("units", "activation", "use_bias"), KEEPS),
     "EinsumDense": Layer(einsum.emit_einsum_dense, einsum.EINSUM),
     "Embedding": Layer(basic.emit_embedding, ("input_dim", "output_dim", "mask_zero"), SAYS),
+    "ReversibleEmbedding": Layer(
+        basic.emit_embedding,
+        ("input_dim", "output_dim", "mask_zero", "tie_weights", "logit_soft_cap"),
+        SAYS,
+    ),
     "Masking": Layer(basic.emit_masking, ("mask_value",), SAYS),
     "Softmax": Layer(basic.emit_softmax, ("axis", "robust_masking"), KEEPS),
     "ReLU": Layer(basic.emit_relu, ACTIVATION_LAYERS["ReLU"], KEEPS),
     "PReLU": Layer(basic.emit_prelu, ("shared_axes",), KEEPS),
     **{name: Layer(basic.emit_activation, ACTIVATION_LAYERS[name], KEEPS) for name in basic.ACTIVATIONS},
     **dict.fromkeys(_NOTHING, Layer(basic.emit_nothing, (), KEEPS)),
+    **{name: Layer(basic.emit_nothing, options) for name, options in AUGMENTING.items()},
     "LayerNormalization": Layer(norms.emit_layer_normalization, _NORM, KEEPS),
     "BatchNormalization": Layer(norms.emit_batch_normalization, _NORM, KEEPS),
     "GroupNormalization": Layer(norms.emit_group_normalization, (*_NORM, "groups"), KEEPS),
@@ -82,6 +89,7 @@ LAYERS: dict[str, Layer] = {
     "Minimum": Layer(merge.merging("minimum"), (), SAYS, several=True),
     "Concatenate": Layer(merge.emit_concatenate, ("axis",), SAYS, several=True),
     "Dot": Layer(merge.emit_dot, ("axes", "normalize"), DROPS, several=True),
+    "SpectralNormalization": Layer(wrappers.emit_spectral_normalization, ("layer", "power_iterations"), SAYS),
     "TimeDistributed": Layer(wrappers.emit_time_distributed, ("layer",), KEEPS),
     "Bidirectional": Layer(convlstm.emit_bidirectional, ("merge_mode", "layer", "backward_layer"), SAYS),
     **dict.fromkeys(RECURRENT, Layer(emit_recurrent, (), SAYS)),

@@ -12,7 +12,7 @@ from ..arith import reduced
 from ..arrays import timed
 from ..build import Call, Context, Tensor
 from ..config import LayerSpec
-from ..weights import FloatArray, Weights
+from ..weights import FloatArray, Weights, with_lora
 from .basic import acted
 from .row import Emitter
 from .shapes import channels_back, channels_last, is_channels_first
@@ -165,7 +165,7 @@ def conv(rank: int) -> Emitter:
         bias = ("bias",) if spec.flag("use_bias", True) else ()
         arrays = weights.take(("kernel", *bias), str(spec))
         (groups,) = spec.sizes("groups", 1)
-        kernel = arrays["kernel"]
+        kernel = with_lora(spec, weights, arrays["kernel"], "kernel")
         _kernel(spec, kernel, (*windows.kernel, *kernel.shape[-2:-1]), "kernel")
         if kernel.shape[-1] != spec.size("filters"):
             raise spec.error(f"kernel has shape {kernel.shape}, expected {spec.size('filters')} filters")

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from . import arithmetic, attention, choosing, layers, reductions, shapes, windows
+from . import arithmetic, attention, choosing, joining, layers, reductions, shapes, windows
 
 #: ``rule(machine, arguments, options, numbers of the result)`` gives the label of the result, or a tuple of them.
 RULES: dict[str, Callable[..., Any]] = {
     **arithmetic.RULES,
     **shapes.RULES,
+    **joining.RULES,
     **choosing.RULES,
     **reductions.RULES,
     **layers.RULES,

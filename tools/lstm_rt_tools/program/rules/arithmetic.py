@@ -13,12 +13,30 @@ from numpy.typing import NDArray
 
 from lstm_rt.graph import Activation
 
+from ..counts import ramp, scaled_by_steps
 from ..labelled import Labelled
-from ..labels import AnyStep, Counted, Differs, Dims, Feat, Ids, Label, Lengths, Loose, Mask, Steps, Times, Turn
+from ..labels import (
+    AnyStep,
+    Counted,
+    Differs,
+    Dims,
+    Feat,
+    Ids,
+    Label,
+    Lengths,
+    Loose,
+    Mask,
+    Pairs,
+    Steps,
+    Sums,
+    Times,
+    Turn,
+)
 from ..machine import Tensor
 from ..masks import joined, length_dims, only
+from ..pairs import anded
 from ..truths import both_or_one, compared, negated
-from .attention import combined
+from .attention import added, combined
 from .tables import one_hot
 
 Args = Sequence[Tensor | None]
@@ -53,6 +71,9 @@ def scaled(b: Labelled, x: Feat, op: str, factor: Any, shift: Any) -> Feat:
 
 
 def _unary(word: str, b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> Label:
+    label = _first(args).label
+    if isinstance(label, Sums) and word == "tanh" and not label.tanh:
+        return replace(label, tanh=True)
     x = b.feat(_first(args), word)
     return activation(b, x, word, Activation(_ACTIVATIONS[word], options.get("alpha"), options.get("beta")))
 
@@ -107,6 +128,8 @@ def _logical_not(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) 
     label = _first(args).label
     if isinstance(label, Mask):
         return Mask(label.value, label.axis, label.dims, not label.inverted)
+    if isinstance(label, Pairs):
+        return replace(label, inverted=not label.inverted)
     if isinstance(label, Differs) and not label.counted:
         return replace(label, equal=not label.equal)
     if isinstance(label, Feat) and _first(args).dtype.kind == "b":
@@ -122,6 +145,8 @@ def _binary(word: str, b: Labelled, args: Args, options: Mapping[str, Any], out:
     assert x is not None
     assert y is not None
     found = combined(b, word, x, y)
+    if found is None:
+        found = added(b, word, x, y)
     if found is not None:
         return found
     for label in (x.label, y.label):
@@ -135,13 +160,29 @@ def _binary(word: str, b: Labelled, args: Args, options: Mapping[str, Any], out:
         return None  # nothing is left of it: the other side of a choice by a mask
     if out.dtype.kind != "f" and (word in ("div", "pow") or (word == "add" and out.dtype.kind == "b")):
         raise b.error(word, "of whole numbers or truths that depend on the inputs it is not supported")
+    for known, label in ((x, y.label), (y, x.label)):
+        if known.known and isinstance(label, Feat) and (line := ramp(b, known.data, label.dims)) is not None:
+            sides = (line, label) if known is x else (label, line)
+            return b.pairs(*sides, word, lambda p, q: b.graph.binary(word, p, q))
     if x.known:
+        if word == "mul" and x.data.size == 1 and (found := _by_one(b, word, b.feat(y, word), x)) is not None:
+            return found
         return _number_first(b, word, x.data, b.feat(y, word))
     if y.known:
+        if word in ("mul", "div") and y.data.size == 1 and (found := _by_one(b, word, b.feat(x, word), y)) is not None:
+            return found
         return _number_second(b, word, b.feat(x, word), y.data)
     if word == "mul" and x.label is y.label:
         return activation(b, b.feat(x, word), word, "square")
     return b.pairs(b.feat(x, word), b.feat(y, word), word, lambda p, q: b.graph.binary(word, p, q))
+
+
+def _by_one(b: Labelled, word: str, x: Feat, number: Tensor) -> Feat | None:
+    """Times or by a number that is made of the number of steps; None of any other."""
+    c = float(number.data.item())
+    if not math.isfinite(c) or not c or number.ndim > len(x.dims):
+        return None
+    return scaled_by_steps(b, x, c if word == "mul" else 1 / c, word)
 
 
 def _number_first(b: Labelled, word: str, c: NDArray[Any], x: Feat) -> Feat:
@@ -327,6 +368,8 @@ def differing_steps(b: Labelled, label: Differs, dims: Dims) -> Mask:
 
 def _of_masks(b: Labelled, word: str, x: Tensor, y: Tensor) -> Label | None:
     """Masks put together, or compared with a truth or 0 or 1; None of anything else."""
+    if (both := _paired(b, word, x, y)) is not None:
+        return both
     if isinstance(x.label, Mask) and isinstance(y.label, Mask) and word.startswith("logical"):
         return joined(b, word, x.label, y.label)
     mask, other = (x.label, y) if isinstance(x.label, Mask) else (y.label, x)
@@ -341,6 +384,15 @@ def _of_masks(b: Labelled, word: str, x: Tensor, y: Tensor) -> Label | None:
         return None
     same = {"eq": numbers.flat[0] == 1, "ne": numbers.flat[0] == 0}.get(word)
     return None if same is None else replace(mask, inverted=mask.inverted != (not same))
+
+
+def _paired(b: Labelled, word: str, x: Tensor, y: Tensor) -> Label | None:
+    """Pairs of steps that count by both; None of anything else."""
+    kinds = Mask | Pairs
+    first, other = (x, y) if isinstance(x.label, kinds) else (y, x)
+    if not isinstance(first.label, kinds) or not (other.known or isinstance(other.label, kinds)):
+        return None
+    return anded(b, word, first.label, other.label, other.data if other.known else None)
 
 
 def _prelu(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> Label:

@@ -37,8 +37,9 @@ from ..machine import Misfit, Tensor
 from ..masks import chosen_by, is_zero_elsewhere
 from .arithmetic import scaled
 from .attention import chosen
+from .joining import padded_steps
 from .layers import dense_over
-from .shapes import flipped, one_step, padded_steps, reversed_steps
+from .shapes import flipped, one_step, reversed_steps
 from .tables import embedded, one_hot
 
 Args = Sequence[Tensor | None]

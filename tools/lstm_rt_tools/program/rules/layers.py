@@ -14,11 +14,14 @@ from ..labelled import Labelled
 from ..labels import (
     Counted,
     Dim,
+    Dims,
     Feat,
     Label,
     Lengths,
+    N,
     Scores,
     Steps,
+    Sums,
     apart,
     cell,
     fixed,
@@ -31,7 +34,7 @@ from ..labels import (
 )
 from ..machine import Tensor
 from ..written import write_out
-from .attention import scores_of, weighed
+from .attention import added, of_sums, scores_of, weighed
 from .reductions import reduced
 
 Args = Sequence[Tensor | None]
@@ -45,7 +48,8 @@ _MOST_PRODUCTS = 1 << 16  #: of two values that depend on the inputs, each a fea
 def dense_over(b: Labelled, x: Feat, i: int, weight: NDArray[Any], op: str) -> Feat:
     """``sum_k x[..k..] weight[k, o]`` over dimension ``i``, which is fixed: ``weight (K, O)``."""
     if not is_fixed(x.dims[i]):
-        raise b.wrong_roles(op, f"weights for {b.words(x.dims[i])}")
+        mixed = ", which puts numbers of different rows of the batch together" if N in x.dims[i][1:] else ""
+        raise b.wrong_roles(op, f"weights for {b.words(x.dims[i])}{mixed}")
     x = merged_cells(x, i)
     k, o = weight.shape
     rest = [d for d in range(len(x.dims)) if d != i]
@@ -74,6 +78,10 @@ def _matmul(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[An
     x, y = args
     assert x is not None
     assert y is not None
+    if isinstance(x.label, Sums) and y.known and y.data.size == y.shape[0]:
+        weighted = added(b, "mul", x, b.constant(y.data.ravel()))
+        if isinstance(weighted, Sums):
+            return of_sums(weighted, (-1,), keepdims=y.ndim > 1)
     if y.known:
         return _times_weight(b, b.feat(x, "matmul"), y.data)
     if x.known:
@@ -131,7 +139,7 @@ def _of_two(b: Labelled, x: Tensor, y: Tensor) -> Label:
     if isinstance(x.label, Scores):
         return weighed(b, x.label, b.feat(y, "matmul"))
     p, q = b.feat(x, "matmul"), b.feat(y, "matmul")
-    if (scores := scores_of(b, p, q)) is not None:
+    if (scores := scores_of(p, q)) is not None:
         return scores
     p_dims = p.dims if x.ndim > 1 else ((), *p.dims)
     q_dims = q.dims if y.ndim > 1 else (*q.dims, ())
@@ -273,6 +281,8 @@ def _recurrent(
     time, rows, features = (label.dims[k] for k in order)
     if lengths is None and len(rows) == 2 and sum(isinstance(a, int) for a in rows) == 1 and rows != b.batch:
         return _for_each(word, b, Tensor(x.data, label), states, options | {"batch_first": batch_first}, out, order[1])
+    if lengths is None and is_fixed(time) and is_fixed(features) and len(rows) == 2 and not fixed((rows,)):
+        return _within_steps(word, b, label, states, options, order)
     if len(time) != 1 or not isinstance(time[0], Steps) or rows != b.batch or not is_fixed(features):
         wanted = "the batch, the steps" if batch_first else "the steps, the batch"
         raise b.wrong_roles(
@@ -291,6 +301,46 @@ def _recurrent(
     dims = [time, rows, (size,) if size > 1 else ()]
     y = Feat(tuple(dims[k] for k in order), cell(seq, np.arange(size)).reshape(fixed(dims)))
     return (y, *(_final(b, v, d) for v in finals if v is not None))
+
+
+def _within_steps(
+    word: str, b: Labelled, x: Feat, states: Sequence[Tensor | None], options: Mapping[str, Any], order: Sequence[int]
+) -> tuple[Label, ...]:
+    """A layer within each step of a sequence, such as over the characters of each word: its cells written out."""
+    if any(s is not None and (not s.known or np.any(s.data)) for s in states):
+        raise b.error(word, "initial states of a layer within each step of a sequence are not supported")
+    steps = b.steps_of(x.dims, word)
+    assert steps is not None
+    arranged = permuted(x, order)
+    count, size = math.prod(fixed(arranged.dims[:1])), options["hidden_size"]
+    moments = arranged.cells.reshape(count, -1)
+    values = [b.at_every_step(b.value(m, steps, word), steps) for m in moments]
+    direction = options.get("direction", "forward")
+    ways = ["forward", "reverse"] if direction == "bidirectional" else [direction]
+    if count * len(ways) > _MOST_EACH:
+        raise b.error(word, f"within each step of a sequence it has {count} of its own, which is too many")
+    plain = {k: v for k, v in options.items() if k not in ("direction", "weights")}
+    columns, finals = [], []
+    for way in ways:
+        suffix = "_reverse" if way != direction and way == "reverse" else ""
+        given = {k.removesuffix("_reverse"): w for k, w in options["weights"].items()
+                 if w is not None and k.endswith("_reverse") == bool(suffix)}  # fmt: skip
+        made: list[int | None] = [None] * len(states)
+        hidden: list[int] = []
+        for value in values if way == "forward" else values[::-1]:
+            after = write_out(b.graph, word, value, given, made, plain)
+            if after is None:
+                raise b.error(word, "such a layer within each step of a sequence is not supported")
+            made, hidden = list(after), [*hidden, after[0]]
+        columns.append(hidden if way == "forward" else hidden[::-1])
+        finals.append(made)
+    cells = np.stack([[cell(h, np.arange(size)) for h in moment] for moment in zip(*columns, strict=True)])
+    lead, rows = arranged.dims[0], arranged.dims[1]
+    dims = [lead, rows, (len(ways) * size,) if len(ways) * size > 1 else ()]
+    y = Feat(tuple(dims[k] for k in order), cells.reshape(fixed(tuple(dims[k] for k in order))))
+    last: Dims = ((len(ways),) if len(ways) > 1 else (), rows, (size,) if size > 1 else ())
+    ends = zip(*finals, strict=True)
+    return (y, *(Feat(last, np.stack([cell(h, np.arange(size)) for h in end]).reshape(fixed(last))) for end in ends))
 
 
 def _one_by_one(b: Labelled, label: Feat, i: int) -> Feat:

@@ -24,6 +24,7 @@ from ..labels import (
     N,
     Scores,
     Steps,
+    Sums,
     Times,
     cell,
     fixed,
@@ -36,7 +37,7 @@ from ..machine import Tensor
 from ..masks import counting
 from ..truths import place_of_largest
 from .arithmetic import activation, differing_steps
-from .attention import softmax_of
+from .attention import of_sums, softmax_of
 
 Args = Sequence[Tensor | None]
 _NOTHING = {"max": -math.inf, "min": math.inf}  #: is neither the largest nor the smallest of anything
@@ -54,6 +55,8 @@ def _reduce(kind: str, b: Labelled, args: Args, options: Mapping[str, Any], out:
             return counted
     if isinstance(x.label, Masked) and x.label.fill == _NOTHING.get(kind):
         return _extreme(b, x, kind, options.get("axes"), options.get("keepdims", False))
+    if isinstance(x.label, Sums) and kind == "sum":
+        return of_sums(x.label, options.get("axes"), options.get("keepdims", False))
     if isinstance(x.label, Differs | Mask) and (found := _of_steps(b, x.label, kind, options)) is not None:
         return found
     return reduced(b, b.feat(x, kind), kind, options.get("axes"), options.get("keepdims", False))

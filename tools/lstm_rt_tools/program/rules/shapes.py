@@ -11,23 +11,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import pairs
 from ..labelled import Labelled
 from ..labels import (
     Atom,
-    Cells,
     Columns,
     Dim,
     Dims,
     Feat,
     Ids,
     Label,
-    Lengths,
     Mask,
     N,
+    Pairs,
+    Penalty,
     Scores,
     Steps,
     Unsplittable,
-    apart,
     broadcast,
     cell,
     fixed,
@@ -40,14 +40,12 @@ from ..labels import (
 from ..machine import Tensor
 from ..masks import backwards
 from ..phases import beside
-from ..rolled import roll
 from ..tidy import less_padded
 
 Args = Sequence[Tensor | None]
 _END = 10**9  #: numbers from here on mean the end
 #: A place so near the end of the steps of a run is taken to be counted from there; other sizes tell if it is not.
 _NEAR = 8
-_MOST_CONSTANT = 8  #: steps of constants beside a sequence
 
 
 def relabelled(label: Label, dims: Dims) -> Label:
@@ -141,8 +139,8 @@ def _permute(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> L
     axes = [a % len(label.dims) for a in options["axes"]]
     if isinstance(label, Feat | Ids):
         return permuted(label, axes)
-    if isinstance(label, Scores) and axes[-2:] != [len(axes) - 2, len(axes) - 1]:
-        raise b.error("permute", "scores of attention with the keys before the queries are not supported")
+    if isinstance(label, Scores | Pairs | Penalty):
+        return pairs.permuted(label, axes)
     moved: Label = replace(label, dims=tuple(label.dims[a] for a in axes))
     return moved
 
@@ -295,7 +293,7 @@ def reversed_steps(b: Labelled, label: Feat) -> Feat:
 
 
 def _flip(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> Label:
-    return flipped(b, _tensor(args), options["axis"])
+    return flipped(b, tensor_of(args), options["axis"])
 
 
 def flipped(b: Labelled, x: Tensor, axis: int) -> Label:
@@ -311,198 +309,8 @@ def flipped(b: Labelled, x: Tensor, axis: int) -> Label:
     raise b.wrong_roles("flip", f"it turns {b.words(label.dims[i])} around")
 
 
-def _concat(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any]) -> Label:
-    parts = [a for a in args if a is not None]
-    columns = options["axis"] % out.ndim == out.ndim - 1 == 1 and all(p.shape[1] == 1 for p in parts)
-    if columns and any(isinstance(p.label, Lengths) for p in parts):
-        rows = next(p.label.dims[0] for p in parts if isinstance(p.label, Lengths))
-        return Columns((rows, (len(parts),)), tuple(p.label for p in parts))
-    i = options["axis"] % out.ndim
-    if (mask := _one_mask(parts, i)) is not None:
-        return mask
-    labels = [b.feat(p, "concat") for p in parts if not p.known]
-    model = next((label for label in labels if is_steps(label.dims[i])), labels[0])
-    dims: Dims = tuple(() for _ in range(out.ndim))
-    for p in parts:
-        if not p.known:
-            label = b.feat(p, "concat")
-            rest = tuple(() if k == i else d for k, d in enumerate(label.dims))
-            dims = b.common(dims, rest, "concat")
-    if all(p.known or is_fixed(p.label.dims[i]) for p in parts):
-        return _concat_features(b, parts, i, dims)
-    if is_steps(model.dims[i]):
-        return _concat_steps(b, parts, i)
-    if model.dims[i] == (N,) and all(not p.known and p.label.dims == model.dims for p in parts):  # to be apart again
-        axis = len(fixed(model.dims[:i]))
-        made = (*model.dims[:i], (len(parts), N), *model.dims[i + 1 :])
-        return Feat(made, np.stack([b.feat(p, "concat").cells for p in parts], axis))
-    raise b.wrong_roles("concat", f"it joins {b.words(model.dims[i])}")
-
-
-def _one_mask(parts: Sequence[Tensor], i: int) -> Mask | None:
-    """The mask that all parts are, side by side; None if they are anything else."""
-    masks = [p.label for p in parts if isinstance(p.label, Mask) and is_fixed(p.label.dims[i])]
-    if len(masks) < len(parts):
-        return None
-    first = replace(masks[0], dims=())
-    rest = [(*m.dims[:i], *m.dims[i + 1 :]) for m in masks]
-    if any((m.value, m.axis, m.inverted) != (first.value, first.axis, first.inverted) for m in masks[1:]):
-        return None
-    size = sum(p.shape[i] for p in parts)
-    return replace(first, dims=(*masks[0].dims[:i], (size,), *masks[0].dims[i + 1 :])) if len(set(rest)) == 1 else None
-
-
-def _concat_features(b: Labelled, parts: Sequence[Tensor], i: int, dims: Dims) -> Feat:
-    if (steps := _all_steps(b, parts, i, dims)) is not None:
-        return steps
-    total, cells = 0, []
-    axis = len(fixed(dims[:i]))
-    for p in parts:
-        size = p.shape[i]
-        wide = (*dims[:i], (size,), *dims[i + 1 :])
-        if p.known:
-            shape_dims = tuple(d if p.shape[k] > 1 or k == i else () for k, d in enumerate(wide))
-            own = Feat(shape_dims, b.number_cells(b.against(shape_dims, p.data, "concat")))
-        else:
-            own = b.feat(p, "concat")
-        if not own.dims[i] or own.dims[i] != (size,):
-            merged = (*own.dims[:i], (size,), *own.dims[i + 1 :])
-            own = Feat(merged, own.cells.reshape(fixed(merged)))
-        cells.append(broadcast(own, wide))
-        total += size
-    made = (*dims[:i], (total,), *dims[i + 1 :])
-    return Feat(made, np.concatenate(cells, axis))
-
-
-def _all_steps(b: Labelled, parts: Sequence[Tensor], i: int, dims: Dims) -> Feat | None:
-    """All steps of a sequence, one by one and in order, are the sequence."""
-    if any(p.known or p.shape[i] != 1 or p.label.dims != parts[0].label.dims for p in parts) or len(parts) < 2:
-        return None
-    each = [b.feat(p, "concat").cells for p in parts]
-    found = b.unrolled.joined(each)
-    if found is None and len(parts) in b.unrolled.counts:
-        roll(b.graph, b.unrolled)
-        found = b.unrolled.joined(each)
-        if found is None and (axis := _loop_over(b, each)) is not None:
-            raise b.unknown_loop(axis)
-    if found is None:
-        return None
-    cells, seq, backwards = found
-    made = (*dims[:i], (b.new_axis_of(seq),), *dims[i + 1 :])
-    label = Feat(made, cells.reshape(fixed(made)))
-    return reversed_steps(b, label) if backwards else label
-
-
-def _loop_over(b: Labelled, parts: Sequence[Cells]) -> int | None:
-    """The axis, if it is a result of each of its steps, of any number of these."""
-    axis = next((axis for axis, n in b.steps.items() if n == len(parts) and b.is_free(Steps(axis))), None)
-    of_steps = (v >= 0 and b.unrolled.depends(int(v)) for part in parts for v in np.unique(apart(part)[0]))
-    return axis if axis is not None and all(of_steps) else None
-
-
-def _concat_steps(b: Labelled, parts: Sequence[Tensor], i: int) -> Feat:
-    """Steps before and after a sequence: of one constant they are padding."""
-    at = [k for k, p in enumerate(parts) if not p.known and is_steps(p.label.dims[i])]
-    single = all(p.known or k in at or p.shape[i] == 1 for k, p in enumerate(parts))
-    if len(at) != 1 or not single:
-        raise b.error("concat", "sequences one after the other are not supported")
-    if any(not p.known and k not in at for k, p in enumerate(parts)):
-        return _beside_single(b, parts, i, at[0])
-    label, (k,) = b.feat(parts[at[0]], "concat"), at
-    sides = [np.concatenate([p.data for p in side], i) if side else None for side in (parts[:k], parts[k + 1 :])]
-    numbers = {float(n) for a in sides if a is not None for n in np.unique(a)}
-    if len(numbers) < 2:
-        before, after = (0 if a is None else a.shape[i] for a in sides)
-        return padded_steps(b, label, i, before, after, numbers.pop() if numbers else 0.0)
-    for side, numbers_there in enumerate(sides):
-        if numbers_there is not None:
-            label = _beside_constants(b, label, i, numbers_there, before=side == 0)
-    return label
-
-
-def _beside_single(b: Labelled, parts: Sequence[Tensor], i: int, k: int) -> Feat:
-    """Part ``k`` is a sequence, each other one a step before or after it."""
-    label = b.feat(parts[k], "concat")
-    for n in (*range(k)[::-1], *range(k + 1, len(parts))):
-        if parts[n].known:
-            label = _beside_constants(b, label, i, parts[n].data, before=n < k)
-            continue
-        flat: Dims = (*label.dims[:i], (), *label.dims[i + 1 :])
-        step = b.feat(parts[n], "concat")
-        value = b.value(broadcast(step, flat), b.steps_of(step.dims, "concat"), "concat")
-        label = _beside_step(b, label, i, value, before=n < k)
-    return label
-
-
-def _beside_constants(b: Labelled, label: Feat, i: int, numbers: NDArray[Any], before: bool) -> Feat:
-    """A sequence with other steps before or after it, of a constant for each feature."""
-    count = numbers.shape[i]
-    if count > _MOST_CONSTANT:
-        raise b.error("concat", f"a sequence with {count} steps of other numbers beside it is not supported")
-    for at in range(count)[:: -1 if before else 1]:
-        flat: Dims = (*label.dims[:i], (), *label.dims[i + 1 :])
-        step = b.against(flat, np.take(numbers, [at], i), "concat").astype(np.float32).ravel()
-        label = _beside_step(b, label, i, b.constant_vec(step), before)
-    return label
-
-
-def _beside_step(b: Labelled, label: Feat, i: int, step: int, before: bool) -> Feat:
-    """One step more: zeros, and ``step``, a vec, times a feature that is 1 there alone."""
-    steps, size = b.steps_of(label.dims, "concat"), label.cells.size
-    assert steps is not None
-    nothing = b.at_every_step(b.constant_vec(np.zeros(1, np.float32)), steps)
-    value = b.features(label, "concat")
-    by = (1, 0) if before else (0, 1)
-    grown, there = b.graph.pad_steps(value, *by), b.graph.pad_steps(nothing, *by, value=1.0)
-    made = b.graph.binary("add", grown, b.graph.binary("mul", there, step))
-    dims = (*label.dims[:i], (b.new_axis_of(made),), *label.dims[i + 1 :])
-    return Feat(dims, cell(made, np.arange(size)).reshape(label.cells.shape))
-
-
-def padded_steps(
-    b: Labelled, label: Feat, i: int, before: int, after: int, value: float = 0.0, mode: str = "constant"
-) -> Feat:
-    """Steps before and after those of dimension ``i``; fewer than none cut some off."""
-    if before < 0 or after < 0:
-        cut = {"start": max(0, -before), "drop": max(0, -after)}
-        label = b.over_steps(label, "pad", i, lambda v: b.graph.take(v, **cut))
-    before, after = max(0, before), max(0, after)
-    if not before and not after:
-        return label
-    return b.over_steps(label, "pad", i, lambda v: b.graph.pad_steps(v, before, after, value, mode=mode))
-
-
-def _pad(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> Label:
-    label = b.feat(_tensor(args), "pad")
-    mode, value = options.get("mode", "constant"), float(options.get("value", 0.0))
-    for i, (before, after) in enumerate(options["pads"]):
-        before, after = int(before), int(after)
-        if (before, after) == (0, 0):
-            continue
-        if is_fixed(label.dims[i]):
-            label = _pad_features(b, label, i, (before, after), mode, value)
-        elif is_steps(label.dims[i]):
-            label = padded_steps(b, label, i, before, after, value, mode)
-        else:
-            raise b.wrong_roles("pad", f"it adds to {b.words(label.dims[i])}")
-    return label
-
-
-def _pad_features(b: Labelled, label: Feat, i: int, by: tuple[int, int], mode: str, value: float) -> Feat:
-    def pad(cells: NDArray[np.int64], axis: int) -> NDArray[np.int64]:
-        size = cells.shape[axis]
-        cells = np.take(cells, np.arange(max(0, -by[0]), size - max(0, -by[1])), axis)
-        grow = [(0, 0)] * cells.ndim
-        grow[axis] = (max(0, by[0]), max(0, by[1]))
-        if mode == "constant":
-            return np.pad(cells, grow, constant_values=b.number_cell(value))
-        return np.pad(cells, grow, mode)  # type: ignore[call-overload,no-any-return]
-
-    return indexed(label, i, pad)
-
-
 def _repeat_interleave(b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> Label:
-    label, times = b.feat(_tensor(args), "repeat_interleave"), options["times"]
+    label, times = b.feat(tensor_of(args), "repeat_interleave"), options["times"]
     i = options["axis"] % len(label.dims)
     if is_fixed(label.dims[i]):
         return indexed(label, i, lambda cells, axis: np.repeat(cells, times, axis))
@@ -512,7 +320,7 @@ def _repeat_interleave(b: Labelled, args: Args, options: Mapping[str, Any], out:
 
 
 def _tile(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any]) -> Label:
-    label = b.feat(_tensor(args), "tile")
+    label = b.feat(tensor_of(args), "tile")
     repeats = [1] * (out.ndim - len(options["repeats"])) + [int(r) for r in options["repeats"]]
     label = Feat(((),) * (out.ndim - len(label.dims)) + label.dims, label.cells)
     for i, times in enumerate(repeats):
@@ -529,14 +337,15 @@ def _tile(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any]
     return label
 
 
-def _tensor(args: Args) -> Tensor:
+def tensor_of(args: Args) -> Tensor:
+    """The first argument."""
     x = args[0]
     assert x is not None
     return x
 
 
 def _label(args: Args) -> Any:
-    return _tensor(args).label
+    return tensor_of(args).label
 
 
 RULES: dict[str, Callable[..., Any]] = {
@@ -547,8 +356,6 @@ RULES: dict[str, Callable[..., Any]] = {
     "expand": _expand,
     "slice": _slice,
     "flip": _flip,
-    "concat": _concat,
-    "pad": _pad,
     "repeat_interleave": _repeat_interleave,
     "tile": _tile,
 }

@@ -1,29 +1,28 @@
-"""Which sizes the inputs of a TorchScript program have: its code does not say.
+"""Which sizes the inputs of a scripted module have: nothing is known of them.
 
-A traced module remembers the shapes that it was traced with; running it at other sizes shows which of these are free.
-Of a scripted module nothing is known. It runs on arrays whose sizes are different primes: where an operation, or the
-code itself, says that 13 should be 8, the size that was 13 has to be 8; where it says so of two of them, they are one.
+The module runs on arrays whose sizes are different primes: where an operation, or the code itself, says that 13 should
+be 8, the size that was 13 has to be 8; where it says so of two of them, they are one.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lstm_rt.errors import ConvertError
 
-from ..names import shown
-from ..program.machine import Argument, Exhausted, Machine, Misfit, Source, Tensor
-from .agree import DimsDiffer, SizesDiffer, WantsType
-from .script_prims import Raised
+from ...names import shown
+from ...program.machine import Misfit, Tensor
+from ..agree import DimsDiffer, SizesDiffer, WantsType
+from ..script_prims import Raised
+from .runs import LENGTHS, Dims, Runs, Sizes, Unsized, differ, may_be_free
 
-_LENGTHS = re.compile(r"len", re.IGNORECASE)
 #: Where the sizes of one pool are by chance those of layers, the next one is taken.
 _POOLS = (
     (5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103, 107, 109),
@@ -38,230 +37,137 @@ _IMAGES = {
 }
 _LARGE = tuple(range(1009, 1109, 2))
 _RANKS = (3, 2, 4, 5, 1)
-_MOST_RUNS = 400  #: of one program while its sizes are sought
-_MOST_ELEMENTS = 1 << 19  #: of an input
 _MOST_LESSONS = 40
 _MOVE = 16  #: steps more, to see what depends on them
-_MOST_PICKS = 4096  #: of dimensions that may be one
-_MOST_FREE = 2  #: free dimensions of an input: rows and steps
+_MOST_FREE = 2  #: free dimensions of an input of which it is looked whether all of it counts
 _MOST_SIDE = 512  #: pixels along the side of an image
 
-Sizes = list[list[int]]
+
+@dataclass(frozen=True)
+class Found:
+    """What inputs may be; ``framed``: a size of them is free that can only be made so many times as large."""
+
+    dims: Dims
+    dtypes: list[np.dtype[Any]]
+    notes: list[str]
+    framed: bool = False
 
 
-class Unsized(Source, Protocol):
-    """A program whose inputs have no dimensions yet.
+class Learnt(Runs):
+    """Learns sizes from what a program complains of.
 
     Attributes:
-        examples: shapes at which it runs, if any are known.
-        sizes: of inputs, by their names and dimensions, which are given.
-        notes: what the user should know.
+        sizes: at which it has run in the end.
+        shapes: of the outputs there, with 0 for what depends on sizes that are free.
+        picked: dimensions of which only so many count.
+        solved: sizes that others are made of, as by convolutions.
+        unsure: why sizes that it runs at are arbitrary, if they are: another one depends on them.
     """
 
-    what: str
-    sizes: Mapping[str, Mapping[int, int]]
-    notes: list[str]
-
-    @property
-    def examples(self) -> Sequence[Sequence[int]] | None: ...
-
-
-class _Tracer(Machine):
-    """Notes beside every tensor which inputs it depends on, and which sizes are probably meant to be others."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.doubts: list[tuple[int, int]] = []
-
-    def doubt(self, size: int, meant: int) -> None:
-        self.doubts.append((size, meant))
-
-    def labels(self, op: str, args: Sequence[Tensor | None], options: dict[str, Any], out: Any) -> Any:
-        label = frozenset[int]().union(*(a.label for a in args if a is not None and a.label is not None))
-        return (label,) * len(out) if isinstance(out, tuple) else label
-
-
-_Made = TypeVar("_Made")
-
-
-def fitted(source: Unsized, convert: Callable[[], _Made]) -> _Made:
-    """What ``convert`` makes of the source once its inputs have their dimensions.
-
-    Where sizes are free by the frame alone, and nothing is made of that, they may be meant to be what they are.
-
-    Raises:
-        ConvertError: as of :func:`fit`, and of ``convert``.
-    """
-    framed = fit(source)
-    try:
-        return convert()
-    except Exhausted:
-        raise
-    except ConvertError:
-        if not framed:
-            raise
-    fit(source, frames=False)
-    return convert()
-
-
-def fit(source: Unsized, frames: bool = True) -> bool:
-    """Give ``source.inputs`` their dimensions.
-
-    Args:
-        frames: may sizes be free that can only be made twice as large, and three times, and so on?
-
-    Returns:
-        Are there such sizes?
-
-    Raises:
-        ConvertError: no sizes are found at which the program runs; the message has what the likeliest ran into.
-    """
-    search = _Search(source, frames)
-    examples = source.examples
-    dims = search.unknown() if examples is None else search.around([list(e) for e in examples])
-    source.inputs = [
-        Argument(a.name, dtype, tuple(d)) for a, dtype, d in zip(source.inputs, search.dtypes, dims, strict=True)
-    ]
-    return search.framed
-
-
-class _Search:
-    def __init__(self, source: Unsized, frames: bool) -> None:
-        self.source = source
-        self.frames = frames
-        self.framed = False
-        self.dtypes = [a.dtype for a in source.inputs]
-        self.names = [a.name for a in source.inputs]
-        given = max((math.prod(e) for e in source.examples or ()), default=0)
-        self.most = max(_MOST_ELEMENTS, 8 * given)  # as large as an example, and what is tried around it, may be
-        self.given = {(self.names.index(n), k): size for n, own in source.sizes.items() for k, size in own.items()}
-        self.doubts: list[tuple[int, int]] = []  #: of the last run
+    def __init__(self, source: Unsized) -> None:
+        super().__init__(source)
         self.seen: dict[str, list[tuple[int, int]] | None] = {}  #: what runs at sizes complained of
-        self.runs = 0
         self.learnt = 0
-        self.lengths = True  #: are whole numbers, one for each row, taken for lengths?
+        self.sizes: Sizes = []
+        self.shapes: list[tuple[int, ...]] = []
+        self.picked: set[tuple[int, int]] = set()
+        self.solved: set[int] = set()
+        self.unsure: ConvertError | None = None
 
-    def arrays(self, sizes: Sizes) -> list[NDArray[Any]]:
-        if any(math.prod(s) > self.most for s in sizes):
-            raise ConvertError(f"{self.source.what}: no small inputs are found at which it runs")
-        rng = np.random.default_rng(0)
-        return [
-            np.asarray(rng.standard_normal(s), d) if d.kind == "f" else np.full(s, self._whole(name, s, sizes), d)
-            for name, s, d in zip(self.names, sizes, self.dtypes, strict=True)
-        ]
+    def found(self) -> Iterator[Found]:
+        """What the inputs may be, likelier forms first: none but where something is known that fits.
 
-    def run(self, arrays: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
-        self.runs += 1
-        if self.runs > _MOST_RUNS:
-            raise ConvertError(f"{self.source.what}: the sizes of its inputs are not found in {_MOST_RUNS} runs")
-        machine = _Tracer()
-        self.doubts = machine.doubts
-        outputs = self.source.run(machine, [Tensor(a, frozenset([i])) for i, a in enumerate(arrays)])
-        return [o.data for o in outputs]
-
-    def _whole(self, name: str, own: Sequence[int], sizes: Sizes) -> int:
-        """A number for an input of whole numbers: of lengths all steps that there are, otherwise 1."""
-        lengths = len(own) == 1 and self.lengths and (_LENGTHS.search(name) or self.source.examples is not None)
-        return min((n for s in sizes if len(s) > 1 for n in s[:2] if n != own[0]), default=1) if lengths else 1
-
-    # -- sizes that are known ---------------------------------------------------------------------------
-
-    def around(self, examples: Sizes) -> list[list[int | str | None]]:
-        """The dimensions of a module that runs at ``examples``."""
-        for (i, k), size in self.given.items():
-            if k >= len(examples[i]):
-                raise ConvertError(f"the input {shown(self.names[i])} has {len(examples[i])} dimensions, none {k}")
-            examples[i][k] = size
-        try:
-            self.run(self.arrays(examples))
-        except ConvertError:
-            self.lengths = False  # they may be ids, of a table that has fewer rows
-            self.run(self.arrays(examples))
-        dims: list[list[int | str | None]] = [list(e) for e in examples]
-        for size in dict.fromkeys(n for column in itertools.zip_longest(*examples) for n in column if n is not None):
-            while (found := self._free(examples, dims, size)) is not None:
-                name = f"{self.names[found[0][0]]}.{found[0][1]}" if len(found) > 1 else None
-                for i, k in found:
-                    dims[i][k] = name
-        return dims
-
-    def _free(self, examples: Sizes, dims: list[list[int | str | None]], size: int) -> list[tuple[int, int]] | None:
-        """Dimensions of one size that can be another one, together."""
-        choices: list[list[int | None]] = [
-            [*(k for k, d in enumerate(own) if d == size and _is_open(own) and (i, k) not in self.given), None]
-            for i, own in enumerate(dims)
-        ]
-        picks = itertools.islice(itertools.product(*choices), _MOST_PICKS)  # those of most dimensions come first
-        sets = [[(i, k) for i, k in enumerate(pick) if k is not None] for pick in picks]
-        for places in sorted((s for s in sets if s), key=lambda s: -len(s))[:64]:
-            # by any number, or if there is more than one, by as many again: it may take steps by the frame
-            if all(self._can_grow(examples, places, n) for n in (4, size + 5)):
-                return places
-            if self.frames and size > 1 and all(self._can_grow(examples, places, n) for n in (size, 2 * size)):
-                self.framed = True
-                return places
-        return None
-
-    def _can_grow(self, examples: Sizes, places: list[tuple[int, int]], more: int) -> bool:
-        """Does it run with more there, and does what is more matter?"""
-        sizes = [list(e) for e in examples]
-        for i, k in places:
-            sizes[i][k] += more
-        arrays = self.arrays(sizes)
-        try:
-            first = self.run(arrays)
-            for i, k in places:
-                if arrays[i].dtype.kind == "f":
-                    behind = [slice(None)] * k + [slice(examples[i][k], None)]
-                    arrays[i][tuple(behind)] += 1
-            if all(arrays[i].dtype.kind != "f" for i, _ in places):
-                return True
-            second = self.run(arrays)
-        except ConvertError:
-            return self.runs > _MOST_RUNS
-        return _differ(first, second)
-
-    # -- sizes that are not known -------------------------------------------------------------------------
-
-    def unknown(self) -> list[list[int | str | None]]:
-        """The dimensions of a module of which nothing is known."""
+        Raises:
+            ConvertError: no sizes are found at which the program runs; the message has what the likeliest ran into.
+        """
         best: tuple[int, ConvertError] | None = None
-        doubtful: tuple[list[list[int | str | None]], list[str], list[np.dtype[Any]]] | None = None
+        told: list[Dims] = []
+        later: list[Found] = []
         for long, ranks in itertools.product((False, True), self._ranks()):
             for pool in _pools(max(ranks, default=0)):
                 try:
-                    dims = self._flat(ranks, self._with_ranks(ranks, pool, long), long)
-                    if not self.doubts:
-                        self.source.notes += self._squares_told()
-                        return dims
-                    doubtful = doubtful or (dims, self._squares_told(), list(self.dtypes))
-                    break
+                    forms, doubtful = self._forms(ranks, pool, long)
                 except ConvertError as e:
                     if best is None or self.learnt > best[0]:
                         best = self.learnt, e
                     sizes = isinstance(e, Misfit | SizesDiffer | Raised) and not isinstance(e, DimsDiffer)
-                if not (self.learnt or sizes) or self.runs > _MOST_RUNS:
-                    break  # sizes that are by chance those of layers are not why
-            if self.runs > _MOST_RUNS:
+                    if not (self.learnt or sizes) or self.ended:
+                        break  # sizes that are by chance those of layers are not why
+                    continue
+                new = [form for form in forms if form.dims not in told]
+                told += [form.dims for form in new]
+                later += new if doubtful else []
+                yield from () if doubtful else new
                 break
-        if doubtful is not None:
-            dims, told, self.dtypes = doubtful
-            self.source.notes += told
-            return dims
-        if best is None:
-            raise ConvertError(f"no input has as many dimensions as the sizes that are set say, at most {max(_RANKS)}")
-        if not isinstance(best[1], SizesDiffer | WantsType | Raised | Misfit):
-            raise best[1]
+            if self.ended:
+                break
+        yield from later
+        if not told:
+            raise self._not_found(None if best is None else best[1])
+
+    def _forms(self, ranks: Sequence[int], pool: Sequence[int], long: bool) -> tuple[list[Found], bool]:
+        """What inputs of so many dimensions may be, at sizes of one pool, and whether the program has its doubts."""
+        dims = self._flat(ranks, self._with_ranks(ranks, pool, long), long)
+        doubtful, unsure = bool(self.doubts) or self.widens, self.unsure
+        plain = Found(dims, list(self.dtypes), [*self._squares_told(), *self._spans_told(dims)])
+        others = [*self._freer(plain), *self._as_outputs(plain, ranks, pool, long)]
+        if unsure is not None and not others:
+            raise unsure
+        return [*others, *([plain] if unsure is None else [])], doubtful
+
+    def _not_found(self, error: ConvertError | None) -> ConvertError:
+        if error is None:
+            return ConvertError(f"no input has as many dimensions as the sizes that are set say, at most {max(_RANKS)}")
+        if not isinstance(error, SizesDiffer | WantsType | Raised | Misfit):
+            return error
         names = ", ".join(map(shown, self.names)) or "none"
-        raise ConvertError(
-            f"{best[1]}; a scripted module does not say which shapes its inputs ({names}) have, and none were found: "
+        return ConvertError(
+            f"{error}; a scripted module does not say which shapes its inputs ({names}) have, and none were found: "
             f"say sizes (--set {shown(self.names[0])}.2=... for that of dimension 2), trace it with an example "
             "(torch.jit.trace), or export it (torch.export)"
         )
 
-    def _flat(
-        self, ranks: Sequence[int], dims: list[list[int | str | None]], long: bool
-    ) -> list[list[int | str | None]]:
+    def _freer(self, plain: Found) -> Iterator[Found]:
+        """A fixed size that may be others: 1, which may be as many as there are of what it stands beside, or one that
+        may be twice as large, and three times, as that of samples that frames are cut from.
+        """
+        for i, own in enumerate(plain.dims):
+            for k, n in enumerate(own):
+                if not isinstance(n, int) or (i, k) in self.given or self.dtypes[i].kind != "f" or not may_be_free(own):
+                    continue
+                if all(self.can_grow(self.sizes, [(i, k)], more) for more in ((4, 9) if n == 1 else (n, 2 * n))):
+                    dims = [list(d) for d in plain.dims]
+                    dims[i][k] = None
+                    yield replace(plain, dims=dims, framed=n > 1)
+
+    def _as_outputs(self, plain: Found, ranks: Sequence[int], pool: Sequence[int], long: bool) -> Iterator[Found]:
+        """A size that was found to do may be that of the output in its place, where this does as well: so it is of
+        states.
+        """
+        if len(self.shapes) != len(ranks):
+            return
+        shapes = self.shapes
+        learnt = [(i, k, n) for i, own in enumerate(plain.dims) for k, n in enumerate(own) if isinstance(n, int)]
+        learnt = [(i, k, n) for i, k, n in learnt if (i, k) not in self.given and (i, k) not in self.picked]
+        for i, k, n in reversed(learnt):
+            m = shapes[i][k] if len(shapes[i]) == ranks[i] else 0
+            if m > 1 and m != n and (dims := self._with(i, k, m, ranks, pool, long)) is not None:
+                name = f"{shown(self.names[i])}.{k}"
+                note = f"{name} is taken to be {m}, as in the outputs; --set {name}=... says otherwise"
+                yield Found(dims, list(self.dtypes), [*self._squares_told(), note])
+                return
+
+    def _with(self, i: int, k: int, n: int, ranks: Sequence[int], pool: Sequence[int], long: bool) -> Dims | None:
+        """The dimensions where one of them is of this size."""
+        self.given[i, k] = n
+        try:
+            return self._with_ranks(ranks, pool, long)
+        except ConvertError:
+            return None
+        finally:
+            del self.given[i, k]
+
+    def _flat(self, ranks: Sequence[int], dims: Dims, long: bool) -> Dims:
         """Where a sequence of single numbers is found to be ``(T, 1)``, but may be ``(T,)`` as well, it is that."""
         if list(ranks) != [2] or dims != [[None, 1]] or self.given:
             return dims
@@ -274,24 +180,25 @@ class _Search:
     def _ranks(self) -> Iterator[tuple[int, ...]]:
         least = {i: max(k for j, k in self.given if j == i) for i, _ in self.given}
         choices = [
-            [r for r in ((1,) if _LENGTHS.search(n) else _RANKS) if r > least.get(i, -1)]
+            [r for r in ((1,) if LENGTHS.search(n) else _RANKS) if r > least.get(i, -1)]
             for i, n in enumerate(self.names)
         ]
         orders = itertools.product(*(range(len(c)) for c in choices))
         for pick in sorted(itertools.islice(orders, 1024), key=sum):
             yield tuple(c[k] for c, k in zip(choices, pick, strict=True))
 
-    def _with_ranks(self, ranks: Sequence[int], pool: Sequence[int], long: bool) -> list[list[int | str | None]]:
+    def _with_ranks(self, ranks: Sequence[int], pool: Sequence[int], long: bool) -> Dims:
         """The dimensions, for inputs of so many; ``long``: the last size of each is large, as of samples of sound."""
+        self.solved.clear()
         self.learnt, self.squares = 0, dict[int, tuple[int, int]]()  # inputs that are images: dimension and side
         supply, large = (iter([n for n in p if n not in self.given.values()]) for p in (pool, _LARGE))
         sizes: Sizes = [
             [self.given.get((i, k)) or next(large if long and k == r - 1 else supply) for k in range(r)]
             for i, r in enumerate(ranks)
         ]
-        if any(_LENGTHS.search(n) for n in self.names):
+        if any(LENGTHS.search(n) for n in self.names):
             self.dtypes = [
-                np.dtype(np.int64) if _LENGTHS.search(n) else d for n, d in zip(self.names, self.dtypes, strict=True)
+                np.dtype(np.int64) if LENGTHS.search(n) else d for n, d in zip(self.names, self.dtypes, strict=True)
             ]
         free = {n for own in sizes for n in own}.difference(self.given.values())
         for _ in range(_MOST_LESSONS):
@@ -336,7 +243,9 @@ class _Search:
             for size in (guess - 1, guess, guess + 1):
                 if size > 0 and size not in free and self._fits(_replaced(sizes, n, size), wanted):
                     least = self._least(_replaced(sizes, n, size), size, wanted)
-                    return _learn(sizes, free, (n, size if least in free else least))
+                    size = size if least in free else least
+                    self.solved.add(size)
+                    return _learn(sizes, free, (n, size))
         return False
 
     def _least(self, sizes: Sizes, size: int, wanted: int) -> int:
@@ -400,10 +309,14 @@ class _Search:
             return []
         return None if lesson is None else lesson[0]
 
-    def _confirmed(self, sizes: Sizes, free: set[int]) -> list[list[int | str | None]]:
+    def _confirmed(self, sizes: Sizes, free: set[int]) -> Dims:
         """The dimensions, if it runs at other sizes of what is free, too."""
+        free = self._surely_free(sizes, free)
         larger = self._larger(sizes, free)
-        self.run(self.arrays(larger))
+        both = [self.run(self.arrays(s)) for s in (sizes, larger)]
+        shapes = [[y.shape for y in ys] for ys in both]
+        self.shapes = [tuple(n * (n == m) for n, m in zip(a, b, strict=False)) for a, b in zip(*shapes, strict=True)]
+        self.picked = set()
         for i, own in enumerate(sizes):
             if len(free.intersection(own)) > _MOST_FREE:
                 continue  # some of them have to be set, or else nothing comes of it
@@ -411,7 +324,35 @@ class _Search:
                 if n in free and sum(s.count(n) for s in sizes) == 1 and self.dtypes[i].kind == "f":
                     read = self._read(sizes, i, k)
                     own[k] = read if read < n and read == self._read(larger, i, k) else n
+                    self.picked |= {(i, k)} - ({(i, k)} if own[k] == n else set())
+        self.sizes = sizes
         return self._named(sizes, free)
+
+    def _surely_free(self, sizes: Sizes, free: set[int]) -> set[int]:
+        """Sizes that can be others: not those that another one has been made to fit to."""
+        self.unsure = None
+        try:
+            self.run(self.arrays(self._larger(sizes, free)))
+        except ConvertError as e:
+            fixed = {n for n in free if not self._takes(_replaced(sizes, n, n + _MOVE))}
+            if not fixed or len(fixed) == len(free):
+                raise
+            for n in sorted(fixed):
+                least = self._last_that_does(n, -1, partial(_replaced, sizes, n))
+                if least < n or self._takes(_replaced(sizes, n, n + 1)):  # one of some that do alike
+                    _learn(sizes, free, (n, n if least in free else least))
+                    self.solved.add(n if least in free else least)
+                else:
+                    self.unsure = e
+            return free - fixed
+        return free
+
+    def _takes(self, sizes: Sizes) -> bool:
+        try:
+            self.run(self.arrays(sizes))
+        except ConvertError:
+            return False
+        return True
 
     def _squares_told(self) -> list[str]:
         """What the user should know of images whose size was found."""
@@ -420,6 +361,32 @@ class _Search:
             f"--set {shown(self.names[i])}.{k}=... says otherwise"
             for i, (k, side) in self.squares.items()
         ]
+
+    def _spans_told(self, dims: Dims) -> list[str]:
+        """What the user should know of sizes that are the smallest of some that do alike."""
+        found = []
+        for i, own in enumerate(dims):
+            for k, n in enumerate(own):
+                if not isinstance(n, int) or n not in self.solved or self.sizes[i].count(n) > 1:
+                    continue
+                least, most = (self._last_that_does(n, by, partial(self._with_size, i, k)) for by in (-1, 1))
+                if most > least:
+                    name = f"{shown(self.names[i])}.{k}"
+                    told = f"{name} is taken to be {n}: {least} to {most} do alike, and --set {name}=... says which"
+                    found.append(told)
+        return found
+
+    def _with_size(self, i: int, k: int, n: int) -> Sizes:
+        sizes = [list(own) for own in self.sizes]
+        sizes[i][k] = n
+        return sizes
+
+    def _last_that_does(self, n: int, by: int, sizes: Callable[[int], Sizes]) -> int:
+        """The last of the numbers up from ``n``, or down, at whose sizes the program runs; ``n`` if there is no end."""
+        for m in range(n, n + 2 * by * _MOVE, by):
+            if m + by < 1 or not self._takes(sizes(m + by)):
+                return m
+        return n
 
     def _larger(self, sizes: Sizes, free: set[int]) -> Sizes:
         """Other sizes in the place of those that are free, by less where arrays would become too large."""
@@ -436,7 +403,7 @@ class _Search:
         first = self.run(arrays)
         for n in range(sizes[i][k] - 1, -1, -1):
             arrays[i][tuple([slice(None)] * k + [slice(n, None)])] += 1
-            if _differ(first, self.run(arrays)):
+            if differ(first, self.run(arrays)):
                 return n + 1
         return sizes[i][k]
 
@@ -448,7 +415,7 @@ class _Search:
             self.dtypes[i] = dtype
         return changed
 
-    def _named(self, sizes: Sizes, free: set[int]) -> list[list[int | str | None]]:
+    def _named(self, sizes: Sizes, free: set[int]) -> Dims:
         count = {n: sum(own.count(n) for own in sizes) for n in free}
         first = {n: f"{self.names[i]}.{own.index(n)}" for i, own in reversed(list(enumerate(sizes))) for n in own}
         return [[n if n not in free else first[n] if count[n] > 1 else None for n in own] for own in sizes]
@@ -460,17 +427,6 @@ def _pools(rank: int) -> Iterator[Sequence[int]]:
         yield from _POOLS
     for pool in _IMAGES.get(rank, ()):
         yield (*pool, *(n for n in _POOLS[0] if n not in pool))
-
-
-def _differ(first: Sequence[NDArray[Any]], second: Sequence[NDArray[Any]]) -> bool:
-    """Have two runs given different outputs?"""
-    both = zip(first, second, strict=True)
-    return any(a.shape != b.shape or not np.array_equal(a, b, equal_nan=True) for a, b in both)
-
-
-def _is_open(dims: Sequence[int | str | None]) -> bool:
-    """Can an input have one more free dimension?"""
-    return sum(not isinstance(d, int) for d in dims) < _MOST_FREE
 
 
 def _learn(sizes: Sizes, free: set[int], pair: tuple[int, int]) -> bool:

@@ -1,0 +1,126 @@
+"""Rounding for data: what matrices are multiplied with, and what is gained where weights make up for each other."""
+
+import numpy as np
+import pytest
+from helpers.graphs import FORMS, cell_id, cell_weights, recurrent_graph, weights
+from lstm_rt_tools import quantize
+from lstm_rt_tools.integers import measure
+from lstm_rt_tools.integers.calibrate import key_of, moments
+from lstm_rt_tools.integers.matrices import compensated, quantised
+
+from lstm_rt import InputError, Model
+from lstm_rt.format import dumps
+from lstm_rt.graph import Graph
+from lstm_rt.quantised import MAX_SUM
+
+
+def slow_data(seed, rows, steps, features):
+    """Few causes, many features, little change from step to step: as most data are."""
+    causes = np.cumsum(np.random.default_rng(seed).standard_normal((rows, steps, 3)), axis=1)
+    return (causes @ np.random.default_rng(7).standard_normal((3, features)) / 5).astype(np.float32)
+
+
+def second_moments(rows):
+    flat = np.asarray(rows, np.float64).reshape(-1, rows.shape[-1])
+    return flat.T @ flat
+
+
+def test_what_matrices_are_multiplied_with():
+    """The state before each step, which the outputs of the runtime show; both directions; a dense layer after them."""
+    rng = np.random.default_rng(0)
+    g = recurrent_graph(rng, "gru", 5, 6, direction="bidirectional")
+    w = weights(rng, 3, 12)
+    g.output(g.dense(g.outputs[0], w), "z")
+    x = slow_data(1, 3, 8, 5)
+    y = Model(dumps(g))(x)[0]
+    zero = np.zeros((3, 1, 6))
+    want = {
+        "w_ih": x,
+        "w_ih_reverse": x,
+        "w_hh": np.concatenate([zero, y[:, :-1, :6]], axis=1),
+        "w_hh_reverse": np.concatenate([y[:, 1:, 6:], zero], axis=1),
+    }
+    found = moments(g, [x])
+    assert len(found) == 5
+    for name, rows in want.items():
+        np.testing.assert_allclose(found[key_of(g.nodes[0].weights[name])], second_moments(rows), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found[key_of(w)], second_moments(y), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("form", FORMS, ids=cell_id)
+def test_every_matrix_of_every_cell_is_seen(form):
+    op, options = form
+    g = recurrent_graph(np.random.default_rng(0), op, 5, 6, **options)
+    found = moments(g, [slow_data(1, 2, 5, 5)])
+    for name, w in g.nodes[0].weights.items():
+        if name in ("w_ih", "w_hh", "w_hr"):
+            assert found[key_of(w)].shape == (w.shape[1], w.shape[1])
+
+
+def test_inputs_that_have_nothing_to_do_with_each_other_leave_the_nearest():
+    w = np.random.default_rng(0).uniform(-9, 9, (7, 200))
+    np.testing.assert_array_equal(compensated(w, np.diag(np.arange(1.0, 201)), 127), np.rint(w))
+
+
+@pytest.mark.parametrize("largest", [127, 7])
+def test_products_are_nearer(largest):
+    """On other data too; and no number is larger than it may be."""
+    rng = np.random.default_rng(0)
+    w = rng.uniform(-largest, largest, (40, 150))
+    x, other = (slow_data(s, 4, 100, 150).reshape(-1, 150).astype(np.float64) for s in (1, 2))
+    q = compensated(w, x.T @ x, largest)
+    assert np.abs(q).max() <= largest
+    np.testing.assert_array_equal(q, np.rint(q))
+    for data in (x, other):
+        assert np.linalg.norm(data @ (q - w).T) < 0.3 * np.linalg.norm(data @ (np.rint(w) - w).T)
+
+
+@pytest.mark.parametrize(("bits", "activations"), [(8, 16), (8, 8), (16, 16), (16, 8)])
+@pytest.mark.parametrize("k", [1, 5, 300])
+def test_sums_cannot_overflow(bits, activations, k):
+    rng = np.random.default_rng(k)
+    w = weights(rng, 9, k)
+    w[3] = 0
+    x = slow_data(1, 2, 50, k).reshape(-1, k).astype(np.float64)
+    q = quantised(w, bits, activations, x.T @ x)
+    assert q.largest_sum() * q.limit <= MAX_SUM
+    assert not q.values[3].any()
+    assert quantised(w, bits, activations, np.zeros((k, k))).same(quantised(w, bits, activations))
+
+
+@pytest.mark.parametrize(("bits", "activations", "gain"), [(8, 16, 2), (16, 16, 1.2)])
+def test_outputs_on_other_data_are_nearer(bits, activations, gain):
+    g = recurrent_graph(np.random.default_rng(3), "lstm", 16, 32)
+    exact = measure.outputs_of(g, [slow_data(2, 4, 100, 16)])
+
+    def mean_error(q):
+        return measure.errors(q, exact, [slow_data(2, 4, 100, 16)])[0].mean_abs
+
+    with_data = quantize(g, bits, activations, [slow_data(1, 4, 100, 16)])
+    assert mean_error(quantize(g, bits, activations)) > gain * mean_error(with_data) > 0
+
+
+def test_a_table_that_a_dense_layer_shares_stays_one():
+    g, table = Graph(), weights(np.random.default_rng(0), 11, 6)
+    e = g.embedding(g.input("ids", "ids"), table)
+    h, _, _ = g.recurrent("lstm", e, cell_weights(np.random.default_rng(1), "lstm", 6, 6), hidden_size=6)
+    g.output(g.dense(h, table), "y")
+    ids = np.random.default_rng(2).integers(0, 11, (2, 30)).astype(np.int32)
+    q = quantize(g, 8, 16, [ids])
+    assert q.nodes[0].weights["table"].same(q.nodes[2].weights["weight"])
+    assert len(dumps(q)) == len(dumps(quantize(g, 8, 16)))
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (np.zeros((2, 5, 4), np.float32), r"input 'x' has shape \(2, 5, 4\), expected \(N, T, 5\)"),
+        (np.zeros((2, 0, 5), np.float32), "the calibration data have no steps or rows, or only zeros"),
+        (np.full((2, 3, 5), np.nan, np.float32), "the calibration data for 'x' have a number that is not finite"),
+        (np.full((2, 3, 5), -np.inf, np.float32), "the calibration data for 'x' have a number that is not finite"),
+    ],
+)
+def test_data_that_say_nothing(x, message):
+    g = recurrent_graph(np.random.default_rng(0), "lstm", 5, 6)
+    with pytest.raises(InputError, match=message):
+        quantize(g, 8, 16, [x])
