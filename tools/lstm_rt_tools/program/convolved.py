@@ -34,68 +34,6 @@ class _Gate:
     x_scale: A
 
 
-def take_apart(graph: Graph) -> None:
-    """Where some channels are taken of the images that convolutions make, or of their sum, let these make no others."""
-    makers = {o: n for n in graph.nodes for o in n.outputs if o is not None}
-    nodes, made = list(graph.nodes), graph.nodes
-    made.clear()
-    for node in nodes:
-        taken, out = _taken(makers, node), node.outputs[0]
-        wanted = None if taken is None else _channels(graph, makers, *taken)
-        if wanted is not None and taken is not None:
-            _narrow(graph, makers, taken[0], wanted)
-            made[-1].outputs = (out,)
-        else:
-            made.append(node)
-
-
-def _taken(makers: Mapping[int, Node], node: Node) -> tuple[int, NDArray[Any]] | None:
-    """Features that a node takes of one value, by their numbers."""
-    if node.op == "gather" and node.inputs[0] is not None:
-        return node.inputs[0], node.weights["index"]
-    if node.op == "slice" and node.inputs[0] is not None:
-        return node.inputs[0], np.arange(node.attrs["start"], node.attrs["start"] + node.attrs["size"])
-    parts = [makers.get(i) for i in node.inputs if i is not None] if node.op == "concat" else []
-    slices = [_taken(makers, p) for p in parts if p is not None and p.op == "slice"]
-    taken = [s for s in slices if s is not None]
-    if not taken or len(taken) < len(node.inputs) or any(value != taken[0][0] for value, _ in taken):
-        return None
-    return taken[0][0], np.concatenate([index for _, index in taken])
-
-
-def _channels(graph: Graph, makers: Mapping[int, Node], value: int, index: NDArray[Any]) -> NDArray[Any] | None:
-    """Which channels these features are, those at each place of an image that convolutions make; None of others."""
-    nodes = _summed(makers, value)
-    counts = {len(n.weights["weight"]) for n in nodes if n.attrs["groups"] == 1}
-    if len(counts) != 1 or any(n.attrs["groups"] != 1 for n in nodes):
-        return None
-    (channels,) = counts
-    places = graph.values[value].size // channels
-    if index.size % places or index.size == graph.values[value].size:
-        return None
-    each = index.reshape(places, -1) - channels * np.arange(places)[:, None]
-    return each[0] if (each == each[0]).all() and each[0].min() >= 0 and each[0].max() < channels else None
-
-
-def _summed(makers: Mapping[int, Node], value: int | None) -> list[Node]:
-    """The convolutions that a value is the sum of; none, if anything else is in it."""
-    node = makers.get(value) if value is not None else None
-    if node is not None and node.op == "add":
-        sides = [_summed(makers, i) for i in node.inputs]
-        return [n for side in sides for n in side] if all(sides) else []
-    return [node] if node is not None and node.op == "conv" else []
-
-
-def _narrow(graph: Graph, makers: Mapping[int, Node], value: int | None, channels: NDArray[Any]) -> int:
-    """The same of these channels alone."""
-    assert value is not None
-    node = makers[value]
-    if node.op == "add":
-        return graph.binary("add", *(_narrow(graph, makers, i, channels) for i in node.inputs))
-    weights = {name: array[channels] for name, array in node.weights.items()}
-    return graph.node("conv", *node.inputs, **node.attrs, **weights)
-
-
 def found(
     a: Algebra, gates: Mapping[str, Activated], output: Activation, group: tuple[int, ...], old: Sequence[int]
 ) -> Cell | None:

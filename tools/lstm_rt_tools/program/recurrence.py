@@ -18,6 +18,7 @@ from ..arch.layers import side_by_side
 from . import convolved
 from .algebra import Unknown
 from .cells import Cell, find
+from .channels import take_apart
 from .formulas import put_together
 from .labels import Cells, Dims, Feat, Loose, Mask, N, Steps, Turn, apart, cell, free, is_steps
 from .machine import Tensor
@@ -222,7 +223,7 @@ class Recurrence:
     def _emit(self) -> None:
         """Make the layers."""
         self._b.folded += put_together(self._step)
-        convolved.take_apart(self._step)
+        take_apart(self._step)
         old, depends = [s.value for s in self._states], self._depends()
         read = frozenset[int]().union(*(depends[e] for e in self._ends))
         # A state that no step reads carries what another one becomes, past steps that do not count.
