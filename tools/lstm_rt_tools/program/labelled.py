@@ -172,10 +172,9 @@ class Labelled(Values):
 
     def padding(self, mask: Mask) -> int:
         """The mask of a row's own steps, where the others, which hold something of their own, stand at its end."""
-        assert mask.value is not None
-        node = next(n for n in self.graph.nodes if mask.value in n.outputs)
-        source = node.inputs[0]
-        if node.op not in ("mask_ids", "mask_values") or source not in self.graph.inputs:
+        node = next((n for n in self.graph.nodes if mask.value in n.outputs and not mask.inverted), None)
+        source = None if node is None or node.op not in ("mask_ids", "mask_values") else node.inputs[0]
+        if node is None or mask.value is None or source not in self.graph.inputs:
             raise self.error("lengths", "lengths that are computed of anything but inputs are not supported")
         name, token = self.graph.values[source].name, node.attrs["value"]
         self.padded[name] = token
@@ -378,6 +377,18 @@ class Labelled(Values):
         moments = np.arange(n).reshape([n if k == place else 1 for k in range(features.ndim)])
         dims = tuple(tuple(n if a == steps else a for a in d if a != steps or n > 1) for d in label.dims)
         return Feat(dims, cell(made, moments * len(distinct) + features).reshape(fixed(dims)))
+
+    def repeated(self, label: Feat) -> Feat:
+        """Several equal features of each step, which are one dimension with the steps, become so many steps."""
+        at = next((i for i, d in enumerate(label.dims) if [type(a) for a in d] == [Steps, int]), None)
+        if at is None:
+            return label
+        axis = len(fixed(label.dims[:at]))
+        first = np.take(label.cells, 0, axis)
+        if not np.array_equal(label.cells, np.broadcast_to(np.expand_dims(first, axis), label.cells.shape)):
+            return label
+        once = Feat((*label.dims[:at], label.dims[at][:1], *label.dims[at + 1 :]), first)
+        return self.over_steps(once, "repeat", at, lambda v: self.graph.repeat(v, label.cells.shape[axis]))
 
     def freeze(self, axis: int) -> None:
         """The model takes the steps of this run alone."""

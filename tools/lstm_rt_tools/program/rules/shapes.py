@@ -277,6 +277,9 @@ def one_step(b: Labelled, label: Feat, index: int, i: int) -> Feat:
             return value
         if count == 1 and index == 0 and b.is_free(steps):  # the first of more at other sizes
             return b.unrolled.step(b.graph.take(value, start=0, most=1), 0, 1)
+        turned = next((n.inputs[0] for n in b.graph.nodes if n.op == "reverse" and value in n.outputs), None)
+        if turned is not None and index % count == 0 and b.has_lengths(steps.axis):  # the last of each row
+            return b.unrolled.step(turned, count - 1, count)
         return b.unrolled.step(value, index % count, count)
 
     found = b.each(label, "slice", make)
