@@ -32,6 +32,7 @@ from ..labels import (
 )
 from ..machine import Tensor
 from ..rolled import roll
+from ..unrolled import FEW
 from .shapes import reversed_steps, tensor_of
 
 Args = Sequence[Tensor | None]
@@ -122,8 +123,8 @@ def _all_steps(b: Labelled, parts: Sequence[Tensor], i: int, dims: Dims) -> Feat
 
 
 def _loop_over(b: Labelled, parts: Sequence[Cells]) -> int | None:
-    """The axis, if it is a result of each of its steps, of any number of these."""
-    axis = next((axis for axis, n in b.steps.items() if n == len(parts) and b.is_free(Steps(axis))), None)
+    """The axis, if it is a result of each of its steps, of any number of these; as few may be so many by chance."""
+    axis = next((axis for axis, n in b.steps.items() if n == len(parts) > FEW and b.is_free(Steps(axis))), None)
     of_steps = (v >= 0 and b.unrolled.depends(int(v)) for part in parts for v in np.unique(apart(part)[0]))
     return axis if axis is not None and all(of_steps) else None
 
