@@ -2,7 +2,8 @@
 
 With ``LSTM_RT_SKIPS=plain`` in its environment a run is one of the environment *plain*: it fails where a test is
 skipped for a reason that the list does not have there, for one whose condition does not hold on this machine, or
-more often than the list says.
+more often than the list says. With ``LSTM_RT_SKIPPED=FILE`` it writes what it skipped for want of a module into that
+file, for pytest to run elsewhere (``pytest @FILE``).
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ else:  # pragma: no cover
 
 from .paths import TESTS
 
+_WANTS_A_MODULE = re.compile("could not import '|No module named '")
 ENVIRONMENTS = ("plain", "live", "no-openmp", "sdist")
 
 
@@ -128,6 +130,9 @@ class Run:
         self.skipped.append((report.nodeid, reason.removeprefix("Skipped: ")))
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if path := os.environ.get("LSTM_RT_SKIPPED"):
+            places = [place for place, reason in self.skipped if _WANTS_A_MODULE.search(reason)]
+            Path(path).write_text("".join(f"{place}\n" for place in sorted(places)), encoding="utf-8")
         self.wrong = judge(self.entries, self.environment, self.skipped)
         if self.wrong and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED

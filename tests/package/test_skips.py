@@ -63,6 +63,11 @@ import pytest
 def test_two(): ...
 """
 WHOLE = "import pytest; pytest.importorskip('no_such_module')"
+PARTS = """
+import pytest
+@pytest.mark.parametrize("x", ["a b", "c"])
+def test_x(x): pytest.importorskip("no_such_" + x[0])
+"""
 
 
 def run(folder: Path, *options: str, **files: str) -> tuple[int, str]:
@@ -102,6 +107,16 @@ def test_a_run_in_several_processes(tmp_path: Path) -> None:
     assert ended == 1, text
     assert "2 tests skipped in live, at most 1 may be" in text
     assert text.count("test_c.py: could not import 'no_such_module'") == 1
+
+
+def test_what_wants_a_module_is_written_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that it can be run where the module is."""
+    monkeypatch.setenv("LSTM_RT_SKIPPED", str(tmp_path / "skipped"))
+    run(tmp_path, test_a=SKIPPING, test_b=WHOLE, test_c=PARTS)
+    assert (tmp_path / "skipped").read_text() == "test_b.py\ntest_c.py::test_x[a b]\ntest_c.py::test_x[c]\n"
+    monkeypatch.delenv("LSTM_RT_SKIPPED")
+    done = python("-m", "pytest", "-p", "no:cacheprovider", "@skipped", "--collect-only", "-q", cwd=tmp_path)
+    assert done.stdout.startswith("test_c.py::test_x[a b]\ntest_c.py::test_x[c]\n"), done.stdout
 
 
 def test_an_unknown_environment(tmp_path: Path) -> None:

@@ -56,6 +56,16 @@ def _scored_words(table: Any) -> Callable[[Any], Any]:
     return lambda ids: table(L.LSTM(F, return_sequences=True)(table(ids)), reverse=True)
 
 
+def _greedy(state: Any) -> list[Any]:
+    """A decoder that reads the likeliest of what it said before."""
+    table, cell, scores, said = L.Embedding(V, 3), L.GRUCell(F), L.Dense(V, activation="softmax"), []
+    for _ in range(3):
+        said.append(scores(state))
+        place = ops.argmax(said[-1], axis=-1)
+        _, state = cell(table(place) + ops.one_hot(place, V)[:, :3], state)
+    return said
+
+
 def _mean_of_words(ids: Any) -> Any:
     words = L.Embedding(V, F)(ids)
     there = ops.expand_dims(ops.cast(ops.not_equal(ids, 0), "float32"), -1)
@@ -435,6 +445,17 @@ CASES |= {
     "reversible, untied": lambda: ids_model(
         _scored_words(L.ReversibleEmbedding(V, F, tie_weights=False, logit_soft_cap=3.0, mask_zero=True))
     ),
+    "places": lambda: of(
+        lambda x: [ops.argmax(x, axis=-1), ops.argmin(x, axis=1, keepdims=True), ops.argmax(x * 0, axis=2)], 6, F
+    ),
+    "places looked up": lambda: of(_greedy, F),
+    "roll": lambda: of(lambda x: [ops.roll(x, 2, axis=1), ops.roll(x, -1, axis=-1)], 6, F),
+    "rounded up": lambda: of(lambda x: [ops.ceil(x), ops.log2(ops.exp(x)), ops.log10(ops.exp(x))], None, F),
+    "truths": lambda: of(
+        lambda x: [ops.cast(f(ops.expand_dims(x, 2) > 0.1, axis=-1), "float32") for f in (ops.any, ops.all)], None, F
+    ),
+    "spectral": lambda: seq(L.SpectralNormalization(L.Dense(3)), L.LSTM(2)),
+    "augmented": lambda: image(L.RandomFlip(), L.RandomContrast(0.1), L.Conv2D(2, 3), L.Reshape((4, 12)), L.GRU(2)),
     "one_hot": lambda: ids_model(lambda ids: L.GRU(3)(ops.one_hot(ids, V))),
     "mask as numbers": lambda: ids_model(_mean_of_words),
     "constant matrices": lambda: of(_products, None, F),

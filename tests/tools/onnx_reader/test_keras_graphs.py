@@ -295,3 +295,14 @@ def test_a_layer_over_its_own_output(tmp_path: Path) -> None:
     nodes.append(node("Concat", ["o0", "o1", "o2"], ["y"], axis=1))
     stored = {**weights("LSTM", 2, 4), **weights("LSTM", 2, 4, tag="2"), "M": numbers(4, 2), "0": ints(0), "1": ints(1)}
     check(model(graph(nodes, {"x": ["T", "N", 2]}, ["y"], {**stored, "last": np.int64(-1)})), tmp_path, SIZES)
+
+
+def test_rows_and_steps_that_the_exporter_has_frozen(tmp_path: Path) -> None:
+    """A Reshape to 2 rows of 6 steps, where both are said to be free."""
+    nodes = [
+        node("Reshape", ["x", "flat"], ["f"]), node("MatMul", ["f", "M"], ["g"]), node("Reshape", ["g", "to"], ["r"]),
+        node("LSTM", ["r", "W", "R", "B"], ["y"], hidden_size=4),
+    ]  # fmt: skip
+    stored = {**weights("LSTM", 5, 4), "M": numbers(3, 5), "flat": ints(-1, 3), "to": ints(6, 2, 5)}
+    check(model(graph(nodes, {"x": ["T", "N", 3]}, ["y"], stored)), tmp_path, [(2, 6)])
+    assert any("batch of 2" in n for n in from_onnx(tmp_path / "m.onnx").meta["notes"])

@@ -78,6 +78,11 @@ class Truth(Tensor):
 
 
 @dataclass(frozen=True)
+class Whole(Tensor):
+    """Whole numbers from 0 on, such as places; they may be looked up in tables."""
+
+
+@dataclass(frozen=True)
 class Compare:
     """``tensor != number`` for each feature: one half of a Masking layer's mask."""
 

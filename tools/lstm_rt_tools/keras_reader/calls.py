@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from .cells import CELLS, RECURRENT
-from .config import MODELS, LayerSpec, valid_name
+from .config import AUGMENTING, MODELS, LayerSpec, valid_name
 
 #: A tensor: layer, which of its calls, which of its outputs.
 Ref = tuple[str, int, int]
@@ -107,7 +107,7 @@ def _layer_call(spec: LayerSpec, args: list[Any], kwargs: dict[str, Any]) -> Nod
     if len(args) > 1 + len(names):
         raise spec.error(f"it is called with {len(args)} arguments, expected {1 + len(names)}")
     kwargs = {**kwargs, **dict(zip(names, args[1:], strict=False))}
-    if kwargs.pop("training", None):
+    if kwargs.pop("training", None) and spec.class_name not in AUGMENTING:  # which are called so, and run as the model
         raise spec.error("it is called with training=True, only inference is supported")
     mask = kwargs.pop("mask", None)
     if spec.class_name in _OF_TWO and isinstance(mask, list):

@@ -384,6 +384,17 @@ ACTIVATION_LAYERS: dict[str, tuple[str, ...]] = {
 }
 
 
+#: Layers that change images while a model learns, and do nothing later, with their options.
+AUGMENTING: dict[str, tuple[str, ...]] = {
+    "RandomFlip": ("mode",),
+    "RandomRotation": ("factor", "fill_mode", "interpolation", "fill_value"),
+    "RandomTranslation": ("height_factor", "width_factor", "fill_mode", "interpolation", "fill_value"),
+    "RandomZoom": ("height_factor", "width_factor", "fill_mode", "interpolation", "fill_value"),
+    "RandomContrast": ("factor", "value_range"),
+    "RandomBrightness": ("factor", "value_range"),
+}
+
+
 def parse_layer(value: Any, keras: KerasVersion, where: str, inside: str = "") -> LayerSpec:
     """A :class:`LayerSpec` from ``{"class_name": ..., "config": {...}}``.
 

@@ -13,7 +13,7 @@ from typing import Any
 from lstm_rt.errors import GraphError
 
 from .arrays import timed
-from .build import Compare, Context, Filled, Flow, Mask, Spread, Tensor, Truth
+from .build import Compare, Context, Filled, Flow, Mask, Spread, Tensor, Truth, Whole
 from .config import INSTEAD, TF_FUNCTIONS, LayerSpec, plain
 from .functions.arguments import Arguments, Function
 from .functions.table import FUNCTIONS, MOVES, TENSORFLOW
@@ -56,8 +56,9 @@ def emit_op(ctx: Context, spec: LayerSpec, args: Sequence[Any], options: Mapping
     masked = ctx.keras.major == 2 and any(t.mask is not None for t in _tensors([*args, *options.values()]))
     mask = Mask("unknown", why=f"passed through the function {name}") if masked else None
     results = [replace(t, mask=mask) for t in (result if isinstance(result, list) else [result])]
-    if name in MOVES and all(isinstance(t, Truth) for t in _tensors(call.given)):
-        return [Truth(t.value, t.dims, t.time, t.mask) for t in results]
+    for kind in (Truth, Whole) if name in MOVES else ():
+        if all(isinstance(t, kind) for t in _tensors(call.given)):
+            return [kind(t.value, t.dims, t.time, t.mask) for t in results]
     return [*results]
 
 

@@ -99,8 +99,8 @@ class OnnxSource(Source):
         dtype, plan = as_machine_dtype(kind), self._model.plan(self._model.graph)
         if dtype.kind == "f" and _is_cast(plan.nodes, plan.graph.output, info.name):
             dtype = np.dtype(np.int32)
-            called = shown(info.name)
-            self._notes[f"{called} holds whole numbers as floats in the file; the converted model takes integers"] = None
+            told = "holds whole numbers as floats in the file; the converted model takes integers"
+            self._notes[f"{shown(info.name)} {told}"] = None
         return Argument(info.name, dtype, dims)
 
 

@@ -34,6 +34,7 @@ _STEPS = (23, 48, 67, 211, 960, 1201)
 #: Readings that are tried at other sizes than the first: those that went furthest there.
 _MOST_READINGS = 4
 _MOST_HINTS = 6  #: sizes that the program asks for, which are tried
+_FEW_ROWS = 8  #: sizes that the program asks for may be rows where they are fewer
 _MOST_ASKED = 1 << 22  #: numbers in the inputs at such a size
 _MOST_WORK = 12000  #: operations that are run in search of a reading
 _RUN = 50  #: what starting a run costs, in operations
@@ -163,7 +164,8 @@ class _Search:
         ways = []
         for roles in readings(self._source.inputs) if asked else ():
             usual = next(_sizes(roles))
-            for rows, steps in itertools.product(dict.fromkeys((usual.rows, 1)), asked):
+            few = (n for n in asked if n < _FEW_ROWS and usual.rows == ROWS)
+            for rows, steps in itertools.product(dict.fromkeys((usual.rows, 1, *few)), asked):
                 fixed = Sizes(rows, dict.fromkeys(usual.steps, steps))
                 fitting = [r.with_steps(fixed.steps) for r in roles]
                 if sum(math.prod(r.shape(rows, fixed.steps)) for r in fitting) <= _MOST_ASKED:

@@ -171,7 +171,7 @@ class Labelled(Values):
         return super().longest(lengths)
 
     def padding(self, mask: Mask) -> int:
-        """The mask of a row's own steps, where the others, which hold a token or number of their own, stand at its end."""
+        """The mask of a row's own steps, where the others, which hold something of their own, stand at its end."""
         assert mask.value is not None
         node = next(n for n in self.graph.nodes if mask.value in n.outputs)
         source = node.inputs[0]

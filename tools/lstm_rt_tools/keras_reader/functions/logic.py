@@ -11,8 +11,10 @@ from lstm_rt.errors import GraphError
 from lstm_rt.graph import Activation
 
 from ..arith import activated, binary, reduced, scaled
-from ..arrays import place_of
+from ..arrays import check_size, place_of
 from ..build import Tensor, Truth
+from ..layers.basic import is_whole
+from ..layers.basic import one_hot as basic_one_hot
 from .arguments import Arguments, Results
 from .numeric import two
 
@@ -97,12 +99,16 @@ def _times(call: Arguments, true: Tensor, side: Any) -> Tensor | None:
 def one_hot(call: Arguments) -> Results:
     """A row of the identity for each token id."""
     t, ctx, count = call.tensor(), call.ctx, call.options["num_classes"]
-    if ctx.graph.values[t.value].kind != "ids":
-        raise GraphError("it is supported of the model's input alone")
+    ids = ctx.graph.values[t.value].kind == "ids"
+    if not ids and not is_whole(ctx, t):
+        raise GraphError("it is supported of the model's inputs and of places alone")
     if not isinstance(count, int) or count < 1 or place_of(call.options["axis"], len(t.dims) + 1) != len(t.dims):
         raise GraphError(f"{count!r:.60} classes along axis {call.options['axis']!r:.60} are not supported")
     on, off = call.options["on_value"], call.options["off_value"]
     if on not in (None, 1, 1.0) or off not in (None, 0, 0.0):
         raise GraphError(f"other numbers than 1 and 0 are not supported, here are {on!r:.60} and {off!r:.60}")
+    if not ids:
+        check_size((*t.features, count))
+        return basic_one_hot(ctx, t, count)
     ctx.budget.memory(4 * count * count, "the rows of one_hot")
     return Tensor(ctx.graph.embedding(t.value, np.eye(count, dtype=np.float32)), (*t.dims, count), t.time)

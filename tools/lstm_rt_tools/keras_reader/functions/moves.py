@@ -132,6 +132,14 @@ def flip(call: Arguments) -> Results:
     return t
 
 
+def roll(call: Arguments) -> Results:
+    shift, axis = call.options["shift"], call.axis()
+    if not isinstance(shift, int):
+        raise GraphError(f"its elements move on by {shift!r:.60}, expected one number")
+    t = arrays.whole(call.ctx, call.tensor()) if axis == call.tensor().time else call.tensor()
+    return arrays.rearranged(call.ctx, t, np.roll(arrays.numbers(t), shift, arrays.feature_axis(t, axis)))
+
+
 def get_item(call: Arguments) -> Results:
     t, keys = call.tensor(), call.options["key"]
     keys = list(keys) if isinstance(keys, list) else [keys]

@@ -15,8 +15,8 @@ from lstm_rt.errors import GraphError
 from lstm_rt.graph import Activation
 
 from ..arith import activated, binary, constant, limited, normalized, reduced, scaled, softmax
-from ..arrays import permuted, timed
-from ..build import Context, Tensor, Truth
+from ..arrays import permuted, timed, whole
+from ..build import Context, Tensor, Truth, Whole
 from ..layers.einsum import contracted
 from ..masks import not_zero
 from ..scores import multiplied, settled
@@ -125,6 +125,8 @@ def cast(call: Arguments) -> Results:
     if dtype == "bool":
         true = call.tensor() if isinstance(call.given[0], Truth) else not_zero(call.ctx, call.tensor())
         return Truth(true.value, true.dims, true.time)
+    if isinstance(call.given[0], Whole):
+        return call.given[0] if "int" in dtype else call.tensor()
     if "float" not in dtype and not any(isinstance(t, Truth) for t in call.given):
         raise GraphError(f"numbers are cast to {dtype}, only float types are supported")
     return call.tensor()
@@ -225,6 +227,37 @@ def logsumexp(call: Arguments) -> Results:
         activated(ctx, reduced(ctx, e, "sum", axes, keep), Activation("log")),
         reduced(ctx, t, "max", axes, keep),
     )
+
+
+def argmax(sign: float) -> Callable[[Arguments], Results]:
+    """The first place of the largest number along an axis, or with ``sign`` -1 of the smallest."""
+
+    def run(call: Arguments) -> Results:
+        ctx, axis = call.ctx, call.axis()
+        t = whole(ctx, call.tensor()) if axis == call.tensor().time else call.tensor()
+        t = t if sign == 1.0 else scaled(ctx, t, sign, 0.0)
+        size = t.dims[axis] or 0
+        away = binary(ctx, "sub", reduced(ctx, t, "max", [axis], keep=True), t)
+        least = scaled(ctx, activated(ctx, away, Activation("sign")), -1.0, 1.0)  # 1 where nothing is away
+        from_behind = np.arange(size, 0, -1).reshape([-1 if i == axis else 1 for i in range(len(t.dims))])
+        first = reduced(ctx, scaled(ctx, least, from_behind, 0.0), "max", [axis], bool(call.options["keepdims"]))
+        place = scaled(ctx, first, -1.0, float(size))
+        ctx.note("whole numbers that the model computes are given as float32")
+        return Whole(place.value, place.dims, place.time)
+
+    return run
+
+
+def ceil(call: Arguments) -> Results:
+    opposite = scaled(call.ctx, call.tensor(), -1.0, 0.0)
+    return scaled(call.ctx, activated(call.ctx, opposite, Activation("floor")), -1.0, 0.0)
+
+
+def log_to(base: float) -> Callable[[Arguments], Results]:
+    def run(call: Arguments) -> Results:
+        return scaled(call.ctx, activated(call.ctx, call.tensor(), Activation("log")), 1 / math.log(base), 0.0)
+
+    return run
 
 
 def cumsum(call: Arguments) -> Results:

@@ -32,6 +32,14 @@ FUNCTIONS: dict[str, Function] = {
     "Reciprocal": numeric.each("reciprocal"),
     "Sign": numeric.each("sign"),
     "Floor": numeric.each("floor"),
+    "Ceil": Function(numeric.ceil, {}),
+    "Log2": Function(numeric.log_to(2.0), {}),
+    "Log10": Function(numeric.log_to(10.0), {}),
+    "Argmax": Function(numeric.argmax(1.0), {"axis": None, "keepdims": False}),
+    "Argmin": Function(numeric.argmax(-1.0), {"axis": None, "keepdims": False}),
+    "BackendArgmax": Function(numeric.argmax(1.0), {"axis": -1, "keepdims": False}),
+    "Average": Function(numeric.reduce("mean").run, {"axis": None, "weights": None, "keepdims": False}),
+    "Roll": Function(moves.roll, {"shift": None, "axis": None}),
     "Sin": numeric.each("sin"),
     "Cos": numeric.each("cos"),
     "Erf": numeric.each("erf"),
@@ -116,11 +124,11 @@ FUNCTIONS: dict[str, Function] = {
     "StopGradient": Function(numeric.same, {}),
 }
 
-#: Functions whose results are true or false where their arguments are.
+#: Functions whose results are true or false, or whole numbers, where their arguments are.
 MOVES = frozenset((
     "Reshape", "Transpose", "Swapaxes", "Moveaxis", "ExpandDims", "BackendExpandDims", "Squeeze", "Concatenate",
     "BackendConcatenate", "Stack", "Tile", "Repeat", "Flip", "GetItem", "Take", "Identity", "Copy", "ConvertToTensor",
-    "StopGradient",
+    "StopGradient", "Roll",
 ))  # fmt: skip
 
 #: TensorFlow's functions, as Keras 2 writes them, and the names of their options where Keras 3 has others.
@@ -146,6 +154,10 @@ TENSORFLOW: dict[str, tuple[str, Mapping[str, str]]] = {
     "math.reciprocal": ("Reciprocal", {}),
     "math.sign": ("Sign", {}),
     "math.floor": ("Floor", {}),
+    "math.ceil": ("Ceil", {}),
+    "math.argmax": ("Argmax", {}),
+    "math.argmin": ("Argmin", {}),
+    "roll": ("Roll", {}),
     "math.sin": ("Sin", {}),
     "math.cos": ("Cos", {}),
     "math.erf": ("Erf", {}),
@@ -217,6 +229,7 @@ _BACKEND: dict[str, tuple[str, Mapping[str, str]]] = {
     "concatenate": ("BackendConcatenate", {}),
     "expand_dims": ("BackendExpandDims", {}),
     "hard_sigmoid": ("BackendHardSigmoid", {}),
+    "argmax": ("BackendArgmax", {}),
     "permute_dimensions": ("Transpose", {"pattern": "axes"}),
     "clip": ("Clip", {"min_value": "x_min", "max_value": "x_max"}),
     "reverse": ("Flip", {"axes": "axis"}),

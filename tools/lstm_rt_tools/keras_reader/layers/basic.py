@@ -11,7 +11,7 @@ from lstm_rt.graph import Activation
 
 from ..arith import activated, binary, limited, reduced, scaled, softmax
 from ..arrays import expanded, is_stepwise, places_of, timed, whole
-from ..build import Call, Context, Mask, Tensor
+from ..build import Call, Context, Mask, Tensor, Whole
 from ..config import ACTIVATION_LAYERS, LayerSpec
 from ..masks import as_truth
 from ..weights import FloatArray, Weights, with_lora
@@ -59,7 +59,7 @@ _MOVES = ("slice", "gather", "select", "take", "reverse", "flatten", "unflatten"
 
 def _embedded_numbers(ctx: Context, spec: LayerSpec, x: Tensor, table: FloatArray, masks: bool) -> Tensor:
     """The rows of a table for ids of any axes, numbers here: each is compared with all that there may be."""
-    if not is_moved_input(ctx, x.value):
+    if not is_whole(ctx, x):
         raise spec.error("it reads what other layers compute, which is not supported: expected an input of token ids")
     if len(table) > _MOST_ROWS:
         raise spec.error(
@@ -69,15 +69,24 @@ def _embedded_numbers(ctx: Context, spec: LayerSpec, x: Tensor, table: FloatArra
     ctx.note(f"{spec}: its token ids are given as numbers; one that its table does not have counts as a row of zeros")
     if len(x.dims) == 1 and not is_stepwise(ctx, x):
         x = timed(ctx, x)
-    away = scaled(ctx, expanded(x, len(x.dims)), 1.0, -np.arange(len(table), dtype=np.float32))
-    away = activated(ctx, activated(ctx, away, Activation("abs")), Activation("affine", alpha=-1.0, beta=1.0))
-    one_hot = activated(ctx, away, Activation("relu"))
-    out = dense(ctx, one_hot, np.ascontiguousarray(table.T), None, Activation("linear"))
+    out = dense(ctx, one_hot(ctx, x, len(table)), np.ascontiguousarray(table.T), None, Activation("linear"))
     if not masks:
         return out
     if len(x.dims) != 1:
         return replace(out, mask=Mask("unknown", why="is of ids of several axes"))
     return replace(out, mask=Mask("flags", x.value) if is_stepwise(ctx, x) else Mask("values", x.value, 0.0))
+
+
+def one_hot(ctx: Context, x: Tensor, count: int) -> Tensor:
+    """For each whole number a row of ``count`` that is 1 at its place, and else 0."""
+    away = scaled(ctx, expanded(x, len(x.dims)), 1.0, -np.arange(count, dtype=np.float32))
+    away = activated(ctx, activated(ctx, away, Activation("abs")), Activation("affine", alpha=-1.0, beta=1.0))
+    return activated(ctx, away, Activation("relu"))
+
+
+def is_whole(ctx: Context, x: Tensor) -> bool:
+    """Are they whole numbers: places, or ids that a model is given?"""
+    return isinstance(x, Whole) or is_moved_input(ctx, x.value)
 
 
 def is_moved_input(ctx: Context, value: int) -> bool:

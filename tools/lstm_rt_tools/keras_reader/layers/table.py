@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from ..build import Call, Context, Scores, Tensor
 from ..cells import CELLS, RECURRENT
-from ..config import ACTIVATION_LAYERS, INSTEAD, LayerSpec
+from ..config import ACTIVATION_LAYERS, AUGMENTING, INSTEAD, LayerSpec
 from ..rnn import emit_cell, emit_recurrent
 from ..scores import of_layer, settled
 from ..weights import Weights
@@ -61,6 +61,7 @@ LAYERS: dict[str, Layer] = {
     "PReLU": Layer(basic.emit_prelu, ("shared_axes",), KEEPS),
     **{name: Layer(basic.emit_activation, ACTIVATION_LAYERS[name], KEEPS) for name in basic.ACTIVATIONS},
     **dict.fromkeys(_NOTHING, Layer(basic.emit_nothing, (), KEEPS)),
+    **{name: Layer(basic.emit_nothing, options) for name, options in AUGMENTING.items()},
     "LayerNormalization": Layer(norms.emit_layer_normalization, _NORM, KEEPS),
     "BatchNormalization": Layer(norms.emit_batch_normalization, _NORM, KEEPS),
     "GroupNormalization": Layer(norms.emit_group_normalization, (*_NORM, "groups"), KEEPS),
@@ -88,6 +89,7 @@ LAYERS: dict[str, Layer] = {
     "Minimum": Layer(merge.merging("minimum"), (), SAYS, several=True),
     "Concatenate": Layer(merge.emit_concatenate, ("axis",), SAYS, several=True),
     "Dot": Layer(merge.emit_dot, ("axes", "normalize"), DROPS, several=True),
+    "SpectralNormalization": Layer(wrappers.emit_spectral_normalization, ("layer", "power_iterations"), SAYS),
     "TimeDistributed": Layer(wrappers.emit_time_distributed, ("layer",), KEEPS),
     "Bidirectional": Layer(convlstm.emit_bidirectional, ("merge_mode", "layer", "backward_layer"), SAYS),
     **dict.fromkeys(RECURRENT, Layer(emit_recurrent, (), SAYS)),

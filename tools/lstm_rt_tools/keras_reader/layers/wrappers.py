@@ -60,3 +60,11 @@ def _each_step(ctx: Context, spec: LayerSpec, inner: LayerSpec, weights: Weights
         outputs = ctx.run_layer(ctx, inner, weights, Call((element(ctx, x, 0, i),)))
         steps.append([expanded(t, 0) for t in outputs])
     return [replace(joined(ctx, parts, 0), mask=None) for parts in zip(*steps, strict=True)]
+
+
+def emit_spectral_normalization(ctx: Context, spec: LayerSpec, weights: Weights, call: Call) -> list[Tensor]:
+    """SpectralNormalization: at inference the layer inside, whose kernel training has normalised."""
+    inner = spec.sublayer("layer")
+    beside = ("vector_u",) if weights.has("vector_u") else ("kernel", "vector_u")  # archives have the kernel here, too
+    weights.take((), str(spec), others=beside)
+    return ctx.run_layer(ctx, inner, weights.child("layer", (inner.name,)), call)
