@@ -60,6 +60,11 @@ def _ones(b: Labelled, axis: int) -> int:
     return b.at_every_step(b.constant_vec(np.ones(1, np.float32)), Steps(axis))
 
 
+def counting(b: Labelled, axis: int) -> int:
+    """A seq of one feature: the number of each step, from 1 on."""
+    return b.kept((axis, b"counting"), lambda: b.graph.cumsum(_ones(b, axis)))
+
+
 def ramp(b: Labelled, numbers: NDArray[Any], dims: Dims) -> Feat | None:
     """Numbers that go up, or down, by as much from step to step, the same for all else; None of any others.
 
@@ -79,8 +84,7 @@ def ramp(b: Labelled, numbers: NDArray[Any], dims: Dims) -> Feat | None:
     exact = start + by * np.arange(len(line[0]))
     if not by or not np.allclose(line[0], exact, rtol=0, atol=4 * _CLOSE * np.abs(exact).max()):
         return None
-    count = b.graph.cumsum(_ones(b, steps.axis))
-    seq = b.graph.activation(count, Activation("affine", 1.0, float(np.float32(start / by - 1))))
+    seq = b.graph.activation(counting(b, steps.axis), Activation("affine", 1.0, float(np.float32(start / by - 1))))
     label = Feat(tuple((steps,) if k == at + missing else () for k in range(len(dims))), cell(seq, 0))
     return scaled_by_steps(b, label, by, "ramp") or b.each(
         label, "ramp", lambda v: b.graph.activation(v, Activation("affine", by, 0.0))
