@@ -71,7 +71,7 @@ CASES: dict[str, tuple[Callable[..., Any], dict[str, Any], str]] = {
         r"reshape \(net/head\): \(the batch, the steps, 6 features\) to 9 x 23 x 2 cuts through",
     ),
     "numbers per step": (
-        lambda m, x: named(m, "add", rnn(m, x), m.constant(_numbers((x.shape[1], 1)))), {"x": X},
+        lambda m, x: named(m, "add", rnn(m, x), m.constant(_numbers((x.shape[1], 1)) ** 3)), {"x": X},
         r"add \(net/head\): numbers that differ from step to step are not supported",
     ),
     "numbers per row": (

@@ -15,6 +15,7 @@ from lstm_rt._shapes import JOINED
 from lstm_rt.errors import ConvertError, GraphError
 from lstm_rt.graph import Graph
 
+from ..names import shown
 from .check import Check
 from .formulas import put_together
 from .labelled import FIXED, PLAIN, SINGLE, Labelled, LateLengths
@@ -24,6 +25,7 @@ from .roles import Role, order_of, readings
 from .rolled import roll_up
 from .settings import Settings, settled, told, with_sizes
 from .tidy import tidy
+from .values import OtherSteps, WrongRoles
 
 ROWS = 3  #: of the run that makes the graph, where the program takes several
 #: Steps of that run, where the program leaves them free: primes, which are seldom sizes of anything else, and numbers
@@ -103,6 +105,7 @@ class _Search:
         self._behind: dict[int, None] = {}
         self._asking = False  #: trying sizes that it does not say
         self._doubtful: Graph | None = None  #: gives something else than the program where that is not made for it
+        self._table: ConvertError | None = None  #: numbers of their own for each step are in the way
         self._error = ConvertError(f"no reading of the inputs is possible: {_shapes(source)}{_too_free(source)}")
 
     def graph(self) -> Graph:
@@ -124,7 +127,8 @@ class _Search:
             found = stage() or self._doubtful
             if found is not None:
                 return found
-        raise self._error
+        # a table of steps beside rows fits a reading of one row: it goes further, to stumble over what is no cause
+        raise self._table if self._table is not None and isinstance(self._error, WrongRoles) else self._error
 
     def _plainly(self) -> Graph | None:
         return self._first((roles, next(_sizes(roles)), PLAIN) for roles in readings(self._source.inputs))
@@ -212,6 +216,12 @@ class _Search:
         self._asked.update(dict.fromkeys(asked))
         self._behind.update(dict.fromkeys(n + by for n in asked for by in sorted(fewer) if by > 0))
         self._tries.append(_Try(machine.done, isinstance(error, Misfit), roles, leeway))
+        if isinstance(error, OtherSteps) and machine.is_free(Steps(error.axis)):
+            name, dim = machine.place_of(error.axis)
+            self._table = self._table or ProgramError(
+                f"{error} (a stored table of positions, perhaps); of a number of steps that is set they are: "
+                f"--set {shown(name)}.{dim}=..."
+            )
         if machine.done > self._best:
             self._best, self._error = machine.done, error
 

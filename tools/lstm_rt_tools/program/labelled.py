@@ -340,10 +340,14 @@ class Labelled(Values):
 
     def unknown_loop(self, axis: int) -> UnknownLoop:
         """The error of a loop over steps that is not understood."""
+        return UnknownLoop(*self.place_of(axis))
+
+    def place_of(self, axis: int) -> tuple[str, int]:
+        """The input, and its dimension, that has the steps of an axis or those that it derives from."""
         root = self.graph.root(axis)
         name = next((n for n, a in self._axes.items() if a == root), "")
         places = ((r.name, r.dims.index(name)) for r in self._roles if name in r.dims)
-        return UnknownLoop(*next(places, ("", 0)))
+        return next(places, ("", 0))
 
     def resolve_steps(self) -> None:
         """Make the steps that nodes read one by one.

@@ -35,7 +35,7 @@ EACH_STEP = {
 EACH_STEP |= {"add", "sub", "mul", "div", "maximum", "minimum", "pow", "average", "reduce_features"}
 
 
-_FEW = 3  #: steps that a program may read one by one, of which there happen to be no more
+FEW = 3  #: steps that a program may read one by one, of which there happen to be no more
 
 
 class Unrolled:
@@ -124,7 +124,7 @@ class Unrolled:
         for i in {i for node in self._graph.nodes for i in node.inputs if i in self._step_of}:
             seq, t = self._step_of[i]
             read.setdefault(seq, set()).add(t)
-        return [seq for seq, steps in read.items() if len(steps) == self._counts[seq] > _FEW]
+        return [seq for seq, steps in read.items() if len(steps) == self._counts[seq] > FEW]
 
     def resolve(self, fixed: Collection[int] = ()) -> None:
         """Make the steps that nodes read; ``fixed``: axes whose number of steps the program fixes.

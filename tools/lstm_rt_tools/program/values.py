@@ -22,6 +22,14 @@ class WrongRoles(ProgramError):
     """An input's dimensions have been taken for something else than the program takes them for."""
 
 
+class OtherSteps(ProgramError):
+    """Numbers that are known differ from step to step; ``axis``: of this time axis."""
+
+    def __init__(self, axis: int, message: str, op: str) -> None:
+        super().__init__(message, op)
+        self.axis = axis
+
+
 class Values(Machine):
     """A machine with a graph in the making.
 
@@ -262,7 +270,8 @@ class Values(Machine):
                 first = np.take(parts, [0], axis=i + k)
                 if not np.array_equal(parts, np.broadcast_to(first, parts.shape), equal_nan=True):
                     per = "row" if atom == N else "step"
-                    raise self.error(op, f"numbers that differ from {per} to {per} are not supported")
+                    error = self.error(op, f"numbers that differ from {per} to {per} are not supported")
+                    raise OtherSteps(atom.axis, str(error), op) if isinstance(atom, Steps) else error
                 parts = first
         kept = math.prod(a for a in dim if isinstance(a, int))
         return parts.reshape(*wide.shape[:i], kept, *wide.shape[i + 1 :])

@@ -35,6 +35,7 @@ from ..labels import (
 from ..machine import ProgramError, Tensor
 from ..masks import joined, length_dims, only
 from ..pairs import anded
+from ..positions import waves
 from ..truths import both_or_one, compared, negated
 from .attention import added, combined
 from .tables import one_hot
@@ -161,7 +162,10 @@ def _binary(word: str, b: Labelled, args: Args, options: Mapping[str, Any], out:
     if out.dtype.kind != "f" and (word in ("div", "pow") or (word == "add" and out.dtype.kind == "b")):
         raise b.error(word, "of whole numbers or truths that depend on the inputs it is not supported")
     for known, label in ((x, y.label), (y, x.label)):
-        if known.known and isinstance(label, Feat) and (line := ramp(b, known.data, label.dims)) is not None:
+        if not known.known or not isinstance(label, Feat):
+            continue
+        line = ramp(b, known.data, label.dims) or waves(b, known.data, label.dims)
+        if line is not None:
             sides = (line, label) if known is x else (label, line)
             return b.pairs(*sides, word, lambda p, q: b.graph.binary(word, p, q))
     if x.known:

@@ -31,7 +31,9 @@ from ..labels import (
     is_steps,
 )
 from ..machine import Tensor
+from ..positions import waves
 from ..rolled import roll
+from ..unrolled import FEW
 from .shapes import reversed_steps, tensor_of
 
 Args = Sequence[Tensor | None]
@@ -89,7 +91,7 @@ def _concat_features(b: Labelled, parts: Sequence[Tensor], i: int, dims: Dims) -
         wide = (*dims[:i], (size,), *dims[i + 1 :])
         if p.known:
             shape_dims = tuple(d if p.shape[k] > 1 or k == i else () for k, d in enumerate(wide))
-            line = ramp(b, p.data, shape_dims) if size == 1 else None
+            line = (ramp if size == 1 else waves)(b, p.data, shape_dims)
             own = line or Feat(shape_dims, b.number_cells(b.against(shape_dims, p.data, "concat")))
         else:
             own = b.feat(p, "concat")
@@ -122,8 +124,8 @@ def _all_steps(b: Labelled, parts: Sequence[Tensor], i: int, dims: Dims) -> Feat
 
 
 def _loop_over(b: Labelled, parts: Sequence[Cells]) -> int | None:
-    """The axis, if it is a result of each of its steps, of any number of these."""
-    axis = next((axis for axis, n in b.steps.items() if n == len(parts) and b.is_free(Steps(axis))), None)
+    """The axis, if it is a result of each of its steps, of any number of these; as few may be so many by chance."""
+    axis = next((axis for axis, n in b.steps.items() if n == len(parts) > FEW and b.is_free(Steps(axis))), None)
     of_steps = (v >= 0 and b.unrolled.depends(int(v)) for part in parts for v in np.unique(apart(part)[0]))
     return axis if axis is not None and all(of_steps) else None
 

@@ -268,8 +268,8 @@ def _recurrent(
     assert x is not None
     options = dict(options)
     batch_first = options.pop("batch_first", False)
-    label = b.feat(x, word)
     order = (1, 0, 2) if batch_first else (0, 1, 2)
+    label = _constant_steps(b, x.data, order, word) if x.known else b.feat(x, word)
     if label.dims[order[0]] == () and lengths is None:
         found = _one_step(word, b, label, states, options, order)
         if found is not None:
@@ -301,6 +301,13 @@ def _recurrent(
     dims = [time, rows, (size,) if size > 1 else ()]
     y = Feat(tuple(dims[k] for k in order), cell(seq, np.arange(size)).reshape(fixed(dims)))
     return (y, *(_final(b, v, d) for v in finals if v is not None))
+
+
+def _constant_steps(b: Labelled, numbers: NDArray[Any], order: Sequence[int], word: str) -> Feat:
+    """Numbers that are the same for each row, as what a layer reads whose states depend on the inputs."""
+    dims: list[Dim] = [(n,) if n > 1 else () for n in numbers.shape]
+    dims[order[1]] = b.batch
+    return Feat(tuple(dims), b.number_cells(b.against(tuple(dims), numbers, word)))
 
 
 def _within_steps(

@@ -231,7 +231,7 @@ def _some_steps(b: Labelled, label: Feat, i: int, options: Mapping[str, Any], si
     if count == 1 and first == size - 1:
         return one_step(b, label, -1, i)
     if count == 1 and step == 1:
-        return one_step(b, label, first, i)
+        return one_step(b, label, start if start is not None and start < 0 else first, i)
     if start is not None and start < 0 and step == 1:
         return _last_steps(b, label, i, -start, 0 if stop is None or stop >= size else size - last)
     if step == 1 and last == size and 0 < count < near < first:  # from a place that is computed from the end
@@ -265,8 +265,9 @@ def _last_steps(b: Labelled, label: Feat, i: int, count: int, drop: int) -> Feat
 
 
 def one_step(b: Labelled, label: Feat, index: int, i: int) -> Feat:
-    """One step of dimension ``i``, which then is of size 1."""
-
+    """One step of dimension ``i``, which then is of size 1; below 0 it is counted from the end."""
+    if index < -1:
+        return one_step(b, reversed_steps(b, label), -1 - index, i)
     steps = b.steps_of(label.dims, "slice")
     assert steps is not None
     count = b.steps[steps.axis]
