@@ -1,4 +1,4 @@
-"""Convolutions of a step taken apart: by the values whose channels they read, and by those that are read of them."""
+"""Convolutions of a step taken apart: by the values whose channels they read, and by the channels that are read."""
 
 from __future__ import annotations
 
