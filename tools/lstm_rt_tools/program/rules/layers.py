@@ -27,6 +27,7 @@ from ..labels import (
     free,
     indexed,
     is_fixed,
+    joined_atoms,
     merged_cells,
     permuted,
     positions,
@@ -265,8 +266,12 @@ def _recurrent(
     assert x is not None
     options = dict(options)
     batch_first = options.pop("batch_first", False)
-    label = b.feat(x, word)
     order = (1, 0, 2) if batch_first else (0, 1, 2)
+    if x.known:
+        states = [s if s is None or s.known else Tensor(s.data, _joined_rows(b.feat(s, word))) for s in states]
+        label = _numbers_read(b, word, x, states, order)
+    else:
+        label = b.feat(x, word)
     if label.dims[order[0]] == () and lengths is None:
         found = _one_step(word, b, label, states, options, order)
         if found is not None:
@@ -298,6 +303,26 @@ def _recurrent(
     dims = [time, rows, (size,) if size > 1 else ()]
     y = Feat(tuple(dims[k] for k in order), cell(seq, np.arange(size)).reshape(fixed(dims)))
     return (y, *(_final(b, v, d) for v in finals if v is not None))
+
+
+def _joined_rows(state: Feat) -> Feat:
+    """A state, what stands beside its rows as one."""
+    dims = tuple(joined_atoms(d) for d in state.dims)
+    return Feat(dims, state.cells.reshape(fixed(dims)))
+
+
+def _numbers_read(b: Labelled, word: str, x: Tensor, states: Sequence[Tensor | None], order: Sequence[int]) -> Feat:
+    """What a layer reads that is known, such as positions: its rows are those of its states, which are not."""
+    found = next((s.label for s in states if s is not None and not s.known), None)
+    if found is None:
+        raise b.error(word, "it reads a constant, of rows that it is not told")
+    count = x.shape[order[0]]
+    axis = next((a for a, n in b.steps.items() if n == count > 1 and b.is_free(Steps(a))), None)
+    dims: list[Dim] = [(), (), (x.shape[order[2]],) if x.shape[order[2]] > 1 else ()]
+    dims[order[0]] = (count,) if axis is None and count > 1 else () if axis is None else (Steps(axis),)
+    dims[order[1]] = found.dims[1]
+    made = tuple(dims)
+    return Feat(made, b.number_cells(b.against(made, x.data, word)))
 
 
 def _within_steps(
