@@ -105,3 +105,52 @@ def test_a_learned_table_of_positions(tmp_path: Path) -> None:
         converted(module, example, tmp_path / "m.pt")
     graph = from_torch(tmp_path / "m.pt", settings={"x.0": 7})
     agrees(module, graph, (torch.randn(7, 3, 10),))
+
+
+class Positioned(nn.Module):  # type: ignore[misc, name-defined]
+    """As SegRNN: a decoder whose input is learned positions, of each channel, and whose state comes from an encoder."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels, self.rnn, self.out = channels, nn.GRU(8, 8, batch_first=True), nn.Linear(8, 3)
+        self.positions, self.kinds = nn.Parameter(torch.randn(2, 4)), nn.Parameter(torch.randn(channels, 4))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        rows, n = x.size(0), self.channels
+        _, h = self.rnn(x.permute(0, 2, 1).reshape(-1, 3, 8))
+        read = torch.cat([self.positions.repeat(n, 1, 1), self.kinds.unsqueeze(1).repeat(1, 2, 1)], -1)
+        _, h = self.rnn(read.view(-1, 1, 8).repeat(rows, 1, 1), h.repeat(1, 1, 2).view(1, -1, 8))
+        return self.out(h).view(-1, n, 6).permute(0, 2, 1)
+
+
+class Started(nn.Module):  # type: ignore[misc, name-defined]
+    """An autoencoder whose decoder reads zeros, or a learned vector: as many steps as there are, or four."""
+
+    def __init__(self, learned: bool, steps: int | None) -> None:
+        super().__init__()
+        self.enc, self.dec = nn.LSTM(3, 6, batch_first=True), nn.LSTM(3, 6, batch_first=True)
+        self.start, self.steps = nn.Parameter(torch.randn(3) if learned else torch.zeros(3)), steps
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        _, state = self.enc(x)
+        read = self.start.expand(x.size(0), x.size(1) if self.steps is None else self.steps, 3)
+        return self.dec(read, state)[0]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_layer_that_reads_learned_positions(channels: int, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module = Positioned(channels).eval()
+    graph = converted(module, (torch.randn(2, 24, channels),), tmp_path / "m.pt")
+    for rows in (1, 5):
+        agrees(module, graph, (torch.randn(rows, 24, channels),))
+
+
+@pytest.mark.parametrize("steps", [None, 1, 4])
+@pytest.mark.parametrize("learned", [False, True])
+def test_a_decoder_that_reads_a_constant(learned: bool, steps: int | None, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module = Started(learned, steps).eval()
+    graph = converted(module, (torch.randn(2, 7, 3),), tmp_path / "m.pt")
+    for sizes in ((1, 9, 3), (4, 30, 3)):
+        agrees(module, graph, (torch.randn(sizes),))

@@ -28,6 +28,7 @@ from ..labels import (
     free,
     indexed,
     is_fixed,
+    joined_atoms,
     merged_cells,
     permuted,
     positions,
@@ -269,7 +270,11 @@ def _recurrent(
     options = dict(options)
     batch_first = options.pop("batch_first", False)
     order = (1, 0, 2) if batch_first else (0, 1, 2)
-    label = _constant_steps(b, x.data, order, word) if x.known else b.feat(x, word)
+    if x.known:
+        states = [s if s is None or s.known else Tensor(s.data, _joined_rows(b.feat(s, word))) for s in states]
+        label = _numbers_read(b, word, x, states, order)
+    else:
+        label = b.feat(x, word)
     if label.dims[order[0]] == () and lengths is None:
         found = _one_step(word, b, label, states, options, order)
         if found is not None:
@@ -303,11 +308,24 @@ def _recurrent(
     return (y, *(_final(b, v, d) for v in finals if v is not None))
 
 
-def _constant_steps(b: Labelled, numbers: NDArray[Any], order: Sequence[int], word: str) -> Feat:
-    """Numbers that are the same for each row, as what a layer reads whose states depend on the inputs."""
-    dims: list[Dim] = [(n,) if n > 1 else () for n in numbers.shape]
-    dims[order[1]] = b.batch
-    return Feat(tuple(dims), b.number_cells(b.against(tuple(dims), numbers, word)))
+def _joined_rows(state: Feat) -> Feat:
+    """A state, what stands beside its rows as one."""
+    dims = tuple(joined_atoms(d) for d in state.dims)
+    return Feat(dims, state.cells.reshape(fixed(dims)))
+
+
+def _numbers_read(b: Labelled, word: str, x: Tensor, states: Sequence[Tensor | None], order: Sequence[int]) -> Feat:
+    """What a layer reads that is known, such as positions: its rows are those of its states, which are not."""
+    found = next((s.label for s in states if s is not None and not s.known), None)
+    if found is None:
+        raise b.error(word, "it reads a constant, of rows that it is not told")
+    count = x.shape[order[0]]
+    axis = next((a for a, n in b.steps.items() if n == count > 1 and b.is_free(Steps(a))), None)
+    dims: list[Dim] = [(), (), (x.shape[order[2]],) if x.shape[order[2]] > 1 else ()]
+    dims[order[0]] = (count,) if axis is None and count > 1 else () if axis is None else (Steps(axis),)
+    dims[order[1]] = found.dims[1]
+    made = tuple(dims)
+    return Feat(made, b.number_cells(b.against(made, x.data, word)))
 
 
 def _within_steps(
