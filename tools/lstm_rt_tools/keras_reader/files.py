@@ -308,6 +308,8 @@ def _name_inside(group: GroupWeights, layer: Any) -> None:
 
 
 def _name_group(group: GroupWeights, layer: Mapping[str, Any]) -> None:
+    if not group.filled:  # its weights may be elsewhere
+        return
     config = layer.get("config")
     name = layer.get("name", config.get("name") if isinstance(config, Mapping) else None)
     group.name = name if isinstance(name, str) else None
