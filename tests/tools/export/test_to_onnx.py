@@ -61,7 +61,7 @@ def test_integer_weights_are_refused() -> None:
     refused = [graph for name, graph in MODELS.items() if name not in CORPUS]
     assert refused
     for graph in refused:
-        with pytest.raises(ConvertError, match="has integer weights, which is not exported"):
+        with pytest.raises(ConvertError, match="has integer weights, which is not exported; export the model"):
             to_onnx(graph)
 
 
