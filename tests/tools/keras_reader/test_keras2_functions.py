@@ -169,7 +169,8 @@ REFUSED: dict[str, tuple[list[dict[str, Any]], str]] = {
     "all axes": ([op("f", "math.reduce_mean", ref())], r"'f'.*all of a batch"),
     "condition": ([op("f", "where", ref(x=1.0, y=2.0))], r"'f'.*condition is not what a comparison gives"),
     "one_hot of numbers": (
-        [op("a", "nn.relu", ref()), op("f", "one_hot", ["a", 0, 0, {"depth": 3}])], r"'f'.*of the model's input alone"
+        [op("a", "nn.relu", ref()), op("f", "one_hot", ["a", 0, 0, {"depth": 3}])],
+        r"'f'.*of the model's inputs and of places alone",
     ),
     "int": ([op("f", "cast", ref(dtype="int32"))], r"'f'.*cast to int32"),
     "old op layers": ([{**op("f", "x", [ref()]), "class_name": "TensorFlowOpLayer"}], r"'f' \(TensorFlowOpLayer\)"),

@@ -103,3 +103,77 @@ def test_cells(name: str, how: str) -> None:
     x = np.random.default_rng(0).standard_normal((3, T, INPUTS)).astype(np.float32)
     for got, want in zip(lstm_rt.Model(dumps(graph))(x), cell.wanted(torch, x, how == "backward"), strict=True):
         np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
+    (node,) = (n for n in graph.nodes if n.op == name)
+    for side in ("ih", "hh"):  # each bias stays beside its product
+        np.testing.assert_array_equal(node.weights[f"w_{side}"], cell.w[f"weight_{side}"])
+        np.testing.assert_array_equal(node.weights[f"b_{side}"], cell.w[f"bias_{side}"])
+
+
+def test_a_projected_lstm() -> None:
+    """A cell, and a product that makes its state smaller."""
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(1)
+    module = torch.nn.LSTM(INPUTS, H, proj_size=3, batch_first=True)
+    w = {k.removesuffix("_l0"): v.detach().numpy() for k, v in module.named_parameters()}
+
+    def function(m: Machine, x: Tensor) -> Any:
+        a = m.apply
+
+        def body(states: Sequence[Tensor], xs: Sequence[Tensor]) -> Any:
+            sides = [a("matmul", v, m.constant(w[f"weight_{s}"].T)) for v, s in ((xs[0], "ih"), (states[0], "hh"))]
+            biases = [m.constant(w[f"bias_{s}"]) for s in ("ih", "hh")]
+            both = a("add", *(a("add", p, bias) for p, bias in zip(sides, biases, strict=True)))
+            cut = [a("slice", both, axis=-1, start=k * H, stop=(k + 1) * H, step=1) for k in range(4)]
+            i, f, g, o = (a("tanh" if k == 2 else "sigmoid", gate) for k, gate in enumerate(cut))
+            c = a("add", a("mul", f, states[1]), a("mul", i, g))
+            h = a("matmul", a("mul", o, a("tanh", c)), m.constant(w["weight_hr"].T))
+            return [h, c], [h]
+
+        zeros = [m.constant(np.zeros((x.shape[0], n), np.float32)) for n in (3, H)]
+        _, outs = m.scan(body, zeros, [x], [1], [False])
+        return a("permute", outs[0], axes=(1, 0, 2))
+
+    graph = converted(Program(function, 1, x=("b", "t", INPUTS)))
+    assert [(n.op, n.attrs["proj_size"]) for n in graph.nodes] == [("lstm", 3)]
+    x = np.random.default_rng(0).standard_normal((3, T, INPUTS)).astype(np.float32)
+    want = module(torch.from_numpy(x))[0].detach().numpy()
+    np.testing.assert_allclose(lstm_rt.Model(dumps(graph))(x), want, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("x_first", [True, False])
+def test_an_lstm_of_convolutions(x_first: bool) -> None:
+    """One convolution over the channels of the input and of the state, side by side, whose result is cut into gates."""
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(2)
+    channels, hidden, places = 2, 3, (4, 5)
+    conv = torch.nn.Conv2d(channels + hidden, 4 * hidden, 3, padding=1)
+    weight, bias = (p.detach().numpy() for p in (conv.weight, conv.bias))
+
+    def function(m: Machine, x: Tensor) -> Any:
+        def body(states: Sequence[Tensor], xs: Sequence[Tensor]) -> Any:
+            sides = (xs[0], states[0]) if x_first else (states[0], xs[0])
+            both = m.apply("concat", *sides, axis=1)
+            z = m.apply("conv", both, m.constant(weight), m.constant(bias), pads=[(1, 1), (1, 1)])
+            cut = [m.apply("slice", z, axis=1, start=k * hidden, stop=(k + 1) * hidden, step=1) for k in range(4)]
+            i, f, o, g = (m.apply("tanh" if k == 3 else "sigmoid", gate) for k, gate in enumerate(cut))
+            c = m.apply("add", m.apply("mul", f, states[1]), m.apply("mul", i, g))
+            h = m.apply("mul", o, m.apply("tanh", c))
+            return [h, c], [h]
+
+        zeros = [m.constant(np.zeros((x.shape[0], hidden, *places), np.float32)) for _ in range(2)]
+        _, outs = m.scan(body, zeros, [x], [1], [False])
+        return m.apply("permute", outs[0], axes=(1, 0, 2, 3, 4))
+
+    graph = converted(Program(function, 1, x=("b", "t", channels, *places)))
+    assert [n.op for n in graph.nodes if n.op != "gather"] == ["convlstm"]
+    x = np.random.default_rng(0).standard_normal((2, 6, channels, *places)).astype(np.float32)
+    h = c = torch.zeros(2, hidden, *places)
+    wanted = []
+    for t in range(6):
+        sides = (torch.from_numpy(x[:, t]), h)
+        i, f, o, g = conv(torch.cat(sides if x_first else sides[::-1], 1)).chunk(4, 1)
+        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+        h = o.sigmoid() * c.tanh()
+        wanted.append(h)
+    want = torch.stack(wanted, 1).detach().numpy()
+    np.testing.assert_allclose(lstm_rt.Model(dumps(graph))(x), want, rtol=1e-4, atol=1e-5)

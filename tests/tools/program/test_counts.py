@@ -77,3 +77,27 @@ def test_other_numbers_of_steps_are_refused() -> None:
 def test_a_fixed_number_of_steps_is_a_number() -> None:
     program = Program(PROGRAMS["mean"], 1, x=("b", 12, 3))
     assert "div" not in [n.op for n in to_graph(program).nodes]
+
+
+@pytest.mark.parametrize("index", [-1, -2, -5])
+@pytest.mark.parametrize("how", ["take", "slice", "index_select"])
+def test_a_step_counted_from_the_end(how: str, index: int) -> None:
+    def function(m: Machine, x: Tensor) -> Any:
+        y = m.apply("tanh", x)
+        if how == "take":
+            return m.take(y, index, 1)
+        if how == "slice":
+            return m.apply("slice", y, axis=1, start=index, stop=index + 1 or None, step=1)
+        return m.apply("index_select", y, m.constant(np.int64(index)), axis=1)
+
+    program = Program(function, 1, x=("b", "t", 3))
+    agrees(program, to_graph(program))
+
+
+def test_unbiased_variance_over_steps() -> None:
+    def function(m: Machine, x: Tensor) -> Any:
+        away = m.apply("square", m.apply("sub", x, m.apply("mean", x, axes=(1,), keepdims=True)))
+        return by(m, "mul", m.apply("mean", away, axes=(1,)), x.shape[1] / (x.shape[1] - 1))
+
+    program = Program(function, 1, x=("b", "t", 3))
+    agrees(program, to_graph(program))

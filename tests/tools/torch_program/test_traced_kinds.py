@@ -154,3 +154,33 @@ def test_a_decoder_that_reads_a_constant(learned: bool, steps: int | None, tmp_p
     graph = converted(module, (torch.randn(2, 7, 3),), tmp_path / "m.pt")
     for sizes in ((1, 9, 3), (4, 30, 3)):
         agrees(module, graph, (torch.randn(sizes),))
+
+
+class Skips(nn.Module):  # type: ignore[misc, name-defined]
+    """As Demucs: convolutions with strides and transposed ones, between them skips that are cut to what is left."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.enc = nn.ModuleList([nn.Conv1d(1, 4, 8, 4), nn.Conv1d(4, 6, 4, 2)])
+        self.dec = nn.ModuleList([nn.ConvTranspose1d(6, 4, 4, 2), nn.ConvTranspose1d(4, 1, 8, 4)])
+        self.rnn = nn.LSTM(6, 6)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        skips = []
+        for layer in self.enc:
+            x = F.relu(layer(x))
+            skips.append(x)
+        x = self.rnn(x.permute(2, 0, 1))[0].permute(1, 2, 0)
+        for layer in self.dec:
+            skip = skips.pop(-1)
+            x = layer(x + skip[..., : x.shape[-1]])
+        return x
+
+
+@pytest.mark.parametrize("steps", [72, 76])
+def test_skips_that_are_cut(steps: int, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module = Skips().eval()
+    graph = converted(module, (torch.randn(2, 1, steps),), tmp_path / "m.pt")
+    for count in (40, 72, 75, 76, 80, 137):
+        agrees(module, graph, (torch.randn(3, 1, count),))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from lstm_rt_tools.weights.mapped import MappedFile, copy_out, owner
+from lstm_rt_tools.weights.mapped import MappedFile, copy_out, feed, owner
 
 from lstm_rt.graph import Graph
 
@@ -20,7 +20,7 @@ def test_bytes_and_digest(tmp_path: Path) -> None:
         path.write_bytes(data)
         file = MappedFile(path)
         digest = hashlib.sha256()
-        file.feed(digest)
+        feed(digest, path)
         file.forget()
         assert bytes(file.data) == data
         assert digest.digest() == hashlib.sha256(data).digest()

@@ -88,16 +88,18 @@ def _reduce(e: Export, node: Node, x: list[str]) -> str:
 
 def _softmax_steps(e: Export, node: Node, x: list[str]) -> str:
     counts = e.counting(node.inputs[0] or 0, node.inputs[1], node.attrs["whole"])
-    return _softmax(e, x[0], counts, axis=0)
+    return _softmax(e, x[0], [counts] if counts else [], axis=0)
 
 
-def _softmax(e: Export, x: str, counts: str, axis: int) -> str:
-    """Softmax over what counts, 0 elsewhere."""
+def _softmax(e: Export, x: str, conditions: list[str], axis: int) -> str:
+    """Softmax over what all conditions count, 0 elsewhere: one by one, as readers know masks of steps and causality."""
     b = e.b
-    if not counts:
-        return b.add("Softmax", x, axis=axis)
-    y = b.add("Softmax", b.add("Where", counts, x, b.number(-np.inf)), axis=axis)
-    return b.add("Where", counts, y, b.number(0.0))
+    for counts in conditions:
+        x = b.add("Where", counts, x, b.number(-np.inf))
+    y = b.add("Softmax", x, axis=axis)
+    for counts in conditions:
+        y = b.add("Where", counts, y, b.number(0.0))
+    return y
 
 
 def _cumsum(e: Export, node: Node, x: list[str]) -> str:
@@ -177,11 +179,11 @@ def _attention(e: Export, node: Node, x: list[str]) -> list[str]:
         counts = b.add("Unsqueeze", b.add("Transpose", counts, perm=[1, 2, 0]), b.ints(1))
         there = b.add("Transpose", counts, perm=[0, 1, 3, 2])
         used = b.add("Where", there, used, b.number(0.0))
+    conditions = [counts] if counts else []
     if a["causal"]:
         steps = [b.add("Unsqueeze", e.axes.numbers(e.axis(i or 0)), b.ints(d)) for i, d in ((k, 0), (q, 1))]
-        past = b.add("LessOrEqual", *steps)
-        counts = b.add("And", counts, past) if counts else past
-    weights = _softmax(e, fits, counts, axis=-1)
+        conditions.append(b.add("LessOrEqual", *steps))
+    weights = _softmax(e, fits, conditions, axis=-1)
     y = b.add("Transpose", b.add("MatMul", weights, used), perm=[2, 0, 1, 3])
     width = heads * (e.size(v or 0) // groups)
     if not flat:

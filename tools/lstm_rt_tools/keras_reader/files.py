@@ -28,7 +28,10 @@ from ..weights.budget import Budget
 from ..weights.hdf5_child import HDF5_MAGIC
 from ..weights.hdf5_files import Hdf5Group, open_hdf5
 from ..weights.json_text import load_json
+from ..weights.mapped import feed
 from ..weights.zip_archive import ZIP_MAGIC, ZipArchive
+from .cells import group_names
+from .config import TF_FUNCTIONS
 from .saved_model import open_saved_model
 from .weights import GroupWeights, NamedWeights, Weight, Weights
 
@@ -63,10 +66,9 @@ def open_model(source: str | os.PathLike[str], arch: ArchSource | None = None) -
     return _open_path(path) if arch is None else _open_pair(path, arch)
 
 
-def _sha256(file: BinaryIO) -> str:
+def _sha256(path: Path) -> str:
     digest = hashlib.sha256()
-    while block := file.read(1 << 20):
-        digest.update(block)
+    feed(digest, path)
     return digest.hexdigest()
 
 
@@ -88,8 +90,7 @@ def _open_path(path: Path) -> KerasModel:
                 f"{path.name} is not a Keras model: expected a .keras archive (zip) or a .h5 file (HDF5), "
                 f"the file begins with {magic!r}"
             )
-        file.seek(0)
-        digest = _sha256(file)  # last: gigabytes that are no model are not hashed
+    digest = _sha256(path)  # last: gigabytes that are no model are not hashed
     source = {"framework": "keras", "version": version, "file": path.name, "sha256": digest}
     return KerasModel(config, version, weights, source, budget)
 
@@ -131,8 +132,7 @@ def _open_pair(path: Path, arch: ArchSource) -> KerasModel:
         config, arch_name = _read_arch(arch)
         budget = _budget(file, path.name)
         weights, saved_by = _read_weights_only(file, path.name, config, arch_name, budget)
-        file.seek(0)
-        digest = _sha256(file)
+    digest = _sha256(path)
     version = _pair_version(config, arch_name, saved_by, path.name)
     source = {"framework": "keras", "version": version, "file": path.name, "sha256": digest, "arch": arch_name}
     return KerasModel(config, version, weights, source, budget)
@@ -185,8 +185,11 @@ def _read_weights_only(
             _check_names([layer for layer, arrays in layers.items() if arrays], name, config, arch_name)
             weights: Weights = NamedWeights.of_layers(layers)
         elif any(_layers_key(key) for key in h5):
-            weights = _read_groups(h5, budget)
-            weights.forget_names(_layer_names(config))
+            weights = groups = _read_groups(h5, budget)
+            if groups.named:
+                groups.forget_names(_layer_names(config))
+            else:
+                _name_groups(groups, config)
         else:
             raise ConvertError(f"{name}: this HDF5 file holds no Keras weights; expected what save_weights writes")
         return weights, None if saved_by is None else read_version(saved_by, name)
@@ -243,7 +246,10 @@ def _read_archive(file: BinaryIO, name: str, budget: Budget) -> tuple[dict[str, 
     metadata = _json(archive.read("metadata.json"), f"{name}/metadata.json", budget)
     version = read_version(metadata.get("keras_version"), name)
     with open_hdf5(io.BytesIO(archive.read(_ROOT)), f"{name}/{_ROOT}", budget) as h5:
-        return config, version, _read_groups(h5, budget)
+        weights = _read_groups(h5, budget)
+    if not weights.named:
+        _name_groups(weights, config)
+    return config, version, weights
 
 
 def _read_groups(h5: Hdf5Group, budget: Budget) -> GroupWeights:
@@ -276,6 +282,36 @@ def _below(here: GroupWeights, key: str, budget: Budget) -> GroupWeights:
         budget.memory(_GROUP + 4 * len(label), "its groups")
         here = here.children.setdefault(name, GroupWeights(label))
     return here
+
+
+def _name_groups(root: GroupWeights, config: Mapping[str, Any]) -> None:
+    """Give groups the names of their layers, which Keras 2 left out: layers that models share are found by them."""
+    _name_inside(root, config)
+    root.link()
+
+
+def _name_inside(group: GroupWeights, layer: Any) -> None:
+    config = layer.get("config") if isinstance(layer, Mapping) else None
+    if not isinstance(config, Mapping):
+        return
+    inner, inside = config.get("layer"), group.children.get("layer")
+    if inside is not None and isinstance(inner, Mapping):
+        _name_group(inside, inner)
+    listed, layers = config.get("layers"), group.children.get("layers")
+    if layers is None or not isinstance(listed, list):
+        return
+    entries = [e for e in listed if isinstance(e, Mapping) and isinstance(e.get("class_name"), str)]
+    stored = [e for e in entries if e["class_name"] not in TF_FUNCTIONS]
+    for entry, key in zip(stored, group_names([e["class_name"] for e in stored]), strict=True):
+        if key in layers.children:
+            _name_group(layers.children[key], entry)
+
+
+def _name_group(group: GroupWeights, layer: Mapping[str, Any]) -> None:
+    config = layer.get("config")
+    name = layer.get("name", config.get("name") if isinstance(config, Mapping) else None)
+    group.name = name if isinstance(name, str) else None
+    _name_inside(group, layer)
 
 
 def _read_group(group: Hdf5Group, here: GroupWeights, budget: Budget) -> None:

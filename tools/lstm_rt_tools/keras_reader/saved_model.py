@@ -20,6 +20,7 @@ from lstm_rt.files import read_regular
 
 from ..names import shown
 from ..row import SAVED_MODEL
+from ..weights import saved_model_proto as proto
 from ..weights.budget import Budget
 from ..weights.json_text import load_json
 from ..weights.protobuf import Reader, many, one
@@ -32,45 +33,6 @@ _OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 _NETWORKS = ("_tf_keras_model", "_tf_keras_network", "_tf_keras_sequential")
 _DIGITS = 10  #: of numbers that are names
 _DEEP = 100  #: lists in lists of a configuration
-
-
-@dataclass(slots=True)
-class _Child:
-    node_id: int = one(1, "int", 0)
-    local_name: str = one(2, "text", "")
-
-
-@dataclass(slots=True)
-class _UserObject:
-    identifier: str = one(1, "text", "")
-    metadata: str = one(3, "text", "")
-
-
-@dataclass(slots=True)
-class _Variable:
-    name: str = one(6, "text", "")
-
-
-@dataclass(slots=True)
-class _Object:
-    children: list[_Child] = many(1, "message")
-    user_object: _UserObject | None = one(4, "message")
-    variable: _Variable | None = one(7, "message")
-
-
-@dataclass(slots=True)
-class _ObjectGraph:
-    nodes: list[_Object] = many(1, "message")
-
-
-@dataclass(slots=True)
-class _MetaGraph:
-    object_graph_def: _ObjectGraph | None = one(7, "message")
-
-
-@dataclass(slots=True)
-class _SavedModel:
-    meta_graphs: list[_MetaGraph] = many(2, "message")
 
 
 @dataclass(slots=True)
@@ -92,7 +54,7 @@ class _Attribute:
 
 @dataclass(slots=True)
 class _Trackable:
-    children: list[_Child] = many(1, "message")
+    children: list[proto.Child] = many(1, "message")
     attributes: list[_Attribute] = many(2, "message")
 
 
@@ -102,14 +64,8 @@ class _Trackables:
 
 
 _KINDS: dict[tuple[str, str], type] = {
-    ("_Object", "children"): _Child,
-    ("_Object", "user_object"): _UserObject,
-    ("_Object", "variable"): _Variable,
-    ("_ObjectGraph", "nodes"): _Object,
-    ("_MetaGraph", "object_graph_def"): _ObjectGraph,
-    ("_SavedModel", "meta_graphs"): _MetaGraph,
     ("_Metadata", "nodes"): _Described,
-    ("_Trackable", "children"): _Child,
+    ("_Trackable", "children"): proto.Child,
     ("_Trackable", "attributes"): _Attribute,
     ("_Trackables", "nodes"): _Trackable,
 }
@@ -158,13 +114,12 @@ def describes_model(folder: Path) -> bool:
     return (folder / _METADATA).is_file() or any(kind.encode() in data for kind in _NETWORKS)
 
 
-def _objects(data: bytes, budget: Budget) -> list[_Object]:
-    message = Reader(budget, "SavedModel", _KINDS).message(_SavedModel, memoryview(data))
-    graphs = [g.object_graph_def for g in message.meta_graphs if g.object_graph_def is not None]
+def _objects(data: bytes, budget: Budget) -> list[proto.Object]:
+    graphs = [g.objects for g in proto.parse(data, budget).graphs if g.objects is not None]
     return graphs[0].nodes if graphs else []
 
 
-def _described(folder: Path, objects: list[_Object], budget: Budget, digest: Any) -> dict[int, tuple[str, str]]:
+def _described(folder: Path, objects: list[proto.Object], budget: Budget, digest: Any) -> dict[int, tuple[str, str]]:
     """For each object that Keras describes: what kind of object it is, and the JSON text about it."""
     if (folder / _METADATA).is_file():  # since Keras 2.5
         data = read_regular(folder / _METADATA)
@@ -176,7 +131,7 @@ def _described(folder: Path, objects: list[_Object], budget: Budget, digest: Any
 
 
 def _of_model(
-    folder: Path, objects: list[_Object], described: Mapping[int, tuple[str, str]], budget: Budget
+    folder: Path, objects: list[proto.Object], described: Mapping[int, tuple[str, str]], budget: Budget
 ) -> Mapping[str, Any]:
     kind, text = described.get(0, ("", ""))
     if kind not in _NETWORKS or not objects:
@@ -228,7 +183,7 @@ class _Layers:
     """
 
     name: str
-    objects: list[_Object]
+    objects: list[proto.Object]
     described: Mapping[int, tuple[str, str]]
     bundle: TensorBundle
     budget: Budget
@@ -253,7 +208,7 @@ class _Layers:
             raise ConvertError(f"{self.name}: the checkpoint has no numbers of {shown(what)}")
         return self.bundle.array(keys[node])
 
-    def _object(self, node: int) -> _Object:
+    def _object(self, node: int) -> proto.Object:
         if not 0 <= node < len(self.objects):
             raise ConvertError(f"{self.name}: damaged: there is no object {node}")
         return self.objects[node]

@@ -12,7 +12,7 @@ from lstm_rt.errors import ConvertError
 
 from ..names import listed, shown
 from ..weights.budget import Budget
-from ..weights.mapped import MappedFile
+from ..weights.mapped import MappedFile, feed
 from . import proto
 from .tensors import Tensors, external_files
 
@@ -120,7 +120,7 @@ def open_model(path: str | os.PathLike[str]) -> OnnxModel:
     functions = {(_domain(f.domain), f.name, f.overload): f for f in model.functions}
     producer = shown(f"{model.producer_name} {model.producer_version}".strip())
     digest = hashlib.sha256()
-    file.feed(digest)
+    feed(digest, path)
     return OnnxModel(what, model.graph, versions, functions, tensors, producer, digest.hexdigest())
 
 

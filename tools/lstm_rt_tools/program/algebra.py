@@ -145,9 +145,11 @@ class Algebra:
         return [self.atom(self._limited(Activated(activation, p)), p.size) for p in x]
 
     def scaled(self, x: Expression, scale: Any, shift: Any) -> Expression:
-        """``x * scale + shift``; ``min(max(x, 0), 6) / 6`` is ``min(max(x / 6, 0), 1)``."""
+        """``x * scale + shift``; that of a product is one, and ``min(max(x, 0), 6) / 6`` ``min(max(x / 6, 0), 1)``."""
         factors, s = single(x[0]) if len(x) == 1 else None, np.unique(scale)
         inner = self.atoms[factors[0][0]] if factors is not None and len(factors) == 1 else None
+        if isinstance(inner, Product) and np.all(s == 1) and len(inner.weight) == x[0].size:
+            return [self.atom(Product(inner.weight, inner.bias + shift, inner.x), x[0].size)]
         limits = _limits(inner.activation) if isinstance(inner, Activated) and not np.any(shift) else None
         if limits is None or limits[0] or s.size != 1 or not s[0] > 0 or not isinstance(inner, Activated):
             return scaled(x, scale, shift)
@@ -321,11 +323,19 @@ def _binary(make: Callable[[Expression, Expression], Expression]) -> Callable[[A
     return rule
 
 
-def _square(a: Algebra, node: Node) -> Expression:
-    x = a.of(_inputs(node)[0])
-    if node.attrs["activation"].name == "square":
-        return multiplied(x, x)
-    return a.activated(x, node.attrs["activation"])
+def _activation(a: Algebra, node: Node) -> Expression:
+    """Whole powers are products."""
+    x, act = a.of(_inputs(node)[0]), node.attrs["activation"]
+    power = {"square": 2, "power": act.alpha}.get(act.name, 0)
+    if power not in (2, 3):
+        return a.activated(x, act)
+    square = multiplied(x, x)
+    return square if power == 2 else multiplied(square, x)
+
+
+def _quotient(a: Algebra, node: Node) -> Expression:
+    x, y = (a.of(i) for i in _inputs(node))
+    return multiplied(x, a.activated(y, Activation("reciprocal")))
 
 
 def _constant(a: Algebra, node: Node) -> Expression:
@@ -341,7 +351,7 @@ _RULES: dict[str, Callable[[Algebra, Node], Expression]] = {
     "dense": _dense,
     "conv": _conv,
     "batchnorm": _scale,
-    "activation": _square,
+    "activation": _activation,
     "slice": _slice,
     "gather": _gather,
     "concat": _concat,
@@ -349,6 +359,7 @@ _RULES: dict[str, Callable[[Algebra, Node], Expression]] = {
     "add": _binary(added),
     "sub": _binary(lambda x, y: added(x, y, -1.0)),
     "mul": _binary(multiplied),
+    "div": _quotient,
 }
 
 

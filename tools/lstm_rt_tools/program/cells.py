@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,7 +44,7 @@ class _Gate:
         self.bias: A = self.rest.pop((), np.zeros(p.size))
         self.x: list[tuple[int, int, A]] = []  #: value, first feature, weight
         self.h: list[tuple[int, A]] = []  #: first feature of h, weight
-        self.on_h_bias: A = np.zeros(p.size)
+        self.bias_on_h: A = np.zeros(p.size)  #: beside products with h alone
         for key in list(self.rest):
             if len(key) == 1 and isinstance(a.atoms[key[0][0]], Product):
                 self._product(a, key[0], self.rest.pop(key), h)
@@ -59,8 +59,7 @@ class _Gate:
         product = a.atoms[factor[0]]
         assert isinstance(product, Product)
         rows = slice(factor[1], factor[1] + self.size)
-        self.bias = self.bias + scale * product.bias[rows]
-        at = 0
+        at, others = 0, len(self.x)
         for p in product.x:
             weight = scale[:, None] * product.weight[rows, at : at + p.size]
             at += p.size
@@ -73,6 +72,10 @@ class _Gate:
                 self.h.append((factors[0][1], weight))
             else:
                 self.x.append((given.value, factors[0][1], weight))
+        if len(self.x) == others:
+            self.bias_on_h = self.bias_on_h + scale * product.bias[rows]
+        else:
+            self.bias = self.bias + scale * product.bias[rows]
 
     def recurrent(self, size: int) -> A:
         """The weight of all of h."""
@@ -174,52 +177,91 @@ def _is(a: Algebra, factor: tuple[int, int], value: int) -> bool:
 
 @dataclass
 class _Gates:
-    """The gates of an lstm, by their letters, its new states, and the activation of the cell state."""
+    """The gates of an lstm, by their letters, its new cell state, the activation of that, and what projects ``h``."""
 
     found: dict[str, Activated]
     cell: Piece
-    hidden: Piece
     output: Activation
+    projection: A | None = None
 
 
 def _lstm_gates(a: Algebra, group: tuple[int, ...], old: Sequence[int], new: Sequence[int]) -> _Gates | None:
-    """``c' = f c + i g``, ``h' = o t(c')`` (Gers et al. 2000), whatever the gates read."""
+    """``c' = f c + i g``, ``h' = o t(c')`` (Gers et al. 2000), or a product with that, whatever the gates read."""
     h, c = group
-    cell, hidden = _one_piece(a, new[c]), _one_piece(a, new[h])
+    cell = _one_piece(a, new[c])
+    hidden, projection = _unprojected(a, _one_piece(a, new[h]))
     forget = [k for k in cell.terms if any(_is(a, f, old[c]) for f in k)]
-    inputs = [k for k in cell.terms if k not in forget]
-    out = single(hidden)
-    if len(forget) != 1 or len(inputs) != 1 or out is None or any(len(k) != 2 for k in (*forget, *inputs, out)):
+    if len(forget) != 1 or len(forget[0]) != 2 or not np.all(cell.terms[forget[0]] == 1):
         return None
-    if not all(np.all(v == 1) for v in cell.terms.values()):
+    f = _activated(a, next(f for f in forget[0] if not _is(a, f, old[c])), cell.size)
+    inputs = Piece(cell.size, {k: v for k, v in cell.terms.items() if k not in forget})
+    entering = None if f is None else _entering(a, inputs, f.activation)
+    leaving = _leaving(a, hidden, cell)
+    if f is None or entering is None or leaving is None:
         return None
-    gates = {"f": _activated(a, next(f for f in forget[0] if not _is(a, f, old[c])), cell.size)}
-    tanh = [f for f in out if (t := _activated(a, f, cell.size)) is not None and same(t.x, cell)]
-    if gates["f"] is None or len(tanh) != 1:
+    (i, g), (o, output) = entering, leaving
+    if any(gate.activation != f.activation for gate in (i, o)):
         return None
-    gates["o"] = _activated(a, next(f for f in out if f != tanh[0]), cell.size)
-    both = [_activated(a, f, cell.size) for f in inputs[0]]
-    if gates["o"] is None or None in both:
-        return None
-    order = sorted(both, key=lambda t: t is not None and t.activation != gates["f"].activation)  # type: ignore[union-attr]
-    gates["i"], gates["g"] = order
-    found = {name: gate for name, gate in gates.items() if gate is not None}
-    outer = _activated(a, tanh[0], cell.size)
-    assert outer is not None
-    if any(found[g].activation != found["f"].activation for g in "io"):
-        return None
-    return _Gates(found, cell, hidden, outer.activation)
+    return _Gates({"i": i, "f": f, "g": g, "o": o}, cell, output, projection)
+
+
+def _entering(a: Algebra, inputs: Piece, act: Activation) -> tuple[Activated, Activated] | None:
+    """The input gate, whose activation is known, and what it lets in."""
+    factors = single(inputs) or ()
+    both = [found for f in factors if (found := _activated(a, f, inputs.size)) is not None]
+    if len(both) == len(factors) == 2:
+        i, g = sorted(both, key=lambda t: t.activation != act)
+        return i, g
+    for gate, rest in _with_a_gate(a, inputs):
+        if gate.activation == act:
+            return gate, Activated(Activation("linear"), rest)
+    return None
+
+
+def _leaving(a: Algebra, hidden: Piece, cell: Piece) -> tuple[Activated, Activation] | None:
+    """The output gate, and the activation of the cell state that it lets out."""
+    for gate, rest in _with_a_gate(a, hidden):
+        factors = single(rest)
+        outer = _activated(a, factors[0], cell.size) if factors is not None and len(factors) == 1 else None
+        if same(rest, cell):
+            return gate, Activation("linear")
+        if outer is not None and same(outer.x, cell):
+            return gate, outer.activation
+    return None
+
+
+def _with_a_gate(a: Algebra, p: Piece) -> Iterator[tuple[Activated, Piece]]:
+    """Activations that all of a sum is multiplied with, and what it is without."""
+    for factor in next(iter(p.terms), ()):
+        gate = _activated(a, factor, p.size)
+        if gate is not None and all(factor in key for key in p.terms):
+            rest = {key[: (k := key.index(factor))] + key[k + 1 :]: c for key, c in p.terms.items()}
+            yield gate, Piece(p.size, rest)
+
+
+def _unprojected(a: Algebra, hidden: Piece) -> tuple[Piece, A | None]:
+    """What a state is a product with, and its weight; the state itself and None if it is no such."""
+    factors = single(hidden)
+    atom = a.atoms[factors[0][0]] if factors is not None and len(factors) == 1 and not factors[0][1] else None
+    if not isinstance(atom, Product) or len(atom.x) != 1 or len(atom.weight) != hidden.size or np.any(atom.bias):
+        return hidden, None
+    return atom.x[0], atom.weight
 
 
 def _lstm(a: Algebra, gates: _Gates, group: tuple[int, ...], old: Sequence[int]) -> Cell | None:
     """The cell with these gates, if they read products with h and the input."""
     h, c = group
     found, acts = gates.found, (gates.found["f"].activation, gates.found["g"].activation, gates.output)
-    parts = [_Gate(a, found[g].x, old[h]) for g in "ifgo"]
+    pieces, clip = _unclipped(a, [found[g].x for g in "ifgo"])
+    parts = [_Gate(a, p, old[h]) for p in pieces]
     peephole = _peepholes(a, parts, old[c], gates.cell)
     if peephole is None:
         return None
-    made = _made("lstm", parts, gates.hidden.size, h, c, acts)
+    width = None if gates.projection is None else len(gates.projection)
+    made = _made("lstm", parts, gates.cell.size, h, c, acts, width)
+    made.options |= clip
+    if gates.projection is not None:
+        made.weights["w_hr"] = gates.projection.astype(np.float32)
     if np.any(peephole):
         made.weights["peephole"] = peephole.astype(np.float32)
     return made
@@ -253,29 +295,38 @@ def _gru(a: Algebra, k: int, old: Sequence[int], new: Sequence[int]) -> Cell | N
     state = next(f for f in mixed if _is(a, f, h))
     if update is None or n is None or (candidate := _activated(a, n, p.size)) is None:
         return None
+    (update_x, candidate_x), clip = _unclipped(a, [update.x, candidate.x])
+    candidate = Activated(candidate.activation, candidate_x)
     plain = {(n,): 1.0, tuple(sorted((z, n))): -1.0, tuple(sorted((z, state))): 1.0}
     swapped = {(state,): 1.0, tuple(sorted((z, state))): -1.0, tuple(sorted((z, n))): 1.0}
     signs = {key: float(c[0]) for key, c in p.terms.items() if np.all(c == c[0])}
     if signs not in (plain, swapped):
         return None
-    gate_z = _Gate(a, update.x, h)
+    gate_z = _Gate(a, update_x, h)
     if signs == swapped:
         if update.activation.name != "sigmoid":
             return None
         gate_z = _negated(gate_z)
-    return _with_reset(a, k, h, p.size, gate_z, update.activation, candidate)
+    return _with_reset(a, k, h, p.size, gate_z, update.activation, candidate, clip)
 
 
 def _negated(gate: _Gate) -> _Gate:
     """``1 - sigmoid(x)`` is ``sigmoid(-x)``."""
-    gate.bias = -gate.bias
+    gate.bias, gate.bias_on_h = -gate.bias, -gate.bias_on_h
     gate.x = [(v, s, -w) for v, s, w in gate.x]
     gate.h = [(s, -w) for s, w in gate.h]
     return gate
 
 
 def _with_reset(
-    a: Algebra, k: int, h: int, size: int, gate_z: _Gate, act: Activation, candidate: Activated
+    a: Algebra,
+    k: int,
+    h: int,
+    size: int,
+    gate_z: _Gate,
+    act: Activation,
+    candidate: Activated,
+    clip: Mapping[str, float],
 ) -> Cell | None:
     """The reset gate: it acts on ``U h + b`` (reset_after), or on h before the product."""
     terms = dict(candidate.x.terms)
@@ -290,7 +341,7 @@ def _with_reset(
         gate_n, on_h = _Gate(a, Piece(size, terms), h), _Gate(a, Piece(size, inner), h)
         if on_h.x or on_h.rest or gate_n.h:
             return None
-        gate_n.h, gate_n.on_h_bias = on_h.h, on_h.bias
+        gate_n.h, gate_n.bias_on_h = on_h.h, on_h.bias + on_h.bias_on_h
         resets, reset_after = _activated(a, reset, size), True
     else:
         found = _reset_before(a, candidate.x, h, size, act)
@@ -299,12 +350,12 @@ def _with_reset(
         gate_n, resets = found
         reset_after = False
     assert resets is not None
-    gates = [_Gate(a, resets.x, h), gate_z, gate_n]
-    if any(g.rest for g in gates):
+    (reset_x,), same_clip = _unclipped(a, [resets.x])
+    gates = [_Gate(a, reset_x, h), gate_z, gate_n]
+    if any(g.rest for g in gates) or same_clip != clip:
         return None
     made = _made("gru", gates, size, k, None, (act, candidate.activation))
-    made.weights["b_hh"] = np.concatenate([np.zeros(2 * size), gate_n.on_h_bias]).astype(np.float32)
-    made.options["reset_after"] = reset_after
+    made.options |= {"reset_after": reset_after, **clip}
     return made
 
 
@@ -341,8 +392,13 @@ def _rnn(a: Algebra, k: int, old: Sequence[int], new: Sequence[int]) -> Cell | N
     found = _activated(a, factors[0], p.size) if factors is not None and len(factors) == 1 else None
     if found is None:
         return None
-    gate = _Gate(a, found.x, old[k])
-    return None if gate.rest else _made("rnn", [gate], p.size, k, None, (found.activation,))
+    (x,), clip = _unclipped(a, [found.x])
+    gate = _Gate(a, x, old[k])
+    if gate.rest:
+        return None
+    made = _made("rnn", [gate], p.size, k, None, (found.activation,))
+    made.options |= clip
+    return made
 
 
 def _linear(a: Algebra, k: int, old: Sequence[int], new: Sequence[int]) -> Cell | None:
@@ -363,8 +419,31 @@ def _linear(a: Algebra, k: int, old: Sequence[int], new: Sequence[int]) -> Cell 
     return _made("lstm", gates, p.size, k, k, (linear, linear, linear))
 
 
-def _made(op: str, gates: Sequence[_Gate], size: int, h: int, c: int | None, acts: tuple[Activation, ...]) -> Cell:
-    """A cell of gates in the order of the runtime's."""
+def _unclipped(a: Algebra, pieces: Sequence[Piece]) -> tuple[list[Piece], dict[str, float]]:
+    """What is before the activations of all gates without the limits that they have in common, and these."""
+    inner = []
+    for p in pieces:
+        factors = single(p)
+        atom = _activated(a, factors[0], p.size) if factors is not None and len(factors) == 1 else None
+        inner.append(atom if atom is not None and atom.activation.name == "clip" else None)
+    found = [(atom.activation.alpha or 0.0, atom.activation.beta or 0.0, atom.x) for atom in inner if atom is not None]
+    limits = {(low, high) for low, high, _ in found}
+    low, high = next(iter(limits), (0.0, 0.0))
+    if len(found) < len(pieces) or len(limits) != 1 or low != -high or high <= 0:
+        return list(pieces), {}
+    return [x for _, _, x in found], {"clip": high}
+
+
+def _made(
+    op: str,
+    gates: Sequence[_Gate],
+    size: int,
+    h: int,
+    c: int | None,
+    acts: tuple[Activation, ...],
+    width: int | None = None,
+) -> Cell:
+    """A cell of gates in the order of the runtime's; ``width``: of h, where that is projected."""
     places: dict[tuple[int, int, int], None] = {}
     for g in gates:
         for value, start, w in g.x:
@@ -377,8 +456,9 @@ def _made(op: str, gates: Sequence[_Gate], size: int, h: int, c: int | None, act
             w_ih[k * size : (k + 1) * size, at : at + w.shape[1]] += w
     arrays = {
         "w_ih": w_ih,
-        "w_hh": np.concatenate([g.recurrent(size) for g in gates]),
+        "w_hh": np.concatenate([g.recurrent(width or size) for g in gates]),
         "b_ih": np.concatenate([g.bias for g in gates]),
+        "b_hh": np.concatenate([g.bias_on_h for g in gates]),
     }
     weights = {name: array.astype(np.float32) for name, array in arrays.items()}
     return Cell(op, h, c, x, weights, size, {"activations": acts})

@@ -17,6 +17,7 @@ from lstm_rt.graph import Graph
 
 from ..names import shown
 from .check import Check
+from .formulas import put_together
 from .labelled import FIXED, PLAIN, SINGLE, Labelled, LateLengths
 from .labels import Dim, Loose, N, Scores, Steps, is_fixed
 from .machine import Exhausted, Misfit, ProgramError, Source, Tensor
@@ -304,6 +305,7 @@ def _run(source: Source, machine: Labelled, roles: Sequence[Role], sizes: Sizes)
         if unread:
             machine.notes.append(f"left out of the model, as nothing reads them: {', '.join(unread)}")
         machine.graph.check()
+        machine.folded += put_together(machine.graph)
         for axis in roll_up(machine.graph, machine.unrolled, machine.fixed_axes):
             machine.freeze(axis)
         machine.resolve_steps()
@@ -321,7 +323,7 @@ def _output(machine: Labelled, name: str, tensor: Tensor) -> None:
         why = tensor.label.why if isinstance(tensor.label, Loose) else "weights of attention between two sequences"
         machine.notes.append(f"output {name!r} is left out, as no value of a graph can hold it: {why}")
         return
-    label = machine.feat(tensor, f"output {name!r}")
+    label = machine.repeated(machine.feat(tensor, f"output {name!r}"))
     if tensor.dtype.kind != "f":
         machine.notes.append(f"output {name!r} holds {_WHOLE.get(tensor.dtype.kind, 'whole numbers')}, as float32")
     steps = machine.steps_of(label.dims, f"output {name!r}")

@@ -7,7 +7,7 @@ of it in a usual way, is taken for that; runs with other numbers of steps tell i
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -30,21 +30,24 @@ def scaled_by_steps(b: Labelled, x: Feat, factor: float, op: str) -> Feat | None
     for axis, n in b.steps.items():
         if n < _LEAST or not b.is_free(Steps(axis)):
             continue
-        for number, act in _made_of(n):
+        for number, make in _made_of(b, n):
             for word, made in (("div", 1 / number), ("mul", number)):
                 if math.isclose(factor, made, rel_tol=_CLOSE):
-                    count = _count(b, axis)
-                    value = count if act is None else b.graph.activation(count, act)
-                    label = Feat(tuple(() for _ in x.dims), cell(value, 0))
+                    label = Feat(tuple(() for _ in x.dims), cell(make(_count(b, axis)), 0))
                     return b.pairs(x, label, op, partial(b.graph.binary, word))
     return None
 
 
-def _made_of(n: int) -> Iterator[tuple[float, Activation | str | None]]:
-    """What is usually made of a number of steps, and how."""
-    yield n, None
-    yield math.sqrt(n), "sqrt"
-    yield n - 1, Activation("affine", 1.0, -1.0)
+def _made_of(b: Labelled, n: int) -> Iterator[tuple[float, Callable[[int], int]]]:
+    """What is usually made of a number of steps, and how it is made of the value that is it."""
+
+    def less(count: int) -> int:
+        return b.graph.activation(count, Activation("affine", 1.0, -1.0))
+
+    yield n, lambda count: count
+    yield math.sqrt(n), lambda count: b.graph.activation(count, "sqrt")
+    yield n - 1, less
+    yield n / (n - 1), lambda count: b.graph.binary("div", count, less(count))  # of variances
 
 
 def _count(b: Labelled, axis: int) -> int:

@@ -102,10 +102,31 @@ class Mask:
 
 @dataclass(frozen=True, eq=False)
 class Counted:
-    """How many steps of each row a mask counts: its length, where those that it does not count stand at the end."""
+    """How many steps of each row a mask counts: its length, where what pads it stands at the end."""
 
     dims: Dims
     mask: Mask
+
+
+@dataclass(frozen=True, eq=False)
+class AnyStep:
+    """Whether a mask counts any step of a row."""
+
+    dims: Dims
+    mask: Mask
+
+
+@dataclass(frozen=True, eq=False)
+class Extreme:
+    """The largest or smallest of the steps that a mask counts, ``found``: 0 where it counts none.
+
+    ``exact`` is what the program has: a number without end there.
+    """
+
+    dims: Dims
+    mask: Mask
+    found: Feat
+    exact: Feat
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,7 +180,9 @@ class Scores:
 
 @dataclass(frozen=True, eq=False)
 class Masked:
-    """Features with a large negative number, ``fill``, where a mask does not count steps: no softmax sees these."""
+    """Features with ``fill`` where a mask does not count steps: a large negative number, which no softmax sees, or
+    an infinite one.
+    """
 
     dims: Dims
     feat: Feat
@@ -219,7 +242,8 @@ class Sums(Loose):
 
 
 Label: TypeAlias = (
-    "Feat | Ids | Lengths | Columns | Order | Mask | Counted | Times | Pairs | Scores | Masked | Penalty | Turn | Loose"
+    "Feat | Ids | Lengths | Columns | Order | Mask | Counted | AnyStep | Extreme | Times | Pairs | Scores | Masked | "
+    "Penalty | Turn | Loose"
 )
 
 

@@ -228,7 +228,8 @@ class Machine:
         """``x`` at one index of an axis, without the axis."""
         size = x.shape[axis]
         last = index == -1 and size == 1  # of the only one, whether the first or the last is meant
-        index = index % size if -size <= index < size and not last else index
+        from_end = last or -size <= index < -1  # which is meant of any size
+        index = index % size if -size <= index < size and not from_end else index
         part: Tensor = self.apply("slice", x, axis=axis, start=index, stop=None if last else index + 1, step=1)
         result: Tensor = self.apply("squeeze", part, axes=(axis % x.ndim,))
         return result

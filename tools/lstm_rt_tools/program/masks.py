@@ -11,11 +11,29 @@ from numpy.typing import NDArray
 
 from lstm_rt.graph import Activation
 
-from .labels import Counted, Dims, Feat, Lengths, Mask, Masked, Penalty, Steps, Times, broadcast, cell, fixed
+from .labels import (
+    AnyStep,
+    Counted,
+    Dims,
+    Extreme,
+    Feat,
+    Lengths,
+    Mask,
+    Masked,
+    Penalty,
+    Steps,
+    Times,
+    apart,
+    broadcast,
+    cell,
+    fixed,
+)
 
 if TYPE_CHECKING:
     from .labelled import Labelled
 
+#: What gives 0 where nothing counts.
+_ZERO_ELSEWHERE = frozenset({"select", "reduce", "softmax_steps", "apply_mask"})
 _LEAST = float(np.finfo(np.float32).min)
 
 
@@ -24,7 +42,7 @@ def in_numbers(b: Labelled, label: Any) -> Feat | None:
     if isinstance(label, Mask):
         return _spread(there(b, label), label.dims)
     if isinstance(label, Masked):
-        return chosen_by(b, label.mask, label.feat, np.asarray(max(label.fill, _LEAST), np.float32))
+        return chosen_by(b, label.mask, label.feat, np.clip(np.float32(label.fill), _LEAST, -_LEAST))
     if isinstance(label, Penalty) and isinstance(label.mask, Mask):
         fill = max(label.fill, _LEAST)
         value = b.graph.activation(there(b, label.mask), Activation("affine", -fill, fill))
@@ -33,6 +51,10 @@ def in_numbers(b: Labelled, label: Any) -> Feat | None:
         return _spread(b.graph.activation(there(b, label.mask), Activation("affine", label.number, 0.0)), label.dims)
     if isinstance(label, Counted):
         return _spread(b.graph.reduce(there(b, label.mask), "sum", whole=True), label.dims)
+    if isinstance(label, AnyStep):
+        return _spread(b.graph.reduce(there(b, label.mask), "max", whole=True), label.dims)
+    if isinstance(label, Extreme):
+        return label.exact
     return _length(b, label) if isinstance(label, Lengths) else None
 
 
@@ -66,6 +88,12 @@ def _length(b: Labelled, label: Lengths) -> Feat:
     if label.less:
         value = b.graph.activation(value, Activation("affine", 1.0, -float(label.less)))
     return _spread(value, label.dims)
+
+
+def counting(b: Labelled, mask: Mask) -> dict[str, Any]:
+    """What makes an operation over steps leave out those that a mask does not count, and no others."""
+    value = plain(b, mask).value
+    return {"mask": value, "whole": value is not None and b.has_lengths(mask.axis)}
 
 
 def plain(b: Labelled, mask: Mask) -> Mask:
@@ -128,6 +156,27 @@ def _features(b: Labelled, dims: Dims, given: Feat | NDArray[Any], op: str) -> F
     numbers = np.asarray(given, np.float32)
     dims = b.wider(dims, numbers, op)
     return Feat(dims, b.number_cells(b.against(dims, numbers, op)))
+
+
+def is_zero_elsewhere(b: Labelled, label: Feat, mask: Mask) -> bool:
+    """Are features 0 already at all steps that a mask does not count, or in rows of which it counts none?"""
+    values = np.unique(apart(label.cells)[0]).tolist()
+    return not mask.inverted and all(_is_zero_elsewhere(b, value, mask) for value in values)
+
+
+def _is_zero_elsewhere(b: Labelled, value: int, mask: Mask) -> bool:
+    step, own, whole = b.unrolled.step_of(value), None, False
+    if step is not None:  # of each row, if it is the first or the last
+        source, whole = step[0], step[1] not in (0, step[2] - 1)
+    else:
+        node = next((n for n in b.graph.nodes if value in n.outputs), None)
+        if node is None or node.op not in _ZERO_ELSEWHERE or node.inputs[0] is None:
+            return False
+        source, whole = node.inputs[0], bool(node.attrs.get("whole", False))
+        own = node.inputs[1] if len(node.inputs) > 1 else None
+    if b.graph.values[source].axis != mask.axis or own != mask.value:
+        return False
+    return own is not None or (b.has_lengths(mask.axis) and not whole)
 
 
 def length_dims(lengths: Lengths, shape: Sequence[int], axis: int) -> Dims:

@@ -18,7 +18,9 @@ from ..arch.layers import side_by_side
 from . import convolved
 from .algebra import Unknown
 from .cells import Cell, find
-from .labels import Dims, Feat, Loose, Mask, Steps, Turn, cell, fixed, free, is_steps
+from .channels import take_apart
+from .formulas import put_together
+from .labels import Cells, Dims, Feat, Loose, Mask, N, Steps, Turn, apart, cell, free, is_steps
 from .machine import Tensor
 from .masks import plain
 
@@ -31,11 +33,26 @@ Step = Callable[[Sequence[Tensor]], tuple[Sequence[Tensor], Sequence[Tensor]]]
 
 @dataclass
 class _Slot:
-    """A state or slice of the step: its value there, and what it is outside (None: zero)."""
+    """A state or slice of the step: its value there, which of its features stand where, and what it is outside.
+
+    ``outer`` has the features as the value has them; None: zero.
+    """
 
     value: int
     dims: Dims
+    places: Cells
     outer: Feat | None
+
+    @property
+    def cells(self) -> Cells:
+        """What stands for it."""
+        return cell(self.value, self.places)
+
+    def in_order(self, cells: Cells) -> Cells:
+        """What stands where these features do, as the value has them."""
+        made = np.empty(self.places.size, np.int64)
+        made[self.places.ravel()] = cells.ravel()
+        return made
 
 
 class Recurrence:
@@ -75,7 +92,7 @@ class Recurrence:
             self._states = [slot for slot in self._slots if slot is not None]
             self._ends = [self._end(self._states[i], new[k]) for i, k in enumerate(kept)]
             labels = [self._feat(t) for t in outs]
-            values = [self._b.value(x.cells, None, "scan") for x in labels]
+            values = [self._b.value(np.unique(x.cells), None, "scan") for x in labels]
         if self._mask is not None:
             step, slices, slots = self._step, dict(self._slices), self._slots
             self._counts = False
@@ -106,11 +123,11 @@ class Recurrence:
         It may change those that no step reads.
         """
         slots = [slot for slot in self._slots if slot is not None]
-        self._lost = {i for i, k in enumerate(kept) if not self._is_whole(new[k], slots[i].value)}
+        self._lost = {i for i, k in enumerate(kept) if not self._is_whole(new[k], slots[i])}
         zero = []
         for out, value in zip(outs, values, strict=True):
             carried = [
-                s for s, end in zip(slots, self._ends, strict=True) if end == value and self._is_whole(out, s.value)
+                s for s, end in zip(slots, self._ends, strict=True) if end == value and self._is_whole(out, s)
             ]
             if not carried and np.any(out.data):
                 raise Unknown("a step that does not count gives a result of its own")
@@ -120,11 +137,9 @@ class Recurrence:
             raise Unknown("a step that does not count gives zero and what was before it")
 
     @staticmethod
-    def _is_whole(x: Tensor, value: int) -> bool:
-        """Is it this value?"""
-        return isinstance(x.label, Feat) and np.array_equal(
-            x.label.cells.ravel(), cell(value, np.arange(x.label.cells.size))
-        )
+    def _is_whole(x: Tensor, slot: _Slot) -> bool:
+        """Is it this state?"""
+        return isinstance(x.label, Feat) and np.array_equal(x.label.cells.ravel(), slot.cells.ravel())
 
     def _feat(self, x: Tensor) -> Feat:
         if not isinstance(x.label, Feat) or any(isinstance(a, Steps) for a in free(x.label.dims)):
@@ -139,10 +154,8 @@ class Recurrence:
         graph.values, graph.axes = list(self._outer.values), list(self._outer.axes)
         return graph
 
-    def _placeholder(self, dims: Dims, outer: Feat | None) -> tuple[_Slot, Feat]:
-        size = int(np.prod(fixed(dims), dtype=int))
-        value = self._step.placeholder(size)
-        return _Slot(value, dims, outer), Feat(dims, cell(value, np.arange(size)).reshape(fixed(dims)))
+    def _placeholder(self, dims: Dims, places: Cells, outer: Feat | None) -> _Slot:
+        return _Slot(self._step.placeholder(int(places.max()) + 1), dims, places, outer)
 
     def slice(self, x: Tensor, axis: int) -> Tensor:
         """A sequence at the step.
@@ -160,10 +173,10 @@ class Recurrence:
             raise Unknown("a loop over something else than steps")
         dims = tuple(d for i, d in enumerate(label.dims) if i != axis)
         if (id(label), axis) not in self._slices:
-            self._slices[id(label), axis] = self._placeholder(dims, label)[0]
-        value = self._slices[id(label), axis].value
-        cells = cell(value, np.arange(label.cells.size)).reshape(label.cells.shape)
-        return Tensor(np.take(x.data, 0, axis), Feat(dims, cells))
+            distinct, at = np.unique(label.cells, return_inverse=True)
+            outer = Feat(((N,), (self._steps,), (distinct.size,)), distinct)
+            self._slices[id(label), axis] = self._placeholder(dims, at.reshape(label.cells.shape), outer)
+        return Tensor(np.take(x.data, 0, axis), Feat(dims, self._slices[id(label), axis].cells))
 
     def _state(self, state: Tensor, after: Tensor) -> Tensor:
         """A state before the step; its dimensions are those that it has after one."""
@@ -172,13 +185,15 @@ class Recurrence:
         label = self._feat(after)
         if int(np.prod([self._b.size_of(a) for d in label.dims for a in d], dtype=int)) != state.data.size:
             raise Unknown("a state that changes its shape")
-        outer = state.label if isinstance(state.label, Feat) else None
+        outer = state.label.cells if isinstance(state.label, Feat) else None
         data = state.data.reshape(after.shape)
         if outer is None and np.any(data != 0):
-            outer = Feat(label.dims, self._b.number_cells(self._b.against(label.dims, data, "scan")))
-        slot, inner = self._placeholder(label.dims, outer)
+            outer = self._b.number_cells(self._b.against(label.dims, data, "scan"))
+        slot = self._placeholder(label.dims, _places(label), None)
+        if outer is not None:
+            slot.outer = Feat(((N,), (slot.places.size,)), slot.in_order(outer))
         self._slots.append(slot)
-        return Tensor(data, inner)
+        return Tensor(data, Feat(label.dims, slot.cells))
 
     def _counter(self, before: Tensor, after: Tensor) -> Tensor:
         """A state that depends on no input: it counts the steps, or stays as it is."""
@@ -192,7 +207,7 @@ class Recurrence:
     def _end(self, slot: _Slot, new: Tensor) -> int:
         if not isinstance(new.label, Feat) or new.label.dims != slot.dims:
             raise Unknown("a state that changes its dimensions")
-        return self._b.value(new.label.cells, None, "scan")
+        return self._b.value(slot.in_order(new.label.cells), None, "scan")
 
     def _depends(self) -> dict[int, frozenset[int]]:
         """For each value of the step the states before it that it depends on."""
@@ -207,6 +222,8 @@ class Recurrence:
 
     def _emit(self) -> None:
         """Make the layers."""
+        self._b.folded += put_together(self._step)
+        take_apart(self._step)
         old, depends = [s.value for s in self._states], self._depends()
         read = frozenset[int]().union(*(depends[e] for e in self._ends))
         # A state that no step reads carries what another one becomes, past steps that do not count.
@@ -230,9 +247,8 @@ class Recurrence:
         if k not in self._last:
             if slot.outer is None or self._ends[k] != slot.value:
                 raise Unknown("a state that stays as it is")
-            return slot.outer
-        size = self._outer.values[self._last[k]].size
-        return Feat(slot.dims, cell(self._last[k], np.arange(size)).reshape(fixed(slot.dims)))
+            return Feat(slot.dims, slot.outer.cells[slot.places])
+        return Feat(slot.dims, cell(self._last[k], slot.places))
 
     def _lift(self, value: int) -> int:
         """A value of the step as a sequence outside."""
@@ -280,7 +296,7 @@ class Recurrence:
         return seq
 
     def _convolved(self, c: Cell) -> int:
-        if self._mask is not None:
+        if self._mask is not None and (self._mask.value is not None or self._mask.inverted):
             raise Unknown("a convlstm that leaves out the steps that a mask does not count")
         return self._recognised(c, *convolved.layer(self._outer, c, self._makers, self._lift, self._initial(c)))
 
@@ -303,7 +319,16 @@ class Recurrence:
         seq, n = self._lift(value), self._b.steps[self._steps.axis]
         dims = ((self._steps,), *label.dims)
         data = np.broadcast_to(step.data, (n, *step.shape))
-        return Tensor(data, Feat(dims, cell(seq, np.arange(label.cells.size)).reshape(fixed(dims))))
+        _, at = np.unique(label.cells, return_inverse=True)
+        return Tensor(data, Feat(dims, cell(seq, at).reshape(label.cells.shape)))
+
+
+def _places(label: Feat) -> Cells:
+    """Which feature of a state stands where: in the order in which the step makes it, if that is known."""
+    value, features = apart(label.cells)
+    if np.array_equal(np.sort(features.ravel()), np.arange(features.size)) and len(np.unique(value)) == 1:
+        return features
+    return np.arange(features.size).reshape(features.shape)
 
 
 def scanned(

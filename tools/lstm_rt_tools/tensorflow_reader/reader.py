@@ -26,7 +26,7 @@ from ..onnx_reader import reader as onnx
 from ..onnx_reader.from_onnx import from_onnx
 from ..row import SAVED_MODEL, Options, Rerun
 from ..weights.budget import Budget
-from ..weights.mapped import MappedFile
+from ..weights.mapped import feed
 from ..weights.python_process import can_start, command
 from .graphs import signature
 
@@ -91,7 +91,7 @@ def _as_onnx(folder: Path) -> Iterator[tuple[Path, str]]:
 def _digest(files: list[Path]) -> str:
     digest = hashlib.sha256()
     for path in files:
-        MappedFile(path).feed(digest)
+        feed(digest, path)
     return digest.hexdigest()
 
 

@@ -42,17 +42,16 @@ class MappedFile:
         if self._map is not None and hasattr(mmap, "MADV_DONTNEED"):
             self._map.madvise(mmap.MADV_DONTNEED)
 
-    def feed(self, digest: Any) -> None:
-        """All bytes into a digest."""
-        for at in range(0, len(self.data), _CHUNK):
-            digest.update(self.data[at : at + _CHUNK])
-            if at % (16 * _CHUNK) == 0:
-                self.forget()
-        self.forget()
-
     def holds(self, array: NDArray[Any]) -> bool:
         """Is an array a part of the mapped file?"""
         return self._map is not None and owner(array) is self._map
+
+
+def feed(digest: Any, path: str | os.PathLike[str]) -> None:
+    """All bytes of a regular file into a digest; errors as of :func:`lstm_rt.files.open_regular`."""
+    with open_regular(path) as file:
+        while block := file.read(_CHUNK):
+            digest.update(block)
 
 
 def copy_out(graph: Graph, files: Iterable[MappedFile]) -> None:

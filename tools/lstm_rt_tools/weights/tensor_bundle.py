@@ -25,6 +25,7 @@ from lstm_rt.files import open_regular, read_regular
 from ..names import shown
 from .budget import Budget
 from .crc32c import crc32c, masked
+from .mapped import feed
 from .protobuf import Reader, many, one, varint
 from .tensors import from_bfloat16
 
@@ -139,9 +140,7 @@ class TensorBundle:
     def digest(self) -> str:
         """A hash of the index and of all files of numbers."""
         for i in range(self._shards):
-            with self._shard(i) as file:
-                while block := file.read(1 << 20):
-                    self._digest.update(block)
+            feed(self._digest, self._shard_path(i))
         return self._digest.hexdigest()
 
     def _entry(self, name: str) -> _Entry:

@@ -15,7 +15,23 @@ from lstm_rt.graph import Activation
 
 from ..counts import ramp, scaled_by_steps
 from ..labelled import Labelled
-from ..labels import Differs, Dims, Feat, Ids, Label, Lengths, Loose, Mask, Pairs, Steps, Sums, Times, Turn
+from ..labels import (
+    AnyStep,
+    Counted,
+    Differs,
+    Dims,
+    Feat,
+    Ids,
+    Label,
+    Lengths,
+    Loose,
+    Mask,
+    Pairs,
+    Steps,
+    Sums,
+    Times,
+    Turn,
+)
 from ..machine import Tensor
 from ..masks import joined, length_dims, only
 from ..pairs import anded
@@ -282,7 +298,11 @@ def _token_mask(b: Labelled, word: str, ids: Ids, token: int, second: bool) -> L
 
 
 def _length_mask(b: Labelled, word: str, lengths: Lengths, numbers: NDArray[Any], first: bool) -> Label:
-    """``arange(T) < lengths[:, None]`` and the like."""
+    """``arange(T) < lengths[:, None]`` and the like; or whether rows have any steps."""
+    if not lengths.less and _asks_for_any(word, numbers, first):
+        its = b.axis_of_lengths(lengths)
+        b.use_lengths(lengths, its)
+        return AnyStep(lengths.dims, Mask(None, its, ((Steps(its),), *lengths.dims)))
     axis = next((a for a, n in b.steps.items() if n == numbers.size), None)
     counted = axis is not None and numbers.size in numbers.shape
     counted = counted and np.array_equal(np.diff(numbers.ravel()), np.ones(numbers.size - 1))
@@ -297,6 +317,12 @@ def _length_mask(b: Labelled, word: str, lengths: Lengths, numbers: NDArray[Any]
     return Mask(None, axis, length_dims(lengths, numbers.shape, axis), inverted=word in ("gt", "ge"))
 
 
+def _asks_for_any(word: str, numbers: NDArray[Any], first: bool) -> bool:
+    """Does a comparison of numbers of steps ask whether there are any? ``first``: they stand behind the number."""
+    word = {"lt": "gt", "le": "ge"}.get(word, "") if first else word
+    return numbers.size == 1 and {"gt": 0, "ge": 1}.get(word) == numbers.flat[0]
+
+
 def _compared(word: str, b: Labelled, args: Args, options: Mapping[str, Any], out: Any) -> Label | None:
     x, y = args
     assert x is not None
@@ -305,6 +331,9 @@ def _compared(word: str, b: Labelled, args: Args, options: Mapping[str, Any], ou
         return _of_integers(b, word, x, y)
     if (found := _of_masks(b, word, x, y)) is not None:
         return found
+    counted, numbers = (x.label, y.data) if isinstance(x.label, Counted) else (y.label, x.data)
+    if isinstance(counted, Counted) and (x.known or y.known) and _asks_for_any(word, numbers, y.label is counted):
+        return AnyStep(counted.dims, counted.mask)
     if isinstance(x.label, Times) and word in ("gt", "ne") and y.known and y.data.size == 1 and not y.data.any():
         return replace(x.label.mask, dims=x.label.dims)
     if isinstance(x.label, Differs) and x.label.counted and word in ("gt", "ne") and y.known and not y.data.any():

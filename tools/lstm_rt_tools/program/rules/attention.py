@@ -37,7 +37,7 @@ from ..labels import (
     permuted,
 )
 from ..machine import Tensor
-from ..masks import plain, there
+from ..masks import counting, there
 from ..pairs import both, inverted, of_mask, of_numbers, resolved, same, spread
 
 Args = Sequence[Tensor | None]
@@ -69,7 +69,9 @@ def weighed(b: Labelled, scores: Scores, values: Feat) -> Feat:
     pairs = scores.pairs or Pairs(scores.dims, None, None)
     options: dict[str, Any] = {} if scores.added is None else {"kind": "additive", "weight": scores.added.weight}
     if pairs.second is not None:
-        options["mask"] = plain(b, pairs.second).value
+        options |= counting(b, pairs.second)
+    else:
+        options["whole"] = b.has_lengths(scores.dims[-1][0].axis)
     made, _ = b.graph.attention(*parts, heads=heads, scale=scores.scale, causal=bool(pairs.causal), **options)
     made = _filled(b, scores, pairs, made, parts[2])
     dims = (*scores.dims[:-1], values.dims[-1])
@@ -169,21 +171,25 @@ def limited(b: Labelled, label: Scores | Feat, mask: Mask | Pairs, fill: float) 
 
 
 def _kept(x: Tensor, y: Tensor, mask: Mask | Pairs) -> tuple[Tensor, Mask | Pairs, float] | None:
-    """What a choice keeps and where, if the other side is a number that leaves no weight."""
+    """What a choice keeps and where, if the other side is a number that leaves no weight, or is infinite."""
     for kept, other, turned in ((x, y, mask.inverted), (y, x, not mask.inverted)):
         fill = np.unique(other.data) if other.known else np.zeros(0)
-        if fill.size == 1 and fill[0] <= _NOTHING:
+        if fill.size == 1 and (fill[0] <= _NOTHING or fill[0] == math.inf):
             return kept, replace(mask, inverted=turned), float(fill[0])
     return None
 
 
 def chosen(b: Labelled, condition: Tensor, x: Tensor, y: Tensor) -> Label | None:
     """``where`` of scores; None if it is none."""
+    if isinstance(x.label, Scores) and x.label.soft and y.known and not y.data.any():
+        return x.label if _is_nothing_lost(b, x.label, condition) else None
     if isinstance(condition.label, Mask | Pairs):
         found = _kept(x, y, condition.label)
         if found is None:
             return None
         kept, mask, fill = found
+        if fill > 0:
+            return limited(b, kept.label, mask, fill) if isinstance(kept.label, Feat) else None
         if kept.known and not kept.data.any():
             return Penalty(b.wider(mask.dims, kept.data, "where"), mask, fill)
         return limited(b, kept.label, mask, fill) if isinstance(kept.label, Scores | Feat) else None
@@ -191,6 +197,19 @@ def chosen(b: Labelled, condition: Tensor, x: Tensor, y: Tensor) -> Label | None
     if not condition.known or not isinstance(scores.label, Scores) or not other.known or np.any(other.data > _NOTHING):
         return None
     return _allowed(b, scores.label, keeps, float(other.data.max(initial=-math.inf)))
+
+
+def _is_nothing_lost(b: Labelled, scores: Scores, condition: Tensor) -> bool:
+    """Does a choice leave out only weights that are 0, or of queries without any key that counts?"""
+    pairs, wanted = scores.pairs, condition.label
+    if pairs is None or scores.soft != "second" or scores.fill != -math.inf:
+        return False
+    if isinstance(wanted, Mask):
+        wanted = of_mask(b, wanted, "attention")
+    if isinstance(wanted, Pairs):
+        return any(same(wanted, replace(pairs, causal=c)) for c in {0, pairs.causal})
+    causal = of_numbers(condition.data) if condition.known else None
+    return causal is not None and causal in (0, pairs.causal)
 
 
 def _allowed(b: Labelled, scores: Scores, allowed: NDArray[Any], fill: float) -> Label | None:
@@ -312,10 +331,8 @@ def softmax_of(b: Labelled, label: Scores | Masked, axis: int) -> Label:
         dim = label.feat.dims[axis]
         if not is_steps(dim) or dim[0] != Steps(label.mask.axis):
             raise b.error("softmax", "a mask of steps, but softmax over something else")
-        steps, mask = Steps(label.mask.axis), plain(b, label.mask)
-        return b.each(
-            label.feat, "softmax", lambda v: b.graph.softmax_steps(b.at_every_step(v, steps), mask=mask.value)
-        )
+        steps, counts = Steps(label.mask.axis), counting(b, label.mask)
+        return b.each(label.feat, "softmax", lambda v: b.graph.softmax_steps(b.at_every_step(v, steps), **counts))
     steps_at = [i for i, d in enumerate(label.dims) if is_steps(d)]
     if label.only is not None or label.shift or len(steps_at) != 2 or axis % len(label.dims) not in steps_at:
         return Loose("softmax of such scores is not supported", label.dims)

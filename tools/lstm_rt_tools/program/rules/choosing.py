@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from .. import truths
 from ..labelled import Labelled
 from ..labels import (
+    AnyStep,
     Counted,
     Differs,
+    Extreme,
     Feat,
     Ids,
     Label,
@@ -32,7 +34,7 @@ from ..labels import (
     is_steps,
 )
 from ..machine import Misfit, Tensor
-from ..masks import chosen_by
+from ..masks import chosen_by, is_zero_elsewhere
 from .arithmetic import scaled
 from .attention import chosen
 from .joining import padded_steps
@@ -259,13 +261,24 @@ def _where(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any
     mask = condition.label
     if (found := chosen(b, condition, x, y)) is not None:
         return found
+    if isinstance(mask, AnyStep | Mask) and y.known and not y.data.any():
+        label = x.label.found if _is_extreme_of(x.label, mask) else x.label
+        if isinstance(label, Feat) and is_zero_elsewhere(b, label, mask.mask if isinstance(mask, AnyStep) else mask):
+            return label
     if isinstance(mask, Mask):
         sides = [t.data if t.known else b.feat(t, "where") for t in (x, y)]
         return chosen_by(b, mask, sides[0], sides[1])
-    if isinstance(mask, Feat | Differs) and condition.dtype.kind == "b":
+    if isinstance(mask, AnyStep | Feat | Differs) and condition.dtype.kind == "b":
         sides = [t.data if t.known else b.feat(t, "where") for t in (x, y)]
         return truths.chosen(b, b.feat(condition, "where"), sides[0], sides[1])
     raise b.error("where", "a choice that depends on the numbers of the inputs is not supported")
+
+
+def _is_extreme_of(label: Any, condition: AnyStep | Mask) -> bool:
+    """Is it the largest or smallest of the steps of which the condition asks whether there are any?"""
+    if not isinstance(label, Extreme) or not isinstance(condition, AnyStep):
+        return False
+    return (label.mask.value, label.mask.inverted) == (condition.mask.value, condition.mask.inverted)
 
 
 def _chosen(b: Labelled, condition: NDArray[Any], x: Tensor, y: Tensor, out: NDArray[Any]) -> Label:

@@ -22,6 +22,7 @@ from ..labels import (
     Scores,
     Steps,
     Sums,
+    apart,
     cell,
     fixed,
     free,
@@ -57,8 +58,10 @@ def dense_over(b: Labelled, x: Feat, i: int, weight: NDArray[Any], op: str) -> F
     cells = arranged.cells.reshape(-1, k)
     steps = b.steps_of(x.dims, op)
     weight = np.asarray(weight, np.float32)
-    if len(cells) == 1:  # in the order of the value behind, so that nothing has to be moved
-        order = np.argsort(cells[0], kind="stable")
+    if len(cells) == 1:  # the features of each value in its order, so that nothing has to be moved
+        values, features = apart(cells[0])
+        _, first, at = np.unique(values, return_index=True, return_inverse=True)
+        order = np.lexsort((features, first[at]))
         made = b.graph.dense(b.value(cells[0][order], steps, op), weight[order].T)
     else:
         rows = np.ascontiguousarray(weight.T).reshape(o, k, 1, 1, 1)

@@ -15,6 +15,7 @@ from ..labels import (
     Counted,
     Differs,
     Dims,
+    Extreme,
     Feat,
     Label,
     Loose,
@@ -33,11 +34,13 @@ from ..labels import (
     positions,
 )
 from ..machine import Tensor
+from ..masks import counting
 from ..truths import place_of_largest
 from .arithmetic import activation, differing_steps
 from .attention import of_sums, softmax_of
 
 Args = Sequence[Tensor | None]
+_NOTHING = {"max": -math.inf, "min": math.inf}  #: is neither the largest nor the smallest of anything
 _KINDS = ("sum", "mean", "max", "min", "prod", "l2")
 
 
@@ -50,6 +53,8 @@ def _reduce(kind: str, b: Labelled, args: Args, options: Mapping[str, Any], out:
         counted = _counted(x.label, options.get("axes"), options.get("keepdims", False))
         if counted is not None:
             return counted
+    if isinstance(x.label, Masked) and x.label.fill == _NOTHING.get(kind):
+        return _extreme(b, x, kind, options.get("axes"), options.get("keepdims", False))
     if isinstance(x.label, Sums) and kind == "sum":
         return of_sums(x.label, options.get("axes"), options.get("keepdims", False))
     if isinstance(x.label, Differs | Mask) and (found := _of_steps(b, x.label, kind, options)) is not None:
@@ -59,9 +64,7 @@ def _reduce(kind: str, b: Labelled, args: Args, options: Mapping[str, Any], out:
 
 def _of_steps(b: Labelled, label: Differs | Mask, kind: str, options: Mapping[str, Any]) -> Label | None:
     """Steps of which any feature differs from a number, or all equal it, or how many differ; None of anything else."""
-    rank, axes = len(label.dims), options.get("axes")
-    over = {a % rank for a in (range(rank) if axes is None else axes)}
-    dims = tuple(() if i in over else d for i, d in enumerate(label.dims) if options.get("keepdims") or i not in over)
+    over, dims = _without(label.dims, options.get("axes"), options.get("keepdims", False))
     if any(not is_fixed(label.dims[i]) for i in over):
         return None
     if isinstance(label, Mask):  # one number a step, the same for all features
@@ -77,13 +80,28 @@ def _of_steps(b: Labelled, label: Differs | Mask, kind: str, options: Mapping[st
 
 
 def _counted(mask: Mask, axes: Sequence[int] | None, keepdims: bool) -> Label | None:
-    """The sum of a mask over its steps: lengths that are computed from padding; None of any other sum."""
-    rank = len(mask.dims)
-    over = {a % rank for a in (range(rank) if axes is None else axes)}
-    dims = tuple(() if i in over else d for i, d in enumerate(mask.dims) if keepdims or i not in over)
-    if [mask.dims[i] for i in over if mask.dims[i]] != [(Steps(mask.axis),)] or mask.inverted or mask.value is None:
+    """The sum of a mask over its steps; None of any other sum."""
+    over, dims = _without(mask.dims, axes, keepdims)
+    if [mask.dims[i] for i in over if mask.dims[i]] != [(Steps(mask.axis),)]:
         return None
     return Counted(dims, mask)
+
+
+def _without(dims: Dims, axes: Sequence[int] | None, keepdims: bool) -> tuple[set[int], Dims]:
+    """The dimensions that a reduction goes over, and those of what it gives."""
+    over = {a % len(dims) for a in (range(len(dims)) if axes is None else axes)}
+    return over, tuple(() if i in over else d for i, d in enumerate(dims) if keepdims or i not in over)
+
+
+def _extreme(b: Labelled, x: Tensor, kind: str, axes: Sequence[int] | None, keepdims: bool) -> Label:
+    label: Masked = x.label
+    steps, counts = Steps(label.mask.axis), counting(b, label.mask)
+    exact = reduced(b, b.feat(x, kind), kind, axes, keepdims)
+    over, dims = _without(label.dims, axes, keepdims)
+    if [label.dims[i] for i in over] != [(steps,)]:
+        return exact
+    found = b.each(label.feat, kind, lambda v: b.graph.reduce(b.at_every_step(v, steps), kind, **counts))
+    return Extreme(dims, label.mask, Feat(dims, found.cells), exact)
 
 
 def reduced(b: Labelled, label: Feat, kind: str, axes: Sequence[int] | None, keepdims: bool) -> Feat:

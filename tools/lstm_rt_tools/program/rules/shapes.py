@@ -231,11 +231,16 @@ def _some_steps(b: Labelled, label: Feat, i: int, options: Mapping[str, Any], si
     if count == 1 and first == size - 1:
         return one_step(b, label, -1, i)
     if count == 1 and step == 1:
-        return one_step(b, label, first, i)
+        return one_step(b, label, start if start is not None and start < 0 else first, i)
     if start is not None and start < 0 and step == 1:
         return _last_steps(b, label, i, -start, 0 if stop is None or stop >= size else size - last)
     if step == 1 and last == size and 0 < count < near < first:  # from a place that is computed from the end
         return _last_steps(b, label, i, count, 0)
+    if (first, step) == (0, 1) and near and stop is not None and stop > 0:
+        own = _steps_of(label, i).axis
+        like = next((a for a, n in b.steps.items() if n == last and b.blocks(own, a)), None)
+        if like is not None:
+            return b.as_long(label, i, like)
     if last > size - max(1, near) or (stop is not None and stop < 0):
         return _without(b, label, i, first, step, size - last)
     return b.over_steps(label, "slice", i, lambda v: b.graph.take(v, first, step, most=count))
@@ -265,8 +270,9 @@ def _last_steps(b: Labelled, label: Feat, i: int, count: int, drop: int) -> Feat
 
 
 def one_step(b: Labelled, label: Feat, index: int, i: int) -> Feat:
-    """One step of dimension ``i``, which then is of size 1."""
-
+    """One step of dimension ``i``, which then is of size 1; below 0 it is counted from the end."""
+    if index < -1:
+        return one_step(b, reversed_steps(b, label), -1 - index, i)
     steps = b.steps_of(label.dims, "slice")
     assert steps is not None
     count = b.steps[steps.axis]
@@ -276,6 +282,9 @@ def one_step(b: Labelled, label: Feat, index: int, i: int) -> Feat:
             return value
         if count == 1 and index == 0 and b.is_free(steps):  # the first of more at other sizes
             return b.unrolled.step(b.graph.take(value, start=0, most=1), 0, 1)
+        turned = next((n.inputs[0] for n in b.graph.nodes if n.op == "reverse" and value in n.outputs), None)
+        if turned is not None and index % count == 0 and b.has_lengths(steps.axis):  # the last of each row
+            return b.unrolled.step(turned, count - 1, count)
         return b.unrolled.step(value, index % count, count)
 
     found = b.each(label, "slice", make)

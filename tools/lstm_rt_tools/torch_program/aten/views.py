@@ -33,15 +33,18 @@ def contiguous(run: Run, self: Any, memory_format: Any = 0) -> Any:
 # -- parts of an axis ------------------------------------------------------------------------------------
 
 
-def span(run: Run, x: Var, axis: int, start: int, stop: int, whole: bool, less: int = 0) -> Var:
+def span(
+    run: Run, x: Var, axis: int, start: int, stop: int, whole: bool, less: int = 0, behind: bool = False
+) -> Var:
     """The view ``start:stop`` of an axis, or with ``whole`` False its one index without the axis.
 
-    ``less``: so many before the end the program says that it stops, where it says so.
+    ``less``: so many before the end the program says that it stops, where it says so; ``behind``: it says both so.
     """
     shape = x.shape(run)
 
     def get(t: Tensor) -> Tensor:
-        part = run.cut(t, axis, start, -less if less and t.shape[axis] - less == stop else stop)
+        size = t.shape[axis]
+        part = run.cut(t, axis, start - size if behind else start, -less if less and size - less == stop else stop)
         return part if whole else run.dropped(part, axis)
 
     def put(t: Tensor, new: Tensor) -> Tensor:
@@ -65,12 +68,12 @@ def select(run: Run, self: Any, dim: Any, index: Any) -> Any:
     at = run.whole(index, "an index")
     if not shape or not -shape[axis] <= at < shape[axis]:
         raise run.error(f"index {at} of a dimension of size {shape[axis] if shape else 0}")
-    at %= shape[axis]
+    behind, at = at < -1, at % shape[axis]
     if isinstance(self.tag, BatchSizes):
         if at:
             raise run.error("of the batch sizes of a packed sequence only the first is known")
         return run.constant(self.tag.pack.rows, np.int64)
-    return span(run, self, axis, at, at + 1, whole=False)
+    return span(run, self, axis, at, at + 1, False, shape[axis] - at - 1 if behind else 0, behind)
 
 
 def _picked(run: Run, x: Var, axis: int, index: Var) -> Tensor:
