@@ -184,3 +184,19 @@ def test_skips_that_are_cut(steps: int, tmp_path: Path) -> None:
     graph = converted(module, (torch.randn(2, 1, steps),), tmp_path / "m.pt")
     for count in (40, 72, 75, 76, 80, 137):
         agrees(module, graph, (torch.randn(3, 1, count),))
+
+
+class Half(nn.Module):  # type: ignore[misc, name-defined]
+    """Of the later half of the steps, however many these are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rnn = nn.GRU(3, 4, batch_first=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.rnn(x)[0][:, x.size(1) // 2 :].mean(1)
+
+
+def test_half_of_the_steps_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConvertError, match=r"does not follow \(perhaps slice: it takes steps from, .*half of them"):
+        converted(Half().eval(), (torch.randn(2, 8, 3),), tmp_path / "m.pt")

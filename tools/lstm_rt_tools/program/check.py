@@ -33,6 +33,7 @@ class Check:
         frozen: names of time axes whose steps the program fixes.
         padded: tokens or numbers that stand at the end of rows alone, by the input.
         sorts: the program sorts rows by their lengths itself, which then are in no order.
+        doubted: what the graph may do in another way than the program.
     """
 
     def __init__(
@@ -44,10 +45,11 @@ class Check:
         frozen: Sequence[str],
         padded: Mapping[str, float],
         sorts: bool = False,
+        doubted: Sequence[str] = (),
     ) -> None:
         self._source, self._graph, self._roles, self._read = source, graph, roles, read
         self._frozen, self._padded = frozen, padded
-        self._sorts = sorts
+        self._sorts, self._doubted = sorts, doubted
         self._called = source.called
         self._masked = {
             graph.values[n.inputs[0]].name: float(n.attrs["value"])
@@ -263,9 +265,11 @@ class Check:
                 single = reference.run(self._graph, feeds, dtype=np.float32) if single is None else single
                 rounding = float(np.nan_to_num(np.max(np.abs(single[k] - exact[k]), initial=0)))
                 if not d.max_abs <= room + 16 * rounding:
+                    maybe = f" (perhaps {self._doubted[0]}, whatever their number)" if self._doubted else ""
                     raise ConvertError(
                         f"{when}, output {d.name!r} of the converted model differs from {self._called}'s by "
                         f"{d.max_abs:.3g}: {self._called} does something there that the conversion does not follow"
+                        f"{maybe}"
                     )
 
     # -- inputs made up -------------------------------------------------------------------------------

@@ -111,6 +111,7 @@ class Labelled(Values):
         self.padded: dict[str, float] = {}  #: tokens or numbers that pad inputs, where lengths are computed of them
         self.sorts = False  #: puts the rows in the order of their lengths
         self.folded: list[str] = []  #: what was put together
+        self.doubted: list[str] = []  #: what was taken for the same with any number of steps, and may be another
         self._roles = list(roles)
         self.unrolled = Unrolled(self.graph)  #: what the program does step by step
         self.phases: dict[int, tuple[int, int]] = {}  #: what has every few steps side by side: of what, and how few
@@ -336,7 +337,7 @@ class Labelled(Values):
         counts = [{root: n} for n in range(self.steps[root] + _PERIOD)]
         for steps in counts:
             self.graph.complete_steps(steps)
-        pairs = [(steps[a], steps[b]) for steps in counts if min(steps.values()) > 0]  # of none, nothing is there to cut
+        pairs = [(steps[a], steps[b]) for steps in counts if min(steps.values()) > 0]
         if not any(n != m for n, m in pairs):
             return None
         return next((k for k in range(2, _MOST_BLOCK) if all(n // k * k == m for n, m in pairs)), None)

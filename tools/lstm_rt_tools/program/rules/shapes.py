@@ -210,6 +210,8 @@ def _takes_all(options: Mapping[str, Any], size: int) -> bool:
 
 def _some_steps(b: Labelled, label: Feat, i: int, options: Mapping[str, Any], size: int) -> Feat:
     start, stop, step = options.get("start"), _stop(options, size), options.get("step", 1)
+    if size > _NEAR and b.is_free(_steps_of(label, i)) and size // 2 in (start, stop, size - (start or 0)):
+        b.doubted.append(str(b.error("slice", f"it takes steps from, or up to, {size // 2} of {size}, half of them")))
     if start is not None and start <= -_END and step > 0:
         start = None
     if step < 0:
