@@ -200,3 +200,27 @@ class Half(nn.Module):  # type: ignore[misc, name-defined]
 def test_half_of_the_steps_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConvertError, match=r"does not follow \(perhaps slice: it takes steps from, .*half of them"):
         converted(Half().eval(), (torch.randn(2, 8, 3),), tmp_path / "m.pt")
+
+
+class Cleaned(nn.Module):  # type: ignore[misc, name-defined]
+    """Samples from frames that are transformed back, as many as were given or as whole hops of frames give."""
+
+    def __init__(self, whole: bool) -> None:
+        super().__init__()
+        self.whole, self.rnn = whole, nn.GRU(9, 9, batch_first=True)
+        self.register_buffer("window", torch.hann_window(16))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        spectrum = torch.stft(x, 16, 4, window=self.window, return_complex=True)
+        mask = torch.sigmoid(self.rnn(spectrum.abs().transpose(1, 2))[0]).transpose(1, 2)
+        return torch.istft(spectrum * mask, 16, 4, window=self.window, length=None if self.whole else x.shape[-1])
+
+
+def test_samples_of_a_length_of_their_own_are_named(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    example = (torch.randn(2, 64),)
+    with pytest.raises(ConvertError, match=r"has shape .*istft: its length is \d+; without one it gives whole"):
+        converted(Cleaned(False).eval(), example, tmp_path / "m.pt")
+    module = Cleaned(True).eval()
+    graph = converted(module, example, tmp_path / "m.pt")
+    agrees(module, graph, (torch.randn(3, 51),))

@@ -253,7 +253,11 @@ class Check:
         with np.errstate(all="ignore"):
             exact = reference.run(self._graph, feeds)
             theirs = [y.reshape(e.shape) if y.size == e.size else y for y, e in zip(theirs, exact, strict=True)]
-            found = differences(self._names, exact, theirs, 0.0, 0.0)
+            maybe = f" (perhaps {self._doubted[0]}, whatever the number of steps)" if self._doubted else ""
+            try:
+                found = differences(self._names, exact, theirs, 0.0, 0.0)
+            except ConvertError as e:
+                raise ConvertError(f"{when}, {e}{maybe}") from None
             blind = next((n for n, y in zip(self._names, exact, strict=True) if not np.isfinite(y).any()), None)
             if blind is not None and exact[0].size:
                 raise ConvertError(f"{when}, output {blind!r} has no finite number, so that nothing can be compared")
@@ -265,7 +269,6 @@ class Check:
                 single = reference.run(self._graph, feeds, dtype=np.float32) if single is None else single
                 rounding = float(np.nan_to_num(np.max(np.abs(single[k] - exact[k]), initial=0)))
                 if not d.max_abs <= room + 16 * rounding:
-                    maybe = f" (perhaps {self._doubted[0]}, whatever their number)" if self._doubted else ""
                     raise ConvertError(
                         f"{when}, output {d.name!r} of the converted model differs from {self._called}'s by "
                         f"{d.max_abs:.3g}: {self._called} does something there that the conversion does not follow"

@@ -111,7 +111,6 @@ class Labelled(Values):
         self.padded: dict[str, float] = {}  #: tokens or numbers that pad inputs, where lengths are computed of them
         self.sorts = False  #: puts the rows in the order of their lengths
         self.folded: list[str] = []  #: what was put together
-        self.doubted: list[str] = []  #: what was taken for the same with any number of steps, and may be another
         self._roles = list(roles)
         self.unrolled = Unrolled(self.graph)  #: what the program does step by step
         self.phases: dict[int, tuple[int, int]] = {}  #: what has every few steps side by side: of what, and how few
