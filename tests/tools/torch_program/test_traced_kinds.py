@@ -154,3 +154,73 @@ def test_a_decoder_that_reads_a_constant(learned: bool, steps: int | None, tmp_p
     graph = converted(module, (torch.randn(2, 7, 3),), tmp_path / "m.pt")
     for sizes in ((1, 9, 3), (4, 30, 3)):
         agrees(module, graph, (torch.randn(sizes),))
+
+
+class Skips(nn.Module):  # type: ignore[misc, name-defined]
+    """As Demucs: convolutions with strides and transposed ones, between them skips that are cut to what is left."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.enc = nn.ModuleList([nn.Conv1d(1, 4, 8, 4), nn.Conv1d(4, 6, 4, 2)])
+        self.dec = nn.ModuleList([nn.ConvTranspose1d(6, 4, 4, 2), nn.ConvTranspose1d(4, 1, 8, 4)])
+        self.rnn = nn.LSTM(6, 6)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        skips = []
+        for layer in self.enc:
+            x = F.relu(layer(x))
+            skips.append(x)
+        x = self.rnn(x.permute(2, 0, 1))[0].permute(1, 2, 0)
+        for layer in self.dec:
+            skip = skips.pop(-1)
+            x = layer(x + skip[..., : x.shape[-1]])
+        return x
+
+
+@pytest.mark.parametrize("steps", [72, 76])
+def test_skips_that_are_cut(steps: int, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module = Skips().eval()
+    graph = converted(module, (torch.randn(2, 1, steps),), tmp_path / "m.pt")
+    for count in (40, 72, 75, 76, 80, 137):
+        agrees(module, graph, (torch.randn(3, 1, count),))
+
+
+class Half(nn.Module):  # type: ignore[misc, name-defined]
+    """Of the later half of the steps, however many these are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rnn = nn.GRU(3, 4, batch_first=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.rnn(x)[0][:, x.size(1) // 2 :].mean(1)
+
+
+def test_half_of_the_steps_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConvertError, match=r"does not follow \(perhaps slice: it takes steps from, .*half of them"):
+        converted(Half().eval(), (torch.randn(2, 8, 3),), tmp_path / "m.pt")
+
+
+class Cleaned(nn.Module):  # type: ignore[misc, name-defined]
+    """Samples from frames that are transformed back, as many as were given or as whole hops of frames give."""
+
+    def __init__(self, whole: bool) -> None:
+        super().__init__()
+        self.whole, self.rnn = whole, nn.GRU(9, 9, batch_first=True)
+        self.register_buffer("window", torch.hann_window(16))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        spectrum = torch.stft(x, 16, 4, window=self.window, return_complex=True)
+        mask = torch.sigmoid(self.rnn(spectrum.abs().transpose(1, 2))[0]).transpose(1, 2)
+        return torch.istft(spectrum * mask, 16, 4, window=self.window, length=None if self.whole else x.shape[-1])
+
+
+def test_samples_of_a_length_of_their_own_are_named(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    example = (torch.randn(2, 64),)
+    with pytest.raises(ConvertError, match=r"has shape .*istft: its length is \d+; without one it gives whole"):
+        converted(Cleaned(False).eval(), example, tmp_path / "m.pt")
+    module = Cleaned(True).eval()
+    graph = converted(module, example, tmp_path / "m.pt")
+    agrees(module, graph, (torch.randn(3, 51),))

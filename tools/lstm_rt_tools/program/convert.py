@@ -349,7 +349,9 @@ def _port_dims(dim: Dim) -> Iterator[str | int]:
 def _finished(source: Source, machine: Labelled, graph: Graph, roles: Sequence[Role], sizes: Sizes) -> bool:
     """Compare, and complete; false if the program gives something else where it says that it is not made for."""
     read = [r for r in roles if r.name in {graph.values[v].name for v in graph.inputs}]
-    check = Check(source, graph, roles, read, sorted(machine.frozen_steps), machine.padded, machine.sorts)
+    check = Check(
+        source, graph, roles, read, sorted(machine.frozen_steps), machine.padded, machine.sorts, machine.doubted
+    )
     check.at(sizes.rows, sizes.steps)
     check.others(sizes.rows, sizes.steps)
     check.make_selftest(sizes.steps)

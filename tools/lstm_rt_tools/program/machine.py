@@ -137,10 +137,12 @@ class Machine:
 
     Attributes:
         most: numbers that the result of an operation may have; sources of small files lower it.
+        doubted: what is taken for the same with any number of steps, and may be another.
     """
 
     def __init__(self) -> None:
         self.most = MOST_ELEMENTS
+        self.doubted: list[str] = []
         self._layers: list[str] = []
         self.applied = 0  #: operations that have been run
 

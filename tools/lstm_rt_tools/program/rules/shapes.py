@@ -210,6 +210,8 @@ def _takes_all(options: Mapping[str, Any], size: int) -> bool:
 
 def _some_steps(b: Labelled, label: Feat, i: int, options: Mapping[str, Any], size: int) -> Feat:
     start, stop, step = options.get("start"), _stop(options, size), options.get("step", 1)
+    if size > _NEAR and b.is_free(_steps_of(label, i)) and size // 2 in (start, stop, size - (start or 0)):
+        b.doubted.append(str(b.error("slice", f"it takes steps from, or up to, {size // 2} of {size}, half of them")))
     if start is not None and start <= -_END and step > 0:
         start = None
     if step < 0:
@@ -236,6 +238,11 @@ def _some_steps(b: Labelled, label: Feat, i: int, options: Mapping[str, Any], si
         return _last_steps(b, label, i, -start, 0 if stop is None or stop >= size else size - last)
     if step == 1 and last == size and 0 < count < near < first:  # from a place that is computed from the end
         return _last_steps(b, label, i, count, 0)
+    if (first, step) == (0, 1) and near and stop is not None and stop > 0:
+        own = _steps_of(label, i).axis
+        like = next((a for a, n in b.steps.items() if n == last and b.blocks(own, a)), None)
+        if like is not None:
+            return b.as_long(label, i, like)
     if last > size - max(1, near) or (stop is not None and stop < 0):
         return _without(b, label, i, first, step, size - last)
     return b.over_steps(label, "slice", i, lambda v: b.graph.take(v, first, step, most=count))

@@ -195,6 +195,9 @@ def istft(
     before = n // 2 if center else 0
     total = n + hop * (both[0].shape[-1] - 1)
     behind = before if length is None else total - before - run.whole(length)
+    if length is not None:
+        own = f"its length is {run.whole(length)}"
+        run.machine.doubted.append(f"istft: {own}; without one it gives whole hops of {hop} samples, as a graph can")
     weights = _waves_back(run, n)[:, None] * wide / (math.sqrt(n) if normalized else n)
     ones = run.apply("add", run.apply("mul", run.cut(both[0], 1, 0, 1), run.constant(0, np.float32)),
                      run.constant(1, np.float32))  # fmt: skip
