@@ -36,7 +36,7 @@ float *lrt_take_floats(lrt_planner *p, uint64_t rows, uint64_t per_row)
 
 void lrt_need_packed(lrt_planner *p, const lrt_matrix *m)
 {
-    const uint64_t words = lrt_is_integer(m) ? (uint64_t)lrt_packed_rows(m->k) * lrt_packed_words(m->k) : 0;
+    const uint64_t words = lrt_is_integer(m) ? lrt_packed_room(m->k) : 0;
     p->packed = p->packed > words ? p->packed : words;
 }
 

@@ -487,7 +487,7 @@ static void run_integers(lrt_step_args *a, const cell_fns *cell)
             panels = panels > INT_PANELS ? INT_PANELS : panels;
             blocks = (a->p1 - a->p0 + panels - 1) / panels;
             for (uint32_t i = 0; i < rows; i++)
-                a->integers->pack(&a->m, a->h_prev + (ptrdiff_t)a->row[r + i] * a->h_prev_row, a->packed + (size_t)i * words);
+                a->integers->pack(&a->m, a->h_prev + (ptrdiff_t)a->row[r + i] * a->h_prev_row, a->packed + (size_t)i * words, rows);
             for (uint32_t i = 0; i < blocks; i++) {
                 const uint32_t p = a->p0 + (a->backward ? blocks - 1 - i : i) * panels;
                 integer_panels(a, a->row + r, rows, p, a->p1 - p < panels ? a->p1 : p + panels, cell);

@@ -1,4 +1,4 @@
-/* Asks cpuid and xgetbv; nothing else. */
+/* Asks cpuid and xgetbv, and where there are tiles the kernel; nothing else. */
 #include "kernels/lrt_cpu.h"
 
 int lrt_cpu_any(void) { return 1; }
@@ -39,7 +39,32 @@ int lrt_cpu_has_avx512vnni(void)
     unsigned eax, ebx, ecx, edx;
     return lrt_cpu_has_avx512() && __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) && (ecx & bit_AVX512VNNI);
 }
+
+#if defined(__linux__) && defined(__x86_64__)
+#define XCR0_TILES 0x60000u
+#define ARCH_REQ_XCOMP_PERM 0x1023
+#define XFEATURE_TILEDATA 18
+
+/* Asks the kernel for room for tiles in this process, which it gives for good; asking again is no harm. */
+static int tiles_permitted(void)
+{
+    long result = 158; /* arch_prctl */
+    __asm__ volatile("syscall" : "+a"(result) : "D"(ARCH_REQ_XCOMP_PERM), "S"(XFEATURE_TILEDATA) : "rcx", "r11", "memory");
+    return result == 0;
+}
+
+int lrt_cpu_has_amx(void)
+{
+    const unsigned tile = 1u << 24, bytes = 1u << 25;
+    unsigned eax, ebx, ecx, edx;
+    return lrt_cpu_has_avx512vnni() && os_saves(XCR0_TILES) && __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) &&
+           (edx & tile) && (edx & bytes) && tiles_permitted();
+}
 #else
+int lrt_cpu_has_amx(void) { return 0; }
+#endif
+#else
+int lrt_cpu_has_amx(void) { return 0; }
 int lrt_cpu_has_avx2(void) { return 0; }
 int lrt_cpu_has_avx512(void) { return 0; }
 int lrt_cpu_has_avx512vnni(void) { return 0; }

@@ -35,7 +35,7 @@ static void multiply(const lrt_integers *integers, const lrt_linear_args *a)
     for (uint64_t from = 0; from < rows; from += p.rows) {
         p.rows = rows - from < at_once ? (uint32_t)(rows - from) : at_once;
         for (uint32_t i = 0; i < p.rows; i++) {
-            integers->pack(&a->m, x_of(a, from + i), a->packed + (size_t)i * words);
+            integers->pack(&a->m, x_of(a, from + i), a->packed + (size_t)i * words, p.rows);
             y[i] = y_of(a, from + i) + first;
             bias[i] = a->bias ? a->bias + first : NULL;
         }

@@ -47,12 +47,17 @@ static inline uint32_t lrt_word_size(uint32_t dtype, uint32_t word)
  * its integers, then these, in an order that the instruction set has chosen. Words of a row, and rows at a time: enough
  * for reading all weights to cost little. */
 #define LRT_PACKED_HEAD 16u
-#define LRT_MOST_PACKED 60u
+#define LRT_MOST_PACKED 64u
 static inline uint32_t lrt_packed_words(uint32_t k) { return LRT_PACKED_HEAD + (k + 15u) / 16u * 8u; }
 static inline uint32_t lrt_packed_rows(uint32_t k)
 {
     const uint32_t fit = (1u << 16) / lrt_packed_words(k);
-    return fit < 6 ? 6 : fit > LRT_MOST_PACKED ? LRT_MOST_PACKED : fit;
+    return fit < 6 ? 6 : fit > LRT_MOST_PACKED ? LRT_MOST_PACKED : fit < 16 ? fit : fit / 16 * 16;
+}
+/* Words of room for them: kernels may read 16 words too far, and blocks of 16 rows. */
+static inline uint64_t lrt_packed_room(uint32_t k)
+{
+    return (uint64_t)((lrt_packed_rows(k) + 15u) / 16u * 16u) * lrt_packed_words(k) + 16u;
 }
 
 /* y[r] = init[r] + x[r] * W for packed rows and panels p0 <= p < p1. init and y are where panel p0 begins; init is NULL
@@ -68,8 +73,8 @@ typedef struct {
 
 struct lrt_integers {
     /* Packs a row of m.k floats for m: the largest magnitude becomes m.limit. A row with NaN or infinity gets a scale
-     * of NaN. */
-    void (*pack)(const lrt_matrix *m, const float *x, uint32_t *packed);
+     * of NaN. rows: how many will be multiplied together, which may choose their order. */
+    void (*pack)(const lrt_matrix *m, const float *x, uint32_t *packed, uint32_t rows);
     void (*product)(const lrt_product_args *a);
 };
 

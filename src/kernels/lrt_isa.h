@@ -8,6 +8,9 @@
 
 #if !defined(LRT_PORTABLE_ONLY) && defined(__x86_64__)
 #define LRT_X86_TABLES
+#if defined(__clang__) ? __clang_major__ >= 12 : __GNUC__ >= 11
+#define LRT_AMX_TABLES /* older compilers know no tiles */
+#endif
 #elif !defined(LRT_PORTABLE_ONLY) && defined(__aarch64__)
 #define LRT_NEON_TABLES
 #endif

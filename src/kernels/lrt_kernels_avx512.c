@@ -1,4 +1,4 @@
-/* The kernels for x86-64 with AVX-512F and BW, and those that multiply integers by VNNI. */
+/* The kernels for x86-64 with AVX-512F and BW, and those that multiply integers by VNNI, or by tiles. */
 #include "kernels/lrt_isa.h"
 
 #ifdef LRT_X86_TABLES
@@ -20,6 +20,12 @@ LRT_KERNEL_TABLE(lrt_kernels_avx512, "avx512", 1, lrt_cpu_has_avx512);
 extern const lrt_kernels lrt_kernels_avx512vnni;
 extern const lrt_integers lrt_integers_avx512vnni;
 const lrt_kernels lrt_kernels_avx512vnni = LRT_KERNELS("avx512vnni", 1, lrt_cpu_has_avx512vnni, &lrt_integers_avx512vnni);
+
+#ifdef LRT_AMX_TABLES
+extern const lrt_kernels lrt_kernels_avx512amx;
+extern const lrt_integers lrt_integers_amx;
+const lrt_kernels lrt_kernels_avx512amx = LRT_KERNELS("avx512amx", 1, lrt_cpu_has_amx, &lrt_integers_amx);
+#endif
 
 LRT_ISA_END
 #endif

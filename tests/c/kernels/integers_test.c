@@ -78,7 +78,7 @@ static void begin(product *p, uint32_t dtype, uint32_t limit, uint32_t gates, ui
     p->weights = walled_new((words + LRT_OVERREAD) * sizeof(uint32_t) + padded * sizeof(uint16_t));
     p->packed_bias = walled_new((padded + LRT_OVERREAD) * sizeof(float));
     p->y = walled_new(ROWS * padded * sizeof(float));
-    p->room = walled_new((size_t)lrt_packed_rows(k) * lrt_packed_words(k) * sizeof(uint32_t));
+    p->room = walled_new((size_t)lrt_packed_room(k) * sizeof(uint32_t));
     pack_words(p, (uint32_t *)(void *)p->weights.data);
     pack(p->bias, gates, units, 1, (float *)(void *)p->packed_bias.data);
     p->m.w = p->weights.data;

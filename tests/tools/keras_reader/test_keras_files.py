@@ -13,7 +13,7 @@ from helpers import keras_files
 from helpers.programs import python
 from helpers.stored import KERAS2, check_keras2, published, unpack
 from lstm_rt_tools import from_keras
-from lstm_rt_tools.keras_reader.cells import snake_case
+from lstm_rt_tools.keras_reader.layers.cells import snake_case
 from lstm_rt_tools.keras_reader.layers.table import LAYERS
 
 from lstm_rt.errors import ConvertError

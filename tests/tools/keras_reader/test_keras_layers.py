@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers.keras_files import edit_weights, save
 from helpers.keras_layers import check_layers, check_numbers, fixed, ids_model, image, of
 from helpers.keras_models import F, L, V, assert_same, functional, keras, randomise, seq
 from lstm_rt_tools import from_keras
@@ -519,6 +520,21 @@ def test_low_rank_adaptation(tmp_path: Path) -> None:
     for file in ("m.keras", "m.h5"):
         model.save(tmp_path / file)
         check_numbers(model, from_keras(tmp_path / file), 2, 5)
+
+
+def _without_names(h5: Any) -> None:
+    groups: list[Any] = []
+    h5.visititems(lambda _, group: groups.append(group))
+    for group in groups:
+        group.attrs.pop("name", None)
+
+
+def test_shared_layers_in_files_without_names(tmp_path: Path) -> None:
+    """Archives of Keras 2 do not tell the names of layers, the architecture does."""
+    model = _shared_by_two_models()
+    randomise(model, np.random.default_rng(7))
+    file = edit_weights(save(model, tmp_path), _without_names)
+    assert_same(from_keras(model), from_keras(file))
 
 
 @pytest.mark.parametrize("case", CASES)

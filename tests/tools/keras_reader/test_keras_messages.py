@@ -29,8 +29,13 @@ def of_five(make: Callable[[Any], Any]) -> Any:
     return keras.Model(x, make(x))
 
 
-def nested(layer: Any) -> Any:
-    return keras.Sequential([L.Input((5, F)), L.Dense(F), layer], name="inner")
+def nested(*layers: Any) -> Any:
+    return keras.Sequential([L.Input((5, F)), L.Dense(F), *layers], name="inner")
+
+
+def volumes() -> list[Any]:
+    """A layer that is not supported, and what fits it to features."""
+    return [L.Reshape((5, 1, 1, 1, F)), L.ConvLSTM3D(2, 1, name="a"), L.Flatten()]
 
 
 def refuse_all(model: Any, folder: Path, *words: str) -> None:
@@ -41,10 +46,7 @@ def refuse_all(model: Any, folder: Path, *words: str) -> None:
 
 MEANWHILE = ("not supported", "meanwhile", "keras.Model(inputs, outputs)")
 UNSUPPORTED: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
-    "SpectralNormalization": (
-        lambda: of_five(lambda x: L.LSTM(2)(L.SpectralNormalization(L.Dense(3), name="a")(x))),
-        MEANWHILE,
-    ),
+    "ConvLSTM3D": (lambda: keras.Sequential([L.Input((5, F)), *volumes(), L.Dense(2)]), MEANWHILE),
     "Discretization": (
         lambda: keras.Sequential([L.Input((5, F)), L.Discretization([0.0, 1.0], name="a"), L.LSTM(2)]),
         ("not supported", "before the model"),
@@ -59,8 +61,8 @@ def test_unsupported_layers(case: str, tmp_path: Path) -> None:
 
 
 def test_where_in_nested_models(tmp_path: Path) -> None:
-    model = of_five(nested(L.SpectralNormalization(L.Dense(3), name="a")))
-    refuse_all(model, tmp_path, "layer 'a' (SpectralNormalization) in model 'inner' (Sequential)", *MEANWHILE)
+    model = of_five(nested(*volumes()))
+    refuse_all(model, tmp_path, "layer 'a' (ConvLSTM3D) in model 'inner' (Sequential)", *MEANWHILE)
     model = of_five(L.Bidirectional(L.LSTM(2, activation="sparse_plus"), name="both"))
     refuse_all(model, tmp_path, "(LSTM) in layer 'both' (Bidirectional)", "sparse_plus")
 
@@ -69,10 +71,10 @@ def test_a_layer_of_keras_2_in_a_nested_model(tmp_path: Path) -> None:
     """The layer is named, not a circle of layers."""
 
     def change(config: Any) -> None:
-        config["config"]["layers"][2]["config"]["layers"][1]["class_name"] = "SpectralNormalization"
+        config["config"]["layers"][2]["config"]["layers"][1]["class_name"] = "LocallyConnected1D"
 
     path = edit_h5_config(unpack(case("keras2_nested_models").folder / "autoencoder_k2.h5.gz", tmp_path), change)
-    what = r"\(SpectralNormalization\) in model 'decoder' \(Functional\): .*not supported"
+    what = r"\(LocallyConnected1D\) in model 'decoder' \(Functional\): .*not supported"
     with pytest.raises(ConvertError, match=what):
         from_keras(path)
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from .cells import CELLS, RECURRENT
 from .config import AUGMENTING, MODELS, LayerSpec, valid_name
+from .layers.cells import CELLS, RECURRENT
 
 #: A tensor: layer, which of its calls, which of its outputs.
 Ref = tuple[str, int, int]

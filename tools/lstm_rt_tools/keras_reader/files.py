@@ -30,8 +30,8 @@ from ..weights.hdf5_files import Hdf5Group, open_hdf5
 from ..weights.json_text import load_json
 from ..weights.mapped import feed
 from ..weights.zip_archive import ZIP_MAGIC, ZipArchive
-from .cells import group_names
 from .config import TF_FUNCTIONS
+from .layers.cells import group_names
 from .saved_model import open_saved_model
 from .weights import GroupWeights, NamedWeights, Weight, Weights
 
@@ -308,6 +308,8 @@ def _name_inside(group: GroupWeights, layer: Any) -> None:
 
 
 def _name_group(group: GroupWeights, layer: Mapping[str, Any]) -> None:
+    if not group.filled:  # its weights may be elsewhere
+        return
     config = layer.get("config")
     name = layer.get("name", config.get("name") if isinstance(config, Mapping) else None)
     group.name = name if isinstance(name, str) else None

@@ -19,9 +19,9 @@ from ..weights.tensors import noting_not_finite
 from . import live as keras_live
 from .build import AxesMeetError, Call, Choices, Context, Flow, Mask, Tensor, TimeWantedError, Truth
 from .calls import NodeCall, Ref, inner_refs, is_ref, outer_refs, parse_call
-from .cells import group_names
 from .config import MODELS, KerasVersion, LayerSpec, parse_layer
 from .files import ArchSource, KerasModel, open_model
+from .layers.cells import group_names
 from .layers.table import check_known, emit_layer
 from .masks import as_mask
 from .ops import emit_op, function_name

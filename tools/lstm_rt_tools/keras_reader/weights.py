@@ -89,6 +89,7 @@ class GroupWeights:
     #: The groups of the whole file with weights, by the names of their layers.
     named: dict[str, list[GroupWeights]] = field(default_factory=dict)
     by_name: bool = True  #: are layers found by their names?
+    filled: bool = False  #: are there weights here or below?
 
     def forget_names(self, known: Sequence[Any]) -> None:
         """Let layers be found by their groups, as Keras itself does it; ``known`` are the names in the architecture.
@@ -109,10 +110,10 @@ class GroupWeights:
         """Let all groups know :attr:`named`; called once at the root. Returns whether there are weights here."""
         self.named = {} if named is None else named
         below = [child.link(self.named) for child in self.children.values()]
-        filled = bool(self.arrays) or any(below)
-        if filled and self.name is not None:
+        self.filled = bool(self.arrays) or any(below)
+        if self.filled and self.name is not None:
             self.named.setdefault(self.name, []).append(self)
-        return filled
+        return self.filled
 
     def _elsewhere(self, label: str, names: Sequence[str]) -> GroupWeights:
         """The group of a layer that has none here: one that several models share is stored where it is met first."""

@@ -460,5 +460,5 @@ def _made(
         "b_ih": np.concatenate([g.bias for g in gates]),
         "b_hh": np.concatenate([g.bias_on_h for g in gates]),
     }
-    weights = {name: array.astype(np.float32) for name, array in arrays.items()}
+    weights = {name: a.astype(np.float32) for name, a in arrays.items() if name != "b_hh" or np.any(a)}
     return Cell(op, h, c, x, weights, size, {"activations": acts})

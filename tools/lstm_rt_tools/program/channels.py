@@ -1,4 +1,4 @@
-"""Convolutions of a step taken apart: by the values whose channels they read, and by which channels are read of them."""
+"""Convolutions of a step taken apart: by the values whose channels they read, and by the channels that are read."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def _split(graph: Graph, makers: Mapping[int, Node], node: Node) -> bool:
         index = features[:, own].ravel()
         is_whole = np.array_equal(index, np.arange(graph.values[value].size))
         x = value if is_whole else graph.gather(value, index.astype(np.int32))
-        weights = {**(node.weights if total is None else {}), "weight": weight[:, own]}
-        one = graph.node("conv", x, **node.attrs, **weights)
+        options: dict[str, Any] = {**node.attrs, **(node.weights if total is None else {}), "weight": weight[:, own]}
+        one = graph.node("conv", x, **options)
         total = one if total is None else graph.binary("add", total, one)
     return True
 

@@ -42,7 +42,7 @@ def in_numbers(b: Labelled, label: Any) -> Feat | None:
     if isinstance(label, Mask):
         return _spread(there(b, label), label.dims)
     if isinstance(label, Masked):
-        return chosen_by(b, label.mask, label.feat, np.clip(np.float32(label.fill), _LEAST, -_LEAST))
+        return chosen_by(b, label.mask, label.feat, np.asarray(max(label.fill, _LEAST), np.float32))
     if isinstance(label, Penalty) and isinstance(label.mask, Mask):
         fill = max(label.fill, _LEAST)
         value = b.graph.activation(there(b, label.mask), Activation("affine", -fill, fill))

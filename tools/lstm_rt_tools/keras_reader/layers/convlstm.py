@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from .. import rnn
 from ..arrays import backwards, timed
 from ..build import Call, Context, Tensor
 from ..config import LayerSpec
 from ..weights import FloatArray, Weights
+from . import rnn
 from .row import Emitter
 from .shapes import channels_back, channels_last, is_channels_first
 from .windows import WINDOW, Windows, windows_of

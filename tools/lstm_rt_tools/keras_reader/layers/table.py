@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..build import Call, Context, Scores, Tensor
-from ..cells import CELLS, RECURRENT
 from ..config import ACTIVATION_LAYERS, AUGMENTING, INSTEAD, LayerSpec
-from ..rnn import emit_cell, emit_recurrent
 from ..scores import of_layer, settled
 from ..weights import Weights
 from . import attention, basic, convlstm, einsum, merge, norms, shapes, transposed, windows, wrappers
+from .cells import CELLS, RECURRENT
+from .rnn import emit_cell, emit_recurrent
 from .row import DROPS, KEEPS, SAYS, Layer, simple
 
 #: Layers that do nothing at inference, and pass on the mask.

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from ..arrays import element, expanded, joined, timed
 from ..build import Call, Context, Tensor
-from ..cells import RECURRENT
 from ..config import LayerSpec
 from ..weights import Weights
+from .cells import RECURRENT
 
 #: Layers that would take the mask, of one step then, for their own.
 _READ_MASKS = (*RECURRENT, "Bidirectional", "Softmax", "GlobalAveragePooling1D")

@@ -32,7 +32,7 @@ from ..labels import (
     Times,
     Turn,
 )
-from ..machine import Tensor
+from ..machine import ProgramError, Tensor
 from ..masks import joined, length_dims, only
 from ..pairs import anded
 from ..positions import waves
@@ -300,7 +300,10 @@ def _token_mask(b: Labelled, word: str, ids: Ids, token: int, second: bool) -> L
 def _length_mask(b: Labelled, word: str, lengths: Lengths, numbers: NDArray[Any], first: bool) -> Label:
     """``arange(T) < lengths[:, None]`` and the like; or whether rows have any steps."""
     if not lengths.less and _asks_for_any(word, numbers, first):
-        its = b.axis_of_lengths(lengths)
+        try:
+            its = b.axis_of_lengths(lengths)
+        except ProgramError as e:
+            return Loose(str(e), lengths.dims)
         b.use_lengths(lengths, its)
         return AnyStep(lengths.dims, Mask(None, its, ((Steps(its),), *lengths.dims)))
     axis = next((a for a, n in b.steps.items() if n == numbers.size), None)

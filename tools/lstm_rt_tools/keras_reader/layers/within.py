@@ -12,12 +12,12 @@ import numpy as np
 
 from lstm_rt.graph import Activation
 
-from .arith import padded
-from .arrays import side_by_side
-from .build import Call, Context, Mask, Tensor
+from ..arith import padded
+from ..arrays import side_by_side
+from ..build import Call, Context, Mask, Tensor
+from ..config import LayerSpec
+from ..weights import FloatArray
 from .cells import Cell, Recurrent
-from .config import LayerSpec
-from .weights import FloatArray
 
 _SHUT = 1e4  #: what is taken from the sum before a gate to close it
 _SHUTS = ("sigmoid", "hard_sigmoid", "relu")  #: functions of gates that then are 0

@@ -10,8 +10,8 @@ import numpy as np
 
 from lstm_rt.graph import GATES, Activation
 
-from .config import LayerSpec
-from .weights import FloatArray, Weights
+from ..config import LayerSpec
+from ..weights import FloatArray, Weights
 
 _COMMON = ("units", "activation", "use_bias")
 #: class -> graph op and the options of the cell; ``...Cell`` and ``CuDNN...`` are the same cells.

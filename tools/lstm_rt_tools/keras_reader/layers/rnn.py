@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from ..arith import binary
+from ..arrays import backwards, is_stepwise, joined, timed
+from ..build import Call, Context, Mask, Tensor
+from ..config import LayerSpec
+from ..masks import on_steps_of
+from ..weights import Weights
 from . import within
-from .arith import binary
-from .arrays import backwards, is_stepwise, joined, timed
-from .build import Call, Context, Mask, Tensor
 from .cells import Cell, Recurrent, read_cell, read_recurrent
-from .config import LayerSpec
-from .masks import on_steps_of
-from .weights import Weights
 
 
 @dataclass(frozen=True)
