@@ -32,3 +32,13 @@ def test_a_product_asks_for_steps() -> None:
 def test_a_product_that_no_number_of_steps_fits() -> None:
     with pytest.raises(ConvertError, match=r"matmul: it does not fit arrays of the shapes \(3, 115\), \(27, 2\)"):
         to_graph(Program(flattened, 1, x=("b", "t", 5)))
+
+
+def test_steps_of_which_only_one_is_taken() -> None:
+    def function(m: Machine, x: Tensor) -> Any:
+        if x.shape[1] != 1:
+            raise m.error("split", f"parts of the sizes [1] of {x.shape[1]}")
+        return m.apply("tanh", m.apply("matmul", x, m.constant(W[:3])))
+
+    graph = to_graph(Program(function, 1, x=("b", "t", 3)))
+    assert any("leaves dimension 1 of x free, and runs with 1 there alone" in note for note in graph.meta["notes"])

@@ -345,6 +345,15 @@ def test_whole_pickled_modules(torch: Any, tmp_path: Path) -> None:
         from_torch(tmp_path / "w.pt")
 
 
+def test_a_pickled_module_that_runs_in_parallel(torch: Any, tmp_path: Path) -> None:
+    nn = torch.nn
+    module = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
+    torch.save(nn.DataParallel(nn.DataParallel(module)), tmp_path / "m.pt")
+    x = torch.randn(5, 3)
+    graph = from_torch(tmp_path / "m.pt")
+    np.testing.assert_allclose(reference.run(graph, [x.numpy()])[0], module(x).detach().numpy(), atol=1e-5, rtol=1e-5)
+
+
 def test_pickled_user_module_is_never_run(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     script = (

@@ -17,6 +17,7 @@ from lstm_rt.graph import Array, Graph
 
 from ..judges import reference, testdata
 from ..judges.compare import CHECK_TOLERANCE, differences
+from ..names import shown
 from .labels import N
 from .machine import Exhausted, Machine, Source
 from .roles import Role
@@ -194,6 +195,12 @@ class Check:
             self.notes.append(
                 f"{self._called} is made for a batch of {rows}; the converted model takes any, "
                 f"which could not be compared with {self._called}"
+            )
+        if not runs and not fixed and rows == 1 and not self._source.live:
+            name, dim = next((r.name, r.dims.index(N)) for r in self._roles if N in r.dims)
+            self.notes.append(
+                f"{self._called} leaves dimension {dim} of {shown(name)} free, and runs with 1 there alone: if these are "
+                "steps, it was exported with a single one of its loop; convert the model that it was made from"
             )
 
     def make_selftest(self, steps: Mapping[str, int]) -> None:

@@ -32,6 +32,7 @@ GROUPNORM = _NN + "normalization.GroupNorm"
 BATCHNORM = _NN + "batchnorm.BatchNorm1d"
 PRELU = _NN + "activation.PReLU"
 SEQUENTIAL = _NN + "container.Sequential"
+_PARALLEL = ("torch.nn.parallel.data_parallel.DataParallel", "torch.nn.parallel.distributed.DistributedDataParallel")
 IGNORED = frozenset(
     {
         _NN + "linear.Identity",
@@ -220,6 +221,7 @@ def build_inert(module: Inert, weights: Weights) -> Graph | None:
     Raises:
         ConvertError: a layer in it is not supported, or its sizes do not fit.
     """
+    module = _within_parallel(module)
     if not is_leaf(str(module.cls)) and str(module.cls) != SEQUENTIAL:
         return None
     leaves = _leaves(module, "", weights.budget)
@@ -244,6 +246,16 @@ def build_inert(module: Inert, weights: Weights) -> Graph | None:
         raise ConvertError(f"{weights.what}: the attributes of a pickled module are damaged ({e})") from None
     weights.check_all_used()
     return graph
+
+
+def _within_parallel(module: Inert) -> Inert:
+    """What is run in parallel: the names of its weights are told without what the wrapper puts before them."""
+    for _ in range(8):
+        inner = table_of(module, "_modules").get("module")
+        if str(module.cls) not in _PARALLEL or not is_module(inner):
+            break
+        module = inner
+    return module
 
 
 def time_major_layers(module: Inert, budget: Budget) -> list[str]:
