@@ -199,8 +199,8 @@ class Check:
         if not runs and not fixed and rows == 1 and not self._source.live:
             name, dim = next((r.name, r.dims.index(N)) for r in self._roles if N in r.dims)
             self.notes.append(
-                f"{self._called} leaves dimension {dim} of {shown(name)} free, and runs with 1 there alone: if these are "
-                "steps, it was exported with a single one of its loop; convert the model that it was made from"
+                f"{self._called} leaves dimension {dim} of {shown(name)} free, and runs with 1 there alone: if these "
+                "are steps, it was exported with a single one of its loop; convert the model that it was made from"
             )
 
     def make_selftest(self, steps: Mapping[str, int]) -> None:

@@ -251,7 +251,7 @@ def build_inert(module: Inert, weights: Weights) -> Graph | None:
 def _within_parallel(module: Inert) -> Inert:
     """What is run in parallel: the names of its weights are told without what the wrapper puts before them."""
     for _ in range(8):
-        inner = table_of(module, "_modules").get("module")
+        inner: Any = table_of(module, "_modules").get("module")
         if str(module.cls) not in _PARALLEL or not is_module(inner):
             break
         module = inner
