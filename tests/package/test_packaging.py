@@ -15,6 +15,11 @@ from helpers.paths import ROOT
 
 import lstm_rt
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:  # pragma: no cover
+    import tomli as tomllib
+
 #: Tracked, but not part of a release.
 OWN = {".gitignore", ".ci"}
 
@@ -65,6 +70,17 @@ def test_an_sdist_holds_what_is_tracked(tracked: list[str], sources: Path, tmp_p
 
 #: An editable install finds the extension from anywhere.
 NOT_EDITABLE = "import sys; sys.meta_path[:] = [f for f in sys.meta_path if 'Editable' not in repr(f)]; "
+
+
+def test_every_package_is_installed() -> None:
+    """An installation in place, as tests run on, has them all anyhow."""
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["packages"]
+    found = [
+        ".".join(file.parent.relative_to(base).parts)
+        for base, name in ((ROOT, "lstm_rt"), (ROOT / "tools", "lstm_rt_tools"))
+        for file in (base / name).rglob("__init__.py")
+    ]
+    assert sorted(listed) == sorted(found)
 
 
 def test_importing_from_a_folder_that_is_not_built(sources: Path) -> None:

@@ -17,12 +17,12 @@ from lstm_rt.graph import Graph
 
 from ..names import shown
 from .check import Check
-from .formulas import put_together
 from .labelled import FIXED, PLAIN, SINGLE, Labelled, LateLengths
 from .labels import Dim, Loose, N, Scores, Steps, is_fixed
 from .machine import Exhausted, Misfit, ProgramError, Source, Tensor
+from .recognised.formulas import put_together
+from .recognised.rolled import roll_up
 from .roles import Role, order_of, readings
-from .rolled import roll_up
 from .settings import Settings, settled, told, with_sizes
 from .tidy import tidy
 from .values import OtherSteps, WrongRoles

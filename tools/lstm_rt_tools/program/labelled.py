@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from lstm_rt.errors import AxesError, ConvertError, GraphError
 from lstm_rt.graph import Graph
 
-from .algebra import Unknown
 from .labels import (
     Atom,
     Columns,
@@ -42,10 +41,11 @@ from .labels import (
 from .machine import Body, LoopBody, ProgramError, Tensor, UnknownLoop
 from .masks import in_numbers
 from .phases import beside, one_by_one
-from .recurrence import Recurrence, looped, scanned
+from .recognised.algebra import Unknown
+from .recognised.recurrence import Recurrence, looped, scanned
+from .recognised.unrolled import Unrolled
 from .roles import Role
 from .truths import compared
-from .unrolled import Unrolled
 from .values import Values, WrongRoles
 
 _INNER = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError)

@@ -32,8 +32,8 @@ from ..labels import (
 )
 from ..machine import Tensor
 from ..positions import waves
-from ..rolled import roll
-from ..unrolled import FEW
+from ..recognised.rolled import roll
+from ..recognised.unrolled import FEW
 from .shapes import reversed_steps, tensor_of
 
 Args = Sequence[Tensor | None]

@@ -34,7 +34,7 @@ from ..labels import (
     positions,
 )
 from ..machine import Tensor
-from ..written import write_out
+from ..recognised.written import write_out
 from .attention import added, of_sums, scores_of, weighed
 from .reductions import reduced
 

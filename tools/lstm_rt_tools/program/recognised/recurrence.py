@@ -14,18 +14,18 @@ import numpy as np
 
 from lstm_rt.graph import Graph, Node
 
-from ..arch.layers import side_by_side
+from ...arch.layers import side_by_side
+from ..labels import Cells, Dims, Feat, Loose, Mask, N, Steps, Turn, apart, cell, free, is_steps
+from ..machine import Tensor
+from ..masks import plain
 from . import convolved
 from .algebra import Unknown
 from .cells import Cell, find
 from .channels import take_apart
 from .formulas import put_together
-from .labels import Cells, Dims, Feat, Loose, Mask, N, Steps, Turn, apart, cell, free, is_steps
-from .machine import Tensor
-from .masks import plain
 
 if TYPE_CHECKING:
-    from .labelled import Labelled
+    from ..labelled import Labelled
 
 #: From states of one step to new states, and results of the step; what it slices it asks :meth:`Recurrence.slice` for.
 Step = Callable[[Sequence[Tensor]], tuple[Sequence[Tensor], Sequence[Tensor]]]

@@ -15,9 +15,9 @@ import numpy as np
 
 from lstm_rt.graph import Graph
 
-from .labels import Cells, apart, cell
-from .machine import ProgramError
-from .tidy import drop_dead
+from ..labels import Cells, apart, cell
+from ..machine import ProgramError
+from ..tidy import drop_dead
 
 #: Operations that treat each step for itself.
 EACH_STEP = {

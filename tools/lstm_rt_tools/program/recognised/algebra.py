@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from lstm_rt.graph import Activation, Graph, Node
 
-from .tidy import scale_and_shift
+from ..tidy import scale_and_shift
 
 A: TypeAlias = NDArray[np.float64]
 #: An atom's number, and the first of its features that is meant.

@@ -11,8 +11,8 @@ import numpy as np
 from lstm_rt.errors import LstmRtError
 from lstm_rt.graph import Graph, Node, Value
 
-from ..arch.layers import side_by_side
-from ..judges import reference
+from ...arch.layers import side_by_side
+from ...judges import reference
 from .cells import Cell
 from .unrolled import EACH_STEP, Unrolled, digest
 from .written import Written

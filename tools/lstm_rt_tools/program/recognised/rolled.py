@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from lstm_rt.graph import Activation, Graph, Node
 
-from ..arch.layers import side_by_side
+from ...arch.layers import side_by_side
+from ..tidy import as_product
 from .alike import Alike, Group, Ref, cell_over_steps
 from .cells import Cell
-from .tidy import as_product
 from .unrolled import EACH_STEP, Unrolled
 from .written import Written, written
 
