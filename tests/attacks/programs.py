@@ -172,6 +172,12 @@ def script_of_an_own_operator() -> bytes:
 @attack("m.pt")
 def script_pickle_that_calls() -> bytes:
     """A call in the pickle of the attributes."""
+    return script_zip(forward(result="torch.add(x, self.w)"), table(w=call("os.system", obj("echo hello > canary"))))
+
+
+@attack("m.pt", exits=(0,))
+def script_pickle_that_calls_beside() -> bytes:
+    """The same where the code does not read it: what is made of the code alone."""
     return script_zip(forward(), table(w=call("os.system", obj("echo hello > canary"))))
 
 
@@ -188,9 +194,9 @@ def script_constant_that_is_missing() -> bytes:
     return script_zip(forward(result="torch.add(x, CONSTANTS.c99999999999999999999)"))
 
 
-@attack("m.pt")
+@attack("m.pt", exits=(0,))
 def script_without_a_graph() -> bytes:
-    """A weight that nothing reads."""
+    """A weight that nothing reads: the model gives what it is given."""
     return script_zip(forward(), WEIGHTS, {"0": SIX})
 
 

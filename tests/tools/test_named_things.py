@@ -18,7 +18,7 @@ TOOLS = ROOT / "tools"
 MODULES = sorted(TOOLS.rglob("*.py"))
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 _COMMAND = re.compile(r"lstm-rt ([a-z]+(?:-[a-z]+)*)\b([^`\n#;]*)")
-_OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
+_OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
 #: With what comes behind: names with ``<family>`` or ``*`` in them are patterns.
 _PATH = re.compile(r"\b((?:docs|tests|tools|src|benchmarks|examples|lstm_rt)/[\w./-]+)(.?)")
 _REFERENCE = re.compile(r":(?:mod|class|func|meth|data|attr):`~?([^`]+)`")

@@ -164,8 +164,8 @@ def _add_convert(commands: Any) -> _Parser:
 def _add_integers(sub: _Parser, text: str, default: int = 0) -> Any:
     """The options of integer weights; returns those of which one may be given."""
     bits = sub.add_mutually_exclusive_group()
-    for n in (8, 16):
-        bits.add_argument(f"--int{n}", dest="bits", action="store_const", const=n, default=default, help=text.format(n))
+    for name, n in (("--int8", 8), ("--int16", 16)):
+        bits.add_argument(name, dest="bits", action="store_const", const=n, default=default, help=text.format(n))
     sub.add_argument(
         "--activations",
         type=int,
