@@ -139,7 +139,7 @@ def test_a_pool_over_as_many_steps_as_the_exporter_saw(tmp_path: Path) -> None:
 
 
 def sorted_rows(back: str) -> Any:
-    """pack_padded_sequence with ``enforce_sorted=False``: rows in the order of their lengths, and back."""
+    """pack_padded_sequence with ``enforce_sorted=False``: rows and states in the order of lengths, and back."""
     nodes = [
         node("Shape", ["lengths"], ["count"]),
         node("TopK", ["lengths", "count"], ["sorted", "order"], axis=-1),
@@ -150,7 +150,10 @@ def sorted_rows(back: str) -> Any:
         node("Range", ["0", "n", "1"], ["range"]),
         node("ConstantOfShape", ["count"], ["empty"], value=graph([], {}, [], {"v": ints(0)}).initializer[0]),
         node("ScatterElements", ["empty", "order", "range"], ["back"], axis=0),
-        node("GRU", ["xt", "W", "R", "B", "lens"], ["Y", "h"], hidden_size=4),
+        node("Concat", ["axis", "count", "four"], ["states"], axis=0),
+        node("ConstantOfShape", ["states"], ["zeros"]),
+        node("Gather", ["zeros", "order"], ["h0"], axis=1),
+        node("GRU", ["xt", "W", "R", "B", "lens", "h0"], ["Y", "h"], hidden_size=4),
         node("Squeeze", ["Y", "axis"], ["o"]),
         node("Transpose", ["o"], ["ot"], perm=[1, 0, 2]),
         node("Gather", ["ot", back], ["y"], axis=0),
@@ -160,7 +163,8 @@ def sorted_rows(back: str) -> Any:
         node("ReduceSum", ["y", "axis"], ["sum"], keepdims=0),
         node("Div", ["sum", "divisor"], ["mean"]),
     ]
-    stored = {**weights("GRU", 3, 4), "0": np.array(0, np.int64), "1": np.array(1, np.int64), "axis": ints(1)}
+    stored = {**weights("GRU", 3, 4), "0": np.array(0, np.int64), "1": np.array(1, np.int64)}
+    stored |= {"axis": ints(1), "four": ints(4)}
     return model(graph(nodes, {"x": ["N", "T", 3], "lengths": LENGTHS}, ["y", "mean"], stored))
 
 
