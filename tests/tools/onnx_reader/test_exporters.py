@@ -138,6 +138,33 @@ def test_a_pool_over_as_many_steps_as_the_exporter_saw(tmp_path: Path) -> None:
     assert "made for 9 steps" in notes(tmp_path)
 
 
+@pytest.mark.parametrize("kind", ["MaxPool", "AveragePool"])
+def test_pools_of_parts_of_each_row(kind: str, tmp_path: Path) -> None:
+    """Two microphones, say, of which the batch is made."""
+    nodes = [
+        node("Reshape", ["x", "apart"], ["a"]),
+        node("Transpose", ["a"], ["t"], perm=[0, 2, 3, 1]),
+        node("Shape", ["t"], ["shape"]),
+        node("Gather", ["shape", "last"], ["steps"]),
+        node("Concat", ["rows", "steps"], ["as_rows"], axis=0),
+        node("Reshape", ["t", "as_rows"], ["r"]),
+        node(kind, ["r"], ["p"], kernel_shape=[3], strides=[1], pads=[1, 1]),
+        node("Concat", ["back", "steps"], ["as_parts"], axis=0),
+        node("Reshape", ["p", "as_parts"], ["q"]),
+        node("Transpose", ["q"], ["s"], perm=[2, 0, 1]),
+        node("GRU", ["s", "W", "R", "B"], ["Y"], hidden_size=4),
+        node("Squeeze", ["Y", "one"], ["y"]),
+    ]
+    stored = {
+        **weights("GRU", 6, 4),
+        "apart": ints(0, 0, 2, 3),
+        "last": ints(3),
+        "rows": ints(-1, 3),
+        "back": ints(-1, 6),
+    }
+    check(model(graph(nodes, {"x": ["N", "T", 6]}, ["y"], stored | {"one": ints(1)})), tmp_path)
+
+
 def sorted_rows(back: str) -> Any:
     """pack_padded_sequence with ``enforce_sorted=False``: rows and states in the order of lengths, and back."""
     nodes = [
@@ -458,12 +485,14 @@ def test_a_slice_to_a_number_that_is_no_end(tmp_path: Path) -> None:
 @pytest.mark.parametrize("third", [False, True])
 def test_gates_between_limits(third: bool, tmp_path: Path) -> None:
     """A hard sigmoid: ``max(min(x / 5 + 1 / 2, 1), 0)`` in TensorFlow 2, ``relu6(x + 3) / 6`` in Keras 3."""
+
     def gate(k: int) -> list[Any]:
         if third:
             return [node("Add", [f"p{k}", "three"], [f"q{k}"]), node("Clip", [f"q{k}", "0f", "six"], [f"r{k}"]),
                     node("Mul", [f"r{k}", "sixth"], [f"g{k}"])]  # fmt: skip
         return [node("Mul", [f"p{k}", "fifth"], [f"q{k}"]), node("Add", [f"q{k}", "half"], [f"s{k}"]),
                 node("Min", [f"s{k}", "1f"], [f"r{k}"]), node("Max", [f"r{k}", "0f"], [f"g{k}"])]  # fmt: skip
+
     body = graph(
         [
             node("MatMul", ["xt", "W"], ["a"]),

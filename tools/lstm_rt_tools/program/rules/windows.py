@@ -52,6 +52,8 @@ class _Space:
 
 def _space(b: Labelled, x: Feat, op: str) -> _Space:
     time, places = None, []
+    if fixed(x.dims[:1]):
+        raise b.wrong_roles(op, f"its rows are {b.words(x.dims[0])}")
     for i, dim in enumerate(x.dims[2:], 2):
         if is_fixed(dim):
             places.append(i)
@@ -152,12 +154,17 @@ def _conv_of_parts(b: Labelled, x: Tensor, args: Args, options: Mapping[str, Any
         all_steps, i, few = whole
         wider = [d * few if k == i - 2 else d for k, d in enumerate(dilation)]
         return in_parts(b, b.apply("conv", all_steps, *args[1:], **{**options, "dilation": wider}), i, few)
-    parts = fixed(b.feat(x, "conv").dims[:1])
+    return _each_part("conv", b, x, args, options)
+
+
+def _each_part(word: str, b: Labelled, x: Tensor, args: Args, options: Mapping[str, Any]) -> Feat:
+    """The windows of several parts of each row of the batch, of each by itself."""
+    parts = fixed(b.feat(x, word).dims[:1])
     if (count := math.prod(parts)) > _MOST_PARTS:
-        raise b.wrong_roles("conv", f"its batch has {count} parts of each row")
-    made = [b.feat(b.apply("conv", part_of_batch(b, x, k), *args[1:], **options), "conv") for k in range(count)]
+        raise b.wrong_roles(word, f"its batch has {count} parts of each row")
+    made = [b.feat(b.apply(word, part_of_batch(b, x, k), *args[1:], **options), word) for k in range(count)]
     cells = np.stack([m.cells for m in made]).reshape(*parts, *made[0].cells.shape)
-    return Feat((b.feat(x, "conv").dims[0], *made[0].dims[1:]), cells)
+    return Feat((b.feat(x, word).dims[0], *made[0].dims[1:]), cells)
 
 
 def _conv_transpose(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any]) -> Label:
@@ -256,6 +263,8 @@ def _pool(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[Any]
     label, kind = b.feat(x, "pool"), options["kind"]
     if kind not in ("max", "avg", "avg_pad"):
         raise b.error("pool", f"of the kind {kind} is not supported")
+    if fixed(label.dims[:1]):
+        return _each_part("pool", b, x, args, options)
     if over := _all_of(b, label, options):
         return reduced(b, label, "max" if kind == "max" else "mean", over, True)
     space = _space(b, label, "pool")
