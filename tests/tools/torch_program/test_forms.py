@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -132,7 +133,7 @@ def test_a_scripted_module_of_several_forms(name: str, tmp_path: Path) -> None:
     module, path = make().eval(), tmp_path / "m.pt"
     path.write_bytes(scripted(torch, module))
     graph = from_torch(path)
-    notes = graph.meta.get("notes", [])
+    notes = [n for n in graph.meta.get("notes", []) if not n.startswith("a choice: ")]
     assert (len(notes) == 1 and note in notes[0]) if note else not notes
     model = Model(dumps(graph))
     for n, t in ((1, 7), (4, 12)):
@@ -144,6 +145,13 @@ def test_a_scripted_module_of_several_forms(name: str, tmp_path: Path) -> None:
             np.testing.assert_allclose(a, b.numpy(), atol=1e-5)
     again = rerun_program(path, graph)
     assert len(again.outputs) == len(graph.outputs)
+
+
+def test_a_form_that_is_a_choice_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "m.pt"
+    path.write_bytes(scripted(torch, Names().eval()))
+    (told,) = (n for n in from_torch(path).meta["notes"] if n.startswith("a choice: "))
+    assert re.search(r"x of 2 dimensions, hidden of 2 dimensions; of likelier inputs nothing was made \(\w+", told)
 
 
 def test_a_state_is_not_widened(tmp_path: Path) -> None:

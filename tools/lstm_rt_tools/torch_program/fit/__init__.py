@@ -22,13 +22,17 @@ _Made = TypeVar("_Made")
 def fitted(source: Unsized, convert: Callable[[], _Made]) -> _Made:
     """What ``convert`` makes of the source once its inputs have their dimensions.
 
-    Where it makes nothing of the likeliest ones, others are tried.
+    Where it makes nothing of the likeliest ones, others are tried, which is a note.
 
     Raises:
         ConvertError: as of :func:`fit`, and of ``convert`` for the likeliest dimensions.
     """
     failure: ConvertError | None = None
     for found in itertools.islice(_forms(source), _MOST_FORMS):
+        if failure is not None:
+            sizes = zip(source.inputs, found.dims, strict=True)
+            shapes = ", ".join(f"{a.name} of {len(dims)} dimensions" for a, dims in sizes)
+            found.notes.append(f"a choice: {shapes}; of likelier inputs nothing was made ({failure})")
         _take(source, found)
         try:
             return convert()
