@@ -4,8 +4,8 @@
 
 int lrt_cpu_any(void); /* 1 */
 int lrt_cpu_has_avx2(void);   /* AVX2 and FMA3, and the OS saves their registers */
-int lrt_cpu_has_avx512(void);
-int lrt_cpu_has_avx512vnni(void);
+int lrt_cpu_has_avx512(void); /* AVX-512F and BW as well, likewise */
+int lrt_cpu_has_avx512vnni(void); /* its VNNI as well */
 int lrt_cpu_has_amx(void); /* AVX-512 with VNNI, AMX for bytes, and the OS lets this process have tiles */
 
 #endif

@@ -21,14 +21,14 @@ from .labels import Dims, Feat, Steps, cell, is_steps
 if TYPE_CHECKING:
     from .labelled import Labelled
 
-_LEAST = 11  #: steps; fewer are too often numbers of something else
+LEAST = 11  #: steps; fewer are too often numbers of something else
 _CLOSE = 4e-7  #: of two numbers that are rounded to float32
 
 
 def scaled_by_steps(b: Labelled, x: Feat, factor: float, op: str) -> Feat | None:
     """``x * factor``, if that is made of the number of steps of an axis; None of any other number."""
     for axis, n in b.steps.items():
-        if n < _LEAST or not b.is_free(Steps(axis)):
+        if n < LEAST or not b.is_free(Steps(axis)):
             continue
         for number, make in _made_of(b, n):
             for word, made in (("div", 1 / number), ("mul", number)):
@@ -65,20 +65,34 @@ def counting(b: Labelled, axis: int) -> int:
     return b.kept((axis, b"counting"), lambda: b.graph.cumsum(_ones(b, axis)))
 
 
+def steps_of(numbers: NDArray[Any], dims: Dims) -> tuple[int, Steps] | None:
+    """Along which dimension numbers differ from step to step, and of which steps; None where they do not.
+
+    Args:
+        dims: what they stand beside, with as many dimensions as they have or more.
+    """
+    missing = len(dims) - numbers.ndim
+    beside = dims[max(0, missing) :]
+    at = next((k for k, d in enumerate(beside) if is_steps(d) and numbers.shape[k] > 1), None)
+    if missing < 0 or at is None:
+        return None
+    (steps,) = beside[at]
+    assert isinstance(steps, Steps)
+    return at, steps
+
+
 def ramp(b: Labelled, numbers: NDArray[Any], dims: Dims) -> Feat | None:
     """Numbers that go up, or down, by as much from step to step, the same for all else; None of any others.
 
     Args:
         dims: what they stand beside, with as many dimensions as they have or more.
     """
-    missing = len(dims) - numbers.ndim
-    at = next((k for k, d in enumerate(dims[max(0, missing) :]) if is_steps(d) and numbers.shape[k] > 1), None)
-    if missing < 0 or at is None:
+    if (place := steps_of(numbers, dims)) is None:
         return None
-    steps = dims[at + missing][0]
-    assert isinstance(steps, Steps)
+    at, steps = place
+    missing = len(dims) - numbers.ndim
     line = np.moveaxis(numbers, at, -1).reshape(-1, numbers.shape[at]).astype(np.float64)
-    if len(line[0]) < _LEAST or not b.is_free(steps) or (line != line[0]).any():
+    if len(line[0]) < LEAST or not b.is_free(steps) or (line != line[0]).any():
         return None
     start, by = line[0, 0], (line[0, -1] - line[0, 0]) / (len(line[0]) - 1)
     exact = start + by * np.arange(len(line[0]))

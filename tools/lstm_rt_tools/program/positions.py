@@ -14,13 +14,12 @@ from numpy.typing import NDArray
 
 from lstm_rt.graph import Activation
 
-from .counts import counting
-from .labels import Dims, Feat, Steps, cell, is_fixed, is_steps
+from .counts import LEAST, counting, steps_of
+from .labels import Dims, Feat, cell, is_fixed
 
 if TYPE_CHECKING:
     from .labelled import Labelled
 
-_LEAST = 11  #: steps; fewer do not tell one table from another
 _PERIOD = 10000.0
 _CLOSE = 2e-6  #: of two sines that are rounded to float32, and for each step, which is multiplied before:
 _CLOSE_BY_STEP = 2e-7
@@ -32,13 +31,12 @@ def waves(b: Labelled, numbers: NDArray[Any], dims: Dims) -> Feat | None:
     Args:
         dims: what the numbers stand beside, with as many dimensions as they have or more.
     """
-    missing = len(dims) - numbers.ndim
-    beside = dims[max(0, missing) :]
-    at = next((k for k, d in enumerate(beside) if is_steps(d) and numbers.shape[k] > 1), None)
-    if missing < 0 or at is None or numbers.dtype.kind != "f":
+    place = steps_of(numbers, dims)
+    if place is None or numbers.dtype.kind != "f":
         return None
-    (steps,) = beside[at]
-    assert isinstance(steps, Steps)
+    at, steps = place
+    missing = len(dims) - numbers.ndim
+    beside = dims[missing:]
     for k, dim in enumerate(beside):
         if k != at and not is_fixed(dim):
             first = np.take(numbers, [0], k)
@@ -47,7 +45,7 @@ def waves(b: Labelled, numbers: NDArray[Any], dims: Dims) -> Feat | None:
             numbers = first
     others = [k for k, n in enumerate(numbers.shape) if n > 1 and k != at]
     count, size = numbers.shape[at], numbers.size // numbers.shape[at]
-    if count < _LEAST or size < 2 or size % 2 or not b.is_free(steps):
+    if count < LEAST or size < 2 or size % 2 or not b.is_free(steps):
         return None
     table = np.moveaxis(numbers, at, 0).reshape(count, size).astype(np.float64)
     if not np.isfinite(table).all() or (found := _nearest(table)) is None:
