@@ -45,6 +45,7 @@ from .recognised.algebra import Unknown
 from .recognised.recurrence import Recurrence, looped, scanned
 from .recognised.unrolled import Unrolled
 from .roles import Role
+from .tidy import maker
 from .truths import compared
 from .values import Values, WrongRoles
 
@@ -173,7 +174,7 @@ class Labelled(Values):
 
     def padding(self, mask: Mask) -> int:
         """The mask of a row's own steps, where the others, which hold something of their own, stand at its end."""
-        node = next((n for n in self.graph.nodes if mask.value in n.outputs and not mask.inverted), None)
+        node = None if mask.inverted else maker(self.graph, mask.value)
         source = None if node is None or node.op not in ("mask_ids", "mask_values") else node.inputs[0]
         if node is None or mask.value is None or source not in self.graph.inputs:
             raise self.error("lengths", "lengths that are computed of anything but inputs are not supported")

@@ -28,6 +28,7 @@ from .labels import (
     cell,
     fixed,
 )
+from .tidy import maker
 
 if TYPE_CHECKING:
     from .labelled import Labelled
@@ -169,7 +170,7 @@ def _is_zero_elsewhere(b: Labelled, value: int, mask: Mask) -> bool:
     if step is not None:  # of each row, if it is the first or the last
         source, whole = step[0], step[1] not in (0, step[2] - 1)
     else:
-        node = next((n for n in b.graph.nodes if value in n.outputs), None)
+        node = maker(b.graph, value)
         if node is None or node.op not in _ZERO_ELSEWHERE or node.inputs[0] is None:
             return False
         source, whole = node.inputs[0], bool(node.attrs.get("whole", False))

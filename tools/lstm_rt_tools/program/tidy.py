@@ -148,12 +148,17 @@ def before_zeros(graph: Graph, value: int) -> tuple[int, tuple[int, int]]:
     return value, (before, after)
 
 
+def maker(graph: Graph, value: int | None) -> Node | None:
+    """The node that makes a value; None of an input, or of none."""
+    return next((n for n in graph.nodes if value is not None and value in n.outputs), None)
+
+
 def less_padded(graph: Graph, value: int, start: int, drop: int) -> int | None:
     """A value without its first ``start`` and last ``drop`` steps, by padding less; None where these are no padding.
 
     A convolution that pads on both sides, and drops what looks ahead, can then stream.
     """
-    node = next((n for n in graph.nodes if value in n.outputs), None)
+    node = maker(graph, value)
     names = {"conv": ("before_t", "after_t"), "pad": ("before", "after")}.get(node.op if node else "")
     if node is None or names is None or (node.op == "conv" and node.attrs["stride_t"] != 1):
         return None
