@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from helpers.denormals import SMALLEST, flushes
 from helpers.graphs import CELLS, cell_id, cell_weights, every_op_graph, inputs_for, recurrent_graph, weights
 from helpers.integers import WAYS, integer_graph
 from helpers.threads import OPENMP, forced, on_lanes
@@ -21,7 +22,6 @@ from lstm_rt.graph import Activation, Graph
 
 FUSED = [name for name, fused in _all_kernels() if fused and name in lstm_rt.kernels()]
 STEPS = 120
-SMALLEST = np.finfo(np.float32).tiny
 
 #: The cells, each with biases and without.
 FORMS = [(op, {**options, "bias": bias}) for op, options in CELLS if "bias" not in options for bias in (True, False)]
@@ -199,13 +199,6 @@ def test_reference_on_ops(name):
 
 
 # -- what a run makes of denormals -----------------------------------------------------------------------
-
-
-def flushes():
-    """Does this CPU have a mode for it? Elsewhere denormals are kept."""
-    g = Graph()
-    g.output(g.activation(g.input("x", "seq", 1), Activation("affine", 0.5, 0.0)), "y")
-    return not Model(dumps(g))(np.full((1, 1, 1), SMALLEST)).any()
 
 
 @pytest.mark.parametrize("kernels", lstm_rt.kernels())
