@@ -51,7 +51,7 @@ static LRT_INLINE void join_by(const lrt_join_args *a, const enum lrt_join op)
             if (a->y)
                 store_at(a->y + (ptrdiff_t)t * a->y_step + j, 0, a->n - j, total);
         }
-        store_at(a->total + j, 0, a->n - j, total);
+        store_at(a->total + j, 0, a->n - j, settled(total));
         if (is_sum)
             store_at(a->lost + j, 0, a->n - j, lost);
     }

@@ -16,6 +16,12 @@
 
 static LRT_INLINE vf clamp(vf a, float lo, float hi) { return v_min(v_set1(hi), v_max(v_set1(lo), a)); }
 
+/* a itself; but 0 for a denormal where these are flushed. A maximum may leave one or make it 0, as the instruction that a
+ * compiler has chosen does, so what comes of one and is stored goes through this. The factor is 1: were that known to the
+ * compiler, it would drop the product. */
+static const volatile float one_unknown = 1.0f;
+static LRT_INLINE vf settled(vf a) { return v_mul(a, v_set1(one_unknown)); }
+
 /* Chains of dependent operations overlap only as far as the CPU looks ahead, so vectors go through
  * them side by side: n of them, n and everything about them but the numbers being constants. */
 #define EACH(j, n) LRT_UNROLL for (unsigned j = 0; j < n; j++)

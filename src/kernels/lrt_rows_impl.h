@@ -98,7 +98,7 @@ static void activate(const lrt_act *act, const float *x, float *y, size_t n)
     else if (act->kind == LRT_ACT_LOG_SOFTMAX)
         log_softmax(x, y, n);
     else
-        FOR_VECTORS(j, n) store_at(y, j, n, activation(act, load_at(x, j, n)));
+        FOR_VECTORS(j, n) store_at(y, j, n, settled(activation(act, load_at(x, j, n))));
 }
 
 static LRT_INLINE vf of_two(enum lrt_binary op, vf a, vf b)
@@ -107,8 +107,8 @@ static LRT_INLINE vf of_two(enum lrt_binary op, vf a, vf b)
     case LRT_SUB: return v_sub(a, b);
     case LRT_MUL: return v_mul(a, b);
     case LRT_DIV: return v_div(a, b);
-    case LRT_MAXIMUM: return unless_nan(b, v_max(b, a));
-    case LRT_MINIMUM: return unless_nan(b, v_min(b, a));
+    case LRT_MAXIMUM: return settled(unless_nan(b, v_max(b, a)));
+    case LRT_MINIMUM: return settled(unless_nan(b, v_min(b, a)));
     case LRT_POW: return v_power(a, b);
     case LRT_AVERAGE: return v_mul(v_add(a, b), v_set1(0.5f));
     default: return v_add(a, b);
@@ -154,7 +154,7 @@ static float reduce(enum lrt_reduction kind, const float *x, size_t n)
     sum16 s = sum16_zero();
     float p = x[0];
     if (kind == LRT_REDUCE_MAX)
-        return row_max(x, n);
+        return row_max(x, n) * one_unknown;
     if (kind == LRT_REDUCE_L2)
         return length_of(x, n);
     for (size_t j = 1; j < n && kind == LRT_REDUCE_MIN; j++)
@@ -162,7 +162,7 @@ static float reduce(enum lrt_reduction kind, const float *x, size_t n)
     for (size_t j = 1; j < n && kind == LRT_REDUCE_PROD; j++)
         p *= x[j];
     if (kind == LRT_REDUCE_MIN || kind == LRT_REDUCE_PROD)
-        return p;
+        return p * one_unknown;
     FOR_VECTORS(j, n) sum16_add(&s, j, n, load_at(x, j, n));
     return kind == LRT_REDUCE_MEAN ? reduce16(&s) / (float)n : reduce16(&s);
 }
@@ -217,7 +217,7 @@ static void fold(int largest, const float *const *x, const float *init, float *y
         vf r = load_at(init ? init : x[0], j, n);
         for (size_t i = init ? 0 : 1; i < k; i++)
             r = largest ? larger(r, load_at(x[i], j, n)) : v_add(r, load_at(x[i], j, n));
-        store_at(y, j, n, r);
+        store_at(y, j, n, settled(r));
     }
 }
 
