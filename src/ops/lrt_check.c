@@ -92,7 +92,8 @@ int lrt_want_matrix(const lrt_checker *c, uint32_t i, uint32_t gates, uint32_t u
 {
     lrt_tensor t;
     LRT_TRY(lrt_want_tensor(c, i, &t));
-    return t.dtype != LRT_I32 && t.layout == LRT_PANELS && t.gates == gates && t.units == units && t.k == k
+    return t.dtype != LRT_I32 && (t.layout == LRT_PANELS || t.layout == LRT_BLOCKS) && t.gates == gates &&
+                   t.units == units && t.k == k
                ? LRT_OK
                : LRT_E_NODE_TENSOR;
 }
