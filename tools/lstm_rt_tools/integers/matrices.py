@@ -49,6 +49,13 @@ def quantised(w: NDArray[Any], bits: int, activations: int, moments: Exact | Non
         limit = max(1, limit // 2)  # so many inputs that each has little more than a bit
 
 
+def rows_lost(w: NDArray[Any], q: Quantised) -> int:
+    """Rows of which more than half of the numbers that were not 0 became 0, as beside one that is huge."""
+    there = w != 0
+    lost = (there & (q.values == 0)).sum(axis=1)
+    return int((2 * lost > there.sum(axis=1)).sum())
+
+
 def _largest_sum(values: Exact) -> int:
     return int(np.abs(values).sum(axis=1).max())
 
