@@ -15,7 +15,7 @@ from .records import round_up
 MAX_INPUTS = 1 << 16  #: of a matrix of blocks: its index is of 16 bits
 #: Up to which share of blocks products are faster than those of all, and from which size of a matrix on: what
 #: ``benchmarks/sparse.py`` measures (docs/quantisation.md). By the number of inputs of a word.
-BREAK_EVEN = {1: 0.5, 2: 0.5, 4: 0.2}
+BREAK_EVEN = {1: 0.5, 2: 0.4, 4: 0.125}
 LEAST_BYTES = 32768
 
 

@@ -392,6 +392,15 @@ def test_overhead_script(tmp_path):
     assert all(0 < found["ns"] < 10000 for found in json.loads(out.read_text()).values())
 
 
+def test_sparse_script():
+    done = run_script("sparse.py", "--hidden", "20", "--batch", "1,3", "--shares", "0.1,0.5", "--rounds", "1", "--json")
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)
+    kinds = [(weights, batch) for weights in ("float32", "int16", "int8") for batch in (1, 3)]
+    assert [(row["weights"], row["batch"]) for row in rows] == kinds
+    assert all(0 < gain < 100 for row in rows for gain in row["gain"])
+
+
 def test_footprint_script(tmp_path):
     out = tmp_path / "out.json"
     done = run_script("footprint.py", "--repeat=1", "--engines=numpy,lstm_rt", "--json", out)
