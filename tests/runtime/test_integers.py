@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from helpers.graphs import CELLS, FORMS, cell_id, inputs_for, recurrent_graph, weights
-from helpers.integers import WAYS, integer_graph, random_integers
+from helpers.integers import WAYS, expected, integer_graph, random_integers
 from helpers.threads import OPENMP, on_lanes
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -29,22 +29,6 @@ def dense_graph(weight, bias=None):
     g = Graph()
     g.output(g.dense(g.input("x", "seq", weight.shape[1]), weight, bias), "y")
     return g
-
-
-def expected(x, w, bias):
-    """docs/format.md, section 3.4, row by row in NumPy: float32 operations by themselves, sums in int64."""
-    y = np.empty((*x.shape[:-1], len(w.values)), np.float32)
-    for at in np.ndindex(x.shape[:-1]):
-        row, limit = x[at], np.float32(w.limit)
-        m = np.abs(row).max()
-        a, r = np.float32(np.nan), np.zeros(row.size, np.int64)
-        if np.isfinite(m):
-            a = m / limit if m >= np.float32(2.0**-100) else np.float32(0)
-            r = np.rint(row * (limit / m)).astype(np.int64) if a else r
-        sums = w.values.astype(np.int64) @ r
-        assert np.abs(sums).max() < 1 << 31
-        y[at] = (0 if bias is None else bias) + sums.astype(np.float32) * (w.scale * a)
-    return y
 
 
 @pytest.mark.parametrize("kernels", lstm_rt.kernels())
