@@ -100,7 +100,9 @@ class Quantised:
 
     def astype(self, dtype: DTypeLike, copy: bool = True) -> NDArray[Any]:
         """The numbers that it stands for: each one product, rounded to float32."""
-        exact: NDArray[Any] = self.values.astype(np.float32) * self.scale.reshape(-1, *(1,) * (self.ndim - 1))
+        scales = self.scale.reshape(-1, *(1,) * (self.ndim - 1))
+        with np.errstate(over="ignore", invalid="ignore"):  # too large for float32: infinite; a scale may be infinite
+            exact: NDArray[Any] = self.values.astype(np.float32) * scales
         return exact.astype(dtype, copy=False)
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
