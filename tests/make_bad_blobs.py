@@ -952,9 +952,23 @@ def integer_gru() -> bytes:
     return dumps(g)
 
 
+@cache
+def integer_windows() -> bytes:
+    """x (0) -> conv of two groups of 16 outputs -> convlstm, all of integer weights. Tensors: weight (0), 32 units of 6
+    inputs, and bias (1) of conv; of convlstm W (2), no bias, and U (3)."""
+    g = Graph()
+
+    def ones(*shape: int) -> Any:
+        return Quantised(np.ones(shape, np.int8), np.ones(shape[0], np.float32), 100)
+
+    v = g.conv(g.input("x", "seq", 4), ones(32, 2, 3, 1, 1), weights(rng(), 32), groups=2, pad=((2, 0), (0, 0), (0, 0)))
+    g.output(g.convlstm(v, ones(8, 8, 1, 2), ones(8, 2, 1, 1), size=(1, 4))[0], "y")
+    return dumps(g)
+
+
 def integer_weights() -> dict[str, bytes]:
     """What version 5 adds."""
-    i8, i16, gru = integers(), integers(16), integer_gru()
+    i8, i16, gru, conv = integers(), integers(16), integer_gru(), integer_windows()
     limit = (1 << 31) // (5 * 30_000)
     tensors = {
         "integers_before_version_5": (i8, ("header", "version", 4)),
@@ -974,6 +988,12 @@ def integer_weights() -> dict[str, bytes]:
         "integers_as_bias": (i8, ("node", 0, "tensor1", 0)),
         "integers_of_other_inputs": (i8, ("tensor", 0, "k", 6)),
         "integers_gru_other_limit": (gru, ("tensor", 1, "limit", 99)),
+        "integers_conv_of_other_kernel": (conv, ("tensor", 0, "k", 7)),
+        "integers_conv_in_parts_of_panels": (conv, ("node", 0, "attr12", 4)),
+        "integers_conv_bias_by_groups": (conv, ("tensor", 1, "units", 16), ("tensor", 1, "k", 2)),
+        "integers_convlstm_of_other_kernel": (conv, ("tensor", 2, "k", 13)),
+        "integers_convlstm_h_of_bias": (conv, ("node", 1, "tensor2", 1)),
+        "integers_convlstm_as_bias": (conv, ("node", 1, "tensor1", 3)),
     }
     return {
         **{f"tensor__{name}": edited(*args) for name, args in tensors.items()},
@@ -1007,7 +1027,7 @@ def valid_files() -> dict[str, bytes]:
             "derived": derived(), "inner": inner(), "rows": rows(), "broadcast": broadcast(),
             "later_activation": later_activation(), "shaped": shaped(), "along_time": along_time(),
             "windows": windows(), "many_axes": many_axes(), "vector": vector(), "integers": integers(),
-            "integers_16": integers(16), "integer_gru": integer_gru(), **cells}
+            "integers_16": integers(16), "integer_gru": integer_gru(), "integer_windows": integer_windows(), **cells}
 
 
 def all_files() -> dict[str, bytes]:

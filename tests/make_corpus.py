@@ -427,7 +427,7 @@ def looking_ahead(rng: Rng) -> Graph:
 
 
 def integer_models(rng: Rng) -> dict[str, Graph]:
-    """Integer weights: every cell, a projection, a mixture with float32, a tied table."""
+    """Integer weights: every cell, a projection, a mixture with float32, a tied table, convolutions."""
     out = {}
     for name, op, options in (("lstm", "lstm", {"proj": 6}), ("gru", "gru", {}), ("rnn", "rnn", {}),
                               ("gru_before", "gru", {"reset_after": False, "direction": "bidirectional"})):  # fmt: skip
@@ -438,6 +438,14 @@ def integer_models(rng: Rng) -> dict[str, Graph]:
     e = g.embedding(g.input("ids", "ids"), table)
     g.output(g.dense(e, table, weights(rng, 11), "tanh"), "y")
     out["integers_tied"] = g
+    for bits in (8, 16):
+        g = Graph()
+        v = g.conv(g.input("x", "seq", 12), weights(rng, 32, 1, 2, 2, 1), weights(rng, 32), size=(3, 2), groups=2,
+                   pad=((1, 0), (0, 0), (0, 0)), stride=(1, 1, 2))  # fmt: skip
+        h, _, _ = g.convlstm(v, weights(rng, 8, 32, 1, 1), weights(rng, 8, 2, 2, 1), weights(rng, 8), size=(2, 1))
+        v = g.conv(h, weights(rng, 5, 2, 1, 2, 1), size=(2, 1))
+        g.output(g.dense(v, weights(rng, 3, 5)), "y")
+        out[f"integers_windows_{bits}"] = integer_graph(g, bits, bits)
     return out
 
 
