@@ -186,20 +186,43 @@ def test_skips_that_are_cut(steps: int, tmp_path: Path) -> None:
         agrees(module, graph, (torch.randn(3, 1, count),))
 
 
-class Half(nn.Module):  # type: ignore[misc, name-defined]
-    """Of the later half of the steps, however many these are."""
+class Part(nn.Module):  # type: ignore[misc, name-defined]
+    """What a layer gives at some of its steps."""
 
-    def __init__(self) -> None:
+    def __init__(self, part: Any) -> None:
         super().__init__()
-        self.rnn = nn.GRU(3, 4, batch_first=True)
+        self.part, self.rnn = part, nn.GRU(3, 4, batch_first=True)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.rnn(x)[0][:, x.size(1) // 2 :].mean(1)
+        y: torch.Tensor = self.part(self.rnn(x)[0], x)
+        return y
+
+
+PARTS: dict[str, Any] = {
+    "later half": lambda y, x: y[:, x.size(1) // 2 :].mean(1),
+    "later half, rounded down": lambda y, x: y[:, (x.size(1) + 1) // 2 :],
+    "earlier half": lambda y, x: y[:, : x.size(1) // 2],
+    "earlier half, rounded up": lambda y, x: y[:, : -(-x.size(1) // 2)],
+    "both halves": lambda y, x: torch.cat([h.amax(1) for h in y.chunk(2, 1)], 1),
+    "every other one twice": lambda y, x: torch.repeat_interleave(y[:, ::2], 2, dim=1)[:, : x.shape[1]] + x[..., :1],
+    "every third one stretched": lambda y, x: F.interpolate(y[:, ::3].mT, scale_factor=3.0)[..., : x.shape[1]].mT,
+    "steps turned around": lambda y, x: torch.roll(y, 1, dims=1),
+}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_some_of_the_steps(part: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module = Part(PARTS[part]).eval()
+    graph = converted(module, (torch.randn(2, 8, 3),), tmp_path / "m.pt")
+    for rows, steps in ((1, 3), (5, 4), (2, 17), (3, 18), (1, 40), (2, 61)):
+        agrees(module, graph, (torch.randn(rows, steps, 3),))
 
 
 def test_half_of_the_steps_is_named(tmp_path: Path) -> None:
+    module = Part(lambda y, x: y[:, x.size(1) // 2 :: 2].mean(1)).eval()
     with pytest.raises(ConvertError, match=r"does not follow \(perhaps slice: it takes steps from, .*half of them"):
-        converted(Half().eval(), (torch.randn(2, 8, 3),), tmp_path / "m.pt")
+        converted(module, (torch.randn(2, 8, 3),), tmp_path / "m.pt")
 
 
 class Cleaned(nn.Module):  # type: ignore[misc, name-defined]
@@ -216,11 +239,10 @@ class Cleaned(nn.Module):  # type: ignore[misc, name-defined]
         return torch.istft(spectrum * mask, 16, 4, window=self.window, length=None if self.whole else x.shape[-1])
 
 
-def test_samples_of_a_length_of_their_own_are_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("whole", [False, True])
+def test_as_many_samples_as_are_given_or_whole_hops(whole: bool, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    example = (torch.randn(2, 64),)
-    with pytest.raises(ConvertError, match=r"has shape .*istft: its length is \d+; without one it gives whole"):
-        converted(Cleaned(False).eval(), example, tmp_path / "m.pt")
-    module = Cleaned(True).eval()
-    graph = converted(module, example, tmp_path / "m.pt")
-    agrees(module, graph, (torch.randn(3, 51),))
+    module = Cleaned(whole).eval()
+    graph = converted(module, (torch.randn(2, 64),), tmp_path / "m.pt")
+    for count in (9, 12, 51, 52, 53, 54, 97):
+        agrees(module, graph, (torch.randn(3, count),))
