@@ -14,6 +14,7 @@ from lstm_rt.errors import AxesError, ConvertError, GraphError
 from lstm_rt.graph import Graph
 
 from .labels import (
+    TWO_AXES,
     Atom,
     Columns,
     Differs,
@@ -327,6 +328,13 @@ class Labelled(Values):
         more = {steps[a] - steps[b] for steps in self._counts(a, b, 0) if min(steps.values()) > 0}
         return len(more) > 1 and min(more) >= 0
 
+    def is_set(self, axis: int) -> bool:
+        """Has an axis always the steps of this run, where the one that it derives from has no fewer than in it?"""
+        root = self.graph.root(axis)
+        if root is None or axis == root:
+            return root is None
+        return all(c[axis] == self.steps[axis] for c in self._counts(axis, root, self.steps[root]))
+
     def _as_many(self, a: int, b: int) -> bool:
         """Have two axes the same steps, of however many (but for a few)?"""
         counts = self._counts(a, b, _FEW)
@@ -462,4 +470,5 @@ class Labelled(Values):
             raise self.error(op, label.why)
         if (found := in_numbers(self, label)) is not None:
             return found
-        raise self.error(op, f"it reads {_KINDS.get(type(label), 'a constant')} where features are expected")
+        why = f"it reads {_KINDS.get(type(label), 'a constant')} where features are expected"
+        raise self.error(op, f"{why}: they have {TWO_AXES}" if isinstance(label, Scores) else why)
