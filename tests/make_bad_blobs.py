@@ -154,6 +154,14 @@ def ids_of_version_4(axis: int | None, size: int = 3) -> bytes:
 
 
 @cache
+def cut() -> bytes:
+    """Version 5. x (0) -> cut (1)."""
+    g = Graph()
+    g.output(g.cut(g.input("x", "seq", 2), 0), "y")
+    return dumps(g)
+
+
+@cache
 def shifted() -> bytes:
     """Version 4. x (0) -> take (1), pad (2), align (3)."""
     g = Graph()
@@ -635,6 +643,7 @@ def node_values() -> dict[str, bytes]:
         "mask_of_several_ids": (several, ("node", 1, "op", 2), ("node", 1, "n_tensors", 0)),
         "mask_of_ids_of_one_step": (once, ("node", 0, "op", 2), ("node", 0, "n_tensors", 0)),
         "align_of_ids": (several, ("node", 0, "op", 42), ("node", 0, "n_tensors", 0)),
+        "cut_of_ids": (several, ("header", "version", 5), ("node", 0, "op", 43), ("node", 0, "n_tensors", 0)),
         "dense_of_ids": (w, ("node", 2, "op", 9), ("node", 2, "n_in", 1), ("node", 2, "in0", 0)),
         "add_of_one": (f, ("node", ADD, "n_in", 1)),
         "add_of_other_kind": (f, ("node", ADD, "in1", 2)),
@@ -673,6 +682,8 @@ def node_values() -> dict[str, bytes]:
         "embedding_of_other_size": (w, ("value", 2, "size", 4)),
         "align_of_other_size": (shifted(), ("value", 3, "size", 3)),
         "align_to_vec": (shifted(), ("value", 3, "kind", 2), ("value", 3, "axis", 255)),
+        "cut_to_vec": (cut(), ("value", 1, "kind", 2), ("value", 1, "axis", 255)),
+        "cut_of_other_size": (cut(), ("value", 1, "size", 3)),
         "embedding_of_more_ids": (several, ("value", 2, "size", 9)),
         "embedding_of_steps_is_vec": (several, ("value", 2, "kind", 2), ("value", 2, "axis", 255)),
         "concat_of_other_size": (f, ("value", 5, "size", 5)),
@@ -796,6 +807,7 @@ def version_4_rows() -> dict[str, bytes]:
     }
     cases = {
         "op__sub_before_version_4": (r, before),
+        "op__cut_before_version_5": (cut(), ("header", "version", 4)),
         "node_attr__exp_before_version_4": (a, before),
         "node_input__broadcast_before_version_4": (broadcast(), before),
         "node_input__broadcast_of_average": (broadcast(), ("node", 0, "op", 14)),

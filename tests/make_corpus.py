@@ -311,6 +311,15 @@ def aligned(rng: Rng) -> Graph:
     return g
 
 
+def cut(rng: Rng) -> Graph:
+    """Version 5: every other step twice, as many as there were; and the later half of the steps."""
+    g = Graph()
+    x = g.input("x", "seq", 2)
+    g.output(g.cut(g.repeat(g.take(x, 0, 2), 2), 0), "y")
+    g.output(g.reverse(g.cut(g.reverse(x), g.new_axis(Axis(0, 1, 1, 2)))), "later")
+    return g
+
+
 def joined(rng: Rng) -> Graph:
     """Version 4: outputs whose arrays have several dims as one axis."""
     g = Graph()
@@ -475,7 +484,7 @@ def all_models() -> dict[str, Graph]:
         time_first, time_first_stream, unbatched, derived_axes, derived_stream,
         rows, groups, broadcasts, shaped, shaped_without_batch, later_activations_in_cells,
         along_time, attention,
-        windows, chunked_windows, looking_ahead, several_ids, decoder_step, aligned, joined,
+        windows, chunked_windows, looking_ahead, several_ids, decoder_step, aligned, cut, joined,
     ]  # fmt: skip
     for make in makers:
         models[make.__name__] = make(rng)

@@ -31,7 +31,7 @@ OPS = {
     30: ("reduce", 2, 1, 0), 31: ("softmax_steps", 2, 1, 0), 32: ("cumsum", 1, 1, 0), 38: ("attention", 4, None, 1),
     33: ("conv", 1, 1, 2), 34: ("pool", 1, 1, 0), 35: ("pad", 1, 1, 0), 36: ("flatten", 1, 1, 0),
     37: ("unflatten", 1, 1, 0), 39: ("convlstm", 3, 3, 3),
-    42: ("align", 1, 1, 0),
+    42: ("align", 1, 1, 0), 43: ("cut", 1, 1, 0),
 }  # fmt: skip
 
 
