@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from lstm_rt.errors import AxesError, ConvertError, GraphError
 from lstm_rt.graph import Graph
 
+from ..arch.within import Inner
 from .labels import (
     TWO_AXES,
     Atom,
@@ -115,6 +116,7 @@ class Labelled(Values):
         self._roles = list(roles)
         self.unrolled = Unrolled(self.graph)  #: what the program does step by step
         self.phases: dict[int, tuple[int, int]] = {}  #: what has every few steps side by side: of what, and how few
+        self.places: dict[int, tuple[Inner, int]] = {}  #: what stands at one place within each step: of which steps
         self.loop_of_step: Recurrence | None = None  #: the loop in whose body the program is
         self._axes: dict[str, int] = {}
 
