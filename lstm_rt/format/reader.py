@@ -15,11 +15,13 @@ from ..graph import DIRECTIONS, ORDERS, Graph, Node, SelfTest, Value
 from ..ops import GATES, KINDS, OF_CODE, OPS, Axis, cell_of
 from ..quantised import Quantised
 from . import windows
+from .blocks import from_blocks
 from .panels import from_panels, from_words
 from .records import (
     AXES_VERSION,
     AXIS,
     BIDIRECTIONAL,
+    BLOCKS,
     DIM_CODES,
     DISK,
     HEADER,
@@ -70,6 +72,9 @@ class Reader:
             self.blob, self.tensors_at + TENSOR.size * i
         )
         flat: NDArray[Any] = np.frombuffer(self.blob, DISK[dtype], size // 4, offset)
+        if layout == BLOCKS:
+            stored = INTEGERS.get(dtype, np.dtype(np.float32))
+            return cast(NDArray[Any], from_blocks(flat.view("<u4"), stored, gates, units, k, limit))
         if dtype in INTEGERS:
             return cast(NDArray[Any], from_words(flat, INTEGERS[dtype], gates, units, k, limit))
         if layout == PANELS:
@@ -227,6 +232,8 @@ def _read_conv(r: Reader, node: Node, tensors: tuple[int, ...], attrs: bytes) ->
     groups, kernel = node.attrs["groups"], windows.KERNEL.unpack_from(attrs)
     stored = r.tensor(tensors[0])
     depthwise = r.layout(tensors[0]) != PANELS
+    if isinstance(stored, Quantised):
+        groups = 1  # their units lie one after the other
     rows = stored.T if depthwise else windows.from_group_units(stored, groups)
     node.weights["weight"] = windows.channels_second(rows, kernel)
     if tensors[1] != NONE:

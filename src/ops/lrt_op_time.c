@@ -86,12 +86,13 @@ static int check_take(lrt_checker *c)
     return lrt_want_output(c, 0, LRT_SEQ, x.size, axis);
 }
 
-/* Steps that the end drops come into a pass later than the steps they are. */
+/* Steps that the end drops come into a pass later than the steps they are; not where each step that an input brings is
+ * a whole number of strides. */
 static uint32_t take_hinders(const lrt_checker *c)
 {
-    const lrt_axis a = lrt_read_axis(c->m, lrt_read_value(c->m, c->n.out[0]).axis);
-    const int drops = a.add < (int32_t)c->n.attr[1] - 1 - (int32_t)c->n.attr[0];
-    return drops ? LRT_FLAG_CAUSAL | LRT_FLAG_STREAMS : 0;
+    const uint32_t axis = lrt_read_value(c->m, c->n.out[0]).axis;
+    const int drops = lrt_read_axis(c->m, axis).add < (int32_t)c->n.attr[1] - 1 - (int32_t)c->n.attr[0];
+    return drops && !lrt_steps_each(c->m, axis) ? LRT_FLAG_CAUSAL | LRT_FLAG_STREAMS : 0;
 }
 
 static void each_take(const lrt_pass *pass, const lrt_node *n, uint32_t row, uint32_t step, uint32_t count)
@@ -185,6 +186,14 @@ static int check_align(lrt_checker *c)
     LRT_TRY(lrt_want_input(c, 0, LRT_KIND(LRT_SEQ), &x));
     LRT_TRY(lrt_output_axis(c, &axis));
     return lrt_want_output(c, 0, LRT_SEQ, x.size, axis);
+}
+
+/* Both axes go on alike, where each step that an input brings is as many on the one as on the other. */
+static uint32_t align_hinders(const lrt_checker *c)
+{
+    const uint32_t each = lrt_steps_each(c->m, lrt_read_value(c->m, c->n.in[0]).axis);
+    const int alike = each > 0 && each == lrt_steps_each(c->m, lrt_read_value(c->m, c->n.out[0]).axis);
+    return alike ? 0 : LRT_FLAG_CAUSAL | LRT_FLAG_STREAMS;
 }
 
 static int align_accepts(const lrt_session *s, const lrt_plan_node *at, const lrt_call_args *call)
@@ -300,7 +309,7 @@ const lrt_op lrt_ops_time[] = {
     {.code = LRT_OP_PAD, .since = 4, .check = check_pad, .hinders = pad_hinders, .each = each_pad},
     {.code = LRT_OP_FLATTEN, .since = 4, .check = check_flatten, .hinders = flatten_hinders, .accepts = flatten_accepts,
      .when = LRT_EVERY_PASS, .run = run_flatten},
-    {.code = LRT_OP_ALIGN, .since = 4, .check = check_align, .hinders = reverse_hinders, .accepts = align_accepts,
+    {.code = LRT_OP_ALIGN, .since = 4, .check = check_align, .hinders = align_hinders, .accepts = align_accepts,
      .each = each_align},
     {.code = LRT_OP_CUT, .since = 5, .check = check_align, .hinders = reverse_hinders, .accepts = cut_accepts,
      .each = each_align},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from helpers.graphs import cell_weights, inputs_for, weights
+from helpers.small_graphs import lstm
 from helpers.threads import OPENMP, on_lanes
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -228,6 +229,29 @@ def test_rules():
     assert Axis(0, 1, -7, 2).steps(5) == 0
     assert Axis(0, 3, 0, 1, 10).steps(5) == 10
     assert [name for name, op in OPS.items() if op.since == 3] == ["take", "repeat"]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 5), st.integers(1, 40), st.integers(1, 3), st.data())
+def test_steps_within_steps_stream(times, steps, batch, data):
+    """All steps of an axis that has ``times`` as many are there with the step that they are of."""
+    place, rng = data.draw(st.integers(0, times - 1)), np.random.default_rng(steps)
+    g = Graph()
+    x = g.input("x", "seq", 3 * times)
+    inner, _, _ = lstm(g, g.unflatten(x, times), 4)
+    last = g.align(g.take(inner, place, times, drop=times - 1 - place), 0)
+    g.output(g.concat(last, x), "y")
+    model = Model(loads_graph(dumps(g)))
+    given_x = rng.normal(0, 1, (batch, steps, 3 * times)).astype(np.float32)
+    y = model(given_x)
+    np.testing.assert_allclose(y, reference.run(g, [given_x])[0], rtol=1e-4, atol=1e-5)
+    assert model.can_stream
+    stream = model.stream(batch=batch)
+    cut = data.draw(st.integers(0, steps))
+    parts = [stream.step(np.ascontiguousarray(given_x[:, t]))[:, None] for t in range(cut)]
+    parts += [stream.feed(given_x[:, cut:])] if cut < steps else []
+    assert np.concatenate(parts, 1).tobytes() == y.tobytes()
+    np.testing.assert_array_equal(model(np.tile(given_x, (1, 30, 1)))[:, :steps], y)
 
 
 @settings(max_examples=40, deadline=None)

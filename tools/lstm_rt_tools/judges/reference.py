@@ -71,7 +71,7 @@ def run(
             has summed up or a conv or pool has kept, ``(1, N, ...)``; ``None`` starts from zero.
         return_state: also return the final states, in the same form.
         dtype: float type to compute in.
-        watch: is told what weights of dense and recurrent nodes are multiplied with, rows ``(..., k)``.
+        watch: is told what weights of nodes are multiplied with, rows ``(..., k)``; of a conv ``(..., groups, k)``.
 
     Returns:
         The list of outputs in the order of ``graph.outputs``; with ``return_state`` the pair

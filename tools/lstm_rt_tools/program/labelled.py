@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from lstm_rt.errors import AxesError, ConvertError, GraphError
 from lstm_rt.graph import Graph
 
+from ..arch.within import Inner
 from .labels import (
     TWO_AXES,
     Atom,
@@ -118,6 +119,7 @@ class Labelled(Values):
         self.unrolled = Unrolled(self.graph)  #: what the program does step by step
         self.phases: dict[int, tuple[int, int]] = {}  #: what has every few steps side by side: of what, and how few
         self.tables: list[NDArray[Any]] = []  #: known numbers of which several in order were picked
+        self.places: dict[int, tuple[Inner, int]] = {}  #: what stands at one place within each step: of which steps
         self.loop_of_step: Recurrence | None = None  #: the loop in whose body the program is
         self._axes: dict[str, int] = {}
 

@@ -60,12 +60,23 @@ def _concat(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[An
     if all(p.known or is_fixed(p.label.dims[i]) for p in parts):
         return _concat_features(b, parts, i, dims)
     if is_steps(model.dims[i]):
+        apart = [_without_fixed_steps(b, p, i) for p in parts]
+        if sum(p is not q for p, q in zip(parts, apart, strict=True)) > 1:  # of layers over a single step
+            return _concat(b, apart, options, out)
         return _concat_steps(b, parts, i)
     if model.dims[i] == (N,) and all(not p.known and p.label.dims == model.dims for p in parts):  # to be apart again
         axis = len(fixed(model.dims[:i]))
         made = (*model.dims[:i], (len(parts), N), *model.dims[i + 1 :])
         return Feat(made, np.stack([b.feat(p, "concat").cells for p in parts], axis))
     raise b.wrong_roles("concat", f"it joins {b.words(model.dims[i])}")
+
+
+def _without_fixed_steps(b: Labelled, x: Tensor, i: int) -> Tensor:
+    """The same with the steps of dimension ``i`` as features, if they are of a number that nothing else can change."""
+    dim = () if x.known else x.label.dims[i]
+    if not is_steps(dim) or b.graph.root(dim[0].axis) is not None:
+        return x
+    return Tensor(x.data, b.flattened(b.feat(x, "concat"), dim[0]))
 
 
 def _one_mask(parts: Sequence[Tensor], i: int) -> Mask | None:
