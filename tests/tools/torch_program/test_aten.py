@@ -138,6 +138,8 @@ VIEWS: list[Case] = [
         one(2, 3, 4),
     ),
     (lambda x: F.pixel_shuffle(x, 2), one(2, 8, 3, 3)),
+    (lambda x: F.unfold(x, (2, 3), (1, 2), (1, 0), (2, 1)), one(2, 3, 5, 6)),
+    (lambda x: F.unfold(x, (3, 6)) + F.unfold(x[0], (3, 6)), one(2, 3, 5, 6)),
 ]
 
 PICKING: list[Case] = [

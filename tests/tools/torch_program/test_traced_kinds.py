@@ -13,7 +13,7 @@ from helpers.torch_programs import traced
 from lstm_rt_tools import from_torch
 
 from lstm_rt import Model
-from lstm_rt.errors import ConvertError
+from lstm_rt.errors import ConvertError, InputError
 from lstm_rt.format import dumps
 
 torch = pytest.importorskip("torch")
@@ -101,10 +101,40 @@ def test_a_learned_table_of_positions(tmp_path: Path) -> None:
     torch.manual_seed(0)
     module = Positions(torch.randn(90, 10), False).eval()
     example = (torch.randn(12, 2, 10),)
-    with pytest.raises(ConvertError, match=r"differ from step to step .*table of positions, .*x\.0"):
-        converted(module, example, tmp_path / "m.pt")
-    graph = from_torch(tmp_path / "m.pt", settings={"x.0": 7})
-    agrees(module, graph, (torch.randn(7, 3, 10),))
+    graph = converted(module, example, tmp_path / "m.pt")
+    assert "the model takes at most 90 steps, as many as its table of positions has" in graph.meta["notes"]
+    for steps, rows in ((1, 2), (7, 3), (90, 1)):
+        agrees(module, graph, (torch.randn(steps, rows, 10),))
+    with pytest.raises(InputError, match=r"cut\) takes at least 91 steps, got 90"):
+        Model(dumps(graph))(np.zeros((91, 2, 10), np.float32))
+
+
+class Embedded(nn.Module):  # type: ignore[misc, name-defined]
+    """Positions that are looked up, from some row of their table on."""
+
+    def __init__(self, start: int, joined: bool) -> None:
+        super().__init__()
+        self.start, self.joined, self.table = start, joined, nn.Embedding(120, 4)
+        self.rnn = nn.GRU(8 if joined else 4, 5, batch_first=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        at = torch.arange(self.start, self.start + x.size(1)).unsqueeze(0)
+        y = self.table(at)
+        y = torch.cat([x, y.expand(x.size(0), -1, -1)], -1) if self.joined else x + y
+        out: torch.Tensor = self.rnn(y)[0]
+        return out
+
+
+@pytest.mark.parametrize("start", [0, 2])
+@pytest.mark.parametrize("joined", [False, True])
+def test_positions_that_are_looked_up(start: int, joined: bool, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module = Embedded(start, joined).eval()
+    graph = converted(module, (torch.randn(2, 9, 4),), tmp_path / "m.pt")
+    for rows, steps in ((1, 1), (3, 50), (2, 120 - start)):
+        agrees(module, graph, (torch.randn(rows, steps, 4),))
+    with pytest.raises(InputError, match=rf"takes at least {121 - start} steps, got {120 - start}"):
+        Model(dumps(graph))(np.zeros((1, 121 - start, 4), np.float32))
 
 
 class Positioned(nn.Module):  # type: ignore[misc, name-defined]

@@ -43,6 +43,7 @@ from .labels import (
 from .machine import Body, LoopBody, ProgramError, Tensor, UnknownLoop
 from .masks import in_numbers
 from .phases import one_by_one
+from .positions import picked
 from .recognised.algebra import Unknown
 from .recognised.recurrence import Recurrence, looped, scanned
 from .recognised.unrolled import Unrolled
@@ -57,6 +58,7 @@ _MOST_NODES = 1 << 13  #: of a graph, before those that nothing needs are droppe
 #: Steps stay steps, and features features; or a layer may go over a single step; or a fixed number of steps may
 #: become features, and features steps.
 PLAIN, SINGLE, FIXED = range(3)
+_MOST_TABLES = 64
 _FEW = 8  #: steps; of fewer, more may be dropped than there are
 _PERIOD = 60  #: numbers of steps that are tried; what they are multiplied with and divided by divides it most often
 
@@ -116,6 +118,7 @@ class Labelled(Values):
         self._roles = list(roles)
         self.unrolled = Unrolled(self.graph)  #: what the program does step by step
         self.phases: dict[int, tuple[int, int]] = {}  #: what has every few steps side by side: of what, and how few
+        self.tables: list[NDArray[Any]] = []  #: known numbers of which several in order were picked
         self.places: dict[int, tuple[Inner, int]] = {}  #: what stands at one place within each step: of which steps
         self.loop_of_step: Recurrence | None = None  #: the loop in whose body the program is
         self._axes: dict[str, int] = {}
@@ -249,6 +252,10 @@ class Labelled(Values):
                 return loop.slice(x, options["axis"])
             if op == "slice" and options["stop"] == options["start"] + 1:  # of the first turn, before it is a loop
                 return Tensor(np.expand_dims(loop.slice(x, options["axis"]).data, options["axis"]))
+        if op in ("slice", "index_select") and x is not None and x.known and len(self.tables) < _MOST_TABLES:
+            index = args[1].data if op == "index_select" and args[1] is not None and args[1].known else None
+            found = picked(op, x.data, index, options) if op == "slice" or index is not None else None
+            self.tables += [] if found is None else [found]
         return super().apply(op, *args, **options)
 
     def labels(self, op: str, args: Sequence[Tensor | None], options: dict[str, Any], out: Any) -> Any:

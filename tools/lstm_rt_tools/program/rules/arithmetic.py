@@ -37,7 +37,7 @@ from ..labels import (
 from ..machine import ProgramError, Tensor
 from ..masks import joined, length_dims, only
 from ..pairs import anded
-from ..positions import waves
+from ..positions import positions
 from ..truths import both_or_one, compared, negated
 from . import log_sums
 from .attention import added, combined
@@ -169,7 +169,7 @@ def _binary(word: str, b: Labelled, args: Args, options: Mapping[str, Any], out:
     for known, label in ((x, y.label), (y, x.label)):
         if not known.known or not isinstance(label, Feat):
             continue
-        line = ramp(b, known.data, label.dims) or waves(b, known.data, label.dims)
+        line = ramp(b, known.data, label.dims) or positions(b, known.data, label.dims)
         if line is not None:
             sides = (line, label) if known is x else (label, line)
             return b.pairs(*sides, word, lambda p, q: b.graph.binary(word, p, q))

@@ -31,7 +31,7 @@ from ..labels import (
     is_steps,
 )
 from ..machine import Tensor
-from ..positions import waves
+from ..positions import positions
 from ..recognised.rolled import roll
 from ..recognised.unrolled import FEW
 from .shapes import reversed_steps, tensor_of
@@ -102,7 +102,7 @@ def _concat_features(b: Labelled, parts: Sequence[Tensor], i: int, dims: Dims) -
         wide = (*dims[:i], (size,), *dims[i + 1 :])
         if p.known:
             shape_dims = tuple(d if p.shape[k] > 1 or k == i else () for k, d in enumerate(wide))
-            line = (ramp if size == 1 else waves)(b, p.data, shape_dims)
+            line = (ramp if size == 1 else positions)(b, p.data, shape_dims)
             own = line or Feat(shape_dims, b.number_cells(b.against(shape_dims, p.data, "concat")))
         else:
             own = b.feat(p, "concat")
