@@ -55,6 +55,18 @@ int lrt_model_steps(const lrt_model *m, uint32_t steps[LRT_MAX_AXES])
     return 1;
 }
 
+uint32_t lrt_steps_each(const lrt_model *m, uint32_t axis)
+{
+    uint64_t each[LRT_MAX_AXES];
+    for (uint32_t i = 0; i <= axis; i++) {
+        const lrt_axis a = lrt_read_axis(m, i);
+        const uint64_t n = lrt_is_root(&a) ? 1 : a.parent == LRT_NONE ? 0 : each[a.parent] * a.mul; /* < 2^62 */
+        const int whole = a.add == 0 && a.cap == 0x7fffffffu && n % a.div == 0;
+        each[i] = whole && n <= 0x7fffffffu ? n / a.div : 0;
+    }
+    return (uint32_t)each[axis];
+}
+
 void lrt_read_node(const lrt_model *m, uint32_t i, lrt_node *n)
 {
     const unsigned char *p = m->blob + m->nodes + (size_t)i * LRT_NODE_SIZE;

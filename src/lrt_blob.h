@@ -88,6 +88,9 @@ static inline uint32_t lrt_derived_steps(const lrt_axis *a, uint32_t n)
     return whole > a->cap ? a->cap : (uint32_t)whole;
 }
 
+/* How many steps an axis has for each of those that inputs bring: always the same number, or 0. */
+uint32_t lrt_steps_each(const lrt_model *m, uint32_t axis);
+
 #define LRT_FLAG_CAUSAL 1u  /* no node looks at later steps, one time axis of inputs: runs in chunks */
 #define LRT_FLAG_STREAMS 2u /* ... and nothing asks for the first step either */
 

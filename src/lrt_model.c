@@ -296,7 +296,7 @@ static uint32_t flags_of_axes(const lrt_model *m)
         const lrt_axis a = lrt_read_axis(m, i);
         roots += lrt_is_root(&a) ? 1 : 0;
         first |= i == 0 && lrt_is_root(&a);
-        if (!lrt_is_root(&a) && (a.add != 0 || a.div != 1 || a.cap != 0x7fffffffu))
+        if (!lrt_is_root(&a) && (a.add != 0 || a.cap != 0x7fffffffu || (a.div != 1 && !lrt_steps_each(m, i))))
             flags &= ~LRT_FLAG_STREAMS;
     }
     return roots == 1 && first ? flags : 0;

@@ -154,6 +154,14 @@ def ids_of_version_4(axis: int | None, size: int = 3) -> bytes:
 
 
 @cache
+def cut() -> bytes:
+    """Version 5. x (0) -> cut (1)."""
+    g = Graph()
+    g.output(g.cut(g.input("x", "seq", 2), 0), "y")
+    return dumps(g)
+
+
+@cache
 def shifted() -> bytes:
     """Version 4. x (0) -> take (1), pad (2), align (3)."""
     g = Graph()
@@ -635,6 +643,7 @@ def node_values() -> dict[str, bytes]:
         "mask_of_several_ids": (several, ("node", 1, "op", 2), ("node", 1, "n_tensors", 0)),
         "mask_of_ids_of_one_step": (once, ("node", 0, "op", 2), ("node", 0, "n_tensors", 0)),
         "align_of_ids": (several, ("node", 0, "op", 42), ("node", 0, "n_tensors", 0)),
+        "cut_of_ids": (several, ("header", "version", 5), ("node", 0, "op", 43), ("node", 0, "n_tensors", 0)),
         "dense_of_ids": (w, ("node", 2, "op", 9), ("node", 2, "n_in", 1), ("node", 2, "in0", 0)),
         "add_of_one": (f, ("node", ADD, "n_in", 1)),
         "add_of_other_kind": (f, ("node", ADD, "in1", 2)),
@@ -673,6 +682,8 @@ def node_values() -> dict[str, bytes]:
         "embedding_of_other_size": (w, ("value", 2, "size", 4)),
         "align_of_other_size": (shifted(), ("value", 3, "size", 3)),
         "align_to_vec": (shifted(), ("value", 3, "kind", 2), ("value", 3, "axis", 255)),
+        "cut_to_vec": (cut(), ("value", 1, "kind", 2), ("value", 1, "axis", 255)),
+        "cut_of_other_size": (cut(), ("value", 1, "size", 3)),
         "embedding_of_more_ids": (several, ("value", 2, "size", 9)),
         "embedding_of_steps_is_vec": (several, ("value", 2, "kind", 2), ("value", 2, "axis", 255)),
         "concat_of_other_size": (f, ("value", 5, "size", 5)),
@@ -796,6 +807,7 @@ def version_4_rows() -> dict[str, bytes]:
     }
     cases = {
         "op__sub_before_version_4": (r, before),
+        "op__cut_before_version_5": (cut(), ("header", "version", 4)),
         "node_attr__exp_before_version_4": (a, before),
         "node_input__broadcast_before_version_4": (broadcast(), before),
         "node_input__broadcast_of_average": (broadcast(), ("node", 0, "op", 14)),
@@ -952,9 +964,23 @@ def integer_gru() -> bytes:
     return dumps(g)
 
 
+@cache
+def integer_windows() -> bytes:
+    """x (0) -> conv of two groups of 16 outputs -> convlstm, all of integer weights. Tensors: weight (0), 32 units of 6
+    inputs, and bias (1) of conv; of convlstm W (2), no bias, and U (3)."""
+    g = Graph()
+
+    def ones(*shape: int) -> Any:
+        return Quantised(np.ones(shape, np.int8), np.ones(shape[0], np.float32), 100)
+
+    v = g.conv(g.input("x", "seq", 4), ones(32, 2, 3, 1, 1), weights(rng(), 32), groups=2, pad=((2, 0), (0, 0), (0, 0)))
+    g.output(g.convlstm(v, ones(8, 8, 1, 2), ones(8, 2, 1, 1), size=(1, 4))[0], "y")
+    return dumps(g)
+
+
 def integer_weights() -> dict[str, bytes]:
     """What version 5 adds."""
-    i8, i16, gru = integers(), integers(16), integer_gru()
+    i8, i16, gru, conv = integers(), integers(16), integer_gru(), integer_windows()
     limit = (1 << 31) // (5 * 30_000)
     tensors = {
         "integers_before_version_5": (i8, ("header", "version", 4)),
@@ -974,6 +1000,12 @@ def integer_weights() -> dict[str, bytes]:
         "integers_as_bias": (i8, ("node", 0, "tensor1", 0)),
         "integers_of_other_inputs": (i8, ("tensor", 0, "k", 6)),
         "integers_gru_other_limit": (gru, ("tensor", 1, "limit", 99)),
+        "integers_conv_of_other_kernel": (conv, ("tensor", 0, "k", 7)),
+        "integers_conv_in_parts_of_panels": (conv, ("node", 0, "attr12", 4)),
+        "integers_conv_bias_by_groups": (conv, ("tensor", 1, "units", 16), ("tensor", 1, "k", 2)),
+        "integers_convlstm_of_other_kernel": (conv, ("tensor", 2, "k", 13)),
+        "integers_convlstm_h_of_bias": (conv, ("node", 1, "tensor2", 1)),
+        "integers_convlstm_as_bias": (conv, ("node", 1, "tensor1", 3)),
     }
     return {
         **{f"tensor__{name}": edited(*args) for name, args in tensors.items()},
@@ -1087,8 +1119,8 @@ def valid_files() -> dict[str, bytes]:
             "derived": derived(), "inner": inner(), "rows": rows(), "broadcast": broadcast(),
             "later_activation": later_activation(), "shaped": shaped(), "along_time": along_time(),
             "windows": windows(), "many_axes": many_axes(), "vector": vector(), "integers": integers(),
-            "integers_16": integers(16), "integer_gru": integer_gru(), "blocks": blocks(),
-            "blocks_8": blocks(8), "blocks_16": blocks(16), **cells}
+             "integers_16": integers(16), "integer_gru": integer_gru(), "integer_windows": integer_windows(),
+             "blocks": blocks(), "blocks_8": blocks(8), "blocks_16": blocks(16), **cells}
 
 
 def all_files() -> dict[str, bytes]:

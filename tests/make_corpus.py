@@ -311,6 +311,15 @@ def aligned(rng: Rng) -> Graph:
     return g
 
 
+def cut(rng: Rng) -> Graph:
+    """Version 5: every other step twice, as many as there were; and the later half of the steps."""
+    g = Graph()
+    x = g.input("x", "seq", 2)
+    g.output(g.cut(g.repeat(g.take(x, 0, 2), 2), 0), "y")
+    g.output(g.reverse(g.cut(g.reverse(x), g.new_axis(Axis(0, 1, 1, 2)))), "later")
+    return g
+
+
 def joined(rng: Rng) -> Graph:
     """Version 4: outputs whose arrays have several dims as one axis."""
     g = Graph()
@@ -428,7 +437,7 @@ def looking_ahead(rng: Rng) -> Graph:
 
 
 def integer_models(rng: Rng) -> dict[str, Graph]:
-    """Integer weights: every cell, a projection, a mixture with float32, a tied table."""
+    """Integer weights: every cell, a projection, a mixture with float32, a tied table, convolutions."""
     out = {}
     for name, op, options in (("lstm", "lstm", {"proj": 6}), ("gru", "gru", {}), ("rnn", "rnn", {}),
                               ("gru_before", "gru", {"reset_after": False, "direction": "bidirectional"})):  # fmt: skip
@@ -439,6 +448,14 @@ def integer_models(rng: Rng) -> dict[str, Graph]:
     e = g.embedding(g.input("ids", "ids"), table)
     g.output(g.dense(e, table, weights(rng, 11), "tanh"), "y")
     out["integers_tied"] = g
+    for bits in (8, 16):
+        g = Graph()
+        v = g.conv(g.input("x", "seq", 12), weights(rng, 32, 1, 2, 2, 1), weights(rng, 32), size=(3, 2), groups=2,
+                   pad=((1, 0), (0, 0), (0, 0)), stride=(1, 1, 2))  # fmt: skip
+        h, _, _ = g.convlstm(v, weights(rng, 8, 32, 1, 1), weights(rng, 8, 2, 2, 1), weights(rng, 8), size=(2, 1))
+        v = g.conv(h, weights(rng, 5, 2, 1, 2, 1), size=(2, 1))
+        g.output(g.dense(v, weights(rng, 3, 5)), "y")
+        out[f"integers_windows_{bits}"] = integer_graph(g, bits, bits)
     return out
 
 
@@ -467,7 +484,7 @@ def all_models() -> dict[str, Graph]:
         time_first, time_first_stream, unbatched, derived_axes, derived_stream,
         rows, groups, broadcasts, shaped, shaped_without_batch, later_activations_in_cells,
         along_time, attention,
-        windows, chunked_windows, looking_ahead, several_ids, decoder_step, aligned, joined,
+        windows, chunked_windows, looking_ahead, several_ids, decoder_step, aligned, cut, joined,
     ]  # fmt: skip
     for make in makers:
         models[make.__name__] = make(rng)

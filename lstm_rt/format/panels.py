@@ -7,9 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..quantised import Quantised
-
-PANEL = 16
+from ..quantised import PANEL, Quantised
 
 
 def panel_widths(units: int) -> list[int]:

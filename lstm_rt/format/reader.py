@@ -241,6 +241,8 @@ def _read_conv(r: Reader, node: Node, tensors: tuple[int, ...], attrs: bytes) ->
     groups, kernel = node.attrs["groups"], windows.KERNEL.unpack_from(attrs)
     stored = r.tensor(tensors[0])
     depthwise = r.layout(tensors[0]) != PANELS
+    if isinstance(stored, Quantised):
+        groups = 1  # their units lie one after the other
     rows = stored.T if depthwise else windows.from_group_units(stored, groups)
     node.weights["weight"] = windows.channels_second(rows, kernel)
     if tensors[1] != NONE:

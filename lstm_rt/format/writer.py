@@ -355,6 +355,8 @@ def _write_batchnorm(w: Writer, n: Node) -> tuple[list[int], bytes]:
 def _write_conv(w: Writer, n: Node) -> tuple[list[int], bytes]:
     weight, bias, groups = n.weights["weight"], n.weights.get("bias"), n.attrs["groups"]
     rows = windows.channels_last(weight)
+    if isinstance(weight, Quantised):
+        groups = 1  # their units lie one after the other
     if windows.is_depthwise(len(weight), weight.shape[1] * groups, groups):
         tensors = [w.tensor(lambda: rows.T, F32, PLAIN, 1, *rows.T.shape), NONE if bias is None else w.vector(bias)]
     else:

@@ -47,7 +47,8 @@ int lrt_want_derived(const lrt_checker *c, uint32_t parent, uint32_t mul, int32_
 int lrt_want_weight(const lrt_checker *c, uint32_t i, uint32_t layout, uint32_t gates, uint32_t units, uint32_t k);
 int lrt_want_optional_weight(const lrt_checker *c, uint32_t i, uint32_t layout, uint32_t gates, uint32_t units,
                              uint32_t k);
-/* The same of a matrix that rows are multiplied with: panels or blocks, of float32 or of integers. */
+/* The same of a matrix that rows are multiplied with, of float32 or of integers: panels; panels or blocks. */
+int lrt_want_panels(const lrt_checker *c, uint32_t i, uint32_t gates, uint32_t units, uint32_t k);
 int lrt_want_matrix(const lrt_checker *c, uint32_t i, uint32_t gates, uint32_t units, uint32_t k);
 int lrt_want_no_weight(const lrt_checker *c, uint32_t i);
 int lrt_want_tensor(const lrt_checker *c, uint32_t i, lrt_tensor *t); /* present; fills t */

@@ -31,7 +31,7 @@ OPS = {
     30: ("reduce", 2, 1, 0), 31: ("softmax_steps", 2, 1, 0), 32: ("cumsum", 1, 1, 0), 38: ("attention", 4, None, 1),
     33: ("conv", 1, 1, 2), 34: ("pool", 1, 1, 0), 35: ("pad", 1, 1, 0), 36: ("flatten", 1, 1, 0),
     37: ("unflatten", 1, 1, 0), 39: ("convlstm", 3, 3, 3),
-    42: ("align", 1, 1, 0),
+    42: ("align", 1, 1, 0), 43: ("cut", 1, 1, 0),
 }  # fmt: skip
 
 
@@ -267,7 +267,10 @@ def read_act(attr, i):
 
 
 def read_window(node):
-    """Sizes of a conv or pool by the names of section 5.3, and a conv's weight (O, kt, kh, kw, C / G) and bias."""
+    """Sizes of a conv or pool by the names of section 5.3, and a conv's weight (O, kt, kh, kw, C / G) and bias.
+
+    Of integers the weight is {"q": (O, kt, kh, kw, C / G), "s": (O), "limit"}.
+    """
     u16 = struct.unpack("<34H", node["attr"])
     h, w, kt = u32s(node["attr"], 0, 3)
     st, dt, t0, t1, what, whole = (u32s(node["attr"], 4 * i, 1)[0] for i in (4, 6, 8, 9, 12, 13))
@@ -276,6 +279,12 @@ def read_window(node):
     if node["op"] == "pool":
         return out | {"kind": what}
     (array, layout), bias = node["tensor"][0], node["tensor"][1]
+    if isinstance(array, dict):
+        q, s = array["q"][0], array["s"][0]
+        assert what == 1 or len(q) // what % 16 == 0
+        weight = {"q": q.reshape(len(q), *out["kernel"], -1), "s": s, "limit": array["limit"]}
+        assert bias is None or bias[0].shape == (1, len(q), 1)
+        return out | {"groups": what, "weight": weight, "bias": bias and bias[0].ravel()}
     if layout == "plain":  # places x outputs
         rows, b = array.T, bias and bias[0].ravel()
     else:
@@ -291,6 +300,8 @@ def read_convlstm(node):
     u16 = struct.unpack("<34H", node["attr"])
     kernel, kernel_h = u16[4:6], u16[14:16]
     (w, _), b, (u, _) = node["tensor"]
+    if isinstance(w, dict):  # of integers
+        w, u = w["q"], u["q"]
     return {"size": tuple(u32s(node["attr"], 0, 2)), "stride": u16[6:8], "dilation": u16[8:10],
             "pad": (u16[10:12], u16[12:14]), "acts": [read_act(node["attr"], i) for i in (8, 11, 14)],
             "w_ih": w.reshape(-1, *kernel, w.shape[2] // kernel[0] // kernel[1]), "bias": b and b[0].ravel(),

@@ -148,3 +148,48 @@ def test_as_many_arrays_as_inputs_and_whole_numbers_for_ids():
     with pytest.raises(InputError, match="the calibration data for 'ids' have a number that is no int32"):
         quantize(g, calibrate=[np.full((1, 3), 1 << 32)])
     quantize(g, calibrate=[np.full((1, 3), 10)])  # of int64
+
+
+def test_what_convolutions_are_multiplied_with():
+    """Windows of each group's channels, in the order of the weights; steps before the first are zeros."""
+    rng, g = np.random.default_rng(0), Graph()
+    w = weights(rng, 32, 3, 4, 1, 1)
+    g.output(g.conv(g.input("x", "seq", 6), w, groups=2, pad=((3, 0), (0, 0), (0, 0))), "y")
+    x = slow_data(1, 3, 20, 6)
+    padded = np.concatenate([np.zeros((3, 3, 6)), x], axis=1)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, 4, axis=1).reshape(3, 20, 2, 12)
+    found = moments(g, [x])
+    assert list(found) == [key_of(w)]
+    for group in range(2):
+        np.testing.assert_allclose(found[key_of(w)][group], second_moments(windows[:, :, group]), rtol=1e-6)
+
+
+def test_what_convolutional_cells_are_multiplied_with():
+    rng, g = np.random.default_rng(0), Graph()
+    w_ih, w_hh = weights(rng, 20, 3, 1, 2), weights(rng, 20, 5, 1, 3)
+    h, _, _ = g.convlstm(g.input("x", "seq", 4 * 3), w_ih, w_hh, size=(1, 4))
+    g.output(h, "y")
+    x = slow_data(1, 2, 6, 12)
+    y = Model(dumps(g))(x).reshape(2, 6, 3, 5).astype(np.float64)
+    images = x.reshape(2, 6, 4, 3)
+    before = np.pad(y[:, :-1], ((0, 0), (1, 0), (1, 1), (0, 0)))
+    found = moments(g, [x])
+    for w, whole, width in ((w_ih, images, 2), (w_hh, before, 3)):
+        windows = np.lib.stride_tricks.sliding_window_view(whole, width, axis=2)
+        want = second_moments(windows.reshape(*windows.shape[:3], -1))
+        np.testing.assert_allclose(found[key_of(w)], want, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_convolutions_on_other_data_are_nearer(groups):
+    """Each group is rounded for its own channels."""
+    rng, g = np.random.default_rng(3), Graph()
+    w = weights(rng, 32, 12 // groups, 3, 1, 1)
+    g.output(g.conv(g.input("x", "seq", 12), w, groups=groups, pad=((2, 0), (0, 0), (0, 0))), "y")
+    exact = measure.outputs_of(g, [slow_data(2, 4, 100, 12)])
+    for bits in (8, 16):
+        plain, for_data = (
+            measure.errors(quantize(g, bits, calibrate=data), exact, [slow_data(2, 4, 100, 12)])[0].mean_abs
+            for data in (None, [slow_data(1, 4, 100, 12)])
+        )
+        assert plain > (2 if bits == 8 else 1.1) * for_data > 0

@@ -223,3 +223,62 @@ def test_a_huge_weight_takes_its_row():
     w[[1, 2], 7] = 1e20
     for bits in (8, 16):
         assert rows_lost(w, quantised(w, bits, 16)) == 2
+
+
+def conv_graph(rng, groups, inside, each, kernel=(3, 1, 1)):
+    g = Graph()
+    x = g.input("x", "seq", groups * inside)
+    w = weights(rng, groups * each, inside, *kernel)
+    g.output(g.conv(x, w, weights(rng, groups * each), groups=groups, pad=((kernel[0] - 1, 0), (0, 0), (0, 0))), "y")
+    return g
+
+
+@pytest.mark.parametrize(
+    ("groups", "inside", "each", "kernel", "why"),
+    [
+        (1, 5, 7, (3, 1, 1), ""),
+        (2, 4, 32, (3, 1, 1), ""),
+        (1, 2, 7, (2, 1, 1), "it has 4 inputs"),
+        (2, 4, 24, (3, 1, 1), "its groups have 24 outputs, no multiple of 16"),
+        (8, 1, 1, (9, 1, 1), "its groups have 1 output, no multiple of 16"),
+        (4, 1, 16, (1, 1, 1), "it has 1 input"),
+    ],
+)
+def test_which_convolutions_become_integers(groups, inside, each, kernel, why):
+    g = conv_graph(np.random.default_rng(0), groups, inside, each, kernel)
+    q, (change,) = quantize_with_report(g, 8, 16)
+    assert (change.weight, change.bits, change.why) == ("weight", 0 if why else 8, why)
+    assert isinstance(q.nodes[0].weights["weight"], Quantised) == (not why)
+    if why:
+        with pytest.raises(GraphError, match=f"no weights of this model become integers: weight: {why}"):
+            quantize(g)
+
+
+@pytest.mark.parametrize(("bits", "bound"), [(8, 2e-2), (16, 5e-4)])
+def test_convolutional_models_stay_near_those_of_float32(bits, bound):
+    rng, g = np.random.default_rng(1), Graph()
+    x = g.input("x", "seq", 4 * 4 * 3)
+    v = g.conv(x, weights(rng, 32, 3, 2, 3, 3) / 4, weights(rng, 32), size=(4, 4), pad=((1, 0), (1, 1), (1, 1)))
+    h, _, _ = g.convlstm(v, weights(rng, 32, 32, 1, 1) / 4, weights(rng, 32, 8, 3, 3) / 4, None, size=(4, 4))
+    g.output(h, "y")
+    a = rng.standard_normal((2, 6, 48)).astype(np.float32)
+    q, changes = quantize_with_report(g, bits, 16)
+    assert [(c.node, c.weight, c.bits) for c in changes] == [(0, "weight", bits), (1, "w_ih", bits), (1, "w_hh", bits)]
+    gap = np.abs(Model(dumps(q))(a) - reference.run(g, [a])[0])
+    assert 0 < gap.max() < bound
+
+
+def test_projections_of_attention_become_integers():
+    """They are dense layers; its own products have no weights, but for a vector of the additive kind."""
+    rng, g = np.random.default_rng(2), Graph()
+    x = g.input("x", "seq", 24)
+    q, k, v = (g.dense(x, weights(rng, 24, 24), weights(rng, 24)) for _ in range(3))
+    a, _ = g.attention(q, k, v, heads=4, scale=6**-0.5)
+    b, _ = g.attention(g.select(q, -1), k, v, kind="additive", weight=weights(rng, 24))
+    g.output(g.dense(a, weights(rng, 24, 24)), "y")
+    g.output(b, "z")
+    x = rng.standard_normal((2, 9, 24)).astype(np.float32)
+    made, changes = quantize_with_report(g, 16, 16)
+    assert [(g.nodes[c.node].op, c.bits) for c in changes] == [("dense", 16)] * 4
+    for got, want in zip(Model(dumps(made))(x), reference.run(g, [x]), strict=True):
+        assert 0 < np.abs(got - want).max() < 1e-3

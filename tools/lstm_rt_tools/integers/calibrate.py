@@ -52,7 +52,8 @@ def checked(graph: Graph, data: Sequence[Any]) -> list[NDArray[Any]]:
 
 
 def moments(graph: Graph, inputs: Sequence[NDArray[Any]], tell: Callable[[str], None] = lambda text: None) -> Moments:
-    """Of each matrix that is multiplied with something: the sum of ``x x^T`` over all rows and steps, ``(k, k)``.
+    """Of each matrix that is multiplied with something: the sum of ``x x^T`` over all rows and steps, ``(k, k)``; of a
+    conv of several groups ``(groups, k, k)``.
 
     Args:
         graph: of float32.
@@ -71,8 +72,11 @@ def moments(graph: Graph, inputs: Sequence[NDArray[Any]], tell: Callable[[str], 
         if place not in keys:
             keys[place] = key_of(node.weights[name])
             tell(f"computing {node_title(graph, numbers[id(node)])} of {len(graph.nodes)} nodes in float64")
-        rows = x.reshape(-1, x.shape[-1])
-        found[keys[place]] = found.get(keys[place], 0) + rows.T @ rows
+        groups = x.shape[-2] if node.op == "conv" and node.attrs["groups"] > 1 else 1
+        rows = x.reshape(-1, groups, x.shape[-1]).swapaxes(0, 1)
+        found[keys[place]] = found.get(keys[place], 0) + (
+            rows.swapaxes(1, 2) @ rows if groups > 1 else rows[0].T @ rows[0]
+        )
 
     reference.run(graph, inputs, watch=watch)
     if not any(m.any() for m in found.values()):

@@ -1,4 +1,4 @@
-"""A graph with integer weights: the matrices of recurrent and dense layers and the tables of embeddings."""
+"""A graph with integer weights: its matrices, convolutions and tables of embeddings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from lstm_rt._core import MAX_SIZE
 from lstm_rt.errors import GraphError
 from lstm_rt.format.blocks import stored
 from lstm_rt.graph import GATES, Array, Graph, Node
-from lstm_rt.quantised import Quantised, has_integers
+from lstm_rt.ops import OPS
+from lstm_rt.quantised import PANEL, Quantised, has_integers
 from lstm_rt.text import shown
 
 from .calibrate import Key, Moments, key_of
@@ -114,15 +115,19 @@ def matrices_of(graph: Graph) -> list[tuple[int, str]]:
 def _is_matrix(node: Node, name: str) -> bool:
     if node.op in GATES:
         return name.removesuffix("_reverse") in ("w_ih", "w_hh", "w_hr")
-    return (node.op, name) in (("dense", "weight"), ("embedding", "table"))
+    return any(w.name == name and w.integers for w in OPS[node.op].weights)
 
 
 def why_not(node: Node, w: Any) -> str:
     """Why a matrix stays float32, or nothing."""
     if not np.isfinite(w).all():
         return "it is not finite"
-    if w.shape[1] <= FEW_INPUTS:
-        return f"it has {w.shape[1]} inputs"
+    inputs = w[0].size
+    if node.op == "conv" and node.attrs["groups"] > 1 and len(w) // node.attrs["groups"] % PANEL:
+        outputs = len(w) // node.attrs["groups"]
+        return f"its groups have {outputs} output{'s' * (outputs > 1)}, no multiple of {PANEL}"
+    if inputs <= FEW_INPUTS:
+        return f"it has {inputs} input{'s' * (inputs > 1)}"
     if node.op == "embedding" and len(w) > MAX_SIZE:
         return f"it has more than {MAX_SIZE:,} rows"
     return ""

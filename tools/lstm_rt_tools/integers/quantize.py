@@ -71,10 +71,11 @@ def quantize(
 ) -> Graph:
     """The graph with int8 or int16 weights, and a scale for each of their rows; the given one stays what it is.
 
-    Input, recurrent and projection matrices of recurrent layers, weights of dense layers and tables of embeddings
-    become integers. What they are multiplied with is rounded too while the model runs, each row and step with a scale
-    of its own. Biases, states, gates and normalisations stay float32, as do matrices of at most 4 inputs and those that
-    are not finite. Where the graph has a self-test, the new one has a test of its own outputs.
+    Input, recurrent and projection matrices of recurrent layers, weights of dense layers and convolutions, and tables
+    of embeddings become integers. What they are multiplied with is rounded too while the model runs, each row, step
+    and window with a scale of its own. Biases, states, gates and normalisations stay float32, as do matrices of at most
+    4 inputs, those that are not finite, and convolutions in groups whose outputs are no multiple of 16. Where the graph
+    has a self-test, the new one has a test of its own outputs.
     ``meta["quantised"]`` says what it was made from, and how.
 
     Args:
