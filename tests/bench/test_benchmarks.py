@@ -11,11 +11,14 @@ from helpers.paths import ROOT
 from helpers.programs import python
 
 import lstm_rt
+from lstm_rt.format import loads_graph
+from lstm_rt.ops import OPS
 
 FOLDER = ROOT / "benchmarks"
 sys.path.insert(0, str(FOLDER))
 
 import report  # noqa: E402
+import silence  # noqa: E402
 import worker  # noqa: E402
 from bounds import bound_us, flop, phases, roofline_for, weight_bytes  # noqa: E402
 from engines import ENGINES, Unavailable, build  # noqa: E402
@@ -390,6 +393,29 @@ def test_overhead_script(tmp_path):
     done = run_script("overhead.py", "--rounds", "2", "--json", out)
     assert done.returncode == 0, done.stderr
     assert all(0 < found["ns"] < 10000 for found in json.loads(out.read_text()).values())
+
+
+def test_silence():
+    """Blocks of each kind, also of a model that does not stream; what the C program is compiled of."""
+    for name, tails in (("lstm, no bias", silence.TAIL), ("lstm, both directions, no bias", 0)):
+        blocks = silence.in_python(silence.blob_of(silence.models()[name]), lstm_rt.kernels()[0], rounds=1)
+        assert len(blocks) == 1 + len(silence.QUIET) + tails
+        ratio, block = silence.worst(blocks)
+        assert ratio >= 1
+        assert block in blocks
+    warnings = ["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror", "-fsyntax-only"]
+    for program in ("silence.c", "c_path.c"):
+        command = [*need_compiler(), "-std=c11", *warnings, f"-I{ROOT / 'src'}", str(FOLDER / program)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
+
+def test_silence_has_every_op():
+    """But those that only move numbers, or that others of its models have."""
+    made = {node.op for make in silence.models().values() for node in loads_graph(silence.blob_of(make)).nodes}
+    moved = {"embedding", "mask_ids", "mask_values", "apply_mask", "concat", "select", "reverse", "take", "repeat"}
+    moved |= {"gather", "pad", "flatten", "unflatten", "align", "constant"}
+    assert made | moved == set(OPS)
 
 
 def test_footprint_script(tmp_path):
