@@ -12,7 +12,13 @@ WEIGHT_BYTES = {"float32": 4, "float16": 2, "int8": 1}
 #: Weights whose products are made in float32, the arithmetic that the roofline's peak is of.
 FLOAT32_ARITHMETIC = ("float32", "float16")
 #: Kernel tables of lstm_rt that have no instruction set of the roofline to their name.
-ISA_OF_TABLE = {"nofma": "portable", "avx512vnni": "avx512", "avx512amx": "avx512"}
+ISA_OF_TABLE = {
+    "nofma": "portable",
+    "avx2vnni": "avx2",
+    "avx512vnni": "avx512",
+    "avx512amx": "avx512",
+    "neondot": "neon",
+}
 
 
 @dataclass(frozen=True)

@@ -45,19 +45,21 @@ static inline uint32_t lrt_word_size(uint32_t dtype, uint32_t word)
 
 /* A row as it is multiplied: LRT_PACKED_HEAD words, of which the first is its scale (a float) and the second the sum of
  * its integers, then these, in an order that the instruction set has chosen. Words of a row, and rows at a time: enough
- * for reading all weights to cost little. */
+ * for reading all weights to cost little, even from memory. */
 #define LRT_PACKED_HEAD 16u
-#define LRT_MOST_PACKED 64u
+#define LRT_MOST_PACKED 128u
 static inline uint32_t lrt_packed_words(uint32_t k) { return LRT_PACKED_HEAD + (k + 15u) / 16u * 8u; }
 static inline uint32_t lrt_packed_rows(uint32_t k)
 {
     const uint32_t fit = (1u << 16) / lrt_packed_words(k);
     return fit < 6 ? 6 : fit > LRT_MOST_PACKED ? LRT_MOST_PACKED : fit < 16 ? fit : fit / 16 * 16;
 }
-/* Words of room for them: kernels may read 16 words too far, and blocks of 16 rows. */
-static inline uint64_t lrt_packed_room(uint32_t k)
+/* Words of room for so many rows, or those that go at a time: kernels may read 16 words too far, and blocks of 16 rows
+ * where there are more than a few. */
+static inline uint64_t lrt_packed_room(uint32_t k, uint64_t rows)
 {
-    return (uint64_t)((lrt_packed_rows(k) + 15u) / 16u * 16u) * lrt_packed_words(k) + 16u;
+    const uint64_t most = lrt_packed_rows(k), n = rows < most ? rows : most;
+    return (n < 6 ? n : (n + 15u) / 16u * 16u) * lrt_packed_words(k) + 16u;
 }
 
 /* y[r] = init[r] + x[r] * W for packed rows and panels p0 <= p < p1. init and y are where panel p0 begins; init is NULL

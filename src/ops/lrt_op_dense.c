@@ -28,7 +28,8 @@ static void work_of_dense(const lrt_session *s, const lrt_plan_node *at, lrt_wor
 static void plan_dense(lrt_planner *p, lrt_plan_node *at)
 {
     const lrt_matrix m = lrt_tensor_matrix(p->m, at->node.tensor[0]);
-    lrt_need_packed(p, &m);
+    const lrt_value x = lrt_read_value(p->m, at->node.in[0]);
+    lrt_need_packed(p, &m, lrt_planned_rows(p, &x));
 }
 
 static lrt_linear_args linear_of(const lrt_pass *pass, const lrt_node *n)

@@ -138,9 +138,9 @@ static void plan_state(lrt_planner *p, const lrt_recurrent *rec, lrt_direction *
 }
 
 /* Rows of input products that any batch up to the session's has at once: few rows take more steps. */
-static uint64_t project_rows(const lrt_limits *limits, uint32_t steps, size_t per_row)
+static uint64_t project_rows(const lrt_recurrent *rec, const lrt_limits *limits, uint32_t steps)
 {
-    uint64_t rows = lrt_project_rows(limits->batch, per_row);
+    uint64_t rows = lrt_project_rows(rec, limits->batch, rec->pre_row);
     uint64_t most = limits->batch > rows ? limits->batch : rows;
     uint64_t all = (uint64_t)limits->batch * (steps ? steps : 1);
     return all < most ? all : most;
@@ -150,13 +150,14 @@ static uint64_t larger(uint64_t a, uint64_t b) { return a > b ? a : b; }
 
 static void need_scratch(lrt_planner *p, const lrt_recurrent *rec, uint32_t steps)
 {
-    p->pre = larger(p->pre, lrt_times(p, project_rows(p->limits, steps, rec->pre_row), rec->pre_row));
+    const uint64_t rows = project_rows(rec, p->limits, steps);
+    p->pre = larger(p->pre, lrt_times(p, rows, rec->pre_row));
     p->between = larger(p->between, lrt_times(p, p->limits->batch, rec->dir[0].w_second.w ? rec->c_stride : 0));
     p->parts = rec->n_dir > p->parts ? rec->n_dir : p->parts;
     for (uint32_t d = 0; d < rec->n_dir; d++) {
-        lrt_need_packed(p, &rec->dir[d].w_ih);
-        lrt_need_packed(p, &rec->dir[d].w_hh);
-        lrt_need_packed(p, &rec->dir[d].w_second);
+        lrt_need_packed(p, &rec->dir[d].w_ih, rows);
+        lrt_need_packed(p, &rec->dir[d].w_hh, p->limits->batch);
+        lrt_need_packed(p, &rec->dir[d].w_second, p->limits->batch);
     }
 }
 

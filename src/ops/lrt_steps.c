@@ -374,7 +374,7 @@ static int end_steps(lrt_steps *me)
 static uint32_t stretch_steps(const lrt_steps *me, uint32_t steps)
 {
     if (!me->input_in_step)
-        return lrt_even_parts(steps, lrt_project_steps(me->pass->s->batch, me->rec->pre_row));
+        return lrt_even_parts(steps, lrt_project_steps(me->rec, me->pass->s->batch, me->rec->pre_row));
     return steps <= 16 ? 16 : 16 + (uint32_t)(LRT_STOP_WORK / step_work(me)) / 2 * 2;
 }
 
