@@ -134,9 +134,9 @@ static void plan_convlstm(lrt_planner *p, lrt_plan_node *at)
     for (uint32_t i = 0; i < 3; i++)
         cell->act[i] = lrt_attr_act(n, A_ACT + 3 * i);
     plan_state(p, cell);
-    lrt_need_packed(p, &cell->w_x);
-    lrt_need_packed(p, &cell->w_h);
     cell->rows = lrt_need_gather(p, (uint64_t)cell->w_x.k + cell->w_h.k + cell->pre_row + 2 * (size_t)cell->stride);
+    lrt_need_packed(p, &cell->w_x, cell->rows);
+    lrt_need_packed(p, &cell->w_h, cell->rows);
 }
 
 /* ---- sharing ---------------------------------------------------------------------------------------------------- */

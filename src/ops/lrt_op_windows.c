@@ -120,7 +120,6 @@ static void plan_conv(lrt_planner *p, lrt_plan_node *at)
     conv->m = lrt_tensor_matrix(p->m, n->tensor[0]);
     conv->m.units = conv->units / conv->groups;
     conv->m.k = conv->k;
-    lrt_need_packed(p, &conv->m);
     conv->is_winograd = conv->groups == 1 && !lrt_is_integer(&conv->m) && lrt_winograd_fits(p->m, &conv->w, conv->units);
     if (conv->is_winograd) {
         lrt_plan_winograd(p, &conv->winograd, &conv->w, conv->units, lrt_tensor_data(p->m, n->tensor[0]));
@@ -130,6 +129,7 @@ static void plan_conv(lrt_planner *p, lrt_plan_node *at)
             memset(conv->nothing, 0, (conv->groups + LRT_OVERREAD) * sizeof(float));
     } else {
         conv->rows = lrt_need_gather(p, conv->k);
+        lrt_need_packed(p, &conv->m, conv->rows);
     }
 }
 
