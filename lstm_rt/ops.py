@@ -506,6 +506,7 @@ _ENTRIES = (
        check=_check_groups("reduce_features")),
     Op("constant", 41, (), Output("vec", "F"), weights=(Weight("value", "F", "vector"),), since=4),
     Op("align", 42, (_SEQ,), since=4, axis=_any_axis, gives="seq, same size, any axis"),
+    Op("cut", 43, (_SEQ,), since=5, axis=_any_axis, gives="seq, same size, any axis"),
 )  # fmt: skip
 
 OPS: dict[str, Op] = {op.name: op for op in _ENTRIES}

@@ -15,11 +15,13 @@ from ..graph import DIRECTIONS, ORDERS, Graph, Node, SelfTest, Value
 from ..ops import GATES, KINDS, OF_CODE, OPS, Axis, cell_of
 from ..quantised import Quantised
 from . import windows
+from .blocks import from_blocks
 from .panels import from_panels, from_words
 from .records import (
     AXES_VERSION,
     AXIS,
     BIDIRECTIONAL,
+    BLOCKS,
     DIM_CODES,
     DISK,
     HEADER,
@@ -70,6 +72,9 @@ class Reader:
             self.blob, self.tensors_at + TENSOR.size * i
         )
         flat: NDArray[Any] = np.frombuffer(self.blob, DISK[dtype], size // 4, offset)
+        if layout == BLOCKS:
+            stored = INTEGERS.get(dtype, np.dtype(np.float32))
+            return cast(NDArray[Any], from_blocks(flat.view("<u4"), stored, gates, units, k, limit))
         if dtype in INTEGERS:
             return cast(NDArray[Any], from_words(flat, INTEGERS[dtype], gates, units, k, limit))
         if layout == PANELS:

@@ -1,5 +1,5 @@
 /* Products of many rows with integer weights by the tiles of x86-64's AMX: 16 rows times 16 numbers of a line of a panel at
- * a time. Fewer rows go the way of AVX-512's dot products. */
+ * a time. Fewer rows, and matrices of blocks, go the way of AVX-512's dot products. */
 #include "kernels/lrt_isa.h"
 
 #ifdef LRT_AMX_TABLES
@@ -309,9 +309,11 @@ static void columns_of_pairs(const lrt_product_args *a)
 
 /* ---- the table -------------------------------------------------------------------------------------------- */
 
+static int goes_through_tiles(const lrt_matrix *m, uint32_t rows) { return rows >= FEW_ROWS && !lrt_is_sparse(m); }
+
 static void product(const lrt_product_args *a)
 {
-    if (a->rows < FEW_ROWS) {
+    if (!goes_through_tiles(a->m, a->rows)) {
         lrt_integers_avx512vnni.product(a);
         return;
     }
@@ -325,7 +327,7 @@ static void product(const lrt_product_args *a)
 
 static void pack(const lrt_matrix *m, const float *x, uint32_t *packed, uint32_t rows)
 {
-    if (rows < FEW_ROWS || m->dtype == LRT_I8)
+    if (!goes_through_tiles(m, rows) || m->dtype == LRT_I8)
         lrt_integers_avx512vnni.pack(m, x, packed, rows);
     else
         int_pack(m, x, packed, rows);

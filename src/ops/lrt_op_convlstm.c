@@ -64,10 +64,10 @@ static int check_weights(const lrt_checker *c, const lrt_window *x, lrt_window *
     LRT_TRY(fit_hidden(x, h, t.units));
     if ((uint64_t)h->kernel[1] * h->kernel[2] * t.units > LRT_MAX_SIZE)
         return LRT_E_NODE_ATTR;
-    LRT_TRY(lrt_want_matrix(c, T_INPUT, GATES, t.units, (uint32_t)inputs));
+    LRT_TRY(lrt_want_panels(c, T_INPUT, GATES, t.units, (uint32_t)inputs));
     LRT_TRY(lrt_want_optional_weight(c, T_BIAS, LRT_PANELS, GATES, t.units, 1));
     *hidden = t.units;
-    return lrt_want_matrix(c, T_HIDDEN, GATES, t.units, h->kernel[1] * h->kernel[2] * t.units);
+    return lrt_want_panels(c, T_HIDDEN, GATES, t.units, h->kernel[1] * h->kernel[2] * t.units);
 }
 
 static int check_convlstm(lrt_checker *c)

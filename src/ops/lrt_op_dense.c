@@ -21,7 +21,8 @@ static int check_dense(lrt_checker *c)
 
 static void work_of_dense(const lrt_session *s, const lrt_plan_node *at, lrt_work *work)
 {
-    work->all = (uint64_t)s->values[at->node.out[0]].size * s->values[at->node.in[0]].size;
+    const lrt_matrix m = lrt_tensor_matrix(s->model, at->node.tensor[0]);
+    work->all = lrt_work_there(&m, (uint64_t)m.units * m.k);
     work->recurrent = 0;
 }
 

@@ -1,6 +1,7 @@
 /* LSTM, GRU and RNN layers: what a file must say of them, their memory, and who of the lanes does what. */
 #include <string.h>
 
+#include "kernels/lrt_integers.h"
 #include "lrt_share.h"
 #include "ops/lrt_ops.h"
 #include "ops/lrt_recurrent.h"
@@ -196,7 +197,12 @@ static void plan_recurrent(lrt_planner *p, lrt_plan_node *at)
 /* Multiply-adds of the recurrent product for one step of one row and direction. */
 static uint64_t step_work(const lrt_recurrent *rec)
 {
-    return (uint64_t)lrt_gates(rec->op) * rec->hidden * rec->h_size;
+    return lrt_work_there(&rec->dir[0].w_hh, (uint64_t)lrt_gates(rec->op) * rec->hidden * rec->h_size);
+}
+
+static uint64_t input_work(const lrt_recurrent *rec, const lrt_direction *dir)
+{
+    return lrt_work_there(&dir->w_ih, (uint64_t)lrt_gates(rec->op) * rec->hidden * dir->w_ih.k);
 }
 
 static void work_of_recurrent(const lrt_session *s, const lrt_plan_node *at, lrt_work *work)
@@ -204,7 +210,7 @@ static void work_of_recurrent(const lrt_session *s, const lrt_plan_node *at, lrt
     const lrt_recurrent *rec = (const lrt_recurrent *)at->own;
     (void)s;
     work->recurrent = step_work(rec) * rec->n_dir;
-    work->all = work->recurrent + (uint64_t)lrt_gates(rec->op) * rec->hidden * rec->dir[0].w_ih.k * rec->n_dir;
+    work->all = work->recurrent + input_work(rec, &rec->dir[0]) * rec->n_dir;
 }
 
 static enum lrt_mode mode_of(const lrt_session *s, const lrt_recurrent *rec, uint32_t lanes)
@@ -292,8 +298,7 @@ static void run_blocks(lrt_steps *me, const lrt_direction *dir)
     if (me->shares > 1 || end - first <= BLOCK_ROWS) {
         block = end - first;
     } else {
-        const uint64_t inputs = (uint64_t)lrt_gates(me->rec->op) * me->rec->hidden * dir->w_ih.k;
-        const uint64_t fit = BLOCK_WORK / (step_work(me->rec) + inputs);
+        const uint64_t fit = BLOCK_WORK / (step_work(me->rec) + input_work(me->rec, dir));
         block = fit > end ? end : fit > block ? (uint32_t)fit : block;
     }
     for (; me->n0 < end && !me->pass->stopping; me->n0 = me->n1) {

@@ -38,7 +38,7 @@ static int check_integers(const lrt_checker *c, const lrt_window *w, const lrt_t
     *units = t->units;
     if (groups > 1 && (t->units % groups || t->units / groups % LRT_PANEL))
         return LRT_E_NODE_TENSOR;
-    LRT_TRY(lrt_want_matrix(c, 0, 1, t->units, w->kernel[0] * w->kernel[1] * w->kernel[2] * (w->channels / groups)));
+    LRT_TRY(lrt_want_panels(c, 0, 1, t->units, w->kernel[0] * w->kernel[1] * w->kernel[2] * (w->channels / groups)));
     return lrt_want_optional_weight(c, 1, LRT_PANELS, 1, t->units, 1);
 }
 

@@ -376,6 +376,15 @@ def _align(job: _Run, node: Node, args: list[int]) -> NDArray[Any]:
     return job.values[args[0]]
 
 
+def _cut(job: _Run, node: Node, args: list[int]) -> NDArray[Any]:
+    (output,) = node.outputs
+    assert output is not None
+    got, wanted = (job.steps[job.kind(i).axis] for i in (args[0], output))
+    if got < wanted:
+        raise InputError(f"cut takes at least {wanted} steps, got {got}")
+    return job.values[args[0]][:, :wanted]
+
+
 def _repeat(job: _Run, node: Node, args: list[int]) -> NDArray[Any]:
     (output,) = node.outputs
     x = job.values[args[0]]
@@ -450,6 +459,7 @@ _OPS: dict[str, Callable[[_Run, Node, list[int]], NDArray[Any] | tuple[NDArray[A
     "take": _take,
     "repeat": _repeat,
     "align": _align,
+    "cut": _cut,
     "gather": lambda job, node, a: job.values[a[0]][..., node.weights["index"]],
     "prelu": _prelu,
     "constant": lambda job, node, a: np.tile(node.weights["value"].astype(job.dtype), (job.batch, 1)),

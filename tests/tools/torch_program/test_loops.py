@@ -1,0 +1,104 @@
+"""Loops of cells over single steps: what is one layer of any number of steps, and what is written out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers.torch_programs import scripted, traced
+from lstm_rt_tools import from_torch
+
+from lstm_rt import Model
+from lstm_rt.format import dumps
+
+pytestmark = pytest.mark.usefixtures("quiet")
+torch = pytest.importorskip("torch")
+nn = torch.nn
+
+
+class Coupled(nn.Module):  # type: ignore[misc, name-defined]
+    """An LSTM with one gate for what is forgotten and what comes in, and what it reads added to its output."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.x, self.h = nn.Linear(4, 12), nn.Linear(4, 12, bias=False)
+
+    def cell(self, f: torch.Tensor, g: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+        return torch.sigmoid(f) * c + (1 - torch.sigmoid(f)) * torch.tanh(g)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h, c, out = torch.zeros(x.shape[0], 4), torch.zeros(x.shape[0], 4), []
+        for t in range(x.shape[1]):
+            f, g, o = (self.x(x[:, t]) + self.h(h)).split(4, 1)
+            c = self.cell(f, g, c)
+            h = torch.sigmoid(o) * torch.tanh(c)
+            out.append(h + x[:, t])
+        return torch.stack(out, 1)
+
+
+class InputGate(Coupled):
+    def cell(self, f: torch.Tensor, g: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+        i = torch.sigmoid(f)
+        return (1 - i) * c + i * torch.tanh(g)
+
+
+class Towards(Coupled):
+    """The state is moved towards what comes in, which is no activation."""
+
+    def cell(self, f: torch.Tensor, g: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+        return g + torch.sigmoid(f) * (c - g)
+
+
+@pytest.mark.parametrize("form", ["traced", "scripted"])
+@pytest.mark.parametrize("make", [Coupled, InputGate, Towards])
+def test_one_gate_for_two(make: Callable[[], Any], form: str, tmp_path: Path) -> None:
+    """A trace of six steps is a layer, too, and says that it was one of six."""
+    module = make().eval()
+    data = scripted(torch, module) if form == "scripted" else traced(torch, module, [torch.randn(3, 6, 4)])
+    (tmp_path / "m.pt").write_bytes(data)
+    graph = from_torch(tmp_path / "m.pt")
+    assert [n.op for n in graph.nodes] == ["lstm", "add"]
+    noted = any("is made for 6 steps; the converted model takes any number" in n for n in graph.meta.get("notes", ()))
+    assert noted == (form == "traced")
+    model = Model(dumps(graph))
+    for n, t in ((1, 6), (5, 13)):
+        x = torch.randn(n, t, 4)
+        with torch.no_grad():
+            np.testing.assert_allclose(model(x.numpy()), module(x).numpy(), rtol=1e-4, atol=1e-5)
+
+
+class Episodes(nn.Module):  # type: ignore[misc, name-defined]
+    """A policy whose state begins anew where an episode is done."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net, self.rnn, self.out = nn.Linear(6, 8), nn.LSTM(8, 5), nn.Linear(5, 3)
+
+    def forward(self, x: torch.Tensor, h: torch.Tensor, c: torch.Tensor, done: torch.Tensor) -> Any:
+        x, out = torch.tanh(self.net(x)), []
+        for t in range(x.shape[0]):
+            go_on = (1.0 - done[t]).view(1, -1, 1)
+            y, (h, c) = self.rnn(x[t : t + 1], (go_on * h, go_on * c))
+            out.append(y)
+        return self.out(torch.cat(out, 0)), h, c
+
+
+def test_layers_over_single_steps_one_after_the_other(tmp_path: Path) -> None:
+    """Written out, of the four steps that were traced."""
+
+    def inputs(n: int) -> list[Any]:
+        done = (torch.rand(4, n) > 0.5).float()
+        return [torch.randn(4, n, 6), torch.randn(1, n, 5), torch.randn(1, n, 5), done]
+
+    module = Episodes().eval()
+    (tmp_path / "m.pt").write_bytes(traced(torch, module, inputs(2)))
+    model = Model(dumps(from_torch(tmp_path / "m.pt")))
+    given = inputs(7)
+    with torch.no_grad():
+        want = module(*given)
+    got = model(*(g.numpy() for g in given))
+    for a, b in zip(got, want, strict=True):
+        np.testing.assert_allclose(a, b.numpy(), rtol=1e-4, atol=1e-5)
