@@ -492,8 +492,17 @@ def test_silence_has_every_op():
     """But those that only move numbers, or that others of its models have."""
     made = {node.op for make in silence.models().values() for node in loads_graph(silence.blob_of(make)).nodes}
     moved = {"embedding", "mask_ids", "mask_values", "apply_mask", "concat", "select", "reverse", "take", "repeat"}
-    moved |= {"gather", "pad", "flatten", "unflatten", "align", "constant"}
+    moved |= {"gather", "pad", "flatten", "unflatten", "align", "cut", "constant"}
     assert made | moved == set(OPS)
+
+
+def test_sparse_script():
+    done = run_script("sparse.py", "--hidden", "20", "--batch", "1,3", "--shares", "0.1,0.5", "--rounds", "1", "--json")
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)
+    kinds = [(weights, batch) for weights in ("float32", "int16", "int8") for batch in (1, 3)]
+    assert [(row["weights"], row["batch"]) for row in rows] == kinds
+    assert all(0 < gain < 100 for row in rows for gain in row["gain"])
 
 
 def test_footprint_script(tmp_path):
