@@ -184,7 +184,7 @@ int lrt_session_init(lrt_session **session, const lrt_model *model, const lrt_ke
                      const lrt_limits *limits, void *memory, size_t size);
 
 /* Shall the call end early? Not 0: yes. Long calls ask on each of their lanes, every few million
- * multiply-adds; all lanes leave when one of them has been told to. */
+ * multiply-adds, in the caller's floating-point mode; all lanes leave when one of them has been told to. */
 typedef int lrt_stop(void *context, uint32_t lane);
 
 /* One run of a model: rows are contiguous arrays in the shapes of lrt_model_input/output. */
@@ -201,7 +201,8 @@ typedef struct {
     void *stop_context;
 } lrt_call_args;
 
-/* Runs on the calling thread. After LRT_E_STOPPED the rows of the call need lrt_session_reset, lrt_row_reset or
+/* Runs on the calling thread. It rounds as that does, and is in the CPU's mode without denormals meanwhile, where there
+ * is one (docs/numerics.md). After LRT_E_STOPPED the rows of the call need lrt_session_reset, lrt_row_reset or
  * lrt_slot_set of all slots before a call that keeps state. */
 int lrt_call(lrt_session *session, const lrt_call_args *call);
 

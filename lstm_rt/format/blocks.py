@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..graph import GATES, Node
 from ..quantised import Quantised
 from .panels import PANEL, as_words, of_words, padded_units, panel_widths, per_word, scales_of, words_per_row, zero_word
 from .records import round_up
@@ -14,8 +15,17 @@ from .records import round_up
 MAX_INPUTS = 1 << 16  #: of a matrix of blocks: its index is of 16 bits
 #: Up to which share of blocks products are faster than those of all, and from which size of a matrix on: what
 #: ``benchmarks/sparse.py`` measures (docs/quantisation.md). By the number of inputs of a word.
-BREAK_EVEN = {1: 0.5, 2: 0.5, 4: 0.2}
+BREAK_EVEN = {1: 0.5, 2: 0.4, 4: 0.125}
 LEAST_BYTES = 32768
+
+
+def pieces(node: Node, name: str, w: Any) -> list[tuple[Any, int]]:
+    """The matrices that a file stores for the matrix ``w`` of a node, each with the gates of its panels."""
+    stem = name.removesuffix("_reverse")
+    if node.op == "gru" and stem == "w_hh" and not node.attrs["reset_after"]:
+        rz = 2 * node.attrs["hidden_size"]
+        return [(w[:rz], 2), (w[rz:], 1)]
+    return [(w, GATES[node.op] if node.op in GATES and stem in ("w_ih", "w_hh") else 1)]
 
 
 def is_worth_it(w: NDArray[Any] | Quantised, gates: int, below: float | None = None) -> bool:
@@ -33,9 +43,24 @@ def is_worth_it(w: NDArray[Any] | Quantised, gates: int, below: float | None = N
 
 
 def share(w: NDArray[Any] | Quantised, gates: int) -> float:
-    """The share of blocks that are not zero, of all that there are."""
-    there = _there(w, gates)
-    return float(np.mean([row.mean() for row in there]))
+    """The share of blocks that are not zero."""
+    return share_of([(w, gates)])
+
+
+def share_of(parts: list[tuple[Any, int]]) -> float:
+    """The same of several matrices."""
+    return float(np.mean(np.concatenate([row for part in parts for row in _there(*part)])))
+
+
+def stored(node: Node, name: str, w: Any) -> tuple[int, float | None]:
+    """What a file has for the matrix ``w`` of a node: its bytes, padding of panels aside, and where it is stored as
+    blocks, which share of them is not zero."""
+    parts, size, sparse = pieces(node, name, w), 0, False
+    for part, gates in parts:
+        as_blocks = is_worth_it(part, gates)
+        size += to_blocks(part, gates).nbytes if as_blocks else part.nbytes
+        sparse |= as_blocks
+    return size, share_of(parts) if sparse else None
 
 
 def to_blocks(w: NDArray[Any] | Quantised, gates: int) -> NDArray[np.uint32]:
@@ -51,7 +76,7 @@ def to_blocks(w: NDArray[Any] | Quantised, gates: int) -> NDArray[np.uint32]:
     out.view(np.uint8)[: len(head)] = np.frombuffer(head, np.uint8)
     blocks = out[begin // 4 :].reshape(-1, PANEL)
     blocks[:] = zero_word(w)
-    for i, (strip, k) in enumerate(zip(_strips(as_words(w), gates), index, strict=True)):
+    for i, (strip, k) in enumerate(zip(strips(as_words(w), gates), index, strict=True)):
         blocks[starts[i] : starts[i + 1], : len(strip)] = strip[:, k].T
     return out
 
@@ -68,13 +93,13 @@ def from_blocks(
     index = raw[at : at + 2 * n].view("<u2")
     blocks = flat[len(flat) - n * PANEL :].reshape(n, PANEL)
     words = np.full((gates * units, words_per_row(dtype, k)), zero_word(dtype), "<u4")
-    for i, strip in enumerate(_strips(words, gates)):
+    for i, strip in enumerate(strips(words, gates)):
         mine = slice(starts[i], starts[i + 1])
         strip[:, index[mine]] = blocks[mine, : len(strip)].T
     return words.view("<f4") if dtype == np.float32 else of_words(words, scales, dtype, gates, k, limit)
 
 
-def _strips(rows: NDArray[Any], gates: int) -> list[NDArray[Any]]:
+def strips(rows: NDArray[Any], gates: int) -> list[NDArray[Any]]:
     """Views of ``(gates * units, words)``: of each panel, the units of each gate."""
     units = len(rows) // gates
     by_gate, found, start = rows.reshape(gates, units, -1), [], 0
@@ -87,4 +112,4 @@ def _strips(rows: NDArray[Any], gates: int) -> list[NDArray[Any]]:
 def _there(w: NDArray[Any] | Quantised, gates: int) -> list[NDArray[np.bool_]]:
     """Of each strip, which words of inputs have a block. Zeros with a sign are zeros, too."""
     used: NDArray[np.bool_] = as_words(w) != zero_word(w) if isinstance(w, Quantised) else np.not_equal(w, 0)
-    return [np.any(strip, axis=0) for strip in _strips(used, gates)]
+    return [np.any(strip, axis=0) for strip in strips(used, gates)]

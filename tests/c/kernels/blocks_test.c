@@ -95,7 +95,7 @@ static void begin(product *p, uint32_t dtype, uint32_t limit, uint32_t gates, ui
     p->scale = walled_new((padded + LRT_OVERREAD) * sizeof(uint16_t));
     p->packed_bias = walled_new((padded + LRT_OVERREAD) * sizeof(float));
     p->y = walled_new(ROWS * padded * sizeof(float));
-    p->room = walled_new((size_t)lrt_packed_room(inputs) * sizeof(uint32_t));
+    p->room = walled_new((size_t)lrt_packed_room(inputs, ROWS) * sizeof(uint32_t));
     memcpy(as_floats, p->w, (size_t)gates * units * p->words * sizeof(float));
     pack(as_floats, gates, units, p->words, (float *)(void *)p->panels.data);
     pack(p->bias, gates, units, 1, (float *)(void *)p->packed_bias.data);

@@ -230,3 +230,60 @@ def test_a_huge_weight_is_reported(capsys: pytest.CaptureFixture[str], tmp_path:
     assert "w_ih has 2 rows of which most weights became 0, as beside a huge one" in text
     facts = json.loads(said(capsys, "quantize", path, "-o", out, "--json", "--int16"))
     assert [facts["layers"][0]["integers"][name]["rows_lost"] for name in ("w_ih", "w_hh")] == [2, 0]
+
+
+@pytest.fixture
+def large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    g = recurrent_graph(np.random.default_rng(0), "lstm", 20, 192)
+    g.selftest = testdata.make_selftest(g)
+    return Path(saved(tmp_path / "large.lrt", g))
+
+
+def test_pruned_floats(large: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = said(capsys, "quantize", large, "-o", "s.lrt", "--prune", "0.9")
+    graph = load_graph("s.lrt")
+    assert not has_integers(graph)
+    assert graph.nodes[0].blocks["w_hh"] == pytest.approx(0.1, abs=0.01)
+    assert Path("s.lrt").stat().st_size < 0.2 * large.stat().st_size
+    assert "weights: float32, 90 % of the blocks made 0" in text
+    assert "w_hh is stored as blocks, of which 10 % are not zero" in text
+    assert "w_hh 10 % of its blocks" in said(capsys, "info", "s.lrt")
+    facts = json.loads(said(capsys, "info", "s.lrt", "--json"))
+    assert facts["nodes"][0]["blocks"] == graph.nodes[0].blocks
+    assert said(capsys, "verify", "s.lrt").startswith("ok: checksum good, self-test max abs difference")
+
+
+def test_pruned_integers(large: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    facts = json.loads(said(capsys, "quantize", large, "-o", "s.lrt", "--prune", "0.9", "--int16", "--json"))
+    layer = facts["layers"][0]
+    assert (facts["weights"], facts["pruned"]) == (16, 0.9)
+    assert layer["integers"]["w_hh"]["bits"] == 16
+    assert layer["blocks"]["w_hh"] == load_graph("s.lrt").nodes[0].blocks["w_hh"]
+    assert layer["bytes"]["after"] < 0.11 * layer["bytes"]["before"]
+    assert "so small" in layer["pruned"]["w_ih"]["why"]
+    text = said(capsys, "quantize", large, "-o", "s.lrt", "--prune", "0.3", "--int16")
+    assert "w_ih is not pruned: it is so small (30,720 bytes) that blocks are not faster" in text
+    assert "w_hh is stored whole: with 70 % of its blocks, their products would not be faster" in text
+
+
+def test_convert_finds_what_was_pruned(large: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch = pytest.importorskip("torch")
+    module = torch.nn.LSTM(20, 192)
+    with torch.no_grad():
+        module.weight_hh_l0.reshape(4, 12, 16, 192)[:, :, :, ::8].zero_()
+        module.weight_hh_l0.reshape(4, 12, 16, 192)[:, :, :, 1::2].zero_()
+    torch.save(module, "m.pt")
+    text = said(capsys, "convert", "m.pt")
+    assert "sparse: 1 matrix is stored as blocks, of which 38 % are not zero" in text
+    assert load_graph("m.lrt").nodes[0].blocks == {"w_hh": 0.375}
+    text = said(capsys, "convert", "m.pt", "--prune", "0.9", "-o", "p.lrt")
+    assert "sparse: 2 matrices are stored as blocks, of which 10 % are not zero" in text
+    assert load_graph("p.lrt").nodes[0].blocks["w_hh"] == pytest.approx(0.1, abs=0.01)
+
+
+@pytest.mark.parametrize("value", ["0", "1", "1.5", "-0.2", "nan", "x"])
+def test_shares_that_are_none(large: Path, capsys: pytest.CaptureFixture[str], value: str) -> None:
+    line = fails(capsys, "quantize", large, "-o", "s.lrt", f"--prune={value}")
+    assert "is not a number above 0 and below 1" in line
+    assert not Path("s.lrt").exists()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import re
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ from helpers.torch_programs import scripted, traced
 from lstm_rt_tools import from_torch
 
 from lstm_rt import Model
+from lstm_rt.errors import ConvertError
 from lstm_rt.format import dumps
 
 pytestmark = pytest.mark.usefixtures("quiet")
@@ -102,3 +106,50 @@ def test_layers_over_single_steps_one_after_the_other(tmp_path: Path) -> None:
     got = model(*(g.numpy() for g in given))
     for a, b in zip(got, want, strict=True):
         np.testing.assert_allclose(a, b.numpy(), rtol=1e-4, atol=1e-5)
+
+
+class Decaying(nn.Module):  # type: ignore[misc, name-defined]
+    """A cell that none of a graph's is: its state is normalised."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.x, self.h, self.norm = nn.Linear(4, 5), nn.Linear(5, 5), nn.LayerNorm(5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = torch.zeros(x.shape[0], 5)
+        for t in range(x.shape[1]):  # here
+            h = self.norm(torch.tanh(self.x(x[:, t]) + self.h(h)))
+        return h
+
+
+class Around(nn.Module):  # type: ignore[misc, name-defined]
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.rnn = nn.GRU(4, 4, batch_first=True), Decaying()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.rnn(self.first(x)[0])
+
+
+def _refusal(path: Path) -> str:
+    with pytest.raises(ConvertError) as e:
+        from_torch(path)
+    return str(e.value)
+
+
+def test_a_custom_cell_is_named_with_its_place(tmp_path: Path) -> None:
+    """By the line of the user's own source; without that, or where it is damaged, by the line in the archive."""
+    line = 1 + next(k for k, text in enumerate(Path(__file__).read_text().splitlines()) if text.endswith("# here"))
+    data = scripted(torch, Around().eval())
+    (tmp_path / "m.pt").write_bytes(data)
+    why = _refusal(tmp_path / "m.pt")
+    assert f"Decaying (test_loops.py, line {line}) has a custom cell" in why
+    assert "set the number (--set x.1=...), or trace it" in why
+    for spoilt in (None, b"", b"\x80\x02N.", b"\x80\x02(U\x03abc]]t."):
+        with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(tmp_path / "n.pt", "w") as new:
+            for name in old.namelist():
+                if not name.endswith(".debug_pkl"):
+                    new.writestr(name, old.read(name))
+                elif spoilt is not None:
+                    new.writestr(name, spoilt)
+        assert re.search(r"Decaying \(code/\S+\.py in the archive, line \d+\) has a", _refusal(tmp_path / "n.pt"))

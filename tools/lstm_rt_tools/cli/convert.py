@@ -63,7 +63,7 @@ def convert(args: argparse.Namespace) -> int:
     output.say(f"{shown(output.name, 200)}: {size}, {nodes}, {graph.parameters():,} parameters")
     output.say(f"read: {', '.join(shown(name, 200) for name in names)}")
     _report(output, graph, f"{kind.name}: " if kind else "", test_from)
-    for line in costs:
+    for line in [*describe.sparse_lines(data.shares), *costs]:
         output.say(line)
     return OK
 

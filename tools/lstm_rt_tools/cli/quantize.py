@@ -21,7 +21,7 @@ from lstm_rt.text import shown
 
 from ..integers import measure
 from ..integers.graphs import refuse_integers
-from ..integers.quantize import ACTIVATIONS, Made, Options, TooFarError, checksum_of, make, shape_text
+from ..integers.quantize import ACTIVATIONS, FLOATS, Bits, Made, Options, TooFarError, checksum_of, make, shape_text
 from ..integers.speed import call_of, first_row
 from ..timing import time_calls
 from . import describe
@@ -62,7 +62,7 @@ def quantize(args: argparse.Namespace) -> int:
 
 def wants_integers(args: argparse.Namespace) -> bool:
     """Does the command line ask for them? InputError where it has options that are for them alone."""
-    if args.bits or args.auto:
+    if args.bits or args.auto or args.prune:
         return True
     for name, value in (
         ("activations", args.activations),
@@ -78,9 +78,14 @@ def with_integers(
     args: argparse.Namespace, source: Graph, blob: Any, origin: dict[str, str] | None, progress: Progress
 ) -> Made:
     """The graph with integer weights, as the command line asks for it; ``blob`` is the file of the float32 graph."""
-    options = Options("auto" if args.auto else args.bits, args.activations or ACTIVATIONS, args.max_error)
+    options = Options(_bits(args), args.activations or ACTIVATIONS, args.max_error, args.prune)
     calibrate = None if args.calibrate is None else model_inputs(lstm_rt.Model(blob), args.calibrate)
     return make(source, options, calibrate, origin, progress.step)
+
+
+def _bits(args: argparse.Namespace) -> Bits:
+    """Of the weights, as asked for: without, int8, or float32 where they are pruned."""
+    return "auto" if args.auto else args.bits or (8 if args.prune is None else FLOATS)
 
 
 def say_too_far(args: argparse.Namespace, error: TooFarError) -> int:
@@ -95,8 +100,9 @@ def facts_of(args: argparse.Namespace, source: Graph, made: Made, progress: Prog
     progress.step("measuring")
     before, after = (median(time_calls(call_of(g, made.inputs), _SECONDS, _CALLS)) for g in (source, made.graph))
     return {
-        "weights": "auto" if args.auto else args.bits,
+        "weights": _bits(args),
         "activations": args.activations or ACTIVATIONS,
+        "pruned": args.prune,
         "compared_on": _compared_on(args.calibrate, made.inputs),
         "outputs": [asdict(e) for e in made.errors],
         "rounded_to_nearest": [asdict(e) for e in made.nearest],
@@ -127,10 +133,12 @@ def _layers(source: Graph, made: Made, progress: Progress) -> list[dict[str, Any
             "max_abs": max(e.max_abs for e in alone),
             "mean_abs": max(e.mean_abs for e in alone),
             "microseconds": {"before": before, "after": after},
-            "float32": {c.weight: c.why for c in mine if not c.bits},
+            "float32": {c.weight: c.why for c in mine if not c.bits and c.why},
             "integers": {
                 c.weight: {"bits": c.bits, "why": c.why, "rows_lost": c.rows_lost} for c in mine if c.bits
             },
+            "blocks": {c.weight: c.blocks for c in mine if c.blocks is not None},
+            "pruned": {p.weight: {"left": p.left, "why": p.why} for p in made.pruned if p.node == node},
         })  # fmt: skip
     return found
 
@@ -153,8 +161,10 @@ def _size_line(facts: dict[str, Any]) -> str:
 
 def lines(facts: dict[str, Any]) -> list[str]:
     """The facts for a person to read."""
+    activations = "" if facts["weights"] == FLOATS else f", activations of {facts['activations']} bits"
+    pruned = "" if facts["pruned"] is None else f", {describe.share_text(facts['pruned'])} of the blocks made 0"
     found = [
-        f"weights: {_weights_text(facts)}, activations of {facts['activations']} bits",
+        f"weights: {_weights_text(facts)}{activations}{pruned}",
         f"compared with float32 on {facts['compared_on']}:",
     ]
     for e in facts["outputs"]:
@@ -171,7 +181,7 @@ def lines(facts: dict[str, Any]) -> list[str]:
 
 def _weights_text(facts: dict[str, Any]) -> str:
     if facts["weights"] != "auto":
-        return f"int{facts['weights']}"
+        return "float32" if facts["weights"] == FLOATS else f"int{facts['weights']}"
     found = sorted({m["bits"] for layer in facts["layers"] for m in layer["integers"].values()})
     return " and ".join(f"int{bits}" for bits in found)
 
@@ -179,6 +189,14 @@ def _weights_text(facts: dict[str, Any]) -> str:
 def _remarks(layer: dict[str, Any], auto: bool) -> list[str]:
     """What is to be said of single matrices."""
     found = [f"{name} stays float32: {why}" for name, why in layer["float32"].items()]
+    for name, cut in layer["pruned"].items():
+        if cut["why"]:
+            found.append(f"{name} is not pruned: {cut['why']}")
+        elif name not in layer["blocks"]:
+            left = describe.share_text(cut["left"])
+            found.append(f"{name} is stored whole: with {left} of its blocks, their products would not be faster")
+    for name, share in layer["blocks"].items():
+        found.append(f"{name} is stored as blocks, of which {describe.share_text(share)} are not zero")
     for name, m in layer["integers"].items():
         if auto:
             found.append(f"{name} is int{m['bits']}" + (f": {m['why']}" if m["why"] else ""))

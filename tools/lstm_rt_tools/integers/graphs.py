@@ -11,6 +11,7 @@ import numpy as np
 
 from lstm_rt._core import MAX_SIZE
 from lstm_rt.errors import GraphError
+from lstm_rt.format.blocks import stored
 from lstm_rt.graph import GATES, Array, Graph, Node
 from lstm_rt.ops import OPS
 from lstm_rt.quantised import PANEL, Quantised, has_integers
@@ -39,6 +40,7 @@ class Change:
     after: int
     why: str = ""  #: it stays float32, or has more bits than it might
     rows_lost: int = 0  #: rows of which more than half of the weights became 0
+    blocks: float | None = None  #: where it is stored as blocks: which share of them is not zero
 
 
 def quantize_with_report(
@@ -82,10 +84,11 @@ def quantize_with_report(
             if (key, mine) not in done:
                 done[key, mine] = quantised(w, mine, activations, (known or {}).get(key))
             weights = {**node.weights, name: cast(Array, done[key, mine])}
-            made.nodes[i] = replace(node, weights=weights)
+            made.nodes[i] = replace(node, weights=weights, blocks={})
         after: Any = made.nodes[i].weights[name]
         lost = rows_lost(w, after) if isinstance(after, Quantised) else 0
-        changes.append(Change(i, name, 0 if never else mine, w.nbytes, after.nbytes, never or why, lost))
+        before, (size, blocks) = stored(node, name, w)[0], stored(node, name, after)
+        changes.append(Change(i, name, 0 if never else mine, before, size, never or why, lost, blocks))
     return made, changes
 
 

@@ -89,11 +89,12 @@ def compensated(w: Exact, moments: Exact, largest: int) -> Exact:
     order = np.argsort(-np.diag(moments), kind="stable")
     carry = np.linalg.cholesky(np.linalg.inv(moments[np.ix_(order, order)])).T  # row j: what column j's error is worth
     rest, q = w[:, order], np.empty_like(w)
+    zero = rest == 0  # which stay 0: what was pruned is left out of products
     for start in range(0, w.shape[1], _BLOCK):
         end = min(start + _BLOCK, w.shape[1])
         errors = np.empty((len(w), end - start))
         for j in range(start, end):
-            q[:, j] = np.clip(np.rint(rest[:, j]), -largest, largest)
+            q[:, j] = np.where(zero[:, j], 0, np.clip(np.rint(rest[:, j]), -largest, largest))
             errors[:, j - start] = (rest[:, j] - q[:, j]) / carry[j, j]
             rest[:, j + 1 : end] -= np.outer(errors[:, j - start], carry[j, j + 1 : end])
         rest[:, end:] -= errors @ carry[start:end, end:]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from lstm_rt.errors import GraphError
 from lstm_rt.format import contents
+from lstm_rt.format.blocks import stored
 from lstm_rt.graph import Graph
 
 from .. import __version__
@@ -18,12 +20,14 @@ from .calibrate import checked, moments
 from .choose import choose
 from .graphs import BITS, Change, Choices, Done, quantize_with_report, refuse_integers
 from .measure import Error, errors, made_up, outputs_of, selftest
+from .prune import Pruned, pruned
 from .speed import speed_against
 
 Arrays: TypeAlias = Sequence[NDArray[Any]]
 Bits: TypeAlias = int | Literal["auto"]
 
 ACTIVATIONS = 16  #: bits, where nothing else is asked for
+FLOATS = 32  #: bits of weights that stay float32 and are but pruned
 
 
 class TooFarError(GraphError):
@@ -41,6 +45,7 @@ class Options:
     bits: Bits = 8
     activations: int = ACTIVATIONS
     max_error: float | None = None
+    prune: float | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,7 @@ class Made:
     exact: Arrays  #: the outputs of float32
     errors: list[Error]
     nearest: list[Error]  #: with calibration data: what errors are where each number becomes the nearest integer
+    pruned: list[Pruned]  #: what became of each matrix, where some were pruned
 
 
 def quantize(
@@ -61,6 +67,7 @@ def quantize(
     activations: int = ACTIVATIONS,
     calibrate: Sequence[NDArray[Any]] | None = None,
     max_error: float | None = None,
+    prune: float | None = None,
 ) -> Graph:
     """The graph with int8 or int16 weights, and a scale for each of their rows; the given one stays what it is.
 
@@ -74,19 +81,21 @@ def quantize(
     Args:
         graph: without integer weights.
         bits: 8 or 16; or "auto": for each matrix the fewest with which the outputs are near enough, and with which
-            the model is not slower on this computer, or float32.
+            the model is not slower on this computer, or float32. 32: all stay float32, where they are pruned.
         activations: 16, or 8 for speed with int8 weights.
         calibrate: inputs as the model meets them, in the order of ``graph.inputs``: weights are then rounded such
             that their errors make up for each other on such data.
         max_error: how far each number of each output may be from that of float32, on the calibration data or else on
             data that are made up. Without it "auto" takes a thousandth of the largest number of each output.
+        prune: of each matrix this share of its blocks becomes 0 first, those of the least magnitude: for experiments,
+            as a model has to be trained with that to stay good.
 
     Raises:
-        GraphError: bits, activations or max_error are others, the graph has integer weights already, no matrix of it
-            can have, or an output is further from float32's than ``max_error``.
+        GraphError: bits, activations, max_error or prune are others, the graph has integer weights already, no matrix
+            of it can have, or an output is further from float32's than ``max_error``.
         InputError: the calibration data do not fit, are empty, or not finite.
     """
-    return make(graph, Options(bits, activations, max_error), calibrate).graph
+    return make(graph, Options(bits, activations, max_error, prune), calibrate).graph
 
 
 def make(
@@ -108,17 +117,23 @@ def make(
     _check(graph, options)
     inputs = made_up(graph) if calibrate is None else checked(graph, calibrate)
     tell("computing with float32")
-    exact = outputs_of(graph, inputs)
-    known = None if calibrate is None else moments(graph, inputs, tell)
+    exact = near = outputs_of(graph, inputs)
+    left, cut = graph, list[Pruned]()
+    if options.prune is not None:
+        left, cut = pruned(graph, options.prune, FLOATS // (min(BITS) if options.bits == "auto" else options.bits))
+        near = outputs_of(left, inputs)
+    known = None if calibrate is None or options.bits == FLOATS else moments(left, inputs, tell)
     done: Done = {}
     bits: int | Choices
     if options.bits == "auto":
-        speed = speed_against(graph, inputs)
-        bits = choose(graph, inputs, exact, options.activations, options.max_error, known, done, speed, tell)
+        speed = speed_against(left, inputs)
+        bits = choose(left, inputs, near, options.activations, options.max_error, known, done, speed, tell)
     else:
-        bits = options.bits
-    made, changes = quantize_with_report(graph, bits, options.activations, known, done, tell)
-    if not any(c.bits for c in changes):
+        bits = {} if options.bits == FLOATS else options.bits
+    made, changes = quantize_with_report(left, bits, options.activations, known, done, tell)
+    if cut:  # of which the bytes before are not those of the model
+        changes = [replace(c, before=_bytes_of(graph, c)) for c in changes]
+    if options.prune is None and not any(c.bits for c in changes):
         raise GraphError(f"no weights of this model become integers{_reasons(changes)}")
     tell("comparing with float32")
     found = errors(made, exact, inputs)
@@ -127,22 +142,30 @@ def make(
         raise TooFarError(worst, options.max_error)
     nearest = []
     if known is not None:
-        nearest = errors(quantize_with_report(graph, bits, options.activations)[0], exact, inputs)
+        nearest = errors(quantize_with_report(left, bits, options.activations)[0], exact, inputs)
     made.meta["quantised"] = _record(graph, options, None if calibrate is None else inputs, origin)
     if graph.selftest is not None:
         tell("computing the self-test")
         made.selftest = selftest(made)
-        made.meta["selftest"] = "the outputs of this model with integer weights, for random inputs"
-    return Made(made, changes, inputs, exact, found, nearest)
+        how = "with integer weights" if options.prune is None else "pruned"
+        made.meta["selftest"] = f"the outputs of this model {how}, for random inputs"
+    return Made(made, changes, inputs, exact, found, nearest, cut)
 
 
 def _check(graph: Graph, options: Options) -> None:
-    if options.bits not in (*BITS, "auto"):
-        raise GraphError(f'quantize: bits is {options.bits!r}, expected 8, 16 or "auto"')
+    known = (*BITS, "auto", *([] if options.prune is None else [FLOATS]))
+    if options.bits not in known:
+        *first, last = map(json.dumps, known)
+        raise GraphError(f"quantize: bits is {options.bits!r}, expected {', '.join(first)} or {last}")
     allowed = options.max_error
     if allowed is not None and not (np.isfinite(allowed) and allowed >= 0):
         raise GraphError(f"quantize: max_error is {allowed!r}, expected a number of 0 or more")
     refuse_integers(graph, "quantize: the model")
+
+
+def _bytes_of(graph: Graph, change: Change) -> int:
+    node = graph.nodes[change.node]
+    return stored(node, change.weight, node.weights[change.weight])[0]
 
 
 def _reasons(changes: Sequence[Change]) -> str:
@@ -159,6 +182,8 @@ def _record(graph: Graph, options: Options, calibrate: Arrays | None, origin: di
     }
     if options.max_error is not None:
         found["max_error"] = options.max_error
+    if options.prune is not None:
+        found["pruned"] = options.prune
     if calibrate is not None:
         found["calibration"] = [shape_text(a) for a in calibrate]
     return found

@@ -251,9 +251,11 @@ def _too_free(source: Source) -> str:
     for a in source.inputs:
         free = [k for k, d in enumerate(a.dims) if not isinstance(d, int)]
         if len(free) > 2:
+            settings = " ".join(f"--set {shown(a.name)}.{k}=..." for k in free[2:])
+            these = f"dimension {free[2]}" if len(free) == 3 else f"dimensions {', '.join(map(str, free[2:]))}"
             return (
-                f"; {a.name} has {len(free)} sizes that are free, and a model has rows and steps: say the others, by "
-                f"--set {a.name}.{free[-1]}=... for that of dimension {free[-1]}"
+                f"; {shown(a.name)} has {len(free)} sizes that are free, and a model has rows and steps: say the "
+                f"others, by {settings} for that of {these}"
             )
     return ""
 

@@ -379,7 +379,7 @@ class Labelled(Values):
 
     def unknown_loop(self, axis: int) -> UnknownLoop:
         """The error of a loop over steps that is not understood."""
-        return UnknownLoop(*self.place_of(axis))
+        return UnknownLoop(*self.place_of(axis), self.loops.get(self.steps[axis]))
 
     def place_of(self, axis: int) -> tuple[str, int]:
         """The input, and its dimension, that has the steps of an axis or those that it derives from."""

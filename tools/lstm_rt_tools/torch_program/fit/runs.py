@@ -25,6 +25,10 @@ _MOST_ELEMENTS = 1 << 19  #: of an input
 _MOST_FREE = 2  #: free dimensions of an input: rows and steps
 
 
+class TooLarge(ConvertError):
+    """The sizes that inputs would have are larger than those of any example should be."""
+
+
 class Unsized(Source, Protocol):
     """A program whose inputs have no dimensions yet.
 
@@ -86,10 +90,10 @@ class Runs:
         """Inputs of these sizes.
 
         Raises:
-            ConvertError: they are too large.
+            TooLarge: they are.
         """
         if any(math.prod(s) > self.most for s in sizes):
-            raise ConvertError(f"{self.source.what}: no small inputs are found at which it runs")
+            raise TooLarge(f"{self.source.what}: no small inputs are found at which it runs")
         rng = np.random.default_rng(0)
         return [
             np.asarray(rng.standard_normal(s), d) if d.kind == "f" else np.full(s, self._whole(name, s, sizes), d)
