@@ -37,8 +37,8 @@ def model(hidden: int) -> bytes:
     return dumps(g)
 
 
-def build(folder: Path) -> Path:
-    """The program, with the core compiled as the release is.
+def build(folder: Path, program: str = "c_path") -> Path:
+    """The program of that name, with the core compiled as the release is.
 
     Raises:
         RooflineError: there is no C compiler.
@@ -47,10 +47,10 @@ def build(folder: Path) -> Path:
     subprocess.run(["make", "-C", str(ROOT / "tests/c"), f"BUILD={folder}", f"CC={cc[0]}", "core"],
                    check=True, stdout=subprocess.DEVNULL)  # fmt: skip
     objects = sorted(str(p) for p in folder.glob("plain-*/*.o"))
-    source = str(Path(__file__).with_name("c_path.c"))
-    subprocess.run([*cc, "-std=c11", "-O2", f"-I{ROOT / 'src'}", source, *objects, "-lm", "-o", str(folder / "c_path")],
+    source = str(Path(__file__).with_name(f"{program}.c"))
+    subprocess.run([*cc, "-std=c11", "-O2", f"-I{ROOT / 'src'}", source, *objects, "-lm", "-o", str(folder / program)],
                    check=True)  # fmt: skip
-    return folder / "c_path"
+    return folder / program
 
 
 def main() -> int:

@@ -124,6 +124,27 @@ const float *lrt_tensor_data(const lrt_model *m, uint32_t i)
     return (const float *)(const void *)(m->blob + (size_t)lrt_read_tensor(m, i).offset);
 }
 
+/* Starts of the strips, scales of integers, the index; then blocks. */
+static uint64_t index_begins(const lrt_tensor *t)
+{
+    const uint64_t scales = t->dtype == LRT_F32 ? 0 : (uint64_t)t->gates * lrt_padded_units(t->units);
+    return ((uint64_t)lrt_strips(t) + 1u) * sizeof(uint32_t) + scales * sizeof(uint16_t);
+}
+uint64_t lrt_blocks_begin(const lrt_tensor *t, uint32_t n_blocks)
+{
+    return (index_begins(t) + (uint64_t)n_blocks * sizeof(uint16_t) + 63u) / 64u * 64u;
+}
+
+static void find_blocks(const lrt_tensor *t, lrt_matrix *w)
+{
+    const unsigned char *at = (const unsigned char *)w->w;
+    const uint32_t strips = lrt_strips(t);
+    w->starts = (const uint32_t *)w->w;
+    w->index = (const uint16_t *)(const void *)(at + (size_t)index_begins(t));
+    w->scale = lrt_is_integer(w) ? (const uint16_t *)(w->starts + strips + 1) : NULL;
+    w->w = at + (size_t)lrt_blocks_begin(t, w->starts[strips]);
+}
+
 lrt_matrix lrt_tensor_matrix(const lrt_model *m, uint32_t i)
 {
     lrt_matrix w;
@@ -139,7 +160,9 @@ lrt_matrix lrt_tensor_matrix(const lrt_model *m, uint32_t i)
     w.k = t.k;
     w.dtype = t.dtype;
     w.limit = t.limit;
-    if (lrt_is_integer(&w))
+    if (t.layout == LRT_BLOCKS)
+        find_blocks(&t, &w);
+    else if (lrt_is_integer(&w))
         w.scale = (const uint16_t *)((const uint32_t *)w.w + (size_t)t.gates * lrt_padded_units(t.units) * lrt_words(t.dtype, t.k));
     return w;
 }

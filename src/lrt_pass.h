@@ -2,6 +2,7 @@
 #ifndef LRT_PASS_H
 #define LRT_PASS_H
 
+#include "lrt_mode.h"
 #include "lrt_session.h"
 
 /* A call goes over the nodes in passes, each over the next steps of time: one, or of a model that runs in
@@ -16,6 +17,7 @@ typedef struct {
     uint32_t own_lane;            /* number among all lanes, also where it is piped: for scratch of its own */
     uint32_t buffer;              /* which of the passes that buffers hold */
     uint64_t work;                /* since the lane last asked whether to stop, in multiply-adds */
+    lrt_mode mode;                /* the caller's, who asked whether to stop gets it back */
     uint32_t meetings;            /* at which lanes told each other whether to stop */
     int stopping;
     uint32_t t0[LRT_MAX_AXES];    /* first step of the pass, by axis */

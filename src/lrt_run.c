@@ -8,8 +8,11 @@
 void lrt_ask(lrt_pass *pass)
 {
     pass->work = 0;
-    if (pass->s->stop && !pass->stopping)
-        pass->stopping = pass->s->stop(pass->s->stop_context, pass->own_lane) != 0;
+    if (!pass->s->stop || pass->stopping)
+        return;
+    lrt_restore_mode(pass->mode);
+    pass->stopping = pass->s->stop(pass->s->stop_context, pass->own_lane) != 0;
+    lrt_flush_denormals(pass->mode);
 }
 
 /* What a lane has written of itself the others read before the next meeting, and it is written over after that. */
@@ -155,6 +158,8 @@ int lrt_run(lrt_session *s, uint32_t lane, uint32_t lanes, lrt_barrier *barrier,
     pass.barrier = barrier;
     pass.context = context;
     pass.last = pipe != 0;
+    pass.mode = lrt_get_mode();
+    lrt_flush_denormals(pass.mode);
     if (pipe)
         run_pipe(&pass, pipe);
     for (uint32_t from = 0, count; !pass.last && !pass.stopping; from += count) {
@@ -162,6 +167,7 @@ int lrt_run(lrt_session *s, uint32_t lane, uint32_t lanes, lrt_barrier *barrier,
         set_stretch(&pass, from, count);
         run_pass(&pass);
     }
+    lrt_restore_mode(pass.mode);
     if (pass.stopping)
         return LRT_E_STOPPED;
     if (lane == 0 && s->any_grouped)

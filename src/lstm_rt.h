@@ -74,7 +74,7 @@ typedef enum {
     LRT_E_TOKEN = 38,     /* a token id is outside the embedding's table */
     LRT_E_STREAM = 39,    /* the model cannot run step by step: it needs the end of the sequence */
     LRT_E_STOPPED = 40,   /* the call's `stop` has ended it: its outputs and the state of its rows are undefined */
-    LRT_E_STEP_COUNT = 41 /* a sequence has not the number of steps that a node takes (flatten, align) */
+    LRT_E_STEP_COUNT = 41 /* a sequence has not the number of steps that a node takes (flatten, align, cut) */
 } lrt_error;
 
 /* A short English sentence for an error code. Never NULL. */
@@ -184,7 +184,7 @@ int lrt_session_init(lrt_session **session, const lrt_model *model, const lrt_ke
                      const lrt_limits *limits, void *memory, size_t size);
 
 /* Shall the call end early? Not 0: yes. Long calls ask on each of their lanes, every few million
- * multiply-adds; all lanes leave when one of them has been told to. */
+ * multiply-adds, in the caller's floating-point mode; all lanes leave when one of them has been told to. */
 typedef int lrt_stop(void *context, uint32_t lane);
 
 /* One run of a model: rows are contiguous arrays in the shapes of lrt_model_input/output. */
@@ -201,7 +201,8 @@ typedef struct {
     void *stop_context;
 } lrt_call_args;
 
-/* Runs on the calling thread. After LRT_E_STOPPED the rows of the call need lrt_session_reset, lrt_row_reset or
+/* Runs on the calling thread. It rounds as that does, and is in the CPU's mode without denormals meanwhile, where there
+ * is one (docs/numerics.md). After LRT_E_STOPPED the rows of the call need lrt_session_reset, lrt_row_reset or
  * lrt_slot_set of all slots before a call that keeps state. */
 int lrt_call(lrt_session *session, const lrt_call_args *call);
 

@@ -37,7 +37,7 @@ static void lrt_aligned_free(void *p) { free(p); }
 
 /* ---- the processor's floating-point mode -----------------------------------------------------------
  *
- * Rounding and denormals are the caller's choice, and each thread has a mode of its own. */
+ * Rounding is the caller's choice, and each thread has a mode of its own. */
 
 #if defined(__x86_64__)
 typedef unsigned lrt_fp_mode;

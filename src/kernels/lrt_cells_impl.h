@@ -3,7 +3,7 @@
 #define LRT_CELLS_IMPL_H
 
 #include "kernels/lrt_integers.h"
-#include "kernels/lrt_product_f32_impl.h"
+#include "kernels/lrt_product_blocks_impl.h"
 
 /* ---- cells ---------------------------------------------------------------------------------- */
 
@@ -348,6 +348,12 @@ static LRT_INLINE const float *init_of(const lrt_step_args *a, const int from_pr
     return from_pre ? a->pre + (ptrdiff_t)row * a->pre_row : a->bias_hh;
 }
 
+/* What a row is multiplied with. */
+static LRT_INLINE const float *h_of(const lrt_step_args *a, uint32_t row)
+{
+    return a->h_prev + (ptrdiff_t)row * a->h_prev_row;
+}
+
 /* From one of several steps to the next. */
 static LRT_INLINE void next_step(lrt_step_args *a)
 {
@@ -372,7 +378,7 @@ static LRT_INLINE void run_group(const lrt_step_args *a, const row_group *g, con
     } else {
         product.init = init_of(a, from_pre, a->row[0]) + first;
     }
-    add_product(&product, &a->m, g->unit, a->h_prev + (ptrdiff_t)a->row[0] * a->h_prev_row);
+    add_product(&product, &a->m, g->unit, h_of(a, a->row[0]));
     if (in_registers)
         in_registers(a, g, &product);
     else
@@ -411,7 +417,7 @@ static void run_block(const lrt_step_args *a, const panel_group *g, uint32_t r, 
     tile_args t;
     for (unsigned i = 0; i < nr; i++) {
         t.init[i] = init_of(a, from_pre, row[i]) + (size_t)g->unit * a->m.gates;
-        t.x[i] = a->h_prev + (ptrdiff_t)row[i] * a->h_prev_row;
+        t.x[i] = h_of(a, row[i]);
         t.y[i] = buf + i * TILE_FLOATS;
     }
     t.y_panel = (ptrdiff_t)g->vectors * VL;
@@ -436,26 +442,28 @@ static void run_rows(lrt_step_args *a, const int from_pre, panel_fn *panel)
     }
 }
 
-/* -- integer weights: sums of some panels go through memory to the same gates ---------------------- */
+/* -- other weights than plain ones: sums of some panels go through memory to the same gates -------- */
 
-#define INT_SUMS (VL <= 4 ? 1024u : 4096u) /* floats: some panels of all rows; small CPUs have small stacks */
-#define INT_PANELS 8u  /* of one row at most: so that reading the weights and the gates overlap */
+#define MEMORY_SUMS (VL <= 4 ? 1024u : 4096u) /* floats: some panels of all rows; small CPUs have small stacks */
+#define MEMORY_PANELS 8u  /* of one row at most: so that reading the weights and the gates overlap */
 
-/* Panels [p, end) of rows that have been packed. */
-static void integer_panels(const lrt_step_args *a, const uint32_t *row, uint32_t rows, uint32_t p, uint32_t end,
-                           const cell_fns *cell)
+/* Panels [p, end) of rows that have been packed, where they have to be. */
+static void panels_by_memory(const lrt_step_args *a, const uint32_t *row, uint32_t rows, uint32_t p, uint32_t end,
+                             const cell_fns *cell)
 {
-    LRT_ALIGNED float z[INT_SUMS + LRT_OVERREAD];
-    const size_t first = (size_t)lrt_panel_start(a->m.units, p) * a->m.gates, z_row = INT_SUMS / rows / VL * VL;
+    LRT_ALIGNED float z[MEMORY_SUMS + LRT_OVERREAD];
+    const size_t first = (size_t)lrt_panel_start(a->m.units, p) * a->m.gates, z_row = MEMORY_SUMS / rows / VL * VL;
     const uint32_t full = lrt_full_panels(a->m.units);
-    const float *init[LRT_MOST_PACKED];
+    const float *init[LRT_MOST_PACKED], *x[LRT_MOST_PACKED];
     float *y[LRT_MOST_PACKED];
     lrt_product_args product;
     for (uint32_t i = 0; i < rows; i++) {
         init[i] = init_of(a, cell->from_pre, row[i]) + first;
+        x[i] = h_of(a, row[i]);
         y[i] = z + i * z_row;
     }
     product.m = &a->m;
+    product.x = x;
     product.packed = a->packed;
     product.init = init;
     product.y = y;
@@ -463,7 +471,10 @@ static void integer_panels(const lrt_step_args *a, const uint32_t *row, uint32_t
     product.p0 = p;
     product.p1 = end;
     product.floats = (size_t)lrt_panel_start(a->m.units, end) * a->m.gates - first;
-    a->integers->product(&product);
+    if (lrt_is_integer(&a->m))
+        a->integers->product(&product);
+    else
+        blocks(&product);
     for (uint32_t panels; p < end; p += panels) {
         const uint32_t unit = lrt_panel_start(a->m.units, p);
         const float *sums = z + ((size_t)unit * a->m.gates - first);
@@ -475,22 +486,22 @@ static void integer_panels(const lrt_step_args *a, const uint32_t *row, uint32_t
     }
 }
 
-static void run_integers(lrt_step_args *a, const cell_fns *cell)
+static void run_by_memory(lrt_step_args *a, const cell_fns *cell)
 {
-    const uint32_t room = INT_SUMS / (LRT_PANEL * a->m.gates), packed = lrt_packed_rows(a->m.k);
+    const uint32_t room = MEMORY_SUMS / (LRT_PANEL * a->m.gates), packed = lrt_packed_rows(a->m.k);
     const uint32_t at_once = room < packed ? room : packed, words = lrt_packed_words(a->m.k);
     for (uint32_t s = a->steps; s > 0; s--) {
         for (uint32_t r = 0, rows; r < a->rows; r += rows) {
-            uint32_t panels, blocks;
+            uint32_t panels, pieces;
             rows = a->rows - r < at_once ? a->rows - r : at_once;
-            panels = INT_SUMS / rows / (LRT_PANEL * a->m.gates);
-            panels = panels > INT_PANELS ? INT_PANELS : panels;
-            blocks = (a->p1 - a->p0 + panels - 1) / panels;
-            for (uint32_t i = 0; i < rows; i++)
-                a->integers->pack(&a->m, a->h_prev + (ptrdiff_t)a->row[r + i] * a->h_prev_row, a->packed + (size_t)i * words, rows);
-            for (uint32_t i = 0; i < blocks; i++) {
-                const uint32_t p = a->p0 + (a->backward ? blocks - 1 - i : i) * panels;
-                integer_panels(a, a->row + r, rows, p, a->p1 - p < panels ? a->p1 : p + panels, cell);
+            panels = MEMORY_SUMS / rows / (LRT_PANEL * a->m.gates);
+            panels = panels > MEMORY_PANELS ? MEMORY_PANELS : panels;
+            pieces = (a->p1 - a->p0 + panels - 1) / panels;
+            for (uint32_t i = 0; i < rows && lrt_is_integer(&a->m); i++)
+                a->integers->pack(&a->m, h_of(a, a->row[r + i]), a->packed + (size_t)i * words, rows);
+            for (uint32_t i = 0; i < pieces; i++) {
+                const uint32_t p = a->p0 + (a->backward ? pieces - 1 - i : i) * panels;
+                panels_by_memory(a, a->row + r, rows, p, a->p1 - p < panels ? a->p1 : p + panels, cell);
             }
         }
         next_step(a);
@@ -503,9 +514,9 @@ static LRT_INLINE void run_steps(const lrt_step_args *args, const int from_pre, 
                                  group_fn *in_registers, panel_fn *panel, pair_fn *pair)
 {
     lrt_step_args a = *args;
-    if (lrt_is_integer(&a.m)) {
+    if (!lrt_is_plain(&a.m)) {
         const cell_fns cell = {from_pre, panel, pair};
-        run_integers(&a, &cell);
+        run_by_memory(&a, &cell);
     } else if (a.rows == 1) {
         run_row(&a, from_pre, pre_gates, gates, in_registers);
     } else {

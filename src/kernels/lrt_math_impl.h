@@ -130,12 +130,12 @@ static LRT_INLINE vf log_positive(vf a)
 /* log(x) of any x: -infinity at 0, NaN below. */
 static LRT_INLINE vf act_log(vf x)
 {
-    vm small = v_lt(x, v_set1(0x1p-126f)), not_positive = v_lt(x, v_set1(0x1p-149f));
+    vm small = v_lt(x, v_set1(0x1p-126f)); /* no denormal constants: where they are flushed, they are 0 */
     vf a = v_select(small, v_mul(x, v_set1(0x1p24f)), x);
     vf e = v_add(v_exponent(a), v_select(small, v_set1(-24.0f), v_set1(0.0f)));
     vf y = v_add(log_of_parts(e, v_mantissa(a)), v_sub(x, x));
-    y = v_select(not_positive, v_select(v_lt(x, v_set1(0.0f)), v_set1(NAN), v_set1(-INFINITY)), y);
-    return v_select(v_lt(v_set1(LARGEST), x), x, y);
+    vf otherwise = v_select(v_lt(x, v_set1(0.0f)), v_set1(NAN), v_add(v_set1(-INFINITY), x));
+    return v_select(v_lt(v_set1(LARGEST), x), x, v_select(v_lt(v_set1(0.0f), x), y, otherwise));
 }
 
 /* exp(x) of any x: ln 2 in two parts, and 2^m in two factors, as 2^m may be denormal or 2^128. */

@@ -176,7 +176,7 @@ static void run_flatten(lrt_pass *pass, const lrt_plan_node *at)
     }
 }
 
-/* ---- the steps of another axis, of which there are as many ------------------------------------------------------- */
+/* ---- the steps of another axis, of which there are as many, or no more ------------------------------------------- */
 
 static int check_align(lrt_checker *c)
 {
@@ -200,6 +200,13 @@ static int align_accepts(const lrt_session *s, const lrt_plan_node *at, const lr
 {
     (void)call;
     return s->steps[s->values[at->node.in[0]].axis] == s->steps[s->values[at->node.out[0]].axis] ? LRT_OK
+                                                                                               : LRT_E_STEP_COUNT;
+}
+
+static int cut_accepts(const lrt_session *s, const lrt_plan_node *at, const lrt_call_args *call)
+{
+    (void)call;
+    return s->steps[s->values[at->node.in[0]].axis] >= s->steps[s->values[at->node.out[0]].axis] ? LRT_OK
                                                                                                : LRT_E_STEP_COUNT;
 }
 
@@ -303,6 +310,8 @@ const lrt_op lrt_ops_time[] = {
     {.code = LRT_OP_FLATTEN, .since = 4, .check = check_flatten, .hinders = flatten_hinders, .accepts = flatten_accepts,
      .when = LRT_EVERY_PASS, .run = run_flatten},
     {.code = LRT_OP_ALIGN, .since = 4, .check = check_align, .hinders = align_hinders, .accepts = align_accepts,
+     .each = each_align},
+    {.code = LRT_OP_CUT, .since = 5, .check = check_align, .hinders = reverse_hinders, .accepts = cut_accepts,
      .each = each_align},
     {.code = LRT_OP_UNFLATTEN, .since = 4, .check = check_unflatten, .hinders = repeat_hinders, .each = each_unflatten},
     {.code = LRT_OP_SELECT, .check = check_select, .hinders = select_hinders, .when = LRT_EVERY_PASS,

@@ -1,5 +1,10 @@
-/* The walk: rows are alone, chunks join, calls without rows or steps, and calls that are told to stop. */
+/* The walk: rows are alone, chunks join, calls without rows or steps, the mode of the processor, and calls that are told
+ * to stop. */
+#include <float.h>
+#include <string.h>
+
 #include "helpers/blobs.h"
+#include "lrt_mode.h"
 #include "suites.h"
 
 void rows_are_alone(const test_case *want, const lrt_kernels *k)
@@ -49,6 +54,62 @@ void no_steps_no_rows(const lrt_model *m)
         session_free(&t);
         case_free(&c);
     }
+}
+
+/* ---- the processor's mode -------------------------------------------------------------------------------- */
+
+/* Does the thread keep denormals? The compiler must not know the answer. */
+static int keeps_denormals(void)
+{
+    volatile float tiny = FLT_MIN, half = 0.5f;
+    const float result = tiny * half;
+    uint32_t bits; /* a comparison would take a denormal for 0 */
+    memcpy(&bits, &result, sizeof bits);
+    return bits != 0;
+}
+
+static int ask_mode(void *context, uint32_t lane)
+{
+    int *kept = (int *)context;
+    if (lane == 0)
+        kept[keeps_denormals()]++;
+    return 0;
+}
+
+/* Where the CPU has a mode for it, no call gives denormals, whatever the caller's is; who is asked whether to stop, and
+ * the caller afterwards, have their own. */
+static void mode_is_the_callers(const lrt_model *m)
+{
+    const uint32_t steps[LRT_MAX_AXES] = {3000};
+    const lrt_mode before = lrt_get_mode();
+    const int keeps = keeps_denormals();
+    int kept[2] = {0, 0};
+    test_session t;
+    test_case first, second;
+    call_pointers p;
+    case_init(&first, m, 1, steps, 0, 3 | CASE_FADES);
+    case_init(&second, m, 1, steps, 0, 3 | CASE_FADES);
+    session_new(&t, m, lrt_kernels_best(), 1, steps, 1);
+    case_call(&first, &p, 0);
+    p.args.stop = ask_mode;
+    p.args.stop_context = kept;
+    CHECK(lrt_call(t.s, &p.args) == LRT_OK);
+    CHECK(lrt_get_mode() == before && keeps_denormals() == keeps);
+    CHECK(kept[keeps] >= 3 && kept[!keeps] == 0);
+    lrt_flush_denormals(before);
+    CHECK(lrt_call(t.s, case_call(&second, &p, 0)) == LRT_OK);
+    CHECK((lrt_get_mode() & LRT_FLUSHES) == LRT_FLUSHES); /* the caller's own now */
+    CHECK(!LRT_FLUSHES || !keeps_denormals());
+    lrt_restore_mode(before);
+    CHECK(outputs_equal(&first, &second));
+    for (size_t i = 0; LRT_FLUSHES && i < first.out[0].size; i += 4) {
+        uint32_t bits;
+        memcpy(&bits, first.out[0].data + i, 4);
+        CHECK((bits & 0x7f800000u) || !(bits & 0x7fffffffu));
+    }
+    session_free(&t);
+    case_free(&first);
+    case_free(&second);
 }
 
 /* ---- calls that are told to stop --------------------------------------------------------------------- */
@@ -154,6 +215,7 @@ void test_stops(void)
             }
             if (lrt_model_streams(&m))
                 stop_beside_others(&m, 300);
+            mode_is_the_callers(&m);
         }
         walled_free(&blob);
         free(bytes);

@@ -284,6 +284,39 @@ def test_steps_aligned_with_those_they_were_made_of(by, steps, batch, ragged, si
         np.testing.assert_allclose(mine, judged, atol=1e-6)
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 4), st.integers(0, 60), st.integers(1, 3), st.booleans(), st.sampled_from([1, 4, 9]))
+def test_steps_cut_to_as_many_as_another_axis_has(by, steps, batch, ragged, size):
+    """Every few steps, each so many times, as many as there were; and the first half of them."""
+    g = Graph()
+    x = g.input("x", "seq", size)
+    g.output(g.binary("sub", x, g.cut(g.repeat(g.take(x, 0, by), by), 0)), "y")
+    g.output(g.cut(x, g.new_axis(Axis(0, 1, 0, 2))), "half")
+    model, rng = Model(loads_graph(dumps(g))), np.random.default_rng(steps)
+    assert not model.can_stream
+    given_x = rng.normal(0, 1, (batch, steps, size)).astype(np.float32)
+    lengths = rng.integers(0, steps + 1, batch) if ragged else None
+    y, half = model(given_x, lengths=lengths)
+    for row in range(batch):
+        n = steps if lengths is None else lengths[row]
+        np.testing.assert_array_equal(y[row, :n], (given_x - np.repeat(given_x[:, ::by], by, 1)[:, :steps])[row, :n])
+        np.testing.assert_array_equal(half[row, : n // 2], given_x[row, : n // 2])
+    for mine, judged in zip((y, half), reference.run(g, [given_x], lengths), strict=True):
+        np.testing.assert_allclose(mine, judged, atol=1e-6)
+
+
+def test_fewer_steps_are_not_cut():
+    g = Graph()
+    x = g.input("x", "seq", 2)
+    g.output(g.cut(g.take(x, 0, 2), 0), "y")
+    model = Model(dumps(g))
+    assert model(np.ones((2, 1, 2), np.float32)).shape == (2, 1, 2)
+    with pytest.raises(InputError, match=r"cut\) takes at least 5 steps, got 3"):
+        model(np.ones((2, 5, 2), np.float32))
+    with pytest.raises(InputError, match="cut takes at least 5 steps, got 3"):
+        reference.run(g, [np.ones((2, 5, 2), np.float32)])
+
+
 def test_align_is_of_steps():
     g = Graph()
     x, v = g.input("x", "seq", 2), g.input("v", "vec", 2)

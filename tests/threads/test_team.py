@@ -9,20 +9,18 @@ import os
 import platform
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from helpers.graphs import cell_weights, recurrent_graph
+from helpers.graphs import recurrent_graph
 from helpers.models import LARGE, both_ways, uniform
 from helpers.threads import AFFINITY, OPENMP, forced, on_lanes, pinned, two_cpus
 
 from lstm_rt import Model
 from lstm_rt._core import last_lanes
 from lstm_rt.format import dumps
-from lstm_rt.graph import Graph
 
 # -- floating-point mode ------------------------------------------------------------------------------
 
@@ -42,37 +40,14 @@ def rounding_upward() -> Iterator[None]:
         libm.fesetround(before)
 
 
-@contextlib.contextmanager
-def denormals_flushed() -> Iterator[None]:
-    torch = pytest.importorskip("torch")
-    if not torch.set_flush_denormal(True):
-        pytest.skip("this CPU cannot flush denormals")
-    try:
-        yield
-    finally:
-        torch.set_flush_denormal(False)
-
-
-def tiny() -> Model:
-    """Outputs are denormal numbers."""
-    cells = {name: w * np.float32(1e-20) for name, w in cell_weights(np.random.default_rng(0), "rnn", 4, 32).items()}
-    cells = {name: np.zeros_like(w) if w.ndim == 1 else w for name, w in cells.items()}
-    g = Graph()
-    x = g.input("x", "seq", 4)
-    both = {f"{name}{end}": w for name, w in cells.items() for end in ("", "_reverse")}
-    g.output(g.recurrent("rnn", x, both, hidden_size=32, direction="bidirectional", activations=["relu"])[0], "y")
-    return Model(dumps(g))
-
-
 @OPENMP
-@pytest.mark.parametrize("mode", [rounding_upward, denormals_flushed])
-def test_all_threads_compute_in_the_callers_mode(mode: Callable[[], Any]) -> None:
-    model = both_ways(64) if mode is rounding_upward else tiny()
-    x = uniform(1, 30, 4) * np.float32(1 if mode is rounding_upward else 1e-20)
+def test_all_threads_round_as_the_caller_does() -> None:
+    """Denormals: tests/runtime/test_silence.py."""
+    model, x = both_ways(64), uniform(1, 30, 4)
     want = model(x, threads=1)
     with forced(2):
         np.testing.assert_equal(model(x, threads=2), want)
-        with mode():
+        with rounding_upward():
             one = model(x, threads=1)
             two = model(x, threads=2)
             lanes = last_lanes()

@@ -1,6 +1,7 @@
 /* Cases: models, inputs, sessions for the tests of the core. */
 #include "helpers/cases.h"
 
+#include <math.h>
 #include <pthread.h>
 
 unsigned long check_count, check_failures;
@@ -131,6 +132,18 @@ static void fill_floats(float *x, size_t rows, size_t width, uint32_t *seed)
     }
 }
 
+/* Rows of a port, the first third as they are and then less and less, down to denormals and zeros; over and over, every
+ * `period` rows. */
+static void fade(float *x, size_t rows, size_t width, size_t period)
+{
+    for (size_t r = 0; r < rows; r++) {
+        const long all = (long)period, at = (long)(r % period);
+        const float scale = ldexpf(1.0f, (int)(at * 3 < all ? 0 : (at * 3 - all) * -80 / all));
+        for (size_t i = 0; i < width; i++)
+            x[r * width + i] *= scale;
+    }
+}
+
 static void fill_ints(int32_t *x, size_t n, uint32_t limit, uint32_t *seed)
 {
     for (size_t i = 0; i < n; i++)
@@ -147,6 +160,7 @@ static void alloc_outputs(test_case *c)
 
 void case_init(test_case *c, const lrt_model *m, uint32_t batch, const uint32_t *steps, int with_lengths, uint32_t seed)
 {
+    const int fades = (seed & CASE_FADES) != 0;
     memset(c, 0, sizeof *c);
     c->m = m;
     c->batch = batch;
@@ -161,6 +175,9 @@ void case_init(test_case *c, const lrt_model *m, uint32_t batch, const uint32_t 
             fill_ints((int32_t *)(void *)c->in[i].data, batch, steps[io.axis] + 1, &seed);
         else
             fill_floats((float *)(void *)c->in[i].data, batch * steps_of(&io, c), width_of(&io), &seed);
+        if (fades && (io.kind == LRT_SEQ || io.kind == LRT_VEC))
+            fade((float *)(void *)c->in[i].data, batch * steps_of(&io, c), width_of(&io),
+                 io.kind == LRT_SEQ && steps_of(&io, c) ? steps_of(&io, c) : 5);
     }
     for (uint32_t a = 0; a < m->n_axes && with_lengths; a++) {
         if (!is_root(m, a))

@@ -16,7 +16,9 @@ typedef struct {
 int model_from_file(lrt_model *m, walled *blob, const char *path);
 int model_from_bytes(lrt_model *m, walled *blob, const void *bytes, size_t size);
 
-/* Random inputs (ids that fit, some steps all zero for masks) for `batch` rows and steps[axis] steps. */
+/* Random inputs (ids that fit, some steps all zero for masks) for `batch` rows and steps[axis] steps. Of a seed with
+ * CASE_FADES they fade out, through the numbers whose squares are denormal to denormals and zeros. */
+#define CASE_FADES 0x80000000u
 void case_init(test_case *c, const lrt_model *m, uint32_t batch, const uint32_t *steps, int with_lengths,
                uint32_t seed);
 void case_free(test_case *c);

@@ -18,7 +18,7 @@ from lstm_rt.graph import Graph
 from ..names import shown
 from .check import Check
 from .labelled import FIXED, PLAIN, SINGLE, Labelled, LateLengths
-from .labels import Dim, Loose, N, Scores, Steps, is_fixed
+from .labels import TWO_AXES, Dim, Loose, N, PerPair, Scores, Steps, is_fixed
 from .machine import Exhausted, Misfit, ProgramError, Source, Tensor
 from .recognised.formulas import put_together
 from .recognised.rolled import roll_up
@@ -327,8 +327,9 @@ def _output(machine: Labelled, name: str, tensor: Tensor) -> None:
     if tensor.known:
         machine.notes.append(f"output {name!r} is left out, as it depends on no input")
         return
-    if isinstance(tensor.label, Scores) or (isinstance(tensor.label, Loose) and tensor.dtype.kind != "f"):
-        why = tensor.label.why if isinstance(tensor.label, Loose) else "weights of attention between two sequences"
+    label = tensor.label
+    if isinstance(label, Scores | PerPair) or (isinstance(label, Loose) and tensor.dtype.kind != "f"):
+        why = label.why if isinstance(label, Loose) else f"weights of attention between two sequences have {TWO_AXES}"
         machine.notes.append(f"output {name!r} is left out, as no value of a graph can hold it: {why}")
         return
     label = machine.repeated(machine.feat(tensor, f"output {name!r}"))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from lstm_rt.graph import Graph
 
 from ..arch.layers import side_by_side
-from .labels import Atom, Cells, Dims, Feat, N, Steps, apart, broadcast, cell, fixed, free, joined_atoms
+from .labels import TWO_AXES, Atom, Cells, Dims, Feat, N, Steps, apart, broadcast, cell, fixed, free, joined_atoms
 from .machine import Machine, ProgramError
 
 _MOST_RUNS = 8  #: of neighbouring features that are cut out one by one; more are gathered
@@ -79,7 +79,7 @@ class Values(Machine):
         """The one time axis among dimensions."""
         found = [a for a in free(dims) if isinstance(a, Steps)]
         if len(found) > 1:
-            raise self.error(op, "its result has two time axes, which no value of a graph can have")
+            raise self.error(op, f"its result has {TWO_AXES}")
         return found[0] if found else None
 
     def number_cell(self, number: float) -> int:

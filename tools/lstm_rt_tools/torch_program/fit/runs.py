@@ -126,7 +126,7 @@ class Runs:
         return self.runs > _MOST_RUNS
 
     def can_grow(self, examples: Sizes, places: list[tuple[int, int]], more: int) -> bool:
-        """Does it run with more there, and does what is more matter?"""
+        """Does it run with more there, and does what is more matter, or that there is more?"""
         sizes = [list(e) for e in examples]
         for i, k in places:
             sizes[i][k] += more
@@ -139,10 +139,12 @@ class Runs:
                     arrays[i][tuple(behind)] += 1
             if all(arrays[i].dtype.kind != "f" for i, _ in places):
                 return True
-            second = self.run(arrays)
+            if differ(first, self.run(arrays)):
+                return True
+            fewer = self.run(self.arrays(examples))
         except ConvertError:
             return self.ended
-        return differ(first, second)
+        return [y.shape for y in first] != [y.shape for y in fewer]
 
 
 def differ(first: Sequence[NDArray[Any]], second: Sequence[NDArray[Any]]) -> bool:
