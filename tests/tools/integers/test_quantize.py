@@ -268,6 +268,23 @@ def test_convolutional_models_stay_near_those_of_float32(bits, bound):
     assert 0 < gap.max() < bound
 
 
+@pytest.mark.parametrize("bits", [8, 16])
+def test_large_windows_and_tables_are_stored_whole(bits):
+    """Also where most of their weights are zeros: of these only matrices of layers come as blocks."""
+    rng = np.random.default_rng(9)
+    g = Graph()
+    w, table = weights(rng, 64, 128, 6, 1, 1), weights(rng, 900, 128)
+    w[:, 5:], table[9:] = 0, 0
+    x = g.embedding(g.input("x", "ids"), table)
+    g.output(g.conv(x, w, pad=((5, 0), (0, 0), (0, 0))), "y")
+    small, changes = quantize_with_report(g, bits, 16)
+    assert [(c.bits, c.blocks, c.after) for c in changes] == [
+        (bits, None, small.nodes[i].weights[name].nbytes) for i, name in ((0, "table"), (1, "weight"))
+    ]
+    x = rng.integers(0, 900, (2, 9)).astype(np.int32)
+    np.testing.assert_allclose(Model(dumps(small))(x), Model(dumps(g))(x), atol=2e-2)
+
+
 def test_projections_of_attention_become_integers():
     """They are dense layers; its own products have no weights, but for a vector of the additive kind."""
     rng, g = np.random.default_rng(2), Graph()
