@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "kernels/lrt_integers.h"
+#include "integers/lrt_integers.h"
 
 static const unsigned char *strings_at(const lrt_model *m)
 {

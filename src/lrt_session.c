@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "kernels/lrt_integers.h"
+#include "integers/lrt_integers.h"
 #include "ops/lrt_ops.h"
 
 /* ---- the planner ------------------------------------------------------------------------------------ */

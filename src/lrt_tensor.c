@@ -1,5 +1,5 @@
 /* What a tensor's record and its data have to be. */
-#include "kernels/lrt_integers.h"
+#include "integers/lrt_integers.h"
 #include "ops/lrt_check.h"
 
 /* ---- integers: can no sum of products with activations up to the limit overflow? Of each row, padding too ---- */

@@ -322,8 +322,9 @@ def _direction_tensors(w: Writer, n: Node, suffix: str) -> list[int]:
         return [w_ih, w.panels(b_ih, 3), *w.matrices(n, "w_hh" + suffix), w.panels(b_hh, 3), NONE, NONE]
     if n.op == "gru":
         rz = 2 * hidden
-        bias, (w_rz, w_n) = w.panels(b_ih, 3), w.matrices(n, "w_hh" + suffix)
-        return [w_ih, bias, w_rz, w.panels(b_hh[:rz], 2), w_n, w.panels(b_hh[rz:], 1)]
+        w_rz, w_n = blocks.pieces(n, "w_hh" + suffix, n.weights["w_hh" + suffix])
+        first = [w.matrix(*w_rz), w.panels(b_hh[:rz], 2)]
+        return [w_ih, w.panels(b_ih, 3), *first, w.matrix(*w_n), w.panels(b_hh[rz:], 1)]
     peephole = n.weights.get("peephole" + suffix)
     extra = w.matrices(n, "w_hr" + suffix)[0] if "w_hr" + suffix in n.weights else NONE
     extra2 = NONE

@@ -2,8 +2,8 @@
 #ifndef LRT_TEMPLATE_H
 #define LRT_TEMPLATE_H
 
-#include "kernels/lrt_cells_impl.h"
-#include "kernels/lrt_product_int_blocks_impl.h"
+#include "kernels/lrt_steps_impl.h"
+#include "integers/lrt_product_int_blocks_impl.h"
 #include "kernels/lrt_rows_impl.h"
 #include "kernels/lrt_along_impl.h"
 

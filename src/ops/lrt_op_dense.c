@@ -1,7 +1,7 @@
 /* Dense layers: a product and an activation, each step for itself. */
 #include <string.h>
 
-#include "kernels/lrt_integers.h"
+#include "integers/lrt_integers.h"
 #include "lrt_share.h"
 #include "ops/lrt_activate.h"
 #include "ops/lrt_ops.h"

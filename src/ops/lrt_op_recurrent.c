@@ -1,7 +1,7 @@
 /* LSTM, GRU and RNN layers: what a file must say of them, their memory, and who of the lanes does what. */
 #include <string.h>
 
-#include "kernels/lrt_integers.h"
+#include "integers/lrt_integers.h"
 #include "lrt_share.h"
 #include "ops/lrt_ops.h"
 #include "ops/lrt_recurrent.h"

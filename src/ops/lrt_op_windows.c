@@ -2,7 +2,7 @@
  * one piece, and copied where not; that of each channel by itself has a kernel of its own. */
 #include <string.h>
 
-#include "kernels/lrt_integers.h"
+#include "integers/lrt_integers.h"
 #include "lrt_share.h"
 #include "ops/lrt_ops.h"
 #include "ops/lrt_window.h"

@@ -2,7 +2,7 @@
 #ifndef LRT_RECURRENT_H
 #define LRT_RECURRENT_H
 
-#include "kernels/lrt_integers.h"
+#include "integers/lrt_integers.h"
 #include "lrt_pass.h"
 #include "ops/lrt_ops.h"
 

@@ -2,7 +2,7 @@
  * phases, rows and barriers. Knows no gate equation and no ISA. */
 #include <string.h>
 
-#include "kernels/lrt_integers.h"
+#include "integers/lrt_integers.h"
 #include "lrt_share.h"
 #include "ops/lrt_ops.h"
 #include "ops/lrt_recurrent.h"

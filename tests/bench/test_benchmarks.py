@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 from helpers.paths import ROOT
 from helpers.programs import python
+from lstm_rt_tools import readers
+from lstm_rt_tools.judges import reference
+from lstm_rt_tools.row import Options
 
 import lstm_rt
 from lstm_rt.format import loads_graph
@@ -19,6 +22,7 @@ FOLDER = ROOT / "benchmarks"
 sys.path.insert(0, str(FOLDER))
 
 import report  # noqa: E402
+import rtneural  # noqa: E402
 import silence  # noqa: E402
 import worker  # noqa: E402
 from bounds import bound_us, flop, phases, roofline_for, weight_bytes  # noqa: E402
@@ -486,6 +490,23 @@ def test_silence():
         command = [*need_compiler(), "-std=c11", *warnings, f"-I{ROOT / 'src'}", str(FOLDER / program)]
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
+
+
+def test_rtneural_wants_its_source(tmp_path):
+    done = run_script("rtneural.py", tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.strip().endswith("no RTNeural/RTNeural.h in it, expected a checkout of RTNeural")
+
+
+def test_rtneural_files_are_the_models(tmp_path):
+    """What RTNeural is given is what the core computes, by the gates' equations in double precision."""
+    for cell, inputs, hidden in rtneural.SIZES:
+        (tmp_path / "m.json").write_text(json.dumps(rtneural.description(cell, inputs, hidden)))
+        graph = readers.read(tmp_path / "m.json", Options())
+        x = np.random.default_rng(1).uniform(-1, 1, (1, 20, inputs)).astype(np.float32)
+        (want,) = reference.run(graph, [x])
+        np.testing.assert_allclose(lstm_rt.Model(graph)(x), want, rtol=0, atol=1e-5)
+        assert [(n.op, graph.values[n.outputs[0]].size) for n in graph.nodes] == [(cell, hidden), ("dense", 1)]
 
 
 def test_silence_has_every_op():

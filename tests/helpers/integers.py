@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from helpers.denormals import flushed
 from lstm_rt_tools.integers.matrices import quantised
 
 from lstm_rt.quantised import Quantised
@@ -40,7 +41,7 @@ def expected(x, w, bias):
             r = np.rint(row * (limit / m)).astype(np.int64) if a else r
         sums = w.values.astype(np.int64) @ r
         assert np.abs(sums).max() < 1 << 31
-        y[at] = (0 if bias is None else bias) + sums.astype(np.float32) * (w.scale * a)
+        y[at] = (0 if bias is None else bias) + sums.astype(np.float32) * flushed(w.scale * a)
     return y
 
 

@@ -3,7 +3,7 @@
 #include <math.h>
 
 #include "helpers/tables.h"
-#include "kernels/lrt_integers.h"
+#include "integers/lrt_integers.h"
 #include "suites.h"
 
 #define ROWS 37u /* blocks of 16 and a part of one */

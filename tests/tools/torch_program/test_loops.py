@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import pickle
 import re
 import zipfile
 from collections.abc import Callable
@@ -145,7 +146,8 @@ def test_a_custom_cell_is_named_with_its_place(tmp_path: Path) -> None:
     why = _refusal(tmp_path / "m.pt")
     assert f"Decaying (test_loops.py, line {line}) has a custom cell" in why
     assert "set the number (--set x.1=...), or trace it" in why
-    for spoilt in (None, b"", b"\x80\x02N.", b"\x80\x02(U\x03abc]]t."):
+    many = ("FORMAT_WITH_STRING_TABLE", ["x" * 1000, "a.py"], [(0, ([[0] * 2000, 1, 1], 5, 6), 0)])
+    for spoilt in (None, b"", pickle.dumps(many, protocol=2), b"\x80\x02N.", b"\x80\x02(U\x03abc]]t."):
         with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(tmp_path / "n.pt", "w") as new:
             for name in old.namelist():
                 if not name.endswith(".debug_pkl"):

@@ -234,6 +234,8 @@ PARTS: dict[str, Any] = {
     "earlier half": lambda y, x: y[:, : x.size(1) // 2],
     "earlier half, rounded up": lambda y, x: y[:, : -(-x.size(1) // 2)],
     "both halves": lambda y, x: torch.cat([h.amax(1) for h in y.chunk(2, 1)], 1),
+    "eleven, which may be half": lambda y, x: y[:, :11],
+    "from the twelfth on": lambda y, x: F.pad(y, (0, 0, 0, 12))[:, 12:],
     "every other one twice": lambda y, x: torch.repeat_interleave(y[:, ::2], 2, dim=1)[:, : x.shape[1]] + x[..., :1],
     "every third one stretched": lambda y, x: F.interpolate(y[:, ::3].mT, scale_factor=3.0)[..., : x.shape[1]].mT,
     "as long as another, between": lambda y, x: F.interpolate(y.mT, scale_factor=2, mode="linear").mT,

@@ -11,6 +11,7 @@ from ..weights.safe_pickle import SafePickle
 from ..weights.torch_files import TorchZip
 
 _LIST = "torch.jit._pickle.build_intlist"
+_MOST_TEXT = 1 << 20  #: characters of a function
 _FORM = "FORMAT_WITH_STRING_TABLE"
 
 
@@ -43,9 +44,11 @@ def _original(archive: TorchZip, path: str, line: int) -> tuple[str, int] | None
         form, strings, ranges = table
         before = [source for offset, source, *_ in ranges if offset < end]
         (parts, file, first), start, _ = next(s for s in reversed(before) if s[0][0])
+        if sum(len(strings[k]) for k in parts) > _MOST_TEXT:  # the same lines again and again
+            return None
         text = "".join(strings[k] for k in parts)
         name = str(strings[file]).replace("\\", "/").rpartition("/")[2]
         return (name, int(first) + text[: int(start)].count("\n")) if form == _FORM and name else None
-    except (TypeError, ValueError, IndexError, StopIteration, KeyError):
+    except (TypeError, ValueError, LookupError, OverflowError, StopIteration):
         return None
 

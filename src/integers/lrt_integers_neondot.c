@@ -8,7 +8,7 @@ LRT_ISA_DOTPROD
 #define LRT_DOTPROD
 #include "kernels/lrt_vec_neon.h"
 
-#include "kernels/lrt_product_int_blocks_impl.h"
+#include "integers/lrt_product_int_blocks_impl.h"
 
 extern const lrt_integers lrt_integers_neondot;
 const lrt_integers lrt_integers_neondot = {int_pack, int_any_product};

@@ -20,7 +20,7 @@ static inline void store_planes(uint32_t *low, uint32_t *high, vi a)
     _mm_storeu_si128((__m128i *)(void *)high, _mm512_cvtepi32_epi8(_mm512_srai_epi32(a, 8)));
 }
 #define LRT_PLANES
-#include "kernels/lrt_pack_impl.h"
+#include "integers/lrt_pack_impl.h"
 
 enum {
     SIDE = 16,

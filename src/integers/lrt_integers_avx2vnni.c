@@ -8,7 +8,7 @@ LRT_ISA("avx2,fma,avxvnni")
 #define LRT_VNNI
 #include "kernels/lrt_vec_avx2.h"
 
-#include "kernels/lrt_product_int_blocks_impl.h"
+#include "integers/lrt_product_int_blocks_impl.h"
 
 extern const lrt_integers lrt_integers_avx2vnni;
 const lrt_integers lrt_integers_avx2vnni = {int_pack, int_any_product};

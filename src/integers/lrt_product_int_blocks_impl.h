@@ -3,7 +3,7 @@
 #ifndef LRT_PRODUCT_INT_BLOCKS_IMPL_H
 #define LRT_PRODUCT_INT_BLOCKS_IMPL_H
 
-#include "kernels/lrt_product_int_impl.h"
+#include "integers/lrt_product_int_impl.h"
 
 #define INT_STRIP_V (LRT_PANEL / VL)
 

@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-#include "kernels/lrt_pack_impl.h"
+#include "integers/lrt_pack_impl.h"
 #include "kernels/lrt_unroll.h"
 
 /* ---- sums ------------------------------------------------------------------------------------ */

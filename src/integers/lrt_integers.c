@@ -1,6 +1,6 @@
 /* y = bias + x W where W is not plain: some rows at a time, packed where W is one of integers, for the instruction set to
  * multiply. */
-#include "kernels/lrt_integers.h"
+#include "integers/lrt_integers.h"
 
 /* Row number i of all. */
 static const float *x_of(const lrt_linear_args *a, uint64_t i)
