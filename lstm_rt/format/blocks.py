@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..graph import GATES, Node
-from ..quantised import Quantised
-from .panels import PANEL, as_words, of_words, padded_units, panel_widths, per_word, scales_of, words_per_row, zero_word
+from ..quantised import PANEL, Quantised
+from .panels import as_words, of_words, padded_units, panel_widths, per_word, scales_of, words_per_row, zero_word
 from .records import round_up
 
 MAX_INPUTS = 1 << 16  #: of a matrix of blocks: its index is of 16 bits

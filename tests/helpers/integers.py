@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from helpers.denormals import flushed
 from lstm_rt_tools.integers.matrices import quantised
 
+from helpers.denormals import flushed
 from lstm_rt.quantised import Quantised
 
 #: Bits of the weights and of what they are multiplied with.
