@@ -21,7 +21,7 @@ from setuptools.command.build_ext import build_ext
 
 WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow"]
 CFLAGS = [*Path("src/cflags.txt").read_text().split(), "-g0", *WARNINGS]
-FOLDERS = [Path("src"), Path("src/ops"), Path("src/kernels")]
+FOLDERS = [Path("src"), Path("src/ops"), Path("src/kernels"), Path("src/integers")]
 HEADERS = ["src/cflags.txt", *sorted(str(p) for folder in FOLDERS for p in folder.glob("*.h"))]
 SOURCES = sorted(str(p) for folder in FOLDERS for p in folder.glob("*.c"))
 

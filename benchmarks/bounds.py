@@ -6,13 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from roofline import Roofline
-from workloads import GATES, AnyWorkload, Workload
+from workloads import GATES, AnyWorkload, EngineName, Workload
 
-WEIGHT_BYTES = {"float32": 4, "float16": 2, "int8": 1}
+WEIGHT_BYTES = {"float32": 4, "float16": 2, "int16": 2, "int8": 1, "int8/8": 1}
 #: Weights whose products are made in float32, the arithmetic that the roofline's peak is of.
 FLOAT32_ARITHMETIC = ("float32", "float16")
 #: Kernel tables of lstm_rt that have no instruction set of the roofline to their name.
-ISA_OF_TABLE = {"nofma": "portable", "avx512vnni": "avx512", "avx512amx": "avx512"}
+ISA_OF_TABLE = {
+    "nofma": "portable",
+    "avx2vnni": "avx2",
+    "avx512vnni": "avx512",
+    "avx512amx": "avx512",
+    "neondot": "neon",
+}
 
 
 @dataclass(frozen=True)
@@ -74,6 +80,6 @@ def bound_us(w: AnyWorkload, roofline: Roofline) -> float | None:
 
 def roofline_for(engine: str, rooflines: Mapping[str, Roofline]) -> Roofline | None:
     """Of the instruction set that the engine is forced to, as in ``lstm_rt:avx2``; otherwise the first, the best."""
-    table = engine.partition(":")[2]
+    table = EngineName.of(engine).table
     best = next(iter(rooflines.values()), None)
     return rooflines.get(ISA_OF_TABLE.get(table, table)) if table else best

@@ -17,15 +17,15 @@ from typing import Any
 
 import numpy as np
 from bounds import roofline_for
-from engines import DEFAULT_ENGINES
+from engines import DEFAULT_ENGINES, INTEGER_ENGINES, exact_results
 from report import environment, markdown, text
 from results import OURS, Entry, Limits, Report, Result, Timing, as_json
 from roofline import Meter, RooflineError
 from worker import Worker, WorkerError, choose_cpus
 from workloads import WORKLOADS, AnyWorkload, Array, Workload
 
-#: Largest difference between two engines' outputs, which are on unit scale.
-TOLERANCES = {"float32": 1e-4}
+#: Largest difference between two engines' outputs, which are on unit scale, by the type of the weights.
+TOLERANCES = {"float32": 1e-4, "int16": 2e-3, "int8": 5e-2, "int8/8": 5e-2}
 _MAX_CALLS = 20000
 _REST_SECONDS = 0.01  # between engines with several threads: until thread pools have stopped spinning
 
@@ -57,22 +57,27 @@ def start(live: Live) -> bool:
     entry.missing = worker.missing
     entry.version = worker.facts.get("version", "")
     entry.settings = worker.facts.get("settings", "")
+    entry.nbytes = worker.facts.get("nbytes", 0)
     return not entry.failed and not entry.missing
 
 
-def difference(result: Array, reference: Array) -> float:
-    """Largest absolute difference of two engines' results.
+def differences(result: Array, reference: Array) -> tuple[float, float]:
+    """Of two results the largest absolute difference, and the root of the mean of their squares.
 
     Raises:
         WorkerError: the shapes differ.
     """
     if result.shape != reference.shape:
         raise WorkerError(f"output has shape {result.shape}, expected {reference.shape}")
-    return float(np.abs(result - reference).max())
+    apart = np.abs(result - reference)
+    return float(apart.max()), float(np.sqrt(np.mean(np.square(apart))))
 
 
-def check_all(ready: Sequence[Live], tolerance: float) -> list[Live]:
-    """Those whose outputs agree with the first one's; the entries of the others say by how much they differ."""
+def check_all(ready: Sequence[Live], exact: Array | None) -> list[Live]:
+    """Those whose outputs agree with the first one's; the entries of the others say by how much they differ.
+
+    How far each is from the exact results, where these are known, its entry tells too.
+    """
     reference: Array | None = None
     agreeing = []
     for live in ready:
@@ -80,10 +85,13 @@ def check_all(ready: Sequence[Live], tolerance: float) -> list[Live]:
         try:
             result = live.worker.check()
             reference = result if reference is None else reference
-            entry.max_abs_diff = difference(result, reference)
+            entry.max_abs_diff = differences(result, reference)[0]
+            if exact is not None:
+                entry.max_error, entry.rms_error = differences(result, exact)
         except WorkerError as e:
             entry.failed = str(e)
             continue
+        tolerance = TOLERANCES[entry.name.dtype]
         if entry.max_abs_diff <= tolerance:
             agreeing.append(live)
         else:  # also if it is not a number
@@ -128,13 +136,12 @@ def compare(w: AnyWorkload, threads: int, engines: Sequence[str], rounds: int, r
     """All engines on one workload, each in a process of its own; all live until the last round."""
     entries = [Entry(name) for name in engines]
     cpus = choose_cpus(threads)
+    exact = exact_results(w) if isinstance(w, Workload) else None
     with ExitStack() as stack:
         started = [Live(e, stack.enter_context(Worker(e.engine, w, threads, cpus))) for e in entries]
         ready = [live for live in started if start(live)]
         ready.sort(key=lambda live: live.entry.engine != OURS)
-        run_rounds(
-            check_all(ready, TOLERANCES[w.dtype]), rounds, round_seconds, _REST_SECONDS if threads > 1 else 0.0
-        )
+        run_rounds(check_all(ready, exact), rounds, round_seconds, _REST_SECONDS if threads > 1 else 0.0)
     return Result(w, threads, entries)
 
 
@@ -202,12 +209,16 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line's options."""
     p = argparse.ArgumentParser(description="Times lstm_rt beside other engines on the same weights and inputs.")
     p.add_argument("--workloads", type=_workloads, default=list(WORKLOADS.values()), help="names, comma-separated")
+    p.add_argument(
+        "--integers", dest="engines", action="store_const", const=list(INTEGER_ENGINES),
+        help="the engines with weights of integers, beside lstm_rt with those of float32",
+    )  # fmt: skip
     return parse_common(p, DEFAULT_ENGINES, argv)
 
 
 def parse_common(p: argparse.ArgumentParser, engines: Sequence[str], argv: Sequence[str] | None) -> argparse.Namespace:
     """The options that every comparison has, and those that ``p`` has already."""
-    p.add_argument("--engines", type=_names, default=list(engines), help="names, comma-separated")
+    p.add_argument("--engines", type=_names, default=list(engines), help="names, comma-separated; ENGINE@DTYPE:TABLE")
     p.add_argument("--threads", type=_threads, default=[1], help="numbers of threads, comma-separated; default 1")
     p.add_argument("--rounds", type=_positive, help="rounds in which engines take turns; default 15")
     p.add_argument("--round-ms", type=_positive, help="length of an engine's turn; default 30")

@@ -3,7 +3,8 @@
 An engine is a function ``(workload, threads) -> Runner`` in :data:`ENGINES`. To add one, write that
 function: import the package inside it, so that an ImportError reports the engine as missing, and
 raise :class:`Unavailable` when something else that it needs is not there (:func:`only` does so for
-types of weights). Everything else (processes, checks, rounds, tables) follows from the name.
+types of weights, of which the workload's ``dtype`` is the one that the engine's name asks for).
+Everything else (processes, checks, rounds, tables) follows from the name.
 
 Every engine reads its input from one NumPy buffer that the caller writes into, and gives its
 output as a NumPy array: whatever binds, shares or reuses memory is set up before the clock runs.
@@ -12,15 +13,17 @@ output as a NumPy array: whatever binds, shares or reuses memory is set up befor
 from __future__ import annotations
 
 import importlib.metadata
+import io
 import itertools
 import os
+import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from workloads import Array, Workload
+from workloads import INTEGERS, Array, EngineName, Workload
 
 if TYPE_CHECKING:
     from model_workloads import ModelRunner, ModelWorkload
@@ -43,6 +46,7 @@ class Runner:
     from_layout: Callable[[Array], Array]  #: a result to ``(N, T, F)``
     version: str
     settings: str
+    nbytes: int = 0  #: of the model as it is stored
     guard: object = None  #: a context that must live as long as the runner
 
     def results(self, calls: list[Array]) -> Array:
@@ -56,23 +60,25 @@ class Runner:
 
 
 def build(name: str, workload: Workload | ModelWorkload, threads: int) -> Runner | ModelRunner:
-    """The engine called ``name``; ``lstm_rt:TABLE`` forces a kernel table.
+    """The engine called ``name``, such as ``torch``, ``lstm_rt:avx2`` or ``onnxruntime@int8`` (:class:`EngineName`).
 
     Raises:
         ImportError: a package is not installed.
         Unavailable: the engine cannot run here for another reason.
     """
-    engine, _, table = name.partition(":")
+    engine, dtype, table = EngineName.of(name)
     os.environ.pop("LSTM_RT_KERNELS", None)
     if table:
         os.environ["LSTM_RT_KERNELS"] = table
     if not isinstance(workload, Workload):  # a whole model
         import model_workloads
 
+        if dtype != workload.dtype:
+            raise Unavailable(f"whole models are run with {workload.dtype} weights only")
         return model_workloads.build(engine, workload, threads)
     if engine not in ENGINES:
         raise Unavailable(f"no such engine; known: {', '.join(ENGINES)}")
-    return ENGINES[engine](workload, threads)
+    return ENGINES[engine](replace(workload, dtype=dtype), threads)
 
 
 def only(w: Workload, *dtypes: str) -> None:
@@ -109,13 +115,28 @@ def lstm_rt_model(w: Workload, threads: int) -> lstm_rt.Model:
     """The workload's model, with the kernel table that ``LSTM_RT_KERNELS`` forces."""
     import lstm_rt
 
-    only(w, "float32")
+    only(w, "float32", *INTEGERS)
     given = w.weights()
     kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
     lists = [[given[f"{kind}_l{at}{s}"] for at, s in w.parts()] for kind in kinds]
     check_table()
     cell = lstm_rt.LSTM if w.cell == "lstm" else lstm_rt.GRU
-    return cell(*lists, bidirectional=w.bidirectional, threads=threads)
+    model = cell(*lists, bidirectional=w.bidirectional, threads=threads)
+    if w.dtype == "float32":
+        return model
+    from lstm_rt_tools import quantize
+
+    bits, activations = (16, 16) if w.dtype == "int16" else (8, 8 if w.dtype == "int8/8" else 16)
+    return lstm_rt.Model(quantize(model._graph(), bits=bits, activations=activations), threads=threads)
+
+
+def exact_results(w: Workload) -> Array:
+    """What a runner's :meth:`Runner.results` would be without rounding: float32 weights, computed in float64."""
+    from lstm_rt_tools.judges import reference
+
+    graph = lstm_rt_model(replace(w, dtype="float32"), 1)._graph()
+    exact: Array = reference.run(graph, [np.concatenate(w.calls(), axis=1)])[0]
+    return exact
 
 
 def lstm_rt_engine(w: Workload, threads: int) -> Runner:
@@ -125,14 +146,16 @@ def lstm_rt_engine(w: Workload, threads: int) -> Runner:
     model = lstm_rt_model(w, threads)
     version = f"{lstm_rt.__version__}, kernels {model.kernels}"
     if w.stateful:
-        return _lstm_rt_stream(w, model.stream(batch=w.batch), version)
+        return _lstm_rt_stream(w, model, version)
     x = np.zeros((w.batch, w.steps, w.inputs), np.float32)
     out = np.zeros((w.batch, w.steps, w.outputs), np.float32)
-    return Runner(x, lambda: model(x, out=out), _nothing, np.asarray, np.asarray, version, f"threads={threads}, out=")
+    settings = f"threads={threads}, out="
+    return Runner(x, lambda: model(x, out=out), _nothing, np.asarray, np.asarray, version, settings, model.nbytes)
 
 
-def _lstm_rt_stream(w: Workload, stream: object, version: str) -> Runner:
-    step, reset = stream.step, stream.reset  # type: ignore[attr-defined]
+def _lstm_rt_stream(w: Workload, model: lstm_rt.Model, version: str) -> Runner:
+    stream = model.stream(batch=w.batch)
+    step, reset = stream.step, stream.reset
     x = np.zeros((w.batch, w.inputs), np.float32)
     out = np.zeros((w.batch, w.outputs), np.float32)
     return Runner(
@@ -143,6 +166,7 @@ def _lstm_rt_stream(w: Workload, stream: object, version: str) -> Runner:
         from_layout=lambda y: y[:, None],
         version=version,
         settings="stream.step, out=",
+        nbytes=model.nbytes,
     )
 
 
@@ -208,6 +232,7 @@ class _OnnxArrays:
             from_layout=self._batch_first,
             version=version,
             settings=settings,
+            nbytes=len(self.model),
         )
 
     def _batch_first(self, y: Array) -> Array:
@@ -243,14 +268,20 @@ def onnxruntime_call(session: Any, inputs: Mapping[str, Array], outputs: Mapping
 
 
 def onnxruntime_engine(w: Workload, threads: int) -> Runner:
-    """Inputs and outputs bound once: for one small step that halves the time of ``session.run``."""
+    """Inputs and outputs bound once: for one small step that halves the time of ``session.run``.
+
+    Integers are those of its dynamic quantisation: int8 weights, activations of 8 bits.
+    """
     import onnxruntime as ort
 
-    only(w, "float32")
+    only(w, "float32", "int8")
+    if w.dtype == "int8" and w.cell != "lstm":
+        raise Unavailable(f"no {w.cell} with int8 weights")
     arrays = _OnnxArrays(w)
     session, settings = onnxruntime_session(arrays.model, threads)
     calls = [onnxruntime_call(session, *p) for p in arrays.passes()]
-    return arrays.runner(calls, ort.__version__, f"{settings}, time-major")
+    how = ", quantize_dynamic per channel" if w.dtype == "int8" else ""
+    return arrays.runner(calls, ort.__version__, f"{settings}, time-major{how}")
 
 
 def openvino_engine(w: Workload, threads: int) -> Runner:
@@ -280,10 +311,13 @@ def openvino_engine(w: Workload, threads: int) -> Runner:
 
 
 def torch_engine(w: Workload, threads: int) -> Runner:
-    """``nn.LSTM`` or ``nn.GRU``; for single steps ``nn.LSTMCell``, which is several times faster there."""
+    """``nn.LSTM`` or ``nn.GRU``; for single steps ``nn.LSTMCell``, which is several times faster there.
+
+    Integers are those of its dynamic quantisation: int8 weights, activations of 8 bits.
+    """
     import torch
 
-    only(w, "float32")
+    only(w, "float32", "int8")
     torch.set_num_threads(threads)
     torch.set_num_interop_threads(1)
     runner = _torch_cells(w, threads) if w.stateful else _torch_layers(w, threads)
@@ -293,6 +327,22 @@ def torch_engine(w: Workload, threads: int) -> Runner:
     return runner
 
 
+def _torch_weights(modules: list[Any], w: Workload) -> tuple[Any, str, int]:
+    """The modules with weights of the workload's type, what was done for that, and their bytes in a file."""
+    import torch
+
+    given = torch.nn.ModuleList(modules).eval()
+    how = ""
+    if w.dtype == "int8":
+        how = f", quantize_dynamic ({torch.backends.quantized.engine})"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that it will move to another package
+            given = torch.ao.quantization.quantize_dynamic(given)
+    stored = io.BytesIO()
+    torch.save(given.state_dict(), stored)
+    return given, how, stored.tell()
+
+
 def _torch_layers(w: Workload, threads: int) -> Runner:
     import torch
 
@@ -300,11 +350,12 @@ def _torch_layers(w: Workload, threads: int) -> Runner:
         w.inputs, w.hidden, w.layers, batch_first=True, bidirectional=w.bidirectional
     )
     module.load_state_dict({name: torch.from_numpy(a) for name, a in w.weights().items()})
-    module.eval()
+    (module,), how, nbytes = _torch_weights([module], w)
     x = np.zeros((w.batch, w.steps, w.inputs), np.float32)
     shared = torch.from_numpy(x)
-    settings = f"nn.{w.cell.upper()}, {threads} threads, inference_mode, batch_first"
-    return Runner(x, lambda: module(shared)[0].numpy(), _nothing, np.asarray, np.asarray, torch.__version__, settings)
+    settings = f"nn.{w.cell.upper()}, {threads} threads, inference_mode, batch_first{how}"
+    version = torch.__version__
+    return Runner(x, lambda: module(shared)[0].numpy(), _nothing, np.asarray, np.asarray, version, settings, nbytes)
 
 
 def _torch_cells(w: Workload, threads: int) -> Runner:
@@ -317,7 +368,8 @@ def _torch_cells(w: Workload, threads: int) -> Runner:
         cell = make(w.layer_inputs(layer), w.hidden)
         names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         cell.load_state_dict({n: torch.from_numpy(given[f"{n}_l{layer}"]) for n in names})
-        cells.append(cell.eval())
+        cells.append(cell)
+    cells, how, nbytes = _torch_weights(cells, w)
     x = np.zeros((w.batch, w.inputs), np.float32)
     shared = torch.from_numpy(x)
     has_cell_state = w.cell == "lstm"
@@ -340,19 +392,29 @@ def _torch_cells(w: Workload, threads: int) -> Runner:
         to_layout=lambda a: a[:, 0],
         from_layout=lambda y: y[:, None],
         version=torch.__version__,
-        settings=f"nn.{make.__name__}, {threads} threads, inference_mode",
+        settings=f"nn.{make.__name__}, {threads} threads, inference_mode{how}",
+        nbytes=nbytes,
     )
 
 
 # -- LiteRT ---------------------------------------------------------------------------------------
 
 
+def litert_file(w: Workload) -> Path:
+    """Where make_litert.py writes the workload."""
+    name = w.name if w.dtype == "float32" else f"{w.name}.{w.dtype}"
+    return Path(__file__).parent / "litert" / f"{name}.tflite"
+
+
 def litert_engine(w: Workload, threads: int) -> Runner:
-    """A file of make_litert.py. What XNNPACK knows it runs: single steps, but no sequences."""
+    """A file of make_litert.py. What XNNPACK knows it runs: single steps, but no sequences.
+
+    Integers are those of its dynamic range quantisation: int8 weights, activations of 8 bits.
+    """
     from ai_edge_litert.interpreter import Interpreter
 
-    only(w, "float32")
-    path = Path(__file__).parent / "litert" / f"{w.name}.tflite"
+    only(w, "float32", "int8")
+    path = litert_file(w)
     if not path.exists():
         raise Unavailable(f"no {path.parent.name}/{path.name}; make_litert.py writes it, which needs TensorFlow")
     interpreter = Interpreter(str(path), num_threads=threads)
@@ -382,7 +444,8 @@ def litert_engine(w: Workload, threads: int) -> Runner:
 
     settings = f"num_threads={threads}, default resolver (XNNPACK where it can), batch-first"
     version = importlib.metadata.version("ai-edge-litert")
-    return Runner(x, step if states else call, reset, np.asarray, np.asarray, version, settings)
+    nbytes = path.stat().st_size
+    return Runner(x, step if states else call, reset, np.asarray, np.asarray, version, settings, nbytes)
 
 
 ENGINES: dict[str, Callable[[Workload, int], Runner]] = {
@@ -394,3 +457,7 @@ ENGINES: dict[str, Callable[[Workload, int], Runner]] = {
 }
 #: What ``compare.py`` runs unless told otherwise. The first is what the others are compared with.
 DEFAULT_ENGINES = ("lstm_rt", "lstm_rt:avx2", "torch", "onnxruntime", "openvino", "litert")
+#: What ``compare.py --integers`` runs.
+INTEGER_ENGINES = (
+    "lstm_rt", *(f"lstm_rt@{dtype}" for dtype in INTEGERS), "onnxruntime@int8", "torch@int8", "litert@int8",
+)  # fmt: skip

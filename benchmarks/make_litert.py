@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 import tf_keras as keras
+from engines import litert_file
 from workloads import WORKLOADS, Array, Workload, reorder_gates
 
-FOLDER = Path(__file__).parent / "litert"
 #: PyTorch's rows (i f g o, r z n) in Keras's order (i f c o, z r h).
 GATE_ORDER = {"lstm": (0, 1, 2, 3), "gru": (1, 0, 2)}
 STATES = {"lstm": ("h", "c"), "gru": ("h",)}
@@ -84,19 +84,27 @@ def step_function(w: Workload) -> tuple[Any, Any]:
 def convert(w: Workload) -> bytes:
     """The file's content."""
     function, owner = step_function(w) if w.stateful else sequence_function(w)
-    return bytes(tf.lite.TFLiteConverter.from_concrete_functions([function], owner).convert())
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], owner)
+    if w.dtype == "int8":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]  # without data: weights alone, the dynamic range
+    return bytes(converter.convert())
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Write a file for each workload."""
     p = argparse.ArgumentParser(description="Writes the workloads as LiteRT files.")
-    p.add_argument("workloads", nargs="*", choices=[[], *WORKLOADS], default=[], help="default: all in float32")
-    names = p.parse_args(argv).workloads or [w.name for w in WORKLOADS.values() if w.dtype == "float32"]
-    FOLDER.mkdir(exist_ok=True)
-    for name in names:
-        path = FOLDER / f"{name}.tflite"
-        path.write_bytes(convert(WORKLOADS[name]))
-        print(f"{path}: {path.stat().st_size} bytes")
+    p.add_argument("workloads", nargs="*", choices=[[], *WORKLOADS], default=[], help="default: all")
+    names = p.parse_args(argv).workloads or list(WORKLOADS)
+    for w in [replace(WORKLOADS[name], dtype=dtype) for name in names for dtype in ("float32", "int8")]:
+        path = litert_file(w)
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(convert(w))
+        size = path.stat().st_size
+        if w.dtype == "int8" and size > 0.7 * litert_file(WORKLOADS[w.name]).stat().st_size:
+            path.unlink()
+            print(f"{path}: the converter leaves it in float32, not kept")
+            continue
+        print(f"{path}: {size} bytes")
     return 0
 
 

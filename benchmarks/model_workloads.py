@@ -177,6 +177,7 @@ class ModelRunner:
     states: tuple[tuple[str, str], ...]
     version: str
     settings: str
+    nbytes: int = 0  #: not measured
 
     def __post_init__(self) -> None:
         runs = itertools.cycle([run for _, _, run in self.turns])

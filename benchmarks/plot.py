@@ -1,6 +1,7 @@
 """Draws the results of compare.py: ``python benchmarks/plot.py results.json -o docs/benchmarks.svg``.
 
-Speed relative to lstm_rt, for each engine and workload with one number of threads. Needs matplotlib.
+Speed relative to lstm_rt, for each engine and workload with one number of threads; with ``--errors`` how far each
+is from the exact results beside its size and its speed, for runs with weights of integers. Needs matplotlib.
 """
 
 from __future__ import annotations
@@ -13,11 +14,14 @@ from typing import Any
 
 from report import number
 from results import OURS, Entry, Report, Result, from_json
+from workloads import EngineName
 
 #: Okabe and Ito's colours, which people with any colour vision can tell apart; ours are the blues.
 COLOURS = {
     OURS: "#0072B2", OURS + ":avx2": "#56B4E9", "onnxruntime": "#E69F00", "openvino": "#009E73",
     "torch": "#D55E00", "litert": "#CC79A7",
+    OURS + "@int16": "#56B4E9", OURS + "@int8": "#0072B2", OURS + "@int8/8": "#003A5C",
+    "onnxruntime@int8": "#E69F00", "torch@int8": "#D55E00", "litert@int8": "#CC79A7",
 }  # fmt: skip
 OTHER_COLOUR = "#999999"
 BAR = 0.13  #: inches of a bar's height
@@ -38,9 +42,7 @@ def engines(results: Sequence[Result]) -> list[str]:
 
 def label(result: Result) -> str:
     """Name and shape of a workload, in two lines."""
-    w = result.workload
-    dtype = "" if w.dtype == "float32" else f" {w.dtype}"
-    return f"{w.name}{dtype}\n{w.describe()}"
+    return f"{result.workload.name}\n{result.workload.describe()}"
 
 
 def speed(result: Result, us: float | None) -> float:
@@ -123,6 +125,47 @@ def draw(report: Report, threads: int) -> Any:
     return figure
 
 
+def draw_errors(report: Report, threads: int) -> Any:
+    """The figure of errors: root mean squares, beside sizes and beside speeds, both relative to lstm_rt in float32.
+
+    Raises:
+        ValueError: there is nothing to draw with this number of threads.
+    """
+    from matplotlib.figure import Figure
+
+    results = drawn(report, threads)
+    names = [name for name in engines(results) if EngineName.of(name).has_integers]
+    if not names:
+        raise ValueError(f"no integers with {threads} threads beside {OURS}: compare.py --integers measures them")
+    figure = Figure(figsize=(8, 4), facecolor="white", layout="constrained")
+    size, fast = figure.subplots(1, 2, sharey=True)
+    for name in names:
+        points = [
+            (e.nbytes / float32.nbytes, speed(r, e.us), e.rms_error)
+            for r in results
+            if (e := r.entry(name)) and (float32 := r.entry(OURS)) and float32.nbytes and e.rms_error
+        ]
+        colour, marker = COLOURS.get(name, OTHER_COLOUR), "o" if name.startswith(OURS) else "x"
+        for axes, at in ((size, 0), (fast, 1)):
+            axes.scatter([p[at] for p in points], [p[2] for p in points], s=22, color=colour, marker=marker, label=name)
+    size.set_ylabel("error (root mean square) of outputs on unit scale", fontsize=8)
+    size.set_xlabel("bytes of the model, of float32's", fontsize=8)
+    fast.set_xlabel(f"speed relative to lstm_rt with float32, {threads} thread{'s' * (threads > 1)}", fontsize=8)
+    fast.axvline(1, color="#888888", linewidth=0.6, zorder=0)
+    for axes in (size, fast):
+        axes.set_yscale("log")
+        axes.tick_params(labelsize=8)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(axis="y", linewidth=0.3)
+    fast.set_xscale("log")
+    ticks = [0.001, 0.01, 0.1, 0.2, 0.5, 1, 2, 5]
+    fast.set_xticks(ticks, [str(t) for t in ticks])
+    fast.minorticks_off()
+    size.set_xlim(left=0)
+    figure.legend(*size.get_legend_handles_labels(), loc="outside upper left", ncols=4, frameon=False, fontsize=8)
+    return figure
+
+
 def save(figure: Any, path: Path) -> None:
     """The same bytes for the same results: no date, no random names."""
     import matplotlib as mpl
@@ -137,9 +180,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     p.add_argument("results", type=Path, metavar="RESULTS.json")
     p.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="a picture, such as chart.svg")
     p.add_argument("--threads", type=int, default=1, help="the results with this number of threads; default 1")
+    p.add_argument("--errors", action="store_true", help="errors beside size and speed, of a run with --integers")
     options = p.parse_args(argv)
+    chart = draw_errors if options.errors else draw
     try:
-        save(draw(from_json(json.loads(options.results.read_text())), options.threads), options.output)
+        save(chart(from_json(json.loads(options.results.read_text())), options.threads), options.output)
     except (ImportError, ValueError) as e:
         p.exit(1, f"plot.py: {e}\n")
     return 0

@@ -13,6 +13,7 @@ import numpy as np
 from bounds import flop, weight_bytes
 from results import OURS, Entry, Report, Result, Spread, ratio, times_longer
 from roofline import Roofline
+from workloads import EngineName
 
 PACKAGES = ("numpy", "torch", "onnxruntime", "openvino", "ai-edge-litert", "onnx")
 
@@ -77,10 +78,16 @@ Table = tuple[list[str], list[list[str]]]
 
 TIMES = [
     "workload", "dtype", "threads", "engine", "us per call", "p10..p90", "/ ours", "of bound", "GFLOP/s", "max diff",
+    "max error", "rms error",
 ]  # fmt: skip
 RATIOS = [
     "workload", "shape", "dtype", "threads", "MB", "MFLOP", "bound us", "ours us", "of bound",
     "best rival", "us", "rival / ours", "p10..p90",
+]  # fmt: skip
+INTEGER = [
+    "workload", "shape", "threads", "engine", "KB", "us", "lstm_rt / it", "p10..p90", "max error", "rms error",
+    "best int8 rival", "its KB", "its us", "rival / it", "p10..p90 of that",
+    "max error / rival's", "rms error / rival's",
 ]  # fmt: skip
 THREADS = [
     "workload", "dtype", "threads", "ours us", "speed-up", "best rival", "its threads", "us", "rival / ours",
@@ -112,19 +119,23 @@ def _us(entry: Entry | None) -> str:
     return number(entry.us if entry else None)
 
 
-def _row_head(result: Result) -> list[str]:
-    return [result.workload.name, result.workload.dtype, str(result.threads)]
+def small(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1e}"
+
+
+def _row_head(result: Result, dtype: str = "float32") -> list[str]:
+    return [result.workload.name, dtype, str(result.threads)]
 
 
 def _time_row(result: Result, entry: Entry) -> list[str]:
-    head = [*_row_head(result), entry.engine]
-    diff = "-" if entry.max_abs_diff is None else f"{entry.max_abs_diff:.1e}"
+    head = [*_row_head(result, entry.name.dtype), entry.engine]
+    far = [small(entry.max_abs_diff), small(entry.max_error), small(entry.rms_error)]
     if not entry.timing:
-        return [*head, "missing" if entry.missing else "FAILED", "-", "-", "-", "-", diff]
+        return [*head, "missing" if entry.missing else "FAILED", "-", "-", "-", "-", *far]
     us = entry.timing.us_per_call
     gflops = flop(result.workload) / us.median / 1e3
     times = _median(ratio(entry, result.ours()))
-    return [*head, number(us.median), _between(us), times, percent(result.share(entry)), number(gflops), diff]
+    return [*head, number(us.median), _between(us), times, percent(result.share(entry)), number(gflops), *far]
 
 
 def times_table(report: Report) -> Table:
@@ -145,6 +156,34 @@ def _ratio_row(result: Result, engine: str) -> list[str]:
 def ratios_table(report: Report, engine: str) -> Table:
     """A row for each workload: one of our engines beside the bound and the fastest of the others."""
     return RATIOS, [_ratio_row(r, engine) for r in report.results]
+
+
+def _kilobytes(entry: Entry | None) -> str:
+    return number(entry.nbytes / 1e3) if entry and entry.nbytes else "-"
+
+
+def _integer_row(result: Result, entry: Entry) -> list[str]:
+    w, rival = result.workload, result.best_rival(integers=True)
+    times, faster = ratio(result.entry(OURS), entry), ratio(rival, entry)
+    largest, usual = [
+        theirs and ours and ours / theirs
+        for ours, theirs in (
+            (entry.max_error, rival.max_error if rival else None),
+            (entry.rms_error, rival.rms_error if rival else None),
+        )
+    ]
+    return [
+        w.name, w.describe(), str(result.threads), entry.engine, _kilobytes(entry), _us(entry),
+        _median(times), _between(times), small(entry.max_error), small(entry.rms_error),
+        rival.engine if rival else "-", _kilobytes(rival), _us(rival), _median(faster), _between(faster),
+        number(largest), number(usual),
+    ]  # fmt: skip
+
+
+def integers_table(report: Report) -> Table:
+    """A row for each workload and kind of our integers: beside our float32 and the fastest of the others' integers."""
+    found = [(r, e) for r in report.results for e in r.entries if e.is_ours() and e.name.has_integers and e.timing]
+    return INTEGER, [_integer_row(r, e) for r, e in found]
 
 
 def _threads_row(report: Report, result: Result) -> list[str]:
@@ -203,9 +242,14 @@ def tables(report: Report) -> dict[str, Table]:
     """All tables by their titles, those left out that have nothing to tell."""
     out = {}
     for engine in report.our_engines():
-        forced = engine.partition(":")[2]
+        _, dtype, forced = EngineName.of(engine)
+        if dtype != "float32":
+            continue
         title = f"{OURS}, forced to its {forced} kernels" if forced else OURS
         out[f"{title}, beside the fastest of the others"] = ratios_table(report, engine)
+    integers = integers_table(report)
+    if integers[1]:
+        out["Weights of integers, beside float32 and the fastest of the others' integers"] = integers
     if len(report.thread_counts()) > 1:
         out["Beside the fastest of the others with whichever number of threads"] = threads_table(report)
     out["All times"] = times_table(report)

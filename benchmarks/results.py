@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from bounds import bound_us, flop, roofline_for, weight_bytes
 from model_workloads import from_facts
 from roofline import Roofline, higher
-from workloads import AnyWorkload, Workload
+from workloads import AnyWorkload, EngineName, Workload
 
 OURS = "lstm_rt"
 Limits = dict[str, Roofline]  # by instruction set, the best first
@@ -51,7 +51,10 @@ class Entry:
     engine: str
     version: str = ""
     settings: str = ""
-    max_abs_diff: float | None = None
+    max_abs_diff: float | None = None  #: from lstm_rt with float32 weights
+    max_error: float | None = None  #: from the exact result, if that is known
+    rms_error: float | None = None  #: likewise, the root of the mean of squares
+    nbytes: int = 0  #: of the model as it is stored
     missing: str = ""
     failed: str = ""
     calls: int = 0  #: per round
@@ -63,7 +66,11 @@ class Entry:
         return self.timing.us_per_call.median if self.timing else None
 
     def is_ours(self) -> bool:
-        return self.engine.partition(":")[0] == OURS
+        return self.name.engine == OURS
+
+    @property
+    def name(self) -> EngineName:
+        return EngineName.of(self.engine)
 
 
 @dataclass
@@ -84,9 +91,13 @@ class Result:
         mine = [e for e in self.entries if e.timing and e.is_ours()]
         return self.entry(OURS) or next(iter(mine), None)
 
-    def best_rival(self) -> Entry | None:
-        """The rival with the smallest median."""
-        rivals = [(e.us, e) for e in self.entries if e.us is not None and not e.is_ours()]
+    def best_rival(self, integers: bool = False) -> Entry | None:
+        """The rival with the smallest median, of those with float weights or with integers."""
+        rivals = [
+            (e.us, e)
+            for e in self.entries
+            if e.us is not None and not e.is_ours() and e.name.has_integers == integers
+        ]
         return min(rivals, key=lambda pair: pair[0])[1] if rivals else None
 
     def bound_us(self, engine: str) -> float | None:
@@ -95,7 +106,11 @@ class Result:
         for measured in self.limits:
             limits = {isa: higher(r, limits.get(isa, r)) for isa, r in measured.items()}
         roofline = roofline_for(engine, limits)
-        return bound_us(self.workload, roofline) if roofline else None
+        return bound_us(self.workload_of(engine), roofline) if roofline else None
+
+    def workload_of(self, engine: str) -> AnyWorkload:
+        """The workload with the engine's weights."""
+        return replace(self.workload, dtype=EngineName.of(engine).dtype)
 
     def share(self, entry: Entry | None) -> float | None:
         """The bound over the entry's time: 1 would be as fast as can be."""

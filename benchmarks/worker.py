@@ -75,7 +75,7 @@ def serve(pipe: Connection, engine: str, workload: AnyWorkload, threads: int, cp
         except (ImportError, Unavailable) as e:
             pipe.send(("missing", str(e)))
             return
-        pipe.send(("ready", {"version": runner.version, "settings": runner.settings}))
+        pipe.send(("ready", {"version": runner.version, "settings": runner.settings, "nbytes": runner.nbytes}))
         calls = workload.calls()
         while (request := pipe.recv())[0] != "stop":
             is_check = request[0] == "check"
@@ -99,7 +99,7 @@ class Worker:
     def __init__(self, engine: str, workload: AnyWorkload, threads: int, cpus: set[int] | None) -> None:
         context = mp.get_context("spawn")
         self.engine = engine
-        self.facts: dict[str, str] = {}
+        self.facts: dict[str, Any] = {}
         self.missing = ""
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=serve, args=(theirs, engine, workload, threads, cpus), daemon=True)

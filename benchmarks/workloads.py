@@ -1,11 +1,11 @@
-"""What is measured: nine models and inputs, the same numbers for every engine."""
+"""What is measured: ten models and inputs, the same numbers for every engine; and how engines are named."""
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,28 @@ Array = NDArray[np.float32]
 AnyWorkload: TypeAlias = "Workload | ModelWorkload"
 
 GATES = {"lstm": 4, "gru": 3}
+#: Weights of integers. Activations have 16 bits, with ``int8/8`` 8; those of rivals have 8.
+INTEGERS = ("int16", "int8", "int8/8")
 CHECK_STEPS = 32  #: steps over which a step-by-step workload is compared
+
+
+class EngineName(NamedTuple):
+    """``ENGINE@DTYPE:TABLE``: who runs it, with which weights, and of lstm_rt the kernel table that it is forced to."""
+
+    engine: str
+    dtype: str
+    table: str
+
+    @classmethod
+    def of(cls, text: str) -> EngineName:
+        """Without ``@DTYPE`` weights are float32, without ``:TABLE`` nothing is forced."""
+        name, _, table = text.partition(":")
+        engine, _, dtype = name.partition("@")
+        return cls(engine, dtype or "float32", table)
+
+    @property
+    def has_integers(self) -> bool:
+        return self.dtype in INTEGERS
 
 
 @dataclass(frozen=True)
@@ -37,7 +58,7 @@ class Workload:
     steps: int = 1
     bidirectional: bool = False
     stateful: bool = False
-    dtype: str = "float32"  #: of the weights; an engine that cannot run it says so
+    dtype: str = "float32"  #: of the weights, as the engine's name has it; an engine that cannot run it says so
 
     @property
     def directions(self) -> int:
@@ -102,6 +123,7 @@ WORKLOADS = {
     w.name: w
     for w in (
         Workload("amp", "lstm", 1, 40, steps=512),
+        Workload("h32", "lstm", 32, 32, steps=100),
         Workload("sensor", "lstm", 16, 64, layers=2, steps=100),
         Workload("vad_step", "lstm", 128, 128, stateful=True),
         Workload("tagger", "lstm", 256, 256, steps=50, bidirectional=True),

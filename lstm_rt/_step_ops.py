@@ -118,6 +118,10 @@ class StepOps:
         """The steps of a sequence as those of another time axis. A call in which there are not as many is an error."""
         return self.node("align", x, axis=axis)
 
+    def cut(self, x: int, axis: int) -> int:
+        """The first steps of a sequence, as many as another time axis has. A call in which x has fewer is an error."""
+        return self.node("cut", x, axis=axis)
+
     def repeat(self, x: int, times: int) -> int:
         """Each step of a sequence ``times`` times, on a time axis derived from x's (Keras ``UpSampling1D``)."""
         self._expect("repeat", x, "seq")

@@ -63,6 +63,8 @@ class Node:
     weights: dict[str, Array] = field(default_factory=dict)
     parameters: int | None = None  #: how many the source had, where a file says so; see Graph.parameters
     name: str = ""  #: of the source's layer; see Graph.layer
+    #: Of weights that a file has as blocks: which share of these is there. What the reader found; writers do not ask.
+    blocks: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass

@@ -22,6 +22,7 @@ from ._core import MAX_ROWS, MAX_SIZE
 from ._window import MAX_PLACE, MAX_TIME, Window
 from .activations import NOT_ELEMENTWISE, as_activation
 from .errors import GraphError, did_you_mean
+from .quantised import PANEL, Quantised
 
 FEATURES: tuple[str, ...] = ("seq", "vec")
 #: Values in the order of their codes in files, from 1.
@@ -316,6 +317,8 @@ def _convolved(attrs: Mapping[str, Any], weights: Mapping[str, Array], read: Seq
             f"conv: {channels} channels of x and {groups} groups do not fit a weight of shape {weights['weight'].shape}"
         )
     check_limit("weights of an output of all groups", weights["weight"][0].size * groups, MAX_SIZE)
+    if isinstance(weights["weight"], Quantised) and groups > 1 and out // groups % PANEL:
+        raise GraphError(f"conv: integer weights of groups of {out // groups} outputs, expected a multiple of {PANEL}")
     return [_over_windows("conv", window, x, out)]
 
 
@@ -471,7 +474,7 @@ _ENTRIES = (
     Op("conv", 33, (_X,), since=4, section="5.3", writes=_convolved,
        attrs=(*_SIZE, *_window("stride", 4), *_window("dilation", 6), *_PAD,
               Attr("groups", "u32", 12, 1, MAX_SIZE, default=1), _flag("whole", 13)),
-       weights=(Weight("weight", "Octhw"), Weight("bias", "O", optional=True))),
+       weights=(Weight("weight", "Octhw", integers=True), Weight("bias", "O", optional=True))),
     Op("pool", 34, (_X,), since=4, section="5.3", writes=_pooled,
        attrs=(*_SIZE, *_window("kernel", 2, None), *_window("stride", 4), *_window("dilation", 6), *_PAD,
               Attr("kind", "u32", 12, codes={"max": 0, "avg": 1, "avg_pad": 2}), _flag("whole", 13))),
@@ -497,11 +500,13 @@ _ENTRIES = (
        attrs=(*_SIZE, *_places("stride", 3), *_places("dilation", 4), *_padding(5),
               Attr("gate", "activation", 8, default="sigmoid"), Attr("cell", "activation", 11, default="tanh"),
               Attr("output", "activation", 14, default="tanh")),
-       weights=(Weight("w_ih", "Gchw"), Weight("w_hh", "GHij"), Weight("bias", "G", optional=True))),
+       weights=(Weight("w_ih", "Gchw", integers=True), Weight("w_hh", "GHij", integers=True),
+                Weight("bias", "G", optional=True))),
     Op("reduce_features", 40, (_XF,), Output(size="groups"), (_KIND, _GROUPS), since=4,
        check=_check_groups("reduce_features")),
     Op("constant", 41, (), Output("vec", "F"), weights=(Weight("value", "F", "vector"),), since=4),
     Op("align", 42, (_SEQ,), since=4, axis=_any_axis, gives="seq, same size, any axis"),
+    Op("cut", 43, (_SEQ,), since=5, axis=_any_axis, gives="seq, same size, any axis"),
 )  # fmt: skip
 
 OPS: dict[str, Op] = {op.name: op for op in _ENTRIES}

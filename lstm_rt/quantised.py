@@ -17,17 +17,18 @@ __all__ = ["BYTE_LIMIT", "MAX_SUM", "Quantised", "has_integers"]
 
 BYTE_LIMIT = 127  #: what is multiplied with weights of this limit or less are numbers of one byte
 MAX_SUM = 0x7FFFFFFF  #: of products
+PANEL = 16  #: outputs: of convolutions in groups, each must have a multiple of so many for its weights to be integers
 _STORED = (np.dtype(np.int8), np.dtype(np.int16))
 
 
 class Quantised:
-    """A matrix of int8 or int16 with a scale for each row. It stands for ``values * scale[:, None]``.
+    """Weights of int8 or int16 with a scale for each output. They stand for ``values * scale[:, None]``.
 
     What it is multiplied with becomes integers too, the largest number of each row ``limit``: docs/format.md,
     section 3.4. ``numpy.asarray`` and :meth:`astype` give the numbers that it stands for.
 
     Args:
-        values: (rows, k) of int8 or int16.
+        values: (rows, k) of int8 or int16; of convolutions (rows, ...), which all go into the row's sum.
         scale: (rows,) float32, each a bfloat16: the lower half of its bits is 0.
         limit: 1 to 32639; the sum of the magnitudes of a row, times this, is at most 2^31 - 1.
 
@@ -37,7 +38,7 @@ class Quantised:
 
     def __init__(self, values: ArrayLike, scale: ArrayLike, limit: int) -> None:
         numbers, scales = np.asarray(values), np.asarray(scale)
-        if numbers.dtype not in _STORED or numbers.ndim != 2 or not numbers.size:
+        if numbers.dtype not in _STORED or numbers.ndim < 2 or not numbers.size:
             found = f"{numbers.dtype} of shape {numbers.shape}"
             raise GraphError(f"integer weights: {found}, expected a matrix of int8 or int16")
         if scales.dtype != np.float32 or scales.shape != numbers.shape[:1]:
@@ -59,7 +60,8 @@ class Quantised:
 
     def largest_sum(self) -> int:
         """The largest sum of magnitudes in a row."""
-        return int(np.abs(self.values, dtype=np.int64).sum(axis=1).max())
+        rows = self.values.reshape(len(self.values), -1)
+        return int(np.abs(rows, dtype=np.int64).sum(axis=1).max())
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -67,7 +69,7 @@ class Quantised:
 
     @property
     def ndim(self) -> int:
-        return 2
+        return self.values.ndim
 
     @property
     def size(self) -> int:
@@ -98,13 +100,19 @@ class Quantised:
 
     def astype(self, dtype: DTypeLike, copy: bool = True) -> NDArray[Any]:
         """The numbers that it stands for: each one product, rounded to float32."""
-        exact: NDArray[Any] = self.values.astype(np.float32) * self.scale[:, None]
+        scales = self.scale.reshape(-1, *(1,) * (self.ndim - 1))
+        with np.errstate(over="ignore", invalid="ignore"):  # too large for float32: infinite; a scale may be infinite
+            exact: NDArray[Any] = self.values.astype(np.float32) * scales
         return exact.astype(dtype, copy=False)
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         if copy is False:
             raise ValueError("integer weights become float32 by a copy")
         return self.astype(np.float32 if dtype is None else dtype)
+
+    def with_values(self, values: NDArray[Any]) -> Quantised:
+        """The same rows, their numbers arranged in another way."""
+        return Quantised(values, self.scale, self.limit)
 
     def same(self, other: object) -> bool:
         """Is the other one of the same integers, scales and limit?"""

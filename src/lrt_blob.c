@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "kernels/lrt_integers.h"
+#include "integers/lrt_integers.h"
 
 static const unsigned char *strings_at(const lrt_model *m)
 {
@@ -53,6 +53,18 @@ int lrt_model_steps(const lrt_model *m, uint32_t steps[LRT_MAX_AXES])
         steps[i] = lrt_derived_steps(&a, from);
     }
     return 1;
+}
+
+uint32_t lrt_steps_each(const lrt_model *m, uint32_t axis)
+{
+    uint64_t each[LRT_MAX_AXES];
+    for (uint32_t i = 0; i <= axis; i++) {
+        const lrt_axis a = lrt_read_axis(m, i);
+        const uint64_t n = lrt_is_root(&a) ? 1 : a.parent == LRT_NONE ? 0 : each[a.parent] * a.mul; /* < 2^62 */
+        const int whole = a.add == 0 && a.cap == 0x7fffffffu && n % a.div == 0;
+        each[i] = whole && n <= 0x7fffffffu ? n / a.div : 0;
+    }
+    return (uint32_t)each[axis];
 }
 
 void lrt_read_node(const lrt_model *m, uint32_t i, lrt_node *n)
@@ -112,6 +124,27 @@ const float *lrt_tensor_data(const lrt_model *m, uint32_t i)
     return (const float *)(const void *)(m->blob + (size_t)lrt_read_tensor(m, i).offset);
 }
 
+/* Starts of the strips, scales of integers, the index; then blocks. */
+static uint64_t index_begins(const lrt_tensor *t)
+{
+    const uint64_t scales = t->dtype == LRT_F32 ? 0 : (uint64_t)t->gates * lrt_padded_units(t->units);
+    return ((uint64_t)lrt_strips(t) + 1u) * sizeof(uint32_t) + scales * sizeof(uint16_t);
+}
+uint64_t lrt_blocks_begin(const lrt_tensor *t, uint32_t n_blocks)
+{
+    return (index_begins(t) + (uint64_t)n_blocks * sizeof(uint16_t) + 63u) / 64u * 64u;
+}
+
+static void find_blocks(const lrt_tensor *t, lrt_matrix *w)
+{
+    const unsigned char *at = (const unsigned char *)w->w;
+    const uint32_t strips = lrt_strips(t);
+    w->starts = (const uint32_t *)w->w;
+    w->index = (const uint16_t *)(const void *)(at + (size_t)index_begins(t));
+    w->scale = lrt_is_integer(w) ? (const uint16_t *)(w->starts + strips + 1) : NULL;
+    w->w = at + (size_t)lrt_blocks_begin(t, w->starts[strips]);
+}
+
 lrt_matrix lrt_tensor_matrix(const lrt_model *m, uint32_t i)
 {
     lrt_matrix w;
@@ -127,7 +160,9 @@ lrt_matrix lrt_tensor_matrix(const lrt_model *m, uint32_t i)
     w.k = t.k;
     w.dtype = t.dtype;
     w.limit = t.limit;
-    if (lrt_is_integer(&w))
+    if (t.layout == LRT_BLOCKS)
+        find_blocks(&t, &w);
+    else if (lrt_is_integer(&w))
         w.scale = (const uint16_t *)((const uint32_t *)w.w + (size_t)t.gates * lrt_padded_units(t.units) * lrt_words(t.dtype, t.k));
     return w;
 }

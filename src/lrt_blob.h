@@ -19,11 +19,14 @@
 #define LRT_VERSION_IDS 4u    /* and with several ids at a step, or ids without steps */
 #define LRT_VERSION_MANY_AXES 4u /* the first with more than */
 #define LRT_FEW_AXES 8u          /* time axes */
-#define LRT_VERSION_INTEGERS 5u  /* the first with integer weights */
+#define LRT_VERSION_INTEGERS 5u  /* the first with integer weights, */
+#define LRT_VERSION_BLOCKS 5u    /* and with matrices of blocks */
 #define LRT_NONE 0xffffffffu
 #define LRT_NODE_ATTRS 17u
 
-enum lrt_layout { LRT_PLAIN = 0, LRT_PANELS = 1, LRT_PADDED = 2 };
+#define LRT_MAX_BLOCK_INPUTS 0x10000u /* of a matrix of blocks: their index is of 16 bits */
+
+enum lrt_layout { LRT_PLAIN = 0, LRT_PANELS = 1, LRT_PADDED = 2, LRT_BLOCKS = 3 };
 
 static inline uint32_t lrt_u16(const unsigned char *p) { return (uint32_t)p[0] | (uint32_t)p[1] << 8; }
 static inline uint32_t lrt_u32(const unsigned char *p) { return lrt_u16(p) | lrt_u16(p + 2) << 16; }
@@ -61,7 +64,10 @@ typedef struct {
 } lrt_tensor;
 lrt_tensor lrt_read_tensor(const lrt_model *m, uint32_t i);
 const float *lrt_tensor_data(const lrt_model *m, uint32_t i); /* NULL for LRT_NONE */
-lrt_matrix lrt_tensor_matrix(const lrt_model *m, uint32_t i); /* panels; w is NULL for LRT_NONE */
+lrt_matrix lrt_tensor_matrix(const lrt_model *m, uint32_t i); /* panels or blocks; w is NULL for LRT_NONE */
+/* Of a matrix of blocks: its strips, and the bytes before its first block, if it has so many blocks. */
+static inline uint32_t lrt_strips(const lrt_tensor *t) { return t->gates * lrt_panel_count(t->units); }
+uint64_t lrt_blocks_begin(const lrt_tensor *t, uint32_t n_blocks);
 const int32_t *lrt_tensor_integers(const lrt_model *m, uint32_t i); /* of one that has such */
 static inline uint32_t lrt_version(const lrt_model *m) { return lrt_u32(m->blob + 8); }
 
@@ -81,6 +87,9 @@ static inline uint32_t lrt_derived_steps(const lrt_axis *a, uint32_t n)
     const int64_t whole = steps < 0 ? 0 : steps / a->div;
     return whole > a->cap ? a->cap : (uint32_t)whole;
 }
+
+/* How many steps an axis has for each of those that inputs bring: always the same number, or 0. */
+uint32_t lrt_steps_each(const lrt_model *m, uint32_t axis);
 
 #define LRT_FLAG_CAUSAL 1u  /* no node looks at later steps, one time axis of inputs: runs in chunks */
 #define LRT_FLAG_STREAMS 2u /* ... and nothing asks for the first step either */

@@ -3,7 +3,6 @@
 #include <float.h>
 #include <string.h>
 
-#include "kernels/lrt_integers.h"
 #include "ops/lrt_ops.h"
 
 static const unsigned char MAGIC[8] = {0x89, 'L', 'R', 'T', '\r', '\n', 0x1a, '\n'};
@@ -104,56 +103,6 @@ static int check_value(const lrt_model *m, uint32_t i)
     if (v.name_size > lrt_u32(m->blob + 52) || v.name > lrt_u32(m->blob + 52) - v.name_size)
         return LRT_E_STRING;
     return LRT_OK;
-}
-
-/* Can no sum of products with activations up to the limit overflow? Of each row, padding too. */
-static int sums_fit(const lrt_model *m, uint32_t i)
-{
-    const lrt_matrix w = lrt_tensor_matrix(m, i);
-    const uint32_t words = lrt_words(w.dtype, w.k), panels = lrt_panel_count(w.units);
-    const uint64_t most = 0x7fffffffu / w.limit;
-    for (uint32_t p = 0; p < panels; p++) {
-        uint64_t sums[LRT_MAX_GATES * LRT_PANEL] = {0};
-        const uint32_t rows = w.gates * lrt_panel_width(w.units, p);
-        const uint32_t *line = (const uint32_t *)w.w + (size_t)lrt_panel_start(w.units, p) * w.gates * words;
-        for (uint32_t j = 0; j < words; j++, line += rows)
-            for (uint32_t row = 0; row < rows; row++)
-                sums[row] += lrt_word_size(w.dtype, line[row]);
-        for (uint32_t row = 0; row < rows; row++)
-            if (sums[row] > most)
-                return 0;
-    }
-    return 1;
-}
-
-static int check_tensor(const lrt_model *m, uint32_t i, uint64_t data)
-{
-    lrt_tensor t = lrt_read_tensor(m, i);
-    uint64_t units, size;
-    const int integer = t.dtype == LRT_I8 || t.dtype == LRT_I16;
-    if (t.dtype < LRT_F32 || t.dtype > (lrt_version(m) < LRT_VERSION_INTEGERS ? LRT_I32 : LRT_I16) ||
-        t.layout > LRT_PADDED || t.gates < 1 || t.gates > LRT_MAX_GATES || t.k > LRT_MAX_SIZE)
-        return LRT_E_TENSOR;
-    if (integer ? t.layout != LRT_PANELS || t.limit < 1 || t.limit > LRT_MAX_ACTIVATION : t.limit != 0)
-        return LRT_E_TENSOR;
-    if (t.layout == LRT_PLAIN) {
-        if (t.gates != 1 || t.units > LRT_MAX_ROWS)
-            return LRT_E_TENSOR;
-        units = t.units;
-    } else {
-        if (t.units < 1 || t.units > LRT_MAX_SIZE || t.k < 1 || (t.layout == LRT_PADDED && t.k != 1))
-            return LRT_E_TENSOR;
-        units = lrt_padded_units(t.units);
-    }
-    size = units * t.gates * t.k * 4u; /* < 2^31 * 2^20 * 4 or 2^21 * 4 * 2^20 * 4: no overflow */
-    if (integer)
-        size = units * t.gates * (lrt_words(t.dtype, t.k) * 4u + 2u); /* words, and a scale of each row */
-    if (t.size != size || t.offset % 64 || t.offset < data)
-        return LRT_E_TENSOR;
-    /* Kernels read whole vectors: LRT_OVERREAD floats beyond the end must be there. */
-    if (t.offset > m->size || size > m->size - t.offset || m->size - t.offset - size < LRT_OVERREAD * 4u)
-        return LRT_E_TENSOR;
-    return !integer || sums_fit(m, i) ? LRT_OK : LRT_E_TENSOR;
 }
 
 /* Does the mark that joins two dims stand between two? */
@@ -347,7 +296,7 @@ static uint32_t flags_of_axes(const lrt_model *m)
         const lrt_axis a = lrt_read_axis(m, i);
         roots += lrt_is_root(&a) ? 1 : 0;
         first |= i == 0 && lrt_is_root(&a);
-        if (!lrt_is_root(&a) && (a.add != 0 || a.div != 1 || a.cap != 0x7fffffffu))
+        if (!lrt_is_root(&a) && (a.add != 0 || a.cap != 0x7fffffffu || (a.div != 1 && !lrt_steps_each(m, i))))
             flags &= ~LRT_FLAG_STREAMS;
     }
     return roots == 1 && first ? flags : 0;
@@ -376,7 +325,7 @@ static int check_all(lrt_model *m)
     for (uint32_t i = 0; i < m->n_values; i++)
         LRT_TRY(check_value(m, i));
     for (uint32_t i = 0; i < m->n_tensors; i++)
-        LRT_TRY(check_tensor(m, i, data));
+        LRT_TRY(lrt_check_tensor(m, i, data));
     LRT_TRY(check_inputs(m));
     LRT_TRY(check_outputs(m));
     LRT_TRY(check_orders(m));

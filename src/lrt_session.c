@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "kernels/lrt_integers.h"
+#include "integers/lrt_integers.h"
 #include "ops/lrt_ops.h"
 
 /* ---- the planner ------------------------------------------------------------------------------------ */
@@ -34,9 +34,9 @@ float *lrt_take_floats(lrt_planner *p, uint64_t rows, uint64_t per_row)
     return (float *)lrt_take(p, lrt_times(p, rows, per_row), sizeof(float));
 }
 
-void lrt_need_packed(lrt_planner *p, const lrt_matrix *m)
+void lrt_need_packed(lrt_planner *p, const lrt_matrix *m, uint64_t rows)
 {
-    const uint64_t words = lrt_is_integer(m) ? lrt_packed_room(m->k) : 0;
+    const uint64_t words = lrt_is_integer(m) ? lrt_packed_room(m->k, rows) : 0;
     p->packed = p->packed > words ? p->packed : words;
 }
 
@@ -196,11 +196,14 @@ static uint32_t last_reader(const lrt_model *m, last_readers *r, uint32_t value)
     return r->last[value - r->first];
 }
 
+uint64_t lrt_planned_rows(const lrt_planner *p, const lrt_value *v)
+{
+    return (uint64_t)p->limits->batch * (v->kind == LRT_VEC ? 1u : lrt_planned_steps(p, v->axis));
+}
+
 static uint64_t value_bytes(lrt_planner *p, uint32_t stages, const lrt_value *v)
 {
-    uint64_t rows = p->limits->batch;
-    if (v->kind != LRT_VEC)
-        rows = lrt_times(p, rows * lrt_planned_steps(p, v->axis), stages);
+    const uint64_t rows = lrt_times(p, lrt_planned_rows(p, v), v->kind == LRT_VEC ? 1 : stages);
     return v->kind == LRT_MASK ? rows : lrt_times(p, lrt_times(p, rows, v->size), sizeof(float));
 }
 

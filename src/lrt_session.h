@@ -109,8 +109,11 @@ unsigned char *lrt_take_rows(lrt_planner *p, size_t stride, uint32_t number, con
 unsigned char *lrt_take_sliding_rows(lrt_planner *p, size_t stride, size_t slides_at, size_t slide, uint32_t number,
                                      const lrt_slot *slot);
 
-/* Room for rows that are multiplied with this matrix, if it is one of integers. */
-void lrt_need_packed(lrt_planner *p, const lrt_matrix *m);
+/* Room for so many rows that are multiplied with this matrix in one call, if it is one of integers. */
+void lrt_need_packed(lrt_planner *p, const lrt_matrix *m, uint64_t rows);
+
+/* Rows that a pass has of a value, at most: of every step, where it has steps. */
+uint64_t lrt_planned_rows(const lrt_planner *p, const lrt_value *v);
 
 /* Steps of a pass over this axis, at most. */
 uint32_t lrt_planned_steps(const lrt_planner *p, uint32_t axis);

@@ -74,7 +74,7 @@ typedef enum {
     LRT_E_TOKEN = 38,     /* a token id is outside the embedding's table */
     LRT_E_STREAM = 39,    /* the model cannot run step by step: it needs the end of the sequence */
     LRT_E_STOPPED = 40,   /* the call's `stop` has ended it: its outputs and the state of its rows are undefined */
-    LRT_E_STEP_COUNT = 41 /* a sequence has not the number of steps that a node takes (flatten, align) */
+    LRT_E_STEP_COUNT = 41 /* a sequence has not the number of steps that a node takes (flatten, align, cut) */
 } lrt_error;
 
 /* A short English sentence for an error code. Never NULL. */

@@ -2,7 +2,7 @@
 
 STRICT := -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror
 CORE_FLAGS := $(shell cat $(SRC)/cflags.txt) -I$(SRC)
-CORE := $(notdir $(basename $(wildcard $(SRC)/*.c $(SRC)/ops/*.c $(SRC)/kernels/*.c)))
-HEADERS := $(wildcard $(SRC)/*.h $(SRC)/ops/*.h $(SRC)/kernels/*.h) $(SRC)/cflags.txt
+CORE := $(notdir $(basename $(wildcard $(SRC)/*.c $(SRC)/ops/*.c $(SRC)/kernels/*.c $(SRC)/integers/*.c)))
+HEADERS := $(wildcard $(SRC)/*.h $(SRC)/ops/*.h $(SRC)/kernels/*.h $(SRC)/integers/*.h) $(SRC)/cflags.txt
 
-vpath lrt_%.c $(SRC) $(SRC)/ops $(SRC)/kernels
+vpath lrt_%.c $(SRC) $(SRC)/ops $(SRC)/kernels $(SRC)/integers

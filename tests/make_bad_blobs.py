@@ -154,6 +154,14 @@ def ids_of_version_4(axis: int | None, size: int = 3) -> bytes:
 
 
 @cache
+def cut() -> bytes:
+    """Version 5. x (0) -> cut (1)."""
+    g = Graph()
+    g.output(g.cut(g.input("x", "seq", 2), 0), "y")
+    return dumps(g)
+
+
+@cache
 def shifted() -> bytes:
     """Version 4. x (0) -> take (1), pad (2), align (3)."""
     g = Graph()
@@ -635,6 +643,7 @@ def node_values() -> dict[str, bytes]:
         "mask_of_several_ids": (several, ("node", 1, "op", 2), ("node", 1, "n_tensors", 0)),
         "mask_of_ids_of_one_step": (once, ("node", 0, "op", 2), ("node", 0, "n_tensors", 0)),
         "align_of_ids": (several, ("node", 0, "op", 42), ("node", 0, "n_tensors", 0)),
+        "cut_of_ids": (several, ("header", "version", 5), ("node", 0, "op", 43), ("node", 0, "n_tensors", 0)),
         "dense_of_ids": (w, ("node", 2, "op", 9), ("node", 2, "n_in", 1), ("node", 2, "in0", 0)),
         "add_of_one": (f, ("node", ADD, "n_in", 1)),
         "add_of_other_kind": (f, ("node", ADD, "in1", 2)),
@@ -673,6 +682,8 @@ def node_values() -> dict[str, bytes]:
         "embedding_of_other_size": (w, ("value", 2, "size", 4)),
         "align_of_other_size": (shifted(), ("value", 3, "size", 3)),
         "align_to_vec": (shifted(), ("value", 3, "kind", 2), ("value", 3, "axis", 255)),
+        "cut_to_vec": (cut(), ("value", 1, "kind", 2), ("value", 1, "axis", 255)),
+        "cut_of_other_size": (cut(), ("value", 1, "size", 3)),
         "embedding_of_more_ids": (several, ("value", 2, "size", 9)),
         "embedding_of_steps_is_vec": (several, ("value", 2, "kind", 2), ("value", 2, "axis", 255)),
         "concat_of_other_size": (f, ("value", 5, "size", 5)),
@@ -796,6 +807,7 @@ def version_4_rows() -> dict[str, bytes]:
     }
     cases = {
         "op__sub_before_version_4": (r, before),
+        "op__cut_before_version_5": (cut(), ("header", "version", 4)),
         "node_attr__exp_before_version_4": (a, before),
         "node_input__broadcast_before_version_4": (broadcast(), before),
         "node_input__broadcast_of_average": (broadcast(), ("node", 0, "op", 14)),
@@ -952,9 +964,23 @@ def integer_gru() -> bytes:
     return dumps(g)
 
 
+@cache
+def integer_windows() -> bytes:
+    """x (0) -> conv of two groups of 16 outputs -> convlstm, all of integer weights. Tensors: weight (0), 32 units of 6
+    inputs, and bias (1) of conv; of convlstm W (2), no bias, and U (3)."""
+    g = Graph()
+
+    def ones(*shape: int) -> Any:
+        return Quantised(np.ones(shape, np.int8), np.ones(shape[0], np.float32), 100)
+
+    v = g.conv(g.input("x", "seq", 4), ones(32, 2, 3, 1, 1), weights(rng(), 32), groups=2, pad=((2, 0), (0, 0), (0, 0)))
+    g.output(g.convlstm(v, ones(8, 8, 1, 2), ones(8, 2, 1, 1), size=(1, 4))[0], "y")
+    return dumps(g)
+
+
 def integer_weights() -> dict[str, bytes]:
     """What version 5 adds."""
-    i8, i16, gru = integers(), integers(16), integer_gru()
+    i8, i16, gru, conv = integers(), integers(16), integer_gru(), integer_windows()
     limit = (1 << 31) // (5 * 30_000)
     tensors = {
         "integers_before_version_5": (i8, ("header", "version", 4)),
@@ -974,12 +1000,98 @@ def integer_weights() -> dict[str, bytes]:
         "integers_as_bias": (i8, ("node", 0, "tensor1", 0)),
         "integers_of_other_inputs": (i8, ("tensor", 0, "k", 6)),
         "integers_gru_other_limit": (gru, ("tensor", 1, "limit", 99)),
+        "integers_conv_of_other_kernel": (conv, ("tensor", 0, "k", 7)),
+        "integers_conv_in_parts_of_panels": (conv, ("node", 0, "attr12", 4)),
+        "integers_conv_bias_by_groups": (conv, ("tensor", 1, "units", 16), ("tensor", 1, "k", 2)),
+        "integers_convlstm_of_other_kernel": (conv, ("tensor", 2, "k", 13)),
+        "integers_convlstm_h_of_bias": (conv, ("node", 1, "tensor2", 1)),
+        "integers_convlstm_as_bias": (conv, ("node", 1, "tensor1", 3)),
     }
     return {
         **{f"tensor__{name}": edited(*args) for name, args in tensors.items()},
         **{f"node_tensor__{name}": edited(*args) for name, args in nodes.items()},
         "tensor__integers_padding_overflows": seal(padding),
     }
+
+
+@cache
+def blocks(bits: int = 32) -> bytes:
+    """x (0) -> dense of blocks -> y (1). Tensors: weight (0), 20 units of 24 inputs, bias (1).
+
+    Strips are 16 units and 4. The first has blocks for words 0, 1 and 5, the second for 2 and 3: starts 0, 3, 5.
+    """
+    g, per_word = Graph(), 32 // bits
+    x = g.input("x", "seq", 24)
+    values = np.zeros((20, 24))
+    for unit, word in ((0, 0), (1, 1), (15, 5), (17, 2), (18, 3)):
+        values[unit, word * per_word] = 100
+    w: Any = values.astype(np.float32)
+    if bits < 32:
+        w = Quantised(values.astype(f"i{bits // 8}"), np.full(20, 2.0**-7, np.float32), 32639)
+    g.output(g.dense(x, w, weights(rng(), 20)), "y")
+    return dumps(g, blocks_below=1.0)
+
+
+def with_data(blob: bytes, *parts: tuple[int, str, int]) -> bytes:
+    """With other numbers in the data of tensor 0: where from its start, of which kind."""
+    out = bytearray(blob)
+    data = struct.unpack_from("<Q", blob, start_of(blob, "tensor"))[0]
+    for at, code, value in parts:
+        struct.pack_into("<" + code, out, data + at, value)
+    return seal(out)
+
+
+def sparse_weights() -> dict[str, bytes]:
+    """Matrices of blocks, which version 5 adds."""
+    f32, i8, i16 = blocks(), blocks(8), blocks(16)
+    size = struct.unpack_from("<Q", f32, start_of(f32, "tensor") + 8)[0]
+    index, index_after_scales, first = 12, 12 + 2 * 20, 64  # of the data: after three starts; the first block
+    large = 0x7FFF_7FFF  # two numbers of 16 bits; one such word fits
+    edits = {
+        "blocks_before_version_5": (f32, ("header", "version", 4)),
+        "blocks_layout_4": (f32, ("tensor", 0, "layout", 4)),
+        "blocks_of_i32": (f32, ("tensor", 0, "dtype", 2)),
+        "blocks_with_limit": (f32, ("tensor", 0, "limit", 1)),
+        "blocks_of_integers_without_limit": (i8, ("tensor", 0, "limit", 0)),
+        "blocks_of_too_many_inputs": (f32, ("tensor", 0, "k", 0x10001)),
+        "blocks_without_inputs": (f32, ("tensor", 0, "k", 0)),
+        "blocks_one_word_too_short": (f32, ("tensor", 0, "bytes", size - 4)),
+        "blocks_one_block_too_long": (f32, ("tensor", 0, "bytes", size + 64)),
+        "blocks_without_starts": (f32, ("tensor", 0, "bytes", 8)),
+        "blocks_of_more_strips": (f32, ("tensor", 0, "units", 28)),
+        "blocks_without_scales": (f32, ("tensor", 0, "dtype", 4), ("tensor", 0, "limit", 9)),
+        "blocks_of_fewer_inputs_than_the_index": (f32, ("tensor", 0, "k", 5)),
+    }
+    data = {
+        "blocks_do_not_start_at_0": (f32, (0, "I", 1)),
+        "blocks_starts_decrease": (f32, (4, "I", 6)),
+        "blocks_more_than_there_are": (f32, (8, "I", 6)),
+        "blocks_far_more_than_there_are": (f32, (8, "I", 0xFFFFFFFF)),
+        "blocks_index_twice": (f32, (index + 2, "H", 0)),
+        "blocks_index_descends": (f32, (index + 4, "H", 0)),
+        "blocks_index_beyond": (f32, (index + 8, "H", 24)),
+        "blocks_of_integers_index_beyond": (i8, (index_after_scales + 8, "H", 6)),
+        "blocks_sums_overflow": (i16, (first, "I", large), (first + 64, "I", large)),
+        "blocks_unused_sums_overflow": (i16, (first + 3 * 64 + 60, "I", large), (first + 4 * 64 + 60, "I", large)),
+    }
+    nodes = {
+        "blocks_as_bias": (f32, ("node", 0, "tensor1", 0)),
+        "blocks_of_other_inputs": (f32, ("tensor", 0, "k", 25)),
+    }
+    return {
+        **{f"tensor__{name}": edited(*args) for name, args in edits.items()},
+        **{f"tensor__{name}": with_data(*args) for name, args in data.items()},
+        **{f"node_tensor__{name}": edited(*args) for name, args in nodes.items()},
+        "node_tensor__blocks_as_table": blocks_as_table(),
+    }
+
+
+def blocks_as_table() -> bytes:
+    """An embedding cannot look up rows of blocks: the tied table (0) becomes the weight (1) of another layer."""
+    g = Graph()
+    e = g.embedding(g.input("ids", "ids"), weights(rng(), 20, 24))
+    g.output(g.dense(e, np.eye(20, 24, dtype=np.float32)), "y")
+    return edited(dumps(g, blocks_below=0.5), ("node", 0, "tensor0", 1))
 
 
 def damaged() -> dict[str, bytes]:
@@ -1007,12 +1119,13 @@ def valid_files() -> dict[str, bytes]:
             "derived": derived(), "inner": inner(), "rows": rows(), "broadcast": broadcast(),
             "later_activation": later_activation(), "shaped": shaped(), "along_time": along_time(),
             "windows": windows(), "many_axes": many_axes(), "vector": vector(), "integers": integers(),
-            "integers_16": integers(16), "integer_gru": integer_gru(), **cells}
+             "integers_16": integers(16), "integer_gru": integer_gru(), "integer_windows": integer_windows(),
+             "blocks": blocks(), "blocks_8": blocks(8), "blocks_16": blocks(16), **cells}
 
 
 def all_files() -> dict[str, bytes]:
     makers = (container, records, orders_and_axes, windows_and_more_axes, node_values, node_attrs, node_tensors,
-              version_4_rows, version_4_shapes, nodes_along_time, integer_weights, damaged)
+              version_4_rows, version_4_shapes, nodes_along_time, integer_weights, sparse_weights, damaged)
     return {name: blob for make in makers for name, blob in make().items()}
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from helpers.blocks import pruned
 from helpers.graphs import cell_weights, inputs_for, recurrent_graph, weights
 from helpers.integers import integer_graph
 from lstm_rt_tools.integers.matrices import quantised
@@ -310,6 +311,15 @@ def aligned(rng: Rng) -> Graph:
     return g
 
 
+def cut(rng: Rng) -> Graph:
+    """Version 5: every other step twice, as many as there were; and the later half of the steps."""
+    g = Graph()
+    x = g.input("x", "seq", 2)
+    g.output(g.cut(g.repeat(g.take(x, 0, 2), 2), 0), "y")
+    g.output(g.reverse(g.cut(g.reverse(x), g.new_axis(Axis(0, 1, 1, 2)))), "later")
+    return g
+
+
 def joined(rng: Rng) -> Graph:
     """Version 4: outputs whose arrays have several dims as one axis."""
     g = Graph()
@@ -427,7 +437,7 @@ def looking_ahead(rng: Rng) -> Graph:
 
 
 def integer_models(rng: Rng) -> dict[str, Graph]:
-    """Integer weights: every cell, a projection, a mixture with float32, a tied table."""
+    """Integer weights: every cell, a projection, a mixture with float32, a tied table, convolutions."""
     out = {}
     for name, op, options in (("lstm", "lstm", {"proj": 6}), ("gru", "gru", {}), ("rnn", "rnn", {}),
                               ("gru_before", "gru", {"reset_after": False, "direction": "bidirectional"})):  # fmt: skip
@@ -438,6 +448,26 @@ def integer_models(rng: Rng) -> dict[str, Graph]:
     e = g.embedding(g.input("ids", "ids"), table)
     g.output(g.dense(e, table, weights(rng, 11), "tanh"), "y")
     out["integers_tied"] = g
+    for bits in (8, 16):
+        g = Graph()
+        v = g.conv(g.input("x", "seq", 12), weights(rng, 32, 1, 2, 2, 1), weights(rng, 32), size=(3, 2), groups=2,
+                   pad=((1, 0), (0, 0), (0, 0)), stride=(1, 1, 2))  # fmt: skip
+        h, _, _ = g.convlstm(v, weights(rng, 8, 32, 1, 1), weights(rng, 8, 2, 2, 1), weights(rng, 8), size=(2, 1))
+        v = g.conv(h, weights(rng, 5, 2, 1, 2, 1), size=(2, 1))
+        g.output(g.dense(v, weights(rng, 3, 5)), "y")
+        out[f"integers_windows_{bits}"] = integer_graph(g, bits, bits)
+    return out
+
+
+def pruned_models(rng: Rng) -> dict[str, Graph]:
+    """Matrices of blocks: of floats and of integers, panels of each width, strips without a block."""
+    out = {"blocks_lstm": pruned(rng, recurrent_graph(rng, "lstm", 3, 21, proj=9), 0.2)}
+    out["blocks_gru_before"] = pruned(rng, recurrent_graph(rng, "gru", 2, 11, reset_after=False), 0.3)
+    out["blocks_rnn"] = pruned(rng, recurrent_graph(rng, "rnn", 5, 29, direction="bidirectional"), 0.1)
+    out["blocks_8"] = integer_graph(pruned(rng, recurrent_graph(rng, "gru", 9, 20), 0.2, 4), 8, 16)
+    out["blocks_8_8"] = integer_graph(pruned(rng, recurrent_graph(rng, "rnn", 9, 36), 0.4, 4), 8, 8)
+    out["blocks_16"] = integer_graph(pruned(rng, recurrent_graph(rng, "lstm", 5, 12), 0.4, 2), 16, 16)
+    out["blocks_mixed"] = integer_graph(pruned(rng, recurrent_graph(rng, "lstm", 6, 9), 0.3), 8, 16, only=("w_ih",))
     return out
 
 
@@ -454,7 +484,7 @@ def all_models() -> dict[str, Graph]:
         time_first, time_first_stream, unbatched, derived_axes, derived_stream,
         rows, groups, broadcasts, shaped, shaped_without_batch, later_activations_in_cells,
         along_time, attention,
-        windows, chunked_windows, looking_ahead, several_ids, decoder_step, aligned, joined,
+        windows, chunked_windows, looking_ahead, several_ids, decoder_step, aligned, cut, joined,
     ]  # fmt: skip
     for make in makers:
         models[make.__name__] = make(rng)
@@ -464,7 +494,13 @@ def all_models() -> dict[str, Graph]:
     models["activations_3"], models["activations_4"] = activations(later[:8]), activations(later[8:])
     models["activations_5"] = later_of_positive()
     models.update(integer_models(rng))
+    models.update(pruned_models(rng))
     return models
+
+
+def as_bytes(name: str, graph: Graph) -> bytes:
+    """The file: small matrices of blocks, too."""
+    return dumps(graph, blocks_below=0.5 if name.startswith("blocks_") else None)
 
 
 def write(folder: Path) -> int:
@@ -474,7 +510,7 @@ def write(folder: Path) -> int:
         old.unlink()
     total = 0
     for name, graph in all_models().items():
-        blob = dumps(graph)
+        blob = as_bytes(name, graph)
         if len(blob) > MAX_FILE:
             raise SystemExit(f"{name}: {len(blob)} bytes, the limit is {MAX_FILE}")
         (folder / f"{name}.lrt").write_bytes(blob)

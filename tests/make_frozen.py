@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 from helpers.graphs import cell_weights, every_op_graph, inputs_for, recurrent_graph, weights
 from lstm_rt_tools.judges import reference
-from make_corpus import all_models
+from make_corpus import all_models, as_bytes
 
 from lstm_rt import Model
-from lstm_rt.format import VERSION, dumps
+from lstm_rt.format import VERSION
 from lstm_rt.graph import ACTIVATIONS, Graph
 
 FOLDER = Path(__file__).parent / "frozen" / f"v{VERSION}"
@@ -89,7 +89,7 @@ def main() -> None:
         if path.exists():
             print(f"{path} is frozen, left as it is", file=sys.stderr)
             continue
-        blob = dumps(graph)
+        blob = as_bytes(name, graph)
         if int.from_bytes(blob[8:12], "little") != VERSION:
             continue  # as the first runtime of its version wrote it
         np.savez_compressed(path.with_suffix(".npz"), **record(graph, Model(blob, kernels="portable"), rng))

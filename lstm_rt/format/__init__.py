@@ -43,18 +43,23 @@ __all__ = [
 ]
 
 
-def dumps(graph: Graph) -> bytes:
-    """The graph as the bytes of a ``.lrt`` file. Raises GraphError when it is not complete, or too large for one."""
+def dumps(graph: Graph, blocks_below: float | None = None) -> bytes:
+    """The graph as the bytes of a ``.lrt`` file. Raises GraphError when it is not complete, or too large for one.
+
+    Args:
+        blocks_below: matrices are stored as blocks (docs/format.md, section 3.5) where the share of blocks that are not
+            zero is at most this; with 0 none is. Without, those that are smaller and faster so.
+    """
     blob = io.BytesIO()  # the bytes leave it without a copy
-    for piece in contents(graph):
+    for piece in contents(graph, blocks_below):
         blob.write(piece)
     return blob.getvalue()
 
 
-def contents(graph: Graph) -> Contents:
+def contents(graph: Graph, blocks_below: float | None = None) -> Contents:
     """The same in pieces, for a file that would fill the memory beside the graph, which must not change meanwhile."""
     graph.check()
-    return Writer(graph).contents()
+    return Writer(graph, blocks_below).contents()
 
 
 def save(graph: Graph, path: str | os.PathLike[str]) -> None:

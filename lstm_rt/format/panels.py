@@ -7,9 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..quantised import Quantised
-
-PANEL = 16
+from ..quantised import PANEL, Quantised
 
 
 def panel_widths(units: int) -> list[int]:
@@ -47,28 +45,63 @@ def from_panels(flat: NDArray[Any], gates: int, units: int, k: int) -> NDArray[A
     return np.ascontiguousarray(out[:, :units].reshape(gates * units, k))
 
 
-# -- integer weights: words of four bytes, to which 128 is added, or of two numbers of 16 bits
+# -- words: of integer weights four bytes, to which 128 is added, or two numbers of 16 bits; else one float32
 
-_ZEROS = {np.dtype(np.int8): 0x80808080, np.dtype(np.int16): 0}
+_ZEROS = {np.dtype(np.int8): 0x80808080}
+
+
+def _stored(w: NDArray[Any] | Quantised) -> np.dtype[Any]:
+    return w.stored if isinstance(w, Quantised) else np.dtype(np.float32)
+
+
+def zero_word(w: NDArray[Any] | Quantised | np.dtype[Any]) -> int:
+    """The word of inputs whose weights are 0, of a matrix or a dtype."""
+    return _ZEROS.get(w if isinstance(w, np.dtype) else _stored(w), 0)
+
+
+def per_word(w: NDArray[Any] | Quantised) -> int:
+    """Inputs of a word."""
+    return 4 // _stored(w).itemsize
+
+
+def words_per_row(dtype: np.dtype[Any], k: int) -> int:
+    return -(-k * dtype.itemsize // 4)
+
+
+def as_words(w: NDArray[Any] | Quantised) -> NDArray[np.uint32]:
+    """``(rows, k)`` -> ``(rows, words)``."""
+    if not isinstance(w, Quantised):
+        return np.ascontiguousarray(w, "<f4").view("<u4")
+    rows, k = w.shape
+    raw = w.values.view(np.uint8) ^ 0x80 if w.stored == np.int8 else w.values.astype("<i2")
+    padded = np.full((rows, words_per_row(w.stored, k) * 4 // raw.itemsize), zero_word(w) & 0xFF, raw.dtype)
+    padded[:, :k] = raw
+    return padded.view("<u4")
+
+
+def scales_of(q: Quantised, gates: int) -> NDArray[np.uint16]:
+    """The upper halves of the scales, in panels."""
+    return (to_panels(q.scale[:, None], gates).view(np.uint32) >> 16).astype("<u2")
+
+
+def of_words(
+    words: NDArray[np.uint32], scales: NDArray[np.uint16], dtype: np.dtype[Any], gates: int, k: int, limit: int
+) -> Quantised:
+    """The inverse of :func:`as_words` and :func:`scales_of`."""
+    units = len(words) // gates
+    scale = from_panels(scales.astype(np.uint32) << 16, gates, units, 1).view(np.float32)
+    raw = (words.view(np.uint8) ^ 0x80).view(np.int8) if dtype == np.int8 else words.view("<i2")
+    return Quantised(raw[:, :k].astype(dtype), scale.ravel(), limit)
 
 
 def to_words(q: Quantised, gates: int) -> NDArray[np.uint32]:
-    """Words in panels, and after them the upper halves of the scales."""
-    rows, k = q.shape
-    raw = q.values.view(np.uint8) ^ 0x80 if q.stored == np.int8 else q.values.astype("<i2")
-    per_word = 4 // raw.itemsize
-    padded = np.full((rows, -(-k // per_word) * per_word), 0x80 if q.stored == np.int8 else 0, raw.dtype)
-    padded[:, :k] = raw
-    words = to_panels(padded.view("<u4"), gates, _ZEROS[q.stored])
-    scales = to_panels(q.scale[:, None], gates).view(np.uint32) >> 16
-    return np.concatenate([words, scales.astype("<u2").view("<u4")])
+    """Words in panels, and after them the scales."""
+    words = to_panels(as_words(q), gates, zero_word(q))
+    return np.concatenate([words, scales_of(q, gates).view("<u4")])
 
 
 def from_words(flat: NDArray[np.uint32], dtype: np.dtype[Any], gates: int, units: int, k: int, limit: int) -> Quantised:
     """The inverse of :func:`to_words`."""
-    per_word = 4 // dtype.itemsize
-    n = gates * padded_units(units) * -(-k // per_word)
-    words = from_panels(flat[:n], gates, units, -(-k // per_word))
-    scale = from_panels(flat[n:].view("<u2").astype(np.uint32) << 16, gates, units, 1).view(np.float32)
-    raw = (words.view(np.uint8) ^ 0x80).view(np.int8) if dtype == np.int8 else words.view("<i2")
-    return Quantised(raw[:, :k].astype(dtype), scale.ravel(), limit)
+    per_row = words_per_row(dtype, k)
+    n = gates * padded_units(units) * per_row
+    return of_words(from_panels(flat[:n], gates, units, per_row), flat[n:].view("<u2"), dtype, gates, k, limit)

@@ -14,12 +14,13 @@ from ..errors import FormatError
 from ..graph import DIRECTIONS, ORDERS, Graph, Node, SelfTest, Value
 from ..ops import GATES, KINDS, OF_CODE, OPS, Axis, cell_of
 from ..quantised import Quantised
-from . import windows
+from . import blocks, windows
 from .panels import from_panels, from_words
 from .records import (
     AXES_VERSION,
     AXIS,
     BIDIRECTIONAL,
+    BLOCKS,
     DIM_CODES,
     DISK,
     HEADER,
@@ -70,6 +71,9 @@ class Reader:
             self.blob, self.tensors_at + TENSOR.size * i
         )
         flat: NDArray[Any] = np.frombuffer(self.blob, DISK[dtype], size // 4, offset)
+        if layout == BLOCKS:
+            stored = INTEGERS.get(dtype, np.dtype(np.float32))
+            return cast(NDArray[Any], blocks.from_blocks(flat.view("<u4"), stored, gates, units, k, limit))
         if dtype in INTEGERS:
             return cast(NDArray[Any], from_words(flat, INTEGERS[dtype], gates, units, k, limit))
         if layout == PANELS:
@@ -81,6 +85,11 @@ class Reader:
     def layout(self, i: int) -> int:
         layout: int = TENSOR.unpack_from(self.blob, self.tensors_at + TENSOR.size * i)[3]
         return layout
+
+    def note_blocks(self, node: Node, name: str, *tensors: int) -> None:
+        """Notes which share of a weight's blocks is there, where it stands in these tensors as blocks."""
+        if any(self.layout(t) == BLOCKS for t in tensors):
+            node.blocks[name] = blocks.share_of(blocks.pieces(node, name, node.weights[name]))
 
     def value(self, i: int) -> Value:
         kind, axis, _, size, at, n, order, groups = VALUE.unpack_from(self.blob, self.values_at + VALUE.size * i)
@@ -194,6 +203,7 @@ def _read_direction(r: Reader, node: Node, t: tuple[int, ...], suffix: str) -> N
     if t[1] != NONE:
         put["b_ih" + suffix] = r.tensor(t[1]).ravel()
     put["w_hh" + suffix] = r.tensor(t[2])
+    r.note_blocks(node, "w_ih" + suffix, t[0])
     if node.op == "gru":
         put["b_hh" + suffix] = r.tensor(t[3]).ravel()
         if not node.attrs["reset_after"]:
@@ -201,9 +211,12 @@ def _read_direction(r: Reader, node: Node, t: tuple[int, ...], suffix: str) -> N
             joined: Any = Quantised.joined(rz, n) if isinstance(rz, Quantised) else np.concatenate([rz, n])
             put["w_hh" + suffix] = joined
             put["b_hh" + suffix] = np.concatenate([r.tensor(t[3]).ravel(), r.tensor(t[5]).ravel()])
+        r.note_blocks(node, "w_hh" + suffix, *(i for i in (t[2], t[4]) if i != NONE))
         return
+    r.note_blocks(node, "w_hh" + suffix, t[2])
     if t[4] != NONE:
         put["w_hr" + suffix] = r.tensor(t[4])
+        r.note_blocks(node, "w_hr" + suffix, t[4])
     if t[5] != NONE:
         put["peephole" + suffix] = r.tensor(t[5])
 
@@ -216,6 +229,7 @@ def _read_node(r: Reader, node: Node, tensors: tuple[int, ...], attrs: bytes) ->
         if t != NONE:
             array = r.tensor(t)
             node.weights[weight.name] = array.ravel() if len(weight.shape) == 1 else array
+            r.note_blocks(node, weight.name, t)
 
 
 def _read_attrs(node: Node, attrs: bytes) -> dict[str, Any]:
@@ -227,6 +241,8 @@ def _read_conv(r: Reader, node: Node, tensors: tuple[int, ...], attrs: bytes) ->
     groups, kernel = node.attrs["groups"], windows.KERNEL.unpack_from(attrs)
     stored = r.tensor(tensors[0])
     depthwise = r.layout(tensors[0]) != PANELS
+    if isinstance(stored, Quantised):
+        groups = 1  # their units lie one after the other
     rows = stored.T if depthwise else windows.from_group_units(stored, groups)
     node.weights["weight"] = windows.channels_second(rows, kernel)
     if tensors[1] != NONE:

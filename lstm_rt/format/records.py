@@ -19,6 +19,7 @@ AXES_VERSION = 3  #: the first with rules of time axes, and with orders of the a
 SHAPES_VERSION = 4  #: the first with ports of any shape
 BROADCAST_VERSION = 4  #: the first in which what an op reads may be broadcast
 INTEGERS_VERSION = 5  #: the first with integer weights
+BLOCKS_VERSION = 5  #: the first with matrices of blocks
 MANY_AXES_VERSION, FEW_AXES = 4, 8  #: the first with more time axes than these
 ALIGN = 64
 OVERREAD = 64  #: bytes that must follow the last tensor
@@ -38,7 +39,7 @@ ORDER_CODES = {order: code for code, order in enumerate(ORDERS)}
 DIM_CODES = {"N": -1, "T": -2, "*": -3}  #: of a shaped port, besides sizes
 OP_CODES = {name: op.code for name, op in OPS.items()}
 ACT_NAMES = list(ACTIVATIONS)
-PLAIN, PANELS, PADDED = 0, 1, 2
+PLAIN, PANELS, PADDED, BLOCKS = 0, 1, 2, 3
 F32, I32, I8, I16 = 1, 2, 3, 4
 #: What the numbers of a tensor are on disk; integer weights stand in words.
 DISK = {F32: "<f4", I32: "<i4", I8: "<u4", I16: "<u4"}

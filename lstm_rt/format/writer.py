@@ -21,12 +21,14 @@ from ..errors import GraphError
 from ..graph import Activation, Graph, Node, Value
 from ..ops import GATES, OPS, Axis, Weight
 from ..quantised import Quantised
-from . import windows
+from . import blocks, windows
 from .panels import padded_units, to_panels, to_words
 from .records import (
     AXES_VERSION,
     AXIS,
     BIDIRECTIONAL,
+    BLOCKS,
+    BLOCKS_VERSION,
     BROADCAST_VERSION,
     DIM_CODES,
     DISK,
@@ -82,10 +84,13 @@ class Contents:
         start: header and tables, without the checksum.
         size: bytes of the file.
         data: where tensors start, in order, and what makes their bytes.
+        shares: of each matrix that is stored as blocks, the share of its blocks that are not zero.
     """
 
-    def __init__(self, start: bytes, size: int, data: list[tuple[int, Callable[[], memoryview]]]) -> None:
-        self._start, self._size, self._data = start, size, data
+    def __init__(
+        self, start: bytes, size: int, data: list[tuple[int, Callable[[], memoryview]]], shares: list[float]
+    ) -> None:
+        self._start, self._size, self._data, self.shares = start, size, data, shares
         crc = 0
         for piece in self:
             crc = zlib.crc32(piece, crc)
@@ -108,8 +113,10 @@ class Contents:
 class Writer:
     """Collects the tables of one file."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, blocks_below: float | None = None) -> None:
         self.graph = graph
+        self.blocks_below = blocks_below
+        self.shares: list[float] = []  #: of matrices of blocks: which share of the blocks is there
         self.tensors: list[_Tensor] = []
         self.shared: dict[tuple[bytes, int, int, int, int, int, int], int] = {}
         self.data: dict[bytes, Callable[[], memoryview]] = {}  #: by digests: other shapes may have the same bytes
@@ -149,9 +156,32 @@ class Writer:
 
     def words(self, q: Quantised, gates: int) -> int:
         self.version = max(self.version, INTEGERS_VERSION)
-        dtype = next(code for code, stored in INTEGERS.items() if stored == q.stored)
         rows, k = q.shape
-        return self.tensor(lambda: to_words(q, gates), dtype, PANELS, gates, rows // gates, k, q.limit)
+        return self.tensor(lambda: to_words(q, gates), _dtype(q), PANELS, gates, rows // gates, k, q.limit)
+
+    def matrices(self, n: Node, name: str) -> list[int]:
+        """Those that a file has for a weight that rows are multiplied with."""
+        return [self.matrix(w, gates) for w, gates in blocks.pieces(n, name, n.weights[name])]
+
+    def matrix(self, w: Array | Quantised, gates: int) -> int:
+        """Panels, or blocks, of a matrix that rows are multiplied with."""
+        if not blocks.is_worth_it(w, gates, self.blocks_below) or self.is_table(w):
+            return self.panels(w, gates)
+        self.version = max(self.version, BLOCKS_VERSION)
+        self.shares.append(blocks.share(w, gates))
+        rows, k = w.shape
+        limit = w.limit if isinstance(w, Quantised) else 0
+
+        def make() -> NDArray[Any]:
+            words = blocks.to_blocks(w, gates)
+            return words if isinstance(w, Quantised) else words.view("<f4")
+
+        return self.tensor(make, _dtype(w), BLOCKS, gates, rows // gates, k, limit)
+
+    def is_table(self, w: Array | Quantised) -> bool:
+        """Is it also what an embedding looks up, which takes panels?"""
+        tables = (n.weights["table"] for n in self.graph.nodes if n.op == "embedding")
+        return any(t is w or np.array_equal(np.asarray(t), np.asarray(w), equal_nan=True) for t in tables)
 
     def vector(self, v: Array) -> int:
         return self.tensor(lambda: v, F32, PLAIN, 1, 1, v.size)
@@ -164,7 +194,7 @@ class Writer:
         if array is None:
             return NONE
         if w.layout == "panels":
-            return self.panels(array, 1)
+            return self.matrix(array, 1) if w.integers else self.panels(array, 1)
         if w.layout == "index":
             return self.integers(array)
         return self.vector(array) if w.layout == "vector" else self.tensor(lambda: array, F32, PLAIN, 1, *array.shape)
@@ -248,7 +278,14 @@ class Writer:
         sizes = (1 if g.selftest else 0, len(self.strings), len(meta))
         body = values + nodes + records + outputs + axes + selftest + self.strings + meta
         head = HEADER.pack(MAGIC, self.version, 0, total, *counts, *sizes)
-        return Contents(head + body, total, data)
+        return Contents(head + body, total, data, self.shares)
+
+
+def _dtype(w: Array | Quantised) -> int:
+    """The code of a matrix's numbers."""
+    if isinstance(w, Quantised):
+        return next(code for code, stored in INTEGERS.items() if stored == w.stored)
+    return F32
 
 
 def _value_order(graph: Graph) -> dict[int, int]:
@@ -277,25 +314,25 @@ def _write_recurrent(w: Writer, n: Node) -> tuple[list[int], bytes]:
 def _direction_tensors(w: Writer, n: Node, suffix: str) -> list[int]:
     """The six tensors of one direction; see docs/format.md."""
     gates, hidden = GATES[n.op], n.attrs["hidden_size"]
-    w_hh = n.weights["w_hh" + suffix]
     zero = np.zeros(gates * hidden, np.float32)
     b_ih = n.weights.get("b_ih" + suffix, zero)
     b_hh = n.weights.get("b_hh" + suffix, zero)
-    w_ih = w.panels(n.weights["w_ih" + suffix], gates)
+    w_ih, *_ = w.matrices(n, "w_ih" + suffix)
     if n.op == "gru" and n.attrs["reset_after"]:
-        return [w_ih, w.panels(b_ih, 3), w.panels(w_hh, 3), w.panels(b_hh, 3), NONE, NONE]
+        return [w_ih, w.panels(b_ih, 3), *w.matrices(n, "w_hh" + suffix), w.panels(b_hh, 3), NONE, NONE]
     if n.op == "gru":
         rz = 2 * hidden
-        first = [w.panels(w_hh[:rz], 2), w.panels(b_hh[:rz], 2)]
-        return [w_ih, w.panels(b_ih, 3), *first, w.panels(w_hh[rz:], 1), w.panels(b_hh[rz:], 1)]
-    w_hr, peephole = n.weights.get("w_hr" + suffix), n.weights.get("peephole" + suffix)
-    extra = NONE if w_hr is None else w.panels(w_hr, 1)
+        w_rz, w_n = blocks.pieces(n, "w_hh" + suffix, n.weights["w_hh" + suffix])
+        first = [w.matrix(*w_rz), w.panels(b_hh[:rz], 2)]
+        return [w_ih, w.panels(b_ih, 3), *first, w.matrix(*w_n), w.panels(b_hh[rz:], 1)]
+    peephole = n.weights.get("peephole" + suffix)
+    extra = w.matrices(n, "w_hr" + suffix)[0] if "w_hr" + suffix in n.weights else NONE
     extra2 = NONE
     if peephole is not None:
         padded = np.zeros((3, padded_units(hidden)), np.float32)
         padded[:, :hidden] = peephole
         extra2 = w.tensor(lambda: padded, F32, PADDED, 3, hidden, 1)
-    return [w_ih, w.panels(b_ih + b_hh, gates), w.panels(w_hh, gates), NONE, extra, extra2]
+    return [w_ih, w.panels(b_ih + b_hh, gates), *w.matrices(n, "w_hh" + suffix), NONE, extra, extra2]
 
 
 def _write_embedding(w: Writer, n: Node) -> tuple[list[int], bytes]:
@@ -319,6 +356,8 @@ def _write_batchnorm(w: Writer, n: Node) -> tuple[list[int], bytes]:
 def _write_conv(w: Writer, n: Node) -> tuple[list[int], bytes]:
     weight, bias, groups = n.weights["weight"], n.weights.get("bias"), n.attrs["groups"]
     rows = windows.channels_last(weight)
+    if isinstance(weight, Quantised):
+        groups = 1  # their units lie one after the other
     if windows.is_depthwise(len(weight), weight.shape[1] * groups, groups):
         tensors = [w.tensor(lambda: rows.T, F32, PLAIN, 1, *rows.T.shape), NONE if bias is None else w.vector(bias)]
     else:

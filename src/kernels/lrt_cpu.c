@@ -1,4 +1,4 @@
-/* Asks cpuid and xgetbv, and where there are tiles the kernel; nothing else. */
+/* Asks cpuid and xgetbv, and where there are tiles the kernel; on AArch64 what the kernel has told. Nothing else. */
 #include "kernels/lrt_cpu.h"
 
 int lrt_cpu_any(void) { return 1; }
@@ -24,6 +24,13 @@ int lrt_cpu_has_avx2(void)
     if (!os_saves(XCR0_AVX) || !__get_cpuid(1, &eax, &ebx, &ecx, &edx) || !(ecx & bit_FMA))
         return 0;
     return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) && (ebx & bit_AVX2);
+}
+
+int lrt_cpu_has_avxvnni(void)
+{
+    const unsigned avxvnni = 1u << 4;
+    unsigned eax, ebx, ecx, edx;
+    return lrt_cpu_has_avx2() && __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) && (eax & avxvnni);
 }
 
 int lrt_cpu_has_avx512(void)
@@ -66,6 +73,18 @@ int lrt_cpu_has_amx(void) { return 0; }
 #else
 int lrt_cpu_has_amx(void) { return 0; }
 int lrt_cpu_has_avx2(void) { return 0; }
+int lrt_cpu_has_avxvnni(void) { return 0; }
 int lrt_cpu_has_avx512(void) { return 0; }
 int lrt_cpu_has_avx512vnni(void) { return 0; }
+#endif
+
+#if defined(__ARM_FEATURE_DOTPROD)
+int lrt_cpu_has_dotprod(void) { return 1; } /* all code here is for such CPUs */
+#elif defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+#define HWCAP_OF_DOTPROD (1ul << 20)
+
+int lrt_cpu_has_dotprod(void) { return (getauxval(AT_HWCAP) & HWCAP_OF_DOTPROD) != 0; }
+#else
+int lrt_cpu_has_dotprod(void) { return 0; }
 #endif

@@ -4,15 +4,24 @@
 #include "kernels/lrt_isa.h"
 #include "kernels/lrt_kernels.h"
 
-extern const lrt_kernels lrt_kernels_avx512amx, lrt_kernels_avx512vnni, lrt_kernels_avx512, lrt_kernels_avx2, lrt_kernels_neon,
-    lrt_kernels_nofma, lrt_kernels_portable;
+extern const lrt_kernels lrt_kernels_avx512amx, lrt_kernels_avx512vnni, lrt_kernels_avx512, lrt_kernels_avx2vnni,
+    lrt_kernels_avx2, lrt_kernels_neondot, lrt_kernels_neon, lrt_kernels_nofma, lrt_kernels_portable;
 
 static const lrt_kernels *const TABLES[] = {
 #ifdef LRT_AMX_TABLES
     &lrt_kernels_avx512amx,
 #endif
 #ifdef LRT_X86_TABLES
-    &lrt_kernels_avx512vnni, &lrt_kernels_avx512, &lrt_kernels_avx2, &lrt_kernels_nofma,
+    &lrt_kernels_avx512vnni, &lrt_kernels_avx512,
+#endif
+#ifdef LRT_AVXVNNI_TABLES
+    &lrt_kernels_avx2vnni,
+#endif
+#ifdef LRT_X86_TABLES
+    &lrt_kernels_avx2, &lrt_kernels_nofma,
+#endif
+#ifdef LRT_DOTPROD_TABLES
+    &lrt_kernels_neondot,
 #endif
 #ifdef LRT_NEON_TABLES
     &lrt_kernels_neon,

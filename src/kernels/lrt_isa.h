@@ -10,9 +10,13 @@
 #define LRT_X86_TABLES
 #if defined(__clang__) ? __clang_major__ >= 12 : __GNUC__ >= 11
 #define LRT_AMX_TABLES /* older compilers know no tiles */
+#define LRT_AVXVNNI_TABLES /* ... nor VNNI without AVX-512 */
 #endif
 #elif !defined(LRT_PORTABLE_ONLY) && defined(__aarch64__)
 #define LRT_NEON_TABLES
+#if defined(__ARM_FEATURE_DOTPROD) || (defined(__clang__) ? __clang_major__ >= 16 : __GNUC__ >= 8)
+#define LRT_DOTPROD_TABLES /* older compilers have its intrinsics only where all code is for such CPUs */
+#endif
 #endif
 
 typedef int lrt_isa_is_chosen; /* C has no empty files: those of other architectures hold this */
@@ -27,6 +31,15 @@ typedef int lrt_isa_is_chosen; /* C has no empty files: those of other architect
 #else
 #define LRT_ISA(features)
 #define LRT_ISA_END
+#endif
+
+/* Where all code is for CPUs with dot products, perhaps for newer ones, nothing is to be said. */
+#ifdef __ARM_FEATURE_DOTPROD
+#define LRT_ISA_DOTPROD
+#define LRT_ISA_DOTPROD_END
+#else
+#define LRT_ISA_DOTPROD LRT_ISA("arch=armv8.2-a+dotprod")
+#define LRT_ISA_DOTPROD_END LRT_ISA_END
 #endif
 
 /* LRT_WIDE: kernels of wide vectors, which more optimisation serves. LRT_STRUCTS: those of vectors as structs. */

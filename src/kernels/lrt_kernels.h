@@ -72,8 +72,25 @@ typedef struct {
     uint32_t dtype; /* LRT_F32, LRT_I8 or LRT_I16; the last two have */
     uint32_t limit; /* the largest activation, and */
     const uint16_t *scale; /* the upper halves of floats, in panel order, padded */
+    const uint32_t *starts; /* of strips: their first blocks in w, and where the last ends; NULL: all of w is there */
+    const uint16_t *index;  /* of blocks: the inputs, or words of inputs, ascending in each strip */
 } lrt_matrix;
 static inline int lrt_is_integer(const lrt_matrix *m) { return m->dtype != LRT_F32; }
+static inline int lrt_is_sparse(const lrt_matrix *m) { return m->starts != NULL; }
+/* Floats, and all of them? */
+static inline int lrt_is_plain(const lrt_matrix *m) { return !lrt_is_integer(m) && !lrt_is_sparse(m); }
+
+/* y[r] = init[r] + x[r] * W for some rows and panels p0 <= p < p1 of a matrix that is not plain. init and y are where panel
+ * p0 begins; init is NULL for zeros. Of a row of y no more than `floats` are written. */
+typedef struct {
+    const lrt_matrix *m;
+    const float *const *x;  /* of a matrix of floats; of one of integers */
+    const uint32_t *packed; /* the rows as these were packed, one after the other (lrt_integers.h) */
+    const float *const *init;
+    float *const *y;
+    uint32_t rows, p0, p1;
+    size_t floats;
+} lrt_product_args;
 
 /* y[r] = bias + x[r] * W for rows r and panels p0 <= p < p1, and the same for `outer` more groups of
  * rows (0 for none; rows is then at least 2), each x_outer and y_outer after the one before: so that weights
@@ -212,7 +229,8 @@ struct lrt_kernels {
 
     const lrt_integers *integers; /* products with integer weights: lrt_linear and the steps call them */
 
-    void (*linear)(const lrt_linear_args *a); /* of float32 weights */
+    void (*linear)(const lrt_linear_args *a); /* of float32 weights that are all there, */
+    void (*blocks)(const lrt_product_args *a); /* ... and of blocks of them */
     void (*lstm_step)(const lrt_step_args *a);
     void (*gru_step)(const lrt_step_args *a);      /* reset after the product */
     void (*gru_reset_step)(const lrt_step_args *a); /* reset before: r and z; h_next = r * h */

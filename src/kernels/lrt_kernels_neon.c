@@ -1,4 +1,4 @@
-/* The kernels for AArch64, where Advanced SIMD is always there. */
+/* The kernels for AArch64, where Advanced SIMD is always there, and those that multiply integers by its dot products. */
 #include "kernels/lrt_isa.h"
 
 #ifdef LRT_NEON_TABLES
@@ -11,4 +11,10 @@ LRT_WIDE
 
 extern const lrt_kernels lrt_kernels_neon;
 LRT_KERNEL_TABLE(lrt_kernels_neon, "neon", 1, lrt_cpu_any);
+
+#ifdef LRT_DOTPROD_TABLES
+extern const lrt_kernels lrt_kernels_neondot;
+extern const lrt_integers lrt_integers_neondot;
+const lrt_kernels lrt_kernels_neondot = LRT_KERNELS("neondot", 1, lrt_cpu_has_dotprod, &lrt_integers_neondot);
+#endif
 #endif

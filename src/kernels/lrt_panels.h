@@ -4,7 +4,11 @@
  * remainder into at most one panel of 8 and one of 4 (a remainder of 13 to 15 into one of 16).
  * A panel of W units holds, for each input k in turn, W weights of the first gate, W of the
  * second, ...: [panel][k][gate][unit]. One such stretch of gates * W floats is a line of the
- * panel. Biases and pre-activations use the same order with a single k. */
+ * panel. Biases and pre-activations use the same order with a single k.
+ *
+ * Of a matrix with many zeros only blocks are there: a *strip* is one gate of a panel, number panel * gates + gate, and a
+ * block of it is what its units have for one input (or one word of inputs, lrt_integers.h): LRT_PANEL numbers, of which a
+ * narrower panel uses the first. */
 #ifndef LRT_PANELS_H
 #define LRT_PANELS_H
 

@@ -2,19 +2,19 @@
 #ifndef LRT_TEMPLATE_H
 #define LRT_TEMPLATE_H
 
-#include "kernels/lrt_cells_impl.h"
-#include "kernels/lrt_product_int_impl.h"
+#include "kernels/lrt_steps_impl.h"
+#include "integers/lrt_product_int_blocks_impl.h"
 #include "kernels/lrt_rows_impl.h"
 #include "kernels/lrt_along_impl.h"
 
 #define LRT_KERNEL_TABLE(symbol, isa_name, is_fused, usable_fn)                                                       \
-    static const lrt_integers symbol##_integers = {int_pack, int_product};                                           \
+    static const lrt_integers symbol##_integers = {int_pack, int_any_product};                                       \
     const lrt_kernels symbol = LRT_KERNELS(isa_name, is_fused, usable_fn, &symbol##_integers)
 
 /* The table with the products of integers of another. */
 #define LRT_KERNELS(isa_name, is_fused, usable_fn, integers)                                                          \
-    {isa_name, VL, is_fused, usable_fn, integers, linear, lstm_step, gru_step, gru_reset_step, gru_candidate_step,    \
-     rnn_step, activate, binary, prelu, l2norm, reduce, layernorm, batchnorm, join, softmax_steps, fits, weigh,       \
-     by_channel, fold, divide, winograd_in, winograd_out}
+    {isa_name, VL, is_fused, usable_fn, integers, linear, blocks, lstm_step, gru_step, gru_reset_step,                \
+     gru_candidate_step, rnn_step, activate, binary, prelu, l2norm, reduce, layernorm, batchnorm, join,               \
+     softmax_steps, fits, weigh, by_channel, fold, divide, winograd_in, winograd_out}
 
 #endif

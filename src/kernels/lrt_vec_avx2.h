@@ -1,4 +1,4 @@
-/* The vector vocabulary for AVX2 with FMA3: 8 elements.
+/* The vector vocabulary for AVX2 with FMA3: 8 elements. With LRT_VNNI integers are multiplied by AVX-VNNI's dot products.
  * Contracts of every operation: lrt_vec_portable.h. */
 #ifndef LRT_VEC_AVX2_H
 #define LRT_VEC_AVX2_H
@@ -12,11 +12,18 @@
 #define LRT_BLOCK_R 6 /* 12 accumulators + 2 weights + 1 input of 16 registers */
 #define LRT_SIDE 2 /* vectors of gates that go side by side in one row */
 #define LRT_SIDE_ROWS 2 /* ... and in a block of rows */
-#define LRT_DOT8 0
 #define LRT_INT_ROW_V 8
 #define LRT_INT_BLOCK_V 2
 #define LRT_INT_BLOCK_R 6
 #define LRT_INT_BLOCK_R8 3
+#ifdef LRT_VNNI
+#define LRT_DOT8 1
+#define LRT_BYTE_EXTRA 128u
+#define LRT_INT_ROW_V8 4 /* 8 accumulators, of low bytes and of high ones, + 4 weights + 2 inputs of 16 registers */
+#else
+#define LRT_DOT8 0
+#define LRT_INT_ROW_V8 8
+#endif
 
 typedef __m256 vf;
 typedef __m256 vm;
@@ -101,18 +108,46 @@ static inline uint32_t v_imost(vi a)
 }
 static inline va v_azero(void) { return _mm256_setzero_si256(); }
 static inline vi v_total(va a) { return a; }
-static inline va v_dot16(va s, vi w, vi x) { return _mm256_add_epi32(s, _mm256_madd_epi16(w, x)); }
-static inline vi v_even8(vi a) { return _mm256_and_si256(a, _mm256_set1_epi16(0xff)); }
-static inline vi v_odd8(vi a) { return _mm256_srli_epi16(a, 8); }
 static inline __m128i v_words(vi a)
 {
     return _mm256_castsi256_si128(_mm256_permute4x64_epi64(_mm256_packs_epi32(a, a), 0xd8));
 }
 static inline void v_store_pairs(uint32_t *p, vi a) { _mm_storeu_si128((__m128i *)(void *)p, v_words(a)); }
+#ifdef LRT_VNNI
+/* Written out: of the intrinsics GCC 12 makes copies of every sum. */
+static inline va v_dot16(va s, vi w, vi x)
+{
+    __asm__("%{vex%} vpdpwssd %2, %1, %0" : "+x"(s) : "x"(w), "x"(x));
+    return s;
+}
+static inline va v_dot8(va s, vi w, vi x)
+{
+    __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(s) : "x"(w), "x"(x));
+    return s;
+}
+static inline vi v_bytes(vi a) { return a; }
+static inline vi v_total8(va a) { return a; }
+static inline vi v_ishl8(vi a) { return _mm256_slli_epi32(a, 8); }
+/* With 128 added, byte 1 is the high one, and byte 0 the low one but for its sign. */
+static inline void v_store_bytes(uint32_t *low, uint32_t *high, vi a)
+{
+    const __m256i order = _mm256_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 0, 4, 8, 12, 1, 5, 9, 13, 0, 4, 8, 12, 1, 5, 9, 13, 0, 4,
+                                           8, 12, 1, 5, 9, 13);
+    const __m256i more = _mm256_add_epi32(a, _mm256_set1_epi32(128));
+    const __m256i quads = _mm256_shuffle_epi8(_mm256_xor_si256(more, _mm256_set1_epi32(128)), order);
+    const __m256i planes = _mm256_permutevar8x32_epi32(quads, _mm256_setr_epi32(0, 4, 1, 5, 0, 4, 1, 5));
+    _mm_storel_epi64((__m128i *)(void *)low, _mm256_castsi256_si128(planes));
+    _mm_storel_epi64((__m128i *)(void *)high, _mm_unpackhi_epi64(_mm256_castsi256_si128(planes), _mm256_castsi256_si128(planes)));
+}
+#else
+static inline va v_dot16(va s, vi w, vi x) { return _mm256_add_epi32(s, _mm256_madd_epi16(w, x)); }
+static inline vi v_even8(vi a) { return _mm256_and_si256(a, _mm256_set1_epi16(0xff)); }
+static inline vi v_odd8(vi a) { return _mm256_srli_epi16(a, 8); }
 static inline void v_store_quads(uint32_t *p, vi a)
 {
     const __m128i q = _mm_shufflehi_epi16(_mm_shufflelo_epi16(v_words(a), 0xd8), 0xd8);
     _mm_storeu_si128((__m128i *)(void *)p, q);
 }
+#endif
 
 #endif

@@ -14,10 +14,12 @@
 #define LRT_SIDE 2 /* vectors of gates that go side by side in one row */
 #define LRT_SIDE_ROWS 2 /* ... and in a block of rows */
 #define LRT_INT_ROW_V 8
+#define LRT_INT_ROW_V8 8
 #define LRT_INT_BLOCK_V 4
 #define LRT_INT_BLOCK_R 6
 #ifdef LRT_VNNI
 #define LRT_DOT8 1
+#define LRT_BYTE_EXTRA 128u
 #define LRT_INT_BLOCK_R8 3 /* 24 accumulators, of low bytes and of high ones, + 4 weights + 2 inputs */
 #else
 #define LRT_DOT8 0
@@ -122,6 +124,8 @@ static inline va v_dot8(va s, vi w, vi x)
     __asm__("vpdpbusd %2, %1, %0" : "+v"(s) : "v"(w), "v"(x));
     return s;
 }
+static inline vi v_bytes(vi a) { return a; }
+static inline vi v_total8(va a) { return a; }
 static inline vi v_ishl8(vi a) { return _mm512_slli_epi32(a, 8); }
 static inline void v_store_bytes(uint32_t *low, uint32_t *high, vi a)
 {

@@ -1,4 +1,5 @@
-/* The vector vocabulary for AArch64 Advanced SIMD: 4 elements, 32 registers.
+/* The vector vocabulary for AArch64 Advanced SIMD: 4 elements, 32 registers. With LRT_DOTPROD bytes are multiplied by its
+ * dot products.
  * Contracts of every operation: lrt_vec_portable.h. */
 #ifndef LRT_VEC_NEON_H
 #define LRT_VEC_NEON_H
@@ -11,11 +12,18 @@
 #define LRT_BLOCK_R 6 /* 24 accumulators + 4 weights + 1 input of 32 registers */
 #define LRT_SIDE 2 /* vectors of gates that go side by side in one row */
 #define LRT_SIDE_ROWS 2 /* ... and in a block of rows */
-#define LRT_DOT8 0
-#define LRT_INT_ROW_V 8 /* sums of integers take two registers */
+#define LRT_INT_ROW_V 8 /* sums of pairs take two registers */
+#define LRT_INT_ROW_V8 8
 #define LRT_INT_BLOCK_V 4
 #define LRT_INT_BLOCK_R 2
+#ifdef LRT_DOTPROD
+#define LRT_DOT8 1
+#define LRT_BYTE_EXTRA 0u
+#define LRT_INT_BLOCK_R8 3 /* 24 accumulators, of low bytes and of high ones, + 4 weights + 2 inputs */
+#else
+#define LRT_DOT8 0
 #define LRT_INT_BLOCK_R8 2
+#endif
 
 typedef float32x4_t vf;
 typedef uint32x4_t vm;
@@ -68,7 +76,7 @@ static inline vf v_mantissa(vf a)
 
 
 typedef uint32x4_t vi;
-typedef int32x4x2_t va; /* of the pairs' first and second halves */
+typedef int32x4x2_t va; /* of the pairs' first and second halves; of bytes the first alone is used */
 
 static inline vi v_iset1(uint32_t a) { return vdupq_n_u32(a); }
 static inline vi v_iload(const uint32_t *p) { return vld1q_u32(p); }
@@ -96,6 +104,25 @@ static inline va v_dot16(va s, vi w, vi x)
     s.val[1] = vmlal_high_s16(s.val[1], a, b);
     return s;
 }
+#ifdef LRT_DOTPROD
+/* Both kinds of bytes have to be signed. */
+static inline vi v_bytes(vi a) { return veorq_u32(a, vdupq_n_u32(0x80808080u)); }
+static inline va v_dot8(va s, vi w, vi x)
+{
+    s.val[0] = vdotq_s32(s.val[0], vreinterpretq_s8_u32(w), vreinterpretq_s8_u32(x));
+    return s;
+}
+static inline vi v_total8(va a) { return vreinterpretq_u32_s32(a.val[0]); }
+static inline vi v_ishl8(vi a) { return vshlq_n_u32(a, 8); }
+static inline void v_store_bytes(uint32_t *low, uint32_t *high, vi a)
+{
+    const uint16x4_t more = vmovn_u32(vaddq_u32(a, vdupq_n_u32(128)));
+    const uint16x8_t both = vcombine_u16(vmovn_u32(a), vshr_n_u16(more, 8));
+    const uint32x2_t planes = vreinterpret_u32_u8(vmovn_u16(both));
+    vst1_lane_u32(low, planes, 0);
+    vst1_lane_u32(high, planes, 1);
+}
+#endif
 static inline vi v_even8(vi a) { return vandq_u32(a, vdupq_n_u32(0x00ff00ffu)); }
 static inline vi v_odd8(vi a) { return vreinterpretq_u32_u16(vshrq_n_u16(vreinterpretq_u16_u32(a), 8)); }
 static inline uint16x4_t v_words(vi a) { return vmovn_u32(a); }

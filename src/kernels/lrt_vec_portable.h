@@ -21,7 +21,9 @@
  *   v_dot16(s,w,x)       s + the products of the pairs of signed 16-bit numbers in w and x;   v_total(s)  the sum
  *   v_store_pairs(p,a)   VL numbers of 16 bits, in order
  * where LRT_DOT8 is 1:
- *   v_dot8(s,w,x)        s + the products of the four unsigned bytes of w and the four signed ones of x
+ *   v_bytes(w)           a word of weights as it is multiplied: LRT_BYTE_EXTRA is what its bytes are too large by
+ *   v_dot8(s,w,x)        s + the products of the four bytes of w and the four signed ones of x; those of w are signed
+ *                        where LRT_BYTE_EXTRA is 0, else not.  v_total8(s)  the sum
  *   v_ishl8(a)           256 a;   v_store_bytes(l,h,a)  VL signed bytes each, such that a = 256 h + l
  * and else:
  *   v_even8, v_odd8      bytes 0 and 2 of each element, and 1 and 3, as pairs of 16 bits
@@ -46,7 +48,8 @@
 #define LRT_INT_ROW_V 4   /* of integers: sums of one row, sums per row in a block of rows, and rows of such a block */
 #define LRT_INT_BLOCK_V 4
 #define LRT_INT_BLOCK_R 1
-#define LRT_INT_BLOCK_R8 1 /* ... where bytes are multiplied with 16 bits */
+#define LRT_INT_BLOCK_R8 1 /* ... where bytes are multiplied with 16 bits: with LRT_DOT8 half of that with bytes */
+#define LRT_INT_ROW_V8 4   /* sums of one row of bytes with 16 bits: with LRT_DOT8 of low bytes, and as many of high ones */
 
 typedef struct {
     float f[VL];

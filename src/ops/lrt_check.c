@@ -88,13 +88,23 @@ int lrt_want_weight(const lrt_checker *c, uint32_t i, uint32_t layout, uint32_t 
                : LRT_E_NODE_TENSOR;
 }
 
+static int is_matrix(const lrt_tensor *t, uint32_t gates, uint32_t units, uint32_t k)
+{
+    return t->dtype != LRT_I32 && t->gates == gates && t->units == units && t->k == k;
+}
+
+int lrt_want_panels(const lrt_checker *c, uint32_t i, uint32_t gates, uint32_t units, uint32_t k)
+{
+    lrt_tensor t;
+    LRT_TRY(lrt_want_tensor(c, i, &t));
+    return t.layout == LRT_PANELS && is_matrix(&t, gates, units, k) ? LRT_OK : LRT_E_NODE_TENSOR;
+}
+
 int lrt_want_matrix(const lrt_checker *c, uint32_t i, uint32_t gates, uint32_t units, uint32_t k)
 {
     lrt_tensor t;
     LRT_TRY(lrt_want_tensor(c, i, &t));
-    return t.dtype != LRT_I32 && t.layout == LRT_PANELS && t.gates == gates && t.units == units && t.k == k
-               ? LRT_OK
-               : LRT_E_NODE_TENSOR;
+    return (t.layout == LRT_PANELS || t.layout == LRT_BLOCKS) && is_matrix(&t, gates, units, k) ? LRT_OK : LRT_E_NODE_TENSOR;
 }
 
 int lrt_want_optional_weight(const lrt_checker *c, uint32_t i, uint32_t layout, uint32_t gates, uint32_t units,

@@ -24,6 +24,9 @@ typedef struct {
             return e_;      \
     } while (0)
 
+/* Record and data of tensor i; data of tensors begin at `data` or later. */
+int lrt_check_tensor(const lrt_model *m, uint32_t i, uint64_t data);
+
 /* The node has just so many inputs, outputs and tensors. */
 int lrt_want_counts(const lrt_checker *c, uint32_t n_in, uint32_t n_out, uint32_t n_tensors);
 
@@ -44,7 +47,8 @@ int lrt_want_derived(const lrt_checker *c, uint32_t parent, uint32_t mul, int32_
 int lrt_want_weight(const lrt_checker *c, uint32_t i, uint32_t layout, uint32_t gates, uint32_t units, uint32_t k);
 int lrt_want_optional_weight(const lrt_checker *c, uint32_t i, uint32_t layout, uint32_t gates, uint32_t units,
                              uint32_t k);
-/* The same of a matrix that rows are multiplied with: panels, of float32 or of integers. */
+/* The same of a matrix that rows are multiplied with, of float32 or of integers: panels; panels or blocks. */
+int lrt_want_panels(const lrt_checker *c, uint32_t i, uint32_t gates, uint32_t units, uint32_t k);
 int lrt_want_matrix(const lrt_checker *c, uint32_t i, uint32_t gates, uint32_t units, uint32_t k);
 int lrt_want_no_weight(const lrt_checker *c, uint32_t i);
 int lrt_want_tensor(const lrt_checker *c, uint32_t i, lrt_tensor *t); /* present; fills t */

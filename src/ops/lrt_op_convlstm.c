@@ -2,6 +2,7 @@
  * and h are windows around each place. */
 #include <string.h>
 
+#include "integers/lrt_integers.h"
 #include "lrt_share.h"
 #include "ops/lrt_ops.h"
 #include "ops/lrt_window.h"
@@ -63,10 +64,10 @@ static int check_weights(const lrt_checker *c, const lrt_window *x, lrt_window *
     LRT_TRY(fit_hidden(x, h, t.units));
     if ((uint64_t)h->kernel[1] * h->kernel[2] * t.units > LRT_MAX_SIZE)
         return LRT_E_NODE_ATTR;
-    LRT_TRY(lrt_want_weight(c, T_INPUT, LRT_PANELS, GATES, t.units, (uint32_t)inputs));
+    LRT_TRY(lrt_want_panels(c, T_INPUT, GATES, t.units, (uint32_t)inputs));
     LRT_TRY(lrt_want_optional_weight(c, T_BIAS, LRT_PANELS, GATES, t.units, 1));
     *hidden = t.units;
-    return lrt_want_weight(c, T_HIDDEN, LRT_PANELS, GATES, t.units, h->kernel[1] * h->kernel[2] * t.units);
+    return lrt_want_panels(c, T_HIDDEN, GATES, t.units, h->kernel[1] * h->kernel[2] * t.units);
 }
 
 static int check_convlstm(lrt_checker *c)
@@ -134,6 +135,8 @@ static void plan_convlstm(lrt_planner *p, lrt_plan_node *at)
         cell->act[i] = lrt_attr_act(n, A_ACT + 3 * i);
     plan_state(p, cell);
     cell->rows = lrt_need_gather(p, (uint64_t)cell->w_x.k + cell->w_h.k + cell->pre_row + 2 * (size_t)cell->stride);
+    lrt_need_packed(p, &cell->w_x, cell->rows);
+    lrt_need_packed(p, &cell->w_h, cell->rows);
 }
 
 /* ---- sharing ---------------------------------------------------------------------------------------------------- */
@@ -204,7 +207,8 @@ static void run_places(const lrt_places *me, uint32_t n, uint32_t first, uint32_
     a.rows = count;
     a.p1 = lrt_panel_count(cell->hidden);
     a.padded = 1;
-    kernels->linear(&a);
+    a.packed = lrt_packed(me->pass);
+    lrt_linear(kernels, &a);
     memset(&step, 0, sizeof step);
     step.m = cell->w_h;
     step.pre = me->pre;
@@ -219,6 +223,8 @@ static void run_places(const lrt_places *me, uint32_t n, uint32_t first, uint32_
     step.rows = count;
     step.p1 = a.p1;
     step.steps = 1;
+    step.integers = kernels->integers;
+    step.packed = a.packed;
     kernels->lstm_step(&step);
     for (uint32_t i = 0; i < count; i++) {
         memcpy(c + (size_t)i * cell->hidden, me->c + (size_t)i * cell->stride, bytes);

@@ -1,7 +1,7 @@
 /* Dense layers: a product and an activation, each step for itself. */
 #include <string.h>
 
-#include "kernels/lrt_integers.h"
+#include "integers/lrt_integers.h"
 #include "lrt_share.h"
 #include "ops/lrt_activate.h"
 #include "ops/lrt_ops.h"
@@ -21,14 +21,16 @@ static int check_dense(lrt_checker *c)
 
 static void work_of_dense(const lrt_session *s, const lrt_plan_node *at, lrt_work *work)
 {
-    work->all = (uint64_t)s->values[at->node.out[0]].size * s->values[at->node.in[0]].size;
+    const lrt_matrix m = lrt_tensor_matrix(s->model, at->node.tensor[0]);
+    work->all = lrt_work_there(&m, (uint64_t)m.units * m.k);
     work->recurrent = 0;
 }
 
 static void plan_dense(lrt_planner *p, lrt_plan_node *at)
 {
     const lrt_matrix m = lrt_tensor_matrix(p->m, at->node.tensor[0]);
-    lrt_need_packed(p, &m);
+    const lrt_value x = lrt_read_value(p->m, at->node.in[0]);
+    lrt_need_packed(p, &m, lrt_planned_rows(p, &x));
 }
 
 static lrt_linear_args linear_of(const lrt_pass *pass, const lrt_node *n)

@@ -1,7 +1,7 @@
 /* Token ids and masks: which steps count. */
 #include <string.h>
 
-#include "kernels/lrt_integers.h"
+#include "integers/lrt_integers.h"
 #include "ops/lrt_ops.h"
 
 /* ---- embedding --------------------------------------------------------------------------------------- */

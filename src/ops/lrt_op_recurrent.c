@@ -1,6 +1,7 @@
 /* LSTM, GRU and RNN layers: what a file must say of them, their memory, and who of the lanes does what. */
 #include <string.h>
 
+#include "integers/lrt_integers.h"
 #include "lrt_share.h"
 #include "ops/lrt_ops.h"
 #include "ops/lrt_recurrent.h"
@@ -138,9 +139,9 @@ static void plan_state(lrt_planner *p, const lrt_recurrent *rec, lrt_direction *
 }
 
 /* Rows of input products that any batch up to the session's has at once: few rows take more steps. */
-static uint64_t project_rows(const lrt_limits *limits, uint32_t steps, size_t per_row)
+static uint64_t project_rows(const lrt_recurrent *rec, const lrt_limits *limits, uint32_t steps)
 {
-    uint64_t rows = lrt_project_rows(limits->batch, per_row);
+    uint64_t rows = lrt_project_rows(rec, limits->batch, rec->pre_row);
     uint64_t most = limits->batch > rows ? limits->batch : rows;
     uint64_t all = (uint64_t)limits->batch * (steps ? steps : 1);
     return all < most ? all : most;
@@ -150,13 +151,14 @@ static uint64_t larger(uint64_t a, uint64_t b) { return a > b ? a : b; }
 
 static void need_scratch(lrt_planner *p, const lrt_recurrent *rec, uint32_t steps)
 {
-    p->pre = larger(p->pre, lrt_times(p, project_rows(p->limits, steps, rec->pre_row), rec->pre_row));
+    const uint64_t rows = project_rows(rec, p->limits, steps);
+    p->pre = larger(p->pre, lrt_times(p, rows, rec->pre_row));
     p->between = larger(p->between, lrt_times(p, p->limits->batch, rec->dir[0].w_second.w ? rec->c_stride : 0));
     p->parts = rec->n_dir > p->parts ? rec->n_dir : p->parts;
     for (uint32_t d = 0; d < rec->n_dir; d++) {
-        lrt_need_packed(p, &rec->dir[d].w_ih);
-        lrt_need_packed(p, &rec->dir[d].w_hh);
-        lrt_need_packed(p, &rec->dir[d].w_second);
+        lrt_need_packed(p, &rec->dir[d].w_ih, rows);
+        lrt_need_packed(p, &rec->dir[d].w_hh, p->limits->batch);
+        lrt_need_packed(p, &rec->dir[d].w_second, p->limits->batch);
     }
 }
 
@@ -195,7 +197,12 @@ static void plan_recurrent(lrt_planner *p, lrt_plan_node *at)
 /* Multiply-adds of the recurrent product for one step of one row and direction. */
 static uint64_t step_work(const lrt_recurrent *rec)
 {
-    return (uint64_t)lrt_gates(rec->op) * rec->hidden * rec->h_size;
+    return lrt_work_there(&rec->dir[0].w_hh, (uint64_t)lrt_gates(rec->op) * rec->hidden * rec->h_size);
+}
+
+static uint64_t input_work(const lrt_recurrent *rec, const lrt_direction *dir)
+{
+    return lrt_work_there(&dir->w_ih, (uint64_t)lrt_gates(rec->op) * rec->hidden * dir->w_ih.k);
 }
 
 static void work_of_recurrent(const lrt_session *s, const lrt_plan_node *at, lrt_work *work)
@@ -203,7 +210,7 @@ static void work_of_recurrent(const lrt_session *s, const lrt_plan_node *at, lrt
     const lrt_recurrent *rec = (const lrt_recurrent *)at->own;
     (void)s;
     work->recurrent = step_work(rec) * rec->n_dir;
-    work->all = work->recurrent + (uint64_t)lrt_gates(rec->op) * rec->hidden * rec->dir[0].w_ih.k * rec->n_dir;
+    work->all = work->recurrent + input_work(rec, &rec->dir[0]) * rec->n_dir;
 }
 
 static enum lrt_mode mode_of(const lrt_session *s, const lrt_recurrent *rec, uint32_t lanes)
@@ -291,8 +298,7 @@ static void run_blocks(lrt_steps *me, const lrt_direction *dir)
     if (me->shares > 1 || end - first <= BLOCK_ROWS) {
         block = end - first;
     } else {
-        const uint64_t inputs = (uint64_t)lrt_gates(me->rec->op) * me->rec->hidden * dir->w_ih.k;
-        const uint64_t fit = BLOCK_WORK / (step_work(me->rec) + inputs);
+        const uint64_t fit = BLOCK_WORK / (step_work(me->rec) + input_work(me->rec, dir));
         block = fit > end ? end : fit > block ? (uint32_t)fit : block;
     }
     for (; me->n0 < end && !me->pass->stopping; me->n0 = me->n1) {

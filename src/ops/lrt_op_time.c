@@ -86,12 +86,13 @@ static int check_take(lrt_checker *c)
     return lrt_want_output(c, 0, LRT_SEQ, x.size, axis);
 }
 
-/* Steps that the end drops come into a pass later than the steps they are. */
+/* Steps that the end drops come into a pass later than the steps they are; not where each step that an input brings is
+ * a whole number of strides. */
 static uint32_t take_hinders(const lrt_checker *c)
 {
-    const lrt_axis a = lrt_read_axis(c->m, lrt_read_value(c->m, c->n.out[0]).axis);
-    const int drops = a.add < (int32_t)c->n.attr[1] - 1 - (int32_t)c->n.attr[0];
-    return drops ? LRT_FLAG_CAUSAL | LRT_FLAG_STREAMS : 0;
+    const uint32_t axis = lrt_read_value(c->m, c->n.out[0]).axis;
+    const int drops = lrt_read_axis(c->m, axis).add < (int32_t)c->n.attr[1] - 1 - (int32_t)c->n.attr[0];
+    return drops && !lrt_steps_each(c->m, axis) ? LRT_FLAG_CAUSAL | LRT_FLAG_STREAMS : 0;
 }
 
 static void each_take(const lrt_pass *pass, const lrt_node *n, uint32_t row, uint32_t step, uint32_t count)
@@ -175,7 +176,7 @@ static void run_flatten(lrt_pass *pass, const lrt_plan_node *at)
     }
 }
 
-/* ---- the steps of another axis, of which there are as many ------------------------------------------------------- */
+/* ---- the steps of another axis, of which there are as many, or no more ------------------------------------------- */
 
 static int check_align(lrt_checker *c)
 {
@@ -187,10 +188,25 @@ static int check_align(lrt_checker *c)
     return lrt_want_output(c, 0, LRT_SEQ, x.size, axis);
 }
 
+/* Both axes go on alike, where each step that an input brings is as many on the one as on the other. */
+static uint32_t align_hinders(const lrt_checker *c)
+{
+    const uint32_t each = lrt_steps_each(c->m, lrt_read_value(c->m, c->n.in[0]).axis);
+    const int alike = each > 0 && each == lrt_steps_each(c->m, lrt_read_value(c->m, c->n.out[0]).axis);
+    return alike ? 0 : LRT_FLAG_CAUSAL | LRT_FLAG_STREAMS;
+}
+
 static int align_accepts(const lrt_session *s, const lrt_plan_node *at, const lrt_call_args *call)
 {
     (void)call;
     return s->steps[s->values[at->node.in[0]].axis] == s->steps[s->values[at->node.out[0]].axis] ? LRT_OK
+                                                                                               : LRT_E_STEP_COUNT;
+}
+
+static int cut_accepts(const lrt_session *s, const lrt_plan_node *at, const lrt_call_args *call)
+{
+    (void)call;
+    return s->steps[s->values[at->node.in[0]].axis] >= s->steps[s->values[at->node.out[0]].axis] ? LRT_OK
                                                                                                : LRT_E_STEP_COUNT;
 }
 
@@ -293,7 +309,9 @@ const lrt_op lrt_ops_time[] = {
     {.code = LRT_OP_PAD, .since = 4, .check = check_pad, .hinders = pad_hinders, .each = each_pad},
     {.code = LRT_OP_FLATTEN, .since = 4, .check = check_flatten, .hinders = flatten_hinders, .accepts = flatten_accepts,
      .when = LRT_EVERY_PASS, .run = run_flatten},
-    {.code = LRT_OP_ALIGN, .since = 4, .check = check_align, .hinders = reverse_hinders, .accepts = align_accepts,
+    {.code = LRT_OP_ALIGN, .since = 4, .check = check_align, .hinders = align_hinders, .accepts = align_accepts,
+     .each = each_align},
+    {.code = LRT_OP_CUT, .since = 5, .check = check_align, .hinders = reverse_hinders, .accepts = cut_accepts,
      .each = each_align},
     {.code = LRT_OP_UNFLATTEN, .since = 4, .check = check_unflatten, .hinders = repeat_hinders, .each = each_unflatten},
     {.code = LRT_OP_SELECT, .check = check_select, .hinders = select_hinders, .when = LRT_EVERY_PASS,

@@ -2,6 +2,7 @@
  * one piece, and copied where not; that of each channel by itself has a kernel of its own. */
 #include <string.h>
 
+#include "integers/lrt_integers.h"
 #include "lrt_share.h"
 #include "ops/lrt_ops.h"
 #include "ops/lrt_window.h"
@@ -16,6 +17,7 @@ typedef struct {
     lrt_past past;
     uint32_t units, inputs, k; /* channels of the output; channels that one of them reads, and its weights */
     uint32_t groups;
+    lrt_matrix m; /* of one group: the first, if it is of integers */
     int by_channel;    /* each has one input of its own */
     int in_one_piece;  /* is a window that lies inside one? */
     uint32_t rows;     /* windows at a time */
@@ -29,6 +31,17 @@ static int is_by_channel(uint32_t units, uint32_t channels, uint32_t groups)
     return groups > 1 && units == groups && channels == groups;
 }
 
+/* Of integers: one matrix of the units of all groups, each group a number of whole panels. */
+static int check_integers(const lrt_checker *c, const lrt_window *w, const lrt_tensor *t, uint32_t *units)
+{
+    const uint32_t groups = c->n.attr[A_GROUPS];
+    *units = t->units;
+    if (groups > 1 && (t->units % groups || t->units / groups % LRT_PANEL))
+        return LRT_E_NODE_TENSOR;
+    LRT_TRY(lrt_want_panels(c, 0, 1, t->units, w->kernel[0] * w->kernel[1] * w->kernel[2] * (w->channels / groups)));
+    return lrt_want_optional_weight(c, 1, LRT_PANELS, 1, t->units, 1);
+}
+
 /* The weight has the place of the units in one of its sizes. */
 static int check_weights(const lrt_checker *c, const lrt_window *w, uint32_t *units)
 {
@@ -39,6 +52,8 @@ static int check_weights(const lrt_checker *c, const lrt_window *w, uint32_t *un
     LRT_TRY(lrt_want_tensor(c, 0, &t));
     if (inputs > LRT_MAX_SIZE)
         return LRT_E_NODE_ATTR;
+    if (t.dtype == LRT_I8 || t.dtype == LRT_I16)
+        return check_integers(c, w, &t, units);
     if (t.layout == LRT_PLAIN) {
         *units = groups;
         if (!is_by_channel(t.k, w->channels, groups))
@@ -102,7 +117,10 @@ static void plan_conv(lrt_planner *p, lrt_plan_node *at)
     conv->by_channel = is_by_channel(conv->units, conv->w.channels, conv->groups);
     conv->in_one_piece = conv->groups == 1 && is_in_one_piece(&conv->w);
     lrt_plan_past(p, &conv->past, &x, &conv->w, 0);
-    conv->is_winograd = conv->groups == 1 && lrt_winograd_fits(p->m, &conv->w, conv->units);
+    conv->m = lrt_tensor_matrix(p->m, n->tensor[0]);
+    conv->m.units = conv->units / conv->groups;
+    conv->m.k = conv->k;
+    conv->is_winograd = conv->groups == 1 && !lrt_is_integer(&conv->m) && lrt_winograd_fits(p->m, &conv->w, conv->units);
     if (conv->is_winograd) {
         lrt_plan_winograd(p, &conv->winograd, &conv->w, conv->units, lrt_tensor_data(p->m, n->tensor[0]));
     } else if (conv->by_channel) {
@@ -111,6 +129,7 @@ static void plan_conv(lrt_planner *p, lrt_plan_node *at)
             memset(conv->nothing, 0, (conv->groups + LRT_OVERREAD) * sizeof(float));
     } else {
         conv->rows = lrt_need_gather(p, conv->k);
+        lrt_need_packed(p, &conv->m, conv->rows);
     }
 }
 
@@ -137,25 +156,26 @@ typedef struct {
     uint32_t rows;
 } lrt_block;
 
-/* The panels of one group of the units. Of each panel, the weights of all groups lie one after the other. */
+/* The panels of one group of the units. Of each panel, the float32 weights of all groups lie one after the other; of
+ * integers, each group lies by itself. */
 static void multiply_group(const lrt_pass *pass, const lrt_node *n, const lrt_conv *conv, uint32_t group, lrt_block *block)
 {
     const float *weight = lrt_tensor_data(pass->s->model, n->tensor[0]);
     const float *bias = lrt_tensor_data(pass->s->model, n->tensor[1]);
     lrt_linear_args a;
     memset(&a, 0, sizeof a);
-    a.m.dtype = LRT_F32;
-    a.m.gates = 1;
-    a.m.units = conv->units / conv->groups;
-    a.m.k = conv->k;
+    a.m = conv->m;
     a.x_at = block->x;
     a.y_at = block->y;
     a.rows = block->rows;
-    if (conv->groups == 1) {
-        a.m.w = weight;
-        a.bias = bias;
+    a.packed = lrt_packed(pass);
+    if (conv->groups == 1 || lrt_is_integer(&a.m)) {
+        const size_t before = (size_t)group * a.m.units;
+        a.m.w = (const uint32_t *)a.m.w + before * lrt_words(a.m.dtype, a.m.k);
+        a.m.scale = a.m.scale ? a.m.scale + before : NULL;
+        a.bias = bias ? bias + before : NULL;
         a.p1 = lrt_panel_count(a.m.units);
-        pass->s->kernels->linear(&a);
+        lrt_linear(pass->s->kernels, &a);
         return;
     }
     for (a.p0 = 0, a.p1 = 1; a.p0 < lrt_panel_count(a.m.units); a.p0++, a.p1++) {

@@ -50,7 +50,8 @@
     X(CONVLSTM, "convlstm", 39)       \
     X(REDUCE_FEATURES, "reduce_features", 40) \
     X(CONSTANT, "constant", 41)       \
-    X(ALIGN, "align", 42)
+    X(ALIGN, "align", 42)             \
+    X(CUT, "cut", 43)
 
 #define LRT_OP_CODE(code, name, value) LRT_OP_##code = value,
 enum lrt_op_code { LRT_OP_LIST(LRT_OP_CODE) LRT_OP_NONE = 0 };

@@ -2,6 +2,7 @@
 #ifndef LRT_RECURRENT_H
 #define LRT_RECURRENT_H
 
+#include "integers/lrt_integers.h"
 #include "lrt_pass.h"
 #include "ops/lrt_ops.h"
 
@@ -53,19 +54,22 @@ static inline uint32_t lrt_gates(uint32_t op) { return op == LRT_OP_LSTM ? 4 : o
 
 /* Rows of input products made at a time: enough for blocks of rows, and for batches so many
  * that reading the weights costs little, while the results (`per_row` floats each) stay in cache:
- * those of small layers beside the recurrent weights in the first one. */
-static inline uint32_t lrt_project_rows(uint32_t batch, size_t per_row)
+ * those of small layers beside the recurrent weights in the first one. Of integers the product is so quick that reading
+ * the weights counts for more. */
+static inline uint32_t lrt_project_rows(const lrt_recurrent *rec, uint32_t batch, size_t per_row)
 {
     size_t fit = (1u << 18) / per_row;
     if (per_row <= 256)
         return LRT_PROJECT_ROWS * 2 / 5;
+    if (batch >= 8 && lrt_is_integer(&rec->dir[0].w_ih))
+        return LRT_MOST_PACKED;
     if (batch < 8 || fit <= LRT_PROJECT_ROWS)
         return LRT_PROJECT_ROWS;
     return fit > 4 * LRT_PROJECT_ROWS ? 4 * LRT_PROJECT_ROWS : (uint32_t)fit;
 }
-static inline uint32_t lrt_project_steps(uint32_t batch, size_t per_row)
+static inline uint32_t lrt_project_steps(const lrt_recurrent *rec, uint32_t batch, size_t per_row)
 {
-    uint32_t rows = lrt_project_rows(batch, per_row);
+    uint32_t rows = lrt_project_rows(rec, batch, per_row);
     return batch < rows ? rows / (batch ? batch : 1) : 1;
 }
 

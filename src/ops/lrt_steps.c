@@ -2,7 +2,7 @@
  * phases, rows and barriers. Knows no gate equation and no ISA. */
 #include <string.h>
 
-#include "kernels/lrt_integers.h"
+#include "integers/lrt_integers.h"
 #include "lrt_share.h"
 #include "ops/lrt_ops.h"
 #include "ops/lrt_recurrent.h"
@@ -316,11 +316,11 @@ static int runs_through(const lrt_steps *me)
 
 #define FEW_INPUTS 8u /* inputs so few that their product is cheaper in the step than in one of all steps */
 
-/* Does the step make the input product? Of one row, where that is little work or there is but one step; and no weights
- * are integers. */
+/* Does the step make the input product? Of one row, where that is little work or there is but one step; and all weights
+ * are plain. */
 static int has_input_in_step(const lrt_steps *me, uint32_t steps)
 {
-    int starts_at_pre = me->rec->op != LRT_OP_GRU && !lrt_is_integer(&me->dir->w_ih) && !lrt_is_integer(&me->dir->w_hh);
+    int starts_at_pre = me->rec->op != LRT_OP_GRU && lrt_is_plain(&me->dir->w_ih) && lrt_is_plain(&me->dir->w_hh);
     return starts_at_pre && me->n1 - me->n0 == 1 && (me->dir->w_ih.k <= FEW_INPUTS || steps == 1);
 }
 
@@ -374,7 +374,7 @@ static int end_steps(lrt_steps *me)
 static uint32_t stretch_steps(const lrt_steps *me, uint32_t steps)
 {
     if (!me->input_in_step)
-        return lrt_even_parts(steps, lrt_project_steps(me->pass->s->batch, me->rec->pre_row));
+        return lrt_even_parts(steps, lrt_project_steps(me->rec, me->pass->s->batch, me->rec->pre_row));
     return steps <= 16 ? 16 : 16 + (uint32_t)(LRT_STOP_WORK / step_work(me)) / 2 * 2;
 }
 

@@ -4,6 +4,7 @@ import json
 import platform
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -25,10 +26,10 @@ import rtneural  # noqa: E402
 import silence  # noqa: E402
 import worker  # noqa: E402
 from bounds import bound_us, flop, phases, roofline_for, weight_bytes  # noqa: E402
-from engines import ENGINES, Unavailable, build  # noqa: E402
+from engines import ENGINES, Unavailable, build, exact_results  # noqa: E402
 from results import Entry, Report, Result, Spread, Timing, as_json, from_json, ratio  # noqa: E402
 from roofline import CFLAGS, SOURCE, Meter, Roofline, RooflineError, compiler, higher, parse  # noqa: E402
-from workloads import WORKLOADS, Workload  # noqa: E402
+from workloads import INTEGERS, WORKLOADS, EngineName, Workload  # noqa: E402
 
 SMALL = [
     Workload("layers", "lstm", 3, 5, layers=2, batch=2, steps=7),
@@ -66,14 +67,50 @@ def test_engines_agree(name, w):
 
 
 @pytest.mark.parametrize("w", SMALL, ids=lambda w: w.name)
-def test_torch_agrees(w):
-    with worker.Worker("torch", w, 1, None) as torch:
+@pytest.mark.parametrize(("name", "atol"), [("torch", 1e-5), ("torch@int8", 3e-2)])
+def test_torch_agrees(name, atol, w):
+    with worker.Worker(name, w, 1, None) as torch:
         torch.wait_ready()
         if torch.missing:
             pytest.skip(torch.missing)
         want = build("lstm_rt", w, threads=1).results(w.calls())
         for _ in range(2):
-            np.testing.assert_allclose(torch.check(), want, atol=1e-5)
+            np.testing.assert_allclose(torch.check(), want, atol=atol)
+
+
+@pytest.mark.parametrize("w", [replace(w, inputs=12, hidden=20) for w in SMALL], ids=lambda w: w.name)
+@pytest.mark.parametrize(
+    ("name", "least", "most"),
+    [
+        ("lstm_rt", 0, 1e-5),
+        ("lstm_rt@int16", 1e-6, 3e-4),
+        ("lstm_rt@int8", 1e-4, 2e-2),
+        ("lstm_rt@int8/8", 1e-4, 3e-2),
+        ("onnxruntime@int8", 1e-4, 3e-2),
+    ],
+)
+def test_integers_are_near_the_exact_results(name, least, most, w):
+    if name.startswith("onnxruntime"):
+        pytest.importorskip("onnxruntime")
+        pytest.importorskip("onnx")
+        if w.cell == "gru":
+            with pytest.raises(Unavailable, match="no gru with int8 weights"):
+                build(name, w, threads=1)
+            return
+    runner = build(name, w, threads=1)
+    exact = exact_results(w)
+    for _ in range(2):
+        apart = np.abs(runner.results(w.calls()) - exact).max()
+        assert least < apart < most
+    whole = build("lstm_rt", w, threads=1).nbytes
+    assert name == "lstm_rt" or 0 < runner.nbytes < whole
+
+
+def test_names_of_engines():
+    assert EngineName.of("lstm_rt") == ("lstm_rt", "float32", "")
+    assert EngineName.of("lstm_rt:avx2") == ("lstm_rt", "float32", "avx2")
+    assert EngineName.of("lstm_rt@int8/8:avx2vnni") == ("lstm_rt", "int8/8", "avx2vnni")
+    assert [EngineName.of(f"torch@{dtype}").has_integers for dtype in (*INTEGERS, "float32")] == [True] * 3 + [False]
 
 
 def test_a_worker_that_dies():
@@ -89,7 +126,7 @@ def test_a_worker_that_dies():
 @pytest.mark.parametrize("name", ENGINES)
 def test_weights_that_an_engine_does_not_have(name):
     with pytest.raises((Unavailable, ImportError), match=r"no int4 weights, only float32|No module"):
-        build(name, Workload("int4", "lstm", 3, 5, dtype="int4"), threads=1)
+        build(f"{name}@int4", SMALL[0], threads=1)
 
 
 def test_forced_table_is_the_one_that_runs():
@@ -279,6 +316,25 @@ def test_each_table_has_its_ratios():
     assert "## lstm_rt, forced to its avx2 kernels" in report.markdown(found)
 
 
+def test_integers_have_a_table_of_their_own():
+    found = a_report()
+    mine, theirs = an_entry("lstm_rt@int8", 50_000, 50_000, 50_000), an_entry("torch@int8", 75_000, 75_000, 75_000)
+    mine.max_error, theirs.max_error = 1e-3, 4e-3
+    mine.nbytes = 12_300
+    found.results[0].entries += [mine, theirs, an_entry("onnxruntime@int8", 90_000, 90_000, 90_000)]
+    (row,) = rows(report.integers_table(found))
+    assert (row["engine"], row["KB"], row["us"], row["lstm_rt / it"]) == ("lstm_rt@int8", "12.3", "50.0", "2.00")
+    assert (row["best int8 rival"], row["rival / it"], row["max error / rival's"]) == ("torch@int8", "1.50", "0.250")
+    assert rows(report.ratios_table(found, "lstm_rt"))[0]["best rival"] == "torch"
+    assert [r["dtype"] for r in rows(report.times_table(found))[4:6]] == ["int8", "int8"]
+    text = report.markdown(found)
+    assert "## Weights of integers" in text
+    assert "forced to its  kernels" not in text
+    assert "## Weights of integers" not in report.markdown(a_report())
+    assert found.results[0].bound_us("lstm_rt@int8") is None  # its arithmetic is not measured
+    assert from_json(json.loads(json.dumps(as_json(found)))) == found
+
+
 def test_rivals_at_their_best_number_of_threads():
     one, two = rows(report.threads_table(a_report()))
     assert (one["speed-up"], one["rival / ours"]) == ("-", "1.50")
@@ -335,6 +391,26 @@ def test_plot_without_results(tmp_path):
     assert "no results of lstm_rt with 3 threads, expected one of [1, 2]" in done.stderr
 
 
+def test_plot_of_errors(tmp_path):
+    pytest.importorskip("matplotlib", reason="charts need matplotlib")
+    path = tmp_path / "results.json"
+    found = a_report()
+    path.write_text(json.dumps(as_json(found)))
+    done = run_script("plot.py", path, "-o", tmp_path / "a.svg", "--errors")
+    assert done.returncode == 1
+    assert "no integers with 1 threads beside lstm_rt: compare.py --integers measures them" in done.stderr
+    found.results[0].entries[0].nbytes = 100
+    found.results[0].entries += [
+        Entry("lstm_rt@int8", timing=Timing.of([[50_000] * 2] * 3), rms_error=1e-3, nbytes=25),
+        Entry("torch@int8", timing=Timing.of([[90_000] * 2] * 3), rms_error=2e-3, nbytes=30),
+    ]
+    path.write_text(json.dumps(as_json(found)))
+    done = run_script("plot.py", path, "-o", tmp_path / "a.svg", "--errors")
+    assert done.returncode == 0, done.stderr
+    picture = (tmp_path / "a.svg").read_text()
+    assert all(text in picture for text in ("<svg", "lstm_rt@int8", "torch@int8", "speed relative to lstm_rt"))
+
+
 # -- scripts --------------------------------------------------------------------------------------
 
 
@@ -352,6 +428,8 @@ def test_compare_script(tmp_path):
         ours, portable, nothing = r.entries
         assert len(ours.timing.round_medians_us) == len(portable.timing.round_medians_us) == 2
         assert portable.max_abs_diff < 1e-4
+        assert 0 < ours.max_error < 1e-5
+        assert 0 < ours.rms_error < ours.max_error
         assert nothing.missing
         assert not nothing.timing
         assert found.environment["no_bounds"] or 0 < r.share(ours) < 10
@@ -435,8 +513,17 @@ def test_silence_has_every_op():
     """But those that only move numbers, or that others of its models have."""
     made = {node.op for make in silence.models().values() for node in loads_graph(silence.blob_of(make)).nodes}
     moved = {"embedding", "mask_ids", "mask_values", "apply_mask", "concat", "select", "reverse", "take", "repeat"}
-    moved |= {"gather", "pad", "flatten", "unflatten", "align", "constant"}
+    moved |= {"gather", "pad", "flatten", "unflatten", "align", "cut", "constant"}
     assert made | moved == set(OPS)
+
+
+def test_sparse_script():
+    done = run_script("sparse.py", "--hidden", "20", "--batch", "1,3", "--shares", "0.1,0.5", "--rounds", "1", "--json")
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)
+    kinds = [(weights, batch) for weights in ("float32", "int16", "int8") for batch in (1, 3)]
+    assert [(row["weights"], row["batch"]) for row in rows] == kinds
+    assert all(0 < gain < 100 for row in rows for gain in row["gain"])
 
 
 def test_footprint_script(tmp_path):

@@ -60,6 +60,7 @@ int main(int argc, char **argv)
     test_panels();
     test_products();
     test_integers();
+    test_blocks();
     test_math();
     test_rows();
     test_cells();

@@ -302,6 +302,41 @@ static void flags(void)
     graph_free(&g);
 }
 
+/* Steps within steps: x's three, of which take leaves the second, aligned with x again. */
+static void even_axes(void)
+{
+    graph g;
+    uint32_t x, inner, second;
+    check_context = "axes that go on evenly";
+    graph_begin(&g, 4);
+    graph_axis(&g);
+    graph_derived(&g, 0, 3, 0, 1, LRT_NO_CAP);
+    graph_derived(&g, 1, 1, 0, 3, LRT_NO_CAP);
+    x = graph_input(&g, LRT_SEQ, 6, 0);
+    inner = graph_op(&g, LRT_OP_UNFLATTEN, x, LRT_SEQ, 2, 1);
+    graph_attr(&g, 0, 3);
+    second = graph_op(&g, LRT_OP_TAKE, inner, LRT_SEQ, 2, 2);
+    graph_attr(&g, 0, 1);
+    graph_attr(&g, 1, 3);
+    graph_output(&g, graph_op(&g, LRT_OP_ALIGN, second, LRT_SEQ, 2, 0));
+    expect_flags(&g, 1, 1, NULL);
+    g.axes[2].add = 1; /* a rule with an end of its own is not looked through */
+    expect_flags(&g, 0, 0, "align");
+    g.axes[2].add = -1;
+    expect_flags(&g, 0, 0, "take");
+    g.axes[2].add = 0;
+    g.axes[2].cap = 1000;
+    expect_flags(&g, 0, 0, "take");
+    graph_free(&g);
+    graph_begin(&g, 4); /* twice as many steps are not those of x */
+    graph_axis(&g);
+    graph_derived(&g, 0, 2, 0, 1, LRT_NO_CAP);
+    x = graph_input(&g, LRT_SEQ, 2, 0);
+    graph_output(&g, graph_op(&g, LRT_OP_ALIGN, x, LRT_SEQ, 2, 1));
+    expect_flags(&g, 0, 0, "align");
+    graph_free(&g);
+}
+
 void test_models(void)
 {
     versions();
@@ -312,4 +347,5 @@ void test_models(void)
     rules_of_take();
     rules_of_repeat();
     flags();
+    even_axes();
 }

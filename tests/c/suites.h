@@ -33,6 +33,7 @@ void test_dispatch(void);
 void test_panels(void);
 void test_products(void);
 void test_integers(void);
+void test_blocks(void);
 void test_cells(void);
 void test_rows(void);
 void test_math(void);

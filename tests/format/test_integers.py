@@ -5,7 +5,8 @@ import pytest
 from helpers.graphs import FORMS, cell_id, inputs_for, recurrent_graph, weights
 from helpers.integers import WAYS, integer_graph, random_integers
 from helpers.spec_cells import run_node
-from helpers.spec_reader import read, read_cell
+from helpers.spec_reader import read, read_cell, read_convlstm, read_window
+from helpers.windows import conv_cases
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -106,3 +107,27 @@ def test_it_stands_for_an_array():
     assert not q.same(exact)
     with pytest.raises(ValueError, match="by a copy"):
         np.array(q, copy=False)
+
+
+@given(case=conv_cases(each=(16, 32)), way=st.sampled_from(WAYS))
+@settings(max_examples=60, deadline=None)
+def test_a_reader_of_the_text_finds_those_of_convolutions(case, way):
+    """The outputs of all groups one after the other, and their biases."""
+    integer_graph(case.graph, *way)
+    node = case.graph.nodes[0]
+    found, q = read_window(read(dumps(case.graph))["nodes"][0]), node.weights["weight"]
+    np.testing.assert_array_equal(np.moveaxis(found["weight"]["q"], -1, 1), q.values)
+    np.testing.assert_array_equal(found["weight"]["s"], q.scale)
+    assert (found["weight"]["limit"], found["groups"]) == (q.limit, node.attrs["groups"])
+    assert (found["bias"] is None) == (case.bias is None)
+    assert case.bias is None or found["bias"].tobytes() == case.bias.tobytes()
+
+
+def test_a_reader_of_the_text_finds_those_of_a_convlstm():
+    rng, g = np.random.default_rng(0), Graph()
+    w_ih, w_hh = weights(rng, 20, 3, 2, 3), weights(rng, 20, 5, 3, 2)
+    g.output(g.convlstm(g.input("x", "seq", 4 * 5 * 3), w_ih, w_hh, weights(rng, 20), size=(4, 5))[0], "y")
+    integer_graph(g, 8, 16)
+    found = read_convlstm(read(dumps(g))["nodes"][0])
+    for name in ("w_ih", "w_hh"):
+        np.testing.assert_array_equal(np.moveaxis(found[name], -1, 1), g.nodes[0].weights[name].values)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from lstm_rt_tools.integers.matrices import quantised
 
+from helpers.denormals import flushed
 from lstm_rt.quantised import Quantised
 
 #: Bits of the weights and of what they are multiplied with.
@@ -12,8 +13,10 @@ WAYS = [(8, 16), (8, 8), (16, 16), (16, 8)]
 
 
 def integer_weights(node, bits, activations, only=("w_ih", "w_hh", "w_hr", "weight", "table")):
-    """Makes the matrices of a node integers."""
-    if node.op in ("lstm", "gru", "rnn", "dense", "embedding"):
+    """Makes the matrices of a node integers, those of a conv if its groups may have them."""
+    if node.op == "conv" and node.attrs["groups"] > 1 and len(node.weights["weight"]) // node.attrs["groups"] % 16:
+        return
+    if node.op in ("lstm", "gru", "rnn", "dense", "embedding", "conv", "convlstm"):
         for name, w in node.weights.items():
             if name.removesuffix("_reverse") in only:
                 node.weights[name] = quantised(w, bits, activations)
@@ -24,6 +27,22 @@ def integer_graph(graph, bits, activations, **only):
     for node in graph.nodes:
         integer_weights(node, bits, activations, **only)
     return graph
+
+
+def expected(x, w, bias):
+    """docs/format.md, section 3.4, row by row in NumPy: float32 operations by themselves, sums in int64."""
+    y = np.empty((*x.shape[:-1], len(w.values)), np.float32)
+    for at in np.ndindex(x.shape[:-1]):
+        row, limit = x[at], np.float32(w.limit)
+        m = np.abs(row).max()
+        a, r = np.float32(np.nan), np.zeros(row.size, np.int64)
+        if np.isfinite(m):
+            a = m / limit if m >= np.float32(2.0**-100) else np.float32(0)
+            r = np.rint(row * (limit / m)).astype(np.int64) if a else r
+        sums = w.values.astype(np.int64) @ r
+        assert np.abs(sums).max() < 1 << 31
+        y[at] = (0 if bias is None else bias) + sums.astype(np.float32) * flushed(w.scale * a)
+    return y
 
 
 def scales(x):

@@ -31,7 +31,7 @@ OPS = {
     30: ("reduce", 2, 1, 0), 31: ("softmax_steps", 2, 1, 0), 32: ("cumsum", 1, 1, 0), 38: ("attention", 4, None, 1),
     33: ("conv", 1, 1, 2), 34: ("pool", 1, 1, 0), 35: ("pad", 1, 1, 0), 36: ("flatten", 1, 1, 0),
     37: ("unflatten", 1, 1, 0), 39: ("convlstm", 3, 3, 3),
-    42: ("align", 1, 1, 0),
+    42: ("align", 1, 1, 0), 43: ("cut", 1, 1, 0),
 }  # fmt: skip
 
 
@@ -63,23 +63,68 @@ def read_integers(blob, offset, dtype, gates, units, k, limit):
     n = {3: 4, 4: 2}[dtype]
     w, padded = math.ceil(k / n), sum(widths(units))
     flat = np.frombuffer(blob, "<u4", gates * padded * w, offset)
-    place = np.arange(k)
     words = unpack_panels(flat, gates, units, w, np.uint32, 0x80808080 if dtype == 3 else 0)
+    halves = np.frombuffer(blob, "<u2", gates * padded, offset + 4 * gates * padded * w)
+    return integers_of(words, halves, dtype, gates, units, k, limit)
+
+
+def integers_of(words, halves, dtype, gates, units, k, limit):
+    n = {3: 4, 4: 2}[dtype]
+    place = np.arange(k)
     part = words[:, :, place // n].astype(np.int64) >> (32 // n * (place % n)) & (255 if dtype == 3 else 65535)
     q = part - 128 if dtype == 3 else np.where(part < 32768, part, part - 65536)
-    halves = np.frombuffer(blob, "<u2", gates * padded, offset + 4 * gates * padded * w)
     s = unpack_panels(halves.astype(np.uint32) << 16, gates, units, 1, np.uint32)[:, :, 0].view(np.float32)
     assert 1 <= limit <= 32639
     assert limit * np.abs(q).sum(axis=2).max() <= (1 << 31) - 1
     return {"q": q, "s": s, "limit": limit}
 
 
+def read_blocks(blob, offset, size, dtype, gates, units, k, limit):
+    """Section 3.5, as a matrix with zeros: (gates, units, k) of f32, or what :func:`read_integers` gives."""
+    n = {1: 1, 3: 4, 4: 2}[dtype]
+    w, strips, padded = math.ceil(k / n), gates * len(widths(units)), sum(widths(units))
+    assert k <= 1 << 16
+    starts = u32s(blob, offset, strips + 1)
+    assert starts[0] == 0
+    assert sorted(starts) == starts
+    scales_at = offset + 4 * (strips + 1)
+    index_at = scales_at + (2 * gates * padded if dtype != 1 else 0)
+    index = np.frombuffer(blob, "<u2", starts[-1], index_at)
+    begin = math.ceil((index_at - offset + 2 * starts[-1]) / 64) * 64
+    assert size == begin + 64 * starts[-1]
+    blocks = np.frombuffer(blob, "<u4", 16 * starts[-1], offset + begin).reshape(-1, 16)
+    zero = 0x80808080 if dtype == 3 else 0
+    words, start = np.full((gates, units, w), zero, np.uint32), 0
+    for panel, width in enumerate(widths(units)):
+        for gate in range(gates):
+            strip = panel * gates + gate
+            mine = index[starts[strip] : starts[strip + 1]].tolist()
+            assert sorted(set(mine)) == mine
+            assert all(i < w for i in mine)
+            for i, block in zip(mine, blocks[starts[strip] : starts[strip + 1]], strict=True):
+                exist = min(width, units - start)
+                words[gate, start : start + exist, i] = block[:exist]
+                assert (block[exist:] == zero).all()
+        start += width
+    if dtype == 1:
+        return words.view(np.float32)
+    return integers_of(words, np.frombuffer(blob, "<u2", gates * padded, scales_at), dtype, gates, units, k, limit)
+
+
 def read_tensor(blob, at, data):
-    """(array, layout): plain (units, k), panels (gates, units, k), padded (gates, units)."""
+    """(array, layout): plain (units, k), panels and blocks (gates, units, k), padded (gates, units)."""
     offset, size, dtype, layout, gates, units, k, limit = struct.unpack_from("<QQBBHIII", blob, at)
     padded = units if layout == 0 else sum(widths(units))
     assert dtype in (1, 2, 3, 4)
-    assert layout in (0, 1, 2)
+    assert layout in (0, 1, 2, 3)
+    if layout == 3:
+        assert blob[8] >= 5
+        assert dtype in (1, 3, 4)
+        assert dtype != 1 or limit == 0
+        assert offset % 64 == 0
+        assert offset >= data
+        assert offset + size + 64 <= len(blob)
+        return read_blocks(blob, offset, size, dtype, gates, units, k, limit), "blocks"
     if dtype > 2:
         assert blob[8] >= 5
         assert layout == 1
@@ -222,7 +267,10 @@ def read_act(attr, i):
 
 
 def read_window(node):
-    """Sizes of a conv or pool by the names of section 5.3, and a conv's weight (O, kt, kh, kw, C / G) and bias."""
+    """Sizes of a conv or pool by the names of section 5.3, and a conv's weight (O, kt, kh, kw, C / G) and bias.
+
+    Of integers the weight is {"q": (O, kt, kh, kw, C / G), "s": (O), "limit"}.
+    """
     u16 = struct.unpack("<34H", node["attr"])
     h, w, kt = u32s(node["attr"], 0, 3)
     st, dt, t0, t1, what, whole = (u32s(node["attr"], 4 * i, 1)[0] for i in (4, 6, 8, 9, 12, 13))
@@ -231,6 +279,12 @@ def read_window(node):
     if node["op"] == "pool":
         return out | {"kind": what}
     (array, layout), bias = node["tensor"][0], node["tensor"][1]
+    if isinstance(array, dict):
+        q, s = array["q"][0], array["s"][0]
+        assert what == 1 or len(q) // what % 16 == 0
+        weight = {"q": q.reshape(len(q), *out["kernel"], -1), "s": s, "limit": array["limit"]}
+        assert bias is None or bias[0].shape == (1, len(q), 1)
+        return out | {"groups": what, "weight": weight, "bias": bias and bias[0].ravel()}
     if layout == "plain":  # places x outputs
         rows, b = array.T, bias and bias[0].ravel()
     else:
@@ -246,6 +300,8 @@ def read_convlstm(node):
     u16 = struct.unpack("<34H", node["attr"])
     kernel, kernel_h = u16[4:6], u16[14:16]
     (w, _), b, (u, _) = node["tensor"]
+    if isinstance(w, dict):  # of integers
+        w, u = w["q"], u["q"]
     return {"size": tuple(u32s(node["attr"], 0, 2)), "stride": u16[6:8], "dilation": u16[8:10],
             "pad": (u16[10:12], u16[12:14]), "acts": [read_act(node["attr"], i) for i in (8, 11, 14)],
             "w_ih": w.reshape(-1, *kernel, w.shape[2] // kernel[0] // kernel[1]), "bias": b and b[0].ravel(),

@@ -51,15 +51,16 @@ def _steps(draw: Any, kernel: Any, dilation_t: int, pad: Any) -> tuple[int, list
 
 
 @st.composite
-def conv_cases(draw: Any, causal: bool = False) -> Case:
+def conv_cases(draw: Any, causal: bool = False, each: tuple[int, ...] = (1, 2, 5, 17)) -> Case:
+    """Of so many outputs of each group; with one, depthwise too."""
     size, kernel, stride, dilation, pad = draw(_windows(causal))
     groups = draw(st.sampled_from([1, 1, 2, 3]))
-    inside, each = draw(st.integers(1, 3)), draw(st.sampled_from([1, 2, 5, 17]))
-    if draw(st.booleans()) and groups > 1:
-        inside = each = 1  # depthwise
+    inside, units = draw(st.integers(1, 3)), draw(st.sampled_from(each))
+    if 1 in each and draw(st.booleans()) and groups > 1:
+        inside = units = 1  # depthwise
     rng = np.random.default_rng(draw(st.integers(0, 99)))
-    weight = rng.normal(0, 0.5, (groups * each, inside, *kernel)).astype(np.float32)
-    bias = rng.normal(0, 0.5, groups * each).astype(np.float32) if draw(st.booleans()) else None
+    weight = rng.normal(0, 0.5, (groups * units, inside, *kernel)).astype(np.float32)
+    bias = rng.normal(0, 0.5, groups * units).astype(np.float32) if draw(st.booleans()) else None
     g = Graph()
     options = {"size": size, "stride": stride, "dilation": dilation, "pad": pad, "groups": groups}
     x = g.input("x", "seq", size[0] * size[1] * groups * inside)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from helpers.graphs import cell_weights, inputs_for, weights
+from helpers.small_graphs import lstm
 from helpers.threads import OPENMP, on_lanes
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -230,6 +231,29 @@ def test_rules():
     assert [name for name, op in OPS.items() if op.since == 3] == ["take", "repeat"]
 
 
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 5), st.integers(1, 40), st.integers(1, 3), st.data())
+def test_steps_within_steps_stream(times, steps, batch, data):
+    """All steps of an axis that has ``times`` as many are there with the step that they are of."""
+    place, rng = data.draw(st.integers(0, times - 1)), np.random.default_rng(steps)
+    g = Graph()
+    x = g.input("x", "seq", 3 * times)
+    inner, _, _ = lstm(g, g.unflatten(x, times), 4)
+    last = g.align(g.take(inner, place, times, drop=times - 1 - place), 0)
+    g.output(g.concat(last, x), "y")
+    model = Model(loads_graph(dumps(g)))
+    given_x = rng.normal(0, 1, (batch, steps, 3 * times)).astype(np.float32)
+    y = model(given_x)
+    np.testing.assert_allclose(y, reference.run(g, [given_x])[0], rtol=1e-4, atol=1e-5)
+    assert model.can_stream
+    stream = model.stream(batch=batch)
+    cut = data.draw(st.integers(0, steps))
+    parts = [stream.step(np.ascontiguousarray(given_x[:, t]))[:, None] for t in range(cut)]
+    parts += [stream.feed(given_x[:, cut:])] if cut < steps else []
+    assert np.concatenate(parts, 1).tobytes() == y.tobytes()
+    np.testing.assert_array_equal(model(np.tile(given_x, (1, 30, 1)))[:, :steps], y)
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.integers(1, 4), st.integers(0, 60), st.integers(1, 3), st.booleans(), st.sampled_from([1, 4, 9]))
 def test_steps_aligned_with_those_they_were_made_of(by, steps, batch, ragged, size):
@@ -258,6 +282,39 @@ def test_steps_aligned_with_those_they_were_made_of(by, steps, batch, ragged, si
         np.testing.assert_array_equal(z[:n, row], want + own)
     for mine, judged in zip((y, z), reference.run(g, [given_x], lengths), strict=True):
         np.testing.assert_allclose(mine, judged, atol=1e-6)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 4), st.integers(0, 60), st.integers(1, 3), st.booleans(), st.sampled_from([1, 4, 9]))
+def test_steps_cut_to_as_many_as_another_axis_has(by, steps, batch, ragged, size):
+    """Every few steps, each so many times, as many as there were; and the first half of them."""
+    g = Graph()
+    x = g.input("x", "seq", size)
+    g.output(g.binary("sub", x, g.cut(g.repeat(g.take(x, 0, by), by), 0)), "y")
+    g.output(g.cut(x, g.new_axis(Axis(0, 1, 0, 2))), "half")
+    model, rng = Model(loads_graph(dumps(g))), np.random.default_rng(steps)
+    assert not model.can_stream
+    given_x = rng.normal(0, 1, (batch, steps, size)).astype(np.float32)
+    lengths = rng.integers(0, steps + 1, batch) if ragged else None
+    y, half = model(given_x, lengths=lengths)
+    for row in range(batch):
+        n = steps if lengths is None else lengths[row]
+        np.testing.assert_array_equal(y[row, :n], (given_x - np.repeat(given_x[:, ::by], by, 1)[:, :steps])[row, :n])
+        np.testing.assert_array_equal(half[row, : n // 2], given_x[row, : n // 2])
+    for mine, judged in zip((y, half), reference.run(g, [given_x], lengths), strict=True):
+        np.testing.assert_allclose(mine, judged, atol=1e-6)
+
+
+def test_fewer_steps_are_not_cut():
+    g = Graph()
+    x = g.input("x", "seq", 2)
+    g.output(g.cut(g.take(x, 0, 2), 0), "y")
+    model = Model(dumps(g))
+    assert model(np.ones((2, 1, 2), np.float32)).shape == (2, 1, 2)
+    with pytest.raises(InputError, match=r"cut\) takes at least 5 steps, got 3"):
+        model(np.ones((2, 5, 2), np.float32))
+    with pytest.raises(InputError, match="cut takes at least 5 steps, got 3"):
+        reference.run(g, [np.ones((2, 5, 2), np.float32)])
 
 
 def test_align_is_of_steps():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from helpers.denormals import flushed
 from helpers.graphs import CELLS, FORMS, cell_id, inputs_for, recurrent_graph, weights
-from helpers.integers import WAYS, integer_graph, random_integers
+from helpers.integers import WAYS, expected, integer_graph, random_integers
 from helpers.threads import OPENMP, on_lanes
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -30,22 +30,6 @@ def dense_graph(weight, bias=None):
     g = Graph()
     g.output(g.dense(g.input("x", "seq", weight.shape[1]), weight, bias), "y")
     return g
-
-
-def expected(x, w, bias):
-    """docs/format.md, section 3.4, row by row in NumPy: float32 operations by themselves, sums in int64."""
-    y = np.empty((*x.shape[:-1], len(w.values)), np.float32)
-    for at in np.ndindex(x.shape[:-1]):
-        row, limit = x[at], np.float32(w.limit)
-        m = np.abs(row).max()
-        a, r = np.float32(np.nan), np.zeros(row.size, np.int64)
-        if np.isfinite(m):
-            a = m / limit if m >= np.float32(2.0**-100) else np.float32(0)
-            r = np.rint(row * (limit / m)).astype(np.int64) if a else r
-        sums = w.values.astype(np.int64) @ r
-        assert np.abs(sums).max() < 1 << 31
-        y[at] = (0 if bias is None else bias) + sums.astype(np.float32) * flushed(w.scale * a)
-    return y
 
 
 @pytest.mark.parametrize("kernels", lstm_rt.kernels())
@@ -107,6 +91,43 @@ def test_special_rows(kernels, bits, activations):
     scales = flushed(w.scale * np.float32(2.0**-100 / w.limit))  # their product may be denormal
     assert bare[1].any() == scales.any()
     assert not bare[[0, 2]].any()
+
+
+@pytest.mark.parametrize("kernels", lstm_rt.kernels())
+@pytest.mark.parametrize("bits", [8, 16])
+def test_any_scale_that_a_file_may_have(kernels, bits):
+    """NaN, infinite, negative and denormal ones are weights like others, each its row's alone."""
+    q = random_integers(np.random.default_rng(0), 21, 9, bits, 1000)
+    odd = np.array([np.nan, np.inf, -np.inf, -0.5, 0, -0.0, 2.0**-133, 2.0**-126, 2.0**127], np.float32)
+    q.scale[3 : 3 + len(odd)] = odd
+    x = np.random.default_rng(1).standard_normal((1, 4, 9)).astype(np.float32)
+    x[0, 2] = 0
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        want = expected(x, q, None)
+    np.testing.assert_array_equal(Model(dumps(dense_graph(q)), kernels=kernels)(x), want)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("form", FORMS, ids=cell_id)
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_row_that_is_not_finite_is_no_other_rows_business(value, form, way):
+    """NaN from there on in this row, in calls and in groups of streams; the bits of the others stay."""
+    op, options = form
+    g = integer_graph(recurrent_graph(np.random.default_rng(0), op, 7, 21, **options), *way)
+    g.outputs = g.outputs[:1]
+    model, x = Model(dumps(g)), np.random.default_rng(1).standard_normal((9, 6, 7)).astype(np.float32)
+    before = model(x)
+    x[4, 2, 5] = value
+    after = model(x)
+    others = [i for i in range(9) if i != 4]
+    same(after[others], before[others])
+    same(after[4, :2], before[4, :2])
+    assert np.isnan(after[4, 2:]).all()
+    group = model.streams(9)
+    keys = [group.join() for _ in range(9)]
+    steps = [group.step(np.ascontiguousarray(x[:, t]), keys=keys).copy() for t in range(6)]
+    same(np.stack(steps, axis=1)[others], before[others])
+    assert np.isnan(steps[-1][4]).all()
 
 
 @pytest.fixture(scope="module", params=[(f, w) for f in FORMS for w in WAYS], ids=lambda p: f"{cell_id(p[0])}-{p[1]}")

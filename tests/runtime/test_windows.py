@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers.integers import integer_graph
 from helpers.threads import OPENMP, on_lanes
 from helpers.windows import conv_cases, pool_cases
 from hypothesis import given, settings
@@ -124,7 +125,49 @@ def line_of_text_graph(rng: np.random.Generator) -> Graph:
     return g
 
 
-GRAPHS = [image_graph, video_graph, encoder_graph, whole_graph, line_of_text_graph]
+def grouped_graph(rng: np.random.Generator) -> Graph:
+    """Groups of whole panels, whose weights may be integers, in a stream."""
+    g = Graph()
+    v = g.conv(g.input("x", "seq", 12), f32(rng, 32, 6, 3, 1, 1), f32(rng, 32), groups=2, pad=((2, 0), (0, 0), (0, 0)))
+    v = g.conv(g.activation(v, "relu"), f32(rng, 96, 16, 2, 1, 1), None, groups=2, pad=((1, 0), (0, 0), (0, 0)))
+    g.output(g.dense(v, f32(rng, 5, 96)), "y")
+    return g
+
+
+def int8_video_graph(rng: np.random.Generator) -> Graph:
+    return integer_graph(video_graph(rng), 8, 16)
+
+
+def int16_video_graph(rng: np.random.Generator) -> Graph:
+    return integer_graph(video_graph(rng), 16, 16)
+
+
+def int8_grouped_graph(rng: np.random.Generator) -> Graph:
+    return integer_graph(grouped_graph(rng), 8, 8)
+
+
+def int16_grouped_graph(rng: np.random.Generator) -> Graph:
+    return integer_graph(grouped_graph(rng), 16, 16)
+
+
+def int8_whole_graph(rng: np.random.Generator) -> Graph:
+    return integer_graph(whole_graph(rng), 8, 16)
+
+
+def int8_line_of_text_graph(rng: np.random.Generator) -> Graph:
+    return integer_graph(line_of_text_graph(rng), 8, 16)
+
+
+def int16_image_graph(rng: np.random.Generator) -> Graph:
+    return integer_graph(image_graph(rng), 16, 8)
+
+
+GRAPHS = [image_graph, video_graph, encoder_graph, whole_graph, line_of_text_graph, grouped_graph]
+#: The reference rounds what it multiplies integers with from other last bits.
+INTEGERS = [
+    int16_image_graph, int8_video_graph, int16_video_graph, int8_whole_graph, int8_line_of_text_graph,
+    int8_grouped_graph, int16_grouped_graph,
+]  # fmt: skip
 
 
 def made(make: Any, batch: int, steps: int) -> tuple[Graph, Any]:
@@ -173,7 +216,7 @@ def test_kernels(case: Any) -> None:
         same(y, first)
 
 
-@pytest.mark.parametrize("make", GRAPHS)
+@pytest.mark.parametrize("make", GRAPHS + INTEGERS)
 def test_kernels_on_networks(make: Any) -> None:
     g, x = made(make, 3, 150)
     first, *others = [Model(dumps(g), kernels=k)(x) for k in FUSED]
@@ -181,7 +224,7 @@ def test_kernels_on_networks(make: Any) -> None:
         same(y, first)
 
 
-@pytest.mark.parametrize("make", GRAPHS)
+@pytest.mark.parametrize("make", GRAPHS + INTEGERS)
 def test_batches(make: Any) -> None:
     g, x = made(make, 9, 130)
     model = Model(g)
@@ -190,7 +233,7 @@ def test_batches(make: Any) -> None:
         same(model(np.ascontiguousarray(x[rows])), rows_of(whole, rows))
 
 
-@pytest.mark.parametrize("make", GRAPHS[1:])
+@pytest.mark.parametrize("make", GRAPHS[1:] + INTEGERS[1:])
 def test_ragged_batches(make: Any) -> None:
     """A row gives what it gives alone, as far as it goes; its state too."""
     g, x = made(make, 6, 260)
@@ -209,7 +252,7 @@ def test_ragged_batches(make: Any) -> None:
 @OPENMP
 @pytest.mark.parametrize("lanes", [2, 3])
 @pytest.mark.parametrize("batch", [1, 2, 7])
-@pytest.mark.parametrize("make", GRAPHS)
+@pytest.mark.parametrize("make", GRAPHS + INTEGERS)
 def test_threads(make: Any, batch: int, lanes: int) -> None:
     g, x = made(make, batch, 300)
     lengths = None if x.ndim == 2 else list(RNG(2).integers(0, 301, batch))
@@ -234,27 +277,33 @@ def test_streams(case: Any, cut: int) -> None:
     same(np.concatenate([y, model(second, state=state)], axis=1), whole)
 
 
+@pytest.mark.parametrize("make", [video_graph, int8_video_graph, int16_video_graph, int8_grouped_graph])
 @given(cuts=st.lists(st.integers(0, 140), max_size=5), batch=st.sampled_from([1, 3]))
 @settings(max_examples=25, deadline=None)
-def test_chunks(cuts: list[int], batch: int) -> None:
-    g, x = made(video_graph, batch, 140)
+def test_chunks(make: Any, cuts: list[int], batch: int) -> None:
+    g, x = made(make, batch, 140)
     model = Model(g)
     whole, final = model(x, return_state=True)
     stream, parts = model.stream(batch), []
     for a, b in itertools.pairwise([0, *sorted(cuts), 140]):
-        parts.append(stream.feed(np.ascontiguousarray(x[:, a:b]))[0])
+        parts.append(first_of(stream.feed(np.ascontiguousarray(x[:, a:b]))))
         saved = stream.state
         stream = model.stream(batch)
         stream.state = saved
-    same(np.concatenate(parts, axis=1), whole[0])
+    same(np.concatenate(parts, axis=1), first_of(whole))
     same(stream.state, final)
     stream.reset()
-    same(stream.feed(x)[0], whole[0])
+    same(first_of(stream.feed(x)), first_of(whole))
 
 
-def test_groups_of_streams() -> None:
+def first_of(y: Any) -> Any:
+    return leaves(y)[0]
+
+
+@pytest.mark.parametrize("make", [video_graph, int8_video_graph, int16_video_graph])
+def test_groups_of_streams(make: Any) -> None:
     """Each as if it were alone, whichever step together, join, leave or start again."""
-    g, x = made(video_graph, 4, 40)
+    g, x = made(make, 4, 40)
     model, rng = Model(g), RNG(5)
     whole = model(x)[0]
     group = model.streams(4)

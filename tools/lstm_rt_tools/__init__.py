@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .export.to_onnx import to_onnx as to_onnx
-    from .integers.graphs import quantize as quantize
+    from .integers.quantize import quantize as quantize
     from .keras_reader.from_keras import from_keras as from_keras
     from .onnx_reader.from_onnx import from_onnx as from_onnx
     from .torch_reader.from_torch import from_torch as from_torch
@@ -21,7 +21,7 @@ _MODULES = {
     "from_keras": "keras_reader.from_keras",
     "from_onnx": "onnx_reader.from_onnx",
     "from_torch": "torch_reader.from_torch",
-    "quantize": "integers.graphs",
+    "quantize": "integers.quantize",
     "to_onnx": "export.to_onnx",
 }
 

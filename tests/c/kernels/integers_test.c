@@ -3,12 +3,12 @@
 #include <math.h>
 
 #include "helpers/tables.h"
-#include "kernels/lrt_integers.h"
+#include "integers/lrt_integers.h"
 #include "suites.h"
 
-#define ROWS 11u
+#define ROWS 37u /* blocks of 16 and a part of one */
 #define MOST_UNITS 53u
-#define MOST_INPUTS 37u
+#define MOST_INPUTS 530u
 
 typedef struct {
     lrt_matrix m;
@@ -78,7 +78,7 @@ static void begin(product *p, uint32_t dtype, uint32_t limit, uint32_t gates, ui
     p->weights = walled_new((words + LRT_OVERREAD) * sizeof(uint32_t) + padded * sizeof(uint16_t));
     p->packed_bias = walled_new((padded + LRT_OVERREAD) * sizeof(float));
     p->y = walled_new(ROWS * padded * sizeof(float));
-    p->room = walled_new((size_t)lrt_packed_room(k) * sizeof(uint32_t));
+    p->room = walled_new((size_t)lrt_packed_room(k, ROWS) * sizeof(uint32_t));
     pack_words(p, (uint32_t *)(void *)p->weights.data);
     pack(p->bias, gates, units, 1, (float *)(void *)p->packed_bias.data);
     p->m.w = p->weights.data;
@@ -187,12 +187,12 @@ static void run_all(product *p, const lrt_kernels *k)
 
 void test_integers(void)
 {
-    static const uint32_t inputs[] = {1, 2, 3, 4, 7, 16, MOST_INPUTS}, limits[] = {5, 127, 128, 32639};
+    static const uint32_t inputs[] = {1, 2, 3, 4, 7, 16, 37, MOST_INPUTS}, limits[] = {5, 127, 128, 32639};
     const lrt_kernels *k;
     for (unsigned table = 0; (k = next_table(&table)) != NULL;)
         for (uint32_t gates = 1; gates <= 4; gates++)
             for (uint32_t units = 1; units <= MOST_UNITS; units += gates == 1 ? 1 : 5)
-                for (unsigned i = 0; i < 7; i++)
+                for (unsigned i = 0; i < (units % 10 == 1 ? 8 : 7); i++) /* many inputs: what is multiplied in several parts */
                     for (uint32_t dtype = LRT_I8; dtype <= LRT_I16; dtype++) {
                         static product p;
                         begin(&p, dtype, limits[(units + i) % 4], gates, units, inputs[i]);

@@ -15,11 +15,17 @@ static const vocabulary VOCABULARIES[] = {
     {"portable without fma", lrt_cpu_any, vec_nofma},
 #ifdef LRT_X86_TABLES
     {"avx2", lrt_cpu_has_avx2, vec_avx2},
+#ifdef LRT_AVXVNNI_TABLES
+    {"avx2 with vnni", lrt_cpu_has_avxvnni, vec_avx2vnni},
+#endif
     {"avx512", lrt_cpu_has_avx512, vec_avx512},
     {"avx512 with vnni", lrt_cpu_has_avx512vnni, vec_avx512vnni},
 #endif
 #ifdef LRT_NEON_TABLES
     {"neon", lrt_cpu_any, vec_neon},
+#endif
+#ifdef LRT_DOTPROD_TABLES
+    {"neon with dot products", lrt_cpu_has_dotprod, vec_neondot},
 #endif
 };
 

@@ -6,7 +6,7 @@
 
 /* Tests every operation of one vocabulary. */
 typedef void vec_suite(const char *name);
-vec_suite vec_portable, vec_nofma, vec_avx2, vec_avx512, vec_avx512vnni, vec_neon;
+vec_suite vec_portable, vec_nofma, vec_avx2, vec_avx2vnni, vec_avx512, vec_avx512vnni, vec_neon, vec_neondot;
 
 typedef struct {
     float add, sub, mul, div, max, min, fma, fnma, fma_twice, fnma_twice, sqrt, abs, select;

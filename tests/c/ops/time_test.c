@@ -302,6 +302,44 @@ static void regrouped(void)
     check_graph(&g, "unflatten");
 }
 
+/* Every third step three times, as many as there were; of those alone there are too few. */
+static void cut_to_another(void)
+{
+    for (unsigned enough = 0; enough < 2; enough++) {
+        const uint32_t axis = 1;
+        graph g;
+        uint32_t x = begin4(&g), y;
+        g.version = 5;
+        graph_derived(&g, 0, 1, 2, 3, LRT_NO_CAP);
+        y = graph_op(&g, LRT_OP_TAKE, x, LRT_SEQ, SIZE, axis);
+        graph_attr(&g, 1, 3);
+        if (enough) {
+            y = graph_op(&g, LRT_OP_REPEAT, y, LRT_SEQ, SIZE, graph_derived(&g, axis, 3, 0, 1, LRT_NO_CAP));
+            graph_attr(&g, 0, 3);
+        }
+        y = graph_op(&g, LRT_OP_CUT, y, LRT_SEQ, SIZE, 0);
+        graph_output(&g, y);
+        check_context = "cut";
+        for (uint32_t steps = 0; steps < 20; steps++) {
+            const uint32_t all[LRT_MAX_AXES] = {steps};
+            const size_t one = SIZE * sizeof(float);
+            graph_case of;
+            call_pointers p;
+            test_session t;
+            graph_case_init(&of, &g, 3, steps, 0);
+            session_new(&t, &of.m, lrt_kernels_best(), 3, all, 1);
+            CHECK(lrt_call(t.s, case_call(&of.c, &p, 0)) == (enough || steps < 2 ? LRT_OK : LRT_E_STEP_COUNT));
+            for (uint32_t k = 0; k < 3 * steps && enough; k++) {
+                const unsigned char *row = of.c.in[0].data + k / steps * steps * one;
+                CHECK(memcmp(of.c.out[0].data + k * one, row + k % steps / 3 * 3 * one, one) == 0);
+            }
+            session_free(&t);
+            graph_case_free(&of);
+        }
+        graph_free(&g);
+    }
+}
+
 /* Steps 1 and on, after one of zeros, as those of the input: there are as many unless it has none. */
 static void aligned(void)
 {
@@ -344,6 +382,7 @@ void test_time(void)
     pads_in_many_ways();
     regrouped();
     aligned();
+    cut_to_another();
     takes();
     repeats();
     lengths_follow();

@@ -327,7 +327,10 @@ def test_steps_of_other_numbers() -> None:
     layers: list[dict[str, Any]] = [
         {"op": "last", "name": "end", "input": "x"},
         {"op": "repeat", "like": "x", "name": "wide"},
-        {"op": "concat", "inputs": ["x", "wide"]},
+        {"op": "concat", "inputs": ["x", "wide"], "name": "both"},
+        {"op": "take", "start": 0, "stride": 2},
+        {"op": "repeat", "times": 2},
+        {"op": "cut", "like": "x"},
         {"op": "pad", "before": 1, "after": 2, "mode": "edge"},
         {"op": "cumsum"},
         {"op": "dense", "weights": "fc"},
@@ -338,6 +341,7 @@ def test_steps_of_other_numbers() -> None:
     x = normal(2, 5, 3)
     t = tensor(x)
     t = torch.cat([t, t[:, -1:].expand(-1, 5, -1)], 2)
+    t = t[:, ::2].repeat_interleave(2, 1)[:, :5]
     t = torch.cat([t[:, :1], t, t[:, -1:], t[:, -1:]], 1).cumsum(1)
     t = fc.double()(t).flatten(1).reshape(2, 4, 4).mean(2).reshape(2, 2, 2)
     same(run(built(state_of(fc=fc), layers, input=[{"name": "x", "size": 3}]), x), t)

@@ -43,7 +43,7 @@ def test_every_node_gets_its_time(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ends = iter([10.0, 50.0, 100.0] * 3)
-    monkeypatch.setattr(bench_nodes, "time_calls", lambda call, seconds: [next(ends)])
+    monkeypatch.setattr(bench_nodes, "time_calls", lambda call, *_: [next(ends)])
     graph = two_by_two()  # embedding, mask_ids, gru, concat
     with_names = [("embedding", "words"), ("mask_ids", ""), ("gru", "encoder/gru"), ("concat", "")]
     for node, (op, name) in zip(graph.nodes, with_names, strict=True):

@@ -108,14 +108,19 @@ def test_a_table_that_a_dense_layer_shares_stays_one():
     ids = np.random.default_rng(2).integers(0, 11, (2, 30)).astype(np.int32)
     q = quantize(g, 8, 16, [ids])
     assert q.nodes[0].weights["table"].same(q.nodes[2].weights["weight"])
-    assert len(dumps(q)) == len(dumps(quantize(g, 8, 16)))
+    plain = quantize(g, 8, 16)
+    q.meta = plain.meta = {}
+    assert len(dumps(q)) == len(dumps(plain))
 
 
 @pytest.mark.parametrize(
     ("x", "message"),
     [
-        (np.zeros((2, 5, 4), np.float32), r"input 'x' has shape \(2, 5, 4\), expected \(N, T, 5\)"),
-        (np.zeros((2, 0, 5), np.float32), "the calibration data have no steps or rows, or only zeros"),
+        (np.zeros((2, 5, 4), np.float32), r"input 'x': got float32 \(2, 5, 4\), expected float32 \(N, T, 5\)"),
+        (np.zeros((2, 0, 5), np.float32), "the calibration data have no steps or rows, so there is nothing to compare"),
+        (np.full((2, 3, 5), 1e39), "the calibration data for 'x' have a number that is not finite"),
+        (np.zeros((2, 3, 5), complex), "the calibration data for 'x' are complex128, expected numbers"),
+        (np.zeros((2, 3, 5), bool), "the calibration data for 'x' are bool, expected numbers"),
         (np.full((2, 3, 5), np.nan, np.float32), "the calibration data for 'x' have a number that is not finite"),
         (np.full((2, 3, 5), -np.inf, np.float32), "the calibration data for 'x' have a number that is not finite"),
     ],
@@ -124,3 +129,67 @@ def test_data_that_say_nothing(x, message):
     g = recurrent_graph(np.random.default_rng(0), "lstm", 5, 6)
     with pytest.raises(InputError, match=message):
         quantize(g, 8, 16, [x])
+
+
+def test_data_of_zeros_alone():
+    g = Graph()
+    g.output(g.dense(g.input("x", "seq", 5), weights(np.random.default_rng(0), 3, 5)), "y")
+    with pytest.raises(InputError, match="the calibration data have no steps or rows, or only zeros"):
+        quantize(g, calibrate=[np.zeros((2, 3, 5))])
+
+
+def test_as_many_arrays_as_inputs_and_whole_numbers_for_ids():
+    g, rng = Graph(), np.random.default_rng(0)
+    g.output(g.dense(g.embedding(g.input("ids", "ids"), weights(rng, 11, 6)), weights(rng, 3, 6)), "y")
+    with pytest.raises(InputError, match="the calibration data are 0 arrays, expected 1: ids"):
+        quantize(g, calibrate=[])
+    with pytest.raises(InputError, match="the calibration data for 'ids' are float32, expected integers"):
+        quantize(g, calibrate=[np.zeros((1, 3), np.float32)])
+    with pytest.raises(InputError, match="the calibration data for 'ids' have a number that is no int32"):
+        quantize(g, calibrate=[np.full((1, 3), 1 << 32)])
+    quantize(g, calibrate=[np.full((1, 3), 10)])  # of int64
+
+
+def test_what_convolutions_are_multiplied_with():
+    """Windows of each group's channels, in the order of the weights; steps before the first are zeros."""
+    rng, g = np.random.default_rng(0), Graph()
+    w = weights(rng, 32, 3, 4, 1, 1)
+    g.output(g.conv(g.input("x", "seq", 6), w, groups=2, pad=((3, 0), (0, 0), (0, 0))), "y")
+    x = slow_data(1, 3, 20, 6)
+    padded = np.concatenate([np.zeros((3, 3, 6)), x], axis=1)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, 4, axis=1).reshape(3, 20, 2, 12)
+    found = moments(g, [x])
+    assert list(found) == [key_of(w)]
+    for group in range(2):
+        np.testing.assert_allclose(found[key_of(w)][group], second_moments(windows[:, :, group]), rtol=1e-6)
+
+
+def test_what_convolutional_cells_are_multiplied_with():
+    rng, g = np.random.default_rng(0), Graph()
+    w_ih, w_hh = weights(rng, 20, 3, 1, 2), weights(rng, 20, 5, 1, 3)
+    h, _, _ = g.convlstm(g.input("x", "seq", 4 * 3), w_ih, w_hh, size=(1, 4))
+    g.output(h, "y")
+    x = slow_data(1, 2, 6, 12)
+    y = Model(dumps(g))(x).reshape(2, 6, 3, 5).astype(np.float64)
+    images = x.reshape(2, 6, 4, 3)
+    before = np.pad(y[:, :-1], ((0, 0), (1, 0), (1, 1), (0, 0)))
+    found = moments(g, [x])
+    for w, whole, width in ((w_ih, images, 2), (w_hh, before, 3)):
+        windows = np.lib.stride_tricks.sliding_window_view(whole, width, axis=2)
+        want = second_moments(windows.reshape(*windows.shape[:3], -1))
+        np.testing.assert_allclose(found[key_of(w)], want, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_convolutions_on_other_data_are_nearer(groups):
+    """Each group is rounded for its own channels."""
+    rng, g = np.random.default_rng(3), Graph()
+    w = weights(rng, 32, 12 // groups, 3, 1, 1)
+    g.output(g.conv(g.input("x", "seq", 12), w, groups=groups, pad=((2, 0), (0, 0), (0, 0))), "y")
+    exact = measure.outputs_of(g, [slow_data(2, 4, 100, 12)])
+    for bits in (8, 16):
+        plain, for_data = (
+            measure.errors(quantize(g, bits, calibrate=data), exact, [slow_data(2, 4, 100, 12)])[0].mean_abs
+            for data in (None, [slow_data(1, 4, 100, 12)])
+        )
+        assert plain > (2 if bits == 8 else 1.1) * for_data > 0

@@ -8,10 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lstm_rt_tools import quantize
 from lstm_rt_tools.integers import measure
+from lstm_rt_tools.integers import quantize as whole
 from lstm_rt_tools.integers.graphs import quantize_with_report
-from lstm_rt_tools.integers.matrices import quantised
-from lstm_rt_tools.judges import reference
+from lstm_rt_tools.integers.matrices import quantised, rows_lost
+from lstm_rt_tools.integers.speed import speed_against
+from lstm_rt_tools.judges import reference, testdata
 
+import lstm_rt
 from lstm_rt import GraphError, InputError, Model
 from lstm_rt.format import dumps
 from lstm_rt.graph import Graph
@@ -86,7 +89,6 @@ def test_every_op_and_what_stays():
     x = inputs_for(np.random.default_rng(4), g, 2, 6)
     for a, b in zip(Model(dumps(q))(*x), Model(before)(*x), strict=True):
         assert np.abs(a - b).max() < 0.1
-    assert q.meta["quantised"] == {"weights": 8, "activations": 16}
 
 
 def test_matrices_of_few_inputs_stay():
@@ -121,18 +123,16 @@ def test_a_row_with_one_huge_number_does_not_harm_others():
 
 def test_what_it_does_not_take():
     g = recurrent_graph(np.random.default_rng(0), "lstm", 10, 12)
-    with pytest.raises(GraphError, match="quantize: bits is 4, expected 8 or 16"):
+    with pytest.raises(GraphError, match='quantize: bits is 4, expected 8, 16 or "auto"'):
         quantize(g, 4)
     with pytest.raises(GraphError, match="quantize: activations is 32, expected 8 or 16"):
         quantize(g, 8, 32)
-    with pytest.raises(GraphError, match="has integer weights already; begin with that of float32"):
+    with pytest.raises(GraphError, match="integer weights already; quantize the float32 model that it was made from"):
         quantize(quantize(g))
 
 
 @pytest.mark.parametrize(("bits", "activations"), [(8, 16), (8, 8), (16, 16)])
 def test_its_selftest_passes_on_every_table(bits, activations):
-    import lstm_rt
-
     g = recurrent_graph(np.random.default_rng(7), "lstm", 20, 48)
     q = quantize(g, bits, activations)
     q.selftest = measure.selftest(q)
@@ -159,3 +159,143 @@ def test_errors_of_outputs_and_of_layers():
     assert (none.max_abs, none.mean_abs) == (0, 0)
     with pytest.raises(InputError, match="no steps or rows"):
         measure.outputs_of(g, [np.zeros((2, 0, 12), np.float32)])
+
+
+def test_what_a_model_was_made_from_and_its_own_test():
+    g = recurrent_graph(np.random.default_rng(0), "lstm", 10, 24)
+    assert quantize(g).selftest is None
+    g.selftest = testdata.make_selftest(g)
+    q = quantize(g, 16, calibrate=[np.random.default_rng(1).normal(size=(2, 9, 10))], max_error=0.5)
+    assert q.meta["quantised"] == {
+        "from": {"checksum": f"{int.from_bytes(dumps(g)[12:16], 'little'):08x}"},
+        "tool": f"lstm-rt {lstm_rt.__version__}",
+        "weights": 16,
+        "activations": 16,
+        "max_error": 0.5,
+        "calibration": ["2x9x10"],
+    }
+    assert Model(dumps(q)).verify()["max_abs_err"] == 0
+    assert "quantised" not in g.meta
+
+
+def test_an_error_may_be_bounded():
+    g = recurrent_graph(np.random.default_rng(0), "lstm", 10, 24)
+    with pytest.raises(GraphError, match=r"quantize: the largest error is .*, more than 1e-05"):
+        quantize(g, max_error=1e-5)
+    for bad in (-1.0, np.nan, np.inf):
+        with pytest.raises(GraphError, match=r"quantize: max_error is .*, expected a number of 0 or more"):
+            quantize(g, max_error=bad)
+
+
+def test_bits_of_each_matrix(monkeypatch):
+    """Speed counts, but is another test's."""
+    monkeypatch.setattr(whole, "speed_against", lambda graph, inputs: lambda other: 1.0)
+    g = recurrent_graph(np.random.default_rng(0), "lstm", 20, 40)
+    for bound, bits in ((1.0, {np.int8}), (5e-5, {np.int16})):
+        q = quantize(g, "auto", max_error=bound)
+        assert {w.stored.type for w in q.nodes[0].weights.values() if isinstance(w, Quantised)} == bits
+    with pytest.raises(GraphError, match="no weights of this model become integers: w_hh: too far from float32"):
+        quantize(g, "auto", max_error=0.0)
+
+
+def test_what_is_being_done_is_told():
+    g = recurrent_graph(np.random.default_rng(0), "lstm", 10, 24)
+    told = []
+    whole.make(g, whole.Options(), [np.ones((1, 4, 10))], tell=told.append)
+    assert told == [
+        "computing with float32",
+        *["computing node 0 (lstm) of 1 nodes in float64"] * 2,
+        "rounding matrix 1 of 2",
+        "rounding matrix 2 of 2",
+        "comparing with float32",
+    ]
+
+
+def test_speed_is_measured():
+    g = recurrent_graph(np.random.default_rng(0), "lstm", 20, 64)
+    assert 0.2 < speed_against(g, [np.zeros((1, 5, 20), np.float32)])(g) < 5
+
+
+def test_a_huge_weight_takes_its_row():
+    w = weights(np.random.default_rng(0), 8, 40)
+    w[5] = 0
+    assert rows_lost(w, quantised(w, 8, 16)) == 0
+    w[[1, 2], 7] = 1e20
+    for bits in (8, 16):
+        assert rows_lost(w, quantised(w, bits, 16)) == 2
+
+
+def conv_graph(rng, groups, inside, each, kernel=(3, 1, 1)):
+    g = Graph()
+    x = g.input("x", "seq", groups * inside)
+    w = weights(rng, groups * each, inside, *kernel)
+    g.output(g.conv(x, w, weights(rng, groups * each), groups=groups, pad=((kernel[0] - 1, 0), (0, 0), (0, 0))), "y")
+    return g
+
+
+@pytest.mark.parametrize(
+    ("groups", "inside", "each", "kernel", "why"),
+    [
+        (1, 5, 7, (3, 1, 1), ""),
+        (2, 4, 32, (3, 1, 1), ""),
+        (1, 2, 7, (2, 1, 1), "it has 4 inputs"),
+        (2, 4, 24, (3, 1, 1), "its groups have 24 outputs, no multiple of 16"),
+        (8, 1, 1, (9, 1, 1), "its groups have 1 output, no multiple of 16"),
+        (4, 1, 16, (1, 1, 1), "it has 1 input"),
+    ],
+)
+def test_which_convolutions_become_integers(groups, inside, each, kernel, why):
+    g = conv_graph(np.random.default_rng(0), groups, inside, each, kernel)
+    q, (change,) = quantize_with_report(g, 8, 16)
+    assert (change.weight, change.bits, change.why) == ("weight", 0 if why else 8, why)
+    assert isinstance(q.nodes[0].weights["weight"], Quantised) == (not why)
+    if why:
+        with pytest.raises(GraphError, match=f"no weights of this model become integers: weight: {why}"):
+            quantize(g)
+
+
+@pytest.mark.parametrize(("bits", "bound"), [(8, 2e-2), (16, 5e-4)])
+def test_convolutional_models_stay_near_those_of_float32(bits, bound):
+    rng, g = np.random.default_rng(1), Graph()
+    x = g.input("x", "seq", 4 * 4 * 3)
+    v = g.conv(x, weights(rng, 32, 3, 2, 3, 3) / 4, weights(rng, 32), size=(4, 4), pad=((1, 0), (1, 1), (1, 1)))
+    h, _, _ = g.convlstm(v, weights(rng, 32, 32, 1, 1) / 4, weights(rng, 32, 8, 3, 3) / 4, None, size=(4, 4))
+    g.output(h, "y")
+    a = rng.standard_normal((2, 6, 48)).astype(np.float32)
+    q, changes = quantize_with_report(g, bits, 16)
+    assert [(c.node, c.weight, c.bits) for c in changes] == [(0, "weight", bits), (1, "w_ih", bits), (1, "w_hh", bits)]
+    gap = np.abs(Model(dumps(q))(a) - reference.run(g, [a])[0])
+    assert 0 < gap.max() < bound
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_large_windows_and_tables_are_stored_whole(bits):
+    """Also where most of their weights are zeros: of these only matrices of layers come as blocks."""
+    rng = np.random.default_rng(9)
+    g = Graph()
+    w, table = weights(rng, 64, 128, 6, 1, 1), weights(rng, 900, 128)
+    w[:, 5:], table[9:] = 0, 0
+    x = g.embedding(g.input("x", "ids"), table)
+    g.output(g.conv(x, w, pad=((5, 0), (0, 0), (0, 0))), "y")
+    small, changes = quantize_with_report(g, bits, 16)
+    assert [(c.bits, c.blocks, c.after) for c in changes] == [
+        (bits, None, small.nodes[i].weights[name].nbytes) for i, name in ((0, "table"), (1, "weight"))
+    ]
+    x = rng.integers(0, 900, (2, 9)).astype(np.int32)
+    np.testing.assert_allclose(Model(dumps(small))(x), Model(dumps(g))(x), atol=2e-2)
+
+
+def test_projections_of_attention_become_integers():
+    """They are dense layers; its own products have no weights, but for a vector of the additive kind."""
+    rng, g = np.random.default_rng(2), Graph()
+    x = g.input("x", "seq", 24)
+    q, k, v = (g.dense(x, weights(rng, 24, 24), weights(rng, 24)) for _ in range(3))
+    a, _ = g.attention(q, k, v, heads=4, scale=6**-0.5)
+    b, _ = g.attention(g.select(q, -1), k, v, kind="additive", weight=weights(rng, 24))
+    g.output(g.dense(a, weights(rng, 24, 24)), "y")
+    g.output(b, "z")
+    x = rng.standard_normal((2, 9, 24)).astype(np.float32)
+    made, changes = quantize_with_report(g, 16, 16)
+    assert [(g.nodes[c.node].op, c.bits) for c in changes] == [("dense", 16)] * 4
+    for got, want in zip(Model(dumps(made))(x), reference.run(g, [x]), strict=True):
+        assert 0 < np.abs(got - want).max() < 1e-3

@@ -165,8 +165,11 @@ def test_pools_of_parts_of_each_row(kind: str, tmp_path: Path) -> None:
     check(model(graph(nodes, {"x": ["N", "T", 6]}, ["y"], stored | {"one": ints(1)})), tmp_path)
 
 
-def sorted_rows(back: str) -> Any:
-    """pack_padded_sequence with ``enforce_sorted=False``: rows and states in the order of lengths, and back."""
+def sorted_rows(back: str, given: bool = False) -> Any:
+    """pack_padded_sequence with ``enforce_sorted=False``: rows and states in the order of lengths, and back.
+
+    ``given``: the states are the caller's.
+    """
     nodes = [
         node("Shape", ["lengths"], ["count"]),
         node("TopK", ["lengths", "count"], ["sorted", "order"], axis=-1),
@@ -179,7 +182,7 @@ def sorted_rows(back: str) -> Any:
         node("ScatterElements", ["empty", "order", "range"], ["back"], axis=0),
         node("Concat", ["axis", "count", "four"], ["states"], axis=0),
         node("ConstantOfShape", ["states"], ["zeros"]),
-        node("Gather", ["zeros", "order"], ["h0"], axis=1),
+        node("Gather", ["s0" if given else "zeros", "order"], ["h0"], axis=1),
         node("GRU", ["xt", "W", "R", "B", "lens", "h0"], ["Y", "h"], hidden_size=4),
         node("Squeeze", ["Y", "axis"], ["o"]),
         node("Transpose", ["o"], ["ot"], perm=[1, 0, 2]),
@@ -189,14 +192,17 @@ def sorted_rows(back: str) -> Any:
         node("Cast", ["column"], ["divisor"], to=TensorProto.FLOAT),
         node("ReduceSum", ["y", "axis"], ["sum"], keepdims=0),
         node("Div", ["sum", "divisor"], ["mean"]),
+        node("Gather", ["h", back], ["h_n"], axis=1),
     ]
+    states = {"s0": [1, "N", 4]} if given else {}
     stored = {**weights("GRU", 3, 4), "0": np.array(0, np.int64), "1": np.array(1, np.int64)}
     stored |= {"axis": ints(1), "four": ints(4)}
-    return model(graph(nodes, {"x": ["N", "T", 3], "lengths": LENGTHS}, ["y", "mean"], stored))
+    return model(graph(nodes, {"x": ["N", "T", 3], "lengths": LENGTHS, **states}, ["y", "mean", "h_n"], stored))
 
 
-def test_rows_sorted_by_their_lengths(tmp_path: Path) -> None:
-    check(sorted_rows("back"), tmp_path)
+@pytest.mark.parametrize("given", [False, True])
+def test_rows_sorted_by_their_lengths(given: bool, tmp_path: Path) -> None:
+    check(sorted_rows("back", given), tmp_path)
 
 
 def test_rows_that_are_not_put_back(tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ CASES: dict[str, tuple[Callable[..., Any], dict[str, Any], str]] = {
         r"concat \(net/head\): a sequence with 9 steps of other numbers beside it",
     ),
     "two numbers of steps": (
-        lambda m, x: named(m, "add", m.apply("slice", x, axis=1, stop=12), m.apply("slice", x, axis=1, step=2)),
+        lambda m, x: named(m, "add", m.apply("slice", x, axis=1, stop=8), m.apply("slice", x, axis=1, step=3)),
         {"x": X},
         r"add \(net/head\): it combines the steps with the steps of another number",
     ),

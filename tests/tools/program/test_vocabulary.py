@@ -104,13 +104,16 @@ def test_norms(seed: int, groups: int, each: int, space: int) -> None:
     close(run("layer_norm", x, dims=dims, eps=1e-4), F.layer_norm(tx, x.shape[-dims:], eps=1e-4))
 
 
+ALONG = ["softmax", "log_softmax", "cumsum", "logcumsumexp"]
+
+
 @MANY
-@given(st.data(), SEEDS, st.sampled_from([*REDUCTIONS, "softmax", "log_softmax", "cumsum", "argmax"]), st.booleans())
+@given(st.data(), SEEDS, st.sampled_from([*REDUCTIONS, *ALONG, "argmax"]), st.booleans())
 def test_reductions(data: st.DataObject, seed: int, word: str, keep: bool) -> None:
     x = numbers(seed, *data.draw(st.lists(st.integers(1, 4), min_size=1, max_size=4)))
     axis = data.draw(st.integers(-x.ndim, x.ndim - 1))
     (t,) = of(x)
-    if word in ("softmax", "log_softmax", "cumsum"):
+    if word in ALONG:
         close(run(word, x, axis=axis), getattr(torch, word)(t, axis))
     elif word == "argmax":
         close(run(word, x, axis=axis, keepdims=keep), torch.argmax(t, axis, keep))

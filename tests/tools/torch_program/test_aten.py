@@ -78,7 +78,7 @@ REDUCTIONS: list[Case] = [
     (lambda x: x.max() + x.min() + x.prod(1), one(2, 3, 4)),
     (lambda x: x.norm(dim=1) + torch.norm(x, p=1, dim=1) + torch.linalg.vector_norm(x, dim=1), one(2, 3, 4)),
     (lambda x: torch.norm(x) + x.norm(p=float("inf"), dim=-1), one(2, 3, 4)),
-    (lambda x: torch.logsumexp(x, 1) + torch.cumsum(x, 1)[:, -1], one(2, 3, 4)),
+    (lambda x: torch.logsumexp(x, 1) + torch.cumsum(x, 1)[:, -1] + torch.logcumsumexp(x, -1)[:, -1], one(2, 3, 4)),
     (lambda x: x.var(1) + x.std(1) + x.var(1, unbiased=False) + x.std((1,), correction=0), one(2, 3, 4)),
     (lambda x: torch.var_mean(x, 2)[0] + torch.std_mean(x, 2)[1], one(2, 3, 4)),
     (lambda x: (x > 0).sum(1).float() + (x > 0).any(1).float() + (x > -1).all(1), one(2, 3, 4)),
@@ -117,7 +117,29 @@ VIEWS: list[Case] = [
     (lambda x: x.size(1) * x + x.shape[0] + x.numel() + x.dim(), one(2, 3, 4)),
     (lambda x: x.contiguous().clone().detach() + x.squeeze() + x.view_as(x), one(2, 3, 4)),
     (lambda x: F.interpolate(x, scale_factor=2)[..., :4] + F.interpolate(x, size=8)[..., 4:], one(2, 3, 4)),
+    (
+        lambda x: F.interpolate(x, size=10)[..., :3] + F.interpolate(x, size=3) + F.interpolate(x, scale_factor=0.5),
+        one(2, 3, 7),
+    ),
+    (lambda x: F.interpolate(x, size=9, mode="nearest-exact"), one(2, 3, 7)),
+    (lambda x: F.interpolate(x, size=2, mode="nearest-exact"), one(2, 3, 7)),
+    (
+        lambda x: F.interpolate(x, scale_factor=2, mode="linear")[..., :4] + F.interpolate(x, size=4, mode="linear"),
+        one(2, 3, 5),
+    ),
+    (lambda x: F.interpolate(x, size=9, mode="linear", align_corners=True), one(2, 3, 4)),
+    (lambda x: F.interpolate(x, scale_factor=0.5, mode="linear"), one(2, 3, 7)),
+    (lambda x: F.interpolate(x, scale_factor=(2, 1.5), mode="bilinear"), one(2, 3, 3, 4)),
+    (lambda x: F.interpolate(x, size=(3, 7), mode="bilinear", align_corners=True), one(2, 3, 2, 4)),
+    (lambda x: F.interpolate(x, scale_factor=(2, 3)) + F.interpolate(x, size=(4, 9), mode="nearest-exact"),
+     one(2, 3, 2, 3)),
+    (
+        lambda x: F.pairwise_distance(x, x.flip(0)) + F.pairwise_distance(x, x + 1, p=1, keepdim=True)[..., 0],
+        one(2, 3, 4),
+    ),
     (lambda x: F.pixel_shuffle(x, 2), one(2, 8, 3, 3)),
+    (lambda x: F.unfold(x, (2, 3), (1, 2), (1, 0), (2, 1)), one(2, 3, 5, 6)),
+    (lambda x: F.unfold(x, (3, 6)) + F.unfold(x[0], (3, 6)), one(2, 3, 5, 6)),
 ]
 
 PICKING: list[Case] = [

@@ -263,7 +263,7 @@ def test_sizes_that_nothing_tells_are_set(tmp_path: Path, capsys: pytest.Capture
 def test_sizes_of_an_exported_program(tmp_path: Path) -> None:
     module, path = Everywhere().eval(), tmp_path / "m.pt2"
     path.write_bytes(exported(torch, module, (torch.randn(2, 5, 2, 7, 6),), (dict.fromkeys(range(5), AUTO),)))
-    with pytest.raises(ConvertError, match=r"x has 4 sizes that are free.* by --set x\.4="):
+    with pytest.raises(ConvertError, match=r"x has 4 sizes that are free.* by --set x\.3=\.\.\. --set x\.4="):
         from_torch(path)
     with pytest.raises(ConvertError, match="'x' has 5 dimensions, none 6"):
         from_torch(path, settings={"x.6": 2})
@@ -332,3 +332,53 @@ def test_steps_that_no_layer_has_are_written_out_for_a_number_of_them(last: bool
     x = torch.randn(5, 6, 3)
     with torch.no_grad():
         np.testing.assert_allclose(model(x.numpy()), module(x).numpy(), rtol=1e-4, atol=1e-5)
+
+
+class Sine(nn.Module):  # type: ignore[misc, name-defined]
+    """Reads one feature, of however many."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell, self.out = nn.LSTMCell(1, 5), nn.Linear(5, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h, c = torch.zeros(x.size(0), 5), torch.zeros(x.size(0), 5)
+        outs = []
+        for step in x[:, :, 0].split(1, dim=1):
+            h, c = self.cell(step, (h, c))
+            outs.append(self.out(h))
+        return torch.cat(outs, dim=1)
+
+
+class Rows(nn.Module):  # type: ignore[misc, name-defined]
+    """A convolution over a window of a fixed size, which a shape alone tells."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.rnn = nn.Conv2d(1, 5, (3, 4)), nn.GRU(5, 6)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = torch.relu(self.conv(x.view(-1, 1, 12, 4))).squeeze(3)
+        return self.rnn(y.permute(2, 0, 1))[1][0]
+
+
+@pytest.mark.parametrize(
+    ("make", "shape", "settings", "note"),
+    [
+        (Sine, (3, 9, 1), {}, "x.2 is taken to be 1, as no more is read"),
+        (Sine, (3, 9, 4), {"x.2": 4}, ""),
+        (Rows, (3, 12, 4), {}, "the file is made for 12 steps"),
+    ],
+)
+def test_sizes_that_the_code_tells(
+    make: Any, shape: tuple[int, ...], settings: dict[str, int], note: str, tmp_path: Path
+) -> None:
+    torch.manual_seed(1)
+    module = make().eval()
+    (tmp_path / "m.pt").write_bytes(scripted(torch, module))
+    graph = from_torch(tmp_path / "m.pt", settings=settings)
+    notes = graph.meta.get("notes", [])
+    assert any(note in n for n in notes) if note else not notes
+    x = torch.randn(*shape)
+    with torch.no_grad():
+        np.testing.assert_allclose(Model(dumps(graph))(x.numpy()), module(x).numpy(), rtol=1e-4, atol=1e-5)

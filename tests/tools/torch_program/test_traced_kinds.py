@@ -13,7 +13,7 @@ from helpers.torch_programs import traced
 from lstm_rt_tools import from_torch
 
 from lstm_rt import Model
-from lstm_rt.errors import ConvertError
+from lstm_rt.errors import ConvertError, InputError
 from lstm_rt.format import dumps
 
 torch = pytest.importorskip("torch")
@@ -101,10 +101,40 @@ def test_a_learned_table_of_positions(tmp_path: Path) -> None:
     torch.manual_seed(0)
     module = Positions(torch.randn(90, 10), False).eval()
     example = (torch.randn(12, 2, 10),)
-    with pytest.raises(ConvertError, match=r"differ from step to step .*table of positions, .*x\.0"):
-        converted(module, example, tmp_path / "m.pt")
-    graph = from_torch(tmp_path / "m.pt", settings={"x.0": 7})
-    agrees(module, graph, (torch.randn(7, 3, 10),))
+    graph = converted(module, example, tmp_path / "m.pt")
+    assert "the model takes at most 90 steps, as many as its table of positions has" in graph.meta["notes"]
+    for steps, rows in ((1, 2), (7, 3), (90, 1)):
+        agrees(module, graph, (torch.randn(steps, rows, 10),))
+    with pytest.raises(InputError, match=r"cut\) takes at least 91 steps, got 90"):
+        Model(dumps(graph))(np.zeros((91, 2, 10), np.float32))
+
+
+class Embedded(nn.Module):  # type: ignore[misc, name-defined]
+    """Positions that are looked up, from some row of their table on."""
+
+    def __init__(self, start: int, joined: bool) -> None:
+        super().__init__()
+        self.start, self.joined, self.table = start, joined, nn.Embedding(120, 4)
+        self.rnn = nn.GRU(8 if joined else 4, 5, batch_first=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        at = torch.arange(self.start, self.start + x.size(1)).unsqueeze(0)
+        y = self.table(at)
+        y = torch.cat([x, y.expand(x.size(0), -1, -1)], -1) if self.joined else x + y
+        out: torch.Tensor = self.rnn(y)[0]
+        return out
+
+
+@pytest.mark.parametrize("start", [0, 2])
+@pytest.mark.parametrize("joined", [False, True])
+def test_positions_that_are_looked_up(start: int, joined: bool, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module = Embedded(start, joined).eval()
+    graph = converted(module, (torch.randn(2, 9, 4),), tmp_path / "m.pt")
+    for rows, steps in ((1, 1), (3, 50), (2, 120 - start)):
+        agrees(module, graph, (torch.randn(rows, steps, 4),))
+    with pytest.raises(InputError, match=rf"takes at least {121 - start} steps, got {120 - start}"):
+        Model(dumps(graph))(np.zeros((1, 121 - start, 4), np.float32))
 
 
 class Positioned(nn.Module):  # type: ignore[misc, name-defined]
@@ -186,20 +216,51 @@ def test_skips_that_are_cut(steps: int, tmp_path: Path) -> None:
         agrees(module, graph, (torch.randn(3, 1, count),))
 
 
-class Half(nn.Module):  # type: ignore[misc, name-defined]
-    """Of the later half of the steps, however many these are."""
+class Part(nn.Module):  # type: ignore[misc, name-defined]
+    """What a layer gives at some of its steps."""
 
-    def __init__(self) -> None:
+    def __init__(self, part: Any) -> None:
         super().__init__()
-        self.rnn = nn.GRU(3, 4, batch_first=True)
+        self.part, self.rnn = part, nn.GRU(3, 4, batch_first=True)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.rnn(x)[0][:, x.size(1) // 2 :].mean(1)
+        y: torch.Tensor = self.part(self.rnn(x)[0], x)
+        return y
+
+
+PARTS: dict[str, Any] = {
+    "later half": lambda y, x: y[:, x.size(1) // 2 :].mean(1),
+    "later half, rounded down": lambda y, x: y[:, (x.size(1) + 1) // 2 :],
+    "earlier half": lambda y, x: y[:, : x.size(1) // 2],
+    "earlier half, rounded up": lambda y, x: y[:, : -(-x.size(1) // 2)],
+    "both halves": lambda y, x: torch.cat([h.amax(1) for h in y.chunk(2, 1)], 1),
+    "eleven, which may be half": lambda y, x: y[:, :11],
+    "from the twelfth on": lambda y, x: F.pad(y, (0, 0, 0, 12))[:, 12:],
+    "every other one twice": lambda y, x: torch.repeat_interleave(y[:, ::2], 2, dim=1)[:, : x.shape[1]] + x[..., :1],
+    "every third one stretched": lambda y, x: F.interpolate(y[:, ::3].mT, scale_factor=3.0)[..., : x.shape[1]].mT,
+    "as long as another, between": lambda y, x: F.interpolate(y.mT, scale_factor=2, mode="linear").mT,
+    "as few as half, between": lambda y, x: F.interpolate(y.mT, scale_factor=0.5, mode="linear").mT,
+    "as few as half": lambda y, x: F.interpolate(y.mT, scale_factor=0.5).mT,
+    "turned around": lambda y, x: torch.roll(y, 1, dims=1) + x[..., :1],
+    "turned around by more": lambda y, x: torch.roll(y, (3, 1), dims=(1, 2)) + x[..., :1],
+    "turned around backwards": lambda y, x: torch.roll(y, -2, dims=1),
+    "some in front": lambda y, x: torch.cat([y[:, -2:], x[..., :1] + y, y[:, :3]], 1),
+}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_some_of_the_steps(part: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module = Part(PARTS[part]).eval()
+    graph = converted(module, (torch.randn(2, 8, 3),), tmp_path / "m.pt")
+    for rows, steps in ((1, 3), (5, 4), (2, 17), (3, 18), (1, 40), (2, 61)):
+        agrees(module, graph, (torch.randn(rows, steps, 3),))
 
 
 def test_half_of_the_steps_is_named(tmp_path: Path) -> None:
+    module = Part(lambda y, x: y[:, x.size(1) // 2 :: 2].mean(1)).eval()
     with pytest.raises(ConvertError, match=r"does not follow \(perhaps slice: it takes steps from, .*half of them"):
-        converted(Half().eval(), (torch.randn(2, 8, 3),), tmp_path / "m.pt")
+        converted(module, (torch.randn(2, 8, 3),), tmp_path / "m.pt")
 
 
 class Cleaned(nn.Module):  # type: ignore[misc, name-defined]
@@ -216,11 +277,75 @@ class Cleaned(nn.Module):  # type: ignore[misc, name-defined]
         return torch.istft(spectrum * mask, 16, 4, window=self.window, length=None if self.whole else x.shape[-1])
 
 
-def test_samples_of_a_length_of_their_own_are_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("whole", [False, True])
+def test_as_many_samples_as_are_given_or_whole_hops(whole: bool, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    example = (torch.randn(2, 64),)
-    with pytest.raises(ConvertError, match=r"has shape .*istft: its length is \d+; without one it gives whole"):
-        converted(Cleaned(False).eval(), example, tmp_path / "m.pt")
-    module = Cleaned(True).eval()
-    graph = converted(module, example, tmp_path / "m.pt")
-    agrees(module, graph, (torch.randn(3, 51),))
+    module = Cleaned(whole).eval()
+    graph = converted(module, (torch.randn(2, 64),), tmp_path / "m.pt")
+    for count in (9, 12, 51, 52, 53, 54, 97):
+        agrees(module, graph, (torch.randn(3, count),))
+
+
+class InLogarithms(nn.Module):  # type: ignore[misc, name-defined]
+    """A minimal GRU whose steps are computed at once (Feng et al. 2024), with what is made of the running sums."""
+
+    def __init__(self, of: Any) -> None:
+        super().__init__()
+        self.of, self.gates = of, nn.Linear(3, 8)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        hidden, gate = self.gates(x).chunk(2, dim=-1)
+        values = torch.where(hidden >= 0, (F.relu(hidden) + 0.5).log(), -F.softplus(-hidden)) - F.softplus(-gate)
+        rates = (-F.softplus(gate)).cumsum(dim=1)
+        y: torch.Tensor = self.of(rates, (values - rates).logcumsumexp(dim=1))
+        return y
+
+
+def test_a_cell_that_is_computed_by_logarithms(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module = InLogarithms(lambda rates, sums: (rates + sums).exp()).eval()
+    graph = converted(module, (torch.randn(2, 6, 3),), tmp_path / "m.pt")
+    for rows, steps in ((1, 1), (5, 4), (2, 90)):
+        agrees(module, graph, (torch.randn(rows, steps, 3),))
+
+
+OTHERS: dict[str, Any] = {
+    "not of the same rates": lambda rates, sums: (2 * rates + sums).exp(),
+    "not added": lambda rates, sums: sums.exp(),
+    "added twice": lambda rates, sums: (rates + sums + rates).exp(),
+    "no exponential": lambda rates, sums: rates + sums,
+}
+
+
+@pytest.mark.parametrize("of", OTHERS)
+def test_other_logarithms_of_running_sums(of: str, tmp_path: Path) -> None:
+    with pytest.raises(ConvertError, match=r"is known where exp\(a \+ logcumsumexp\(v - a\)\) is computed"):
+        converted(InLogarithms(OTHERS[of]).eval(), (torch.randn(2, 6, 3),), tmp_path / "m.pt")
+
+
+class OfPairs(nn.Module):  # type: ignore[misc, name-defined]
+    """Attention that gives its weights, too, or numbers for each pair of steps alone."""
+
+    def __init__(self, joint: bool) -> None:
+        super().__init__()
+        self.joint, self.attention, self.out = joint, nn.MultiheadAttention(4, 2, batch_first=True), nn.Linear(4, 3)
+
+    def forward(self, x: torch.Tensor) -> Any:
+        if self.joint:
+            return self.out(torch.relu(x.unsqueeze(2) + x.flip(1).unsqueeze(1)))
+        return self.attention(x, x, x)
+
+
+def test_weights_of_pairs_of_steps_are_left_out(tmp_path: Path) -> None:
+    module = OfPairs(False).eval()
+    graph = converted(module, (torch.randn(2, 6, 4),), tmp_path / "m.pt")
+    (note,) = (n for n in graph.meta["notes"] if "left out" in n)
+    assert note.startswith("output 'output_1' is left out, as no value of a graph can hold it: weights of attention")
+    x = torch.randn(3, 9, 4)
+    with torch.no_grad():
+        np.testing.assert_allclose(Model(dumps(graph))(x.numpy()), module(x)[0].numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_two_time_axes_are_named_with_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(ConvertError, match=r"two time axes, which no value of a graph can have \(a model that ends"):
+        converted(OfPairs(True).eval(), (torch.randn(2, 6, 4),), tmp_path / "m.pt")

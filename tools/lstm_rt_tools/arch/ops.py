@@ -186,6 +186,10 @@ def _align(b: Builder, layer: Layer) -> int:
     return b.graph.align(b.input_of(layer), _axis_like(b, layer))
 
 
+def _cut(b: Builder, layer: Layer) -> int:
+    return b.graph.cut(b.input_of(layer), _axis_like(b, layer))
+
+
 def _normalize(b: Builder, layer: Layer) -> int:
     """One batchnorm: its mean and scale."""
     x = b.input_of(layer)
@@ -292,6 +296,7 @@ _OWN: dict[str, Row] = {
     "gather": Row(("index",), _gather),
     "repeat": Row(("times", "like"), _repeat),
     "align": Row(("like",), _align),
+    "cut": Row(("like",), _cut),
     "constant": Row(("value",), _constant, many=True),
     "first": Row((), lambda b, layer: _select(b, layer, 0)),
     "last": Row((), lambda b, layer: _select(b, layer, -1)),

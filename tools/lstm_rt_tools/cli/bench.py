@@ -15,9 +15,9 @@ from lstm_rt.graph import Graph
 from lstm_rt.text import shown
 
 from ..judges import testdata
+from ..timing import time_calls
 from . import bench_nodes, describe
 from .common import OK, ModelFile, as_json
-from .timing import time_calls
 
 _MAX_INPUT = 1 << 28  #: numbers in an input that is made up: 1 GiB
 

@@ -19,8 +19,8 @@ from lstm_rt.graph import Graph
 from lstm_rt.ops import FEATURES
 from lstm_rt.text import shown
 
+from ..timing import time_calls
 from . import describe
-from .timing import time_calls
 
 _ROUNDS = 3  #: over all prefixes, so that a busy moment does not fall on one node alone
 
@@ -40,19 +40,40 @@ class NodeTime:
 def bench_nodes(graph: Graph, inputs: Sequence[Any], seconds: float) -> list[NodeTime]:
     """The time of each node on one thread; of one that makes a mask, within the next node's."""
     ends = [k for k, n in enumerate(graph.nodes) if _features(graph, k)]
-    times: list[list[float]] = [[] for _ in ends]
-    for _ in range(_ROUNDS):
-        for k, found in zip(ends, times, strict=True):
-            model = lstm_rt.Model(prefix(graph, k), threads=1)  # one at a time: each has the weights once more
-            call = time_calls(lambda model=model: model(*inputs), seconds / _ROUNDS / len(ends))  # type: ignore[misc]
-            found.append(float(np.median(call)))
-    whole = [min(t) for t in times]
-    own = np.maximum(np.diff([0.0, *whole]), 0.0)
-    total = float(own.sum()) or 1.0
+    (own,) = own_times([graph], inputs, ends, seconds)
+    total = sum(own) or 1.0
     facts = describe.describe(graph)["nodes"]
     return [
-        NodeTime(k, graph.nodes[k].op, graph.nodes[k].name, facts[k]["sizes"], float(us), float(us) / total)
+        NodeTime(k, graph.nodes[k].op, graph.nodes[k].name, facts[k]["sizes"], us, us / total)
         for k, us in zip(ends, own, strict=True)
+    ]
+
+
+def own_times(
+    graphs: Sequence[Graph], inputs: Sequence[Any], nodes: Sequence[int], seconds: float, least: int = 20
+) -> list[list[float]]:
+    """Microseconds that some nodes take on one thread, in each of several graphs of the same nodes.
+
+    Args:
+        nodes: numbers of nodes that write features.
+        seconds: for each graph.
+        least: calls of each prefix, at each time.
+    """
+    before = [next((j for j in range(k - 1, -1, -1) if _features(graphs[0], j)), None) for k in nodes]
+    ends = sorted({k for k in (*nodes, *before) if k is not None})
+    times: dict[tuple[int, int], list[float]] = {}
+    for _ in range(_ROUNDS):
+        for k in ends:
+            for g, graph in enumerate(graphs):
+                model = lstm_rt.Model(prefix(graph, k), threads=1)  # one at a time: each has the weights once more
+                call = time_calls(lambda model=model: model(*inputs), seconds / _ROUNDS / len(ends), least)  # type: ignore[misc]
+                times.setdefault((g, k), []).append(float(np.median(call)))
+
+    def whole(g: int, k: int | None) -> float:
+        return 0.0 if k is None else min(times[g, k])
+
+    return [
+        [max(whole(g, k) - whole(g, b), 0.0) for k, b in zip(nodes, before, strict=True)] for g in range(len(graphs))
     ]
 
 
@@ -87,7 +108,5 @@ def _inner(graph: Graph, value: int) -> Any:
 
 def as_text(times: Sequence[NodeTime]) -> str:
     """A table, in the order of the nodes."""
-    rows = [
-        [str(t.index), t.op, shown(t.layer, 40), t.sizes, f"{t.us:.1f}", f"{100 * t.share:.0f} %"] for t in times
-    ]
+    rows = [[str(t.index), t.op, shown(t.layer, 40), t.sizes, f"{t.us:.1f}", f"{100 * t.share:.0f} %"] for t in times]
     return describe.table(["#", "op", "layer", "sizes", "microseconds", "share"], rows, right=(0, 4, 5))

@@ -7,23 +7,26 @@ from pathlib import Path
 
 from lstm_rt.errors import FormatError
 from lstm_rt.files import record_reads
-from lstm_rt.format import Contents, contents, load_graph
+from lstm_rt.format import Contents, contents, dumps, load_graph
 from lstm_rt.graph import Graph
 from lstm_rt.text import shown
 
 from .. import __version__, archives, readers
+from ..integers.quantize import TooFarError
 from ..judges import testdata
 from . import describe, memory
 from .common import OK, facts, note_lines, notes, source_options
 from .output import Output
 from .progress import Progress
-from .quantize import integers_line, with_integers
+from .quantize import facts_of, lines, say_too_far, wants_integers, with_integers
 
 
 def convert(args: argparse.Namespace) -> int:
     """``lstm-rt convert``"""
     memory.give_back()
-    output = Output(args.output or _default_output(args.source), [args.source, args.arch])
+    integers = wants_integers(args)
+    output = Output(args.output or _default_output(args.source), [args.source, args.arch, *(args.calibrate or [])])
+    costs: list[str] = []
     with (
         archives.opened(args.source, args.framework) as source,
         record_reads() as reads,
@@ -38,11 +41,15 @@ def convert(args: argparse.Namespace) -> int:
         else:
             progress.step("computing the self-test")
             test_from = _ensure_selftest(graph)
-        if args.bits:
-            progress.step("rounding the weights")
-            graph, changes = with_integers(graph, args.bits, args.activations)
-            test_from = "the outputs of the model with integer weights" if graph.selftest else test_from
         graph.meta.setdefault("tool", f"lstm-rt {__version__}")
+        if integers:
+            try:
+                made = with_integers(args, graph, dumps(graph), None, progress)
+            except TooFarError as e:
+                return say_too_far(args, e)
+            costs = lines(facts_of(args, graph, made, progress))
+            graph = made.graph
+            test_from = "the outputs of the model with integer weights" if graph.selftest else test_from
         progress.step(f"writing {output.name}")
         data = contents(graph)
         sources = list(reads)  # what follows looks at the output
@@ -56,8 +63,8 @@ def convert(args: argparse.Namespace) -> int:
     output.say(f"{shown(output.name, 200)}: {size}, {nodes}, {graph.parameters():,} parameters")
     output.say(f"read: {', '.join(shown(name, 200) for name in names)}")
     _report(output, graph, f"{kind.name}: " if kind else "", test_from)
-    if args.bits:
-        output.say(integers_line(changes, args))
+    for line in [*describe.sparse_lines(data.shares), *costs]:
+        output.say(line)
     return OK
 
 

@@ -114,10 +114,11 @@ def _describe_node(graph: Graph, k: int) -> dict[str, Any]:
         "inputs": [_value_name(graph, i) for i in node.inputs],
         "outputs": [_value_name(graph, i) for i in node.outputs],
         "sizes": _sizes(graph, node),
-        "options": ", ".join(filter(None, [_options(node), *_integers(node)])),
+        "options": ", ".join(filter(None, [_options(node), *_integers(node), *_sparse(node)])),
         "attrs": {a: _plain(v) for a, v in node.attrs.items()},
         "weights": {name: list(w.shape) for name, w in node.weights.items()},
         "integers": {name: str(q.stored) for name, q in _quantised(node).items()},
+        "blocks": dict(node.blocks),
     }
 
 
@@ -132,6 +133,25 @@ def _integers(node: Node) -> list[str]:
     for name, q in _quantised(node).items():
         names.setdefault(str(q.stored), []).append(name.removesuffix("_reverse"))
     return [f"{dtype} {' '.join(dict.fromkeys(found))}" for dtype, found in names.items()]
+
+
+def _sparse(node: Node) -> list[str]:
+    """Which of its weights are stored as blocks, and how many of these are there."""
+    return [f"{name} {share_text(share)} of its blocks" for name, share in node.blocks.items()]
+
+
+def sparse_lines(shares: Sequence[float]) -> list[str]:
+    """What is to be said of matrices of a file that are stored as blocks."""
+    if not shares:
+        return []
+    low, high = share_text(min(shares)), share_text(max(shares))
+    count = f"{len(shares)} matri{'ces are' if len(shares) > 1 else 'x is'} stored as blocks"
+    return [f"sparse: {count}, of which {low if low == high else f'{low} to {high}'} are not zero"]
+
+
+def share_text(share: float) -> str:
+    """As a percentage."""
+    return f"{100 * share:.2g} %" if share < 0.995 else "100 %"
 
 
 def _value_name(graph: Graph, index: int | None) -> str | None:

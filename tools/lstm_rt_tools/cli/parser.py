@@ -161,32 +161,35 @@ def _add_convert(commands: Any) -> _Parser:
     return sub
 
 
-def _add_integers(sub: _Parser, text: str, default: int = 0) -> Any:
-    """The options of integer weights; returns those of which one may be given."""
+def _add_integers(sub: _Parser, text: str) -> None:
+    """The options of integer weights."""
     bits = sub.add_mutually_exclusive_group()
     for name, n in (("--int8", 8), ("--int16", 16)):
-        bits.add_argument(name, dest="bits", action="store_const", const=n, default=default, help=text.format(n))
+        bits.add_argument(name, dest="bits", action="store_const", const=n, default=0, help=text.format(n))
     sub.add_argument(
         "--activations",
         type=int,
         choices=(8, 16),
-        default=16,
         help="bits of what integer weights are multiplied with: 16 (default), or 8 for speed with int8",
     )
-    return bits
+    auto = "of each matrix the fewest bits that keep the outputs near float32's, and that are not slower here"
+    bits.add_argument("--auto", action="store_true", help=auto)
+    files = (
+        ".npy or .csv, one per input, or one .npz with all: data to compare integers on, and to round the weights for"
+    )
+    sub.add_argument("--calibrate", type=_path, nargs="+", metavar="X", help=files)
+    most = "write nothing, and end with 1, if an output is further than this from float32's; --auto keeps to it"
+    sub.add_argument("--max-error", type=_tolerance, metavar="E", help=most)
+    prune = "first make this share of the blocks of each matrix 0, those of the least magnitude: for experiments"
+    sub.add_argument("--prune", type=_share, metavar="P", help=prune)
 
 
 def _add_quantize(commands: Any) -> _Parser:
     sub = _command(commands, "quantize", quantize, "make the weights of a .lrt file integers, and tell what that costs")
     sub.add_argument("model", type=_path)
     sub.add_argument("-o", "--output", type=_output, required=True, metavar="OUT", help="the .lrt file to write")
-    bits = _add_integers(sub, "weights of int{}: int16 is nearly as good as float32, int8 smaller (default int8)", 8)
-    auto = "of each matrix the fewest bits that keep the outputs near float32's, and that are not slower here"
-    bits.add_argument("--auto", action="store_true", help=auto)
-    files = ".npy or .csv, one per input, or one .npz with all: data to compare on, and to round the weights for"
-    sub.add_argument("--calibrate", type=_path, nargs="+", metavar="X", help=files)
-    most = "write nothing, and end with 1, if an output is further than this from float32's; --auto keeps to it"
-    sub.add_argument("--max-error", type=_tolerance, metavar="E", help=most)
+    text = "weights of int{}: int16 is nearly as good as float32, int8 smaller (default int8; float32 with --prune)"
+    _add_integers(sub, text)
     sub.add_argument("--json", action="store_true", help="as JSON")
     return sub
 
@@ -324,6 +327,16 @@ def _threads(text: str) -> int | str:
 
 def _thread_list(text: str) -> list[int | str]:
     return [_threads(part) for part in text.split(",")]
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{shown(text)!r} is not a number above 0 and below 1")
+    return value
 
 
 def _tolerance(text: str) -> float:

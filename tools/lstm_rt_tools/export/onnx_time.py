@@ -57,6 +57,11 @@ def _take(e: Export, node: Node, x: list[str]) -> str:
     return y if rule.cap == MAX_STEPS else b.add("Slice", y, b.ints(0), b.ints(rule.cap), b.ints(0))
 
 
+def _cut(e: Export, node: Node, x: list[str]) -> str:
+    (value,) = (o for o in node.outputs if o is not None)
+    return e.b.add("Slice", x[0], e.b.ints(0), e.axes.steps(e.axis(value)), e.b.ints(0))
+
+
 def _repeat(e: Export, node: Node, x: list[str]) -> str:
     b, times = e.b, node.attrs["times"]
     (value,) = (o for o in node.outputs if o is not None)
@@ -223,6 +228,7 @@ TIME_HANDLERS: dict[str, Handler] = {
     "take": _take,
     "repeat": _repeat,
     "align": lambda e, node, x: e.b.add("Identity", x[0]),
+    "cut": _cut,
     "reduce": _reduce,
     "softmax_steps": _softmax_steps,
     "cumsum": _cumsum,

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lstm_rt._names import node_title
 from lstm_rt.errors import InputError
-from lstm_rt.graph import Graph, Node
+from lstm_rt.graph import DTYPES, Graph, Node
+from lstm_rt.ops import FEATURES
 
 from ..judges import reference
 
@@ -23,28 +25,58 @@ def key_of(w: NDArray[Any]) -> Key:
     return hashlib.blake2b(f"{w.shape}".encode() + np.ascontiguousarray(w).tobytes()).digest()
 
 
-def moments(graph: Graph, inputs: Sequence[NDArray[Any]]) -> Moments:
-    """Of each matrix that is multiplied with something: the sum of ``x x^T`` over all rows and steps, ``(k, k)``.
+def checked(graph: Graph, data: Sequence[Any]) -> list[NDArray[Any]]:
+    """Calibration data as the graph takes them: an array for each input, in order, of its dtype.
+
+    Raises:
+        InputError: their number or a dtype does not fit, or a number is not finite or no int32.
+    """
+    if len(data) != len(graph.inputs):
+        names = ", ".join(graph.values[i].name for i in graph.inputs)
+        raise InputError(f"the calibration data are {len(data)} arrays, expected {len(graph.inputs)}: {names}")
+    found = []
+    for port, given in zip(graph.inputs, data, strict=True):
+        v, array = graph.values[port], np.asarray(given)
+        what = f"the calibration data for {v.name!r}"
+        whole = v.kind not in FEATURES
+        if array.dtype.kind not in ("iu" if whole else "fiu"):
+            raise InputError(f"{what} are {array.dtype}, expected {'integers' if whole else 'numbers'}")
+        with np.errstate(over="ignore"):  # too large for float32: infinite
+            typed = array.astype(DTYPES[v.kind])
+        if whole and (typed != array).any():
+            raise InputError(f"{what} have a number that is no int32")
+        if not whole and not np.isfinite(typed).all():
+            raise InputError(f"{what} have a number that is not finite")
+        found.append(np.ascontiguousarray(typed))
+    return found
+
+
+def moments(graph: Graph, inputs: Sequence[NDArray[Any]], tell: Callable[[str], None] = lambda text: None) -> Moments:
+    """Of each matrix that is multiplied with something: the sum of ``x x^T`` over all rows and steps, ``(k, k)``; of a
+    conv of several groups ``(groups, k, k)``.
 
     Args:
         graph: of float32.
-        inputs: arrays in the order of ``graph.inputs``.
+        inputs: as :func:`checked` has them.
+        tell: is told which node is being computed.
 
     Raises:
-        InputError: the arrays do not fit the graph, hold nothing, or have a number that is not finite.
+        InputError: the arrays do not fit the graph, or hold nothing.
     """
-    for port, array in zip(graph.inputs, inputs, strict=False):
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise InputError(f"the calibration data for {graph.values[port].name!r} have a number that is not finite")
     found: Moments = {}
     keys: dict[tuple[int, str], Key] = {}
+    numbers = {id(node): i for i, node in enumerate(graph.nodes)}
 
     def watch(node: Node, name: str, x: NDArray[Any]) -> None:
         place = (id(node), name)
         if place not in keys:
             keys[place] = key_of(node.weights[name])
-        rows = x.reshape(-1, x.shape[-1])
-        found[keys[place]] = found.get(keys[place], 0) + rows.T @ rows
+            tell(f"computing {node_title(graph, numbers[id(node)])} of {len(graph.nodes)} nodes in float64")
+        groups = x.shape[-2] if node.op == "conv" and node.attrs["groups"] > 1 else 1
+        rows = x.reshape(-1, groups, x.shape[-1]).swapaxes(0, 1)
+        found[keys[place]] = found.get(keys[place], 0) + (
+            rows.swapaxes(1, 2) @ rows if groups > 1 else rows[0].T @ rows[0]
+        )
 
     reference.run(graph, inputs, watch=watch)
     if not any(m.any() for m in found.values()):

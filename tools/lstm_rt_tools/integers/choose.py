@@ -36,6 +36,7 @@ def choose(
     known: Moments | None = None,
     done: Done | None = None,
     speed: Callable[[Graph], float] | None = None,
+    tell: Callable[[str], None] = lambda text: None,
 ) -> Choices:
     """Bits of each matrix.
 
@@ -48,6 +49,7 @@ def choose(
         known: what calibration data say of the matrices.
         done: where matrices that became integers are kept.
         speed: how many times as fast as the graph another one is; without, all count as faster.
+        tell: is told which matrix is being tried.
     """
     done = {} if done is None else done
 
@@ -62,7 +64,8 @@ def choose(
         w = graph.nodes[i].weights[name]
         if not why_not(graph.nodes[i], w):
             found[key_of(w)] = _Matrix(key_of(w))
-    for m in found.values():
+    for n, m in enumerate(found.values()):
+        tell(f"trying matrix {n + 1} of {len(found)} alone")
         speeds = {bits: speed(made({m.key: (bits, "")})) if speed else 1.0 for bits in BITS}
         m.options = [bits for bits in BITS if speeds[bits] >= _AS_FAST]
         m.excess = {bits: excess({m.key: (bits, "")}) for bits in m.options}

@@ -1,22 +1,24 @@
-"""A graph with integer weights: the matrices of recurrent and dense layers and the tables of embeddings."""
+"""A graph with integer weights: its matrices, convolutions and tables of embeddings."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lstm_rt._core import MAX_SIZE
 from lstm_rt.errors import GraphError
+from lstm_rt.format.blocks import stored
 from lstm_rt.graph import GATES, Array, Graph, Node
-from lstm_rt.quantised import Quantised, has_integers
+from lstm_rt.ops import OPS
+from lstm_rt.quantised import PANEL, Quantised, has_integers
+from lstm_rt.text import shown
 
-from .calibrate import Key, Moments, key_of, moments
-from .matrices import quantised
+from .calibrate import Key, Moments, key_of
+from .matrices import quantised, rows_lost
 
 #: Of each matrix its bits, 0 for float32, and then why.
 Choices: TypeAlias = dict[Key, tuple[int, str]]
@@ -37,56 +39,43 @@ class Change:
     before: int  #: bytes
     after: int
     why: str = ""  #: it stays float32, or has more bits than it might
-
-
-def quantize(
-    graph: Graph, bits: int = 8, activations: int = 16, calibrate: Sequence[NDArray[Any]] | None = None
-) -> Graph:
-    """The graph with int8 or int16 weights, and a scale for each of their rows; the given one stays what it is.
-
-    Input, recurrent and projection matrices of recurrent layers, weights of dense layers and tables of embeddings
-    become integers. What they are multiplied with is rounded too while the model runs, each row and step with a scale
-    of its own. Biases, states, gates and normalisations stay float32, as do matrices of at most 4 inputs and those that
-    are not finite.
-
-    Args:
-        graph: without integer weights.
-        bits: 8 or 16.
-        activations: 16, or 8 for speed with int8 weights.
-        calibrate: inputs as the model meets them, in the order of ``graph.inputs``: weights are then rounded such
-            that their errors make up for each other on such data.
-
-    Raises:
-        GraphError: bits or activations are others, or the graph has integer weights already.
-        InputError: the calibration data do not fit, are empty, or not finite.
-    """
-    known = None if calibrate is None else moments(graph, calibrate)
-    return quantize_with_report(graph, bits, activations, known)[0]
+    rows_lost: int = 0  #: rows of which more than half of the weights became 0
+    blocks: float | None = None  #: where it is stored as blocks: which share of them is not zero
 
 
 def quantize_with_report(
-    graph: Graph, bits: int | Choices, activations: int, known: Moments | None = None, done: Done | None = None
+    graph: Graph,
+    bits: int | Choices,
+    activations: int,
+    known: Moments | None = None,
+    done: Done | None = None,
+    tell: Callable[[str], None] = lambda text: None,
 ) -> tuple[Graph, list[Change]]:
-    """The same, and what became of each matrix.
+    """The graph with integer weights and without a self-test, and what became of each matrix.
 
     Args:
         bits: of all, or of each matrix.
         known: what calibration data say of the matrices.
         done: matrices that are integers already, and where those that become it are kept.
+        tell: is told what is being done.
+
+    Raises:
+        GraphError: bits or activations are others than 8 or 16, or the graph has integer weights already.
     """
     if not isinstance(bits, dict) and bits not in BITS:
         raise GraphError(f"quantize: bits is {bits!r}, expected 8 or 16")
     if activations not in ACTIVATIONS:
         raise GraphError(f"quantize: activations is {activations!r}, expected 8 or 16")
-    if has_integers(graph):
-        raise GraphError("quantize: the model has integer weights already; begin with that of float32")
+    refuse_integers(graph, "quantize: the model")
     made = copy.copy(graph)
     made.meta = dict(graph.meta)
     made.selftest = None  # of the float32 model
     changes: list[Change] = []
     done = {} if done is None else done
     made.nodes = list(graph.nodes)
-    for i, name in matrices_of(graph):
+    matrices = matrices_of(graph)
+    for n, (i, name) in enumerate(matrices):
+        tell(f"rounding matrix {n + 1} of {len(matrices)}")
         node, w = made.nodes[i], graph.nodes[i].weights[name]
         key = key_of(w)
         mine, why = bits.get(key, (0, "")) if isinstance(bits, dict) else (bits, "")
@@ -95,11 +84,27 @@ def quantize_with_report(
             if (key, mine) not in done:
                 done[key, mine] = quantised(w, mine, activations, (known or {}).get(key))
             weights = {**node.weights, name: cast(Array, done[key, mine])}
-            made.nodes[i] = replace(node, weights=weights)
-        after = made.nodes[i].weights[name].nbytes
-        changes.append(Change(i, name, 0 if never else mine, w.nbytes, after, never or why))
-    made.meta["quantised"] = {"weights": "auto" if isinstance(bits, dict) else bits, "activations": activations}
+            made.nodes[i] = replace(node, weights=weights, blocks={})
+        after: Any = made.nodes[i].weights[name]
+        lost = rows_lost(w, after) if isinstance(after, Quantised) else 0
+        before, (size, blocks) = stored(node, name, w)[0], stored(node, name, after)
+        changes.append(Change(i, name, 0 if never else mine, before, size, never or why, lost, blocks))
     return made, changes
+
+
+def refuse_integers(graph: Graph, what: str) -> None:
+    """Raise GraphError if it has integer weights, with what to begin with instead."""
+    if not has_integers(graph):
+        return
+    made = graph.meta.get("quantised")
+    source = made.get("from") if isinstance(made, dict) else None
+    known = (
+        [f"{key} {shown(source[key])}" for key in ("file", "checksum") if key in source]
+        if isinstance(source, dict)
+        else []
+    )
+    before = f" ({', '.join(known)})" if known else ""
+    raise GraphError(f"{what} has integer weights already; quantize the float32 model that it was made from{before}")
 
 
 def matrices_of(graph: Graph) -> list[tuple[int, str]]:
@@ -110,15 +115,19 @@ def matrices_of(graph: Graph) -> list[tuple[int, str]]:
 def _is_matrix(node: Node, name: str) -> bool:
     if node.op in GATES:
         return name.removesuffix("_reverse") in ("w_ih", "w_hh", "w_hr")
-    return (node.op, name) in (("dense", "weight"), ("embedding", "table"))
+    return any(w.name == name and w.integers for w in OPS[node.op].weights)
 
 
 def why_not(node: Node, w: Any) -> str:
     """Why a matrix stays float32, or nothing."""
     if not np.isfinite(w).all():
         return "it is not finite"
-    if w.shape[1] <= FEW_INPUTS:
-        return f"it has {w.shape[1]} inputs"
+    inputs = w[0].size
+    if node.op == "conv" and node.attrs["groups"] > 1 and len(w) // node.attrs["groups"] % PANEL:
+        outputs = len(w) // node.attrs["groups"]
+        return f"its groups have {outputs} output{'s' * (outputs > 1)}, no multiple of {PANEL}"
+    if inputs <= FEW_INPUTS:
+        return f"it has {inputs} input{'s' * (inputs > 1)}"
     if node.op == "embedding" and len(w) > MAX_SIZE:
         return f"it has more than {MAX_SIZE:,} rows"
     return ""

@@ -71,7 +71,7 @@ def run(
             has summed up or a conv or pool has kept, ``(1, N, ...)``; ``None`` starts from zero.
         return_state: also return the final states, in the same form.
         dtype: float type to compute in.
-        watch: is told what weights of dense and recurrent nodes are multiplied with, rows ``(..., k)``.
+        watch: is told what weights of nodes are multiplied with, rows ``(..., k)``; of a conv ``(..., groups, k)``.
 
     Returns:
         The list of outputs in the order of ``graph.outputs``; with ``return_state`` the pair
@@ -376,6 +376,15 @@ def _align(job: _Run, node: Node, args: list[int]) -> NDArray[Any]:
     return job.values[args[0]]
 
 
+def _cut(job: _Run, node: Node, args: list[int]) -> NDArray[Any]:
+    (output,) = node.outputs
+    assert output is not None
+    got, wanted = (job.steps[job.kind(i).axis] for i in (args[0], output))
+    if got < wanted:
+        raise InputError(f"cut takes at least {wanted} steps, got {got}")
+    return job.values[args[0]][:, :wanted]
+
+
 def _repeat(job: _Run, node: Node, args: list[int]) -> NDArray[Any]:
     (output,) = node.outputs
     x = job.values[args[0]]
@@ -450,6 +459,7 @@ _OPS: dict[str, Callable[[_Run, Node, list[int]], NDArray[Any] | tuple[NDArray[A
     "take": _take,
     "repeat": _repeat,
     "align": _align,
+    "cut": _cut,
     "gather": lambda job, node, a: job.values[a[0]][..., node.weights["index"]],
     "prelu": _prelu,
     "constant": lambda job, node, a: np.tile(node.weights["value"].astype(job.dtype), (job.batch, 1)),

@@ -57,7 +57,7 @@ def integer_times(x: FloatArray, w: Quantised) -> FloatArray:
     counts = used == largest
     integers = np.where(counts[:, None], np.rint(rows * (np.float32(w.limit) / used)[:, None]), 0).astype(np.int64)
     scale = np.where(counts, used / np.float32(w.limit), np.where(finite, np.float32(0), np.float32(np.nan)))
-    sums = integers @ w.values.T.astype(np.int64)
+    sums = integers @ w.values.reshape(len(w), -1).T.astype(np.int64)
     y: FloatArray = sums.astype(x.dtype) * (w.scale.astype(x.dtype) * scale[:, None].astype(x.dtype))
     return y.reshape(*x.shape[:-1], len(w))
 

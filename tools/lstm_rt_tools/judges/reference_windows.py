@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import math
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -10,13 +12,17 @@ from numpy.typing import NDArray
 
 from lstm_rt._window import Window
 from lstm_rt.graph import Graph, Node
+from lstm_rt.quantised import Quantised
 
 from .reference_activations import activate
+from .reference_cells import times
 
 if TYPE_CHECKING:
     from .reference import _Run as Run
 
 FloatArray: TypeAlias = NDArray[Any]
+
+_PATCHES = 1 << 22  #: numbers of windows that are copied together
 
 
 def window_of(node: Node) -> Window:
@@ -115,18 +121,50 @@ def _as_value(job: Run, node: Node, y: FloatArray) -> FloatArray:
 def conv(job: Run, node: Node, args: list[int]) -> NDArray[Any]:
     window, groups = window_of(node), node.attrs["groups"]
     images, _ = _images(job, node, window)
-    weight = node.weights["weight"].astype(job.dtype)
-    weight = weight.reshape(groups, len(weight) // groups, weight.shape[1], -1)
-    slices = _slices(window, _windows(job, node, window))
+    y = _convolved(job, node, "weight", images, _slices(window, _windows(job, node, window)), groups)
+    if "bias" in node.weights:
+        y = y + node.weights["bias"].astype(job.dtype)
+    return _as_value(job, node, y)
+
+
+def _convolved(
+    job: Run, node: Node, name: str, images: FloatArray, slices: Sequence[Any], groups: int = 1
+) -> FloatArray:
+    """Images ``(N, L, h, w, C)`` by a weight ``(O, C / groups, ...)`` of the node, at the places of its kernel."""
+    whole = node.weights[name]
+    if job.watch is not None:
+        for _, rows in _patches(images, slices, groups):
+            job.watch(node, name, rows)
+    if isinstance(whole, Quantised):
+        return _integers_convolved(whole, images, slices, groups)
+    weight = whole.astype(job.dtype).reshape(groups, len(whole) // groups, whole.shape[1], -1)
     y: Any = 0.0
     for k, at in enumerate(slices):
         part = images[at]
         part = part.reshape(*part.shape[:4], groups, weight.shape[2])
         y = y + np.einsum("nthwgc,goc->nthwgo", part, weight[..., k])
-    y = y.reshape(*y.shape[:4], groups * weight.shape[1])
-    if "bias" in node.weights:
-        y = y + node.weights["bias"].astype(job.dtype)
-    return _as_value(job, node, y)
+    return np.asarray(y.reshape(*y.shape[:4], groups * weight.shape[1]))
+
+
+def _patches(images: FloatArray, slices: Sequence[Any], groups: int) -> Iterator[tuple[Any, FloatArray]]:
+    """What the weights of each group are multiplied with, some windows at a time: which, and ``(..., groups, K)`` with
+    channels, then places, as weights have them."""
+    shape = images[slices[0]].shape
+    each = max(1, _PATCHES // max(1, math.prod(shape[2:]) * len(slices)))
+    for n, t in itertools.product(range(shape[0]), range(0, shape[1], each)):
+        some = (slice(n, n + 1), slice(t, t + each))
+        parts = np.stack([images[at][some] for at in slices], axis=-1)
+        yield some, parts.reshape(*parts.shape[:4], groups, -1)
+
+
+def _integers_convolved(w: Quantised, images: FloatArray, slices: Sequence[Any], groups: int) -> FloatArray:
+    shape, each = images[slices[0]].shape, len(w) // groups
+    y = np.empty((*shape[:4], len(w)), images.dtype)
+    for some, rows in _patches(images, slices, groups):
+        for g in range(groups):
+            units = slice(g * each, (g + 1) * each)
+            y[some][..., units] = times(rows[..., g, :], w[units])
+    return y
 
 
 def pool(job: Run, node: Node, args: list[int]) -> NDArray[Any]:
@@ -146,12 +184,10 @@ def pool(job: Run, node: Node, args: list[int]) -> NDArray[Any]:
 # -- convlstm --------------------------------------------------------------------------------------------------------
 
 
-def _convolved(images: FloatArray, weight: FloatArray, window: Window) -> FloatArray:
-    """``(N, h, w, C)`` by a weight ``(O, C, kh, kw)``."""
+def _gates(job: Run, node: Node, name: str, images: FloatArray, window: Window) -> FloatArray:
+    """``(N, h, w, C)`` by a weight ``(4 H, C, kh, kw)`` of the node."""
     padded = np.pad(images, ((0, 0), *window.pad[1:], (0, 0)))[:, None]
-    kernel = weight.reshape(*weight.shape[:2], -1)
-    parts = [padded[at][:, 0] @ kernel[..., k].T for k, at in enumerate(_slices(window, 1))]
-    return np.asarray(sum(parts))
+    return _convolved(job, node, name, padded, _slices(window, 1))[:, 0]
 
 
 def convlstm(job: Run, node: Node) -> None:
@@ -159,16 +195,15 @@ def convlstm(job: Run, node: Node) -> None:
     source, h0, c0 = node.inputs
     assert source is not None
     x, lengths = job.values[source], job.lengths[job.kind(source).axis]
-    window, w_hh = window_of(node), node.weights["w_hh"].astype(job.dtype)
-    r = w_hh.shape[2:]
+    window, hidden, r = window_of(node), node.weights["w_hh"].shape[1], node.weights["w_hh"].shape[2:]
     same = tuple(((k - 1) // 2, k - 1 - (k - 1) // 2) for k in r)
     own = Window(window.out_size, (1, *r), (1, 1, 1), (1, 1, 1), ((0, 0), *same))  # type: ignore[arg-type]
-    shape = (job.batch, *window.out_size, w_hh.shape[1])
+    shape = (job.batch, *window.out_size, hidden)
     h, c = (a[0].reshape(shape) for a in _initial(job, node, h0, c0, int(np.prod(shape[1:]))))
     y = np.zeros((job.batch, x.shape[1], *shape[1:]), job.dtype)
     for t in range(x.shape[1]):
         step = x[:, t].reshape(job.batch, *window.size, -1)
-        z = _convolved(step, node.weights["w_ih"].astype(job.dtype), window) + _convolved(h, w_hh, own)
+        z = _gates(job, node, "w_ih", step, window) + _gates(job, node, "w_hh", h, own)
         z = z + node.weights["bias"].astype(job.dtype) if "bias" in node.weights else z
         i, f, g, o = np.split(z, 4, axis=-1)
         i, f, o = (activate(gate, node.attrs["gate"]) for gate in (i, f, o))

@@ -436,6 +436,7 @@ _OPS: dict[str, Callable[[_Replay, Node, list[Tensor]], Tensor]] = {
     "take": lambda r, n, a: r.take(n, a[0]),
     "repeat": lambda r, n, a: r.repeat(n, a[0]),
     "align": lambda r, n, a: a[0],
+    "cut": lambda r, n, a: a[0][:, : r.steps[r._axis(n)]],
     "gather": lambda r, n, a: a[0].index_select(-1, r.torch.from_numpy(n.weights["index"].astype(np.int64))),
     "prelu": lambda r, n, a: r.prelu(n, a[0]),
     "constant": lambda r, n, a: r.constant(n),

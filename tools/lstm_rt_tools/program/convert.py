@@ -18,7 +18,7 @@ from lstm_rt.graph import Graph
 from ..names import shown
 from .check import Check
 from .labelled import FIXED, PLAIN, SINGLE, Labelled, LateLengths
-from .labels import Dim, Loose, N, Scores, Steps, is_fixed
+from .labels import TWO_AXES, Dim, Loose, N, PerPair, Scores, Steps, is_fixed
 from .machine import Exhausted, Misfit, ProgramError, Source, Tensor
 from .recognised.formulas import put_together
 from .recognised.rolled import roll_up
@@ -34,6 +34,7 @@ _STEPS = (23, 48, 67, 211, 960, 1201)
 
 #: Readings that are tried at other sizes than the first: those that went furthest there.
 _MOST_READINGS = 4
+_MOST_UNLIKELY = 64  #: readings that are tried last
 _MOST_HINTS = 6  #: sizes that the program asks for, which are tried
 _FEW_ROWS = 8  #: sizes that the program asks for may be rows where they are fewer
 _MOST_ASKED = 1 << 22  #: numbers in the inputs at such a size
@@ -111,7 +112,7 @@ class _Search:
     def graph(self) -> Graph:
         """What the first of these leads to: steps stay steps; inputs share their steps, whatever these are called;
         layers go over single ones; steps become features where their number is fixed; other sizes; sizes that the
-        program asks for.
+        program asks for; unlikely readings.
 
         Raises:
             ConvertError: none leads anywhere; of the reading that went furthest.
@@ -123,6 +124,7 @@ class _Search:
             self._with_fixed_steps,
             self._at_other_sizes,
             self._at_asked_sizes,
+            self._unlikely,
         ):
             found = stage() or self._doubtful
             if found is not None:
@@ -174,6 +176,10 @@ class _Search:
         self._left = max(self._left, _MOST_WORK // 4)
         self._asking = True
         return self._first(ways)
+
+    def _unlikely(self) -> Graph | None:
+        found = [*itertools.islice(readings(self._source.inputs, unlikely=True), _MOST_UNLIKELY)]
+        return self._first((roles, next(_sizes(roles)), leeway) for leeway in (PLAIN, SINGLE, FIXED) for roles in found)
 
     def _first(self, ways: Iterable[tuple[Sequence[Role], Sizes, int]]) -> Graph | None:
         for roles, sizes, leeway in ways:
@@ -245,9 +251,11 @@ def _too_free(source: Source) -> str:
     for a in source.inputs:
         free = [k for k, d in enumerate(a.dims) if not isinstance(d, int)]
         if len(free) > 2:
+            settings = " ".join(f"--set {shown(a.name)}.{k}=..." for k in free[2:])
+            these = f"dimension {free[2]}" if len(free) == 3 else f"dimensions {', '.join(map(str, free[2:]))}"
             return (
-                f"; {a.name} has {len(free)} sizes that are free, and a model has rows and steps: say the others, by "
-                f"--set {a.name}.{free[-1]}=... for that of dimension {free[-1]}"
+                f"; {shown(a.name)} has {len(free)} sizes that are free, and a model has rows and steps: say the "
+                f"others, by {settings} for that of {these}"
             )
     return ""
 
@@ -319,8 +327,9 @@ def _output(machine: Labelled, name: str, tensor: Tensor) -> None:
     if tensor.known:
         machine.notes.append(f"output {name!r} is left out, as it depends on no input")
         return
-    if isinstance(tensor.label, Scores) or (isinstance(tensor.label, Loose) and tensor.dtype.kind != "f"):
-        why = tensor.label.why if isinstance(tensor.label, Loose) else "weights of attention between two sequences"
+    label = tensor.label
+    if isinstance(label, Scores | PerPair) or (isinstance(label, Loose) and tensor.dtype.kind != "f"):
+        why = label.why if isinstance(label, Loose) else f"weights of attention between two sequences have {TWO_AXES}"
         machine.notes.append(f"output {name!r} is left out, as no value of a graph can hold it: {why}")
         return
     label = machine.repeated(machine.feat(tensor, f"output {name!r}"))

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from lstm_rt.errors import AxesError, ConvertError, GraphError
 from lstm_rt.graph import Graph
 
+from ..arch.within import Inner
 from .labels import (
+    TWO_AXES,
     Atom,
     Columns,
     Differs,
@@ -40,7 +42,8 @@ from .labels import (
 )
 from .machine import Body, LoopBody, ProgramError, Tensor, UnknownLoop
 from .masks import in_numbers
-from .phases import beside, one_by_one
+from .phases import one_by_one
+from .positions import picked
 from .recognised.algebra import Unknown
 from .recognised.recurrence import Recurrence, looped, scanned
 from .recognised.unrolled import Unrolled
@@ -55,7 +58,7 @@ _MOST_NODES = 1 << 13  #: of a graph, before those that nothing needs are droppe
 #: Steps stay steps, and features features; or a layer may go over a single step; or a fixed number of steps may
 #: become features, and features steps.
 PLAIN, SINGLE, FIXED = range(3)
-_MOST_BLOCK = 65  #: steps
+_MOST_TABLES = 64
 _FEW = 8  #: steps; of fewer, more may be dropped than there are
 _PERIOD = 60  #: numbers of steps that are tried; what they are multiplied with and divided by divides it most often
 
@@ -115,6 +118,8 @@ class Labelled(Values):
         self._roles = list(roles)
         self.unrolled = Unrolled(self.graph)  #: what the program does step by step
         self.phases: dict[int, tuple[int, int]] = {}  #: what has every few steps side by side: of what, and how few
+        self.tables: list[NDArray[Any]] = []  #: known numbers of which several in order were picked
+        self.places: dict[int, tuple[Inner, int]] = {}  #: what stands at one place within each step: of which steps
         self.loop_of_step: Recurrence | None = None  #: the loop in whose body the program is
         self._axes: dict[str, int] = {}
 
@@ -247,6 +252,10 @@ class Labelled(Values):
                 return loop.slice(x, options["axis"])
             if op == "slice" and options["stop"] == options["start"] + 1:  # of the first turn, before it is a loop
                 return Tensor(np.expand_dims(loop.slice(x, options["axis"]).data, options["axis"]))
+        if op in ("slice", "index_select") and x is not None and x.known and len(self.tables) < _MOST_TABLES:
+            index = args[1].data if op == "index_select" and args[1] is not None and args[1].known else None
+            found = picked(op, x.data, index, options) if op == "slice" or index is not None else None
+            self.tables += [] if found is None else [found]
         return super().apply(op, *args, **options)
 
     def labels(self, op: str, args: Sequence[Tensor | None], options: dict[str, Any], out: Any) -> Any:
@@ -301,9 +310,9 @@ class Labelled(Values):
         labels = [a.label if a is not None and isinstance(a.label, Feat) else None for a in args]
         axes = {a.axis for label in labels if label for a in free(label.dims) if isinstance(a, Steps)}
         same = {axis: next((o for o in sorted(axes) if self._as_many(o, axis)), axis) for axis in axes}
-        if len(set(same.values())) > 1:  # perhaps one is cut to whole blocks, and there is nothing else in this run
-            alike = ((a, o) for a in axes for o in axes if a != o and self.steps[a] == self.steps[o])
-            same |= dict(next(([(a, o)] for a, o in alike if self.blocks(a, o)), []))
+        if len(set(same.values())) > 1:  # perhaps one is cut to as many as another, which it has in this run
+            alike = ((a, o) for a in sorted(axes) for o in sorted(axes) if self.steps[a] == self.steps[o])
+            same |= dict(next(([(a, o)] for a, o in alike if self.is_longer(a, o)), []))
         made = [None if label is None else self._with_axes(label, same) for label in labels]
         return [a if a is None or m is None else Tensor(a.data, m) for a, m in zip(args, made, strict=True)]
 
@@ -317,40 +326,38 @@ class Labelled(Values):
 
     def as_long(self, label: Feat, i: int, axis: int) -> Feat:
         """The label with the steps of dimension ``i`` as those of another axis: as many, or cut to so many."""
-        few = self.blocks(label.dims[i][0].axis, axis)  # type: ignore[union-attr]
+        make = self.graph.align if self._as_many(label.dims[i][0].axis, axis) else self.graph.cut  # type: ignore[union-attr]
+        return self.over_steps(label, "align", i, lambda value: make(value, axis))
 
-        def make(value: int) -> int:
-            value = value if few is None else self.graph.unflatten(beside(self, value, few), few)
-            return self.graph.align(value, axis)
+    def is_longer(self, a: int, b: int) -> bool:
+        """Has an axis never fewer steps than another, but by no fixed number more?
 
-        return self.over_steps(label, "align", i, make)
-
-    def blocks(self, a: int, b: int) -> int | None:
-        """Of how many steps those blocks are that an axis has to be cut to, to have as many steps as another, of
-        however many; None where none are.
-
-        So it is where the other was made by a strided convolution and the transposed one.
+        So it is with what a strided convolution and the transposed one leave of a sequence, or the other way around.
         """
-        root = self.graph.root(a)
-        if a == b or root is None or root != self.graph.root(b):
-            return None
-        counts = [{root: n} for n in range(self.steps[root] + _PERIOD)]
-        for steps in counts:
-            self.graph.complete_steps(steps)
-        pairs = [(steps[a], steps[b]) for steps in counts if min(steps.values()) > 0]
-        if not any(n != m for n, m in pairs):
-            return None
-        return next((k for k in range(2, _MOST_BLOCK) if all(n // k * k == m for n, m in pairs)), None)
+        more = {steps[a] - steps[b] for steps in self._counts(a, b, 0) if min(steps.values()) > 0}
+        return len(more) > 1 and min(more) >= 0
+
+    def is_set(self, axis: int) -> bool:
+        """Has an axis always the steps of this run, where the one that it derives from has no fewer than in it?"""
+        root = self.graph.root(axis)
+        if root is None or axis == root:
+            return root is None
+        return all(c[axis] == self.steps[axis] for c in self._counts(axis, root, self.steps[root]))
 
     def _as_many(self, a: int, b: int) -> bool:
         """Have two axes the same steps, of however many (but for a few)?"""
+        counts = self._counts(a, b, _FEW)
+        return all(steps[a] == steps[b] for steps in counts) if counts else a == b
+
+    def _counts(self, a: int, b: int, least: int) -> list[dict[int, int]]:
+        """The steps of two axes that derive from the same one, of which there are ``least`` or more."""
         root = self.graph.root(a)
         if a == b or root is None or root != self.graph.root(b):
-            return a == b
-        counts = [{root: n} for n in range(min(_FEW, self.steps[root]), self.steps[root] + _PERIOD)]
+            return []
+        counts = [{root: n} for n in range(min(least, self.steps[root]), self.steps[root] + _PERIOD)]
         for steps in counts:
             self.graph.complete_steps(steps)
-        return all(steps[a] == steps[b] for steps in counts)
+        return counts
 
     def _without_steps(self, x: Tensor | None) -> Tensor | None:
         """The same with its steps as features, where the program fixes their number."""
@@ -372,7 +379,7 @@ class Labelled(Values):
 
     def unknown_loop(self, axis: int) -> UnknownLoop:
         """The error of a loop over steps that is not understood."""
-        return UnknownLoop(*self.place_of(axis))
+        return UnknownLoop(*self.place_of(axis), self.loops.get(self.steps[axis]))
 
     def place_of(self, axis: int) -> tuple[str, int]:
         """The input, and its dimension, that has the steps of an axis or those that it derives from."""
@@ -472,4 +479,5 @@ class Labelled(Values):
             raise self.error(op, label.why)
         if (found := in_numbers(self, label)) is not None:
             return found
-        raise self.error(op, f"it reads {_KINDS.get(type(label), 'a constant')} where features are expected")
+        why = f"it reads {_KINDS.get(type(label), 'a constant')} where features are expected"
+        raise self.error(op, f"{why}: they have {TWO_AXES}" if isinstance(label, Scores) else why)

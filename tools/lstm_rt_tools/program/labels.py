@@ -215,6 +215,26 @@ class Loose:
     dims: Dims
 
 
+#: What there is of numbers for pairs of steps, and what to do.
+TWO_AXES = (
+    "two time axes, which no value of a graph can have (a model that ends before, and gives what this is made of, "
+    "converts)"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class PerPair(Loose):
+    """Numbers for each pair of a step and another that stand for nothing else, such as weights to be looked at."""
+
+
+@dataclass(frozen=True, eq=False)
+class LogSums(Loose):
+    """The logarithm of running sums of ``exp(of)``, ``plus`` what was added to it."""
+
+    of: Feat
+    plus: Feat | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class Differs(Loose):
     """Where features differ from a number, or ``equal`` it: any of a step or all of them make a mask.
@@ -229,7 +249,7 @@ class Differs(Loose):
 
 
 @dataclass(frozen=True, eq=False)
-class Sums(Loose):
+class Sums(PerPair):
     """``q + k`` for each pair of a step of q and one of k, whose features are the last dimension.
 
     ``tanh``: of that; ``weight``: times so much, feature by feature.

@@ -122,14 +122,15 @@ class UnknownLoop(Exhausted):
 
     Attributes:
         input: the name of the input whose steps these are, ``dim``: its dimension.
+        place: of the loop, as of :attr:`Machine.loops`.
     """
 
-    def __init__(self, input: str, dim: int) -> None:
+    def __init__(self, input: str, dim: int, place: tuple[str, int] | None = None) -> None:
         super().__init__(
             "what a loop does at each of the steps is no recurrent cell of a known kind (one with a normalisation, a "
             "convolution or another layer within its step is none), and of any number of steps it cannot be written out"
         )
-        self.input, self.dim = input, dim
+        self.input, self.dim, self.place = input, dim, place
 
 
 class Machine:
@@ -138,11 +139,13 @@ class Machine:
     Attributes:
         most: numbers that the result of an operation may have; sources of small files lower it.
         doubted: what is taken for the same with any number of steps, and may be another.
+        loops: where a front end has last seen a loop of so many turns: in what, and which line of that.
     """
 
     def __init__(self) -> None:
         self.most = MOST_ELEMENTS
         self.doubted: list[str] = []
+        self.loops: dict[int, tuple[str, int]] = {}
         self._layers: list[str] = []
         self.applied = 0  #: operations that have been run
 

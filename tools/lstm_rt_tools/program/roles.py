@@ -78,8 +78,8 @@ def order_of(kind: str, dims: Sequence[str | int]) -> dict[str, Any]:
     return {"order": "shaped", "dims": plain}
 
 
-def readings(arguments: Sequence[Argument]) -> Iterator[list[Role]]:
-    """Ways to read the inputs, the likeliest first."""
+def readings(arguments: Sequence[Argument], unlikely: bool = False) -> Iterator[list[Role]]:
+    """Ways to read the inputs, the likeliest first; ``unlikely``: those that come after these."""
     patterns: dict[Any, list[int]] = {}
     for i, a in enumerate(arguments):
         patterns.setdefault(_pattern(a), []).append(i)
@@ -88,7 +88,7 @@ def readings(arguments: Sequence[Argument]) -> Iterator[list[Role]]:
     ranked = sorted(
         itertools.islice(itertools.product(*(range(len(c)) for c in choices)), 1 << 14), key=lambda pick: sum(pick)
     )
-    for pick in itertools.islice(ranked, _MOST):
+    for pick in ranked[_MOST:] if unlikely else ranked[:_MOST]:
         roles: list[Role | None] = [None] * len(arguments)
         for group, options, k in zip(groups, choices, pick, strict=True):
             kind, places = options[k]

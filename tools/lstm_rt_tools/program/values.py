@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from lstm_rt.graph import Graph
 
 from ..arch.layers import side_by_side
-from .labels import Atom, Cells, Dims, Feat, N, Steps, apart, broadcast, cell, fixed, free, joined_atoms
+from .labels import TWO_AXES, Atom, Cells, Dims, Feat, N, Steps, apart, broadcast, cell, fixed, free, joined_atoms
 from .machine import Machine, ProgramError
 
 _MOST_RUNS = 8  #: of neighbouring features that are cut out one by one; more are gathered
@@ -78,7 +79,7 @@ class Values(Machine):
         """The one time axis among dimensions."""
         found = [a for a in free(dims) if isinstance(a, Steps)]
         if len(found) > 1:
-            raise self.error(op, "its result has two time axes, which no value of a graph can have")
+            raise self.error(op, f"its result has {TWO_AXES}")
         return found[0] if found else None
 
     def number_cell(self, number: float) -> int:
@@ -110,13 +111,20 @@ class Values(Machine):
         made = []
         for part in np.split(flat, cuts):
             value = int(apart(part[:1])[0][0])
-            made.append(self._numbers_value(part) if value < 0 else self._some(value, apart(part)[1]))
+            made.append(self._numbers_value(part) if value < 0 else self.some(value, apart(part)[1]))
         if len({self.graph.values[v].kind for v in made}) > 1:
             assert steps is not None
             made = [self.at_every_step(v, steps) for v in made]
+        if steps is not None:
+            runs = [(axis, [*run]) for axis, run in groupby(made, lambda v: self.graph.values[v].axis)]
+            made = [self._on(side_by_side(self.graph, run), axis, steps) for axis, run in runs]
         return side_by_side(self.graph, made)
 
-    def _some(self, value: int, features: NDArray[np.int64]) -> int:
+    def _on(self, value: int, axis: int, steps: Steps) -> int:
+        """A value on a time axis, if it is on another one, which has as many steps; a vec as it is."""
+        return value if axis in (-1, steps.axis) else self.graph.align(value, steps.axis)
+
+    def some(self, value: int, features: NDArray[np.int64]) -> int:
         """Features of one value in a given order."""
         if features.size == self.graph.values[value].size and np.array_equal(features, np.arange(features.size)):
             return value

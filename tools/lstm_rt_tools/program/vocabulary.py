@@ -282,6 +282,7 @@ LAYERS: dict[str, Function] = {
     "argmax": _argmax,
     "argsort": _argsort,
     "cumsum": _cumsum,
+    "logcumsumexp": lambda x, axis: np.logaddexp.accumulate(x, axis=axis, dtype=x.dtype),
     "conv": conv,
     "conv_transpose": conv_transpose,
     "pool": pool,

@@ -26,6 +26,10 @@ class SizesDiffer(ProgramError):
         self.both = sizes
 
 
+class ShapesDiffer(ProgramError):
+    """An array has more or fewer numbers than the shape that it is to have."""
+
+
 class DimsDiffer(SizesDiffer):
     """An input has more or fewer dimensions than it must have."""
 

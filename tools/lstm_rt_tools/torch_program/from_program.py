@@ -30,6 +30,7 @@ from .exported_archive import ExportedArchive
 from .fit import fit, fitted
 from .script import ScriptSource
 from .script_archive import ScriptArchive
+from .script_places import told
 from .script_states import Carrying, carrying, settle
 
 Program: TypeAlias = "ExportedSource | ScriptSource"
@@ -73,7 +74,10 @@ def from_program(path: str | os.PathLike[str], settings: Mapping[str, int] | Non
     except GraphError as e:
         raise ConvertError(f"{what}: {e}") from e
     except UnknownLoop as e:
-        raise ConvertError(f"{what}: {e}; set the number (--set {shown(e.input)}.{e.dim}=...), or trace it") from e
+        place = "" if e.place is None or not isinstance(source, ScriptSource) else told(source.archive.zip, *e.place)
+        custom = f"{place} has a custom cell: " if place else ""
+        setting = f"set the number (--set {shown(e.input)}.{e.dim}=...)"
+        raise ConvertError(f"{what}: {custom}{e}; {setting}, or trace it") from e
     except ConvertError as e:
         raise ConvertError(f"{what}: {str(e).removeprefix(f'{what}: ')}") from e
     budget.graph(graph)

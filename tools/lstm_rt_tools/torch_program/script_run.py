@@ -85,22 +85,24 @@ class Interpreter:
         if tree is None:
             raise self.run.error(f"{shown(obj.cls.name)} has no method {shown(name)}")
         with self.run.machine.layer(self._relative(obj.path)) if obj.path else nullcontext():
-            return self.function(tree, [obj, *args])
+            return self.function(tree, [obj, *args], owner=obj.cls.name)
 
     def _relative(self, path: str) -> str:
         """The machine joins the names of layers within layers; paths are whole."""
         outer = self.run.machine.where.replace("/", ".")
         return path[len(outer) + 1 :] if path.startswith(f"{outer}.") else "" if path == outer else path
 
-    def function(self, tree: Def, args: Sequence[Any], kwargs: Mapping[str, Any] | None = None) -> Any:
-        """Call a function.
+    def function(
+        self, tree: Def, args: Sequence[Any], kwargs: Mapping[str, Any] | None = None, owner: str = ""
+    ) -> Any:
+        """Call a function; ``owner``: its full name, or that of its class.
 
         Raises:
             ConvertError: its arguments do not fit, or something in it cannot be converted.
         """
         if len(self.calls) >= _MOST_CALLS:
             raise self.run.error("functions call each other too deeply", shown(tree.name))
-        self.calls.append(tree.name)
+        self.calls.append(owner)
         try:
             self.block(tree.body, self._arguments(tree, args, kwargs or {}))
         except Breaks as result:
@@ -177,15 +179,24 @@ class Interpreter:
         self.block(s.then if self.truth(self.value(s.test, names)) else s.other, names)
 
     def _for(self, s: For, names: Names) -> None:
-        for i in range(self.run.whole(self.value(s.count, names), "the number of turns of a loop")):
+        turns = self.run.whole(self.value(s.count, names), "the number of turns of a loop")
+        self._in_loop(turns, s.line)
+        for i in range(turns):
             self.step()
             names[s.target] = i
             self.block(s.body, names)
 
     def _while(self, s: While, names: Names) -> None:
+        turns = 0
         while self.truth(self.value(s.test, names)):
             self.step()
             self.block(s.body, names)
+            turns += 1
+        self._in_loop(turns, s.line)
+
+    def _in_loop(self, turns: int, line: int) -> None:
+        """Where a loop is, which is over single steps perhaps."""
+        self.run.machine.loops[turns] = self.calls[-1], line
 
     def _return(self, s: Return, names: Names) -> None:
         raise Breaks(self.value(s.value, names))
@@ -295,7 +306,7 @@ class Interpreter:
         if isinstance(function, Op):
             return self.operation(function.name, args, kwargs)
         if isinstance(function, Function):
-            return self.function(function.tree, args, kwargs)
+            return self.function(function.tree, args, kwargs, function.name)
         if isinstance(function, Method):
             return self.method(function.obj, function.tree.name, args)
         if isinstance(function, ClassRef):

@@ -32,7 +32,7 @@ def emit_recurrent(ctx: Context, spec: LayerSpec, weights: Weights, call: Call) 
     layer = read_recurrent(spec, weights)
     _note_stateful(ctx, layer)
     if is_stepwise(ctx, call.inputs[0]):
-        return [within.run(ctx, layer, within.laid_out(ctx, spec, call), layer.backwards, layer.zero_masked)]
+        return [within.run(ctx, layer, within.laid_out(ctx, spec, call, layer.backwards), layer.zero_masked)]
     call = over_time(ctx, spec, call)
     run = _run_chain(ctx, layer, call, layer.backwards, layer.zero_masked, call.initial_state)
     seq = ctx.graph.reverse(run.seq) if layer.backwards and layer.sequences else run.seq
@@ -131,8 +131,8 @@ def emit_bidirectional(ctx: Context, spec: LayerSpec, weights: Weights, call: Ca
     # Keras overrides the option of the layers inside.
     zero_masked = forward.sequences and spec.keras.bidirectional_zeroes_masked
     if is_stepwise(ctx, call.inputs[0]):
-        inner = within.laid_out(ctx, spec, call)
-        sides = [within.run(ctx, side, inner, side is backward, zero_masked) for side in (forward, backward)]
+        inner = [within.laid_out(ctx, spec, call, side is backward) for side in (forward, backward)]
+        sides = [within.run(ctx, *pair, zero_masked) for pair in zip((forward, backward), inner, strict=True)]
         return merged(ctx, mode, [sides[0], backwards(ctx, sides[1], 0) if forward.sequences else sides[1]])
     call = over_time(ctx, spec, call)
     joined = _joined_cell(forward, backward)

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...program import resized
 from ...program.machine import Tensor
 from ...program.sizes import too_many
 from ..call import Call, Value, op
-from .shapes import unsqueeze
 
 
 @op("Resize", "Upsample", ignores=("antialias", "cubic_coeff_a", "exclude_outside", "extrapolation_value"))
@@ -28,8 +28,8 @@ def _resize(c: Call) -> Value:
         raise c.error(why)
     for axis, size in enumerate(sizes):
         if size != x.shape[axis]:
-            stretch = _stretched if mode == "nearest" else _interpolated
-            x = stretch(c, x, axis, _places(c, x.shape[axis], size, scales[axis]))
+            places = _places(c, x.shape[axis], size, scales[axis])
+            x = (_stretched if mode == "nearest" else _interpolated)(c, x, axis, places)
     return x
 
 
@@ -70,12 +70,16 @@ _ROUNDING: dict[str, Callable[[Any], Any]] = {
 
 def _stretched(c: Call, x: Tensor, axis: int, found: NDArray[np.float64]) -> Tensor:
     """``x`` with the nearest numbers at the places of an axis of another size."""
-    old, size = x.shape[axis], len(found)
     rounding = "floor" if _is_old(c) else c.text("nearest_mode", "round_prefer_floor")
-    index = np.clip(_ROUNDING[rounding](found), 0, old - 1).astype(np.int64)
-    if size % old == 0 and (index == np.arange(size) // (size // old)).all():
-        return c.one("repeat_interleave", x, times=size // old, axis=axis)
-    return c.one("index_select", x, c.constant(index), axis=axis)
+    return resized.nearest(c.m, x, axis, np.clip(_ROUNDING[rounding](found), 0, x.shape[axis] - 1).astype(np.int64))
+
+
+def _interpolated(c: Call, x: Tensor, axis: int, found: NDArray[np.float64]) -> Tensor:
+    """``x`` with the numbers on the lines between those of an axis, at the places of one of another size."""
+    if c.integer("antialias", 0) or c.integer("exclude_outside", 0):
+        raise c.error("antialias and exclude_outside are not supported")
+    c.text("nearest_mode", "floor")  # which is for another mode
+    return resized.between(c.m, x, axis, found)
 
 
 def _is_old(c: Call) -> bool:
@@ -88,44 +92,10 @@ def _places(c: Call, old: int, size: int, scale: float) -> NDArray[np.float64]:
     if size < 1 or old < 1 or not scale > 0:
         raise c.error(f"size {size} of an axis that has {old}")
     how = "asymmetric" if _is_old(c) else c.text("coordinate_transformation_mode", "half_pixel")
-    places = np.arange(size, dtype=np.float64)
-    if how in ("half_pixel", "pytorch_half_pixel", "half_pixel_symmetric"):
-        begin = old / 2 * (1 - size / (scale * old)) if how == "half_pixel_symmetric" else 0.0
-        return begin + (places + 0.5) / scale - 0.5 if how != "pytorch_half_pixel" or size > 1 else places * 0
-    if how == "align_corners":
-        return places * (old - 1) / (size - 1) if size > 1 else places * 0
-    if how == "asymmetric":
-        return places / scale
-    if how == "tf_half_pixel_for_nn":
-        return (places + 0.5) / scale
-    raise c.error(f"coordinate_transformation_mode {how} is not supported")
-
-
-def _interpolated(c: Call, x: Tensor, axis: int, found: NDArray[np.float64]) -> Tensor:
-    """``x`` with the numbers on the lines between those of an axis, at the places of one of another size."""
-    if c.integer("antialias", 0) or c.integer("exclude_outside", 0):
-        raise c.error("antialias and exclude_outside are not supported")
-    c.text("nearest_mode", "floor")  # which is for another mode
-    old, size = x.shape[axis], len(found)
-    times = size // old
-    ahead = found.reshape(old, times) - np.arange(old)[:, None] if size % old == 0 else found[:, None]
-    if np.ptp(ahead, 0).max(initial=0) < 1e-9 and np.abs(ahead).max(initial=0) < 1:  # each number in the same way
-        parts = [unsqueeze(c, _between(c, x, axis, float(a)), [axis + 1]) for a in ahead[0]]
-        return c.reshape(c.one("concat", *parts, axis=axis + 1), (*x.shape[:axis], size, *x.shape[axis + 1 :]))
-    low = np.floor(found)
-    sides = [np.clip(low + k, 0, old - 1).astype(np.int64) for k in (0, 1)]
-    by = (found - low).astype(np.float32).reshape(-1, *[1] * (x.ndim - axis - 1))
-    first, second = (c.one("index_select", x, c.constant(at), axis=axis) for at in sides)
-    return c.one("add", c.one("mul", first, c.constant(1 - by)), c.one("mul", second, c.constant(by)))
-
-
-def _between(c: Call, x: Tensor, axis: int, ahead: float) -> Tensor:
-    """What is ``ahead`` of each number on the line to the one behind it, or, below 0, to the one before."""
-    if ahead == 0:
-        return x
-    grow = [(0, 0)] * x.ndim
-    grow[axis] = (0, 1) if ahead > 0 else (1, 0)
-    wide, start = c.one("pad", x, pads=grow, mode="edge"), int(ahead > 0)
-    beside = c.one("slice", wide, axis=axis, start=start, stop=start + x.shape[axis], step=1)
-    own = c.one("mul", x, c.constant(np.float32(1 - abs(ahead))))
-    return c.one("add", own, c.one("mul", beside, c.constant(np.float32(abs(ahead)))))
+    if how == "half_pixel_symmetric":
+        return resized.PLACES["half_pixel"](old, size, scale) + old / 2 * (1 - size / (scale * old))
+    if how == "pytorch_half_pixel":
+        return resized.PLACES["half_pixel"](old, size, scale) if size > 1 else np.zeros(1)
+    if how not in resized.PLACES:
+        raise c.error(f"coordinate_transformation_mode {how} is not supported")
+    return resized.PLACES[how](old, size, scale)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lstm_rt.graph import Activation, Graph
 
 from . import convolved
-from .algebra import Activated, Algebra, Given, Piece, Product, Sum, Unknown, same, single
+from .algebra import Activated, Algebra, Factor, Given, Piece, Product, Sum, Unknown, same, single
 
 A = NDArray[np.float64]
 
@@ -190,19 +190,52 @@ def _lstm_gates(a: Algebra, group: tuple[int, ...], old: Sequence[int], new: Seq
     h, c = group
     cell = _one_piece(a, new[c])
     hidden, projection = _unprojected(a, _one_piece(a, new[h]))
-    forget = [k for k in cell.terms if any(_is(a, f, old[c]) for f in k)]
-    if len(forget) != 1 or len(forget[0]) != 2 or not np.all(cell.terms[forget[0]] == 1):
-        return None
-    f = _activated(a, next(f for f in forget[0] if not _is(a, f, old[c])), cell.size)
-    inputs = Piece(cell.size, {k: v for k, v in cell.terms.items() if k not in forget})
-    entering = None if f is None else _entering(a, inputs, f.activation)
+    gates = _remembering(a, cell, old[c])
     leaving = _leaving(a, hidden, cell)
-    if f is None or entering is None or leaving is None:
+    if gates is None or leaving is None:
         return None
+    f, entering = gates
     (i, g), (o, output) = entering, leaving
     if any(gate.activation != f.activation for gate in (i, o)):
         return None
     return _Gates({"i": i, "f": f, "g": g, "o": o}, cell, output, projection)
+
+
+def _remembering(a: Algebra, cell: Piece, c: int) -> tuple[Activated, tuple[Activated, Activated]] | None:
+    """The forget gate, the input gate and what that lets in; one of the gates may be what the other leaves of 1."""
+    forget = [k for k in cell.terms if any(_is(a, f, c) for f in k)]
+    inputs = Piece(cell.size, {k: v for k, v in cell.terms.items() if k not in forget})
+    factors = sorted(forget, key=len)[-1] if forget else ()
+    gate = next((f for f in factors if not _is(a, f, c)), None)
+    f = None if gate is None or len(factors) != 2 else _activated(a, gate, cell.size)
+    if f is None or gate is None:
+        return None
+    coefficients = [cell.terms[k] for k in sorted(forget, key=len)]
+    if len(forget) == 1 and np.all(coefficients[0] == 1):
+        entering = _entering(a, inputs, f.activation) or _what_is_left(a, inputs, gate, f)
+        return None if entering is None else (f, entering)
+    if [[float(n) for n in np.unique(m)] for m in coefficients] != [[1.0], [-1.0]] or f.activation.name != "sigmoid":
+        return None
+    entering = _entering(a, inputs, f.activation)  # c - i c + i g
+    return None if entering is None or entering[0] is not f else (_negative(f), entering)
+
+
+def _what_is_left(a: Algebra, inputs: Piece, gate: Factor, f: Activated) -> tuple[Activated, Activated] | None:
+    """``g - f g`` as ``(1 - f) g``: the input gate and what it lets in."""
+    if f.activation.name != "sigmoid":
+        return None
+    let_in = {k: v for k, v in inputs.terms.items() if gate not in k}
+    taken = {tuple(x for x in k if x != gate): -v for k, v in inputs.terms.items() if gate in k}
+    if not same(Piece(inputs.size, let_in), Piece(inputs.size, taken)):
+        return None
+    factors = single(Piece(inputs.size, let_in)) or ()
+    g = _activated(a, factors[0], inputs.size) if len(factors) == 1 else None
+    return _negative(f), g or Activated(Activation("linear"), Piece(inputs.size, let_in))
+
+
+def _negative(gate: Activated) -> Activated:
+    """``1 - sigmoid(x)`` is ``sigmoid(-x)``."""
+    return Activated(gate.activation, Piece(gate.x.size, {k: -v for k, v in gate.x.terms.items()}))
 
 
 def _entering(a: Algebra, inputs: Piece, act: Activation) -> tuple[Activated, Activated] | None:

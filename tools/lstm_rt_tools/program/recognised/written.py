@@ -231,8 +231,9 @@ class _Finder:
         return node.op == "activation" and node.attrs["activation"].name in ("affine", "linear")
 
     def _factors(self, cell: int) -> list[int]:
-        """What the products that make a cell state are made of; states first."""
+        """What the products that make a cell state are made of, or differences in these; states first."""
         factors = [f for m in self._inputs(cell) if self._is(m, "mul") for f in self._inputs(m)]
+        factors += [d for f in factors if self._is(f, "sub") for d in self._inputs(f)]
         return sorted(dict.fromkeys(factors), key=lambda v: (v not in self._found, self._is(v, "activation")))
 
     def _reads(self, out: int, c: int | None = None) -> list[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from . import arithmetic, attention, choosing, joining, layers, reductions, shapes, windows
+from . import arithmetic, attention, choosing, joining, layers, log_sums, recurrent, reductions, shapes, windows
 
 #: ``rule(machine, arguments, options, numbers of the result)`` gives the label of the result, or a tuple of them.
 RULES: dict[str, Callable[..., Any]] = {
@@ -15,6 +15,8 @@ RULES: dict[str, Callable[..., Any]] = {
     **choosing.RULES,
     **reductions.RULES,
     **layers.RULES,
+    "logcumsumexp": log_sums.logcumsumexp,
+    **recurrent.RULES,
     **windows.RULES,
     **attention.RULES,
 }

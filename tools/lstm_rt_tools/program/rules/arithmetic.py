@@ -24,9 +24,11 @@ from ..labels import (
     Ids,
     Label,
     Lengths,
+    LogSums,
     Loose,
     Mask,
     Pairs,
+    PerPair,
     Steps,
     Sums,
     Times,
@@ -35,8 +37,9 @@ from ..labels import (
 from ..machine import ProgramError, Tensor
 from ..masks import joined, length_dims, only
 from ..pairs import anded
-from ..positions import waves
+from ..positions import positions
 from ..truths import both_or_one, compared, negated
+from . import log_sums
 from .attention import added, combined
 from .tables import one_hot
 
@@ -75,6 +78,8 @@ def _unary(word: str, b: Labelled, args: Args, options: Mapping[str, Any], out: 
     label = _first(args).label
     if isinstance(label, Sums) and word == "tanh" and not label.tanh:
         return replace(label, tanh=True)
+    if isinstance(label, LogSums) and word == "exp" and isinstance(found := log_sums.exponential(b, label), Feat):
+        return found
     x = b.feat(_first(args), word)
     return activation(b, x, word, Activation(_ACTIVATIONS[word], options.get("alpha"), options.get("beta")))
 
@@ -147,7 +152,7 @@ def _binary(word: str, b: Labelled, args: Args, options: Mapping[str, Any], out:
     assert y is not None
     found = combined(b, word, x, y)
     if found is None:
-        found = added(b, word, x, y)
+        found = added(b, word, x, y) or log_sums.added(word, x, y)
     if found is not None:
         return found
     for label in (x.label, y.label):
@@ -164,7 +169,7 @@ def _binary(word: str, b: Labelled, args: Args, options: Mapping[str, Any], out:
     for known, label in ((x, y.label), (y, x.label)):
         if not known.known or not isinstance(label, Feat):
             continue
-        line = ramp(b, known.data, label.dims) or waves(b, known.data, label.dims)
+        line = ramp(b, known.data, label.dims) or positions(b, known.data, label.dims)
         if line is not None:
             sides = (line, label) if known is x else (label, line)
             return b.pairs(*sides, word, lambda p, q: b.graph.binary(word, p, q))
@@ -272,7 +277,8 @@ def _of_integers(b: Labelled, word: str, x: Tensor, y: Tensor) -> Label | None:
     if isinstance(label, Lengths) and word in ("lt", "gt", "le", "ge") and constant is not None:
         return _length_mask(b, word, label, constant, other is x)
     if isinstance(label, Loose):
-        return Loose(label.why if label.why.endswith("reads it)") else f"{label.why} ({word} reads it)", dims)
+        why = label.why if label.why.endswith("reads it)") else f"{label.why} ({word} reads it)"
+        return (PerPair if isinstance(label, PerPair) else Loose)(why, dims)
     return Loose(f"{word} of token ids or lengths is not supported", dims)
 
 

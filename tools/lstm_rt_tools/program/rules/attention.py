@@ -18,6 +18,7 @@ from lstm_rt.graph import Activation
 
 from ..labelled import Labelled
 from ..labels import (
+    TWO_AXES,
     Dims,
     Feat,
     Label,
@@ -27,6 +28,7 @@ from ..labels import (
     N,
     Pairs,
     Penalty,
+    PerPair,
     Scores,
     Steps,
     Sums,
@@ -96,7 +98,7 @@ def added(b: Labelled, word: str, x: Tensor, y: Tensor) -> Label | None:
             continue
         dims = spread(b, word, first, second)
         left, right = (*dims[:-3], first[-3], first[-1]), (*dims[:-3], second[-2], second[-1])
-        why = "its result has two time axes, which no value of a graph can have"
+        why = f"its result has {TWO_AXES}"
         return Sums(why, dims, Feat(left, q.cells.reshape(fixed(left))), Feat(right, k.cells.reshape(fixed(right))))
     return None
 
@@ -105,7 +107,7 @@ def of_sums(sums: Sums, axes: Sequence[int] | None, keepdims: bool) -> Label:
     """The sum over the features, which gives scores."""
     rank = len(sums.dims)
     if axes is None or [a % rank for a in axes] != [rank - 1] or not sums.tanh:
-        return Loose(sums.why, tuple(() if keepdims else d for d in sums.dims[:-1]))
+        return PerPair(sums.why, tuple(() if keepdims else d for d in sums.dims[:-1]))
     dims = (*sums.dims[:-1], ()) if keepdims else sums.dims[:-1]
     return Scores(dims, sums.q, sums.k, added=sums)
 

@@ -31,7 +31,7 @@ from ..labels import (
     is_steps,
 )
 from ..machine import Tensor
-from ..positions import waves
+from ..positions import positions
 from ..recognised.rolled import roll
 from ..recognised.unrolled import FEW
 from .shapes import reversed_steps, tensor_of
@@ -60,12 +60,23 @@ def _concat(b: Labelled, args: Args, options: Mapping[str, Any], out: NDArray[An
     if all(p.known or is_fixed(p.label.dims[i]) for p in parts):
         return _concat_features(b, parts, i, dims)
     if is_steps(model.dims[i]):
+        apart = [_without_fixed_steps(b, p, i) for p in parts]
+        if sum(p is not q for p, q in zip(parts, apart, strict=True)) > 1:  # of layers over a single step
+            return _concat(b, apart, options, out)
         return _concat_steps(b, parts, i)
     if model.dims[i] == (N,) and all(not p.known and p.label.dims == model.dims for p in parts):  # to be apart again
         axis = len(fixed(model.dims[:i]))
         made = (*model.dims[:i], (len(parts), N), *model.dims[i + 1 :])
         return Feat(made, np.stack([b.feat(p, "concat").cells for p in parts], axis))
     raise b.wrong_roles("concat", f"it joins {b.words(model.dims[i])}")
+
+
+def _without_fixed_steps(b: Labelled, x: Tensor, i: int) -> Tensor:
+    """The same with the steps of dimension ``i`` as features, if they are of a number that nothing else can change."""
+    dim = () if x.known else x.label.dims[i]
+    if not is_steps(dim) or b.graph.root(dim[0].axis) is not None:
+        return x
+    return Tensor(x.data, b.flattened(b.feat(x, "concat"), dim[0]))
 
 
 def _one_mask(parts: Sequence[Tensor], i: int) -> Mask | None:
@@ -91,7 +102,7 @@ def _concat_features(b: Labelled, parts: Sequence[Tensor], i: int, dims: Dims) -
         wide = (*dims[:i], (size,), *dims[i + 1 :])
         if p.known:
             shape_dims = tuple(d if p.shape[k] > 1 or k == i else () for k, d in enumerate(wide))
-            line = (ramp if size == 1 else waves)(b, p.data, shape_dims)
+            line = (ramp if size == 1 else positions)(b, p.data, shape_dims)
             own = line or Feat(shape_dims, b.number_cells(b.against(shape_dims, p.data, "concat")))
         else:
             own = b.feat(p, "concat")
@@ -132,6 +143,7 @@ def _loop_over(b: Labelled, parts: Sequence[Cells]) -> int | None:
 
 def _concat_steps(b: Labelled, parts: Sequence[Tensor], i: int) -> Feat:
     """Steps before and after a sequence: of one constant they are padding."""
+    parts = [one for p in parts for one in _few_apart(b, p, i)]
     at = [k for k, p in enumerate(parts) if not p.known and is_steps(p.label.dims[i])]
     single = all(p.known or k in at or p.shape[i] == 1 for k, p in enumerate(parts))
     if len(at) != 1 or not single:
@@ -148,6 +160,19 @@ def _concat_steps(b: Labelled, parts: Sequence[Tensor], i: int) -> Feat:
         if numbers_there is not None:
             label = _beside_constants(b, label, i, numbers_there, before=side == 0)
     return label
+
+
+def _few_apart(b: Labelled, x: Tensor, i: int) -> list[Tensor]:
+    """A few steps one by one, where there are never more; anything else as it is."""
+    steps = x.label.dims[i][0] if not x.known and is_steps(x.label.dims[i]) else None
+    if not isinstance(steps, Steps) or not 1 < b.steps[steps.axis] <= _MOST_CONSTANT or not b.is_set(steps.axis):
+        return [x]
+    n, label = b.steps[steps.axis], b.feat(x, "concat")
+    value = b.at_every_step(b.value(label.cells, steps, "concat"), steps)
+    made = b.graph.flatten(value, n)  # which refuses fewer
+    dims = (*label.dims[:i], (), *label.dims[i + 1 :])
+    cells = cell(made, np.arange(n * label.cells.size)).reshape(n, *label.cells.shape)
+    return [Tensor(np.take(x.data, [k], i), Feat(dims, cells[k])) for k in range(n)]
 
 
 def _beside_single(b: Labelled, parts: Sequence[Tensor], i: int, k: int) -> Feat:

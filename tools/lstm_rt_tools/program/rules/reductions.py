@@ -12,6 +12,7 @@ import numpy as np
 
 from ..labelled import Labelled
 from ..labels import (
+    TWO_AXES,
     Counted,
     Differs,
     Dims,
@@ -22,6 +23,7 @@ from ..labels import (
     Mask,
     Masked,
     N,
+    PerPair,
     Scores,
     Steps,
     Sums,
@@ -48,7 +50,7 @@ def _reduce(kind: str, b: Labelled, args: Args, options: Mapping[str, Any], out:
     x = args[0]
     assert x is not None
     if isinstance(x.label, Scores):  # such as a mean over heads, for the user to look at
-        return Loose("weights of attention between two sequences are no value of a graph", x.label.dims)
+        return PerPair(f"weights of attention between two sequences have {TWO_AXES}", x.label.dims)
     if isinstance(x.label, Mask) and kind == "sum":
         counted = _counted(x.label, options.get("axes"), options.get("keepdims", False))
         if counted is not None:

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lstm_rt.ops import Axis
+
 from .. import pairs
 from ..labelled import Labelled
 from ..labels import (
@@ -238,14 +240,32 @@ def _some_steps(b: Labelled, label: Feat, i: int, options: Mapping[str, Any], si
         return _last_steps(b, label, i, -start, 0 if stop is None or stop >= size else size - last)
     if step == 1 and last == size and 0 < count < near < first:  # from a place that is computed from the end
         return _last_steps(b, label, i, count, 0)
-    if (first, step) == (0, 1) and near and stop is not None and stop > 0:
-        own = _steps_of(label, i).axis
-        like = next((a for a, n in b.steps.items() if n == last and b.blocks(own, a)), None)
-        if like is not None:
-            return b.as_long(label, i, like)
+    if step == 1 and near and (found := _counted(b, label, i, first, None if stop is None else last)) is not None:
+        return found
     if last > size - max(1, near) or (stop is not None and stop < 0):
         return _without(b, label, i, first, step, size - last)
     return b.over_steps(label, "slice", i, lambda v: b.graph.take(v, first, step, most=count))
+
+
+def _counted(b: Labelled, label: Feat, i: int, first: int, last: int | None) -> Feat | None:
+    """As many steps as another axis has, or half of those that there are; None of other numbers."""
+    own = _steps_of(label, i).axis
+    size = b.steps[own]
+    if first == 0 and last:
+        like = next((a for a, n in b.steps.items() if n == last and b.is_longer(own, a)), None)
+        like = _half(b, own, last) if like is None else like
+        return None if like is None else b.as_long(label, i, like)
+    like = _half(b, own, size - first) if last is None else None
+    return None if like is None else reversed_steps(b, b.as_long(reversed_steps(b, label), i, like))
+
+
+def _half(b: Labelled, own: int, count: int) -> int | None:
+    """A time axis of half of another's steps, rounded down or up, if ``count`` is that; None of other numbers."""
+    size = b.steps[own]
+    if size <= _NEAR or count not in (size // 2, size - size // 2):
+        return None
+    up = int(count != size // 2)
+    return b.kept((own, b"half %d" % up), lambda: b.graph.new_axis(Axis(own, 1, up, 2)))
 
 
 def _without(b: Labelled, label: Feat, i: int, start: int, step: int, drop: int) -> Feat:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ...program.machine import Tensor
+from ...program.machine import Misfit, Tensor
 from ..agree import DimsDiffer
 from ..run import Run
 from .elementwise import add
@@ -219,6 +219,29 @@ def conv_tbc(run: Run, self: Any, weight: Any, bias: Any, pad: Any = 0) -> Any:
     x = run.permuted(run.floats(self), [1, 2, 0])
     w = run.permuted(run.tensor(weight), [2, 1, 0])
     return run.permuted(_conv(run, x, w, bias, 1, pad, 1, 1), [2, 0, 1])
+
+
+@op("im2col")
+def im2col(run: Run, self: Any, kernel_size: Any, dilation: Any, padding: Any, stride: Any) -> Any:
+    x = run.floats(self)
+    alone = x.ndim == 3
+    x = run.widened(x, 0) if alone else x
+    kernel, apart = _each(run, kernel_size, 2, "kernel_size"), _each(run, dilation, 2, "dilation")
+    around, steps = _each(run, padding, 2, "padding"), _each(run, stride, 2, "stride")
+    if any(around):
+        x = run.apply("pad", x, pads=[(0, 0), (0, 0), *((p, p) for p in around)], mode="constant", value=0.0)
+    for axis, k, d, by in zip((3, 2), kernel[::-1], apart[::-1], steps[::-1], strict=True):
+        count = (x.shape[axis] - d * (k - 1) - 1) // max(by, 1) + 1
+        if min(k, d, by, count) < 1:
+            raise Misfit(str(run.error(f"windows of {k} of a dimension of size {x.shape[axis]}")), run.op)
+        if k == x.shape[axis]:  # a single window, however many there are
+            x = run.widened(x, axis)
+        else:
+            index = np.arange(count)[:, None] * by + np.arange(k) * d
+            x = run.apply("index_select", x, run.constant(index), axis=axis)
+    n, c, high, _, wide, _ = x.shape
+    y = run.reshaped(run.permuted(x, [0, 1, 3, 5, 2, 4]), [n, c * kernel[0] * kernel[1], high * wide])
+    return run.dropped(y, 0) if alone else y
 
 
 @op("_weight_norm", "_weight_norm_interface")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from ...program import resized
 from ...program.machine import Tensor
 from ..agree import SizesDiffer
 from ..run import Run
@@ -348,23 +350,53 @@ def reflection_pad(run: Run, self: Any, padding: Any) -> Any:
     return padded(run, run.tensor(self), run.wholes(padding), mode, 0)
 
 
-@op("upsample_nearest1d", "upsample_nearest2d", "_upsample_nearest_exact1d")
-def upsample_nearest(run: Run, self: Any, output_size: Any = None, *scales: Any, scale_factors: Any = None) -> Any:
-    x = run.tensor(self)
+def _resized(run: Run, x: Tensor, output_size: Any, scales: Any, factors: Any, make: Callable[..., Tensor]) -> Tensor:
+    """Another size of each dimension of space: ``make(x, axis, size, scale)``; it is said, or by what it is multiplied.
+
+    ``scales`` are those that are given beside sizes, one by one, or a list of them instead of sizes.
+    """
     space = x.shape[2:]
-    factors = next((s for s in (*scales, scale_factors) if isinstance(s, list | tuple)), None)
+    given = next((s for s in (*scales, factors) if isinstance(s, list | tuple)), None)
     if output_size is not None:
         sizes = run.wholes(output_size)
-    elif factors is not None:
-        sizes = [int(n * f) for n, f in zip(space, factors, strict=True)]
+        beside = list(scales) if given is None and len(scales) == len(space) else [None] * len(space)
+        by = [s or m / max(n, 1) for n, m, s in zip(space, sizes, beside, strict=True)]
+    elif given is not None:
+        by, sizes = list(given), [int(n * f) for n, f in zip(space, given, strict=True)]
     else:
         raise run.error("neither a size nor a factor")
-    for axis, (n, m) in enumerate(zip(space, sizes, strict=True), start=2):
-        if m % n or m < n:
-            raise run.error(f"{n} steps to {m}: only whole factors are supported")
-        run.sizes([x.data.size, m // n])
-        x = x if m == n else run.apply("repeat_interleave", x, times=m // n, axis=axis)
+    for axis, (m, scale) in enumerate(zip(sizes, by, strict=True), start=2):
+        if m < 1 or x.shape[axis] < 1 or not scale > 0:
+            raise run.error(f"{x.shape[axis]} steps to {m}")
+        run.sizes([*x.shape[:axis], m, *x.shape[axis + 1 :]])
+        if m != x.shape[axis]:
+            x = make(x, axis, m, float(scale))
     return x
+
+
+@op("upsample_nearest1d", "upsample_nearest2d", "_upsample_nearest_exact1d", "_upsample_nearest_exact2d")
+def upsample_nearest(run: Run, self: Any, output_size: Any = None, *scales: Any, scale_factors: Any = None) -> Any:
+    how = "tf_half_pixel_for_nn" if run.op.startswith("_") else "asymmetric"
+
+    def make(x: Tensor, axis: int, size: int, scale: float) -> Tensor:
+        old = x.shape[axis]
+        at = np.floor(resized.PLACES[how](old, size, np.float32(scale)).astype(np.float32))
+        return resized.nearest(run.machine, x, axis, np.minimum(at, old - 1).astype(np.int64))
+
+    return _resized(run, run.tensor(self), output_size, scales, scale_factors, make)
+
+
+@op("upsample_linear1d", "upsample_bilinear2d")
+def upsample_linear(
+    run: Run, self: Any, output_size: Any, align_corners: Any, *scales: Any, scale_factors: Any = None
+) -> Any:
+    how = "align_corners" if align_corners else "half_pixel"
+
+    def make(x: Tensor, axis: int, size: int, scale: float) -> Tensor:
+        old = x.shape[axis]
+        return resized.between(run.machine, x, axis, resized.PLACES[how](old, size, scale))
+
+    return _resized(run, run.floats(self), output_size, scales, scale_factors, make)
 
 
 @op("pixel_shuffle")

@@ -107,6 +107,12 @@ def logsumexp(run: Run, self: Any, dim: Any, keepdim: bool = False) -> Any:
     return _reduced(run, "logsumexp", run.floats(self), dim, keepdim)
 
 
+@op("logcumsumexp", "_logcumsumexp")
+def logcumsumexp(run: Run, self: Any, dim: Any) -> Any:
+    x = run.floats(self)
+    return run.apply("logcumsumexp", x, axis=run.axis(dim, x.ndim)) if x.ndim else x
+
+
 @op("cumsum")
 def cumsum(run: Run, self: Any, dim: Any, dtype: Any = None) -> Any:
     x = run.tensor(self)
@@ -136,6 +142,12 @@ def _several(dim: Any) -> bool:
 @op("frobenius_norm")
 def frobenius_norm(run: Run, self: Any, dim: Any = None, keepdim: bool = False) -> Any:
     return _norm(run, self, 2, dim, keepdim)
+
+
+@op("pairwise_distance")
+def pairwise_distance(run: Run, x1: Any, x2: Any, p: Any = 2, eps: Any = 1e-6, keepdim: bool = False) -> Any:
+    apart = run.apply("sub", *run.alike(x1, x2, as_float=True))
+    return _norm(run, Var(run.apply("add", apart, run.constant(eps, np.float32))), p, -1, keepdim)
 
 
 def _norm(run: Run, self: Any, order: Any, dim: Any, keepdim: bool) -> Any:

@@ -194,19 +194,20 @@ def istft(
                           (both[0].shape[-2], n // 2 + 1))  # fmt: skip
     before = n // 2 if center else 0
     total = n + hop * (both[0].shape[-1] - 1)
-    behind = before if length is None else total - before - run.whole(length)
-    if length is not None:
-        own = f"its length is {run.whole(length)}"
-        run.machine.doubted.append(f"istft: {own}; without one it gives whole hops of {hop} samples, as a graph can")
+    behind = before if length is None else 0
     weights = _waves_back(run, n)[:, None] * wide / (math.sqrt(n) if normalized else n)
     ones = run.apply("add", run.apply("mul", run.cut(both[0], 1, 0, 1), run.constant(0, np.float32)),
                      run.constant(1, np.float32))  # fmt: skip
     added, windows = (
-        run.apply("conv_transpose", x, run.constant(w, np.float32), stride=(hop,), pads=[(before, max(0, behind))])
+        run.apply("conv_transpose", x, run.constant(w, np.float32), stride=(hop,), pads=[(before, behind)])
         for x, w in ((run.apply("concat", *both, axis=1), weights), (ones, (wide**2)[None, None]))
     )
+    if length is not None:
+        wanted, there = run.whole(length), total - before
+        added, windows = (run.cut(t, 2, 0, min(wanted, there)) for t in (added, windows))
     y = run.dropped(run.apply("div", added, windows), 1)
-    y = y if behind >= 0 else padded(run, y, [0, -behind], "constant", 0)
+    if length is not None and wanted > there:
+        y = padded(run, y, [0, wanted - there], "constant", 0)
     return run.dropped(y, 0) if alone else y
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 from lstm_rt.errors import ConvertError
 
 from ...program.machine import Misfit, Tensor
-from ..agree import SizesDiffer
+from ..agree import ShapesDiffer, SizesDiffer
 from ..run import Run
 from ..tensors import BatchSizes, Packed, Permutation, Span, Var
 from .table import op
@@ -289,8 +290,18 @@ def _other_size(run: Run, shape: tuple[int, ...], sizes: Sequence[int], total: i
     error = run.error(f"shape {shape} as {list(sizes[:16])}")
     common = math.gcd(total, wanted)
     if wanted <= 0 or total // common not in shape:
-        return error
+        return _last_sizes(shape, sizes, str(error), run.op)
     return SizesDiffer(str(error), run.op, (total // common, wanted // common))
+
+
+def _last_sizes(shape: tuple[int, ...], sizes: Sequence[int], message: str, op: str) -> ConvertError:
+    """The error of a shape whose last sizes are probably meant to be those of the new one: rows of images."""
+    last = list(itertools.takewhile(lambda n: n > 1, reversed(sizes)))
+    pairs = zip(reversed(shape[1:]), last, strict=False)
+    differ = next(((m, n) for m, n in pairs if m != n), None)
+    if differ is None or len(last) < 2 or -1 not in sizes:
+        return ShapesDiffer(message, op)
+    return SizesDiffer(message, op, differ)
 
 
 @op("view", "view_copy")

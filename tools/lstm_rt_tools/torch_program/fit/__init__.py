@@ -28,7 +28,8 @@ def fitted(source: Unsized, convert: Callable[[], _Made]) -> _Made:
         ConvertError: as of :func:`fit`, and of ``convert`` for the likeliest dimensions.
     """
     failure: ConvertError | None = None
-    for found in itertools.islice(_forms(source), _MOST_FORMS):
+    forms = itertools.islice(_forms(source), _MOST_FORMS)
+    while (found := _next(forms, failure)) is not None:
         if failure is not None:
             sizes = zip(source.inputs, found.dims, strict=True)
             shapes = ", ".join(f"{a.name} of {len(dims)} dimensions" for a, dims in sizes)
@@ -43,6 +44,14 @@ def fitted(source: Unsized, convert: Callable[[], _Made]) -> _Made:
         source.notes[:] = [n for n in source.notes if n not in found.notes]
     assert failure is not None
     raise failure
+
+
+def _next(forms: Iterator[Found], failure: ConvertError | None) -> Found | None:
+    """The next form; what came of the likeliest one, where the search for others ends in an error."""
+    try:
+        return next(forms, None)
+    except ConvertError as e:
+        raise failure or e from None
 
 
 def fit(source: Unsized) -> None:

@@ -19,9 +19,9 @@ from lstm_rt.errors import ConvertError
 
 from ...names import shown
 from ...program.machine import Misfit, Tensor
-from ..agree import DimsDiffer, SizesDiffer, WantsType
+from ..agree import DimsDiffer, ShapesDiffer, SizesDiffer, WantsType
 from ..script_prims import Raised
-from .runs import LENGTHS, Dims, Runs, Sizes, Unsized, differ, may_be_free
+from .runs import LENGTHS, Dims, Runs, Sizes, TooLarge, Unsized, differ, may_be_free
 
 #: Where the sizes of one pool are by chance those of layers, the next one is taken.
 _POOLS = (
@@ -39,7 +39,7 @@ _LARGE = tuple(range(1009, 1109, 2))
 _RANKS = (3, 2, 4, 5, 1)
 _MOST_LESSONS = 40
 _MOVE = 16  #: steps more, to see what depends on them
-_MOST_FREE = 2  #: free dimensions of an input of which it is looked whether all of it counts
+_MOST_FREE = 3  #: free dimensions of an input of which it is looked whether all of it counts
 _MOST_SIDE = 512  #: pixels along the side of an image
 
 
@@ -59,7 +59,7 @@ class Learnt(Runs):
     Attributes:
         sizes: at which it has run in the end.
         shapes: of the outputs there, with 0 for what depends on sizes that are free.
-        picked: dimensions of which only so many count.
+        picked: dimensions of which only so many count; ``spared``: of inputs that have too many free ones otherwise.
         solved: sizes that others are made of, as by convolutions.
         unsure: why sizes that it runs at are arbitrary, if they are: another one depends on them.
     """
@@ -71,6 +71,7 @@ class Learnt(Runs):
         self.sizes: Sizes = []
         self.shapes: list[tuple[int, ...]] = []
         self.picked: set[tuple[int, int]] = set()
+        self.spared: set[tuple[int, int]] = set()
         self.solved: set[int] = set()
         self.unsure: ConvertError | None = None
 
@@ -80,7 +81,7 @@ class Learnt(Runs):
         Raises:
             ConvertError: no sizes are found at which the program runs; the message has what the likeliest ran into.
         """
-        best: tuple[int, ConvertError] | None = None
+        best: tuple[tuple[bool, int, bool], ConvertError, Sequence[int]] | None = None
         told: list[Dims] = []
         later: list[Found] = []
         for long, ranks in itertools.product((False, True), self._ranks()):
@@ -88,8 +89,9 @@ class Learnt(Runs):
                 try:
                     forms, doubtful = self._forms(ranks, pool, long)
                 except ConvertError as e:
-                    if best is None or self.learnt > best[0]:
-                        best = self.learnt, e
+                    worth = (not isinstance(e, TooLarge), self.learnt, not isinstance(e, DimsDiffer))
+                    if best is None or worth > best[0]:
+                        best = worth, e, ranks
                     sizes = isinstance(e, Misfit | SizesDiffer | Raised) and not isinstance(e, DimsDiffer)
                     if not (self.learnt or sizes) or self.ended:
                         break  # sizes that are by chance those of layers are not why
@@ -103,28 +105,29 @@ class Learnt(Runs):
                 break
         yield from later
         if not told:
-            raise self._not_found(None if best is None else best[1])
+            raise self._not_found(*(best[1:] if best else (None, ())))
 
     def _forms(self, ranks: Sequence[int], pool: Sequence[int], long: bool) -> tuple[list[Found], bool]:
         """What inputs of so many dimensions may be, at sizes of one pool, and whether the program has its doubts."""
         dims = self._flat(ranks, self._with_ranks(ranks, pool, long), long)
         doubtful, unsure = bool(self.doubts) or self.widens, self.unsure
-        plain = Found(dims, list(self.dtypes), [*self._squares_told(), *self._spans_told(dims)])
+        plain = Found(dims, list(self.dtypes), [*self._squares_told(), *self._spans_told(dims), *self._spared_told()])
         others = [*self._freer(plain), *self._as_outputs(plain, ranks, pool, long)]
         if unsure is not None and not others:
             raise unsure
         return [*others, *([plain] if unsure is None else [])], doubtful
 
-    def _not_found(self, error: ConvertError | None) -> ConvertError:
+    def _not_found(self, error: ConvertError | None, ranks: Sequence[int]) -> ConvertError:
         if error is None:
             return ConvertError(f"no input has as many dimensions as the sizes that are set say, at most {max(_RANKS)}")
-        if not isinstance(error, SizesDiffer | WantsType | Raised | Misfit):
+        if not isinstance(error, SizesDiffer | ShapesDiffer | WantsType | Raised | Misfit):
             return error
         names = ", ".join(map(shown, self.names)) or "none"
+        rank, i = max((r, i) for i, r in enumerate(ranks))
         return ConvertError(
             f"{error}; a scripted module does not say which shapes its inputs ({names}) have, and none were found: "
-            f"say sizes (--set {shown(self.names[0])}.2=... for that of dimension 2), trace it with an example "
-            "(torch.jit.trace), or export it (torch.export)"
+            f"say sizes (--set {shown(self.names[i])}.{rank - 1}=... for that of dimension {rank - 1}, and others), "
+            "trace it with an example (torch.jit.trace), or export it (torch.export)"
         )
 
     def _freer(self, plain: Found) -> Iterator[Found]:
@@ -317,14 +320,17 @@ class Learnt(Runs):
         shapes = [[y.shape for y in ys] for ys in both]
         self.shapes = [tuple(n * (n == m) for n, m in zip(a, b, strict=False)) for a, b in zip(*shapes, strict=True)]
         self.picked = set()
+        self.spared = set()
         for i, own in enumerate(sizes):
-            if len(free.intersection(own)) > _MOST_FREE:
+            count = len(free.intersection(own))
+            if count > _MOST_FREE:
                 continue  # some of them have to be set, or else nothing comes of it
             for k, n in enumerate(own):
                 if n in free and sum(s.count(n) for s in sizes) == 1 and self.dtypes[i].kind == "f":
                     read = self._read(sizes, i, k)
                     own[k] = read if read < n and read == self._read(larger, i, k) else n
                     self.picked |= {(i, k)} - ({(i, k)} if own[k] == n else set())
+                    self.spared |= {(i, k)} if own[k] != n and count == _MOST_FREE else set()
         self.sizes = sizes
         return self._named(sizes, free)
 
@@ -376,6 +382,11 @@ class Learnt(Runs):
                     found.append(told)
         return found
 
+    def _spared_told(self) -> list[str]:
+        """What the user should know of sizes of which no more is read."""
+        names = {f"{shown(self.names[i])}.{k}": self.sizes[i][k] for i, k in sorted(self.spared)}
+        return [f"{d} is taken to be {n}, as no more is read; --set {d}=... says otherwise" for d, n in names.items()]
+
     def _with_size(self, i: int, k: int, n: int) -> Sizes:
         sizes = [list(own) for own in self.sizes]
         sizes[i][k] = n
@@ -399,13 +410,14 @@ class Learnt(Runs):
 
     def _read(self, sizes: Sizes, i: int, k: int) -> int:
         """How many of a dimension count: of states that are picked one by one it takes as many as it is asked for."""
-        arrays = self.arrays(sizes)
-        first = self.run(arrays)
-        for n in range(sizes[i][k] - 1, -1, -1):
+        first = self.run(self.arrays(sizes))
+        low, high = 0, sizes[i][k]  # changing what is behind ``low`` matters, behind ``high`` it does not
+        while high > low:
+            n = (low + high) // 2
+            arrays = self.arrays(sizes)
             arrays[i][tuple([slice(None)] * k + [slice(n, None)])] += 1
-            if differ(first, self.run(arrays)):
-                return n + 1
-        return sizes[i][k]
+            low, high = (n + 1, high) if differ(first, self.run(arrays)) else (low, n)
+        return low or sizes[i][k]
 
     def _to_type(self, tensor: Tensor, dtype: np.dtype[Any]) -> bool:
         """Let the inputs that a tensor comes from be of another type than floats."""

@@ -25,6 +25,10 @@ _MOST_ELEMENTS = 1 << 19  #: of an input
 _MOST_FREE = 2  #: free dimensions of an input: rows and steps
 
 
+class TooLarge(ConvertError):
+    """The sizes that inputs would have are larger than those of any example should be."""
+
+
 class Unsized(Source, Protocol):
     """A program whose inputs have no dimensions yet.
 
@@ -86,10 +90,10 @@ class Runs:
         """Inputs of these sizes.
 
         Raises:
-            ConvertError: they are too large.
+            TooLarge: they are.
         """
         if any(math.prod(s) > self.most for s in sizes):
-            raise ConvertError(f"{self.source.what}: no small inputs are found at which it runs")
+            raise TooLarge(f"{self.source.what}: no small inputs are found at which it runs")
         rng = np.random.default_rng(0)
         return [
             np.asarray(rng.standard_normal(s), d) if d.kind == "f" else np.full(s, self._whole(name, s, sizes), d)
@@ -122,7 +126,7 @@ class Runs:
         return self.runs > _MOST_RUNS
 
     def can_grow(self, examples: Sizes, places: list[tuple[int, int]], more: int) -> bool:
-        """Does it run with more there, and does what is more matter?"""
+        """Does it run with more there, and does what is more matter, or that there is more?"""
         sizes = [list(e) for e in examples]
         for i, k in places:
             sizes[i][k] += more
@@ -135,10 +139,12 @@ class Runs:
                     arrays[i][tuple(behind)] += 1
             if all(arrays[i].dtype.kind != "f" for i, _ in places):
                 return True
-            second = self.run(arrays)
+            if differ(first, self.run(arrays)):
+                return True
+            fewer = self.run(self.arrays(examples))
         except ConvertError:
             return self.ended
-        return differ(first, second)
+        return [y.shape for y in first] != [y.shape for y in fewer]
 
 
 def differ(first: Sequence[NDArray[Any]], second: Sequence[NDArray[Any]]) -> bool:

@@ -1,5 +1,5 @@
 /* Products of many rows with integer weights by the tiles of x86-64's AMX: 16 rows times 16 numbers of a line of a panel at
- * a time. Fewer rows go the way of AVX-512's dot products. */
+ * a time. Fewer rows, and matrices of blocks, go the way of AVX-512's dot products. */
 #include "kernels/lrt_isa.h"
 
 #ifdef LRT_AMX_TABLES
@@ -20,13 +20,13 @@ static inline void store_planes(uint32_t *low, uint32_t *high, vi a)
     _mm_storeu_si128((__m128i *)(void *)high, _mm512_cvtepi32_epi8(_mm512_srai_epi32(a, 8)));
 }
 #define LRT_PLANES
-#include "kernels/lrt_pack_impl.h"
+#include "integers/lrt_pack_impl.h"
 
 enum {
     SIDE = 16,
     TILE_WORDS = SIDE * SIDE,
     FEW_ROWS = 8,
-    CHUNK = 8 /* tiles of weights of 16 bits that are taken apart at a time */
+    CHUNK = 4 /* tiles of weights of 16 bits that are taken apart at a time */
 };
 
 extern const lrt_integers lrt_integers_avx512vnni, lrt_integers_amx;
@@ -196,87 +196,124 @@ typedef struct {
     uint32_t low[CHUNK][TILE_WORDS], high[CHUNK][TILE_WORDS];
 } planes;
 
-/* Takes apart lines from number `from` on, two of them giving one of each plane; lines that do not exist are zeros. Those
- * of the column after this one are fetched, as no CPU foresees steps of this width. */
-static void take_apart(const column *c, const column *after, uint32_t from, uint32_t words, planes *to)
+/* The bytes of two lines: of each word the low ones of both, and the high ones. */
+static LRT_INLINE void take_lines_apart(vi a, vi b, uint32_t *low, uint32_t *high)
 {
-    const __m512i order = _mm512_set1_epi32(0x03010200); /* low bytes first */
-    const __m512i in_lane = _mm512_add_epi32(order, _mm512_mullo_epi32(_mm512_set1_epi32(0x04040404),
-        _mm512_setr_epi32(0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3)));
-    for (uint32_t i = 0; i < CHUNK * SIDE && from + 2 * i < (words + 31) / 32 * 32; i++) {
-        const vi a = _mm512_shuffle_epi8(load_line(c, from + 2 * i, words), in_lane);
-        const vi b = _mm512_shuffle_epi8(load_line(c, from + 2 * i + 1, words), in_lane);
-        _mm_prefetch((const char *)(after->w + (from + 2 * i) * after->line), _MM_HINT_T1);
-        _mm_prefetch((const char *)(after->w + (from + 2 * i + 1) * after->line), _MM_HINT_T1);
-        const vi low = _mm512_or_si512(_mm512_and_si512(a, v_iset1(0xffff)), _mm512_slli_epi32(b, 16));
-        const vi high = _mm512_or_si512(_mm512_srli_epi32(a, 16), _mm512_and_si512(b, v_iset1(0xffff0000)));
-        _mm512_store_si512(to->low[i / SIDE] + i % SIDE * SIDE, low);
-        _mm512_store_si512(to->high[i / SIDE] + i % SIDE * SIDE, high);
-    }
+    const vi low_first = _mm512_set4_epi32(0x0f0d0e0c, 0x0b090a08, 0x07050604, 0x03010200);
+    const vi high_first = _mm512_set4_epi32(0x0e0c0f0d, 0x0a080b09, 0x06040705, 0x02000301);
+    a = _mm512_shuffle_epi8(a, low_first);
+    b = _mm512_shuffle_epi8(b, high_first);
+    _mm512_store_si512(low, _mm512_mask_blend_epi16(0xaaaaaaaa, a, b));
+    _mm512_store_si512(high, _mm512_rol_epi32(_mm512_mask_blend_epi16(0xaaaaaaaa, b, a), 16));
 }
 
-/* Adds to the sums of 16 rows: low by low bytes, low by high, high by low, high by high. */
-static void multiply_planes(const uint32_t *x, size_t plane, size_t row_bytes, const planes *w, uint32_t tiles, int begun,
-                            uint32_t (*sums)[TILE_WORDS])
+/* Takes apart 32 lines from number `from` on, of two columns, which are mostly neighbours; lines that do not exist are zeros. */
+static LRT_INLINE void take_apart(const column *c, uint32_t from, uint32_t words, uint32_t tile, planes *to)
+{
+    const int whole = from + 2 * SIDE <= words;
+    for (uint32_t i = 0; i < SIDE; i++)
+        for (int j = 0; j < 2; j++) {
+            const uint32_t at = from + 2 * i, *w = c[j].w + at * c[j].line;
+            take_lines_apart(whole ? v_iload(w) : load_line(&c[j], at, words),
+                             whole ? v_iload(w + c[j].line) : load_line(&c[j], at + 1, words),
+                             to[j].low[tile] + i * SIDE, to[j].high[tile] + i * SIDE);
+        }
+}
+
+/* Adds to the sums of 16 rows and two columns: low by low bytes; low by high and high by low ones; high by high. With c,
+ * its lines from number `from` on are taken apart on the way: that and the tiles go side by side. */
+static LRT_INLINE void multiply_planes(const uint32_t *x, size_t plane, size_t row_bytes, planes *w, uint32_t tiles, int begun,
+                                       const column *c, uint32_t from, uint32_t words, uint32_t (*sums)[TILE_WORDS])
 {
     if (begun) {
         LOAD(0, sums[0]);
         LOAD(1, sums[1]);
         LOAD(2, sums[2]);
         LOAD(3, sums[3]);
+        LOAD(4, sums[4]);
+        LOAD(5, sums[5]);
     } else {
         _tile_zero(0);
         _tile_zero(1);
         _tile_zero(2);
         _tile_zero(3);
+        _tile_zero(4);
+        _tile_zero(5);
     }
     for (uint32_t i = 0; i < tiles; i++) {
-        _tile_loadd(4, x + (size_t)i * SIDE, row_bytes);
-        LOAD(6, w->low[i]);
-        _tile_dpbuud(0, 4, 6);
-        LOAD(7, w->high[i]);
-        _tile_dpbusd(1, 4, 7);
-        _tile_loadd(5, x + plane + (size_t)i * SIDE, row_bytes);
-        _tile_dpbsud(2, 5, 6);
-        _tile_dpbssd(3, 5, 7);
+        if (c)
+            take_apart(c, from + i * 2 * SIDE, words, i, w);
+        _tile_loadd(6, x + (size_t)i * SIDE, row_bytes);
+        LOAD(7, w[0].low[i]);
+        _tile_dpbuud(0, 6, 7);
+        LOAD(7, w[1].low[i]);
+        _tile_dpbuud(3, 6, 7);
+        LOAD(7, w[0].high[i]);
+        _tile_dpbusd(1, 6, 7);
+        LOAD(7, w[1].high[i]);
+        _tile_dpbusd(4, 6, 7);
+        _tile_loadd(6, x + plane + (size_t)i * SIDE, row_bytes);
+        LOAD(7, w[0].high[i]);
+        _tile_dpbssd(2, 6, 7);
+        LOAD(7, w[1].high[i]);
+        _tile_dpbssd(5, 6, 7);
+        LOAD(7, w[0].low[i]);
+        _tile_dpbsud(1, 6, 7);
+        LOAD(7, w[1].low[i]);
+        _tile_dpbsud(4, 6, 7);
     }
     STORE(0, sums[0]);
     STORE(1, sums[1]);
     STORE(2, sums[2]);
     STORE(3, sums[3]);
+    STORE(4, sums[4]);
+    STORE(5, sums[5]);
+}
+
+static void finish_pairs(const lrt_product_args *a, uint32_t r, const column *c, int n, uint32_t (*sums)[TILE_WORDS])
+{
+    static const unsigned shifts[] = {0, 8, 16};
+    for (int j = 0; j < n; j++) {
+        const uint32_t *const tiles[] = {sums[3 * j], sums[3 * j + 1], sums[3 * j + 2]};
+        finish(a, r, a->rows - r < SIDE ? a->rows - r : SIDE, &c[j], tiles, shifts, 3);
+    }
 }
 
 static void columns_of_pairs(const lrt_product_args *a)
 {
-    LRT_ALIGNED uint32_t sums[LRT_MOST_PACKED / SIDE][4][TILE_WORDS];
-    LRT_ALIGNED planes w;
-    LRT_ALIGNED column c, after;
+    LRT_ALIGNED uint32_t sums[LRT_MOST_PACKED / SIDE][6][TILE_WORDS];
+    LRT_ALIGNED planes w[2];
+    LRT_ALIGNED column c[2];
     const uint32_t words = lrt_words(LRT_I16, a->m->k), all = (words + 2 * SIDE - 1) / (2 * SIDE);
     const size_t row_words = lrt_packed_words(a->m->k), row_bytes = row_words * sizeof(uint32_t);
-    const unsigned shifts[] = {0, 8, 8, 16};
+    const size_t plane = plane_words(a->m->k);
     place next = {a->p0, 0, 0};
-    for (int more = next_column(a, words, &next, &after); more;) {
-        c = after;
-        more = next_column(a, words, &next, &after);
+    for (int n; (n = next_column(a, words, &next, &c[0])) != 0;) {
+        n += next_column(a, words, &next, &c[1]);
+        if (n == 1)
+            c[1] = c[0];
         for (uint32_t t = 0; t < all; t += CHUNK) {
-            take_apart(&c, &after, t * 2 * SIDE, words, &w);
-            for (uint32_t r = 0; r < a->rows; r += SIDE)
-                multiply_planes(a->packed + r * row_words + LRT_PACKED_HEAD + t * SIDE, plane_words(a->m->k), row_bytes, &w,
-                                all - t < CHUNK ? all - t : CHUNK, t > 0, sums[r / SIDE]);
-        }
-        for (uint32_t r = 0; r < a->rows; r += SIDE) {
-            uint32_t (*s)[TILE_WORDS] = sums[r / SIDE];
-            const uint32_t *const tiles[] = {s[0], s[1], s[2], s[3]};
-            finish(a, r, a->rows - r < SIDE ? a->rows - r : SIDE, &c, tiles, shifts, 4);
+            const uint32_t tiles = all - t < CHUNK ? all - t : CHUNK, *x = a->packed + LRT_PACKED_HEAD + t * SIDE;
+            for (uint32_t r = 0; r < a->rows; r += SIDE) {
+                uint32_t (*const s)[TILE_WORDS] = sums[all > CHUNK ? r / SIDE : 0];
+                if (r == 0)
+                    multiply_planes(x, plane, row_bytes, w, tiles, t > 0, c, t * 2 * SIDE, words, s);
+                else
+                    multiply_planes(x + r * row_words, plane, row_bytes, w, tiles, t > 0, NULL, 0, words, s);
+                if (t + tiles == all)
+                    finish_pairs(a, r, c, n, s);
+            }
         }
     }
 }
 
 /* ---- the table -------------------------------------------------------------------------------------------- */
 
+static int goes_through_tiles(const lrt_matrix *m, uint32_t rows) { return rows >= FEW_ROWS && !lrt_is_sparse(m); }
+
 static void product(const lrt_product_args *a)
 {
-    if (a->rows < FEW_ROWS) {
+    if (!goes_through_tiles(a->m, a->rows)) {
         lrt_integers_avx512vnni.product(a);
         return;
     }
@@ -290,7 +327,7 @@ static void product(const lrt_product_args *a)
 
 static void pack(const lrt_matrix *m, const float *x, uint32_t *packed, uint32_t rows)
 {
-    if (rows < FEW_ROWS || m->dtype == LRT_I8)
+    if (!goes_through_tiles(m, rows) || m->dtype == LRT_I8)
         lrt_integers_avx512vnni.pack(m, x, packed, rows);
     else
         int_pack(m, x, packed, rows);

@@ -15,6 +15,13 @@
 static inline uint32_t lrt_per_word(uint32_t dtype) { return dtype == LRT_I8 ? 4u : dtype == LRT_I16 ? 2u : 1u; }
 static inline uint32_t lrt_words(uint32_t dtype, uint32_t k) { return (k + lrt_per_word(dtype) - 1) / lrt_per_word(dtype); }
 
+/* Of so much work of the whole matrix, what it is where only blocks are there; a strip is as much as a block. */
+static inline uint64_t lrt_work_there(const lrt_matrix *m, uint64_t work)
+{
+    const uint32_t strips = m->gates * lrt_panel_count(m->units);
+    return lrt_is_sparse(m) ? work / ((uint64_t)strips * lrt_words(m->dtype, m->k)) * ((uint64_t)strips + m->starts[strips]) : work;
+}
+
 /* The weight of input k in its word. */
 static inline int32_t lrt_number(uint32_t dtype, uint32_t word, uint32_t k)
 {
@@ -45,31 +52,22 @@ static inline uint32_t lrt_word_size(uint32_t dtype, uint32_t word)
 
 /* A row as it is multiplied: LRT_PACKED_HEAD words, of which the first is its scale (a float) and the second the sum of
  * its integers, then these, in an order that the instruction set has chosen. Words of a row, and rows at a time: enough
- * for reading all weights to cost little. */
+ * for reading all weights to cost little, even from memory. */
 #define LRT_PACKED_HEAD 16u
-#define LRT_MOST_PACKED 64u
+#define LRT_MOST_PACKED 128u
 static inline uint32_t lrt_packed_words(uint32_t k) { return LRT_PACKED_HEAD + (k + 15u) / 16u * 8u; }
 static inline uint32_t lrt_packed_rows(uint32_t k)
 {
     const uint32_t fit = (1u << 16) / lrt_packed_words(k);
     return fit < 6 ? 6 : fit > LRT_MOST_PACKED ? LRT_MOST_PACKED : fit < 16 ? fit : fit / 16 * 16;
 }
-/* Words of room for them: kernels may read 16 words too far, and blocks of 16 rows. */
-static inline uint64_t lrt_packed_room(uint32_t k)
+/* Words of room for so many rows, or those that go at a time: kernels may read 16 words too far, and blocks of 16 rows
+ * where there are more than a few. */
+static inline uint64_t lrt_packed_room(uint32_t k, uint64_t rows)
 {
-    return (uint64_t)((lrt_packed_rows(k) + 15u) / 16u * 16u) * lrt_packed_words(k) + 16u;
+    const uint64_t most = lrt_packed_rows(k), n = rows < most ? rows : most;
+    return (n < 6 ? n : (n + 15u) / 16u * 16u) * lrt_packed_words(k) + 16u;
 }
-
-/* y[r] = init[r] + x[r] * W for packed rows and panels p0 <= p < p1. init and y are where panel p0 begins; init is NULL
- * for zeros. Of a row of y no more than `floats` are written. */
-typedef struct {
-    const lrt_matrix *m;
-    const uint32_t *packed;
-    const float *const *init;
-    float *const *y;
-    uint32_t rows, p0, p1;
-    size_t floats;
-} lrt_product_args;
 
 struct lrt_integers {
     /* Packs a row of m.k floats for m: the largest magnitude becomes m.limit. A row with NaN or infinity gets a scale
@@ -78,7 +76,7 @@ struct lrt_integers {
     void (*product)(const lrt_product_args *a);
 };
 
-/* The table's linear(), or where the matrix is one of integers, its integers' product of rows that it packs. */
+/* The table's linear(), or where the matrix is not plain, its product of some rows at a time, packed for integers. */
 void lrt_linear(const lrt_kernels *kernels, const lrt_linear_args *a);
 
 #endif

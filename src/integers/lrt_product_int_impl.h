@@ -7,14 +7,18 @@
 
 #include <string.h>
 
-#include "kernels/lrt_pack_impl.h"
+#include "integers/lrt_pack_impl.h"
 #include "kernels/lrt_unroll.h"
 
 /* ---- sums ------------------------------------------------------------------------------------ */
 
 /* What is multiplied: pairs of 16 bits; bytes with 16 bits; bytes with bytes. */
 enum { PAIRS_16 = 0, BYTES_16 = 1, BYTES_8 = 2 };
-#define LRT_INT_MOST_R (LRT_INT_BLOCK_R > LRT_INT_BLOCK_R8 ? LRT_INT_BLOCK_R : LRT_INT_BLOCK_R8)
+#define LRT_INT_BLOCK_R88 (LRT_DOT8 ? 2 * LRT_INT_BLOCK_R8 : LRT_INT_BLOCK_R8) /* bytes with bytes: half the sums */
+#define LRT_INT_MOST_R (LRT_INT_BLOCK_R > LRT_INT_BLOCK_R88 ? LRT_INT_BLOCK_R : LRT_INT_BLOCK_R88)
+#if !LRT_DOT8
+#define LRT_BYTE_EXTRA 128u /* bytes of weights are multiplied as they are stored */
+#endif
 #define LRT_INT_MOST_V (LRT_INT_ROW_V > LRT_INT_BLOCK_V ? LRT_INT_ROW_V : LRT_INT_BLOCK_V)
 
 /* Sums in flight: of np * nv vectors of nr rows, and where these are few, several of each, of every second or fourth
@@ -36,6 +40,16 @@ typedef struct {
     const uint32_t *x[LRT_INT_MOST_R];
 } int_tile_args;
 
+static LRT_INLINE vi load_weights(const uint32_t *w, const int kind)
+{
+#if LRT_DOT8
+    return kind == PAIRS_16 ? v_iload(w) : v_bytes(v_iload(w));
+#else
+    (void)kind;
+    return v_iload(w);
+#endif
+}
+
 /* One word of every row and vector. */
 static LRT_INLINE void add_word(const int_tile_args *t, int_sums *s, const unsigned part, size_t i, const int kind,
                                 const unsigned nr, const unsigned np, const unsigned nv)
@@ -43,7 +57,7 @@ static LRT_INLINE void add_word(const int_tile_args *t, int_sums *s, const unsig
     vi w[LRT_INT_MOST_V];
     LRT_UNROLL for (unsigned p = 0; p < np; p++)
         LRT_UNROLL for (unsigned v = 0; v < nv; v++)
-            w[p * nv + v] = v_iload(t->w + i * t->line + p * t->w_panel + v * VL);
+            w[p * nv + v] = load_weights(t->w + i * t->line + p * t->w_panel + v * VL, kind);
     LRT_UNROLL for (unsigned r = 0; r < nr; r++) {
         const uint32_t *x = t->x[r] + LRT_PACKED_HEAD;
 #if LRT_DOT8
@@ -71,21 +85,31 @@ static LRT_INLINE void add_word(const int_tile_args *t, int_sums *s, const unsig
     }
 }
 
+static LRT_INLINE vi total(va sum, const int kind)
+{
+#if LRT_DOT8
+    return kind == PAIRS_16 ? v_total(sum) : v_total8(sum);
+#else
+    (void)kind;
+    return v_total(sum);
+#endif
+}
+
 /* The sum of products of one vector of one row. */
 static LRT_INLINE vi whole_sum(const int_sums *s, unsigned r, unsigned v, const unsigned parts, const int kind, uint32_t x_sum)
 {
-    vi sum = v_total(s->low[0][r][v]);
+    vi sum = total(s->low[0][r][v], kind);
     LRT_UNROLL for (unsigned part = 1; part < parts; part++)
-        sum = v_iadd(sum, v_total(s->low[part][r][v]));
+        sum = v_iadd(sum, total(s->low[part][r][v], kind));
 #if LRT_DOT8
     if (kind == BYTES_16) {
-        vi high = v_total(s->high[0][r][v]);
+        vi high = total(s->high[0][r][v], kind);
         LRT_UNROLL for (unsigned part = 1; part < parts; part++)
-            high = v_iadd(high, v_total(s->high[part][r][v]));
+            high = v_iadd(high, total(s->high[part][r][v], kind));
         sum = v_iadd(sum, v_ishl8(high));
     }
 #endif
-    return kind == PAIRS_16 ? sum : v_isub(sum, v_iset1(128u * x_sum)); /* weights are 128 too large */
+    return kind == PAIRS_16 ? sum : v_isub(sum, v_iset1(LRT_BYTE_EXTRA * x_sum));
 }
 
 /* The sums of nv vectors of the lines of np panels. */
@@ -138,22 +162,17 @@ static LRT_INLINE void int_tile(const int_tile_args *given, const int kind, cons
         default: break;                                                         \
         }                                                                       \
     }
-#if LRT_INT_BLOCK_R >= 2
-#define INT_BLOCKS_16(name, kind) INT_ROWS(name##_2, kind, 2, LRT_INT_BLOCK_V)
-#else
-#define INT_BLOCKS_16(name, kind)
-#endif
-#if LRT_INT_BLOCK_R >= 6
-#define INT_MORE_16(name, kind) INT_ROWS(name##_3, kind, 3, LRT_INT_BLOCK_V) INT_ROWS(name##_6, kind, 6, LRT_INT_BLOCK_V)
-#else
-#define INT_MORE_16(name, kind)
-#endif
 typedef void int_rows_fn(const int_tile_args *t, unsigned np, unsigned nv);
 
 INT_ROWS(pairs_16_1, PAIRS_16, 1, LRT_INT_ROW_V)
-INT_BLOCKS_16(pairs_16, PAIRS_16)
-INT_MORE_16(pairs_16, PAIRS_16)
-INT_ROWS(bytes_16_1, BYTES_16, 1, LRT_INT_ROW_V)
+#if LRT_INT_BLOCK_R >= 2
+INT_ROWS(pairs_16_2, PAIRS_16, 2, LRT_INT_BLOCK_V)
+#endif
+#if LRT_INT_BLOCK_R >= 6
+INT_ROWS(pairs_16_3, PAIRS_16, 3, LRT_INT_BLOCK_V)
+INT_ROWS(pairs_16_6, PAIRS_16, 6, LRT_INT_BLOCK_V)
+#endif
+INT_ROWS(bytes_16_1, BYTES_16, 1, LRT_INT_ROW_V8)
 #if LRT_INT_BLOCK_R8 >= 2
 INT_ROWS(bytes_16_2, BYTES_16, 2, LRT_INT_BLOCK_V)
 #endif
@@ -162,8 +181,9 @@ INT_ROWS(bytes_16_3, BYTES_16, 3, LRT_INT_BLOCK_V)
 #endif
 #if LRT_DOT8
 INT_ROWS(bytes_8_1, BYTES_8, 1, LRT_INT_ROW_V)
-INT_BLOCKS_16(bytes_8, BYTES_8)
-INT_MORE_16(bytes_8, BYTES_8)
+INT_ROWS(bytes_8_2, BYTES_8, 2, LRT_INT_BLOCK_V)
+INT_ROWS(bytes_8_3, BYTES_8, 3, LRT_INT_BLOCK_V)
+INT_ROWS(bytes_8_6, BYTES_8, 6, LRT_INT_BLOCK_V)
 #endif
 
 /* By rows: 1, 2, 3 and 6. */
@@ -190,7 +210,7 @@ static int_rows_fn *const BYTES_16_ROWS[INT_SIZES] = {
 static int_rows_fn *const BYTES_8_ROWS[INT_SIZES] = {bytes_8_1, bytes_8_2, bytes_8_3, bytes_8_6};
 #endif
 typedef char all_int_blocks_are_cases[(LRT_INT_BLOCK_R <= 2 || LRT_INT_BLOCK_R == 6) && LRT_INT_BLOCK_R8 <= 3 &&
-                                              (!LRT_DOT8 || LRT_INT_BLOCK_R == 6) && LRT_INT_MOST_V <= 8
+                                              (!LRT_DOT8 || LRT_INT_BLOCK_R8 == 3) && LRT_INT_MOST_V <= 8
                                           ? 1
                                           : -1];
 
@@ -202,7 +222,7 @@ typedef char all_int_blocks_are_cases[(LRT_INT_BLOCK_R <= 2 || LRT_INT_BLOCK_R =
 /* How rows are multiplied, and most of them at once. */
 typedef struct {
     int_rows_fn *const *rows;
-    unsigned most;
+    unsigned most, row_v; /* ... and most sums of one row alone */
 } int_way;
 
 /* Of so many rows, those of the next block, and which of the sizes that is. */
@@ -218,17 +238,19 @@ static unsigned int_block(uint32_t rows, unsigned most, unsigned *size)
 
 static int_way int_way_of(const lrt_matrix *m)
 {
-    int_way way = {PAIRS_16_ROWS, LRT_INT_BLOCK_R};
+    int_way way = {PAIRS_16_ROWS, LRT_INT_BLOCK_R, LRT_INT_ROW_V};
     if (m->dtype == LRT_I16)
         return way;
 #if LRT_DOT8
     if (m->limit <= LRT_MAX_BYTE) {
         way.rows = BYTES_8_ROWS;
+        way.most = LRT_INT_BLOCK_R88;
         return way;
     }
 #endif
     way.rows = BYTES_16_ROWS;
     way.most = LRT_INT_BLOCK_R8;
+    way.row_v = LRT_INT_ROW_V8;
     return way;
 }
 
@@ -292,7 +314,7 @@ static void int_group_rows(const lrt_product_args *a, const int_group *g, int_ti
 }
 
 /* One row: most groups are one tile, straight into y. */
-static void int_one_row(const lrt_product_args *a, size_t first, int_tile_args *t, int_rows_fn *multiply)
+static void int_one_row(const lrt_product_args *a, size_t first, int_tile_args *t, const int_way *way)
 {
     static const LRT_ALIGNED float none[INT_FLOATS];
     const uint32_t full = lrt_full_panels(a->m->units);
@@ -300,18 +322,18 @@ static void int_one_row(const lrt_product_args *a, size_t first, int_tile_args *
     g.at = 0;
     t->x[0] = a->packed;
     for (uint32_t p = a->p0; p < a->p1; p += g.panels, g.at += g.panels * g.line) {
-        g = int_next_group(a, full, p, g.at, LRT_INT_ROW_V);
+        g = int_next_group(a, full, p, g.at, way->row_v);
         t->line = g.line;
         t->w_panel = g.line * t->words;
         t->w = (const uint32_t *)a->m->w + (first + g.at) * t->words;
         t->scale = a->m->scale + first + g.at;
-        if (!g.direct || int_vectors(g.vectors, LRT_INT_ROW_V) != g.vectors) {
-            int_group_rows(a, &g, t, 0, 1, multiply, LRT_INT_ROW_V);
+        if (!g.direct || int_vectors(g.vectors, way->row_v) != g.vectors) {
+            int_group_rows(a, &g, t, 0, 1, way->rows[0], way->row_v);
             continue;
         }
         t->init[0] = a->init ? a->init[0] + g.at : none;
         t->y[0] = a->y[0] + g.at;
-        multiply(t, g.panels, g.vectors);
+        way->rows[0](t, g.panels, g.vectors);
     }
 }
 
@@ -326,7 +348,7 @@ static void int_product(const lrt_product_args *a)
     t.words = lrt_words(m->dtype, m->k);
     t.plane = plane_words(m->k);
     if (a->rows == 1) {
-        int_one_row(a, first, &t, way.rows[0]);
+        int_one_row(a, first, &t, &way);
         return;
     }
     g.at = 0;

@@ -12,10 +12,10 @@ LRT_ISA("avx512f,avx512bw,avx512vnni,fma,prefer-vector-width=512")
 #define LRT_VNNI
 #include "kernels/lrt_vec_avx512.h"
 
-#include "kernels/lrt_product_int_impl.h"
+#include "integers/lrt_product_int_blocks_impl.h"
 
 extern const lrt_integers lrt_integers_avx512vnni;
-const lrt_integers lrt_integers_avx512vnni = {int_pack, int_product};
+const lrt_integers lrt_integers_avx512vnni = {int_pack, int_any_product};
 
 LRT_ISA_END
 #endif

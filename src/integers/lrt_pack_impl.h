@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-#include "kernels/lrt_integers.h"
+#include "integers/lrt_integers.h"
 #include "kernels/lrt_unroll.h"
 
 #define NOT_FINITE 0x7f800000u   /* bits of the least magnitude that is none */
