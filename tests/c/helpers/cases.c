@@ -323,19 +323,61 @@ typedef struct {
 
 static void wait_for_all(void *context) { pthread_barrier_wait((pthread_barrier_t *)context); }
 
-static void *run_lane(void *context)
+static void run_lane(lane_args *l) { l->result = lrt_run(l->s, l->lane, l->lanes, wait_for_all, l->barrier); }
+
+/* Threads that wait for lanes: emulators never forget one that has ended. */
+#define MOST_LANES 8
+static struct {
+    lane_args *lane;
+    int started;
+} workers[MOST_LANES];
+static pthread_mutex_t workers_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t workers_changed = PTHREAD_COND_INITIALIZER;
+
+static void *work(void *context)
 {
-    lane_args *l = (lane_args *)context;
-    l->result = lrt_run(l->s, l->lane, l->lanes, wait_for_all, l->barrier);
+    lane_args **mine = (lane_args **)context;
+    pthread_mutex_lock(&workers_lock);
+    for (;;) {
+        lane_args *lane = *mine;
+        if (!lane) {
+            pthread_cond_wait(&workers_changed, &workers_lock);
+            continue;
+        }
+        pthread_mutex_unlock(&workers_lock);
+        run_lane(lane);
+        pthread_mutex_lock(&workers_lock);
+        *mine = NULL;
+        pthread_cond_broadcast(&workers_changed);
+    }
     return NULL;
+}
+
+static void begin_lane(unsigned worker, lane_args *lane)
+{
+    pthread_t thread;
+    pthread_mutex_lock(&workers_lock);
+    workers[worker].lane = lane;
+    if (!workers[worker].started && (pthread_create(&thread, NULL, work, &workers[worker].lane) != 0 || pthread_detach(thread) != 0))
+        abort();
+    workers[worker].started = 1;
+    pthread_cond_broadcast(&workers_changed);
+    pthread_mutex_unlock(&workers_lock);
+}
+
+static void end_lane(unsigned worker)
+{
+    pthread_mutex_lock(&workers_lock);
+    while (workers[worker].lane)
+        pthread_cond_wait(&workers_changed, &workers_lock);
+    pthread_mutex_unlock(&workers_lock);
 }
 
 int session_call_lanes(test_session *t, const lrt_call_args *call, uint32_t lanes)
 {
-    pthread_t threads[8];
-    lane_args args[8];
+    lane_args args[MOST_LANES];
     pthread_barrier_t barrier;
-    if (!CHECK(lanes <= 8 && lrt_prepare(t->s, call) == LRT_OK))
+    if (!CHECK(lanes <= MOST_LANES && lrt_prepare(t->s, call) == LRT_OK))
         return LRT_E_ARGUMENT;
     pthread_barrier_init(&barrier, NULL, lanes);
     for (uint32_t i = 0; i < lanes; i++) {
@@ -343,12 +385,12 @@ int session_call_lanes(test_session *t, const lrt_call_args *call, uint32_t lane
         args[i].lane = i;
         args[i].lanes = lanes;
         args[i].barrier = &barrier;
-        if (i > 0 && pthread_create(&threads[i], NULL, run_lane, &args[i]) != 0)
-            abort();
+        if (i > 0)
+            begin_lane(i, &args[i]);
     }
     run_lane(&args[0]);
     for (uint32_t i = 1; i < lanes; i++) {
-        pthread_join(threads[i], NULL);
+        end_lane(i);
         CHECK(args[i].result == args[0].result);
     }
     pthread_barrier_destroy(&barrier);
