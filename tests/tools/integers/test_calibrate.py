@@ -11,7 +11,7 @@ from lstm_rt_tools.integers.matrices import compensated, quantised
 from lstm_rt import InputError, Model
 from lstm_rt.format import dumps
 from lstm_rt.graph import Graph
-from lstm_rt.quantised import MAX_SUM
+from lstm_rt.quantised import MAX_SUM, has_integers
 
 
 def slow_data(seed, rows, steps, features):
@@ -136,6 +136,49 @@ def test_data_of_zeros_alone():
     g.output(g.dense(g.input("x", "seq", 5), weights(np.random.default_rng(0), 3, 5)), "y")
     with pytest.raises(InputError, match="the calibration data have no steps or rows, or only zeros"):
         quantize(g, calibrate=[np.zeros((2, 3, 5))])
+
+
+@pytest.mark.parametrize("form", FORMS, ids=cell_id)
+def test_zeros_say_nothing_of_cells_either(form):
+    """Their states are not zero, but are none that the model meets."""
+    op, options = form
+    g = recurrent_graph(np.random.default_rng(0), op, 5, 6, **options)
+    with pytest.raises(InputError, match="the calibration data have no steps or rows, or only zeros"):
+        quantize(g, calibrate=[np.zeros((2, 3, 5), np.float32)])
+
+
+def test_a_state_of_zeros_beside_data():
+    g, rng = Graph(), np.random.default_rng(0)
+    x, h0 = g.input("x", "seq", 5), g.input("h0", "vec", 6)
+    g.output(g.recurrent("gru", x, cell_weights(rng, "gru", 5, 6), hidden_size=6, h0=h0, reset_after=True)[0], "y")
+    data = rng.standard_normal((2, 3, 5)).astype(np.float32)
+    assert has_integers(quantize(g, calibrate=[data, np.zeros((2, 6), np.float32)]))
+
+
+@pytest.mark.parametrize("order", ["batch_first", "time_first", "unbatched"])
+def test_data_of_one_row_without_a_batch(order):
+    """As calls take them: the same weights as with a batch of one."""
+    g, rng = Graph(), np.random.default_rng(0)
+    x = g.input("x", "seq", 5, order=order)
+    y = g.recurrent("lstm", x, cell_weights(rng, "lstm", 5, 6), hidden_size=6)[0]
+    g.output(y, "y", order=order)
+    data = slow_data(1, 1, 8, 5)
+    made = quantize(g, calibrate=[data[0]])
+    as_batch = {"batch_first": data, "time_first": data.swapaxes(0, 1), "unbatched": data[0]}[order]
+    want = quantize(g, calibrate=[np.ascontiguousarray(as_batch)])
+    assert dumps(made) == dumps(want)
+    assert not made.nodes[0].weights["w_ih"].same(quantize(g).nodes[0].weights["w_ih"])
+
+
+def test_with_and_without_a_batch_do_not_go_together():
+    g = Graph()
+    a, b = g.input("a", "vec", 5), g.input("b", "vec", 6)
+    g.output(g.dense(g.concat(a, b), weights(np.random.default_rng(0), 3, 11)), "y")
+    with pytest.raises(InputError, match="'b'"):
+        quantize(g, calibrate=[np.ones((1, 5)), np.ones(6)])
+    with pytest.raises(InputError, match="'b'"):
+        quantize(g, calibrate=[np.ones(5), np.ones((1, 6))])
+    assert has_integers(quantize(g, calibrate=[np.ones(5), np.ones(6)]))
 
 
 def test_as_many_arrays_as_inputs_and_whole_numbers_for_ids():

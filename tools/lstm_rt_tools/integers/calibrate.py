@@ -26,7 +26,8 @@ def key_of(w: NDArray[Any]) -> Key:
 
 
 def checked(graph: Graph, data: Sequence[Any]) -> list[NDArray[Any]]:
-    """Calibration data as the graph takes them: an array for each input, in order, of its dtype.
+    """Calibration data as the graph takes them: an array for each input, in order, of its dtype, and with a batch where
+    the graph has one.
 
     Raises:
         InputError: their number or a dtype does not fit, or a number is not finite or no int32.
@@ -47,8 +48,17 @@ def checked(graph: Graph, data: Sequence[Any]) -> list[NDArray[Any]]:
             raise InputError(f"{what} have a number that is no int32")
         if not whole and not np.isfinite(typed).all():
             raise InputError(f"{what} have a number that is not finite")
-        found.append(np.ascontiguousarray(typed))
-    return found
+        found.append(typed)
+    return [np.ascontiguousarray(array) for array in _with_batch(graph, found)]
+
+
+def _with_batch(graph: Graph, arrays: list[NDArray[Any]]) -> list[NDArray[Any]]:
+    """The arrays; those of one row, given without the axis of a batch as calls take them, with it."""
+    shapes = [graph.values[port].shape("N", "T") for port in graph.inputs]
+    pairs = list(zip(arrays, shapes, strict=True))
+    if not all("N" in shape and array.ndim == len(shape) - 1 for array, shape in pairs):
+        return arrays
+    return [np.expand_dims(array, shape.index("N")) for array, shape in pairs]
 
 
 def moments(graph: Graph, inputs: Sequence[NDArray[Any]], tell: Callable[[str], None] = lambda text: None) -> Moments:
@@ -79,6 +89,7 @@ def moments(graph: Graph, inputs: Sequence[NDArray[Any]], tell: Callable[[str], 
         )
 
     reference.run(graph, inputs, watch=watch)
-    if not any(m.any() for m in found.values()):
+    given = [a for port, a in zip(graph.inputs, inputs, strict=True) if graph.values[port].kind != "lengths"]
+    if not any(a.any() for a in given) or not any(m.any() for m in found.values()):
         raise InputError("the calibration data have no steps or rows, or only zeros")
     return {key: m for key, m in found.items() if np.isfinite(m).all()}
