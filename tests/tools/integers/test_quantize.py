@@ -16,7 +16,7 @@ from lstm_rt_tools.judges import reference, testdata
 
 import lstm_rt
 from lstm_rt import GraphError, InputError, Model
-from lstm_rt.format import dumps
+from lstm_rt.format import dumps, loads_graph
 from lstm_rt.graph import Graph
 from lstm_rt.quantised import MAX_SUM, Quantised, has_integers
 
@@ -129,6 +129,27 @@ def test_what_it_does_not_take():
         quantize(g, 8, 32)
     with pytest.raises(GraphError, match="integer weights already; quantize the float32 model that it was made from"):
         quantize(quantize(g))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_error": "x"}, "quantize: max_error is 'x', expected a number"),
+        ({"max_error": 1j}, "quantize: max_error is 1j, expected a number"),
+        ({"prune": "x"}, "quantize: prune is 'x', expected a number"),
+    ],
+)
+def test_options_that_are_no_numbers(options, message):
+    with pytest.raises(GraphError, match=message):
+        quantize(recurrent_graph(np.random.default_rng(0), "lstm", 10, 12), **options)
+
+
+def test_options_that_numpy_made():
+    """A file's metadata have plain numbers."""
+    g = recurrent_graph(np.random.default_rng(0), "lstm", 10, 12)
+    q = quantize(g, np.int64(8), np.int32(16), max_error=np.float32(1), prune=np.float32(0.5))
+    want = {"weights": 8, "activations": 16, "max_error": 1.0, "pruned": 0.5}
+    assert loads_graph(dumps(q)).meta["quantised"].items() >= want.items()
 
 
 @pytest.mark.parametrize(("bits", "activations"), [(8, 16), (8, 8), (16, 16)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -157,6 +158,9 @@ def _check(graph: Graph, options: Options) -> None:
     if options.bits not in known:
         *first, last = map(json.dumps, known)
         raise GraphError(f"quantize: bits is {options.bits!r}, expected {', '.join(first)} or {last}")
+    for name, value in (("max_error", options.max_error), ("prune", options.prune)):
+        if value is not None and not isinstance(value, Real):
+            raise GraphError(f"quantize: {name} is {value!r}, expected a number")
     allowed = options.max_error
     if allowed is not None and not (np.isfinite(allowed) and allowed >= 0):
         raise GraphError(f"quantize: max_error is {allowed!r}, expected a number of 0 or more")
@@ -177,13 +181,13 @@ def _record(graph: Graph, options: Options, calibrate: Arrays | None, origin: di
     found: dict[str, Any] = {
         "from": origin or {"checksum": checksum_of(bytes(next(iter(contents(graph)))))},
         "tool": f"lstm-rt {__version__}",
-        "weights": options.bits,
-        "activations": options.activations,
+        "weights": options.bits if options.bits == "auto" else int(options.bits),
+        "activations": int(options.activations),
     }
     if options.max_error is not None:
-        found["max_error"] = options.max_error
+        found["max_error"] = float(options.max_error)
     if options.prune is not None:
-        found["pruned"] = options.prune
+        found["pruned"] = float(options.prune)
     if calibrate is not None:
         found["calibration"] = [shape_text(a) for a in calibrate]
     return found
