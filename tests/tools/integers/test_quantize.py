@@ -7,7 +7,7 @@ from helpers.integers import scales
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lstm_rt_tools import quantize
-from lstm_rt_tools.integers import measure
+from lstm_rt_tools.integers import measure, prune
 from lstm_rt_tools.integers import quantize as whole
 from lstm_rt_tools.integers.graphs import quantize_with_report
 from lstm_rt_tools.integers.matrices import quantised, rows_lost
@@ -144,8 +144,9 @@ def test_options_that_are_no_numbers(options, message):
         quantize(recurrent_graph(np.random.default_rng(0), "lstm", 10, 12), **options)
 
 
-def test_options_that_numpy_made():
+def test_options_that_numpy_made(monkeypatch):
     """A file's metadata have plain numbers."""
+    monkeypatch.setattr(prune, "LEAST_BYTES", 1)
     g = recurrent_graph(np.random.default_rng(0), "lstm", 10, 12)
     q = quantize(g, np.int64(8), np.int32(16), max_error=np.float32(1), prune=np.float32(0.5))
     want = {"weights": 8, "activations": 16, "max_error": 1.0, "pruned": 0.5}

@@ -122,6 +122,10 @@ def make(
     left, cut = graph, list[Pruned]()
     if options.prune is not None:
         left, cut = pruned(graph, options.prune, FLOATS // (min(BITS) if options.bits == "auto" else options.bits))
+        if all(p.why for p in cut):
+            if options.bits == FLOATS:
+                raise GraphError(f"no matrix of this model is pruned{_reasons(cut)}")
+            options = replace(options, prune=None)
         near = outputs_of(left, inputs)
     known = None if calibrate is None or options.bits == FLOATS else moments(left, inputs, tell)
     done: Done = {}
@@ -133,7 +137,9 @@ def make(
         bits = {} if options.bits == FLOATS else options.bits
     made, changes = quantize_with_report(left, bits, options.activations, known, done, tell)
     if cut:  # of which the bytes before are not those of the model
-        changes = [replace(c, before=_bytes_of(graph, c)) for c in changes]
+        changes = [replace(c, before=_bytes_of(graph, c), blocks_lost=None) for c in changes]
+    if options.bits == FLOATS:
+        changes = [replace(c, why="") for c in changes]
     if options.prune is None and not any(c.bits for c in changes):
         raise GraphError(f"no weights of this model become integers{_reasons(changes)}")
     tell("comparing with float32")
@@ -150,6 +156,8 @@ def make(
         made.selftest = selftest(made)
         how = "with integer weights" if options.prune is None else "pruned"
         made.meta["selftest"] = f"the outputs of this model {how}, for random inputs"
+        if made.selftest is None:
+            del made.meta["selftest"]
     return Made(made, changes, inputs, exact, found, nearest, cut)
 
 
@@ -172,7 +180,7 @@ def _bytes_of(graph: Graph, change: Change) -> int:
     return stored(node, change.weight, node.weights[change.weight])[0]
 
 
-def _reasons(changes: Sequence[Change]) -> str:
+def _reasons(changes: Sequence[Change | Pruned]) -> str:
     return f": {', '.join(sorted({f'{c.weight}: {c.why}' for c in changes}))}" if changes else ""
 
 
@@ -182,8 +190,9 @@ def _record(graph: Graph, options: Options, calibrate: Arrays | None, origin: di
         "from": origin or {"checksum": checksum_of(bytes(next(iter(contents(graph)))))},
         "tool": f"lstm-rt {__version__}",
         "weights": options.bits if options.bits == "auto" else int(options.bits),
-        "activations": int(options.activations),
     }
+    if options.bits != FLOATS:
+        found["activations"] = int(options.activations)
     if options.max_error is not None:
         found["max_error"] = float(options.max_error)
     if options.prune is not None:
