@@ -170,6 +170,17 @@ def test_data_of_one_row_without_a_batch(order):
     assert not made.nodes[0].weights["w_ih"].same(quantize(g).nodes[0].weights["w_ih"])
 
 
+@pytest.mark.parametrize("lengths", [np.array(4), np.array([4])])
+def test_lengths_of_one_row(lengths):
+    g, rng = Graph(), np.random.default_rng(0)
+    x = g.input("x", "seq", 5)
+    g.input("n", "lengths", axis=0)
+    g.output(g.recurrent("lstm", x, cell_weights(rng, "lstm", 5, 6), hidden_size=6)[0], "y")
+    data = slow_data(1, 1, 8, 5)
+    made, want = quantize(g, calibrate=[data[0], lengths]), quantize(g, calibrate=[data, np.array([4])])
+    assert dumps(made) == dumps(want)
+
+
 def test_with_and_without_a_batch_do_not_go_together():
     g = Graph()
     a, b = g.input("a", "vec", 5), g.input("b", "vec", 6)

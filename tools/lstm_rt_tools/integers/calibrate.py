@@ -54,11 +54,17 @@ def checked(graph: Graph, data: Sequence[Any]) -> list[NDArray[Any]]:
 
 def _with_batch(graph: Graph, arrays: list[NDArray[Any]]) -> list[NDArray[Any]]:
     """The arrays; those of one row, given without the axis of a batch as calls take them, with it."""
-    shapes = [graph.values[port].shape("N", "T") for port in graph.inputs]
-    pairs = list(zip(arrays, shapes, strict=True))
-    if not all("N" in shape and array.ndim == len(shape) - 1 for array, shape in pairs):
-        return arrays
-    return [np.expand_dims(array, shape.index("N")) for array, shape in pairs]
+    values = [graph.values[port] for port in graph.inputs]
+    found = []
+    for v, array in zip(values, arrays, strict=True):
+        shape = v.shape("N", "T")
+        if v.kind == "lengths" and array.shape == (1,):  # goes with both
+            found.append(array)
+        elif "N" in shape and array.ndim == len(shape) - 1:
+            found.append(np.expand_dims(array, shape.index("N")))
+        else:
+            return arrays
+    return found
 
 
 def moments(graph: Graph, inputs: Sequence[NDArray[Any]], tell: Callable[[str], None] = lambda text: None) -> Moments:
