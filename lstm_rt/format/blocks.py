@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..graph import GATES, Node
-from ..quantised import Quantised
-from .panels import PANEL, as_words, of_words, padded_units, panel_widths, per_word, scales_of, words_per_row, zero_word
+from ..quantised import PANEL, Quantised
+from .panels import as_words, of_words, padded_units, panel_widths, per_word, scales_of, words_per_row, zero_word
 from .records import round_up
 
 MAX_INPUTS = 1 << 16  #: of a matrix of blocks: its index is of 16 bits
@@ -17,6 +17,13 @@ MAX_INPUTS = 1 << 16  #: of a matrix of blocks: its index is of 16 bits
 #: ``benchmarks/sparse.py`` measures (docs/quantisation.md). By the number of inputs of a word.
 BREAK_EVEN = {1: 0.5, 2: 0.4, 4: 0.125}
 LEAST_BYTES = 32768
+
+
+def may_be_blocks(node: Node, name: str) -> bool:
+    """Is the weight a matrix that a file may store as blocks?"""
+    if node.op in GATES:
+        return name.removesuffix("_reverse") in ("w_ih", "w_hh", "w_hr")
+    return (node.op, name) == ("dense", "weight")
 
 
 def pieces(node: Node, name: str, w: Any) -> list[tuple[Any, int]]:
@@ -55,6 +62,8 @@ def share_of(parts: list[tuple[Any, int]]) -> float:
 def stored(node: Node, name: str, w: Any) -> tuple[int, float | None]:
     """What a file has for the matrix ``w`` of a node: its bytes, padding of panels aside, and where it is stored as
     blocks, which share of them is not zero."""
+    if not may_be_blocks(node, name):
+        return w.nbytes, None
     parts, size, sparse = pieces(node, name, w), 0, False
     for part, gates in parts:
         as_blocks = is_worth_it(part, gates)

@@ -304,3 +304,24 @@ def test_projections_of_attention_become_integers():
     assert [(g.nodes[c.node].op, c.bits) for c in changes] == [("dense", 16)] * 4
     for got, want in zip(Model(dumps(made))(x), reference.run(g, [x]), strict=True):
         assert 0 < np.abs(got - want).max() < 1e-3
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("left", [576, 16])
+def test_large_weights_that_are_never_blocks(bits, left):
+    """Of convolutions, of their cells, and tables, of which few numbers are not zero or all: no file stores blocks."""
+    rng = np.random.default_rng(0)
+    g = Graph()
+    x, pad = g.input("x", "seq", 4 * 64), ((8, 0), (0, 0), (0, 0))
+    y = g.conv(x, weights(rng, 64, 64, 9, 1, 1), None, size=(2, 2), pad=pad)
+    ones = [weights(rng, 256, 64, 3, 3) for _ in range(2)]
+    g.output(g.convlstm(y, *ones, None, size=(2, 2), pad=((1, 1), (1, 1)))[0], "y")
+    g.output(g.embedding(g.input("ids", "ids"), weights(rng, 4096, 64)), "z")
+    for node in g.nodes:
+        for w in node.weights.values():
+            w.reshape(len(w), -1)[:, left:] = 0
+    made, changes = quantize_with_report(g, bits, 16)
+    assert [(c.blocks, c.blocks_lost) for c in changes] == [(None, None)] * 4
+    assert [c.after for c in changes] == [w.nbytes for n in made.nodes for w in n.weights.values()]
+    assert sum(c.before for c in changes) <= len(dumps(g)) < sum(c.before for c in changes) + 4096
+    assert sum(c.after for c in changes) <= len(dumps(made)) < sum(c.after for c in changes) + 4096
