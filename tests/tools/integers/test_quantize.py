@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from lstm_rt_tools import quantize
 from lstm_rt_tools.integers import measure, prune
 from lstm_rt_tools.integers import quantize as whole
+from lstm_rt_tools.integers.choose import choose
 from lstm_rt_tools.integers.graphs import quantize_with_report
 from lstm_rt_tools.integers.matrices import quantised, rows_lost
 from lstm_rt_tools.integers.speed import speed_against
@@ -181,6 +182,25 @@ def test_errors_of_outputs_and_of_layers():
     assert (none.max_abs, none.mean_abs) == (0, 0)
     with pytest.raises(InputError, match="no steps or rows"):
         measure.outputs_of(g, [np.zeros((2, 0, 12), np.float32)])
+
+
+def test_errors_beside_numbers_that_are_not_finite():
+    """A unit that gives NaN, as in float32, hides nothing of the others, and is told."""
+    rng = np.random.default_rng(0)
+    g = Graph()
+    w, bias = weights(rng, 8, 12), np.zeros(8, np.float32)
+    g.output(g.dense(g.input("x", "seq", 12), w, bias), "y")
+    bias[[3, 5]] = np.nan, np.inf
+    x = rng.standard_normal((2, 5, 12)).astype(np.float32)
+    exact = measure.outputs_of(g, [x])
+    (got,) = measure.errors(quantize(g), exact, [x])
+    rest = np.delete(exact[0], [3, 5], axis=-1)
+    gap = np.abs(np.delete(measure.outputs_of(quantize(g), [x])[0], [3, 5], axis=-1).astype(np.float64) - rest)
+    assert got.largest == np.abs(rest).max()
+    assert (got.max_abs, got.mean_abs) == (gap.max(), pytest.approx(gap.mean()))
+    assert got.not_finite == 2 * 10
+    plan = choose(g, [x], exact, 16, speed=None)
+    assert [bits for bits, _ in plan.values()] == [16]
 
 
 def test_what_a_model_was_made_from_and_its_own_test():

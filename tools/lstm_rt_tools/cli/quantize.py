@@ -170,7 +170,7 @@ def lines(facts: dict[str, Any]) -> list[str]:
         f"compared with float32 on {facts['compared_on']}:",
     ]
     for e in facts["outputs"]:
-        found.append(f"  output {shown(e['name'])}: {_error(e)}, of numbers up to {e['largest']:.2g}")
+        found.append(f"  output {shown(e['name'])}: {_error(e)}, of numbers up to {e['largest']:.2g}{_not_finite(e)}")
     for plain in facts["rounded_to_nearest"]:
         found.append(f"  output {shown(plain['name'])} with weights rounded to the nearest instead: {_error(plain)}")
     for layer in facts["layers"]:
@@ -221,6 +221,10 @@ def _gain(facts: dict[str, Any]) -> str:
     tell = min(time.values()) >= _LEAST_MICROSECONDS
     ratio = f" ({time['before'] / time['after']:.2f} times as fast)" if tell else ""
     return f"{time['before']:.1f} us before, {time['after']:.1f} us after{ratio}"
+
+
+def _not_finite(e: dict[str, Any]) -> str:
+    return f" and {e['not_finite']:,} that are not finite" if e["not_finite"] else ""
 
 
 def _error(e: dict[str, Any]) -> str:
