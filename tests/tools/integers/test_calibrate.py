@@ -100,6 +100,39 @@ def test_outputs_on_other_data_are_nearer(bits, activations, gain):
     assert mean_error(quantize(g, bits, activations)) > gain * mean_error(with_data) > 0
 
 
+@pytest.mark.parametrize("rows", [3, 20, 200])
+@pytest.mark.parametrize("op", ["lstm", "gru"])
+def test_few_data_do_no_harm_on_others(op, rows):
+    """Features that only happen to go together in what was given: weights are not worse than the nearest."""
+    rng = np.random.default_rng(rows)
+    options = {"reset_after": True} if op == "gru" else {}
+    g = recurrent_graph(rng, op, 64, 64, **options)
+    data, other = (rng.standard_normal((1, n, 64)).astype(np.float32) for n in (rows, 400))
+    exact = measure.outputs_of(g, [other])
+    (plain,), (rounded,) = (measure.errors(q, exact, [other])[:1] for q in (quantize(g), quantize(g, calibrate=[data])))
+    assert rounded.mean_abs < 1.1 * plain.mean_abs
+
+
+def test_moments_are_shrunk_as_much_as_they_are_off():
+    """Towards those of features that have nothing to do with each other: what they then are nearer to."""
+    rng = np.random.default_rng(0)
+    g = Graph()
+    g.output(g.dense(g.input("x", "seq", 24), weights(rng, 3, 24)), "y")
+    mix = rng.standard_normal((24, 24)) * np.geomspace(1, 0.05, 24)
+    truth = mix @ mix.T
+    for n in (5, 30, 100):
+        off = []
+        for _ in range(20):
+            x = (rng.standard_normal((1, n, 24)) @ mix.T).astype(np.float32)
+            (raw,), (shrunk,) = (moments(g, [x], shrink=shrink).values() for shrink in (False, True))
+            np.testing.assert_allclose(np.trace(shrunk), np.trace(raw), rtol=1e-6)
+            off.append([np.linalg.norm(m / n - truth) ** 2 for m in (raw, shrunk)])
+        assert np.less(*np.mean(off, axis=0)[::-1])
+    many = (rng.standard_normal((1, 30000, 24)) @ mix.T).astype(np.float32)
+    (raw,), (shrunk,) = (moments(g, [many], shrink=shrink).values() for shrink in (False, True))
+    assert np.linalg.norm(shrunk - raw) < 0.01 * np.linalg.norm(raw)
+
+
 def test_a_table_that_a_dense_layer_shares_stays_one():
     g, table = Graph(), weights(np.random.default_rng(0), 11, 6)
     e = g.embedding(g.input("ids", "ids"), table)

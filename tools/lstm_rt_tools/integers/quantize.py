@@ -127,7 +127,7 @@ def make(
                 raise GraphError(f"no matrix of this model is pruned{_reasons(cut)}")
             options = replace(options, prune=None)
         near = outputs_of(left, inputs)
-    known = None if calibrate is None or options.bits == FLOATS else moments(left, inputs, tell)
+    known = None if calibrate is None or options.bits == FLOATS else moments(left, inputs, tell, shrink=True)
     done: Done = {}
     bits: int | Choices
     if options.bits == "auto":
