@@ -345,3 +345,16 @@ def test_large_weights_that_are_never_blocks(bits, left):
     assert [c.after for c in changes] == [w.nbytes for n in made.nodes for w in n.weights.values()]
     assert sum(c.before for c in changes) <= len(dumps(g)) < sum(c.before for c in changes) + 4096
     assert sum(c.after for c in changes) <= len(dumps(made)) < sum(c.after for c in changes) + 4096
+
+
+def test_a_sparse_table_that_a_dense_layer_shares():
+    """It is looked up, so no file has it as blocks."""
+    rng = np.random.default_rng(0)
+    table = weights(rng, 1024, 64)
+    table[:, 8:] = 0
+    g = Graph()
+    g.output(g.dense(g.embedding(g.input("ids", "ids"), table), table), "y")
+    made, changes = quantize_with_report(g, 16, 16)
+    assert [(c.before, c.after, c.blocks) for c in changes] == [(1024 * 64 * 4, 1024 * (64 * 2 + 2), None)] * 2
+    assert 1024 * 64 * 4 <= len(dumps(g)) < 1024 * 64 * 4 + 2048
+    assert 1024 * 130 <= len(dumps(made)) < 1024 * 130 + 2048

@@ -75,6 +75,7 @@ def quantize_with_report(
     done = {} if done is None else done
     made.nodes = list(graph.nodes)
     matrices = matrices_of(graph)
+    tables = {key_of(n.weights["table"]) for n in graph.nodes if n.op == "embedding"}  # are looked up: never blocks
     for n, (i, name) in enumerate(matrices):
         tell(f"rounding matrix {n + 1} of {len(matrices)}")
         node, w = made.nodes[i], graph.nodes[i].weights[name]
@@ -89,6 +90,8 @@ def quantize_with_report(
         after: Any = made.nodes[i].weights[name]
         lost = rows_lost(w, after) if isinstance(after, Quantised) else 0
         (before, sparse), (size, blocks) = stored(node, name, w), stored(node, name, after)
+        if key in tables:
+            before, sparse, size, blocks = w.nbytes, None, after.nbytes, None
         whole = share_of(pieces(node, name, after)) if sparse is not None and blocks is None else None
         changes.append(Change(i, name, 0 if never else mine, before, size, never or why, lost, blocks, whole))
     return made, changes
