@@ -19,6 +19,13 @@ BREAK_EVEN = {1: 0.5, 2: 0.4, 4: 0.125}
 LEAST_BYTES = 32768
 
 
+def may_be_blocks(node: Node, name: str) -> bool:
+    """Is the weight a matrix that a file may store as blocks?"""
+    if node.op in GATES:
+        return name.removesuffix("_reverse") in ("w_ih", "w_hh", "w_hr")
+    return (node.op, name) == ("dense", "weight")
+
+
 def pieces(node: Node, name: str, w: Any) -> list[tuple[Any, int]]:
     """The matrices that a file stores for the matrix ``w`` of a node, each with the gates of its panels."""
     stem = name.removesuffix("_reverse")
@@ -60,6 +67,8 @@ def share_of(parts: list[tuple[Any, int]]) -> float:
 def stored(node: Node, name: str, w: Any) -> tuple[int, float | None]:
     """What a file has for the matrix ``w`` of a node: its bytes, padding of panels aside, and where it is stored as
     blocks, which share of them is not zero."""
+    if not may_be_blocks(node, name):
+        return w.nbytes, None
     parts, size, sparse = pieces(node, name, w), 0, False
     for part, gates in parts:
         as_blocks = may_be_blocks(node) and is_worth_it(part, gates)

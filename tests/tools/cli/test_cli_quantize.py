@@ -11,12 +11,15 @@ import numpy as np
 import pytest
 from helpers.command_line import DIGITS, fails, saved
 from helpers.graphs import recurrent_graph
+from lstm_rt_tools import quantize as quantize_graph
 from lstm_rt_tools.cli.parser import main
+from lstm_rt_tools.cli.quantize import _gain
+from lstm_rt_tools.integers import prune
 from lstm_rt_tools.integers import quantize as whole
 from lstm_rt_tools.judges import testdata
 
 import lstm_rt
-from lstm_rt.format import load_graph
+from lstm_rt.format import blocks, load_graph
 from lstm_rt.quantised import Quantised, has_integers
 
 
@@ -287,3 +290,66 @@ def test_shares_that_are_none(large: Path, capsys: pytest.CaptureFixture[str], v
     line = fails(capsys, "quantize", large, "-o", "s.lrt", f"--prune={value}")
     assert "is not a number above 0 and below 1" in line
     assert not Path("s.lrt").exists()
+
+
+def test_models_of_which_nothing_is_pruned(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Floats would be the same file once more; of integers the file and the report say so."""
+    monkeypatch.chdir(tmp_path)
+    g = recurrent_graph(np.random.default_rng(0), "lstm", 20, 32)
+    g.selftest = testdata.make_selftest(g)
+    model = saved(tmp_path / "m.lrt", g)
+    line = fails(capsys, "quantize", model, "-o", "s.lrt", "--prune", "0.9")
+    assert "no matrix of this model is pruned: " in line
+    assert "w_hh: it is so small (" in line
+    assert not Path("s.lrt").exists()
+    text = said(capsys, "quantize", model, "-o", "s.lrt", "--prune", "0.9", "--int8")
+    assert "activations of 16 bits, none of the blocks made 0" in text
+    assert "pruned" not in load_graph("s.lrt").meta["quantised"]
+    assert load_graph("s.lrt").meta["selftest"] == "the outputs of this model with integer weights, for random inputs"
+
+
+def test_pruned_floats_know_nothing_of_integers(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = saved(tmp_path / "m.lrt", recurrent_graph(np.random.default_rng(0), "lstm", 2, 192))
+    assert "stays float32" not in said(capsys, "quantize", path, "-o", "s.lrt", "--prune", "0.9")
+    assert set(load_graph("s.lrt").meta["quantised"]) == {"from", "tool", "weights", "pruned"}
+    monkeypatch.setattr(prune, "LEAST_BYTES", 1)
+    source = ("convert", DIGITS, "--arch", DIGITS.parent / "arch.toml", "-o", "q.lrt", "--prune", "0.5")
+    assert "self-test: the outputs of the pruned model" in said(capsys, *source)
+    assert "self-test: the outputs of the model with integer weights" in said(capsys, *source, "--int8")
+
+
+def test_convert_with_outputs_that_prove_nothing(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(whole, "selftest", lambda graph: None)
+    text = said(capsys, "convert", DIGITS, "--arch", DIGITS.parent / "arch.toml", "-o", "q.lrt", "--int8")
+    assert "self-test: left out, because outputs for random inputs would prove nothing" in text
+    assert "selftest" not in load_graph("q.lrt").meta
+
+
+def test_blocks_that_integers_do_not_keep(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Of one input for float32, of four for int8."""
+    g = recurrent_graph(np.random.default_rng(0), "lstm", 20, 192)
+    path = saved(tmp_path / "m.lrt", prune.pruned(g, 0.8)[0])
+    text = said(capsys, "quantize", path, "-o", tmp_path / "s.lrt")
+    share = blocks.share(quantize_graph(load_graph(path)).nodes[0].weights["w_hh"], 4)
+    assert f"w_hh was stored as blocks, and is whole now: of blocks of int8 {100 * share:.2g} % are not zero" in text
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "text"),
+    [
+        (4.0, 2.0, "4.0 us before, 2.0 us after (2.00 times as fast)"),
+        (0.0, 0.9, "0.0 us before, 0.9 us after"),
+        (0.9, 0.0, "0.9 us before, 0.0 us after"),
+        (0.04, 0.9, "0.0 us before, 0.9 us after"),
+    ],
+)
+def test_no_ratio_of_times_that_are_too_short_to_tell(before: float, after: float, text: str) -> None:
+    assert _gain({"microseconds": {"before": before, "after": after}}) == text

@@ -11,7 +11,7 @@ from lstm_rt_tools.integers.matrices import compensated, quantised
 from lstm_rt import InputError, Model
 from lstm_rt.format import dumps
 from lstm_rt.graph import Graph
-from lstm_rt.quantised import MAX_SUM
+from lstm_rt.quantised import MAX_SUM, has_integers
 
 
 def slow_data(seed, rows, steps, features):
@@ -100,6 +100,39 @@ def test_outputs_on_other_data_are_nearer(bits, activations, gain):
     assert mean_error(quantize(g, bits, activations)) > gain * mean_error(with_data) > 0
 
 
+@pytest.mark.parametrize("rows", [3, 20, 200])
+@pytest.mark.parametrize("op", ["lstm", "gru"])
+def test_few_data_do_no_harm_on_others(op, rows):
+    """Features that only happen to go together in what was given: weights are not worse than the nearest."""
+    rng = np.random.default_rng(rows)
+    options = {"reset_after": True} if op == "gru" else {}
+    g = recurrent_graph(rng, op, 64, 64, **options)
+    data, other = (rng.standard_normal((1, n, 64)).astype(np.float32) for n in (rows, 400))
+    exact = measure.outputs_of(g, [other])
+    (plain,), (rounded,) = (measure.errors(q, exact, [other])[:1] for q in (quantize(g), quantize(g, calibrate=[data])))
+    assert rounded.mean_abs < 1.1 * plain.mean_abs
+
+
+def test_moments_are_shrunk_as_much_as_they_are_off():
+    """Towards those of features that have nothing to do with each other: what they then are nearer to."""
+    rng = np.random.default_rng(0)
+    g = Graph()
+    g.output(g.dense(g.input("x", "seq", 24), weights(rng, 3, 24)), "y")
+    mix = rng.standard_normal((24, 24)) * np.geomspace(1, 0.05, 24)
+    truth = mix @ mix.T
+    for n in (5, 30, 100):
+        off = []
+        for _ in range(20):
+            x = (rng.standard_normal((1, n, 24)) @ mix.T).astype(np.float32)
+            (raw,), (shrunk,) = (moments(g, [x], shrink=shrink).values() for shrink in (False, True))
+            np.testing.assert_allclose(np.trace(shrunk), np.trace(raw), rtol=1e-6)
+            off.append([np.linalg.norm(m / n - truth) ** 2 for m in (raw, shrunk)])
+        assert np.less(*np.mean(off, axis=0)[::-1])
+    many = (rng.standard_normal((1, 30000, 24)) @ mix.T).astype(np.float32)
+    (raw,), (shrunk,) = (moments(g, [many], shrink=shrink).values() for shrink in (False, True))
+    assert np.linalg.norm(shrunk - raw) < 0.01 * np.linalg.norm(raw)
+
+
 def test_a_table_that_a_dense_layer_shares_stays_one():
     g, table = Graph(), weights(np.random.default_rng(0), 11, 6)
     e = g.embedding(g.input("ids", "ids"), table)
@@ -136,6 +169,60 @@ def test_data_of_zeros_alone():
     g.output(g.dense(g.input("x", "seq", 5), weights(np.random.default_rng(0), 3, 5)), "y")
     with pytest.raises(InputError, match="the calibration data have no steps or rows, or only zeros"):
         quantize(g, calibrate=[np.zeros((2, 3, 5))])
+
+
+@pytest.mark.parametrize("form", FORMS, ids=cell_id)
+def test_zeros_say_nothing_of_cells_either(form):
+    """Their states are not zero, but are none that the model meets."""
+    op, options = form
+    g = recurrent_graph(np.random.default_rng(0), op, 5, 6, **options)
+    with pytest.raises(InputError, match="the calibration data have no steps or rows, or only zeros"):
+        quantize(g, calibrate=[np.zeros((2, 3, 5), np.float32)])
+
+
+def test_a_state_of_zeros_beside_data():
+    g, rng = Graph(), np.random.default_rng(0)
+    x, h0 = g.input("x", "seq", 5), g.input("h0", "vec", 6)
+    g.output(g.recurrent("gru", x, cell_weights(rng, "gru", 5, 6), hidden_size=6, h0=h0, reset_after=True)[0], "y")
+    data = rng.standard_normal((2, 3, 5)).astype(np.float32)
+    assert has_integers(quantize(g, calibrate=[data, np.zeros((2, 6), np.float32)]))
+
+
+@pytest.mark.parametrize("order", ["batch_first", "time_first", "unbatched"])
+def test_data_of_one_row_without_a_batch(order):
+    """As calls take them: the same weights as with a batch of one."""
+    g, rng = Graph(), np.random.default_rng(0)
+    x = g.input("x", "seq", 5, order=order)
+    y = g.recurrent("lstm", x, cell_weights(rng, "lstm", 5, 6), hidden_size=6)[0]
+    g.output(y, "y", order=order)
+    data = slow_data(1, 1, 8, 5)
+    made = quantize(g, calibrate=[data[0]])
+    as_batch = {"batch_first": data, "time_first": data.swapaxes(0, 1), "unbatched": data[0]}[order]
+    want = quantize(g, calibrate=[np.ascontiguousarray(as_batch)])
+    assert dumps(made) == dumps(want)
+    assert not made.nodes[0].weights["w_ih"].same(quantize(g).nodes[0].weights["w_ih"])
+
+
+@pytest.mark.parametrize("lengths", [np.array(4), np.array([4])])
+def test_lengths_of_one_row(lengths):
+    g, rng = Graph(), np.random.default_rng(0)
+    x = g.input("x", "seq", 5)
+    g.input("n", "lengths", axis=0)
+    g.output(g.recurrent("lstm", x, cell_weights(rng, "lstm", 5, 6), hidden_size=6)[0], "y")
+    data = slow_data(1, 1, 8, 5)
+    made, want = quantize(g, calibrate=[data[0], lengths]), quantize(g, calibrate=[data, np.array([4])])
+    assert dumps(made) == dumps(want)
+
+
+def test_with_and_without_a_batch_do_not_go_together():
+    g = Graph()
+    a, b = g.input("a", "vec", 5), g.input("b", "vec", 6)
+    g.output(g.dense(g.concat(a, b), weights(np.random.default_rng(0), 3, 11)), "y")
+    with pytest.raises(InputError, match="'b'"):
+        quantize(g, calibrate=[np.ones((1, 5)), np.ones(6)])
+    with pytest.raises(InputError, match="'b'"):
+        quantize(g, calibrate=[np.ones(5), np.ones((1, 6))])
+    assert has_integers(quantize(g, calibrate=[np.ones(5), np.ones(6)]))
 
 
 def test_as_many_arrays_as_inputs_and_whole_numbers_for_ids():

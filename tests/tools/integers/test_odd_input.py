@@ -131,3 +131,15 @@ def test_files_that_are_no_data(model: Path, capsys: pytest.CaptureFixture[str])
     assert not Path("s.lrt").exists()
     np.savez("all.npz", ids=np.ones((1, 3), np.int64), x=np.ones((1, 3, 8)))
     assert main(["quantize", str(model), "-o", "s.lrt", "--calibrate", "all.npz"]) == 0
+
+
+def test_a_sequence_of_a_csv_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which cannot have a batch: as for `run`."""
+    monkeypatch.chdir(tmp_path)
+    path = saved(tmp_path / "m.lrt", recurrent_graph(RNG(0), "lstm", 16, 20))
+    x = RNG(1).standard_normal((30, 16)).astype(np.float32)
+    np.savetxt("x.csv", x, delimiter=",")
+    np.save("x.npy", x[None])
+    for name in ("x.csv", "x.npy"):
+        assert main(["quantize", str(path), "-o", f"{name}.lrt", "--calibrate", name]) == 0
+    assert Path("x.csv.lrt").read_bytes() == Path("x.npy.lrt").read_bytes()

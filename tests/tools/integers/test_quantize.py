@@ -7,8 +7,9 @@ from helpers.integers import scales
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lstm_rt_tools import quantize
-from lstm_rt_tools.integers import measure
+from lstm_rt_tools.integers import measure, prune
 from lstm_rt_tools.integers import quantize as whole
+from lstm_rt_tools.integers.choose import choose
 from lstm_rt_tools.integers.graphs import quantize_with_report
 from lstm_rt_tools.integers.matrices import quantised, rows_lost
 from lstm_rt_tools.integers.speed import speed_against
@@ -16,7 +17,7 @@ from lstm_rt_tools.judges import reference, testdata
 
 import lstm_rt
 from lstm_rt import GraphError, InputError, Model
-from lstm_rt.format import dumps
+from lstm_rt.format import dumps, loads_graph
 from lstm_rt.graph import Graph
 from lstm_rt.quantised import MAX_SUM, Quantised, has_integers
 
@@ -131,6 +132,28 @@ def test_what_it_does_not_take():
         quantize(quantize(g))
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_error": "x"}, "quantize: max_error is 'x', expected a number"),
+        ({"max_error": 1j}, "quantize: max_error is 1j, expected a number"),
+        ({"prune": "x"}, "quantize: prune is 'x', expected a number"),
+    ],
+)
+def test_options_that_are_no_numbers(options, message):
+    with pytest.raises(GraphError, match=message):
+        quantize(recurrent_graph(np.random.default_rng(0), "lstm", 10, 12), **options)
+
+
+def test_options_that_numpy_made(monkeypatch):
+    """A file's metadata have plain numbers."""
+    monkeypatch.setattr(prune, "LEAST_BYTES", 1)
+    g = recurrent_graph(np.random.default_rng(0), "lstm", 10, 12)
+    q = quantize(g, np.int64(8), np.int32(16), max_error=np.float32(1), prune=np.float32(0.5))
+    want = {"weights": 8, "activations": 16, "max_error": 1.0, "pruned": 0.5}
+    assert loads_graph(dumps(q)).meta["quantised"].items() >= want.items()
+
+
 @pytest.mark.parametrize(("bits", "activations"), [(8, 16), (8, 8), (16, 16)])
 def test_its_selftest_passes_on_every_table(bits, activations):
     g = recurrent_graph(np.random.default_rng(7), "lstm", 20, 48)
@@ -159,6 +182,25 @@ def test_errors_of_outputs_and_of_layers():
     assert (none.max_abs, none.mean_abs) == (0, 0)
     with pytest.raises(InputError, match="no steps or rows"):
         measure.outputs_of(g, [np.zeros((2, 0, 12), np.float32)])
+
+
+def test_errors_beside_numbers_that_are_not_finite():
+    """A unit that gives NaN, as in float32, hides nothing of the others, and is told."""
+    rng = np.random.default_rng(0)
+    g = Graph()
+    w, bias = weights(rng, 8, 12), np.zeros(8, np.float32)
+    g.output(g.dense(g.input("x", "seq", 12), w, bias), "y")
+    bias[[3, 5]] = np.nan, np.inf
+    x = rng.standard_normal((2, 5, 12)).astype(np.float32)
+    exact = measure.outputs_of(g, [x])
+    (got,) = measure.errors(quantize(g), exact, [x])
+    rest = np.delete(exact[0], [3, 5], axis=-1)
+    gap = np.abs(np.delete(measure.outputs_of(quantize(g), [x])[0], [3, 5], axis=-1).astype(np.float64) - rest)
+    assert got.largest == np.abs(rest).max()
+    assert (got.max_abs, got.mean_abs) == (gap.max(), pytest.approx(gap.mean()))
+    assert got.not_finite == 2 * 10
+    plan = choose(g, [x], exact, 16, speed=None)
+    assert [bits for bits, _ in plan.values()] == [16]
 
 
 def test_what_a_model_was_made_from_and_its_own_test():
@@ -299,3 +341,37 @@ def test_projections_of_attention_become_integers():
     assert [(g.nodes[c.node].op, c.bits) for c in changes] == [("dense", 16)] * 4
     for got, want in zip(Model(dumps(made))(x), reference.run(g, [x]), strict=True):
         assert 0 < np.abs(got - want).max() < 1e-3
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("left", [576, 16])
+def test_large_weights_that_are_never_blocks(bits, left):
+    """Of convolutions, of their cells, and tables, of which few numbers are not zero or all: no file stores blocks."""
+    rng = np.random.default_rng(0)
+    g = Graph()
+    x, pad = g.input("x", "seq", 4 * 64), ((8, 0), (0, 0), (0, 0))
+    y = g.conv(x, weights(rng, 64, 64, 9, 1, 1), None, size=(2, 2), pad=pad)
+    ones = [weights(rng, 256, 64, 3, 3) for _ in range(2)]
+    g.output(g.convlstm(y, *ones, None, size=(2, 2), pad=((1, 1), (1, 1)))[0], "y")
+    g.output(g.embedding(g.input("ids", "ids"), weights(rng, 4096, 64)), "z")
+    for node in g.nodes:
+        for w in node.weights.values():
+            w.reshape(len(w), -1)[:, left:] = 0
+    made, changes = quantize_with_report(g, bits, 16)
+    assert [(c.blocks, c.blocks_lost) for c in changes] == [(None, None)] * 4
+    assert [c.after for c in changes] == [w.nbytes for n in made.nodes for w in n.weights.values()]
+    assert sum(c.before for c in changes) <= len(dumps(g)) < sum(c.before for c in changes) + 4096
+    assert sum(c.after for c in changes) <= len(dumps(made)) < sum(c.after for c in changes) + 4096
+
+
+def test_a_sparse_table_that_a_dense_layer_shares():
+    """It is looked up, so no file has it as blocks."""
+    rng = np.random.default_rng(0)
+    table = weights(rng, 1024, 64)
+    table[:, 8:] = 0
+    g = Graph()
+    g.output(g.dense(g.embedding(g.input("ids", "ids"), table), table), "y")
+    made, changes = quantize_with_report(g, 16, 16)
+    assert [(c.before, c.after, c.blocks) for c in changes] == [(1024 * 64 * 4, 1024 * (64 * 2 + 2), None)] * 2
+    assert 1024 * 64 * 4 <= len(dumps(g)) < 1024 * 64 * 4 + 2048
+    assert 1024 * 130 <= len(dumps(made)) < 1024 * 130 + 2048

@@ -9,10 +9,11 @@ from lstm_rt.errors import FormatError
 from lstm_rt.files import record_reads
 from lstm_rt.format import Contents, contents, dumps, load_graph
 from lstm_rt.graph import Graph
+from lstm_rt.quantised import has_integers
 from lstm_rt.text import shown
 
 from .. import __version__, archives, readers
-from ..integers.quantize import TooFarError
+from ..integers.quantize import Made, TooFarError
 from ..judges import testdata
 from . import describe, memory
 from .common import OK, facts, note_lines, notes, source_options
@@ -48,8 +49,9 @@ def convert(args: argparse.Namespace) -> int:
             except TooFarError as e:
                 return say_too_far(args, e)
             costs = lines(facts_of(args, graph, made, progress))
+            if graph.selftest is not None:
+                test_from = _test_of_made(made)
             graph = made.graph
-            test_from = "the outputs of the model with integer weights" if graph.selftest else test_from
         progress.step(f"writing {output.name}")
         data = contents(graph)
         sources = list(reads)  # what follows looks at the output
@@ -66,6 +68,12 @@ def convert(args: argparse.Namespace) -> int:
     for line in [*describe.sparse_lines(data.shares), *costs]:
         output.say(line)
     return OK
+
+
+def _test_of_made(made: Made) -> str:
+    if made.graph.selftest is None:
+        return "left out, because outputs for random inputs would prove nothing"
+    return f"the outputs of the {'model with integer weights' if has_integers(made.graph) else 'pruned model'}"
 
 
 def _size(source: archives.Source) -> int:

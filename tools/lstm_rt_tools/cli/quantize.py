@@ -32,6 +32,7 @@ from .progress import Progress
 from .run import model_inputs
 
 _SECONDS, _LAYER_SECONDS, _CALLS = 0.3, 0.1, 5  #: of measuring a model and one of its layers, and calls at least
+_LEAST_MICROSECONDS = 0.1  #: of layers whose times are compared: what is less is that of measuring
 
 
 def quantize(args: argparse.Namespace) -> int:
@@ -138,6 +139,7 @@ def _layers(source: Graph, made: Made, progress: Progress) -> list[dict[str, Any
                 c.weight: {"bits": c.bits, "why": c.why, "rows_lost": c.rows_lost} for c in mine if c.bits
             },
             "blocks": {c.weight: c.blocks for c in mine if c.blocks is not None},
+            "blocks_lost": {c.weight: c.blocks_lost for c in mine if c.blocks_lost is not None},
             "pruned": {p.weight: {"left": p.left, "why": p.why} for p in made.pruned if p.node == node},
         })  # fmt: skip
     return found
@@ -162,13 +164,13 @@ def _size_line(facts: dict[str, Any]) -> str:
 def lines(facts: dict[str, Any]) -> list[str]:
     """The facts for a person to read."""
     activations = "" if facts["weights"] == FLOATS else f", activations of {facts['activations']} bits"
-    pruned = "" if facts["pruned"] is None else f", {describe.share_text(facts['pruned'])} of the blocks made 0"
+    pruned = "" if facts["pruned"] is None else f", {_pruned_text(facts)} of the blocks made 0"
     found = [
         f"weights: {_weights_text(facts)}{activations}{pruned}",
         f"compared with float32 on {facts['compared_on']}:",
     ]
     for e in facts["outputs"]:
-        found.append(f"  output {shown(e['name'])}: {_error(e)}, of numbers up to {e['largest']:.2g}")
+        found.append(f"  output {shown(e['name'])}: {_error(e)}, of numbers up to {e['largest']:.2g}{_not_finite(e)}")
     for plain in facts["rounded_to_nearest"]:
         found.append(f"  output {shown(plain['name'])} with weights rounded to the nearest instead: {_error(plain)}")
     for layer in facts["layers"]:
@@ -186,6 +188,11 @@ def _weights_text(facts: dict[str, Any]) -> str:
     return " and ".join(f"int{bits}" for bits in found)
 
 
+def _pruned_text(facts: dict[str, Any]) -> str:
+    cuts = [cut for layer in facts["layers"] for cut in layer["pruned"].values()]
+    return "none" if all(cut["why"] for cut in cuts) else describe.share_text(facts["pruned"])
+
+
 def _remarks(layer: dict[str, Any], auto: bool) -> list[str]:
     """What is to be said of single matrices."""
     found = [f"{name} stays float32: {why}" for name, why in layer["float32"].items()]
@@ -197,6 +204,9 @@ def _remarks(layer: dict[str, Any], auto: bool) -> list[str]:
             found.append(f"{name} is stored whole: with {left} of its blocks, their products would not be faster")
     for name, share in layer["blocks"].items():
         found.append(f"{name} is stored as blocks, of which {describe.share_text(share)} are not zero")
+    for name, share in layer["blocks_lost"].items():
+        kind, left = f"int{layer['integers'][name]['bits']}", describe.share_text(share)
+        found.append(f"{name} was stored as blocks, and is whole now: of blocks of {kind} {left} are not zero")
     for name, m in layer["integers"].items():
         if auto:
             found.append(f"{name} is int{m['bits']}" + (f": {m['why']}" if m["why"] else ""))
@@ -208,8 +218,13 @@ def _remarks(layer: dict[str, Any], auto: bool) -> list[str]:
 
 def _gain(facts: dict[str, Any]) -> str:
     time = facts["microseconds"]
-    ratio = f" ({time['before'] / time['after']:.2f} times as fast)" if time["after"] else ""
+    tell = min(time.values()) >= _LEAST_MICROSECONDS
+    ratio = f" ({time['before'] / time['after']:.2f} times as fast)" if tell else ""
     return f"{time['before']:.1f} us before, {time['after']:.1f} us after{ratio}"
+
+
+def _not_finite(e: dict[str, Any]) -> str:
+    return f" and {e['not_finite']:,} that are not finite" if e["not_finite"] else ""
 
 
 def _error(e: dict[str, Any]) -> str:

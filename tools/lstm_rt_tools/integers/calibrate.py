@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -26,7 +27,8 @@ def key_of(w: NDArray[Any]) -> Key:
 
 
 def checked(graph: Graph, data: Sequence[Any]) -> list[NDArray[Any]]:
-    """Calibration data as the graph takes them: an array for each input, in order, of its dtype.
+    """Calibration data as the graph takes them: an array for each input, in order, of its dtype, and with a batch where
+    the graph has one.
 
     Raises:
         InputError: their number or a dtype does not fit, or a number is not finite or no int32.
@@ -47,11 +49,59 @@ def checked(graph: Graph, data: Sequence[Any]) -> list[NDArray[Any]]:
             raise InputError(f"{what} have a number that is no int32")
         if not whole and not np.isfinite(typed).all():
             raise InputError(f"{what} have a number that is not finite")
-        found.append(np.ascontiguousarray(typed))
+        found.append(typed)
+    return [np.ascontiguousarray(array) for array in _with_batch(graph, found)]
+
+
+def _with_batch(graph: Graph, arrays: list[NDArray[Any]]) -> list[NDArray[Any]]:
+    """The arrays; those of one row, given without the axis of a batch as calls take them, with it."""
+    values = [graph.values[port] for port in graph.inputs]
+    found = []
+    for v, array in zip(values, arrays, strict=True):
+        shape = v.shape("N", "T")
+        if v.kind == "lengths" and array.shape == (1,):  # goes with both
+            found.append(array)
+        elif "N" in shape and array.ndim == len(shape) - 1:
+            found.append(np.expand_dims(array, shape.index("N")))
+        else:
+            return arrays
     return found
 
 
-def moments(graph: Graph, inputs: Sequence[NDArray[Any]], tell: Callable[[str], None] = lambda text: None) -> Moments:
+@dataclass
+class _Sums:
+    """Of what one matrix is multiplied with, for each group of its rows: over all rows x, ``x x^T`` and ``|x|^4``."""
+
+    second: Any = 0  #: (groups, k, k)
+    fourth: Any = 0  #: (groups,)
+    rows: int = 0
+
+    def add(self, x: NDArray[Any]) -> None:
+        """Rows ``(groups, n, k)``."""
+        self.second = self.second + x.swapaxes(1, 2) @ x
+        self.fourth = self.fourth + np.square(np.square(x).sum(axis=2)).sum(axis=1)
+        self.rows += x.shape[1]
+
+    def shrunk(self) -> NDArray[np.float64]:
+        """What more such data would have: few rows say of features that they go together which only happen to.
+
+        O. Ledoit, M. Wolf, *A well-conditioned estimator for large-dimensional covariance matrices*, Journal of
+        Multivariate Analysis 88 (2004): the mean of the data's moments and of those without any such relation, weighted
+        by how far the former are from row to row.
+        """
+        mean = self.second / self.rows
+        k = mean.shape[-1]
+        plain = np.trace(mean, axis1=1, axis2=2)[:, None, None] / k * np.eye(k)
+        spread = np.square(mean - plain).sum(axis=(1, 2))
+        chance = (self.fourth / self.rows - np.square(mean).sum(axis=(1, 2))) / self.rows
+        weight = np.clip(np.divide(chance, spread, out=np.ones_like(chance), where=spread > 0), 0, 1)[:, None, None]
+        found: NDArray[np.float64] = self.rows * ((1 - weight) * mean + weight * plain)
+        return found
+
+
+def moments(
+    graph: Graph, inputs: Sequence[NDArray[Any]], tell: Callable[[str], None] = lambda text: None, shrink: bool = False
+) -> Moments:
     """Of each matrix that is multiplied with something: the sum of ``x x^T`` over all rows and steps, ``(k, k)``; of a
     conv of several groups ``(groups, k, k)``.
 
@@ -59,11 +109,12 @@ def moments(graph: Graph, inputs: Sequence[NDArray[Any]], tell: Callable[[str], 
         graph: of float32.
         inputs: as :func:`checked` has them.
         tell: is told which node is being computed.
+        shrink: as more data of the kind would have them (:meth:`_Sums.shrunk`).
 
     Raises:
         InputError: the arrays do not fit the graph, or hold nothing.
     """
-    found: Moments = {}
+    sums: dict[Key, _Sums] = {}
     keys: dict[tuple[int, str], Key] = {}
     numbers = {id(node): i for i, node in enumerate(graph.nodes)}
 
@@ -73,12 +124,12 @@ def moments(graph: Graph, inputs: Sequence[NDArray[Any]], tell: Callable[[str], 
             keys[place] = key_of(node.weights[name])
             tell(f"computing {node_title(graph, numbers[id(node)])} of {len(graph.nodes)} nodes in float64")
         groups = x.shape[-2] if node.op == "conv" and node.attrs["groups"] > 1 else 1
-        rows = x.reshape(-1, groups, x.shape[-1]).swapaxes(0, 1)
-        found[keys[place]] = found.get(keys[place], 0) + (
-            rows.swapaxes(1, 2) @ rows if groups > 1 else rows[0].T @ rows[0]
-        )
+        sums.setdefault(keys[place], _Sums()).add(x.reshape(-1, groups, x.shape[-1]).swapaxes(0, 1))
 
-    reference.run(graph, inputs, watch=watch)
-    if not any(m.any() for m in found.values()):
-        raise InputError("the calibration data have no steps or rows, or only zeros")
-    return {key: m for key, m in found.items() if np.isfinite(m).all()}
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is left out
+        reference.run(graph, inputs, watch=watch)
+        given = [a for port, a in zip(graph.inputs, inputs, strict=True) if graph.values[port].kind != "lengths"]
+        if not any(a.any() for a in given) or not any(s.second.any() for s in sums.values()):
+            raise InputError("the calibration data have no steps or rows, or only zeros")
+        found = {key: s.shrunk() if shrink else s.second for key, s in sums.items()}
+    return {key: m if len(m) > 1 else m[0] for key, m in found.items() if np.isfinite(m).all()}

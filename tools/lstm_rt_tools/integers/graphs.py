@@ -11,7 +11,7 @@ import numpy as np
 
 from lstm_rt._core import MAX_SIZE
 from lstm_rt.errors import GraphError
-from lstm_rt.format.blocks import stored
+from lstm_rt.format.blocks import pieces, share_of, stored
 from lstm_rt.graph import GATES, Array, Graph, Node
 from lstm_rt.ops import OPS
 from lstm_rt.quantised import PANEL, Quantised, has_integers
@@ -41,6 +41,7 @@ class Change:
     why: str = ""  #: it stays float32, or has more bits than it might
     rows_lost: int = 0  #: rows of which more than half of the weights became 0
     blocks: float | None = None  #: where it is stored as blocks: which share of them is not zero
+    blocks_lost: float | None = None  #: where it was and no longer is: the share that it would have
 
 
 def quantize_with_report(
@@ -74,6 +75,7 @@ def quantize_with_report(
     done = {} if done is None else done
     made.nodes = list(graph.nodes)
     matrices = matrices_of(graph)
+    tables = {key_of(n.weights["table"]) for n in graph.nodes if n.op == "embedding"}  # are looked up: never blocks
     for n, (i, name) in enumerate(matrices):
         tell(f"rounding matrix {n + 1} of {len(matrices)}")
         node, w = made.nodes[i], graph.nodes[i].weights[name]
@@ -87,8 +89,11 @@ def quantize_with_report(
             made.nodes[i] = replace(node, weights=weights, blocks={})
         after: Any = made.nodes[i].weights[name]
         lost = rows_lost(w, after) if isinstance(after, Quantised) else 0
-        before, (size, blocks) = stored(node, name, w)[0], stored(node, name, after)
-        changes.append(Change(i, name, 0 if never else mine, before, size, never or why, lost, blocks))
+        (before, sparse), (size, blocks) = stored(node, name, w), stored(node, name, after)
+        if key in tables:
+            before, sparse, size, blocks = w.nbytes, None, after.nbytes, None
+        whole = share_of(pieces(node, name, after)) if sparse is not None and blocks is None else None
+        changes.append(Change(i, name, 0 if never else mine, before, size, never or why, lost, blocks, whole))
     return made, changes
 
 

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_rt.errors import GraphError
-from lstm_rt.format.blocks import LEAST_BYTES, pieces, strips
-from lstm_rt.graph import GATES, Graph, Node
+from lstm_rt.format.blocks import LEAST_BYTES, may_be_blocks, pieces, strips
+from lstm_rt.graph import Graph, Node
 from lstm_rt.quantised import Quantised
 
 
@@ -45,7 +45,7 @@ def pruned(graph: Graph, share: float, inputs: int = 1) -> tuple[Graph, list[Pru
     made.meta, made.nodes, made.selftest = dict(graph.meta), list(graph.nodes), None
     tables = [n.weights["table"] for n in graph.nodes if n.op == "embedding"]
     for i, node in enumerate(graph.nodes):
-        for name in [n for n in node.weights if _is_multiplied(node, n)]:
+        for name in [n for n in node.weights if may_be_blocks(node, n)]:
             w: Any = node.weights[name]
             if isinstance(w, Quantised):
                 raise GraphError(f"prune: {name} is made of integers; begin with the model of float32")
@@ -56,13 +56,6 @@ def pruned(graph: Graph, share: float, inputs: int = 1) -> tuple[Graph, list[Pru
             norms = np.concatenate(_norms(node, name, w, inputs))
             found.append(Pruned(i, name, float(np.mean(norms != 0)), why))
     return made, found
-
-
-def _is_multiplied(node: Node, name: str) -> bool:
-    """Is the weight a matrix that may be stored as blocks?"""
-    if node.op in GATES:
-        return name.removesuffix("_reverse") in ("w_ih", "w_hh", "w_hr")
-    return (node.op, name) == ("dense", "weight")
 
 
 def _why_not(w: NDArray[Any], inputs: int, tables: list[Any]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -121,8 +122,12 @@ def make(
     left, cut = graph, list[Pruned]()
     if options.prune is not None:
         left, cut = pruned(graph, options.prune, FLOATS // (min(BITS) if options.bits == "auto" else options.bits))
+        if all(p.why for p in cut):
+            if options.bits == FLOATS:
+                raise GraphError(f"no matrix of this model is pruned{_reasons(cut)}")
+            options = replace(options, prune=None)
         near = outputs_of(left, inputs)
-    known = None if calibrate is None or options.bits == FLOATS else moments(left, inputs, tell)
+    known = None if calibrate is None or options.bits == FLOATS else moments(left, inputs, tell, shrink=True)
     done: Done = {}
     bits: int | Choices
     if options.bits == "auto":
@@ -132,7 +137,9 @@ def make(
         bits = {} if options.bits == FLOATS else options.bits
     made, changes = quantize_with_report(left, bits, options.activations, known, done, tell)
     if cut:  # of which the bytes before are not those of the model
-        changes = [replace(c, before=_bytes_of(graph, c)) for c in changes]
+        changes = [replace(c, before=_bytes_of(graph, c), blocks_lost=None) for c in changes]
+    if options.bits == FLOATS:
+        changes = [replace(c, why="") for c in changes]
     if options.prune is None and not any(c.bits for c in changes):
         raise GraphError(f"no weights of this model become integers{_reasons(changes)}")
     tell("comparing with float32")
@@ -149,6 +156,8 @@ def make(
         made.selftest = selftest(made)
         how = "with integer weights" if options.prune is None else "pruned"
         made.meta["selftest"] = f"the outputs of this model {how}, for random inputs"
+        if made.selftest is None:
+            del made.meta["selftest"]
     return Made(made, changes, inputs, exact, found, nearest, cut)
 
 
@@ -157,6 +166,9 @@ def _check(graph: Graph, options: Options) -> None:
     if options.bits not in known:
         *first, last = map(json.dumps, known)
         raise GraphError(f"quantize: bits is {options.bits!r}, expected {', '.join(first)} or {last}")
+    for name, value in (("max_error", options.max_error), ("prune", options.prune)):
+        if value is not None and not isinstance(value, Real):
+            raise GraphError(f"quantize: {name} is {value!r}, expected a number")
     allowed = options.max_error
     if allowed is not None and not (np.isfinite(allowed) and allowed >= 0):
         raise GraphError(f"quantize: max_error is {allowed!r}, expected a number of 0 or more")
@@ -168,7 +180,7 @@ def _bytes_of(graph: Graph, change: Change) -> int:
     return stored(node, change.weight, node.weights[change.weight])[0]
 
 
-def _reasons(changes: Sequence[Change]) -> str:
+def _reasons(changes: Sequence[Change | Pruned]) -> str:
     return f": {', '.join(sorted({f'{c.weight}: {c.why}' for c in changes}))}" if changes else ""
 
 
@@ -177,13 +189,14 @@ def _record(graph: Graph, options: Options, calibrate: Arrays | None, origin: di
     found: dict[str, Any] = {
         "from": origin or {"checksum": checksum_of(bytes(next(iter(contents(graph)))))},
         "tool": f"lstm-rt {__version__}",
-        "weights": options.bits,
-        "activations": options.activations,
+        "weights": options.bits if options.bits == "auto" else int(options.bits),
     }
+    if options.bits != FLOATS:
+        found["activations"] = int(options.activations)
     if options.max_error is not None:
-        found["max_error"] = options.max_error
+        found["max_error"] = float(options.max_error)
     if options.prune is not None:
-        found["pruned"] = options.prune
+        found["pruned"] = float(options.prune)
     if calibrate is not None:
         found["calibration"] = [shape_text(a) for a in calibrate]
     return found
