@@ -5,22 +5,15 @@ import itertools
 import numpy as np
 import pytest
 from helpers.graphs import FORMS, cell_id, cell_weights, every_op_graph, inputs_for, recurrent_graph
+from helpers.identity import FUSED, check_rows_alone, check_threads, same
 from helpers.threads import OPENMP, on_lanes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lstm_rt
 from lstm_rt import Model
-from lstm_rt._core import _all_kernels
 from lstm_rt.format import dumps
 from lstm_rt.graph import Graph
-
-FUSED = [name for name, fused in _all_kernels() if fused and name in lstm_rt.kernels()]
-
-def same(a, b):
-    a, b = (x if isinstance(x, tuple) else (x,) for x in (a, b))
-    for x, y in zip(a, b, strict=True):
-        assert x.tobytes() == y.tobytes()
 
 
 @pytest.fixture(scope="module", params=FORMS, ids=cell_id)
@@ -90,13 +83,7 @@ def test_without_bias(op, kernels, inputs):
 def test_ragged_batch(graph):
     model = Model(dumps(graph))
     (x,) = inputs_for(np.random.default_rng(1), graph, 9, 20)
-    lengths = np.array([20, 1, 7, 0, 19, 20, 3, 2, 13])
-    y, h, *_ = model(x, lengths=lengths)
-    for row, n in enumerate(lengths):
-        alone = model(np.ascontiguousarray(x[row : row + 1, :n]))
-        same(np.ascontiguousarray(y[row, :n]), alone[0][0])
-        same(np.ascontiguousarray(h[row]), alone[1][0])
-        assert not y[row, n:].any()
+    check_rows_alone(model, x, [20, 1, 7, 0, 19, 20, 3, 2, 13])
 
 
 @OPENMP
@@ -104,9 +91,7 @@ def test_ragged_batch(graph):
 def test_threads(graph, batch):
     blob = dumps(graph)
     x = inputs_for(np.random.default_rng(1), graph, batch, 60)
-    one = Model(blob, threads=1)(*x)
-    for lanes in (2, 3):
-        same(one, on_lanes(lanes, lambda n=lanes: Model(blob, threads=n)(*x)))
+    check_threads(blob, x, 2, 3)
 
 
 @OPENMP

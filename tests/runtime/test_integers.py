@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from helpers.denormals import flushed
 from helpers.graphs import CELLS, FORMS, cell_id, inputs_for, recurrent_graph, weights
+from helpers.identity import FUSED, check_rows_alone, check_threads, dense_graph, same
 from helpers.integers import WAYS, expected, integer_graph, random_integers
 from helpers.threads import OPENMP, on_lanes
 from hypothesis import given, settings
@@ -12,24 +13,9 @@ from lstm_rt_tools.judges import reference
 
 import lstm_rt
 from lstm_rt import Model
-from lstm_rt._core import _all_kernels
 from lstm_rt.format import dumps, loads_graph
 from lstm_rt.graph import Graph
 from lstm_rt.quantised import Quantised
-
-FUSED = [name for name, fused in _all_kernels() if fused and name in lstm_rt.kernels()]
-
-
-def same(a, b):
-    a, b = (x if isinstance(x, tuple) else (x,) for x in (a, b))
-    for x, y in zip(a, b, strict=True):
-        assert x.tobytes() == y.tobytes()
-
-
-def dense_graph(weight, bias=None):
-    g = Graph()
-    g.output(g.dense(g.input("x", "seq", weight.shape[1]), weight, bias), "y")
-    return g
 
 
 @pytest.mark.parametrize("kernels", lstm_rt.kernels())
@@ -167,12 +153,7 @@ def test_a_row_alone_and_in_batches(graph, kernels):
 def test_ragged_batch(graph):
     model = Model(dumps(graph))
     (x,) = inputs_for(np.random.default_rng(1), graph, 9, 12)
-    lengths = np.array([12, 1, 7, 0, 11, 12, 3, 2, 9])
-    y, h, *_ = model(x, lengths=lengths)
-    for row, n in enumerate(lengths):
-        alone = model(np.ascontiguousarray(x[row : row + 1, :n]))
-        same(np.ascontiguousarray(y[row, :n]), alone[0][0])
-        same(np.ascontiguousarray(h[row]), alone[1][0])
+    check_rows_alone(model, x, [12, 1, 7, 0, 11, 12, 3, 2, 9])
 
 
 @OPENMP
@@ -180,9 +161,7 @@ def test_ragged_batch(graph):
 def test_threads(graph, batch):
     blob = dumps(graph)
     x = inputs_for(np.random.default_rng(1), graph, batch, 60)
-    one = Model(blob, threads=1)(*x)
-    for lanes in (2, 3):
-        same(one, on_lanes(lanes, lambda n=lanes: Model(blob, threads=n)(*x)))
+    check_threads(blob, x, 2, 3)
 
 
 @OPENMP

@@ -10,27 +10,20 @@ import numpy as np
 import pytest
 from helpers.denormals import SMALLEST, flushes
 from helpers.graphs import CELLS, cell_id, cell_weights, every_op_graph, inputs_for, recurrent_graph, weights
+from helpers.identity import FUSED, same
 from helpers.integers import WAYS, integer_graph
 from helpers.threads import OPENMP, forced, on_lanes
 from lstm_rt_tools.judges import reference
 
 import lstm_rt
 from lstm_rt import Model
-from lstm_rt._core import _all_kernels
 from lstm_rt.format import dumps
 from lstm_rt.graph import Activation, Graph
 
-FUSED = [name for name, fused in _all_kernels() if fused and name in lstm_rt.kernels()]
 STEPS = 120
 
 #: The cells, each with biases and without.
 FORMS = [(op, {**options, "bias": bias}) for op, options in CELLS if "bias" not in options for bias in (True, False)]
-
-
-def same(a, b):
-    a, b = (x if isinstance(x, tuple) else (x,) for x in (a, b))
-    for x, y in zip(a, b, strict=True):
-        assert x.tobytes() == y.tobytes()
 
 
 def faded(arrays):
