@@ -353,3 +353,14 @@ def test_blocks_that_integers_do_not_keep(capsys: pytest.CaptureFixture[str], tm
 )
 def test_no_ratio_of_times_that_are_too_short_to_tell(before: float, after: float, text: str) -> None:
     assert _gain({"microseconds": {"before": before, "after": after}}) == text
+
+
+def test_verify_says_why_integers_are_off(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save("x.npy", np.random.default_rng(1).normal(size=(2, 7, 20)).astype(np.float32))
+    said(capsys, "run", model, "x.npy", "-o", "y.npz")
+    said(capsys, "quantize", model, "-o", "s.lrt")
+    check = ["--inputs", "x.npy", "--expect", "y.npz"]
+    assert main(["verify", "s.lrt", *check]) == 1
+    assert "note: the model has integer weights, which give other numbers; --atol says" in capsys.readouterr().out
+    assert "integer weights" not in said(capsys, "verify", "s.lrt", *check, "--atol", "0.05")
+    assert main(["verify", str(model), *check, "--atol", "0", "--rtol", "0"]) == 0

@@ -11,6 +11,7 @@ import numpy as np
 
 from lstm_rt.errors import InputError
 from lstm_rt.graph import Graph, Value
+from lstm_rt.quantised import has_integers
 from lstm_rt.text import shown
 
 from .. import archives, readers
@@ -80,7 +81,7 @@ def _verify_against(args: argparse.Namespace) -> int:
     file = ModelFile(args.model).whole()
     with archives.opened(args.against, args.framework) as opened:
         source = readers.rerun(opened.path, file.graph, source_options(args), args.framework)
-    return _compare(args, source.what, call(file.model(), source.inputs), source.outputs)
+    return _compare(args, file.graph, source.what, call(file.model(), source.inputs), source.outputs)
 
 
 def _verify_expected(args: argparse.Namespace) -> int:
@@ -102,7 +103,7 @@ def _verify_expected(args: argparse.Namespace) -> int:
     what = ", ".join(str(path) for path in args.expect)
     if valid:
         what += " (steps beyond the lengths aside)"
-    return _compare(args, what, list(zip(names, (g for g, _ in pairs), strict=True)), [w for _, w in pairs])
+    return _compare(args, file.graph, what, list(zip(names, (g for g, _ in pairs), strict=True)), [w for _, w in pairs])
 
 
 def _valid_steps(graph: Graph, inputs: Sequence[Any], lengths: Any) -> dict[int, Any]:
@@ -148,7 +149,7 @@ def _check_proves(name: str, want: Any) -> None:
         raise InputError(f"nothing was compared: none of the expected numbers of output {shown(name)!r} is finite")
 
 
-def _compare(args: argparse.Namespace, what: str, got: Named, want: Sequence[Any]) -> int:
+def _compare(args: argparse.Namespace, graph: Graph, what: str, got: Named, want: Sequence[Any]) -> int:
     names, arrays = [name for name, _ in got], [array for _, array in got]
     for name, w in zip(names, want, strict=False):
         _check_proves(name, w)
@@ -162,4 +163,6 @@ def _compare(args: argparse.Namespace, what: str, got: Named, want: Sequence[Any
     for d in diffs:
         verdict = "ok" if d.ok else "MISMATCH"
         print(f"{verdict}: {shown(d.name)}: max abs difference {d.max_abs:.2e}, largest {d.largest:.3g}")
+    if not ok and has_integers(graph):
+        print("note: the model has integer weights, which give other numbers; --atol says how far these may be off")
     return OK if ok else MISMATCH
