@@ -35,11 +35,6 @@ def pieces(node: Node, name: str, w: Any) -> list[tuple[Any, int]]:
     return [(w, GATES[node.op] if node.op in GATES and stem in ("w_ih", "w_hh") else 1)]
 
 
-def may_be_blocks(node: Node) -> bool:
-    """Do a file's matrices of the node come as blocks, where that is worth it? Windows and tables are stored whole."""
-    return node.op in GATES or node.op == "dense"
-
-
 def is_worth_it(w: NDArray[Any] | Quantised, gates: int, below: float | None = None) -> bool:
     """Is the matrix to be stored as blocks?
 
@@ -71,7 +66,7 @@ def stored(node: Node, name: str, w: Any) -> tuple[int, float | None]:
         return w.nbytes, None
     parts, size, sparse = pieces(node, name, w), 0, False
     for part, gates in parts:
-        as_blocks = may_be_blocks(node) and is_worth_it(part, gates)
+        as_blocks = is_worth_it(part, gates)
         size += to_blocks(part, gates).nbytes if as_blocks else part.nbytes
         sparse |= as_blocks
     return size, share_of(parts) if sparse else None

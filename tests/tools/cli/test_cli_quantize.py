@@ -181,6 +181,9 @@ def test_convert_takes_all_that_quantize_takes(
     assert load_graph("q.lrt").meta["quantised"] | {"from": 0, "tool": 0} == {
         "from": 0, "tool": 0, "weights": "auto", "activations": 8, "max_error": 0.5, "calibration": [shape],
     }  # fmt: skip
+    text = said(capsys, *source, "--auto", "--max-error", "1e-9")
+    assert "weights: float32, as no weights of this model become integers: " in text
+    assert "quantised" not in load_graph("q.lrt").meta
     Path("q.lrt").unlink()
     assert main([str(a) for a in (*source, "--int8", "--max-error", "1e-9")]) == 1
     assert "more than --max-error 1e-09; nothing was written" in capsys.readouterr().err

@@ -240,6 +240,17 @@ def test_bits_of_each_matrix(monkeypatch):
         quantize(g, "auto", max_error=0.0)
 
 
+def test_what_is_allowed_is_of_the_model_before_it_is_pruned(monkeypatch):
+    monkeypatch.setattr(whole, "speed_against", lambda graph, inputs: lambda other: 1.0)
+    g = recurrent_graph(np.random.default_rng(0), "lstm", 40, 96)
+    cut = quantize(g, 32, prune=0.3)
+    x = np.random.default_rng(1).uniform(-1, 1, (2, 10, 40)).astype(np.float32)
+    off = max(np.abs(a - b).max() for a, b in zip(Model(dumps(cut))(x), Model(dumps(g))(x), strict=True))
+    q = quantize(g, "auto", calibrate=[x], max_error=float(off) * 1.1, prune=0.3)
+    assert any(isinstance(w, Quantised) for w in q.nodes[0].weights.values())
+    assert max(np.abs(a - b).max() for a, b in zip(Model(dumps(q))(x), Model(dumps(g))(x), strict=True)) <= off * 1.1
+
+
 def test_what_is_being_done_is_told():
     g = recurrent_graph(np.random.default_rng(0), "lstm", 10, 24)
     told = []

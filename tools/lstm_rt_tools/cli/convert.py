@@ -13,7 +13,7 @@ from lstm_rt.quantised import has_integers
 from lstm_rt.text import shown
 
 from .. import __version__, archives, readers
-from ..integers.quantize import Made, TooFarError
+from ..integers.quantize import Made, NoIntegersError, TooFarError
 from ..judges import testdata
 from . import describe, memory
 from .common import OK, facts, note_lines, notes, source_options
@@ -48,10 +48,15 @@ def convert(args: argparse.Namespace) -> int:
                 made = with_integers(args, graph, dumps(graph), None, progress)
             except TooFarError as e:
                 return say_too_far(args, e)
-            costs = lines(facts_of(args, graph, made, progress))
-            if graph.selftest is not None:
-                test_from = _test_of_made(made)
-            graph = made.graph
+            except NoIntegersError as e:
+                if not args.auto:  # to choose float32 for every matrix is a choice, too
+                    raise
+                costs = [f"weights: float32, as {e}"]
+            else:
+                costs = lines(facts_of(args, graph, made, progress))
+                if graph.selftest is not None:
+                    test_from = _test_of_made(made)
+                graph = made.graph
         progress.step(f"writing {output.name}")
         data = contents(graph)
         sources = list(reads)  # what follows looks at the output

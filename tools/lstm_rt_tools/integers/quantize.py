@@ -39,6 +39,10 @@ class TooFarError(GraphError):
         self.worst = worst
 
 
+class NoIntegersError(GraphError):
+    """No matrix becomes integers: none can, or for "auto" none should."""
+
+
 @dataclass(frozen=True)
 class Options:
     """What is asked for; see :func:`quantize`."""
@@ -132,7 +136,8 @@ def make(
     bits: int | Choices
     if options.bits == "auto":
         speed = speed_against(left, inputs)
-        bits = choose(left, inputs, near, options.activations, options.max_error, known, done, speed, tell)
+        measured_from = near if options.max_error is None else exact  # what is allowed is of the model as it came
+        bits = choose(left, inputs, measured_from, options.activations, options.max_error, known, done, speed, tell)
     else:
         bits = {} if options.bits == FLOATS else options.bits
     made, changes = quantize_with_report(left, bits, options.activations, known, done, tell)
@@ -141,7 +146,7 @@ def make(
     if options.bits == FLOATS:
         changes = [replace(c, why="") for c in changes]
     if options.prune is None and not any(c.bits for c in changes):
-        raise GraphError(f"no weights of this model become integers{_reasons(changes)}")
+        raise NoIntegersError(f"no weights of this model become integers{_reasons(changes)}")
     tell("comparing with float32")
     found = errors(made, exact, inputs)
     worst = max(e.max_abs for e in found)
