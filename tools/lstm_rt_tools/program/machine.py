@@ -122,7 +122,7 @@ class UnknownLoop(Exhausted):
 
     Attributes:
         input: the name of the input whose steps these are, ``dim``: its dimension.
-        place: of the loop, as of :attr:`Machine.loops`.
+        place: of the loop, as ``loops`` has it.
     """
 
     def __init__(self, input: str, dim: int, place: tuple[str, int] | None = None) -> None:
