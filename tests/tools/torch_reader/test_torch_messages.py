@@ -169,7 +169,7 @@ class Net(torch.nn.Module):
     def __init__(self, inner):
         super().__init__()
         self.rec = torch.nn.LSTM(5, 7, batch_first=True)
-        self.layers = torch.nn.Sequential(torch.nn.Linear(7, 4), torch.nn.Unfold(2))
+        self.layers = torch.nn.Sequential(torch.nn.Linear(7, 4), torch.nn.FractionalMaxPool2d(2, output_size=2))
         self.inner = inner
 
     def forward(self, x):
@@ -198,7 +198,7 @@ LINES = {
     "raises": r"forward fails on the example: KeyError: 'what the user says' \(.*net.py:20: raise KeyError",
     "spectrum": r"i0: .* not supported \(.*net.py:23: return torch.special.i0\(y\)",
     "second": r"lstm \(rec\): it reads its input as .*\(in rec, a LSTM, .*net.py:26: return self.rec",
-    "stacked": r"im2col \(layers.1\): .* not supported \(in layers.1, a Unfold, .*net.py:29: return self.layers\(y\)\)",
+    "stacked": r"fractional_max_pool2d \(layers.1\): .* not supported \(in layers.1, a FractionalMaxPool2d, .*net.py:29: return self.layers\(y\)\)",
 }
 
 
