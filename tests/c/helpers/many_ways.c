@@ -102,7 +102,9 @@ void check_model(const lrt_model *m)
     check_tables(m, BATCH, SOME_STEPS, 1);
     check_tables(m, 1, SOME_STEPS, 0);
     check_tables(m, 2, one, 1);
+#ifndef CHECK_SLOW /* other numbers, the same memory */
     check_inputs(m, 2, SOME_STEPS, 0, 99 | CASE_FADES);
+#endif
     no_steps_no_rows(m);
 }
 
