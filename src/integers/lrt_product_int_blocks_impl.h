@@ -7,17 +7,6 @@
 
 #define INT_STRIP_V (LRT_PANEL / VL)
 
-static LRT_INLINE void clear_sums(int_sums *s, const int kind, const unsigned parts, const unsigned nr, const unsigned nv)
-{
-    LRT_UNROLL for (unsigned part = 0; part < parts; part++)
-        LRT_UNROLL for (unsigned r = 0; r < nr; r++)
-            LRT_UNROLL for (unsigned v = 0; v < nv; v++) {
-                s->low[part][r][v] = v_azero();
-                if (LRT_DOT8 && kind == BYTES_16)
-                    s->high[part][r][v] = v_azero();
-            }
-}
-
 /* The sums of a strip: t->words blocks, for the words of inputs that `index` lists. What is added to weights of bytes is
  * taken off again by a product with zeros, as these are stored, of the same inputs. */
 static LRT_INLINE void int_strip(const int_tile_args *t, const uint16_t *index, const int kind, const unsigned nr)
@@ -118,18 +107,17 @@ static void int_strip_of_rows(const lrt_product_args *a, int_tile_args *t, const
 {
     static const LRT_ALIGNED float none[LRT_PANEL];
     LRT_ALIGNED float buf[LRT_INT_MOST_R * LRT_PANEL];
-    const int kind = a->m->dtype == LRT_I16 ? PAIRS_16 : LRT_DOT8 && a->m->limit <= LRT_MAX_BYTE ? BYTES_8 : BYTES_16;
-    const unsigned most = int_way_of(a->m).most;
+    const int_way way = int_way_of(a->m);
     const uint32_t row_words = lrt_packed_words(a->m->k);
     for (uint32_t r = 0, nr; r < a->rows; r += nr) {
         unsigned size = 0;
-        nr = int_block(a->rows - r, most, &size);
+        nr = int_block(a->rows - r, way.most, &size);
         for (unsigned i = 0; i < nr; i++) {
             t->x[i] = a->packed + (size_t)(r + i) * row_words;
             t->init[i] = a->init ? a->init[r + i] + at : none;
             t->y[i] = floats == LRT_PANEL ? a->y[r + i] + at : buf + i * LRT_PANEL;
         }
-        STRIP_ROWS[kind][size](t, index);
+        STRIP_ROWS[way.kind][size](t, index);
         for (unsigned i = 0; i < nr && floats < LRT_PANEL; i++)
             memcpy(a->y[r + i] + at, buf + i * LRT_PANEL, floats * sizeof *buf);
     }

@@ -50,6 +50,17 @@ static LRT_INLINE vi load_weights(const uint32_t *w, const int kind)
 #endif
 }
 
+static LRT_INLINE void clear_sums(int_sums *s, const int kind, const unsigned parts, const unsigned nr, const unsigned nv)
+{
+    LRT_UNROLL for (unsigned part = 0; part < parts; part++)
+        LRT_UNROLL for (unsigned r = 0; r < nr; r++)
+            LRT_UNROLL for (unsigned v = 0; v < nv; v++) {
+                s->low[part][r][v] = v_azero();
+                if (LRT_DOT8 && kind == BYTES_16)
+                    s->high[part][r][v] = v_azero();
+            }
+}
+
 /* One word of every row and vector. */
 static LRT_INLINE void add_word(const int_tile_args *t, int_sums *s, const unsigned part, size_t i, const int kind,
                                 const unsigned nr, const unsigned np, const unsigned nv)
@@ -120,13 +131,7 @@ static LRT_INLINE void int_tile(const int_tile_args *given, const int kind, cons
     const int_tile_args t = *given;
     int_sums s;
     size_t i = 0;
-    LRT_UNROLL for (unsigned part = 0; part < parts; part++)
-        LRT_UNROLL for (unsigned r = 0; r < nr; r++)
-            LRT_UNROLL for (unsigned v = 0; v < np * nv; v++) {
-                s.low[part][r][v] = v_azero();
-                if (LRT_DOT8 && kind == BYTES_16)
-                    s.high[part][r][v] = v_azero();
-            }
+    clear_sums(&s, kind, parts, nr, np * nv);
     for (; i + parts <= t.words; i += parts)
         LRT_UNROLL for (unsigned part = 0; part < parts; part++)
             add_word(&t, &s, part, i + part, kind, nr, np, nv);
@@ -221,6 +226,7 @@ typedef char all_int_blocks_are_cases[(LRT_INT_BLOCK_R <= 2 || LRT_INT_BLOCK_R =
 
 /* How rows are multiplied, and most of them at once. */
 typedef struct {
+    int kind;
     int_rows_fn *const *rows;
     unsigned most, row_v; /* ... and most sums of one row alone */
 } int_way;
@@ -238,16 +244,18 @@ static unsigned int_block(uint32_t rows, unsigned most, unsigned *size)
 
 static int_way int_way_of(const lrt_matrix *m)
 {
-    int_way way = {PAIRS_16_ROWS, LRT_INT_BLOCK_R, LRT_INT_ROW_V};
+    int_way way = {PAIRS_16, PAIRS_16_ROWS, LRT_INT_BLOCK_R, LRT_INT_ROW_V};
     if (m->dtype == LRT_I16)
         return way;
 #if LRT_DOT8
     if (m->limit <= LRT_MAX_BYTE) {
+        way.kind = BYTES_8;
         way.rows = BYTES_8_ROWS;
         way.most = LRT_INT_BLOCK_R88;
         return way;
     }
 #endif
+    way.kind = BYTES_16;
     way.rows = BYTES_16_ROWS;
     way.most = LRT_INT_BLOCK_R8;
     way.row_v = LRT_INT_ROW_V8;
