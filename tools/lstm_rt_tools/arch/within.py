@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 
 from lstm_rt.activations import as_activation
 from lstm_rt.graph import Activation, Graph
+from lstm_rt.ops import cell_of
 
 from ..judges.reference_activations import activate
 from .layers import side_by_side
 
 _SHUT = 1e4  #: what is taken from the sum before a gate to close it
-_DEFAULTS = {"lstm": ("sigmoid", "tanh", "tanh"), "gru": ("sigmoid", "tanh"), "rnn": ("tanh",)}
 
 Weights = Mapping[str, Any]
 
@@ -104,7 +104,7 @@ def forgetful(
         weights: of one direction, as of :meth:`Graph.recurrent`.
         size: hidden units.
     """
-    acts = tuple(as_activation(a) for a in activations or _DEFAULTS[op])
+    acts = tuple(as_activation(a) for a in activations or cell_of(op).activations)
     given = {k: np.asarray(w, np.float32) for k, w in weights.items() if w is not None}
     if op == "rnn":
         acts, given = (Activation("sigmoid"), *acts, Activation("linear")), _with_gates(given, size)

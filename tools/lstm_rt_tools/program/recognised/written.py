@@ -15,6 +15,7 @@ import numpy as np
 
 from lstm_rt.activations import as_activation
 from lstm_rt.graph import Graph, Node
+from lstm_rt.ops import cell_of
 
 from .cells import Cell, gated, ungated
 from .unrolled import Unrolled, digest
@@ -22,7 +23,6 @@ from .unrolled import Unrolled, digest
 _POINTWISE = frozenset({"add", "sub", "mul"})
 #: Between a gate and the product with h.
 _SUMS = frozenset({"add", "sub", "slice", "gather", "concat", "batchnorm"})
-_ACTIVATIONS = {"lstm": ("sigmoid", "tanh", "tanh"), "gru": ("sigmoid", "tanh"), "rnn": ("tanh",)}
 _OPTIONS = {"hidden_size", "activations", "reset_after"}
 _DEPTH = 6  #: of operations between a state and what it is made of
 _MOST_TRIES = 48  #: of pairs of candidates, for one result
@@ -70,7 +70,7 @@ def write_out(
     size = options["hidden_size"]
     if weights.keys() - {"w_ih", "w_hh", "b_ih", "b_hh"} or {k for k, v in options.items() if v} - _OPTIONS:
         return None
-    act = [as_activation(a) for a in options.get("activations") or _ACTIVATIONS[op]]
+    act = [as_activation(a) for a in options.get("activations") or cell_of(op).activations]
     h, *c = [graph.constant(np.zeros(size, np.float32)) if s is None else s for s in states]
     on_x = graph.dense(x, weights["w_ih"], weights.get("b_ih"))
 

@@ -30,7 +30,6 @@ from .attention import added, of_sums, scores_of, weighed
 from .reductions import reduced
 
 Args = Sequence[Tensor | None]
-_MOST_EACH = 64  #: layers that one over rows and something else becomes
 _MOST_PRODUCTS = 1 << 16  #: of two values that depend on the inputs, each a feature for a moment
 
 
