@@ -10,8 +10,10 @@
 /* ---- activations --------------------------------------------------------------------------- */
 
 #define EXP_LIMIT 87.0f     /* |y| up to here keeps 2^n normal */
-#define SIGMOID_LIMIT 40.0f /* from here on sigmoid is 1, and products of two such terms stay finite */
+#define SIGMOID_LIMIT 40.0f /* from here on sigmoid is 1 */
+#define GATE_LIMIT 60.0f    /* gates take numbers below -this as -this: products of two denominators have normal reciprocals */
 #define TANH_LIMIT 10.0f    /* from here on tanh is 1 */
+#define POW2_OF_0 (0x1.8p23f + 127.0f) /* added to a float, it rounds that to an integer n in the low bits, of which v_pow2 makes 2^n */
 #define LARGEST 0x1.fffffep127f
 
 static LRT_INLINE vf clamp(vf a, float lo, float hi) { return v_min(v_set1(hi), v_max(v_set1(lo), a)); }
@@ -27,38 +29,41 @@ static LRT_INLINE vf settled(vf a) { return v_mul(a, v_set1(one_unknown)); }
 #define EACH(j, n) LRT_UNROLL for (unsigned j = 0; j < n; j++)
 #define MAX_SIDE 12
 
-/* expm1(r) of n vectors: a minimax fit on [-0.347, 0.347] (relative error 1.4e-8), evaluated in Estrin's order for its
- * short chain. */
-static LRT_INLINE void expm1_parts(const unsigned n, const vf *r, vf *p)
+/* c + a b, or c - a b. */
+static LRT_INLINE vf with_sign(const int negative, vf a, vf b, vf c) { return negative ? v_fnma(a, b, c) : v_fma(a, b, c); }
+
+/* expm1(r) of n vectors, of the first `negative` of them -expm1(-r): a minimax fit on [-0.347, 0.347] (relative error 1.4e-8),
+ * evaluated in Estrin's order for its short chain. */
+static LRT_INLINE void expm1_parts(const unsigned n, const unsigned negative, const vf *r, vf *p)
 {
     vf r2[MAX_SIDE], lo[MAX_SIDE], hi[MAX_SIDE];
     EACH(j, n) r2[j] = v_mul(r[j], r[j]);
-    EACH(j, n) hi[j] = v_fma(v_set1(0.008366596f), r[j], v_set1(0.0416672f));
-    EACH(j, n) lo[j] = v_fma(v_set1(0.16666543f), r[j], v_set1(0.49999997f));
+    EACH(j, n) hi[j] = with_sign(j < negative, v_set1(0.008366596f), r[j], v_set1(0.0416672f));
+    EACH(j, n) lo[j] = with_sign(j < negative, v_set1(0.16666543f), r[j], v_set1(0.49999997f));
     EACH(j, n) hi[j] = v_fma(v_set1(0.0013882507f), r2[j], hi[j]);
     EACH(j, n) hi[j] = v_fma(hi[j], r2[j], lo[j]);
-    EACH(j, n) p[j] = v_fma(hi[j], r2[j], r[j]);
+    EACH(j, n) p[j] = with_sign(j < negative, hi[j], r2[j], r[j]);
 }
 
-/* exp(x) = s * (1 + p) with s = 2^m and p = expm1(x - m ln 2), for |x| <= EXP_LIMIT: the first `single`
- * of n vectors so, the others exp(2 x). Adding 0x1.8p23 rounds to an integer in the low bits. One float
- * for ln 2 is enough: it is 1.9e-9 off, so the result is at most m * 1.9e-9 off. */
-static LRT_INLINE void exp_parts(const unsigned n, const unsigned single, const vf *x, vf *s, vf *p)
+/* exp(f x) = s (1 + p) with s = 2^m and p = expm1(f x - m ln 2), for |f x| <= EXP_LIMIT and a constant f that is 1 or 2; of
+ * the first `negative` of n vectors exp(-x) = s (1 - p). One float for ln 2 is
+ * enough: it is 1.9e-9 off, so the result is at most m * 1.9e-9 off. */
+static LRT_INLINE void exp_parts(const unsigned n, const unsigned negative, const float f, const vf *x, vf *s, vf *p)
 {
-    const vf magic = v_set1(0x1.8p23f);
+    const vf magic = v_set1(POW2_OF_0), ln2 = v_set1(0x1.62e43p-1f);
     vf r[MAX_SIDE];
-    EACH(j, n) s[j] = v_fma(x[j], v_set1(j < single ? 0x1.715476p0f : 0x1.715476p1f), magic);
+    EACH(j, n) s[j] = with_sign(j < negative, x[j], v_set1((j < negative ? 1.0f : f) * 0x1.715476p0f), magic);
     EACH(j, n) r[j] = v_sub(s[j], magic);
-    EACH(j, n) r[j] = v_fnma(r[j], v_set1(0x1.62e43p-1f), j < single ? x[j] : v_add(x[j], x[j]));
+    EACH(j, n) r[j] = with_sign(j >= negative, r[j], ln2, j >= negative && f > 1.0f ? v_add(x[j], x[j]) : x[j]);
     EACH(j, n) s[j] = v_pow2(s[j]);
-    expm1_parts(n, r, p);
+    expm1_parts(n, negative, r, p);
 }
 
 static LRT_INLINE vf exp_between(vf y, float lo, float hi)
 {
     vf s, p;
     y = clamp(y, lo, hi);
-    exp_parts(1, 1, &y, &s, &p);
+    exp_parts(1, 0, 1.0f, &y, &s, &p);
     return v_fma(s, p, s);
 }
 
@@ -72,29 +77,38 @@ static LRT_INLINE vf expm1_nonpositive(vf y)
 {
     vf s, p;
     y = clamp(y, -EXP_LIMIT, 0.0f);
-    exp_parts(1, 1, &y, &s, &p);
+    exp_parts(1, 0, 1.0f, &y, &s, &p);
     return v_fma(s, p, v_sub(s, v_set1(1.0f)));
 }
 
-/* sigmoid(x) = e / (e + 1) with e = exp(x), of the first `sigmoids` of n vectors; of the others
- * tanh(x) = e / (e + 2) with e = expm1(2x), which does not cancel near 0. Numerator and denominator
- * apart, so that a product needs one division. The one is made from the other: their errors cancel. */
+/* sigmoid(x) = 1 / (1 + e) with e = exp(-x), of the first `sigmoids` of n vectors, x being at least -GATE_LIMIT; of the others
+ * tanh(x) = e / (e + 2) with e = expm1(2x), which does not cancel near 0. Denominators, and of tanh numerators, apart, so
+ * that a product needs one division. Tanh's one is made from the other: their errors cancel. */
 static LRT_INLINE void squash_parts(const unsigned n, const unsigned sigmoids, const vf *x, vf *num, vf *den)
 {
     const vf one = v_set1(1.0f);
     vf y[MAX_SIDE], s[MAX_SIDE], p[MAX_SIDE];
-    EACH(j, n) y[j] = v_max(v_set1(j < sigmoids ? -EXP_LIMIT : -TANH_LIMIT), x[j]);
+    EACH(j, n) y[j] = v_max(v_set1(j < sigmoids ? -GATE_LIMIT : -TANH_LIMIT), x[j]);
     EACH(j, n) y[j] = v_min(v_set1(j < sigmoids ? SIGMOID_LIMIT : TANH_LIMIT), y[j]);
-    exp_parts(n, sigmoids, y, s, p);
-    EACH(j, n) num[j] = v_fma(s[j], p[j], j < sigmoids ? s[j] : v_sub(s[j], one));
-    EACH(j, n) den[j] = v_add(num[j], j < sigmoids ? one : v_set1(2.0f));
+    exp_parts(n, sigmoids, 2.0f, y, s, p);
+    EACH(j, n) {
+        if (j < sigmoids) {
+            den[j] = v_fnma(s[j], p[j], v_add(s[j], one));
+        } else {
+            num[j] = v_fma(s[j], p[j], v_sub(s[j], one));
+            den[j] = v_add(num[j], v_set1(2.0f));
+        }
+    }
 }
 
+/* e / (e + 1): nearer than 1 / (1 + e) in the last bit, and below -GATE_LIMIT as right as above. */
 static LRT_INLINE vf act_sigmoid(vf x)
 {
-    vf num, den;
-    squash_parts(1, 1, &x, &num, &den);
-    return v_div(num, den);
+    vf s, p, e;
+    x = clamp(x, -EXP_LIMIT, SIGMOID_LIMIT);
+    exp_parts(1, 0, 1.0f, &x, &s, &p);
+    e = v_fma(s, p, s);
+    return v_div(e, v_add(e, v_set1(1.0f)));
 }
 
 static LRT_INLINE vf act_tanh(vf x)
@@ -147,12 +161,12 @@ static LRT_INLINE vf act_log(vf x)
 /* exp(x) of any x: ln 2 in two parts, and 2^m in two factors, as 2^m may be denormal or 2^128. */
 static LRT_INLINE vf act_exp(vf x)
 {
-    const vf magic = v_set1(0x1.8p23f);
+    const vf magic = v_set1(POW2_OF_0);
     vf y = clamp(x, -104.0f, 89.0f), p;
     vf m = v_sub(v_fma(y, v_set1(0x1.715476p0f), magic), magic);
     vf half = v_fma(m, v_set1(0.5f), magic), s = v_pow2(half);
     vf r = v_fnma(m, v_set1(LN2_LOW), v_fnma(m, v_set1(LN2_HIGH), y));
-    expm1_parts(1, &r, &p);
+    expm1_parts(1, 0, &r, &p);
     return v_mul(v_fma(s, p, s), v_pow2(v_add(v_sub(m, v_sub(half, magic)), magic)));
 }
 
@@ -302,19 +316,6 @@ static vf activation(const lrt_act *act, vf x)
     case LRT_ACT_POWER: return v_power(x, v_set1(act->alpha));
     default: return x;
     }
-}
-
-/* Inside gates: the first `firsts` of n vectors go through act s, the others through t, as quotients.
- * usual: these are sigmoid and tanh. */
-static LRT_INLINE void gate_parts(const int usual, const unsigned n, const unsigned firsts, const lrt_act *s,
-                                  const lrt_act *t, const vf *x, vf *num, vf *den)
-{
-    if (usual) {
-        squash_parts(n, firsts, x, num, den);
-        return;
-    }
-    EACH(j, n) num[j] = activation(j < firsts ? s : t, x[j]);
-    EACH(j, n) den[j] = v_set1(1.0f);
 }
 
 #endif
