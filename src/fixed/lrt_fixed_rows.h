@@ -1,0 +1,207 @@
+/* Products: rows of integers with a vector of int16. Four rows at a time, a quad:
+ *
+ *   start      4 words; int8: what the words' sums start at, then the sums of their lower bytes, of each pair
+ *   weights    for every 8 inputs int16: of each row 8; int8: of each pair of rows 8, the second row's in the upper bytes
+ *              (upper * 256 + lower)
+ *   mult       4 words
+ *
+ * Sums go around in 32 bits; that the whole ones fit is what the exporter has checked. Of int8, two sums share a word's,
+ * 256 upper + lower, from which the lower one is taken. Both are multiplied as 256 times what they are. */
+#ifndef LRT_FIXED_ROWS_H
+#define LRT_FIXED_ROWS_H
+
+#if LRT_FIXED_BITS == 8
+#define FIXED_FINISH(z, a, b, c, d, w)                                                                                 \
+    (z)[0] = fixed_high((int32_t)((uint32_t)(b) << 8), (w)[0]);                                                        \
+    (z)[1] = fixed_high((int32_t)((uint32_t)(a) - (uint32_t)(b)), (w)[1]);                                             \
+    (z)[2] = fixed_high((int32_t)((uint32_t)(d) << 8), (w)[2]);                                                        \
+    (z)[3] = fixed_high((int32_t)((uint32_t)(c) - (uint32_t)(d)), (w)[3]);
+#else
+#define FIXED_FINISH(z, a, b, c, d, w)                                                                                 \
+    (z)[0] = fixed_high((int32_t)(a), (w)[0]);                                                                         \
+    (z)[1] = fixed_high((int32_t)(b), (w)[1]);                                                                         \
+    (z)[2] = fixed_high((int32_t)(c), (w)[2]);                                                                         \
+    (z)[3] = fixed_high((int32_t)(d), (w)[3]);
+#endif
+
+#if defined(LRT_FIXED_MVE)
+
+/* gcc spends 12 instructions on what 10 do. */
+#if LRT_FIXED_BITS == 8
+#define FIXED_CHUNK                                                                                                    \
+    "vldrh.u16 q1, [%[w]], #16\n\t"                                                                                    \
+    "vldrh.u16 q2, [%[w]], #16\n\t"                                                                                    \
+    "vmladava.s16 %[a], q1, q0\n\t"                                                                                    \
+    "vmovlb.s8 q1, q1\n\t"                                                                                             \
+    "vmladava.s16 %[c], q2, q0\n\t"                                                                                    \
+    "vmovlb.s8 q2, q2\n\t"                                                                                             \
+    "vmladava.s16 %[b], q1, q0\n\t"                                                                                    \
+    "vmladava.s16 %[d], q2, q0\n\t"
+#else
+#define FIXED_ROW(sum, q)                                                                                              \
+    "vldrh.u16 " q ", [%[w]], #16\n\t"                                                                                 \
+    "vmladava.s16 %[" sum "], " q ", q0\n\t"
+#define FIXED_CHUNK FIXED_ROW("a", "q1") FIXED_ROW("b", "q2") FIXED_ROW("c", "q3") FIXED_ROW("d", "q1")
+#endif
+
+typedef struct {
+    int32_t a, b, c, d;
+} fixed_sums;
+
+/* Returns where the multipliers are. */
+static LRT_FIXED_INLINE const int32_t *fixed_quad_sums(const int32_t *w, const int16_t *v, uint32_t chunks, fixed_sums *sums)
+{
+    int32_t a = w[0], b = w[1], c = w[2], d = w[3];
+    w += 4;
+    __asm__ volatile("dls lr, %[n]\n\t"
+                     "1:\n\t"
+                     "vldrh.u16 q0, [%[v]], #16\n\t" FIXED_CHUNK "le lr, 1b\n\t"
+                     : [a] "+Te"(a), [b] "+Te"(b), [c] "+Te"(c), [d] "+Te"(d), [w] "+r"(w), [v] "+r"(v)
+                     : [n] "r"(chunks)
+                     : "lr", "q0", "q1", "q2", "q3", "memory");
+    sums->a = a;
+    sums->b = b;
+    sums->c = c;
+    sums->d = d;
+    return w;
+}
+
+static LRT_FIXED_INLINE const int32_t *fixed_quad(const int32_t *w, const int16_t *v, uint32_t chunks, int32_t *z)
+{
+    fixed_sums s;
+    const int32_t *mult = fixed_quad_sums(w, v, chunks, &s);
+    FIXED_FINISH(z, s.a, s.b, s.c, s.d, mult)
+    return mult + 4;
+}
+
+#elif defined(LRT_FIXED_DSP)
+
+/* gcc makes a load for each word of C; 29 instructions are for 32 products here, and 25 where weights are int16. */
+#if LRT_FIXED_BITS == 8
+#define FIXED_TWO(sum, low, first, second)                                                                              \
+    "ldrd %[s], %[t], [%[w]], #8\n\t"                                                                                   \
+    "smlad %[" sum "], %[s], " first ", %[" sum "]\n\t"                                                                 \
+    "sxtb16 %[s], %[s]\n\t"                                                                                             \
+    "smlad %[" sum "], %[t], " second ", %[" sum "]\n\t"                                                                \
+    "sxtb16 %[t], %[t]\n\t"                                                                                             \
+    "smlad %[" low "], %[s], " first ", %[" low "]\n\t"                                                                 \
+    "smlad %[" low "], %[t], " second ", %[" low "]\n\t"
+#define FIXED_CHUNK                                                                                                     \
+    FIXED_TWO("a", "b", "r8", "r9") FIXED_TWO("a", "b", "r10", "r11")                                                   \
+    FIXED_TWO("c", "d", "r8", "r9") FIXED_TWO("c", "d", "r10", "r11")
+#else
+#define FIXED_TWO(sum, first, second)                                                                                   \
+    "ldrd %[s], %[t], [%[w]], #8\n\t"                                                                                   \
+    "smlad %[" sum "], %[s], " first ", %[" sum "]\n\t"                                                                 \
+    "smlad %[" sum "], %[t], " second ", %[" sum "]\n\t"
+#define FIXED_ROW(sum) FIXED_TWO(sum, "r8", "r9") FIXED_TWO(sum, "r10", "r11")
+#define FIXED_CHUNK FIXED_ROW("a") FIXED_ROW("b") FIXED_ROW("c") FIXED_ROW("d")
+#endif
+
+#if LRT_FIXED_BITS == 8
+#define FIXED_ASM_FINISH                                                                                               \
+    "sub %[a], %[a], %[b]\n\t"                                                                                         \
+    "sub %[c], %[c], %[d]\n\t"                                                                                         \
+    "lsl %[b], %[b], #8\n\t"                                                                                           \
+    "lsl %[d], %[d], #8\n\t"                                                                                           \
+    "smmul %[b], %[b], r8\n\t"                                                                                         \
+    "smmul %[a], %[a], r9\n\t"                                                                                         \
+    "smmul %[d], %[d], r10\n\t"                                                                                        \
+    "smmul %[c], %[c], r11\n\t"
+#else
+#define FIXED_ASM_FINISH                                                                                               \
+    "smmul %[a], %[a], r8\n\t"                                                                                         \
+    "smmul %[b], %[b], r9\n\t"                                                                                         \
+    "smmul %[c], %[c], r10\n\t"                                                                                        \
+    "smmul %[d], %[d], r11\n\t"
+#endif
+
+static LRT_FIXED_INLINE const int32_t *fixed_quad(const int32_t *w, const int16_t *v, uint32_t chunks, int32_t *z)
+{
+    int32_t a, b, c, d, s, t;
+    __asm__ volatile("ldrd %[a], %[b], [%[w]], #8\n\t"
+                     "ldrd %[c], %[d], [%[w]], #8\n\t"
+                     "1:\n\t"
+                     "ldmia %[v]!, {r8-r11}\n\t" FIXED_CHUNK "subs %[n], %[n], #1\n\t"
+                     "bne 1b\n\t"
+                     "ldmia %[w]!, {r8-r11}\n\t" FIXED_ASM_FINISH
+                     : [a] "=&r"(a), [b] "=&r"(b), [c] "=&r"(c), [d] "=&r"(d), [s] "=&r"(s), [t] "=&r"(t), [w] "+r"(w),
+                       [v] "+r"(v), [n] "+r"(chunks)
+                     :
+                     : "r8", "r9", "r10", "r11", "cc", "memory");
+    z[0] = LRT_FIXED_BITS == 8 ? b : a;
+    z[1] = LRT_FIXED_BITS == 8 ? a : b;
+    z[2] = LRT_FIXED_BITS == 8 ? d : c;
+    z[3] = LRT_FIXED_BITS == 8 ? c : d;
+    return w;
+}
+
+#else
+
+/* Sums stay in their registers: left alone, gcc first adds up the products, for which it has none. */
+#if defined(__GNUC__)
+#define FIXED_ADD(sum, product)                                                                                        \
+    sum += (uint32_t)(product);                                                                                        \
+    __asm__("" : "+r"(sum));
+#else
+#define FIXED_ADD(sum, product) sum += (uint32_t)(product);
+#endif
+
+#if LRT_FIXED_BITS == 8
+#define FIXED_PAIR(both, low, at)                                                                                      \
+    y = w[at];                                                                                                         \
+    FIXED_ADD(both, y *x)                                                                                              \
+    FIXED_ADD(low, (int8_t)y * x)
+#define FIXED_INPUT(i)                                                                                                 \
+    x = v[i];                                                                                                          \
+    FIXED_PAIR(a, b, i)                                                                                                \
+    FIXED_PAIR(c, d, i + 8)
+#else
+#define FIXED_INPUT(i)                                                                                                 \
+    x = v[i];                                                                                                          \
+    y = w[i];                                                                                                          \
+    FIXED_ADD(a, y *x)                                                                                                 \
+    y = w[i + 8];                                                                                                      \
+    FIXED_ADD(b, y *x)                                                                                                 \
+    y = w[i + 16];                                                                                                     \
+    FIXED_ADD(c, y *x)                                                                                                 \
+    y = w[i + 24];                                                                                                     \
+    FIXED_ADD(d, y *x)
+#endif
+
+static LRT_FIXED_INLINE const int32_t *fixed_quad(const int32_t *start, const int16_t *v, uint32_t chunks, int32_t *z)
+{
+    uint32_t a = (uint32_t)start[0], b = (uint32_t)start[1], c = (uint32_t)start[2], d = (uint32_t)start[3];
+    const int16_t *w = (const int16_t *)(const void *)(start + 4);
+    do {
+        int32_t x, y;
+        FIXED_INPUT(0)
+        FIXED_INPUT(1)
+        FIXED_INPUT(2)
+        FIXED_INPUT(3)
+        FIXED_INPUT(4)
+        FIXED_INPUT(5)
+        FIXED_INPUT(6)
+        FIXED_INPUT(7)
+        v += 8;
+        w += LRT_FIXED_BITS == 8 ? 16 : 32;
+    } while (--chunks);
+    const int32_t *mult = (const int32_t *)(const void *)w;
+    FIXED_FINISH(z, a, b, c, d, mult)
+    return mult + 4;
+}
+
+#endif
+
+/* z of some quads; returns what is behind them. */
+static const int32_t *fixed_rows(const int32_t *w, const int16_t *v, uint32_t chunks, uint32_t quads, int32_t *z)
+{
+    const int32_t *const end = z + 4 * quads;
+    do {
+        w = fixed_quad(w, v, chunks, z);
+        z += 4;
+    } while (z != end);
+    return w;
+}
+
+#endif

@@ -1,0 +1,44 @@
+"""Rows as the C reads them (src/fixed/lrt_fixed_rows.h): words of 32 bits, four rows after four rows."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .curve import Ints
+from .rows import Rows
+
+CHUNK = 8  #: inputs that go together
+QUAD = 4  #: rows that go together
+
+
+def chunks_of(inputs: int) -> int:
+    return -(-inputs // CHUNK)
+
+
+def packed(rows: Rows, before: int = 0) -> NDArray[np.int32]:
+    """All rows of a matrix, the last quad filled with zeros. ``before``: inputs of v in front that play no part."""
+    quads, k = -(-len(rows.weights) // QUAD), before + rows.weights.shape[1]
+    w = np.zeros((quads * QUAD, chunks_of(k) * CHUNK), dtype=np.int64)
+    w[: len(rows.weights), before:k] = rows.weights
+    w = w.reshape(quads, QUAD, -1, CHUNK)
+    start, mult = (_filled(a, quads) for a in (rows.start, rows.mult))
+    if rows.bits == 8:
+        lower, upper = w[:, ::2], w[:, 1::2]
+        halves = (256 * upper + lower).swapaxes(1, 2)
+        both = 256 * start[:, 1::2] + start[:, ::2]
+        start = np.stack([both, start[:, ::2]], axis=2).reshape(quads, QUAD)
+    else:
+        halves = w.swapaxes(1, 2)
+    words = np.ascontiguousarray(halves.reshape(quads, -1).astype("<i2")).view("<i4")
+    return np.concatenate([_wrapped(start), words, mult.astype(np.int32)], axis=1).ravel()
+
+
+def _filled(a: Ints, quads: int) -> Ints:
+    result = np.zeros(quads * QUAD, dtype=np.int64)
+    result[: len(a)] = a
+    return result.reshape(quads, QUAD)
+
+
+def _wrapped(a: Ints) -> NDArray[np.int32]:
+    return (a & 0xFFFFFFFF).astype(np.uint32).view(np.int32)
