@@ -44,34 +44,36 @@
 #define FIXED_CHUNK FIXED_ROW("a", "q1") FIXED_ROW("b", "q2") FIXED_ROW("c", "q3") FIXED_ROW("d", "q1")
 #endif
 
-typedef struct {
-    int32_t a, b, c, d;
-} fixed_sums;
-
-/* Returns where the multipliers are. */
-static LRT_FIXED_INLINE const int32_t *fixed_quad_sums(const int32_t *w, const int16_t *v, uint32_t chunks, fixed_sums *sums)
+/* The sums of some quads as they are, four words each; returns what is behind the quads. */
+static LRT_FIXED_INLINE const int32_t *fixed_raw(const int32_t *w, const int16_t *v, uint32_t chunks, uint32_t quads, int32_t *sums)
 {
-    int32_t a = w[0], b = w[1], c = w[2], d = w[3];
-    w += 4;
-    __asm__ volatile("dls lr, %[n]\n\t"
+    int32_t a, b, c, d;
+    const int16_t *x;
+    __asm__ volatile("2:\n\t"
+                     "ldrd %[a], %[b], [%[w]], #8\n\t"
+                     "ldrd %[c], %[d], [%[w]], #8\n\t"
+                     "mov %[x], %[v]\n\t"
+                     "dls lr, %[n]\n\t"
                      "1:\n\t"
-                     "vldrh.u16 q0, [%[v]], #16\n\t" FIXED_CHUNK "le lr, 1b\n\t"
-                     : [a] "+Te"(a), [b] "+Te"(b), [c] "+Te"(c), [d] "+Te"(d), [w] "+r"(w), [v] "+r"(v)
-                     : [n] "r"(chunks)
-                     : "lr", "q0", "q1", "q2", "q3", "memory");
-    sums->a = a;
-    sums->b = b;
-    sums->c = c;
-    sums->d = d;
+                     "vldrh.u16 q0, [%[x]], #16\n\t" FIXED_CHUNK "le lr, 1b\n\t"
+                     "strd %[a], %[b], [%[s]], #8\n\t"
+                     "strd %[c], %[d], [%[s]], #8\n\t"
+                     "adds %[w], #16\n\t"
+                     "subs %[u], #1\n\t"
+                     "bne 2b\n\t"
+                     : [a] "=&Te"(a), [b] "=&Te"(b), [c] "=&Te"(c), [d] "=&Te"(d), [x] "=&r"(x), [w] "+l"(w),
+                       [u] "+l"(quads), [s] "+r"(sums)
+                     : [n] "r"(chunks), [v] "r"(v)
+                     : "lr", "q0", "q1", "q2", "q3", "cc", "memory");
     return w;
 }
 
 static LRT_FIXED_INLINE const int32_t *fixed_quad(const int32_t *w, const int16_t *v, uint32_t chunks, int32_t *z)
 {
-    fixed_sums s;
-    const int32_t *mult = fixed_quad_sums(w, v, chunks, &s);
-    FIXED_FINISH(z, s.a, s.b, s.c, s.d, mult)
-    return mult + 4;
+    int32_t s[4];
+    w = fixed_raw(w, v, chunks, 1, s);
+    FIXED_FINISH(z, s[0], s[1], s[2], s[3], w - 4)
+    return w;
 }
 
 #elif defined(LRT_FIXED_DSP)

@@ -1,4 +1,4 @@
-/* Gates of four units at a time: the vocabulary of the cells in Helium. Of a last group only n lanes count. */
+/* Gates of four units at a time: the vocabulary of the cells in Helium. States have room for whole groups. */
 #ifndef LRT_FIXED_VEC_MVE_H
 #define LRT_FIXED_VEC_MVE_H
 
@@ -6,18 +6,35 @@
 typedef int32x4_t fixed_v;
 
 static LRT_FIXED_INLINE fixed_v fv_load(const int32_t *p) { return vldrwq_s32(p); }
-static LRT_FIXED_INLINE void fv_store(int32_t *p, fixed_v v, uint32_t n) { vstrwq_p_s32(p, v, vctp32q(n)); }
-static LRT_FIXED_INLINE fixed_v fv_load16(const int16_t *p, uint32_t n) { return vldrhq_z_s32(p, vctp32q(n)); }
-static LRT_FIXED_INLINE void fv_store16(int16_t *p, fixed_v v, uint32_t n) { vstrhq_p_s32(p, v, vctp32q(n)); }
-static LRT_FIXED_INLINE fixed_v fv_load_some(const int32_t *p, uint32_t n) { return vldrwq_z_s32(p, vctp32q(n)); }
+static LRT_FIXED_INLINE void fv_store(int32_t *p, fixed_v v) { vstrwq_s32(p, v); }
+static LRT_FIXED_INLINE void fv_store16(int16_t *p, fixed_v v) { vstrhq_s32(p, v); }
 static LRT_FIXED_INLINE fixed_v fv_add(fixed_v a, fixed_v b) { return vaddq_s32(a, b); }
 static LRT_FIXED_INLINE fixed_v fv_plus(fixed_v a, int32_t b) { return vaddq_n_s32(a, b); }
 static LRT_FIXED_INLINE fixed_v fv_sub(fixed_v a, fixed_v b) { return vsubq_s32(a, b); }
 static LRT_FIXED_INLINE fixed_v fv_high(fixed_v a, fixed_v b) { return vmulhq_s32(a, b); }
-static LRT_FIXED_INLINE fixed_v fv_left(fixed_v a, int by) { return vshlq_r_s32(a, by); }
-static LRT_FIXED_INLINE fixed_v fv_right(fixed_v a, int by) { return vshlq_r_s32(a, -by); }
+static LRT_FIXED_INLINE fixed_v fv_left(fixed_v a, int by) { return by ? vshlq_r_s32(a, by) : a; }
+static LRT_FIXED_INLINE fixed_v fv_times(fixed_v a, int32_t b) { return vmulq_n_s32(a, b); }
+#define FV_RIGHT(a, by) vshrq_n_s32(a, by)    /* by a literal */
+#define FV_ROUNDED(a, by) vrshrq_n_s32(a, by) /* halves up; nothing overflows */
 static LRT_FIXED_INLINE fixed_v fv_min(fixed_v a, int32_t b) { return vminq_s32(a, vdupq_n_s32(b)); }
 static LRT_FIXED_INLINE fixed_v fv_max(fixed_v a, int32_t b) { return vmaxq_s32(a, vdupq_n_s32(b)); }
+
+/* by is a constant of the model: one instruction. */
+static LRT_FIXED_INLINE fixed_v fv_right(fixed_v a, int by)
+{
+    switch (by) {
+    case 0: return a;
+    case 1: return vshrq_n_s32(a, 1);
+    case 2: return vshrq_n_s32(a, 2);
+    case 3: return vshrq_n_s32(a, 3);
+    case 4: return vshrq_n_s32(a, 4);
+    case 5: return vshrq_n_s32(a, 5);
+    case 6: return vshrq_n_s32(a, 6);
+    case 7: return vshrq_n_s32(a, 7);
+    case 15: return vshrq_n_s32(a, 15);
+    default: return vshlq_r_s32(a, -by);
+    }
+}
 
 static LRT_FIXED_INLINE fixed_v fv_limited(fixed_v a)
 {
@@ -50,30 +67,23 @@ static LRT_FIXED_INLINE void fv_load_pairs(const int32_t *p, fixed_v *a, fixed_v
 /* The four rows of each of the next units, of which n are there; z is by row. */
 static LRT_FIXED_INLINE const int32_t *fv_fours(const int32_t *w, const int16_t *v, uint32_t chunks, uint32_t n, fixed_v z[4])
 {
-    fixed_sums s[4];
-    const int32_t *first = NULL;
+    int32_t s[16];
     const uint32_t units = n < 4 ? n : 4, stride = (8u + (LRT_FIXED_BITS == 8 ? 8u : 16u) * chunks) * 4u;
-    uint32_t i = 0;
-    do {
-        w = fixed_quad_sums(w, v, chunks, s + i) + 4;
-        first = i ? first : w - 4;
-    } while (++i < units);
-    const uint32x4_t at = vmulq_n_u32(vidupq_n_u32(0, 1), stride);
-    const mve_pred16_t there = vctp32q(n);
-    const int32x4x4_t sums = vld4q_s32(&s[0].a);
+    const int32_t *mult = w + (stride / 4u - 4u);
+    w = fixed_raw(w, v, chunks, units, s);
+    const uint32x4_t at = vminq_u32(vmulq_n_u32(vidupq_n_u32(0, 1), stride), vdupq_n_u32((units - 1u) * stride));
+    const int32x4x4_t sums = vld4q_s32(s);
 #if LRT_FIXED_BITS == 8
-    z[0] = vshlq_n_s32(sums.val[1], 8);
-    z[1] = vsubq_s32(sums.val[0], sums.val[1]);
-    z[2] = vshlq_n_s32(sums.val[3], 8);
-    z[3] = vsubq_s32(sums.val[2], sums.val[3]);
+    z[0] = vmulhq_s32(vshlq_n_s32(sums.val[1], 8), vldrwq_gather_offset_s32(mult, at));
+    z[1] = vmulhq_s32(vsubq_s32(sums.val[0], sums.val[1]), vldrwq_gather_offset_s32(mult + 1, at));
+    z[2] = vmulhq_s32(vshlq_n_s32(sums.val[3], 8), vldrwq_gather_offset_s32(mult + 2, at));
+    z[3] = vmulhq_s32(vsubq_s32(sums.val[2], sums.val[3]), vldrwq_gather_offset_s32(mult + 3, at));
 #else
-    z[0] = sums.val[0];
-    z[1] = sums.val[1];
-    z[2] = sums.val[2];
-    z[3] = sums.val[3];
+    z[0] = vmulhq_s32(sums.val[0], vldrwq_gather_offset_s32(mult, at));
+    z[1] = vmulhq_s32(sums.val[1], vldrwq_gather_offset_s32(mult + 1, at));
+    z[2] = vmulhq_s32(sums.val[2], vldrwq_gather_offset_s32(mult + 2, at));
+    z[3] = vmulhq_s32(sums.val[3], vldrwq_gather_offset_s32(mult + 3, at));
 #endif
-    for (int row = 0; row < 4; row++)
-        z[row] = vmulhq_s32(z[row], vldrwq_gather_offset_z_s32(first + row, at, there));
     return w;
 }
 

@@ -6,16 +6,17 @@
 typedef int32_t fixed_v;
 
 static LRT_FIXED_INLINE fixed_v fv_load(const int32_t *p) { return *p; }
-static LRT_FIXED_INLINE void fv_store(int32_t *p, fixed_v v, uint32_t n) { (void)n, *p = v; }
-static LRT_FIXED_INLINE fixed_v fv_load16(const int16_t *p, uint32_t n) { return (void)n, *p; }
-static LRT_FIXED_INLINE void fv_store16(int16_t *p, fixed_v v, uint32_t n) { (void)n, *p = (int16_t)v; }
-static LRT_FIXED_INLINE fixed_v fv_load_some(const int32_t *p, uint32_t n) { return (void)n, *p; }
+static LRT_FIXED_INLINE void fv_store(int32_t *p, fixed_v v) { *p = v; }
+static LRT_FIXED_INLINE void fv_store16(int16_t *p, fixed_v v) { *p = (int16_t)v; }
 static LRT_FIXED_INLINE fixed_v fv_add(fixed_v a, fixed_v b) { return a + b; }
 static LRT_FIXED_INLINE fixed_v fv_plus(fixed_v a, int32_t b) { return a + b; }
 static LRT_FIXED_INLINE fixed_v fv_sub(fixed_v a, fixed_v b) { return a - b; }
 static LRT_FIXED_INLINE fixed_v fv_high(fixed_v a, fixed_v b) { return fixed_high(a, b); }
 static LRT_FIXED_INLINE fixed_v fv_left(fixed_v a, int by) { return a * (int32_t)(UINT32_C(1) << by); }
 static LRT_FIXED_INLINE fixed_v fv_right(fixed_v a, int by) { return a >> by; }
+static LRT_FIXED_INLINE fixed_v fv_times(fixed_v a, int32_t b) { return a * b; }
+#define FV_RIGHT(a, by) ((a) >> (by))
+#define FV_ROUNDED(a, by) (((a) + (INT32_C(1) << ((by)-1))) >> (by)) /* nothing overflows */
 static LRT_FIXED_INLINE fixed_v fv_min(fixed_v a, int32_t b) { return a < b ? a : b; }
 static LRT_FIXED_INLINE fixed_v fv_max(fixed_v a, int32_t b) { return a > b ? a : b; }
 static LRT_FIXED_INLINE fixed_v fv_limited(fixed_v a) { return fixed_limited(a); }
