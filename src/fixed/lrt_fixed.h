@@ -20,6 +20,11 @@
 #define FIXED_ALIGNED
 #define LRT_FIXED_INLINE inline
 #endif
+#if defined(__GNUC__)
+typedef int16_t __attribute__((may_alias)) fixed_int16_of; /* halves of words */
+#else
+typedef int16_t fixed_int16_of;
+#endif
 typedef char lrt_fixed_shift_keeps_the_sign[(-1 >> 1) == -1 ? 1 : -1];
 
 /* Which instructions there are. LRT_FIXED_PLAIN: C alone, for comparisons. */
@@ -107,16 +112,22 @@ static LRT_FIXED_INLINE void fixed_copy(int16_t *to, const int16_t *from, uint32
 #endif
 }
 
+static LRT_FIXED_INLINE void fixed_zero(int16_t *to, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        to[i] = 0;
+}
+
 /* Of 65 segments of the curve tanh(x / 2): the value in its middle; slope << 16 | half of the curvature. */
 #ifdef LRT_FIXED_MVE
 #define FIXED_SEGMENT(value, bend) value,
 static const int32_t fixed_values[65] = {
-#include "lrt_fixed_table.h"
+#include "fixed/lrt_fixed_table.h"
 };
 #undef FIXED_SEGMENT
 #define FIXED_SEGMENT(value, bend) bend,
 static const int32_t fixed_bends[65] = {
-#include "lrt_fixed_table.h"
+#include "fixed/lrt_fixed_table.h"
 };
 #else
 typedef struct {
@@ -125,7 +136,7 @@ typedef struct {
 
 #define FIXED_SEGMENT(value, bend) {value, bend},
 static const fixed_segment fixed_table[65] FIXED_ALIGNED = {
-#include "lrt_fixed_table.h"
+#include "fixed/lrt_fixed_table.h"
 };
 
 /* tanh(x / 2) 2^31 of z, which is x in segments, 16 bits of fraction, limited. */
@@ -143,13 +154,14 @@ static LRT_FIXED_INLINE int32_t fixed_smooth(int32_t z)
 #endif
 }
 #endif
-#include "lrt_fixed_rows.h"
+#include "fixed/lrt_fixed_rows.h"
 #ifdef LRT_FIXED_MVE
-#include "lrt_fixed_vec_mve.h"
+#include "fixed/lrt_fixed_vec_mve.h"
 #else
-#include "lrt_fixed_vec_one.h"
+#include "fixed/lrt_fixed_vec_one.h"
 #endif
 
-#include "lrt_fixed_cells.h"
+#include "fixed/lrt_fixed_cells.h"
+#include "fixed/lrt_fixed_dense.h"
 
 #endif

@@ -4,15 +4,20 @@
 
 /* Constants of the model. v is x with x_by more bits of fraction, then h with h_by more. */
 typedef struct {
-    const int32_t *w, *w_x, *w_h; /* gru: of gates, of the candidate over x, and over h; else w alone */
-    uint32_t inputs, hidden;
-    uint32_t chunks, first_h; /* gru: the chunk in which h begins, for w_h */
-    uint32_t x_chunks, h_chunks;
-    int x_by, h_by;
-    int shift, x_shift, h_shift; /* of sums: w, w_x, w_h */
-    int hard[3];                 /* is each of its curves a straight line? */
-    int c_bits;                  /* lstm: of fraction, of c; gru: of the reset h */
+    const int32_t *w; /* lstm: of each unit i f g o. gru: r z */
+    uint32_t inputs, hidden, chunks;
+    int x_by, h_by, shift;
+    int hard[3]; /* which of its curves are straight lines */
+    int c_bits;  /* lstm: of fraction, of c */
 } fixed_cell;
+
+/* gru: the candidate's rows over x and h apart, or with h reset before the product over both (h_w is NULL). */
+typedef struct {
+    const int32_t *x_w, *h_w;
+    uint32_t x_chunks, h_chunks, h_first; /* h_first: chunks of v before those of h_w */
+    int x_shift, h_shift;
+    int reset_by; /* bits of fraction that the fine h has more than the reset one */
+} fixed_candidate;
 
 static LRT_FIXED_INLINE fixed_v fv_curve(fixed_v z, int hard)
 {
@@ -64,6 +69,66 @@ static void fixed_lstm_step(const fixed_cell *l, const int16_t *x, int16_t *h, i
         fixed_v z[4];
         w = fv_fours(w, v, l->chunks, l->hidden - unit, z);
         fixed_lstm_gates(l, z, c + unit, h + unit);
+    }
+}
+
+/* The next of the fine h, which has 29 bits of fraction; h is it with 15. */
+static LRT_FIXED_INLINE void fixed_gru_h(const fixed_cell *l, fixed_v u, fixed_v sum, int32_t *fine, int16_t *h)
+{
+    const fixed_v old = fv_load(fine), n = FV_RIGHT(fv_curve(sum, l->hard[1]), 2);
+    const fixed_v next = fv_add(FV_RIGHT(fv_add(old, n), 1), fv_high(fv_sub(old, n), u));
+    fv_store(fine, next);
+    fv_store16(h, FV_ROUNDED(next, 14));
+}
+
+/* Reset after the product: h and fine become the next. */
+static void fixed_gru_step(const fixed_cell *l, const fixed_candidate *k, const int16_t *x, int16_t *h, int32_t *fine, int16_t *v)
+{
+    const int32_t *w = l->w, *x_w = k->x_w, *h_w = k->h_w;
+    fixed_joint(l, v, x, h);
+    for (uint32_t unit = 0; unit < l->hidden; unit += 4) {
+        int32_t z[8], on_x[4], on_h[4];
+        w = fixed_rows(w, v, l->chunks, 2, z);
+        x_w = fixed_rows(x_w, v, k->x_chunks, 1, on_x);
+        h_w = fixed_rows(h_w, v + 8 * k->h_first, k->h_chunks, 1, on_h);
+        for (uint32_t i = 0; i < 4; i += FIXED_LANES) {
+            fixed_v r, u;
+            fv_load_pairs(z + 2 * i, &r, &u);
+            r = fv_curve(fv_left(r, l->shift), l->hard[0]);
+            u = fv_curve(fv_left(u, l->shift), l->hard[0]);
+            const fixed_v from_h = fv_times_half(fv_left(fv_load(on_h + i), k->h_shift), r);
+            const fixed_v sum = fv_add(fv_left(fv_load(on_x + i), k->x_shift), from_h);
+            fixed_gru_h(l, u, sum, fine + unit + i, h + unit + i);
+        }
+    }
+}
+
+/* Reset before it. on_reset: a v of its own; u: a word for each unit. */
+static void fixed_gru_before_step(const fixed_cell *l, const fixed_candidate *k, const int16_t *x, int16_t *h, int32_t *fine,
+                                  int16_t *v, int16_t *on_reset, int32_t *u)
+{
+    const int32_t *w = l->w, *x_w = k->x_w;
+    fixed_joint(l, v, x, h);
+    fixed_copy(on_reset, x, l->inputs, l->x_by);
+    for (uint32_t unit = 0; unit < l->hidden; unit += 4) {
+        int32_t z[8];
+        w = fixed_rows(w, v, l->chunks, 2, z);
+        for (uint32_t i = 0; i < 4; i += FIXED_LANES) {
+            fixed_v r, z_u;
+            fv_load_pairs(z + 2 * i, &r, &z_u);
+            fv_store(u + unit + i, fv_curve(fv_left(z_u, l->shift), l->hard[0]));
+            r = fv_times_half(fv_load(fine + unit + i), fv_curve(fv_left(r, l->shift), l->hard[0]));
+            r = fv_right(fv_plus(r, INT32_C(1) << (k->reset_by - 1)), k->reset_by);
+            fv_store16(on_reset + l->inputs + unit + i, r);
+        }
+    }
+    for (uint32_t unit = 0; unit < l->hidden; unit += 4) {
+        int32_t z[4];
+        x_w = fixed_rows(x_w, on_reset, l->chunks, 1, z);
+        for (uint32_t i = 0; i < 4; i += FIXED_LANES) {
+            const fixed_v sum = fv_left(fv_load(z + i), k->x_shift);
+            fixed_gru_h(l, fv_load(u + unit + i), sum, fine + unit + i, h + unit + i);
+        }
     }
 }
 

@@ -174,7 +174,7 @@ static LRT_FIXED_INLINE const int32_t *fixed_quad(const int32_t *w, const int16_
 static LRT_FIXED_INLINE const int32_t *fixed_quad(const int32_t *start, const int16_t *v, uint32_t chunks, int32_t *z)
 {
     uint32_t a = (uint32_t)start[0], b = (uint32_t)start[1], c = (uint32_t)start[2], d = (uint32_t)start[3];
-    const int16_t *w = (const int16_t *)(const void *)(start + 4);
+    const fixed_int16_of *w = (const fixed_int16_of *)(const void *)(start + 4);
     do {
         int32_t x, y;
         FIXED_INPUT(0)

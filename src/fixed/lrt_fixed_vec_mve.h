@@ -2,6 +2,8 @@
 #ifndef LRT_FIXED_VEC_MVE_H
 #define LRT_FIXED_VEC_MVE_H
 
+#pragma GCC optimize("no-schedule-insns") /* it would need more vectors than there are */
+
 #define FIXED_LANES 4
 typedef int32x4_t fixed_v;
 

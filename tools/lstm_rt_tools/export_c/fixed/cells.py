@@ -9,10 +9,10 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_rt.errors import GraphError
-from lstm_rt.graph import Activation, Node
+from lstm_rt.graph import Node
 
-from .curve import Z_END, Z_UNIT, Ints, curve, half_of, hard_curve, high, limited, times_half
+from .acts import Bounded, Shape, bounded, gate_shape, signed_shape
+from .curve import Z_END, Ints, half_of, high, limited, times_half
 from .rows import Exact, Format, Rows, chosen_formats, quantised, shifted
 
 State: TypeAlias = tuple[Ints, Ints]  #: h (N, H), int16; what else goes on: c of an lstm, the fine h of a gru
@@ -21,39 +21,6 @@ H_BITS = 15  #: of h, which stays within 1
 FINE_BITS = 29  #: of the h that a gru keeps
 MOST_C_BITS = 24
 _CURVE_SLACK = 1 << 18  #: of 2^31: by how much the curve may be above what it is further right
-
-
-@dataclass(frozen=True)
-class Shape:
-    """A curve that gates go through: smooth or hard, and what makes of a gate's sum the curve's argument."""
-
-    hard: bool
-    factor: float  #: of the curve's argument for each 1 of the sum
-    offset: float = 0.0  #: of the argument
-
-    def __call__(self, z: Ints) -> Ints:
-        return hard_curve(z) if self.hard else curve(z)
-
-
-_HARD_UNIT = 1 << 21  #: z of 1 of a hard curve
-
-
-def gate_shape(op: str, act: Activation) -> Shape:
-    """Of what is within 0 and 1."""
-    if act.name == "sigmoid":
-        return Shape(False, Z_UNIT)
-    if act.name == "hard_sigmoid":  # (1 + t) / 2 with t = 2 alpha x + 2 beta - 1
-        return Shape(True, 2 * act.alpha * _HARD_UNIT, (2 * act.beta - 1) * _HARD_UNIT)
-    raise GraphError(f"{op}: the gate activation {act.name} is not there in integers; known: sigmoid, hard_sigmoid")
-
-
-def signed_shape(op: str, act: Activation) -> Shape:
-    """Of what is within -1 and 1."""
-    if act.name == "tanh":
-        return Shape(False, 2 * Z_UNIT)
-    if act.name == "clip" and (act.alpha, act.beta) == (-1, 1):
-        return Shape(True, _HARD_UNIT)
-    raise GraphError(f"{op}: the activation {act.name} is not there in integers; known: tanh, clip(-1, 1)")
 
 
 @dataclass(frozen=True)
@@ -75,27 +42,12 @@ def no_moments(formats: list[Format]) -> Exact | None:
     return None
 
 
-def _weights(node: Node) -> tuple[Exact, Exact, Exact, Exact]:
-    """w_ih, w_hh, b_ih, b_hh of the forward direction in float64."""
-    w_ih, w_hh = (np.asarray(node.weights[n], dtype=np.float64) for n in ("w_ih", "w_hh"))
+def _weights(node: Node, suffix: str) -> tuple[Exact, Exact, Exact, Exact]:
+    """w_ih, w_hh, b_ih, b_hh of a direction in float64."""
+    w_ih, w_hh = (np.asarray(node.weights[n + suffix], dtype=np.float64) for n in ("w_ih", "w_hh"))
     zero = np.zeros(len(w_ih))
-    b_ih, b_hh = (np.asarray(node.weights.get(n, zero), dtype=np.float64) for n in ("b_ih", "b_hh"))
+    b_ih, b_hh = (np.asarray(node.weights.get(n + suffix, zero), dtype=np.float64) for n in ("b_ih", "b_hh"))
     return w_ih, w_hh, b_ih, b_hh
-
-
-def check_node(node: Node) -> None:
-    """GraphError where a recurrent layer has what integers do not."""
-    if node.attrs["direction"] != "forward":
-        raise GraphError(f"{node.op}: the direction {node.attrs['direction']} is not there in integers, expected forward")
-    if node.attrs["clip"] > 0:
-        raise GraphError(f"{node.op}: a clip is not there in integers")
-    for name in ("peephole", "w_hr"):
-        if name in node.weights:
-            raise GraphError(f"{node.op}: {name} is not there in integers")
-    if any(i is not None for i in node.inputs[1:]):
-        raise GraphError(f"{node.op}: a mask, or a state from the graph, is not there in integers")
-    if not all(np.isfinite(np.asarray(w, dtype=np.float64)).all() for w in node.weights.values()):
-        raise GraphError(f"{node.op}: a weight is not finite")
 
 
 @dataclass(frozen=True)
@@ -182,45 +134,6 @@ class Rnn:
         return h, h
 
 
-@dataclass(frozen=True)
-class Bounded:
-    """An activation whose result is int16: through a curve, or the sum itself between two limits."""
-
-    shape: Shape | None  #: of a curve
-    half: bool  #: (1 + t) / 2 of it
-    least: int
-    most: int
-    bits: int  #: of fraction, of the result
-    factor: float  #: z for each 1 of the sum
-    offset: float  #: what z has beside
-
-    def __call__(self, z: Ints) -> Ints:
-        if self.shape is None:
-            return np.clip(z, self.least, self.most)
-        t = self.shape(z)
-        result: Ints = ((half_of(t) if self.half else t) + (1 << 15)) >> 16
-        return result
-
-
-def bounded(op: str, act: Activation, bits: int) -> Bounded:
-    """Of an activation by name; ``bits``: of fraction, where it has no range of its own."""
-    low, high_ = -(1 << 15), (1 << 15) - 1
-    if act.name in ("sigmoid", "hard_sigmoid"):
-        shape = gate_shape(op, act)
-        return Bounded(shape, True, low, high_, 15, shape.factor, shape.offset)
-    if act.name == "tanh":
-        shape = signed_shape(op, act)
-        return Bounded(shape, False, low, high_, 15, shape.factor, shape.offset)
-    if act.name == "relu":
-        low = 0
-    elif act.name == "clip":
-        low, high_ = (int(np.clip(np.rint(a * 2.0**bits), low, high_)) for a in (act.alpha, act.beta))
-    elif act.name != "linear":
-        known = "linear, sigmoid, tanh, relu, hard_sigmoid, clip"
-        raise GraphError(f"{op}: the activation {act.name} is not there in integers; known: {known}")
-    return Bounded(None, False, low, high_, bits, 2.0**bits, 0.5)
-
-
 def _joint(w: Exact, bias: Exact, x: Format, h: Format, inputs: int, bits: int) -> Joint:
     formats = chosen_formats(w, bias, [x, h], [inputs, w.shape[1] - inputs], bits)
     return Joint(formats[0].bits - x.bits, formats[1].bits - h.bits, (formats[0], formats[1]))
@@ -231,8 +144,8 @@ def _by_unit(a: NDArray[Any], gates: int) -> NDArray[Any]:
     return a.reshape(gates, -1, *a.shape[1:]).swapaxes(0, 1).reshape(a.shape)
 
 
-def lstm(node: Node, x: Format, h_energy: float, bits: int, moments: Moments = no_moments) -> Lstm:
-    w_ih, w_hh, b_ih, b_hh = _weights(node)
+def lstm(node: Node, suffix: str, x: Format, h_energy: float, bits: int, moments: Moments = no_moments) -> Lstm:
+    w_ih, w_hh, b_ih, b_hh = _weights(node, suffix)
     gate, cell, output = node.attrs["activations"]
     gates, cells, outputs = gate_shape("lstm", gate), signed_shape("lstm", cell), signed_shape("lstm", output)
     w = _by_unit(np.concatenate([w_ih, w_hh], axis=1), 4)
@@ -269,8 +182,8 @@ def c_bits(forget_z: Ints, gate: Shape, cell: Shape) -> int:
     return bits
 
 
-def gru(node: Node, x: Format, h_energy: float, bits: int, moments: Moments = no_moments) -> Gru:
-    w_ih, w_hh, b_ih, b_hh = _weights(node)
+def gru(node: Node, suffix: str, x: Format, h_energy: float, bits: int, moments: Moments = no_moments) -> Gru:
+    w_ih, w_hh, b_ih, b_hh = _weights(node, suffix)
     gate, candidate = node.attrs["activations"]
     gates, signed = gate_shape("gru", gate), signed_shape("gru", candidate)
     inputs, hidden = w_ih.shape[1], w_hh.shape[1]
@@ -294,9 +207,9 @@ def gru(node: Node, x: Format, h_energy: float, bits: int, moments: Moments = no
     return Gru(of_gates, parts[0], parts[1], joint, gates, signed)
 
 
-def rnn(node: Node, x: Format, h: Format, bits: int, moments: Moments = no_moments) -> Rnn:
+def rnn(node: Node, suffix: str, x: Format, h: Format, bits: int, moments: Moments = no_moments) -> Rnn:
     """``h``: of what it writes, where the activation has no range of its own."""
-    w_ih, w_hh, b_ih, b_hh = _weights(node)
+    w_ih, w_hh, b_ih, b_hh = _weights(node, suffix)
     (act,) = node.attrs["activations"]
     act = bounded("rnn", act, h.bits)
     h = h.shifted(act.bits)

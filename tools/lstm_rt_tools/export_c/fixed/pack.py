@@ -16,9 +16,12 @@ def chunks_of(inputs: int) -> int:
     return -(-inputs // CHUNK)
 
 
-def packed(rows: Rows, before: int = 0) -> NDArray[np.int32]:
-    """All rows of a matrix, the last quad filled with zeros. ``before``: inputs of v in front that play no part."""
-    quads, k = -(-len(rows.weights) // QUAD), before + rows.weights.shape[1]
+def packed(rows: Rows, before: int = 0, multiple: int = QUAD) -> NDArray[np.int32]:
+    """All rows of a matrix, filled up with zeros to a multiple of so many.
+
+    ``before``: inputs of v in front that play no part.
+    """
+    quads, k = -(-len(rows.weights) // multiple) * multiple // QUAD, before + rows.weights.shape[1]
     w = np.zeros((quads * QUAD, chunks_of(k) * CHUNK), dtype=np.int64)
     w[: len(rows.weights), before:k] = rows.weights
     w = w.reshape(quads, QUAD, -1, CHUNK)
