@@ -107,8 +107,15 @@ static LRT_FIXED_INLINE void fixed_copy(int16_t *to, const int16_t *from, uint32
         vstrhq_p_s16(to, vrshlq_n_s16(vldrhq_z_s16(from, there), by), there);
     }
 #else
-    for (uint32_t i = 0; i < n; i++)
-        to[i] = (int16_t)fixed_shifted(from[i], by);
+    uint32_t i = 0;
+    for (; i + 4 <= n; i += 4, to += 4, from += 4) {
+        to[0] = (int16_t)fixed_shifted(from[0], by);
+        to[1] = (int16_t)fixed_shifted(from[1], by);
+        to[2] = (int16_t)fixed_shifted(from[2], by);
+        to[3] = (int16_t)fixed_shifted(from[3], by);
+    }
+    for (; i < n; i++)
+        *to++ = (int16_t)fixed_shifted(*from++, by);
 #endif
 }
 

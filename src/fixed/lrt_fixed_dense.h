@@ -19,6 +19,8 @@ typedef struct {
 
 static LRT_FIXED_INLINE fixed_v fixed_bounded(const fixed_act *a, fixed_v z)
 {
+    if (a->kind == FIXED_LINE && a->least == INT16_MIN && a->most == INT16_MAX)
+        return fv_int16(z);
     if (a->kind == FIXED_LINE)
         return fv_min(fv_max(z, a->least), a->most);
     z = fv_curve(z, a->hard);
@@ -34,7 +36,7 @@ static void fixed_dense_rows(const fixed_dense *l, const int16_t *v, int16_t *y)
     for (uint32_t row = 0; row < l->outputs; row += 4) {
         int32_t z[4];
         w = fixed_rows(w, v, l->chunks, 1, z);
-        for (uint32_t i = 0; i < 4; i += FIXED_LANES)
+        for (uint32_t i = 0; i < 4 && row + i < l->outputs; i += FIXED_LANES)
             fv_store16(y + row + i, fixed_bounded(&l->act, fv_left(fv_load(z + i), l->shift)));
     }
 }

@@ -49,6 +49,8 @@ static LRT_FIXED_INLINE fixed_v fv_limited30(fixed_v a)
     return vshrq_n_s32(vqshlq_n_s32(a, 2), 2);
 }
 
+static LRT_FIXED_INLINE fixed_v fv_int16(fixed_v a) { return fv_min(fv_max(a, INT16_MIN), INT16_MAX); }
+
 static LRT_FIXED_INLINE fixed_v fv_smooth(fixed_v z)
 {
     const uint32x4_t at = vreinterpretq_u32_s32(vrshrq_n_s32(z, 16));

@@ -21,6 +21,7 @@ static LRT_FIXED_INLINE fixed_v fv_min(fixed_v a, int32_t b) { return a < b ? a 
 static LRT_FIXED_INLINE fixed_v fv_max(fixed_v a, int32_t b) { return a > b ? a : b; }
 static LRT_FIXED_INLINE fixed_v fv_limited(fixed_v a) { return fixed_limited(a); }
 static LRT_FIXED_INLINE fixed_v fv_limited30(fixed_v a) { return fixed_limited30(a); }
+static LRT_FIXED_INLINE fixed_v fv_int16(fixed_v a) { return fixed_int16(a); }
 static LRT_FIXED_INLINE fixed_v fv_smooth(fixed_v z) { return fixed_smooth(z); }
 
 static LRT_FIXED_INLINE void fv_load_pairs(const int32_t *p, fixed_v *a, fixed_v *b)
