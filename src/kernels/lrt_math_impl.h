@@ -37,6 +37,14 @@ static LRT_INLINE vf settled(vf a) { return v_mul(a, v_set1(ONE_UNKNOWN)); }
     EACH(j, n) (y)[j] = v_fma((x)[j], v_set1(j < (single) ? (a) : 2.0f * (a)), v_set1(b))
 #endif
 
+/* Operations with a number that all elements share, for vocabularies that have such instructions. */
+#ifndef v_add_1
+#define v_add_1(a, b) v_add(a, v_set1(b))
+#define v_sub_1(a, b) v_sub(a, v_set1(b))
+#define v_fma_1(a, b, c) v_fma(v_set1(a), b, c)
+#define v_fnma_1(a, b, c) v_fnma(a, v_set1(b), c)
+#endif
+
 /* 2^m of a sum of m and this. With a vocabulary's own sum the exponent's bias is in it. */
 #ifndef POW2_ROUND
 #define POW2_ROUND 0x1.8p23f
@@ -51,7 +59,7 @@ static LRT_INLINE void expm1_parts(const unsigned n, const vf *r, vf *p)
     EACH(j, n) r2[j] = v_mul(r[j], r[j]);
     v_affine(1, n, n, 0.008366596f, r, 0.0416672f, hi);
     v_affine(2, n, n, 0.16666543f, r, 0.49999997f, lo);
-    EACH(j, n) hi[j] = v_fma(v_set1(0.0013882507f), r2[j], hi[j]);
+    EACH(j, n) hi[j] = v_fma_1(0.0013882507f, r2[j], hi[j]);
     EACH(j, n) hi[j] = v_fma(hi[j], r2[j], lo[j]);
     EACH(j, n) p[j] = v_fma(hi[j], r2[j], r[j]);
 }
@@ -63,8 +71,8 @@ static LRT_INLINE void exp_parts(const unsigned n, const unsigned single, const 
 {
     vf r[MAX_SIDE];
     v_affine(0, n, single, 0x1.715476p0f, x, POW2_ROUND, s);
-    EACH(j, n) r[j] = v_sub(s[j], v_set1(POW2_ROUND));
-    EACH(j, n) r[j] = v_fnma(r[j], v_set1(0x1.62e43p-1f), j < single ? x[j] : v_add(x[j], x[j]));
+    EACH(j, n) r[j] = v_sub_1(s[j], POW2_ROUND);
+    EACH(j, n) r[j] = v_fnma_1(r[j], 0x1.62e43p-1f, j < single ? x[j] : v_add(x[j], x[j]));
     EACH(j, n) s[j] = v_pow2_rounded(s[j]);
     expm1_parts(n, r, p);
 }
@@ -96,7 +104,6 @@ static LRT_INLINE vf expm1_nonpositive(vf y)
  * apart, so that a product needs one division. The one is made from the other: their errors cancel. */
 static LRT_INLINE void squash_parts(const unsigned n, const unsigned sigmoids, const vf *x, vf *num, vf *den)
 {
-    const vf one = v_set1(1.0f);
     vf y[MAX_SIDE], s[MAX_SIDE], p[MAX_SIDE];
 #ifdef v_all_within /* a vocabulary that asks first */
     EACH(j, n) y[j] = x[j];
@@ -106,9 +113,13 @@ static LRT_INLINE void squash_parts(const unsigned n, const unsigned sigmoids, c
     EACH(j, n) y[j] = v_max(v_set1(j < sigmoids ? -EXP_LIMIT : -TANH_LIMIT), x[j]);
     EACH(j, n) y[j] = v_min(v_set1(j < sigmoids ? SIGMOID_LIMIT : TANH_LIMIT), y[j]);
 #endif
+#ifdef LRT_FEW_VECTORS /* one after the other, as there are registers for no more */
+    EACH(j, n) exp_parts(1, j < sigmoids, y + j, s + j, p + j);
+#else
     exp_parts(n, sigmoids, y, s, p);
-    EACH(j, n) num[j] = v_fma(s[j], p[j], j < sigmoids ? s[j] : v_sub(s[j], one));
-    EACH(j, n) den[j] = v_add(num[j], j < sigmoids ? one : v_set1(2.0f));
+#endif
+    EACH(j, n) num[j] = v_fma(s[j], p[j], j < sigmoids ? s[j] : v_sub_1(s[j], 1.0f));
+    EACH(j, n) den[j] = v_add_1(num[j], j < sigmoids ? 1.0f : 2.0f);
 }
 
 static LRT_INLINE vf act_sigmoid(vf x)

@@ -14,6 +14,9 @@
 #if defined(__clang__)
 #pragma STDC FP_CONTRACT OFF
 #elif defined(__GNUC__)
+#ifdef __ARM_FP /* few registers: what is spilled or copied costs more than what waits */
+#pragma GCC optimize("no-schedule-insns")
+#endif
 #pragma GCC optimize("fp-contract=off", "no-math-errno", "no-trapping-math", "no-tree-loop-distribute-patterns")
 #endif
 #if defined(__GNUC__)
@@ -29,11 +32,16 @@
 #if defined(__SOFTFP__) || (defined(__riscv) && !defined(__riscv_flen)) || (defined(__arm__) && !defined(__ARM_FP))
 #define LRT_MICRO_SOFT /* floats by calls of routines */
 #endif
-#if defined(__GNUC__) && defined(LRT_MICRO_FUSED) && defined(__ARM_FP) && defined(__thumb2__) && (__ARM_FP & 4)
+/* LRT_MICRO_PORTABLE: C alone. What is in assembly names registers as GCC does. */
+#if defined(__GNUC__) && !defined(__clang__) && defined(__arm__) && !defined(LRT_MICRO_PORTABLE)
+#if defined(__ARM_FEATURE_MVE) && (__ARM_FEATURE_MVE & 2)
+#define LRT_MICRO_HELIUM
+#elif defined(LRT_MICRO_FUSED) && defined(__thumb2__) && defined(__ARM_FP) && (__ARM_FP & 4)
 #define LRT_MICRO_VFP
 #endif
+#endif
 
-#if defined(__ARM_FEATURE_MVE) && (__ARM_FEATURE_MVE & 2) && !defined(LRT_MICRO_SCALAR)
+#ifdef LRT_MICRO_HELIUM
 #include "micro/lrt_vec_mve.h"
 #else
 #include "micro/lrt_vec_scalar.h"
@@ -58,7 +66,18 @@ typedef struct {
 /* n floats, rounded up to fours: both have room for them. */
 static LRT_INLINE void micro_copy_quads(float *to, const float *from, uint32_t n)
 {
-    for (uint32_t i = 0; i < n; i += 4)
+    uint32_t i = 0;
+#ifdef LRT_MICRO_VFP
+    for (; i + 16 <= n; i += 16)
+        __asm__ volatile("vldmia %1!, {s0-s15}\n\tvstmia %0!, {s0-s15}"
+                         : "+r"(to), "+r"(from)
+                         :
+                         : "memory", "s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "s10", "s11", "s12", "s13",
+                           "s14", "s15");
+    to -= i;
+    from -= i;
+#endif
+    for (; i < n; i += 4)
         *(micro_quad *)(void *)(to + i) = *(const micro_quad *)(const void *)(from + i);
 }
 

@@ -5,7 +5,18 @@
 /* One output. */
 static LRT_INLINE float strip_1(float sum, const float *w, const float *x, uint32_t k)
 {
-    for (uint32_t i = 0; i < k; i++)
+    uint32_t i = 0;
+#ifdef LRT_MICRO_VFP
+    for (; i + 4 <= k; i += 4)
+        __asm__("vldmia %1!, {s0-s3}\n\tvldmia %2!, {s4-s7}\n\tvfma.f32 %0, s0, s4\n\tvfma.f32 %0, s1, s5\n\t"
+                "vfma.f32 %0, s2, s6\n\tvfma.f32 %0, s3, s7"
+                : "+t"(sum), "+r"(w), "+r"(x)
+                : "m"(*(const float(*)[4])w), "m"(*(const float(*)[4])x)
+                : "s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7");
+    w -= i;
+    x -= i;
+#endif
+    for (; i < k; i++)
         sum = s_fma(x[i], w[i], sum);
     return sum;
 }

@@ -18,7 +18,7 @@ static LRT_INLINE void strip_in_c(const unsigned width, float *z, const float *i
         v_store(z + v * VL, sum[v]);
 }
 
-#if defined(LRT_MICRO_VFP) && VL == 1
+#ifdef LRT_MICRO_VFP
 #define VFMA(sum, w, x) "vfma.f32 s" #sum ", s" #w ", s" #x "\n\t"
 #define VFMA4(s0, s1, s2, s3, w0, w1, w2, w3, x) VFMA(s0, w0, x) VFMA(s1, w1, x) VFMA(s2, w2, x) VFMA(s3, w3, x)
 #define VFMA_0_3(w0, w1, w2, w3, x) VFMA4(0, 1, 2, 3, w0, w1, w2, w3, x)
@@ -95,7 +95,7 @@ static LRT_NEVER_INLINE void strip_12(float *z, const float *init, const float *
         : [z] "r"(z), [init] "r"(init)
         : CLOBBERED);
 }
-#elif defined(__ARM_FEATURE_MVE) && VL == 4
+#elif defined(LRT_MICRO_HELIUM)
 /* Four times four outputs for one input, whose weights begin so many bytes after w. */
 #define LOAD_Q(q, at) "vldrw.u32 q" #q ", [%[w], #" #at "]\n\t"
 #define VFMA_Q(sum, w, x) "vfma.f32 q" #sum ", q" #w ", %[" #x "]\n\t"
@@ -118,7 +118,7 @@ static LRT_NEVER_INLINE void strip_16(float *z, const float *init, const float *
         "adds %[w], #128\n\t"
         "le lr, 1b\n"
         "2:\n\t"
-#ifdef LRT_STRIP_REST
+#ifdef LRT_STRIP_ODD
         "cmp %[rest], #0\n\t"
         "beq 3f\n\t"
         "ldr %[x0], [%[x]]\n\t"
@@ -151,7 +151,7 @@ static LRT_NEVER_INLINE void strip_12(float *z, const float *init, const float *
         "adds %[w], #96\n\t"
         "le lr, 1b\n"
         "2:\n\t"
-#ifdef LRT_STRIP_REST
+#ifdef LRT_STRIP_ODD
         "cmp %[rest], #0\n\t"
         "beq 3f\n\t"
         "ldr %[x0], [%[x]]\n\t"

@@ -21,10 +21,8 @@ typedef int vm;
 
 #if defined(__GNUC__)
 #define s_likely(condition) (__builtin_expect(condition, 1) != 0)
-#define s_rolled _Pragma("GCC unroll 0")
 #else
 #define s_likely(condition) (condition)
-#define s_rolled
 #endif
 
 SCALAR uint32_t s_bits(float a)
@@ -94,16 +92,30 @@ SCALAR int s_all_within(unsigned n, const float *x, float limit)
 }
 #define v_all_within s_all_within
 
+#ifdef LRT_MICRO_VFP
+/* a, in a register only where it is needed: not ahead of the loop around. */
+SCALAR float s_fresh(float a)
+{
+    uint32_t bits = s_bits(a);
+    __asm__ volatile("" : "+r"(bits));
+    return s_float(bits);
+}
+#endif
+
 /* ... where they are not: rare, so it is to be small. */
 SCALAR void v_clamp_all(unsigned n, unsigned firsts, float *y, float lo, float hi, float others)
 {
-    float t[5];
+#ifdef LRT_MICRO_VFP
+    _Pragma("GCC unroll 3") for (unsigned j = 0; j < n; j++)
+        __asm__("vcmp.f32 %0, %1\n\tvmrs APSR_nzcv, fpscr\n\tit mi\n\tvmovmi.f32 %0, %1\n\t"
+                "vcmp.f32 %0, %2\n\tvmrs APSR_nzcv, fpscr\n\tit gt\n\tvmovgt.f32 %0, %2"
+                : "+t"(y[j])
+                : "t"(s_fresh(j < firsts ? lo : -others)), "t"(s_fresh(j < firsts ? hi : others))
+                : "cc");
+#else
     for (unsigned j = 0; j < n; j++)
-        t[j] = y[j];
-    s_rolled for (unsigned j = 0; j < n; j++)
-        t[j] = v_min(j < firsts ? hi : others, v_max(j < firsts ? lo : -others, t[j]));
-    for (unsigned j = 0; j < n; j++)
-        y[j] = t[j];
+        y[j] = v_min(j < firsts ? hi : others, v_max(j < firsts ? lo : -others, y[j]));
+#endif
 }
 
 #ifdef LRT_MICRO_VFP

@@ -201,9 +201,11 @@ assert LANES == 4
 
 
 def _strip(job: Job, k: int) -> None:
-    """The products of so many inputs: three at a time, and those that are left."""
+    """The products of so many inputs: three or two at a time, and those that are left."""
     if k % 3:
         job.plan.defines["LRT_STRIP_REST"] = "1"
+    if k % 2:
+        job.plan.defines["LRT_STRIP_ODD"] = "1"
 
 
 def _product(job: Job, name: str, w: NDArray[Any], bias: NDArray[Any] | None) -> str:

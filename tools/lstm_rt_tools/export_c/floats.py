@@ -37,7 +37,7 @@ class Job:
         self.index = 0
         self.places: dict[int, str] = {}
         for i, port in zip(graph.inputs, self.plan.inputs, strict=True):
-            self.places[i] = port.name
+            self.places[i] = port.symbol
         self._shared: dict[tuple[str, str, bytes], str] = {}
 
     # -- what ops ask for
@@ -72,7 +72,7 @@ class Job:
         v = self.graph.values[index]
         exact = not spill or v.size % LANES == 0
         if index in self.graph.outputs and exact:
-            place = self.plan.outputs[self.graph.outputs.index(index)].name
+            place = self.plan.outputs[self.graph.outputs.index(index)].symbol
         else:
             count = self.rows(v) * v.size if exact else padded(v.size)
             place = self.memory.buffer(count, self.index, self.last.get(index, self.index))
@@ -128,7 +128,8 @@ def _ports(graph: Graph) -> tuple[list[Port], list[Port]]:
     ports = []
     for i, name in zip(indices, names, strict=True):
         v = graph.values[i]
-        ports.append(Port(name, _CTYPES.get(v.kind, ""), max(v.size, 1), v.timed, v.name))
+        role = "in" if len(ports) < len(graph.inputs) else "out"
+        ports.append(Port(name, _CTYPES.get(v.kind, ""), max(v.size, 1), v.timed, v.name, role))
     return ports[: len(graph.inputs)], ports[len(graph.inputs) :]
 
 
@@ -180,6 +181,6 @@ def _copy_outputs(job: Job) -> None:
     job.index = len(job.graph.nodes)
     for index, port in zip(job.graph.outputs, job.plan.outputs, strict=True):
         v, place = job.graph.values[index], job.places[index]
-        if place != port.name:
+        if place != port.symbol:
             count = f"steps * {v.size}" if job.whole and v.timed else str(v.size)
-            job.call(f"micro_copy({port.name}, {place}, {count});")
+            job.call(f"micro_copy({port.symbol}, {place}, {count});")

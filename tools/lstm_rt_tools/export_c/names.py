@@ -21,7 +21,7 @@ wchar_t xor xor_eq
 """
 KEYWORDS = frozenset(f"{_C} {_CPP}".split())
 #: What is in the functions, or means something elsewhere.
-_TAKEN = frozenset(("arena", "steps", "t", "a", "mode", "main", "NAN", "INFINITY", "NULL", "EOF"))
+_TAKEN = frozenset(("arena", "steps", "main", "NAN", "INFINITY", "NULL", "EOF"))
 
 
 def check_prefix(name: str) -> str:

@@ -26,7 +26,13 @@ class Port:
     size: int
     timed: bool
     source: str  #: its name in the model
+    role: str  #: "in" or "out"
     scale: str = ""  #: what its numbers stand for where they are integers, for the README
+
+    @property
+    def symbol(self) -> str:
+        """The parameter in the functions' own file, where its bare name may be that of one of the core's functions."""
+        return f"{self.role}_{self.name}"
 
 
 @dataclass(frozen=True)

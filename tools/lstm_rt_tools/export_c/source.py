@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from .arrays import initialiser
 from .folder import MARK
 from .plan import Plan, Port
@@ -21,15 +23,20 @@ def _comment(text: str) -> str:
     return f"/* {text} Made by {MARK}. */"
 
 
-def _parameters(ports: list[Port], const: str) -> list[str]:
-    return [f"{const}{p.ctype} *{p.name}" for p in ports]
-
-
-def signature(prefix: str, plan: Plan) -> str:
-    """The function that computes, without its end."""
+def _parameters(plan: Plan, name: Callable[[Port], str]) -> list[str]:
     steps = ["uint32_t steps"] if plan.steps is not None else []
-    parts = ["void *arena", *_parameters(plan.inputs, "const "), *steps, *_parameters(plan.outputs, "")]
+    inputs = [f"const {p.ctype} *{name(p)}" for p in plan.inputs]
+    return [*inputs, *steps, *(f"{p.ctype} *{name(p)}" for p in plan.outputs)]
+
+
+def signature(prefix: str, plan: Plan, name: Callable[[Port], str] = lambda p: p.name) -> str:
+    """The function that computes, without its end."""
+    parts = ["void *arena", *_parameters(plan, name)]
     return f"int {prefix}_{'run' if plan.steps is not None else 'step'}({', '.join(parts)})"
+
+
+def _symbol(port: Port) -> str:
+    return port.symbol
 
 
 def header(prefix: str, plan: Plan, version: str) -> str:
@@ -102,12 +109,13 @@ def weights(prefix: str, plan: Plan) -> str:
 def functions(prefix: str, plan: Plan) -> str:
     """``PREFIX.c``"""
     up = prefix.upper()
-    pointers = [p.name for p in [*plan.inputs, *plan.outputs]]
+    pointers = [p.symbol for p in [*plan.inputs, *plan.outputs]]
     steps = [f"    if (steps - 1u >= {up}_STEPS)", f"        return {up}_E_STEPS;"] if plan.steps is not None else []
     checks = [line for wrong, code in plan.checks for line in (f"    {wrong}", f"        return {up}_{code};")]
     words = plan.state_bytes // 4
     reset = [f"    for (uint32_t i = 0; i < {words}; i++)", "        ((uint32_t *)arena)[i] = 0;"] if words else []
-    arena = f"    {plan.unit} *const a = ({plan.unit} *)arena;" if plan.arena_bytes else "    (void)arena;"
+    steps_there = ["steps"] if plan.steps is not None else []
+    arguments = [*(p.symbol for p in plan.inputs), *steps_there, *(p.symbol for p in plan.outputs)]
     return "\n".join(
         [
             _comment("The functions of the model."),
@@ -140,10 +148,15 @@ def functions(prefix: str, plan: Plan) -> str:
             f"    return bytes < {up}_ARENA_BYTES ? {up}_E_SIZE : {prefix}_reset(arena);",
             "}",
             "",
-            signature(prefix, plan),
+            f"static LRT_NEVER_INLINE void compute({plan.unit} *a, {', '.join(_parameters(plan, _symbol))})",
+            "{",
+            *(f"    {call.replace('$', prefix)}" for call in plan.calls),
+            *([] if plan.arena_bytes else ["    (void)a;"]),
+            "}",
+            "",
+            signature(prefix, plan, _symbol),
             "{",
             "    const lrt_mode mode = lrt_get_mode();",
-            arena,
             "    const int wrong = usable(arena);",
             "    if (wrong)",
             "        return wrong;",
@@ -152,7 +165,7 @@ def functions(prefix: str, plan: Plan) -> str:
             *steps,
             *(line.replace("$", prefix) for line in checks),
             "    lrt_flush_denormals(mode);",
-            *(f"    {call.replace('$', prefix)}" for call in plan.calls),
+            f"    compute(({plan.unit} *)arena, {', '.join(arguments)});",
             "    lrt_restore_mode(mode);",
             f"    return {up}_OK;",
             "}",
