@@ -3,8 +3,8 @@
 #ifndef LRT_MATH_IMPL_H
 #define LRT_MATH_IMPL_H
 
+#include "kernels/lrt_acts.h"
 #include "kernels/lrt_double_impl.h"
-#include "kernels/lrt_kernels.h"
 #include "kernels/lrt_unroll.h"
 
 /* ---- activations --------------------------------------------------------------------------- */
@@ -19,13 +19,37 @@ static LRT_INLINE vf clamp(vf a, float lo, float hi) { return v_min(v_set1(hi), 
 /* a itself; but 0 for a denormal where these are flushed. A maximum may leave one or make it 0, as the instruction that a
  * compiler has chosen does, so what comes of one and is stored goes through this. The factor is 1: were that known to the
  * compiler, it would drop the product. */
+#ifndef ONE_UNKNOWN
 static const volatile float one_unknown = 1.0f;
-static LRT_INLINE vf settled(vf a) { return v_mul(a, v_set1(one_unknown)); }
+#define ONE_UNKNOWN one_unknown
+#endif
+static LRT_INLINE vf settled(vf a) { return v_mul(a, v_set1(ONE_UNKNOWN)); }
 
 /* Chains of dependent operations overlap only as far as the CPU looks ahead, so vectors go through
  * them side by side: n of them, n and everything about them but the numbers being constants. */
 #define EACH(j, n) LRT_UNROLL for (unsigned j = 0; j < n; j++)
 #define MAX_SIDE 12
+
+/* y = a x + b of the first `single` of n vectors, 2 a x + b of the others: one of three such sums. A vocabulary may have a
+ * way of its own. */
+#ifndef v_affine
+#define v_affine(which, n, single, a, x, b, y) \
+    EACH(j, n) (y)[j] = v_fma((x)[j], v_set1(j < (single) ? (a) : 2.0f * (a)), v_set1(b))
+#endif
+
+/* Operations with a number that all elements share, for vocabularies that have such instructions. */
+#ifndef v_add_1
+#define v_add_1(a, b) v_add(a, v_set1(b))
+#define v_sub_1(a, b) v_sub(a, v_set1(b))
+#define v_fma_1(a, b, c) v_fma(v_set1(a), b, c)
+#define v_fnma_1(a, b, c) v_fnma(a, v_set1(b), c)
+#endif
+
+/* 2^m of a sum of m and this. With a vocabulary's own sum the exponent's bias is in it. */
+#ifndef POW2_ROUND
+#define POW2_ROUND 0x1.8p23f
+#define v_pow2_rounded v_pow2
+#endif
 
 /* expm1(r) of n vectors: a minimax fit on [-0.347, 0.347] (relative error 1.4e-8), evaluated in Estrin's order for its
  * short chain. */
@@ -33,9 +57,9 @@ static LRT_INLINE void expm1_parts(const unsigned n, const vf *r, vf *p)
 {
     vf r2[MAX_SIDE], lo[MAX_SIDE], hi[MAX_SIDE];
     EACH(j, n) r2[j] = v_mul(r[j], r[j]);
-    EACH(j, n) hi[j] = v_fma(v_set1(0.008366596f), r[j], v_set1(0.0416672f));
-    EACH(j, n) lo[j] = v_fma(v_set1(0.16666543f), r[j], v_set1(0.49999997f));
-    EACH(j, n) hi[j] = v_fma(v_set1(0.0013882507f), r2[j], hi[j]);
+    v_affine(1, n, n, 0.008366596f, r, 0.0416672f, hi);
+    v_affine(2, n, n, 0.16666543f, r, 0.49999997f, lo);
+    EACH(j, n) hi[j] = v_fma_1(0.0013882507f, r2[j], hi[j]);
     EACH(j, n) hi[j] = v_fma(hi[j], r2[j], lo[j]);
     EACH(j, n) p[j] = v_fma(hi[j], r2[j], r[j]);
 }
@@ -45,12 +69,11 @@ static LRT_INLINE void expm1_parts(const unsigned n, const vf *r, vf *p)
  * for ln 2 is enough: it is 1.9e-9 off, so the result is at most m * 1.9e-9 off. */
 static LRT_INLINE void exp_parts(const unsigned n, const unsigned single, const vf *x, vf *s, vf *p)
 {
-    const vf magic = v_set1(0x1.8p23f);
     vf r[MAX_SIDE];
-    EACH(j, n) s[j] = v_fma(x[j], v_set1(j < single ? 0x1.715476p0f : 0x1.715476p1f), magic);
-    EACH(j, n) r[j] = v_sub(s[j], magic);
-    EACH(j, n) r[j] = v_fnma(r[j], v_set1(0x1.62e43p-1f), j < single ? x[j] : v_add(x[j], x[j]));
-    EACH(j, n) s[j] = v_pow2(s[j]);
+    v_affine(0, n, single, 0x1.715476p0f, x, POW2_ROUND, s);
+    EACH(j, n) r[j] = v_sub_1(s[j], POW2_ROUND);
+    EACH(j, n) r[j] = v_fnma_1(r[j], 0x1.62e43p-1f, j < single ? x[j] : v_add(x[j], x[j]));
+    EACH(j, n) s[j] = v_pow2_rounded(s[j]);
     expm1_parts(n, r, p);
 }
 
@@ -81,13 +104,22 @@ static LRT_INLINE vf expm1_nonpositive(vf y)
  * apart, so that a product needs one division. The one is made from the other: their errors cancel. */
 static LRT_INLINE void squash_parts(const unsigned n, const unsigned sigmoids, const vf *x, vf *num, vf *den)
 {
-    const vf one = v_set1(1.0f);
     vf y[MAX_SIDE], s[MAX_SIDE], p[MAX_SIDE];
+#ifdef v_all_within /* a vocabulary that asks first */
+    EACH(j, n) y[j] = x[j];
+    if (!v_all_within(n, x, TANH_LIMIT))
+        v_clamp_all(n, sigmoids, y, -EXP_LIMIT, SIGMOID_LIMIT, TANH_LIMIT);
+#else
     EACH(j, n) y[j] = v_max(v_set1(j < sigmoids ? -EXP_LIMIT : -TANH_LIMIT), x[j]);
     EACH(j, n) y[j] = v_min(v_set1(j < sigmoids ? SIGMOID_LIMIT : TANH_LIMIT), y[j]);
+#endif
+#ifdef LRT_FEW_VECTORS /* one after the other, as there are registers for no more */
+    EACH(j, n) exp_parts(1, j < sigmoids, y + j, s + j, p + j);
+#else
     exp_parts(n, sigmoids, y, s, p);
-    EACH(j, n) num[j] = v_fma(s[j], p[j], j < sigmoids ? s[j] : v_sub(s[j], one));
-    EACH(j, n) den[j] = v_add(num[j], j < sigmoids ? one : v_set1(2.0f));
+#endif
+    EACH(j, n) num[j] = v_fma(s[j], p[j], j < sigmoids ? s[j] : v_sub_1(s[j], 1.0f));
+    EACH(j, n) den[j] = v_add_1(num[j], j < sigmoids ? 1.0f : 2.0f);
 }
 
 static LRT_INLINE vf act_sigmoid(vf x)
@@ -261,7 +293,10 @@ static LRT_INLINE vf v_power(vf x, vf y)
 }
 
 /* Any elementwise activation. */
-static vf activation(const lrt_act *act, vf x)
+#ifndef LRT_ACTIVATION
+#define LRT_ACTIVATION static
+#endif
+LRT_ACTIVATION vf activation(const lrt_act *act, vf x)
 {
     switch (act->kind) {
     case LRT_ACT_SIGMOID: return act_sigmoid(x);

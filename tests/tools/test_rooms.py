@@ -16,7 +16,7 @@ FLOORS = (
     ("cli",),
     ("archives",),
     ("readers",),
-    ("export", "integers"),
+    ("export", "export_c", "integers"),
     ("tensorflow_reader",),
     ("torch_reader", "keras_reader", "onnx_reader", "json_reader"),
     ("torch_program",),

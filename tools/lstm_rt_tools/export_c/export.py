@@ -1,0 +1,47 @@
+"""A graph as the files of a folder."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lstm_rt import __version__
+from lstm_rt.graph import Graph
+
+from . import floats
+from .core import headers
+from .libraries import libraries
+from .plan import ExportError, Plan
+from .readme import readme
+from .selftest import selftest
+from .source import functions, header, weights
+from .testing import make_test
+
+
+def float_plan(graph: Graph, model: Any, steps: int | None) -> Plan:
+    """The plan of a model in float32, with its test.
+
+    Args:
+        model: the same, opened by the runtime.
+        steps: the most steps of a run, of models that do not stream; others stream without.
+
+    Raises:
+        ExportError: something in it has no C.
+    """
+    if steps is None and not model.can_stream:
+        raise ExportError("the model does not stream: how many steps a run may have is to be given (--steps)")
+    plan = floats.make_plan(graph, steps)
+    plan.test = make_test(graph, model, steps)
+    return plan
+
+
+def files_of(prefix: str, plan: Plan) -> dict[str, str]:
+    """All files of the folder, by path."""
+    return {
+        "README.md": readme(prefix, plan, __version__),
+        "selftest.c": selftest(prefix, plan),
+        f"src/{prefix}.h": header(prefix, plan, __version__),
+        f"src/{prefix}.c": functions(prefix, plan),
+        f"src/{prefix}_weights.h": weights(prefix, plan),
+        **{f"src/{name}": text for name, text in headers(plan.headers).items()},
+        **libraries(prefix, plan, __version__),
+    }
