@@ -12,6 +12,13 @@
 #if LRT_FIXED_BITS != 8 && LRT_FIXED_BITS != 16
 #error "LRT_FIXED_BITS is 8 or 16"
 #endif
+#ifndef LRT_NEVER_INLINE
+#if defined(__GNUC__)
+#define LRT_NEVER_INLINE __attribute__((noinline))
+#else
+#define LRT_NEVER_INLINE
+#endif
+#endif
 #if defined(__GNUC__)
 #define FIXED_ALIGNED __attribute__((aligned(8)))
 #pragma GCC diagnostic ignored "-Wunused-function" /* which parts a model needs differs */

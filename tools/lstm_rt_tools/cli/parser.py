@@ -319,6 +319,12 @@ def _add_export_c(commands: Any) -> _Parser:
     sub.add_argument("--name", metavar="PREFIX", help=name)
     steps = "write a function for whole sequences of at most N steps, as models that do not stream need it"
     sub.add_argument("--steps", type=_positive, metavar="N", help=steps)
+    integer = "compute with integers alone, for devices without a floating-point unit"
+    sub.add_argument("--integer", action="store_true", help=integer)
+    bits = "of a weight, with --integer: 8 or 16 (default: 8)"
+    sub.add_argument("--bits", type=int, choices=(8, 16), help=bits)
+    calibrate = "with --integer: inputs as the model meets them, from which ranges are taken; as of run"
+    sub.add_argument("--calibrate", nargs="+", type=_path, metavar="X", help=calibrate)
     sub.add_argument("--force", action="store_true", help="replace a folder that this command has written before")
     return sub
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+
+from numpy.typing import NDArray
 
 from lstm_rt import __version__
 from lstm_rt.graph import Graph
 
 from . import floats
 from .core import headers
+from .fixed import plan as fixed
 from .libraries import libraries
 from .plan import ExportError, Plan
 from .readme import readme
@@ -27,11 +31,32 @@ def float_plan(graph: Graph, model: Any, steps: int | None) -> Plan:
     Raises:
         ExportError: something in it has no C.
     """
-    if steps is None and not model.can_stream:
-        raise ExportError("the model does not stream: how many steps a run may have is to be given (--steps)")
+    check_steps(model, steps)
     plan = floats.make_plan(graph, steps)
     plan.test = make_test(graph, model, steps)
     return plan
+
+
+def check_steps(model: Any, steps: int | None) -> None:
+    """ExportError where a model neither streams nor has a limit of steps."""
+    if steps is None and not model.can_stream:
+        raise ExportError("the model does not stream: how many steps a run may have is to be given (--steps)")
+
+
+def fixed_plan(
+    graph: Graph, model: Any, steps: int | None, bits: int, calibrate: Sequence[NDArray[Any]] | None = None
+) -> Plan:
+    """The plan of a model in integers alone, with its test; other arguments as of :func:`float_plan`.
+
+    Args:
+        bits: of a weight, 8 or 16.
+        calibrate: inputs as the model meets them, in the graph's order.
+
+    Raises:
+        InputError: the calibration data do not fit the graph.
+    """
+    check_steps(model, steps)
+    return fixed.make_plan(graph, steps, bits, calibrate)
 
 
 def files_of(prefix: str, plan: Plan) -> dict[str, str]:

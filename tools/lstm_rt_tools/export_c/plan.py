@@ -28,6 +28,7 @@ class Port:
     source: str  #: its name in the model
     role: str  #: "in" or "out"
     scale: str = ""  #: what its numbers stand for where they are integers, for the README
+    bits: int | None = None  #: of fraction, of such integers: q stands for q / 2^bits
 
     @property
     def symbol(self) -> str:
@@ -75,6 +76,7 @@ class Plan:
     facts: list[str] = field(default_factory=list)  #: lines for the README and the command's output
     words: str = "float32"  #: what its numbers are, in words
     unit: str = "float"  #: type of the arena's pointer in the calls
+    floats: bool = True  #: does it compute with floats, so that the CPU's mode matters?
 
 
 @dataclass

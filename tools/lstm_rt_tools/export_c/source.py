@@ -47,6 +47,11 @@ def header(prefix: str, plan: Plan, version: str) -> str:
         f"#define {up}_{name} {code} /* {text.replace('PREFIX', up)} */"
         for code, (name, text) in enumerate(ERRORS.items())
     ]
+    sizes += [
+        f"#define {up}_{p.name.upper()}_BITS {p.bits} /* {p.scale} */"
+        for p in [*plan.inputs, *plan.outputs]
+        if p.bits is not None
+    ]
     most = [f"#define {up}_STEPS {plan.steps} /* most of a run */"] if plan.steps is not None else []
     return "\n".join(
         [
@@ -156,7 +161,7 @@ def functions(prefix: str, plan: Plan) -> str:
             "",
             signature(prefix, plan, _symbol),
             "{",
-            "    const lrt_mode mode = lrt_get_mode();",
+            *(["    const lrt_mode mode = lrt_get_mode();"] if plan.floats else []),
             "    const int wrong = usable(arena);",
             "    if (wrong)",
             "        return wrong;",
@@ -164,9 +169,9 @@ def functions(prefix: str, plan: Plan) -> str:
             f"        return {up}_E_NULL;",
             *steps,
             *(line.replace("$", prefix) for line in checks),
-            "    lrt_flush_denormals(mode);",
+            *(["    lrt_flush_denormals(mode);"] if plan.floats else []),
             f"    compute(({plan.unit} *)arena, {', '.join(arguments)});",
-            "    lrt_restore_mode(mode);",
+            *(["    lrt_restore_mode(mode);"] if plan.floats else []),
             f"    return {up}_OK;",
             "}",
             "",

@@ -31,8 +31,9 @@ def gate_shape(op: str, act: Activation) -> Shape:
     """Of what is within 0 and 1."""
     if act.name == "sigmoid":
         return Shape(False, Z_UNIT)
+    alpha, beta = act.alpha or 0.0, act.beta or 0.0
     if act.name == "hard_sigmoid":  # (1 + t) / 2 with t = 2 alpha x + 2 beta - 1
-        return Shape(True, 2 * act.alpha * _HARD_UNIT, (2 * act.beta - 1) * _HARD_UNIT)
+        return Shape(True, 2 * alpha * _HARD_UNIT, (2 * beta - 1) * _HARD_UNIT)
     raise GraphError(f"{op}: the gate activation {act.name} is not there in integers; known: sigmoid, hard_sigmoid")
 
 
@@ -77,7 +78,7 @@ def bounded(op: str, act: Activation, bits: int) -> Bounded:
     if act.name == "relu":
         low = 0
     elif act.name == "clip":
-        low, high_ = (int(np.clip(np.rint(a * 2.0**bits), low, high_)) for a in (act.alpha, act.beta))
+        low, high_ = (int(np.clip(np.rint(a * 2.0**bits), low, high_)) for a in (act.alpha or 0.0, act.beta or 0.0))
     elif act.name != "linear":
         known = "linear, sigmoid, tanh, relu, hard_sigmoid, clip"
         raise GraphError(f"{op}: the activation {act.name} is not there in integers; known: {known}")

@@ -80,7 +80,8 @@ class Lstm:
         """The argument of the curve that c goes through."""
         wide, bits = (c, 21) if self.output.hard else (3 * c, 17)
         by = bits - self.c_bits
-        return limited(wide << by if by >= 0 else wide >> -by)
+        z: Ints = wide << by if by >= 0 else wide >> -by
+        return limited(z)
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,8 @@ def _joint(w: Exact, bias: Exact, x: Format, h: Format, inputs: int, bits: int) 
 
 def _by_unit(a: NDArray[Any], gates: int) -> NDArray[Any]:
     """Rows gate by gate to rows unit by unit."""
-    return a.reshape(gates, -1, *a.shape[1:]).swapaxes(0, 1).reshape(a.shape)
+    by_gate = a.reshape(gates, -1, *a.shape[1:])
+    return np.ascontiguousarray(by_gate.swapaxes(0, 1)).reshape(a.shape)
 
 
 def lstm(node: Node, suffix: str, x: Format, h_energy: float, bits: int, moments: Moments = no_moments) -> Lstm:

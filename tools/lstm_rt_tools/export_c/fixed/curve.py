@@ -70,7 +70,7 @@ def _whole(x: Decimal) -> int:
 
 
 def _packed(value: int, slope: Decimal | int, curve: int) -> tuple[int, int]:
-    """The slope is rounded such that with the curvature's bits below it, and half a unit for the floor, it is nearest."""
+    """The slope is rounded to what is nearest with the curvature's bits below it and half a unit for the floor."""
     low = curve & 0xFFFF
     whole = slope if isinstance(slope, int) else _whole(slope - Decimal(low) / (1 << 16) + Decimal(1) / 2)
     return value, (whole << 16) | low

@@ -42,14 +42,15 @@ class Job:
         self.network, self.graph, self.steps = network, network.graph, steps
         inputs, outputs = _ports(network)
         words = f"integers alone, weights int{network.bits}, all else int16 and int32"
-        self.plan = Plan(inputs, outputs, steps, headers=["fixed/lrt_fixed.h"], words=words, unit="int16_t")
+        headers = ["fixed/lrt_fixed.h"]
+        self.plan = Plan(inputs, outputs, steps, headers, words=words, unit="int16_t", floats=False)
         self.plan.defines["LRT_FIXED_BITS"] = str(network.bits)
         self.memory = Memory(unit=2, align=2 * _ROOM)
         self.last = last_reads(self.graph)
         self.index = 0
         self.places: dict[int, Place] = {}
         for i, port in zip(self.graph.inputs, self.plan.inputs, strict=True):
-            self.places[i] = Place(port.name, port.size, False)
+            self.places[i] = Place(port.symbol, port.size, False)
 
     @property
     def whole(self) -> bool:
@@ -126,13 +127,13 @@ def _ports(network: Network) -> tuple[list[Port], list[Port]]:
     indices = [*graph.inputs, *graph.outputs]
     ports = []
     for i, name in zip(indices, port_names(graph.values[i].name for i in indices), strict=True):
-        v = graph.values[i]
+        v, role = graph.values[i], "in" if i in graph.inputs else "out"
         if v.kind == "ids":
-            ports.append(Port(name, "int32_t", max(v.size, 1), v.timed, v.name))
+            ports.append(Port(name, "int32_t", max(v.size, 1), v.timed, v.name, role))
         else:
             bits = network.formats[i].bits
             scale = f"{2**bits} stands for 1" if bits >= 0 else f"1 stands for {2**-bits}"
-            ports.append(Port(name, "int16_t", v.size, v.timed, v.name, scale))
+            ports.append(Port(name, "int16_t", v.size, v.timed, v.name, role, scale, bits))
     return ports[: len(graph.inputs)], ports[len(graph.inputs) :]
 
 
@@ -151,7 +152,7 @@ def make_plan(network: Network, steps: int | None) -> Plan:
     job.index = len(network.graph.nodes)
     for index, port in zip(network.graph.outputs, job.plan.outputs, strict=True):
         v = network.graph.values[index]
-        to = Place(port.name, port.size, False)
+        to = Place(port.symbol, port.size, False)
         job.each(v, f"fixed_copy({job.at(to, v)}, {job.at(job.places[index], v)}, {v.size}, 0);")
     plan = job.plan
     plan.state_bytes, plan.arena_bytes = job.memory.settle()
@@ -199,7 +200,7 @@ def _step(job: Job, cell: Any, x: str, h: str, fine: str) -> str:
     if isinstance(cell, cells.Rnn):
         return _rnn_step(job, cell, x, h)
     joint = cell.joint
-    inputs = cell.rows.weights.shape[1] - cell.hidden if isinstance(cell, cells.Lstm) else _inputs(cell)
+    inputs = _inputs(cell.rows if isinstance(cell, cells.Lstm) else cell.gates, cell.hidden)
     chunks = chunks_of(inputs + cell.hidden)
     v = job.vector(chunks)
     if isinstance(cell, cells.Lstm):
@@ -226,8 +227,8 @@ def _step(job: Job, cell: Any, x: str, h: str, fine: str) -> str:
     return f"fixed_gru_step({layer}, {k}, {x}, {h}, {_wide(fine)}, {v});"
 
 
-def _inputs(cell: cells.Gru) -> int:
-    return cell.gates.weights.shape[1] - cell.hidden
+def _inputs(rows: Rows, hidden: int) -> int:
+    return int(rows.weights.shape[1]) - hidden
 
 
 def _act(act: Bounded) -> str:
@@ -243,7 +244,7 @@ def _dense_layer(job: Job, rows: Rows, by: int, act: Bounded, inputs: int) -> tu
 
 
 def _rnn_step(job: Job, cell: cells.Rnn, x: str, h: str) -> str:
-    inputs = cell.rows.weights.shape[1] - cell.hidden
+    inputs = _inputs(cell.rows, cell.hidden)
     layer, v = _dense_layer(job, cell.rows, cell.joint.x_by, cell.act, inputs)
     return f"fixed_rnn_step({layer}, {cell.joint.h_by}, {x}, {h}, {v});"
 
@@ -298,7 +299,8 @@ def _activation(job: Job, node: Node, scaled: Scaled | None) -> None:
     y = job.result(node)
     layer = job.declare("fixed_scaled", [scaled.mult, scaled.offset, scaled.shift, _act(scaled.act)])
     to = job.at(y, v)
-    job.each(v, f"{{ fixed_copy({to}, {job.at(x, v)}, {v.size}, 0); fixed_activate({layer}, {to}, {to}, {_up(v.size)}); }}")
+    copy = f"fixed_copy({to}, {job.at(x, v)}, {v.size}, 0);"
+    job.each(v, f"{{ {copy} fixed_activate({layer}, {to}, {to}, {_up(v.size)}); }}")
 
 
 def _embedding(job: Job, node: Node, table: Table) -> None:
@@ -310,7 +312,9 @@ def _embedding(job: Job, node: Node, table: Table) -> None:
     at = f"{x.at}[t]" if job.timed(v) else f"{x.at}[0]"
     row = f"fixed_row{bits}({job.at(y, yv)}, {name} + {at} * {width}, {width});"
     test = f"if ({at} < 0 || {at} >= {count})"
-    job.plan.checks.append((f"for (uint32_t t = 0; t < steps; t++)\n        {test}" if job.timed(v) else test, "E_TOKEN"))
+    if job.timed(v):
+        test = f"for (uint32_t t = 0; t < steps; t++)\n        {test}"
+    job.plan.checks.append((test, "E_TOKEN"))
     job.each(v, row)
 
 

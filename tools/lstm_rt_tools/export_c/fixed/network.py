@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_rt.errors import GraphError
-from lstm_rt.graph import Graph, Node, Value, as_activation
+from lstm_rt.graph import Activation, Graph, Node, Value, as_activation
 from lstm_rt.quantised import Quantised
 
+from ...integers.calibrate import Sums
 from ...judges import reference
 from ..plan import cannot
 from . import cells
@@ -232,11 +233,12 @@ def _recurrent(network: Network, node: Node) -> Recurrent:
         raise GraphError("its cell state as an output is not there in integers")
     suffixes = ("", "_reverse") if node.attrs["direction"] == "bidirectional" else ("",)
     x, hidden = network.source(node), node.attrs["hidden_size"]
+    seen_x = network.seen.values[node.inputs[0]]
     made: list[Cell] = []
     for suffix in suffixes:
         states = network.seen.state(node, suffix)
         seen = Seen.of(states)
-        moments = _joint_moments(network.seen.values[node.inputs[0]], states) if network.compensate else None
+        moments = _moments(np.concatenate([seen_x, states], axis=-1)) if network.compensate else None
 
         def scaled(formats: list[Format], moments: Exact | None = moments) -> Exact | None:
             if moments is None:
@@ -263,17 +265,20 @@ def _joint_form(made: list[Cell], energy: float) -> Format:
     return Format(bits.pop(), max(cell.h_format[1] for cell in made), energy * 4.0 ** made[0].h_format[0])
 
 
-def _joint_moments(x: NDArray[Any], h: NDArray[Any]) -> Exact:
-    """The mean of ``v v^T``, v being x and the h before it."""
-    v = np.concatenate([x, h], axis=-1).reshape(-1, x.shape[-1] + h.shape[-1])
-    return np.asarray(v.T @ v / max(len(v), 1))
+def _moments(v: NDArray[Any]) -> Exact:
+    """The mean of ``v v^T`` over all v (..., k), as more of such data would have it."""
+    sums = Sums()
+    sums.add(v.reshape(1, -1, v.shape[-1]))
+    return np.asarray(sums.shrunk()[0] / sums.rows)
 
 
-def _dense_of(network: Network, node: Node, w: Exact, bias: Exact, x: Format, act_name: Any, moments: Exact | None) -> Dense:
+def _dense_of(
+    network: Network, node: Node, w: Exact, bias: Exact, x: Format, activation: Activation, moments: Exact | None
+) -> Dense:
     (form,) = chosen_formats(w, bias, [x], [w.shape[1]], network.bits)
     reach = float((np.abs(w).sum(axis=1) * x.most * 2.0**-x.bits + np.abs(bias)).max(initial=0))
     y = format_of(network.sight(node), reach)
-    act = bounded(node.op, act_name, y.bits)
+    act = bounded(node.op, activation, y.bits)
     of_integers = None if moments is None else moments * 4.0**form.bits
     factor = np.full(len(w), act.factor)
     rows = quantised(w, bias + act.offset / act.factor, [form], [w.shape[1]], factor, network.bits, of_integers)
@@ -284,10 +289,7 @@ def _dense_of(network: Network, node: Node, w: Exact, bias: Exact, x: Format, ac
 def _dense(network: Network, node: Node) -> Dense:
     w = np.asarray(node.weights["weight"], dtype=np.float64)
     bias = np.asarray(node.weights.get("bias", np.zeros(len(w))), dtype=np.float64)
-    moments = None
-    if network.compensate:
-        v = network.seen.values[node.inputs[0]].reshape(-1, w.shape[1])
-        moments = v.T @ v / max(len(v), 1)
+    moments = _moments(network.seen.values[node.inputs[0]]) if network.compensate else None
     return _dense_of(network, node, w, bias, network.source(node), node.attrs["activation"], moments)
 
 

@@ -24,15 +24,15 @@ def packed(rows: Rows, before: int = 0, multiple: int = QUAD) -> NDArray[np.int3
     quads, k = -(-len(rows.weights) // multiple) * multiple // QUAD, before + rows.weights.shape[1]
     w = np.zeros((quads * QUAD, chunks_of(k) * CHUNK), dtype=np.int64)
     w[: len(rows.weights), before:k] = rows.weights
-    w = w.reshape(quads, QUAD, -1, CHUNK)
+    by_quad = w.reshape(quads, QUAD, -1, CHUNK)
     start, mult = (_filled(a, quads) for a in (rows.start, rows.mult))
     if rows.bits == 8:
-        lower, upper = w[:, ::2], w[:, 1::2]
+        lower, upper = by_quad[:, ::2], by_quad[:, 1::2]
         halves = (256 * upper + lower).swapaxes(1, 2)
         both = 256 * start[:, 1::2] + start[:, ::2]
         start = np.stack([both, start[:, ::2]], axis=2).reshape(quads, QUAD)
     else:
-        halves = w.swapaxes(1, 2)
+        halves = by_quad.swapaxes(1, 2)
     words = np.ascontiguousarray(halves.reshape(quads, -1).astype("<i2")).view("<i4")
     return np.concatenate([_wrapped(start), words, mult.astype(np.int32)], axis=1).ravel()
 

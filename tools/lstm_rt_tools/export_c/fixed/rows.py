@@ -1,9 +1,8 @@
-"""Rows of weights as integers: what they are multiplied with, their sums and what these become. docs/fixed.md says how."""
+"""Rows of weights as integers: what they are multiplied with, their sums, what these become (docs/fixed.md)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,7 +70,13 @@ class Rows:
 
 
 def quantised(
-    w: Exact, bias: Exact, formats: list[Format], counts: list[int], unit: Exact, bits: int, moments: Exact | None = None
+    w: Exact,
+    bias: Exact,
+    formats: list[Format],
+    counts: list[int],
+    unit: Exact,
+    bits: int,
+    moments: Exact | None = None,
 ) -> Rows:
     """Integers for the rows of w (rows, k) and their bias (rows,), for a v of parts of such sizes and formats.
 
@@ -114,7 +119,7 @@ def check_sums(rows: Rows, most: Ints) -> None:
 
 
 def _step(exact: Exact, bias: Exact, most: Ints, bits: int) -> Exact:
-    """For each row the least that an integer may stand for: weights fit their bits, and sums what they have room for."""
+    """For each row the least that an integer may stand for: weights fit their bits, sums what room they have."""
     room = SUM_END[bits] - 1 - most.sum() / 2 - 1
     if room < SUM_END[bits] / 4:
         raise GraphError(f"{len(most)} inputs are too many for sums of integers")
@@ -128,7 +133,9 @@ def _rounded(w: Exact, bits: int, moments: Exact | None) -> Exact:
     return compensated(w, moments, LARGEST[bits])
 
 
-def expected_error(w: Exact, bias: Exact, formats: list[Format], counts: list[int], exact: list[bool], bits: int) -> float:
+def expected_error(
+    w: Exact, bias: Exact, formats: list[Format], counts: list[int], exact: list[bool], bits: int
+) -> float:
     """The mean square of what rounding adds to a result, as far as formats tell; infinite where sums have no room.
 
     ``exact``: is a part of v what its source has, or was it rounded to this format?
@@ -169,10 +176,3 @@ def _candidates(sources: list[Format]) -> list[list[Format]]:
         found = [[*head, option] for head in found for option in options]
     return found
 
-
-def with_energy(f: Format, energy: float) -> Format:
-    return replace(f, energy=energy)
-
-
-def as_floats(x: Ints, bits: int) -> NDArray[Any]:
-    return x / 2.0**bits
