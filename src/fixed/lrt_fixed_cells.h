@@ -19,6 +19,14 @@ typedef struct {
     int reset_by; /* bits of fraction that the fine h has more than the reset one */
 } fixed_candidate;
 
+/* Of sums with a shift, which few matrices have. */
+static LRT_FIXED_INLINE fixed_v fv_shifted(fixed_v z, int by)
+{
+    if (!by)
+        return z;
+    return fv_left(fv_min(fv_max(z, -(INT32_C(1) << (29 - by))), (INT32_C(1) << (29 - by)) - 1), by);
+}
+
 static LRT_FIXED_INLINE fixed_v fv_curve(fixed_v z, int hard)
 {
     z = fv_limited(z);
@@ -50,10 +58,10 @@ static LRT_FIXED_INLINE fixed_v fixed_of_c(fixed_v c, int bits, int hard)
 
 static LRT_FIXED_INLINE void fixed_lstm_gates(const fixed_cell *l, const fixed_v z[4], int32_t *c, int16_t *h)
 {
-    const fixed_v i = fv_curve(fv_left(z[0], l->shift), l->hard[0]);
-    const fixed_v f = fv_curve(fv_left(z[1], l->shift), l->hard[0]);
-    const fixed_v g = fv_curve(fv_left(z[2], l->shift), l->hard[1]);
-    const fixed_v o = fv_curve(fv_left(z[3], l->shift), l->hard[0]);
+    const fixed_v i = fv_curve(fv_shifted(z[0], l->shift), l->hard[0]);
+    const fixed_v f = fv_curve(fv_shifted(z[1], l->shift), l->hard[0]);
+    const fixed_v g = fv_curve(fv_shifted(z[2], l->shift), l->hard[1]);
+    const fixed_v o = fv_curve(fv_shifted(z[3], l->shift), l->hard[0]);
     const fixed_v added = fv_right(fv_plus(fv_times_half(g, i), INT32_C(5) << (29 - l->c_bits)), 31 - l->c_bits);
     const fixed_v cell = fv_add(fv_times_half(fv_load(c), f), added);
     fv_store(c, cell);
@@ -94,10 +102,10 @@ static void fixed_gru_step(const fixed_cell *l, const fixed_candidate *k, const 
         for (uint32_t i = 0; i < 4; i += FIXED_LANES) {
             fixed_v r, u;
             fv_load_pairs(z + 2 * i, &r, &u);
-            r = fv_curve(fv_left(r, l->shift), l->hard[0]);
-            u = fv_curve(fv_left(u, l->shift), l->hard[0]);
-            const fixed_v from_h = fv_times_half(fv_left(fv_load(on_h + i), k->h_shift), r);
-            const fixed_v sum = fv_add(fv_left(fv_load(on_x + i), k->x_shift), from_h);
+            r = fv_curve(fv_shifted(r, l->shift), l->hard[0]);
+            u = fv_curve(fv_shifted(u, l->shift), l->hard[0]);
+            const fixed_v from_h = fv_times_half(fv_shifted(fv_load(on_h + i), k->h_shift), r);
+            const fixed_v sum = fv_add(fv_shifted(fv_load(on_x + i), k->x_shift), from_h);
             fixed_gru_h(l, u, sum, fine + unit + i, h + unit + i);
         }
     }
@@ -116,8 +124,8 @@ static void fixed_gru_before_step(const fixed_cell *l, const fixed_candidate *k,
         for (uint32_t i = 0; i < 4; i += FIXED_LANES) {
             fixed_v r, z_u;
             fv_load_pairs(z + 2 * i, &r, &z_u);
-            fv_store(u + unit + i, fv_curve(fv_left(z_u, l->shift), l->hard[0]));
-            r = fv_times_half(fv_load(fine + unit + i), fv_curve(fv_left(r, l->shift), l->hard[0]));
+            fv_store(u + unit + i, fv_curve(fv_shifted(z_u, l->shift), l->hard[0]));
+            r = fv_times_half(fv_load(fine + unit + i), fv_curve(fv_shifted(r, l->shift), l->hard[0]));
             r = fv_right(fv_plus(r, INT32_C(1) << (k->reset_by - 1)), k->reset_by);
             fv_store16(on_reset + l->inputs + unit + i, r);
         }
@@ -126,7 +134,7 @@ static void fixed_gru_before_step(const fixed_cell *l, const fixed_candidate *k,
         int32_t z[4];
         x_w = fixed_rows(x_w, on_reset, l->chunks, 1, z);
         for (uint32_t i = 0; i < 4; i += FIXED_LANES) {
-            const fixed_v sum = fv_left(fv_load(z + i), k->x_shift);
+            const fixed_v sum = fv_shifted(fv_load(z + i), k->x_shift);
             fixed_gru_h(l, fv_load(u + unit + i), sum, fine + unit + i, h + unit + i);
         }
     }

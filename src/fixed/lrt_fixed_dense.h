@@ -37,7 +37,7 @@ static void fixed_dense_rows(const fixed_dense *l, const int16_t *v, int16_t *y)
         int32_t z[4];
         w = fixed_rows(w, v, l->chunks, 1, z);
         for (uint32_t i = 0; i < 4 && row + i < l->outputs; i += FIXED_LANES)
-            fv_store16(y + row + i, fixed_bounded(&l->act, fv_left(fv_load(z + i), l->shift)));
+            fv_store16(y + row + i, fixed_bounded(&l->act, fv_shifted(fv_load(z + i), l->shift)));
     }
 }
 

@@ -193,9 +193,8 @@ def gru(node: Node, suffix: str, x: Format, h_energy: float, bits: int, moments:
     after = node.attrs["reset_after"]
     joint = _joint(w, b_ih + b_hh, x, Format(H_BITS, 1 << H_BITS, h_energy), inputs, bits)
     both = slice(None, 2 * hidden)
-    of_gates = _rows(
-        _by_unit(w[both], 2), _by_unit((b_ih + b_hh)[both], 2), [gates] * (2 * hidden), joint, [inputs, hidden], bits, moments
-    )
+    w_gates, b_gates = _by_unit(w[both], 2), _by_unit((b_ih + b_hh)[both], 2)
+    of_gates = _rows(w_gates, b_gates, [gates] * (2 * hidden), joint, [inputs, hidden], bits, moments)
     n = slice(2 * hidden, None)
     if not after:
         of_x = _rows(w[n], (b_ih + b_hh)[n], [signed] * hidden, joint, [inputs, hidden], bits, no_moments)

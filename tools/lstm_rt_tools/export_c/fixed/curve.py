@@ -19,7 +19,7 @@ Z_BITS = 16  #: of fraction in a segment
 Z_UNIT = SEGMENTS << Z_BITS  #: what an argument of 1 of sigmoid is as z
 Z_END = 1 << 21  #: z from there on is limited to it
 HALF = Z_END >> Z_BITS  #: segments on either side of the middle one
-#: What the ends are, of 2^31: sigmoid is 2^-15 there. A cell state stays below 2^15, as 2^-15 of it is lost at each step.
+#: What the ends are, of 2^31: sigmoid is 2^-15 from 0 or 1 there, so that a cell state stays below 2^15.
 ENDS = (1 << 31) - (1 << 17)
 _DIGITS = 60
 

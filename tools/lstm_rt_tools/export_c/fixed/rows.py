@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from lstm_rt.errors import GraphError
 
 from ...integers.matrices import compensated
-from .curve import Ints, high
+from .curve import Ints, high, limited
 
 Exact = NDArray[np.float64]
 
@@ -19,7 +19,8 @@ LARGEST = {8: 127, 16: 32767}
 SUM_END = {8: 1 << 23, 16: 1 << 31}
 FINER = {8: 8, 16: 0}  #: bits that sums are shifted left before they are multiplied
 MULT_END = 1 << 30  #: what multipliers stay below, so that two of their products can be added
-MOST_SHIFT = 7
+MOST_SHIFT = 20
+Z_MOST = 1 << 29  #: of |z|
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,9 @@ def shifted(x: Ints, by: int) -> Ints:
 
 @dataclass(frozen=True)
 class Rows:
-    """``z = floor(U mult / 2^32) << shift`` of the sums ``S = start + weights v``, U being S, or of int8 2^8 S.
+    """``z = floor(U mult / 2^32)`` of the sums ``S = start + weights v``, U being S, or of int8 2^8 S; times 2^shift.
 
-    int64 that a device has in int32.
+    int64 that a device has in int32. Before a shift z is limited, so that it stays within ``Z_MOST``.
     """
 
     weights: Ints  #: (rows, k)
@@ -61,12 +62,13 @@ class Rows:
 
     def z(self, v: Ints) -> Ints:
         """Of v (..., k): (..., rows)."""
-        return high((self.start + v @ self.weights.T) << FINER[self.bits], self.mult) << self.shift
+        z = high((self.start + v @ self.weights.T) << FINER[self.bits], self.mult)
+        return limited(z, Z_MOST >> self.shift) << self.shift if self.shift else z
 
     def largest_z(self, most: Ints) -> Ints:
         """Bounds of |z| of each row, where v stays within ``most`` (k,)."""
         sums = np.abs(self.start) + np.abs(self.weights) @ most
-        return (high(sums << FINER[self.bits], self.mult) + 1) << self.shift
+        return np.minimum((high(sums << FINER[self.bits], self.mult) + 1) << self.shift, Z_MOST)
 
 
 def quantised(
@@ -91,7 +93,7 @@ def quantised(
     most = np.repeat(np.array([f.most for f in formats], dtype=np.int64), counts)
     exact = w * scale
     step = _step(np.abs(exact), np.abs(bias), most, bits)
-    for shift in range(MOST_SHIFT + 1 if bits == 8 else 1):
+    for shift in range(MOST_SHIFT + 1):
         unit_of_mult = unit * 2.0 ** (32 - FINER[bits] - shift)
         mult = np.maximum(np.ceil(step * unit_of_mult), 1)
         if mult.max(initial=0) < MULT_END:
