@@ -161,10 +161,10 @@ static LRT_FIXED_INLINE int32_t fixed_smooth(int32_t z)
     const fixed_segment *s = (const fixed_segment *)((middle + (uintptr_t)(intptr_t)(z >> 13)) & ~(uintptr_t)7);
 #ifdef LRT_FIXED_DSP
     const int32_t slope = __smlabb(s->bend, z, s->bend);
-    return __smlatb(slope, z, s->value);
+    return __smlawb(slope, z, s->value);
 #else
-    const int32_t f = (int16_t)z, bend = s->bend;
-    return s->value + ((bend + (int16_t)bend * f) >> 16) * f;
+    const int32_t slope = s->bend + (int16_t)s->bend * (int16_t)z;
+    return s->value + fixed_high(slope, (int32_t)((uint32_t)z << 16));
 #endif
 }
 #endif

@@ -58,7 +58,7 @@ static LRT_FIXED_INLINE fixed_v fv_smooth(fixed_v z)
     const int32x4_t bend = vldrwq_gather_shifted_offset_s32(fixed_bends + 32, at);
     const int16x8_t f = vreinterpretq_s16_s32(z); /* products of the lower halves */
     const int32x4_t slope = vaddq_s32(bend, vmullbq_int_s16(vreinterpretq_s16_s32(bend), f));
-    return vaddq_s32(value, vmullbq_int_s16(vreinterpretq_s16_s32(vshrq_n_s32(slope, 16)), f));
+    return vaddq_s32(value, vmulhq_s32(slope, vshlq_n_s32(z, 16)));
 }
 
 static LRT_FIXED_INLINE void fv_load_pairs(const int32_t *p, fixed_v *a, fixed_v *b)

@@ -64,7 +64,7 @@ def test_long_memories() -> None:
     graph = recurrent("lstm", 4, 16)
     graph.nodes[0].weights["b_ih"][16:32] += 6  # forget gates of 0.998
     away = distance(graph, 16, noise(graph, 1500))
-    assert np.abs(away).max() < 1.5e-3
+    assert np.abs(away).max() < 6e-3  # where a cell state of tens goes through 0
     assert np.sqrt(np.mean(away**2)) < 1e-4
 
 

@@ -16,7 +16,7 @@ from lstm_rt.graph import Graph
 from lstm_rt_tools.export_c.fixed.curve import Ints
 
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="no C compiler")
-FEW = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FEW = settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def any_inputs(graph: Graph, steps: int, rng: np.random.Generator) -> list[Ints]:

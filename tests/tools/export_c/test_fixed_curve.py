@@ -13,7 +13,7 @@ from lstm_rt_tools.export_c.fixed import curve
 
 Z = np.arange(-curve.Z_END, curve.Z_END, dtype=np.int64)
 X = Z / curve.Z_UNIT
-CHECKSUM = 3675150725  #: a table that changes, changes every exported model
+CHECKSUM = 3494040021  #: a table that changes, changes every exported model
 DOCS = Path(__file__).parents[3] / "docs" / "fixed.md"
 
 
@@ -60,7 +60,7 @@ def test_nothing_in_it_leaves_32_bits(t: np.ndarray) -> None:
     f = Z - (index << 16)
     value, word = table[index + 32].T
     low = ((word + 0x8000) & 0xFFFF) - 0x8000
-    for x in (value, word, word + low * f, low * f, ((word + low * f) >> 16) * f, t):
+    for x in (value, word, word + low * f, low * f, ((word + low * f) * f) >> 16, t):
         assert x.min() >= -(1 << 31)
         assert x.max() < 1 << 31
 

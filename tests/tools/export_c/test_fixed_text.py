@@ -21,7 +21,7 @@ def t_of(z: int) -> int:
     f = z - 65536 * i
     value, bend = TABLE[i + 32]
     low = (bend % 65536 + 32768) % 65536 - 32768
-    return value + ((bend + low * f) >> 16) * f
+    return value + (((bend + low * f) * f) >> 16)
 
 
 def half(a: int, t: int) -> int:

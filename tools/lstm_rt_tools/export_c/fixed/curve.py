@@ -45,10 +45,11 @@ def table() -> Ints:
     with localcontext() as context:
         context.prec = _DIGITS
         node = Decimal(3).sqrt() / 4
-        rows = [_segment(Decimal(i) / SEGMENTS, node) for i in range(HALF - 1)]
-    rows += [(ENDS, 0)] * 2
-    below = [_packed(-value, slope, -curve) for value, slope, curve in map(_unpacked, rows[:0:-1])]
-    result = np.array([*below, *rows], dtype=np.int64)
+        parts = [_segment(Decimal(i) / SEGMENTS, node) for i in range(HALF - 1)]
+        rows = [_packed(*part) for part in parts]
+        below = [_packed(-value, slope, -bent) for value, slope, bent in parts[:0:-1]]
+    end = (ENDS, 0)
+    result = np.array([(-ENDS, 0)] * 2 + below + rows + [end] * 2, dtype=np.int64)
     result.flags.writeable = False
     return result
 
@@ -57,29 +58,20 @@ def _curve(x: Decimal) -> Decimal:
     return 1 - 2 / (x.exp() + 1)
 
 
-def _segment(x: Decimal, node: Decimal) -> tuple[int, int]:
+def _segment(x: Decimal, node: Decimal) -> tuple[Decimal, Decimal, Decimal]:
+    """The value, slope and half of the curvature of a segment with this middle, in the units of the table."""
     width = 1 / Decimal(SEGMENTS)
     left, middle, right = (_curve(x + k * node * width) for k in (-1, 0, 1))
     slope = (right - left) / (2 * node)
-    curve = (right + left - 2 * middle) / (2 * node * node)
-    return _packed(_whole(middle * (1 << 31)), slope * (1 << 15), _whole(curve * (1 << 15)))
+    bent = (right + left - 2 * middle) / (2 * node * node)
+    return middle * (1 << 31), slope * (1 << 15), bent * (1 << 15)
 
 
-def _whole(x: Decimal) -> int:
-    return int(x.to_integral_value())
-
-
-def _packed(value: int, slope: Decimal | int, curve: int) -> tuple[int, int]:
-    """The slope is rounded to what is nearest with the curvature's bits below it and half a unit for the floor."""
-    low = curve & 0xFFFF
-    whole = slope if isinstance(slope, int) else _whole(slope - Decimal(low) / (1 << 16) + Decimal(1) / 2)
-    return value, (whole << 16) | low
-
-
-def _unpacked(row: tuple[int, int]) -> tuple[int, int, int]:
-    value, word = row
-    curve = (word & 0xFFFF) - ((word & 0x8000) << 1)
-    return value, word >> 16, curve
+def _packed(value: Decimal, slope: Decimal, bent: Decimal) -> tuple[int, int]:
+    """The slope is rounded to what is nearest with the curvature's bits below it."""
+    low = int(bent.to_integral_value()) & 0xFFFF
+    whole = int((slope - Decimal(low) / (1 << 16)).to_integral_value())
+    return int(value.to_integral_value()), (whole << 16) | low
 
 
 def curve(z: Ints) -> Ints:
@@ -92,7 +84,7 @@ def curve(z: Ints) -> Ints:
     f = z - (index << Z_BITS)
     value, word = table()[index + HALF].T if z.ndim == 1 else np.moveaxis(table()[index + HALF], -1, 0)
     low = ((word + 0x8000) & 0xFFFF) - 0x8000
-    result: Ints = value + ((word + low * f) >> 16) * f
+    result: Ints = value + (((word + low * f) * f) >> 16)
     return result
 
 
