@@ -12,6 +12,10 @@
 #if LRT_FIXED_BITS != 8 && LRT_FIXED_BITS != 16
 #error "LRT_FIXED_BITS is 8 or 16"
 #endif
+#if defined(__GNUC__) && !defined(__clang__) && defined(__riscv) && !defined(__riscv_vector)
+/* Where there are no vectors, gcc 12 makes some of words, and computes wrong ones for riscv64. */
+#pragma GCC optimize("no-tree-vectorize")
+#endif
 #ifndef LRT_NEVER_INLINE
 #if defined(__GNUC__)
 #define LRT_NEVER_INLINE __attribute__((noinline))
