@@ -27,7 +27,8 @@ def float_plan(graph: Graph, model: Any, steps: int | None) -> Plan:
     Raises:
         ExportError: something in it has no C.
     """
-    if steps is None and not model.can_stream:
+    timed = any(graph.values[i].timed for i in [*graph.inputs, *graph.outputs])
+    if steps is None and timed and not model.can_stream:
         raise ExportError("the model does not stream: how many steps a run may have is to be given (--steps)")
     plan = floats.make_plan(graph, steps)
     plan.test = make_test(graph, model, steps)

@@ -135,7 +135,7 @@ def _lstm(job: Job, node: Node, suffix: str) -> _Step:
     if not a["proj_size"]:
         return _Step(f"micro_lstm_step(&{name}, {xh}, {{x}}, {c}, {{out}});", h, c)
     m = job.scratch(padded(hidden))
-    project = _product(job, "w_hr" + suffix, w["w_hr" + suffix], None)
+    project = product(job, "w_hr" + suffix, w["w_hr" + suffix], None)
     text = (
         f"micro_copy({xh}, {{x}}, {inputs}); micro_lstm_cell(&{name}, {xh}, {c}, {m}); "
         f"{project.format(x=m, y='{out}')} micro_copy({h}, {{out}}, {r});"
@@ -178,14 +178,14 @@ def _rnn(job: Job, node: Node, suffix: str) -> _Step:
     a, w = node.attrs, node.weights
     hidden, inputs = a["hidden_size"], a["input_size"]
     both = np.concatenate([w["w_ih" + suffix], w["w_hh" + suffix]], axis=1)
-    product = _product(job, "w" + suffix, both, _biases(w, suffix, 1, hidden))
+    times = product(job, "w" + suffix, both, _biases(w, suffix, 1, hidden))
     xh = job.state(inputs + padded(hidden))
     h = f"{xh} + {inputs}"
     clip = ""
     if a["clip"]:
         clip = f"{_activate(Activation('clip', -a['clip'], a['clip']), hidden)} "
     text = (
-        f"micro_copy({xh}, {{x}}, {inputs}); {product.format(x=xh, y='{out}')} {clip}"
+        f"micro_copy({xh}, {{x}}, {inputs}); {times.format(x=xh, y='{out}')} {clip}"
         f"{_activate(a['activations'][0], hidden)} micro_copy({h}, {{out}}, {hidden});"
     )
     return _Step(text, h)
@@ -208,16 +208,14 @@ def _strip(job: Job, k: int) -> None:
         job.plan.defines["LRT_STRIP_ODD"] = "1"
 
 
-def _product(job: Job, name: str, w: NDArray[Any], bias: NDArray[Any] | None) -> str:
-    """A call with {x} and {y}."""
+def product(job: Job, name: str, w: NDArray[Any], bias: NDArray[Any] | None) -> str:
+    """The product with a matrix ``(outputs, k)``: a call with {x} and {y}."""
     job.need("micro/lrt_micro_dense.h")
     outputs, k = w.shape
     if outputs >= 16:
         _strip(job, k)
     start = bias if bias is not None else np.zeros(outputs, np.float32)
-    return (
-        f"micro_product({k}, {outputs}, {job.array(name, strips(w))}, {job.array(name + '_b', start)}, {{x}}, {{y}});"
-    )
+    return f"micro_product({k}, {outputs}, {job.array(name, strips(w))}, {job.array(name + '_b', start)}, {{x}}, {{y}});"
 
 
 @op("dense")
@@ -226,10 +224,10 @@ def _dense(job: Job, node: Node) -> None:
     if isinstance(weight, Quantised):
         raise cannot(node, "its weights are integers")
     x, v = job.source(node)
-    product = _product(job, "w", weight, node.weights.get("bias"))
+    times = product(job, "w", weight, node.weights.get("bias"))
     y = job.result(node)
     out = job.value(node.outputs[0])
-    text = product.format(x=job.at(x, v), y=job.at(y, out))
+    text = times.format(x=job.at(x, v), y=job.at(y, out))
     if act.name != "linear":
         job.need("micro/lrt_micro_act.h")
         place = job.at(y, out)
