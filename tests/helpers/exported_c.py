@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from lstm_rt_tools.export_c.export import files_of, float_plan
+from lstm_rt_tools.export_c.folder import write_folder
+from lstm_rt_tools.export_c.plan import Plan
 
 import lstm_rt
 from lstm_rt.format import dumps
 from lstm_rt.graph import Graph
-from lstm_rt_tools.export_c.export import files_of, float_plan
-from lstm_rt_tools.export_c.folder import write_folder
-from lstm_rt_tools.export_c.plan import Plan
 
 COMPILER = os.environ.get("CC") or shutil.which("gcc") or shutil.which("cc") or ""
 WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror"]
@@ -30,7 +30,9 @@ NATIVE = ["-mfma"] if " fma " in _FLAGS else []
 class Exported:
     """One folder, compiled as a library: ``step`` or ``run`` as the model's."""
 
-    def __init__(self, folder: Path, graph: Graph, steps: int | None = None, prefix: str = "net", name: str = "net") -> None:
+    def __init__(
+        self, folder: Path, graph: Graph, steps: int | None = None, prefix: str = "net", name: str = "net"
+    ) -> None:
         self.graph, self.prefix = lstm_rt.format.loads_graph(dumps(graph)), prefix
         self.model = lstm_rt.Model(dumps(graph))
         self.folder = folder / name
@@ -56,7 +58,9 @@ class Exported:
         given = [np.ascontiguousarray(x, dtypes[p.ctype]) for x, p in zip(inputs, self.plan.inputs, strict=True)]
         whole = self.plan.steps is not None
         # One number more at the end of each must stay as it is.
-        outs = [np.full(p.size * (steps if whole and p.timed else 1) + 1, 77, dtypes[p.ctype]) for p in self.plan.outputs]
+        outs = [
+            np.full(p.size * (steps if whole and p.timed else 1) + 1, 77, dtypes[p.ctype]) for p in self.plan.outputs
+        ]
         parts: list[Any] = [ctypes.c_void_p(self.arena.ctypes.data + offset)]
         parts += [ctypes.c_void_p(x.ctypes.data) for x in given]
         parts += [ctypes.c_uint32(steps)] * whole
@@ -64,7 +68,8 @@ class Exported:
         code = int(getattr(self._dll, f"{self.prefix}_{'run' if whole else 'step'}")(*parts))
         assert all(y[-1] == 77 for y in outs)
         return code, [
-            y[:-1].reshape(steps, p.size) if whole and p.timed else y[:-1] for y, p in zip(outs, self.plan.outputs, strict=True)
+            y[:-1].reshape(steps, p.size) if whole and p.timed else y[:-1]
+            for y, p in zip(outs, self.plan.outputs, strict=True)
         ]
 
     def stream(self, *inputs: Any) -> list[np.ndarray[Any, Any]]:
@@ -83,3 +88,12 @@ def compile_c(arguments: Sequence[str], folder: Path, out: Path, flags: Sequence
     command = [COMPILER, "-std=c99", *WARNINGS, *NATIVE, *flags, f"-I{folder}/src", *arguments, "-o", str(out)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def same(got: Any, expected: Any) -> None:
+    """To the bit, or where the CPU has no fused multiply-add within the stated tolerance."""
+    got, expected = np.asarray(got), np.asarray(expected)
+    if FUSED:
+        np.testing.assert_array_equal(got, expected)
+    else:
+        np.testing.assert_allclose(got, expected, atol=1e-5 * max(1.0, float(np.abs(expected).max())))

@@ -7,24 +7,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.exported_c import COMPILER, FUSED, Exported
+from helpers.exported_c import COMPILER, Exported, same
 from helpers.graphs import CELLS, cell_id, cell_weights, weights
 from helpers.row_ops import binary_graphs, row_graphs
 from hypothesis import HealthCheck, given, settings
+from lstm_rt_tools.judges import reference
 
 from lstm_rt.graph import ACTIVATIONS, Activation, Graph
-from lstm_rt_tools.judges import reference
 
 pytestmark = pytest.mark.skipif(not COMPILER, reason="needs a C compiler")
 SLOW = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-
-
-def same(got: Any, expected: Any) -> None:
-    got, expected = np.asarray(got), np.asarray(expected)
-    if FUSED:
-        np.testing.assert_array_equal(got, expected)
-    else:
-        np.testing.assert_allclose(got, expected, atol=1e-5 * max(1.0, float(np.abs(expected).max())))
 
 
 def compare_streams(folder: Path, graph: Graph, rng: np.random.Generator, steps: int = 6) -> None:
@@ -118,7 +110,9 @@ def test_activations(name: str, tmp_path: Path) -> None:
     g.output(g.node("activation", x, activation=name), "y")
     c = Exported(tmp_path, g)
     with np.errstate(all="ignore"):
-        x = np.float32(np.concatenate([rng.normal(0, 2, 40), [0, -0.0, 100, -100, 11, -11, np.inf, -np.inf, np.nan, 1e-30]]))
+        x = np.float32(
+            np.concatenate([rng.normal(0, 2, 40), [0, -0.0, 100, -100, 11, -11, np.inf, -np.inf, np.nan, 1e-30]])
+        )
     rows = np.concatenate([x, x[:5]]).reshape(-1, 11)
     stream = c.model.stream()
     for row, got in zip(rows, c.stream(rows)[0], strict=True):
@@ -134,7 +128,9 @@ def test_gates_far_out(tmp_path: Path) -> None:
     g.output(y, "y")
     g.output(z, "z")
     c = Exported(tmp_path, g)
-    x = np.float32([[300, -300, 20], [-900, 5, 1], [1e30, 0, 0], [15, -15, 12], [np.inf, 1, 1], [0, 0, 0], [np.nan, 0, 0]])
+    x = np.float32(
+        [[300, -300, 20], [-900, 5, 1], [1e30, 0, 0], [15, -15, 12], [np.inf, 1, 1], [0, 0, 0], [np.nan, 0, 0]]
+    )
     stream = c.model.stream()
     for t, (a, b) in enumerate(zip(*c.stream(x), strict=True)):
         ya, yb = stream.feed(x[None, t : t + 1])
@@ -169,7 +165,9 @@ def test_rows_of_several_inputs(tmp_path: Path) -> None:
     a, b = g.input("a", "seq", 5), g.input("b", "seq", 6, axis=0)
     x = g.concat(g.slice(a, 1, 3), b, g.gather(a, [4, 0, 4]))
     x = g.node("layernorm", x, gamma=weights(rng, 12), beta=weights(rng, 12), eps=1e-5)
-    x = g.node("batchnorm", x, mean=weights(rng, 12), var=np.ones(12), gamma=weights(rng, 12), beta=weights(rng, 12), eps=0.1)
+    x = g.node(
+        "batchnorm", x, mean=weights(rng, 12), var=np.ones(12), gamma=weights(rng, 12), beta=weights(rng, 12), eps=0.1
+    )
     x = g.node("mul", x, g.node("constant", value=weights(rng, 12)))
     g.output(x, "y")
     compare_streams(tmp_path, g, rng)
@@ -199,7 +197,7 @@ def test_ids(tmp_path: Path) -> None:
     rng, g = np.random.default_rng(8), Graph()
     ids = g.input("ids", "ids")
     x = g.embedding(ids, weights(rng, 7, 5))
-    y, h_n, _ = g.recurrent("gru", x, cell_weights(rng, "gru", 5, 6), hidden_size=6)
+    y, _, _ = g.recurrent("gru", x, cell_weights(rng, "gru", 5, 6), hidden_size=6)
     g.output(y, "y")
     g.output(g.select(y, -1), "last")
     c = Exported(tmp_path, g)

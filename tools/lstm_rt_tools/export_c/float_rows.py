@@ -146,8 +146,6 @@ def _reduce_features(job: Job, node: Node) -> None:
 @op("embedding")
 def _embedding(job: Job, node: Node) -> None:
     table = node.weights["table"]
-    if isinstance(table, Quantised):
-        raise cannot(node, "its table is of integers")
     job.need("micro/lrt_micro_ids.h")
     ids, v = job.source(node)
     each, start = max(v.size, 1), node.attrs["start"]
@@ -157,8 +155,21 @@ def _embedding(job: Job, node: Node) -> None:
     y = job.result(node)
     out = job.value(node.outputs[0])
     at = f"{ids} + t * {each}" if job.whole and v.timed else ids
+    if isinstance(table, Quantised):
+        _integer_rows(job, table, f"{at} + {start}", count, job.at(y, out), v.timed)
+        return
     rows = job.array("table", table)
     job.each(v.timed, f"micro_embed({at} + {start}, {count}, {rows}, {job.at(y, out)}, {table.shape[1]});")
+
+
+def _integer_rows(job: Job, table: Quantised, ids: str, count: int, y: str, timed: bool) -> None:
+    """Rows of a table of integers: the numbers that they stand for."""
+    job.need("micro/lrt_micro_ints.h")
+    bits, k = 8 * table.stored.itemsize, table.shape[1]
+    rows = job.array("table", table.values, f"int{bits}_t")
+    scale = job.array("table_s", (table.scale.view(np.uint32) >> 16).astype(np.uint16), "uint16_t")
+    call = f"micro_ints_row{bits}({rows}, {scale}, (uint32_t)({ids})[i], {k}, {y} + i * {k});"
+    job.each(timed, f"for (uint32_t i = 0; i < {count}; i++) {call}")
 
 
 @op("select")
@@ -179,8 +190,6 @@ def _reverse(job: Job, node: Node) -> None:
 @op("conv")
 def _conv(job: Job, node: Node) -> None:
     weight, groups = node.weights["weight"], node.attrs["groups"]
-    if isinstance(weight, Quantised):
-        raise cannot(node, "its weights are integers")
     x, v = job.source(node)
     window = Window.of(node.attrs, weight.shape[2:])
     depthwise = windows.is_depthwise(len(weight), weight.shape[1] * groups, groups)

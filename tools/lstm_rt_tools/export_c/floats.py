@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from lstm_rt.activations import ACT_CODES, Activation
 from lstm_rt.graph import Graph, Node, Value
+from lstm_rt.quantised import has_integers
 
 from .arrays import LANES, float_text
 from .names import port_names
@@ -174,7 +175,11 @@ def make_plan(graph: Graph, steps: int | None) -> Plan:
         OPS[node.op](job, node)
     _copy_outputs(job)
     plan = job.plan
-    plan.state_bytes, plan.arena_bytes = job.memory.settle()
+    plan.headers.sort(key=lambda h: h == "micro/lrt_micro_mixed.h")  # it is about those before it
+    if has_integers(graph):
+        plan.words = "float32, with integer weights"
+    plan.state_bytes, arena = job.memory.settle()
+    plan.arena_bytes = max(arena, 4)  # C has no memory of no bytes
     places = job.memory.places()
     plan.calls = [resolve(text, places) for text in plan.calls]
     return plan
