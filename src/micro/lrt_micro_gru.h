@@ -32,6 +32,15 @@ static LRT_INLINE void micro_gru_args(const micro_gru *g, lrt_step_args *a, floa
     a->act[1] = g->act[1];
 }
 
+/* The gates of one panel, of sums over the inputs and over h. */
+static LRT_INLINE void micro_gru_gates(const micro_gru *g, const lrt_step_args *a, uint32_t unit, const float *z)
+{
+    for (uint32_t u = 0; u < LRT_LANES; u += VL) {
+        const gate_at at = {0, unit + u, VL, LRT_LANES, z + u, u};
+        gru_gates(a, &at, 1, g->usual);
+    }
+}
+
 /* Reset after the product. h becomes the next, and is in `out` too; both have room for whole panels. */
 static LRT_INLINE void micro_gru_step(const micro_gru *g, const float *x, float *h, float *out)
 {
@@ -41,12 +50,27 @@ static LRT_INLINE void micro_gru_step(const micro_gru *g, const float *x, float 
     for (uint32_t unit = 0; unit < g->hidden; unit += LRT_LANES) {
         strip_12(pre, g->bias + 3 * unit, g->w + 3 * unit * g->inputs, x, g->inputs);
         strip_12(z, g->bias_hh + 3 * unit, g->u + 3 * unit * g->hidden, h, g->hidden);
-        for (uint32_t u = 0; u < LRT_LANES; u += VL) {
-            const gate_at at = {0, unit + u, VL, LRT_LANES, z + u, u};
-            gru_gates(&a, &at, 1, g->usual);
-        }
+        micro_gru_gates(g, &a, unit, z);
     }
     micro_copy_quads(h, out, g->hidden);
+}
+
+/* Reset before the product, first half: r and z of one panel, and r h. */
+static LRT_INLINE void micro_gru_reset_gates(const lrt_step_args *a, uint32_t unit, const float *z)
+{
+    for (uint32_t u = 0; u < LRT_LANES; u += VL) {
+        const gate_at at = {0, unit + u, VL, LRT_LANES, z + u, 3 * unit + u};
+        gru_reset_gates(a, &at, 1);
+    }
+}
+
+/* ... and second half: of the product over r h. */
+static LRT_INLINE void micro_gru_candidate_gates(const lrt_step_args *a, uint32_t unit, const float *z)
+{
+    for (uint32_t u = 0; u < LRT_LANES; u += VL) {
+        const gate_at at = {0, unit + u, VL, LRT_LANES, z + u, 3 * unit + u};
+        gru_candidate_gates(a, &at, 1);
+    }
 }
 
 /* Reset before the product. pre: three numbers for each unit; rh: as h. */
@@ -58,18 +82,12 @@ static LRT_INLINE void micro_gru_reset_step(const micro_gru *g, const float *x, 
     for (uint32_t unit = 0; unit < g->hidden; unit += LRT_LANES) {
         strip_12(pre + 3 * unit, g->bias + 3 * unit, g->w + 3 * unit * g->inputs, x, g->inputs);
         strip_in_c(8, z, g->bias_hh + 2 * unit, g->u + 2 * unit * g->hidden, h, g->hidden);
-        for (uint32_t u = 0; u < LRT_LANES; u += VL) {
-            const gate_at at = {0, unit + u, VL, LRT_LANES, z + u, 3 * unit + u};
-            gru_reset_gates(&a, &at, 1);
-        }
+        micro_gru_reset_gates(&a, unit, z);
     }
     a.h_next = out;
     for (uint32_t unit = 0; unit < g->hidden; unit += LRT_LANES) {
         strip_in_c(4, z, g->bias_n + unit, g->u_n + unit * g->hidden, rh, g->hidden);
-        for (uint32_t u = 0; u < LRT_LANES; u += VL) {
-            const gate_at at = {0, unit + u, VL, LRT_LANES, z + u, 3 * unit + u};
-            gru_candidate_gates(&a, &at, 1);
-        }
+        micro_gru_candidate_gates(&a, unit, z);
     }
     micro_copy_quads(h, out, g->hidden);
 }

@@ -14,29 +14,40 @@ typedef struct {
     int usual; /* sigmoid and tanh, no clip, no peepholes */
 } micro_lstm;
 
+static LRT_INLINE void micro_lstm_args(const micro_lstm *l, lrt_step_args *a, float *c, float *m)
+{
+    a->m.units = l->hidden;
+    a->c = c;
+    a->c_row = 0;
+    a->h_next = m;
+    a->h_next_row = 0;
+    a->out = NULL;
+    a->peephole = l->peephole;
+    a->clip = l->clip;
+    a->act[0] = l->act[0];
+    a->act[1] = l->act[1];
+    a->act[2] = l->act[2];
+}
+
+/* The gates of one panel. */
+static LRT_INLINE void micro_lstm_gates(const micro_lstm *l, const lrt_step_args *a, uint32_t unit, const float *z)
+{
+    for (uint32_t u = 0; u < LRT_LANES; u += VL) {
+        const gate_at at = {0, unit + u, VL, LRT_LANES, z + u, 0};
+        lstm_gates(a, &at, 1, l->usual);
+    }
+}
+
 /* xh: the inputs, then h. m: o t(c), of which h is made; it and c have room for whole panels. */
 static LRT_INLINE void micro_lstm_cell(const micro_lstm *l, const float *xh, float *c, float *m)
 {
     const uint32_t k = l->inputs + l->recurrent;
     lrt_step_args a;
-    a.m.units = l->hidden;
-    a.c = c;
-    a.c_row = 0;
-    a.h_next = m;
-    a.h_next_row = 0;
-    a.out = NULL;
-    a.peephole = l->peephole;
-    a.clip = l->clip;
-    a.act[0] = l->act[0];
-    a.act[1] = l->act[1];
-    a.act[2] = l->act[2];
+    micro_lstm_args(l, &a, c, m);
     for (uint32_t unit = 0; unit < l->hidden; unit += LRT_LANES) {
         float z[4 * LRT_LANES];
         strip_16(z, l->bias + 4 * unit, l->w + 4 * unit * k, xh, k);
-        for (uint32_t u = 0; u < LRT_LANES; u += VL) {
-            const gate_at at = {0, unit + u, VL, LRT_LANES, z + u, 0};
-            lstm_gates(&a, &at, 1, l->usual);
-        }
+        micro_lstm_gates(l, &a, unit, z);
     }
 }
 

@@ -5,7 +5,8 @@
 
 #include <arm_mve.h>
 #include <math.h>
-#include <string.h>
+
+#include "micro/lrt_one.h"
 
 #define VL 4
 
@@ -14,7 +15,6 @@ typedef mve_pred16_t vm;
 
 #define MVE static inline __attribute__((always_inline))
 
-MVE float s_fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 MVE vf v_set1(float a) { return vdupq_n_f32(a); }
 MVE vf v_load(const float *p) { return vldrwq_f32(p); }
 MVE vf v_load_n(const float *p, unsigned n) { return vldrwq_z_f32(p, vctp32q(n)); }

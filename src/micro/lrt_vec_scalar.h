@@ -5,8 +5,8 @@
 #define LRT_VEC_SCALAR_H
 
 #include <math.h>
-#include <stdint.h>
-#include <string.h>
+
+#include "micro/lrt_one.h"
 
 #define VL 1
 
@@ -14,37 +14,11 @@ typedef float vf;
 typedef int vm;
 
 #if defined(__GNUC__)
-#define SCALAR static inline __attribute__((always_inline))
-#else
-#define SCALAR static inline
-#endif
-
-#if defined(__GNUC__)
 #define s_likely(condition) (__builtin_expect(condition, 1) != 0)
 #else
 #define s_likely(condition) (condition)
 #endif
 
-SCALAR uint32_t s_bits(float a)
-{
-    uint32_t u;
-    memcpy(&u, &a, sizeof u);
-    return u;
-}
-SCALAR float s_float(uint32_t u)
-{
-    float a;
-    memcpy(&a, &u, sizeof a);
-    return a;
-}
-SCALAR float s_fma(float a, float b, float c)
-{
-#ifdef LRT_MICRO_FUSED
-    return __builtin_fmaf(a, b, c);
-#else
-    return a * b + c;
-#endif
-}
 SCALAR vf v_set1(float a) { return a; }
 SCALAR vf v_load(const float *p) { return *p; }
 SCALAR vf v_load_n(const float *p, unsigned n) { return n ? *p : 0.0f; }
@@ -62,7 +36,7 @@ SCALAR vf v_fma(vf a, vf b, vf c) { return s_fma(a, b, c); }
 SCALAR vf v_fnma(vf a, vf b, vf c) { return s_fma(-a, b, c); }
 SCALAR vf v_max(vf lo, vf a) { return a < lo ? lo : a; }
 SCALAR vf v_min(vf hi, vf a) { return hi < a ? hi : a; }
-SCALAR vf v_sqrt(vf a) { return __builtin_sqrtf(a); }
+SCALAR vf v_sqrt(vf a) { return s_sqrt(a); }
 SCALAR vf v_abs(vf a) { return s_float(s_bits(a) & 0x7fffffffu); }
 SCALAR vf v_pow2(vf a) { return s_float((s_bits(a) + 127u) << 23); }
 SCALAR vf v_exponent(vf a) { return (float)((int)(s_bits(a) >> 23) - 127); }

@@ -29,11 +29,30 @@ def strips(w: NDArray[Any]) -> NDArray[Any]:
     return np.concatenate(parts)
 
 
+def words(q: NDArray[Any]) -> NDArray[np.uint32]:
+    """``(rows, k)`` of int8 or int16 -> flat ``[four rows][word][row]``, a word's first inputs in its lowest bits."""
+    per_word = 4 // q.itemsize
+    padded = np.zeros((-(-len(q) // LANES) * LANES, -(-q.shape[1] // per_word) * per_word), q.dtype.newbyteorder("<"))
+    padded[: len(q), : q.shape[1]] = q
+    by_row = padded.view("<u4").reshape(-1, LANES, padded.shape[1] // per_word)
+    return np.ascontiguousarray(by_row.transpose(0, 2, 1)).astype(np.uint32).ravel()
+
+
+def panel_rows(q: NDArray[Any], gates: int) -> NDArray[Any]:
+    """``(gates * units, ...)`` -> rows ``[panel][gate][unit]``, the last panel filled with zeros."""
+    units = len(q) // gates
+    padded = np.zeros((gates, -(-units // LANES) * LANES, *q.shape[1:]), q.dtype)
+    padded[:, :units] = q.reshape(gates, units, *q.shape[1:])
+    rows: NDArray[Any] = padded.reshape(gates, -1, LANES, *q.shape[1:]).swapaxes(0, 1).reshape(-1, *q.shape[1:])
+    return rows
+
+
 def numbers(values: NDArray[Any]) -> list[str]:
     """Each as a constant of C: floats in as many digits as give the same number back."""
     if values.dtype == np.float32:
         return [_float(v) for v in values.ravel()]
-    return [str(v) for v in values.ravel().tolist()]
+    suffix = "u" if values.dtype.kind == "u" else ""
+    return [f"{v}{suffix}" for v in values.ravel().tolist()]
 
 
 def _float(v: np.float32) -> str:

@@ -31,15 +31,16 @@ def float_plan(graph: Graph, model: Any, steps: int | None) -> Plan:
     Raises:
         ExportError: something in it has no C.
     """
-    check_steps(model, steps)
+    check_steps(graph, model, steps)
     plan = floats.make_plan(graph, steps)
     plan.test = make_test(graph, model, steps)
     return plan
 
 
-def check_steps(model: Any, steps: int | None) -> None:
-    """ExportError where a model neither streams nor has a limit of steps."""
-    if steps is None and not model.can_stream:
+def check_steps(graph: Graph, model: Any, steps: int | None) -> None:
+    """ExportError where a model with steps neither streams nor has a limit of them."""
+    timed = any(graph.values[i].timed for i in [*graph.inputs, *graph.outputs])
+    if steps is None and timed and not model.can_stream:
         raise ExportError("the model does not stream: how many steps a run may have is to be given (--steps)")
 
 
@@ -55,7 +56,7 @@ def fixed_plan(
     Raises:
         InputError: the calibration data do not fit the graph.
     """
-    check_steps(model, steps)
+    check_steps(graph, model, steps)
     return fixed.make_plan(graph, steps, bits, calibrate)
 
 

@@ -12,7 +12,7 @@ from lstm_rt.format.panels import padded_units
 from lstm_rt.graph import GATES, Node
 from lstm_rt.quantised import Quantised
 
-from .arrays import LANES, float_text, panels, strips
+from .arrays import LANES, float_text, panel_rows, panels, strips, words
 from .floats import Job, act_text, op, padded
 from .plan import cannot
 
@@ -44,8 +44,6 @@ def _declare(job: Job, ctype: str, fields: str) -> str:
 def _recurrent(job: Job, node: Node) -> None:
     if node.inputs[3] is not None:
         raise cannot(node, "it has a mask")
-    if any(isinstance(w, Quantised) for w in node.weights.values()):
-        raise cannot(node, "its weights are integers")
     direction = node.attrs["direction"]
     if direction != "forward" and not job.whole:
         raise cannot(node, "a reverse direction does not stream")
@@ -115,32 +113,34 @@ def _lstm(job: Job, node: Node, suffix: str) -> _Step:
     job.need("micro/lrt_micro_lstm.h")
     a, w = node.attrs, node.weights
     hidden, inputs, r = a["hidden_size"], a["input_size"], a["proj_size"] or a["hidden_size"]
-    both = np.concatenate([w["w_ih" + suffix], w["w_hh" + suffix]], axis=1)
+    w_ih, w_hh = w["w_ih" + suffix], w["w_hh" + suffix]
+    mixed = isinstance(w_ih, Quantised) or isinstance(w_hh, Quantised)
     peephole = w.get("peephole" + suffix)
-    peep = "NULL"
+    peep, both = "NULL", "NULL"
     if peephole is not None:
         wide = np.zeros((3, padded_units(hidden)), np.float32)
         wide[:, :hidden] = peephole
         peep = job.array("peephole" + suffix, wide)
-    usual = _usual(node) and peephole is None
-    arrays = [
-        job.array("w" + suffix, panels(both, 4)),
-        job.array("b" + suffix, panels(_biases(w, suffix, 4, hidden)[:, None], 4)),
-    ]
-    acts = f"{{{_acts(node)}}}, {float_text(a['clip'])}, {int(usual)}"
-    name = _declare(job, "micro_lstm", f"{inputs}, {hidden}, {r}, {', '.join(arrays)}, {peep}, {acts}")
-    _strip(job, inputs + r)
-    xh, c = job.state(inputs + padded(r)), job.state(padded(hidden))
-    h = f"{xh} + {inputs}"
-    if not a["proj_size"]:
+    if not mixed:
+        both = job.array("w" + suffix, panels(np.concatenate([w_ih, w_hh], axis=1), 4))
+        _strip(job, inputs + r)
+    bias = job.array("b" + suffix, panels(_biases(w, suffix, 4, hidden)[:, None], 4))
+    acts = f"{{{_acts(node)}}}, {float_text(a['clip'])}, {int(_usual(node) and peephole is None)}"
+    name = _declare(job, "micro_lstm", f"{inputs}, {hidden}, {r}, {both}, {bias}, {peep}, {acts}")
+    c = job.state(padded(hidden))
+    xh = job.state(padded(r) if mixed else inputs + padded(r))
+    h = xh if mixed else f"{xh} + {inputs}"
+    m = job.scratch(padded(hidden)) if a["proj_size"] else "{out}"
+    if mixed:
+        (first, room_x), (second, room_h) = matrix(job, "w" + suffix, w_ih, 4), matrix(job, "u" + suffix, w_hh, 4)
+        text = f"micro_lstm_mixed(&{name}, {first}, {second}, {{x}}, {h}, {c}, {m}, {room_x}, {room_h});"
+    elif a["proj_size"]:
+        text = f"micro_copy({xh}, {{x}}, {inputs}); micro_lstm_cell(&{name}, {xh}, {c}, {m});"
+    else:
         return _Step(f"micro_lstm_step(&{name}, {xh}, {{x}}, {c}, {{out}});", h, c)
-    m = job.scratch(padded(hidden))
-    project = _product(job, "w_hr" + suffix, w["w_hr" + suffix], None)
-    text = (
-        f"micro_copy({xh}, {{x}}, {inputs}); micro_lstm_cell(&{name}, {xh}, {c}, {m}); "
-        f"{project.format(x=m, y='{out}')} micro_copy({h}, {{out}}, {r});"
-    )
-    return _Step(text, h, c)
+    if a["proj_size"]:
+        text += f" {product(job, 'w_hr' + suffix, w['w_hr' + suffix], None).format(x=m, y='{out}')}"
+    return _Step(f"{text} micro_copy({h}, {{out}}, {r});", h, c)
 
 
 def _gru(job: Job, node: Node, suffix: str) -> _Step:
@@ -148,47 +148,55 @@ def _gru(job: Job, node: Node, suffix: str) -> _Step:
     a, w = node.attrs, node.weights
     hidden, inputs = a["hidden_size"], a["input_size"]
     zero = np.zeros(3 * hidden, np.float32)
-    w_hh, b_hh = w["w_hh" + suffix], w.get("b_hh" + suffix, zero)
+    w_ih, w_hh, b_hh = w["w_ih" + suffix], w["w_hh" + suffix], w.get("b_hh" + suffix, zero)
+    mixed = isinstance(w_ih, Quantised) or isinstance(w_hh, Quantised)
     first = 3 if a["reset_after"] else 2
-    arrays = [
-        job.array("w" + suffix, panels(w["w_ih" + suffix], 3)),
-        job.array("b" + suffix, panels(w.get("b_ih" + suffix, zero)[:, None], 3)),
-        job.array("u" + suffix, panels(w_hh[: first * hidden], first)),
-        job.array("d" + suffix, panels(b_hh[: first * hidden, None], first)),
-    ]
-    arrays += ["NULL", "NULL"]
+    matrices = [("w", w_ih, 3), ("u", w_hh[: first * hidden], first)]
     if first == 2:
-        arrays[4:] = [
-            job.array("u_n" + suffix, panels(w_hh[2 * hidden :], 1)),
-            job.array("d_n" + suffix, panels(b_hh[2 * hidden :, None], 1)),
-        ]
-    fields = f"{inputs}, {hidden}, {', '.join(arrays)}, {{{_acts(node)}}}, {float_text(a['clip'])}, {int(_usual(node))}"
+        matrices.append(("u_n", w_hh[2 * hidden :], 1))
+    biases = [
+        job.array("b" + suffix, panels(w.get("b_ih" + suffix, zero)[:, None], 3)),
+        job.array("d" + suffix, panels(b_hh[: first * hidden, None], first)),
+        job.array("d_n" + suffix, panels(b_hh[2 * hidden :, None], 1)) if first == 2 else "NULL",
+    ]
+    floats, mixes = ["NULL"] * 3, []
+    for i, (what, values, gates) in enumerate(matrices):
+        if mixed:
+            mixes.append(matrix(job, what + suffix, values, gates))
+        else:
+            floats[i] = job.array(what + suffix, panels(values, gates))
+            _strip(job, values.shape[1])
+    arrays = ", ".join(part for pair in zip(floats, biases, strict=True) for part in pair)
+    fields = f"{inputs}, {hidden}, {arrays}, {{{_acts(node)}}}, {float_text(a['clip'])}, {int(_usual(node))}"
     name = _declare(job, "micro_gru", fields)
-    _strip(job, inputs)
-    _strip(job, hidden)
     h = job.state(padded(hidden))
+    names = "".join(f", {m}" for m, _ in mixes)
+    rooms = "".join(f", {room}" for _, room in mixes[:2])
+    how = "mixed" if mixed else "step"
     if first == 3:
-        return _Step(f"micro_gru_step(&{name}, {{x}}, {h}, {{out}});", h)
+        return _Step(f"micro_gru_{how}(&{name}{names}, {{x}}, {h}, {{out}}{rooms});", h)
     pre, rh = job.scratch(3 * padded(hidden)), job.scratch(padded(hidden))
-    return _Step(f"micro_gru_reset_step(&{name}, {{x}}, {h}, {{out}}, {pre}, {rh});", h)
+    return _Step(f"micro_gru_reset_{how}(&{name}{names}, {{x}}, {h}, {{out}}, {pre}, {rh}{rooms});", h)
 
 
 def _rnn(job: Job, node: Node, suffix: str) -> _Step:
     job.need("micro/lrt_micro_act.h")
     a, w = node.attrs, node.weights
     hidden, inputs = a["hidden_size"], a["input_size"]
-    both = np.concatenate([w["w_ih" + suffix], w["w_hh" + suffix]], axis=1)
-    product = _product(job, "w" + suffix, both, _biases(w, suffix, 1, hidden))
-    xh = job.state(inputs + padded(hidden))
-    h = f"{xh} + {inputs}"
-    clip = ""
+    w_ih, w_hh, bias = w["w_ih" + suffix], w["w_hh" + suffix], _biases(w, suffix, 1, hidden)
+    mixed = isinstance(w_ih, Quantised) or isinstance(w_hh, Quantised)
+    xh = job.state(padded(hidden) if mixed else inputs + padded(hidden))
+    h = xh if mixed else f"{xh} + {inputs}"
+    if mixed:
+        over_x = product(job, "w" + suffix, w_ih, bias).format(x="{x}", y="{out}")
+        over_h = product(job, "u" + suffix, w_hh, "{out}").format(x=h, y="{out}", out="{out}")
+        text = f"{over_x} {over_h}"
+    else:
+        times = product(job, "w" + suffix, np.concatenate([w_ih, w_hh], axis=1), bias)
+        text = f"micro_copy({xh}, {{x}}, {inputs}); {times.format(x=xh, y='{out}')}"
     if a["clip"]:
-        clip = f"{_activate(Activation('clip', -a['clip'], a['clip']), hidden)} "
-    text = (
-        f"micro_copy({xh}, {{x}}, {inputs}); {product.format(x=xh, y='{out}')} {clip}"
-        f"{_activate(a['activations'][0], hidden)} micro_copy({h}, {{out}}, {hidden});"
-    )
-    return _Step(text, h)
+        text += f" {_activate(Activation('clip', -a['clip'], a['clip']), hidden)}"
+    return _Step(f"{text} {_activate(a['activations'][0], hidden)} micro_copy({h}, {{out}}, {hidden});", h)
 
 
 def _activate(act: Activation, size: int) -> str:
@@ -208,28 +216,56 @@ def _strip(job: Job, k: int) -> None:
         job.plan.defines["LRT_STRIP_ODD"] = "1"
 
 
-def _product(job: Job, name: str, w: NDArray[Any], bias: NDArray[Any] | None) -> str:
-    """A call with {x} and {y}."""
-    job.need("micro/lrt_micro_dense.h")
+def _ints(job: Job, name: str, q: Quantised, rows: NDArray[Any], scale: NDArray[np.float32]) -> str:
+    """The fields of a matrix of integers, its rows in the order in which they are read."""
+    job.need("micro/lrt_micro_ints.h")
+    upper = (np.append(scale, np.zeros(-len(scale) % LANES, np.float32)).view(np.uint32) >> 16).astype(np.uint16)
+    arrays = f"{job.array(name, words(rows), 'uint32_t')}, {job.array(name + '_s', upper, 'uint16_t')}"
+    return f"{rows.shape[1]}, {8 * q.stored.itemsize}, {q.limit}, {arrays}"
+
+
+def _room(job: Job, q: Quantised) -> str:
+    """Where a row is packed: two numbers in a word."""
+    return f"(uint32_t *)({job.scratch(2 * -(-q.shape[1] // 4))})"
+
+
+def matrix(job: Job, name: str, w: NDArray[Any] | Quantised, gates: int) -> tuple[str, str]:
+    """A matrix of a cell, of floats or of integers: the address of its declaration, and room for packed rows."""
+    if isinstance(w, Quantised):
+        q = _ints(job, name, w, panel_rows(w.values, gates), panel_rows(w.scale, gates))
+        job.need("micro/lrt_micro_mixed.h")
+        return f"&{_declare(job, 'micro_matrix', f'NULL, {{{q}}}')}", _room(job, w)
+    job.need("micro/lrt_micro_mixed.h")
+    _strip(job, w.shape[1])
+    fields = f"{job.array(name, panels(w, gates))}, {{{w.shape[1]}, 0, 0, NULL, NULL}}"
+    return f"&{_declare(job, 'micro_matrix', fields)}", "NULL"
+
+
+def product(job: Job, name: str, w: NDArray[Any] | Quantised, bias: NDArray[Any] | str | None) -> str:
+    """The product with a matrix ``(outputs, k)``: a call with {x} and {y}. bias: numbers, or where they are."""
     outputs, k = w.shape
+    if isinstance(bias, str):
+        start = bias
+    else:
+        given = np.zeros(outputs, np.float32) if bias is None else bias
+        start = job.array(name + "_b", np.append(given, np.zeros(-outputs % LANES, np.float32)))
+    if isinstance(w, Quantised):
+        declared = _declare(job, "micro_ints", _ints(job, name, w, w.values.reshape(outputs, -1), w.scale))
+        return f"micro_ints_product(&{declared}, {outputs}, {start}, {{x}}, {_room(job, w)}, {{y}});"
+    job.need("micro/lrt_micro_dense.h")
     if outputs >= 16:
         _strip(job, k)
-    start = bias if bias is not None else np.zeros(outputs, np.float32)
-    return (
-        f"micro_product({k}, {outputs}, {job.array(name, strips(w))}, {job.array(name + '_b', start)}, {{x}}, {{y}});"
-    )
+    return f"micro_product({k}, {outputs}, {job.array(name, strips(w))}, {start}, {{x}}, {{y}});"
 
 
 @op("dense")
 def _dense(job: Job, node: Node) -> None:
     weight, act = node.weights["weight"], node.attrs["activation"]
-    if isinstance(weight, Quantised):
-        raise cannot(node, "its weights are integers")
     x, v = job.source(node)
-    product = _product(job, "w", weight, node.weights.get("bias"))
+    times = product(job, "w", weight, node.weights.get("bias"))
     y = job.result(node)
     out = job.value(node.outputs[0])
-    text = product.format(x=job.at(x, v), y=job.at(y, out))
+    text = times.format(x=job.at(x, v), y=job.at(y, out))
     if act.name != "linear":
         job.need("micro/lrt_micro_act.h")
         place = job.at(y, out)

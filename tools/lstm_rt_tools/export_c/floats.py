@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from lstm_rt.activations import ACT_CODES, Activation
 from lstm_rt.graph import Graph, Node, Value
+from lstm_rt.quantised import has_integers
 
 from .arrays import LANES, float_text
 from .names import port_names
-from .plan import CArray, Memory, Plan, Port, cannot, last_reads, resolve
+from .plan import CArray, Memory, Plan, Port, cannot, last_reads, refuse_axes, resolve
 
 _CTYPES = {"seq": "float", "vec": "float", "ids": "int32_t"}
 
@@ -113,7 +114,7 @@ class Job:
         return f"{place} + {t} * {v.size}" if self.whole and v.timed else place
 
     def each(self, timed: bool, text: str, backward: bool = False) -> None:
-        """A call for each step, or once."""
+        """A call for each step, `t`, or once."""
         if not (self.whole and timed):
             self.call(text)
         elif backward:
@@ -125,7 +126,7 @@ class Job:
 def _ports(graph: Graph) -> tuple[list[Port], list[Port]]:
     indices = [*graph.inputs, *graph.outputs]
     names = port_names(graph.values[i].name for i in indices)
-    ports = []
+    ports: list[Port] = []
     for i, name in zip(indices, names, strict=True):
         v = graph.values[i]
         role = "in" if len(ports) < len(graph.inputs) else "out"
@@ -160,6 +161,7 @@ def make_plan(graph: Graph, steps: int | None) -> Plan:
     """
     from . import float_cells, float_rows  # noqa: F401 - they fill OPS
 
+    refuse_axes(graph)
     job = Job(graph, steps)
     for i in graph.inputs:
         if graph.values[i].kind not in _CTYPES:
@@ -167,10 +169,17 @@ def make_plan(graph: Graph, steps: int | None) -> Plan:
     for job.index, node in enumerate(graph.nodes):
         if node.op not in OPS:
             raise cannot(node)
+        for v in (graph.values[i] for i in node.outputs if i is not None):
+            if v.timed and not graph.axes[v.axis].is_input:
+                raise cannot(node, "it changes the number of steps")
         OPS[node.op](job, node)
     _copy_outputs(job)
     plan = job.plan
-    plan.state_bytes, plan.arena_bytes = job.memory.settle()
+    plan.headers.sort(key=lambda h: h == "micro/lrt_micro_mixed.h")  # it is about those before it
+    if has_integers(graph):
+        plan.words = "float32, with integer weights"
+    plan.state_bytes, arena = job.memory.settle()
+    plan.arena_bytes = max(arena, 4)  # C has no memory of no bytes
     places = job.memory.places()
     plan.calls = [resolve(text, places) for text in plan.calls]
     return plan

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from .arrays import initialiser
@@ -37,6 +38,10 @@ def signature(prefix: str, plan: Plan, name: Callable[[Port], str] = lambda p: p
 
 def _symbol(port: Port) -> str:
     return port.symbol
+
+
+def _mentioned(name: str, plan: Plan) -> bool:
+    return any(re.search(rf"\b{name}\b", call) for call in plan.calls)
 
 
 def header(prefix: str, plan: Plan, version: str) -> str:
@@ -155,8 +160,8 @@ def functions(prefix: str, plan: Plan) -> str:
             "",
             f"static LRT_NEVER_INLINE void compute({plan.unit} *a, {', '.join(_parameters(plan, _symbol))})",
             "{",
+            *(f"    (void){name};" for name in ["a", *arguments] if not _mentioned(name, plan)),
             *(f"    {call.replace('$', prefix)}" for call in plan.calls),
-            *([] if plan.arena_bytes else ["    (void)a;"]),
             "}",
             "",
             signature(prefix, plan, _symbol),

@@ -18,8 +18,8 @@ ATOL, RTOL = 2e-5, 1e-4  #: what a device may be away: one without fused multipl
 
 def make_test(graph: Graph, model: Any, steps: int | None) -> Test:
     """Inputs of one row, those of the file's own self-test where it has some, and what the runtime makes of them."""
-    streams = steps is None
-    most = STREAM_STEPS if streams else min(RUN_STEPS, steps or RUN_STEPS)
+    streams = steps is None and model.can_stream
+    most = STREAM_STEPS if streams else min(RUN_STEPS, steps or 1)
     rows = _from_selftest(graph, most) or _made_up(graph, most)
     outputs = _streamed(graph, model, rows) if streams else _run(graph, model, rows)
     scale = max((float(np.abs(y[np.isfinite(y)]).max(initial=0)) for y in outputs), default=0.0)
