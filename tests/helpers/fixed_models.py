@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lstm_rt.graph import Graph
 from lstm_rt_tools.export_c.export import files_of
 from lstm_rt_tools.export_c.fixed import emit
 from lstm_rt_tools.export_c.fixed.network import Network, make_network
 from lstm_rt_tools.export_c.fixed.observed import observe
-from lstm_rt_tools.export_c.plan import Test
+from lstm_rt_tools.export_c.plan import Plan, Test
 from numpy.typing import NDArray
+
+from lstm_rt.graph import Graph
 
 GATES = {"lstm": 4, "gru": 3, "rnn": 1}
 STRICT = ("-std=c99", "-O1", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror")
@@ -49,10 +50,8 @@ def network_of(graph: Graph, bits: int, data: Sequence[NDArray[Any]], compensate
     return make_network(graph, bits, observe(graph, data), compensate)
 
 
-def computes(
-    network: Network, inputs: Sequence[NDArray[np.int64]], folder: Path, steps: int | None = None, flags: Sequence[str] = ()
-) -> str:
-    """'' where the C gives the network's integers for inputs ``(1, T, ...)``, else what went wrong."""
+def written(network: Network, inputs: Sequence[NDArray[np.int64]], folder: Path, steps: int | None = None) -> Plan:
+    """The folder of a network, whose self-test expects the network's integers for inputs ``(1, T, ...)``."""
     graph = network.graph
     plan = emit.make_plan(network, steps)
     types = [np.int32 if graph.values[i].kind == "ids" else np.int16 for i in graph.inputs]
@@ -66,6 +65,18 @@ def computes(
     for name, text in files_of("model", plan).items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text, encoding="utf-8")
+    return plan
+
+
+def computes(
+    network: Network,
+    inputs: Sequence[NDArray[np.int64]],
+    folder: Path,
+    steps: int | None = None,
+    flags: Sequence[str] = (),
+) -> str:
+    """'' where the C gives the network's integers for inputs ``(1, T, ...)``, else what went wrong."""
+    written(network, inputs, folder, steps)
     program = folder / "selftest"
     sources = [folder / "src" / "model.c", folder / "selftest.c"]
     built = subprocess.run(["gcc", *STRICT, *flags, f"-I{folder / 'src'}", *map(str, sources), "-o", str(program)],

@@ -9,10 +9,11 @@ import pytest
 from helpers.fixed_models import network_of, noise, recurrent
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lstm_rt.graph import Graph
 from lstm_rt_tools.export_c.fixed import cells
 from lstm_rt_tools.export_c.fixed.rows import LARGEST, SUM_END, Format, quantised
 from lstm_rt_tools.judges import reference
+
+from lstm_rt.graph import Graph
 
 #: Of layers 16/32 over 300 steps of noise: the largest distance from float64 and the root mean square, int8 and int16.
 BOUNDS = {"lstm": (4e-3, 7e-4, 2e-4, 4e-5), "gru": (6e-3, 1.2e-3, 2e-4, 4e-5), "rnn": (1.3e-2, 2.7e-3, 4e-4, 1e-4)}

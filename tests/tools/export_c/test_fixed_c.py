@@ -12,8 +12,9 @@ import pytest
 from helpers.fixed_models import NARROW, computes, network_of, noise, recurrent
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from lstm_rt.graph import Graph
 from lstm_rt_tools.export_c.fixed.curve import Ints
+
+from lstm_rt.graph import Graph
 
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="no C compiler")
 FEW = settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
