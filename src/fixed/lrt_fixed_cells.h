@@ -9,6 +9,7 @@ typedef struct {
     int x_by, h_by, shift;
     int hard[3]; /* which of its curves are straight lines */
     int c_bits;  /* lstm: of fraction, of c */
+    int within;  /* lstm: sums never reach the ends of the curves */
 } fixed_cell;
 
 /* gru: the candidate's rows over x and h apart, or with h reset before the product over both (h_w is NULL). */
@@ -27,13 +28,24 @@ static LRT_FIXED_INLINE fixed_v fv_shifted(fixed_v z, int by)
     return fv_left(fv_min(fv_max(z, -(INT32_C(1) << (29 - by))), (INT32_C(1) << (29 - by)) - 1), by);
 }
 
-static LRT_FIXED_INLINE fixed_v fv_curve(fixed_v z, int hard)
+static LRT_FIXED_INLINE fixed_v fv_curve_within(fixed_v z, int hard)
 {
-    z = fv_limited(z);
     if (!hard)
         return fv_smooth(z);
     z = fv_left(z, 10);
     return fv_sub(z, FV_RIGHT(z, 14));
+}
+
+static LRT_FIXED_INLINE fixed_v fv_curve(fixed_v z, int hard)
+{
+    return fv_curve_within(fv_limited(z), hard);
+}
+
+/* Of the sum of a gate. */
+static LRT_FIXED_INLINE fixed_v fixed_gate(const fixed_cell *l, fixed_v z, int curve)
+{
+    z = fv_shifted(z, l->shift);
+    return l->within ? fv_curve_within(z, l->hard[curve]) : fv_curve(z, l->hard[curve]);
 }
 
 /* a (1 + t) / 2. */
@@ -58,10 +70,10 @@ static LRT_FIXED_INLINE fixed_v fixed_of_c(fixed_v c, int bits, int hard)
 
 static LRT_FIXED_INLINE void fixed_lstm_gates(const fixed_cell *l, const fixed_v z[4], int32_t *c, int16_t *h)
 {
-    const fixed_v i = fv_curve(fv_shifted(z[0], l->shift), l->hard[0]);
-    const fixed_v f = fv_curve(fv_shifted(z[1], l->shift), l->hard[0]);
-    const fixed_v g = fv_curve(fv_shifted(z[2], l->shift), l->hard[1]);
-    const fixed_v o = fv_curve(fv_shifted(z[3], l->shift), l->hard[0]);
+    const fixed_v i = fixed_gate(l, z[0], 0);
+    const fixed_v f = fixed_gate(l, z[1], 0);
+    const fixed_v g = fixed_gate(l, z[2], 1);
+    const fixed_v o = fixed_gate(l, z[3], 0);
     const fixed_v added = fv_right(fv_plus(fv_times_half(g, i), INT32_C(5) << (29 - l->c_bits)), 31 - l->c_bits);
     const fixed_v cell = fv_add(fv_times_half(fv_load(c), f), added);
     fv_store(c, cell);

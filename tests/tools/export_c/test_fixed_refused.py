@@ -31,7 +31,7 @@ def layer(op: str = "lstm", change: Callable[[Any], None] = lambda w: None, **op
     rows = GATES[op] * 3
     w: dict[str, Any] = {"w_ih": np.ones((rows, 4), np.float32), "w_hh": np.ones((rows, 3), np.float32)}
     change(w)
-    y, _, c = g.recurrent(op, x, w, hidden_size=3, **options)
+    y, _, _ = g.recurrent(op, x, w, hidden_size=3, **options)
     g.output(y, "y")
     return g
 
@@ -176,8 +176,8 @@ def test_calibrated_folders_prove_themselves(model: Path, tmp_path: Path, bits: 
     out = tmp_path / "out"
     assert run(model, "-o", out, "--integer", "--bits", bits, "--calibrate", tmp_path / "x.npy") == 0
     program = out / "selftest"
-    command = [COMPILER, "-std=c99", f"-I{out / 'src'}", str(out / "src" / "m.c"), str(out / "selftest.c"), "-o", str(program)]
-    subprocess.run(command, check=True)
+    files = [str(out / "src" / "m.c"), str(out / "selftest.c")]
+    subprocess.run([COMPILER, "-std=c99", f"-I{out / 'src'}", *files, "-o", str(program)], check=True)
     assert subprocess.run([str(program)], capture_output=True, check=False).returncode == 0
     text = (out / "selftest.c").read_text()
     given, expected = (

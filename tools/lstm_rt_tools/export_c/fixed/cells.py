@@ -58,6 +58,7 @@ class Lstm:
     cell: Shape
     output: Shape
     c_bits: int
+    within: bool  #: do sums never reach the ends of the curves, so that they need no limits?
 
     @property
     def hidden(self) -> int:
@@ -157,7 +158,9 @@ def lstm(node: Node, suffix: str, x: Format, h_energy: float, bits: int, moments
     shapes = (gates, gates, cells, gates)
     rows = _rows(w, bias, list(shapes) * hidden, joint, [inputs, hidden], bits, moments)
     most = np.repeat([f.most for f in joint.formats], [inputs, hidden])
-    return Lstm(rows, joint, gates, cells, outputs, c_bits(rows.largest_z(most)[1::4], gates, cells))
+    largest = rows.largest_z(most)
+    within = bool(largest.max() < Z_END)
+    return Lstm(rows, joint, gates, cells, outputs, c_bits(largest[1::4], gates, cells), within)
 
 
 def _rows(

@@ -206,12 +206,12 @@ def _step(job: Job, cell: Any, x: str, h: str, fine: str) -> str:
     if isinstance(cell, cells.Lstm):
         hard = f"{{{int(cell.gates.hard)}, {int(cell.cell.hard)}, {int(cell.output.hard)}}}"
         fields = [job.rows(cell.rows), inputs, cell.hidden, chunks, joint.x_by, joint.h_by, cell.rows.shift, hard]
-        layer = job.declare("fixed_cell", [*fields, cell.c_bits])
+        layer = job.declare("fixed_cell", [*fields, cell.c_bits, int(cell.within)])
         return f"fixed_lstm_step({layer}, {x}, {h}, {_wide(fine)}, {v});"
     hard = f"{{{int(cell.gate.hard)}, {int(cell.candidate.hard)}, 0}}"
     w = job.rows(cell.gates, multiple=2 * QUAD)
     layer = job.declare(
-        "fixed_cell", [w, inputs, cell.hidden, chunks, joint.x_by, joint.h_by, cell.gates.shift, hard, 0]
+        "fixed_cell", [w, inputs, cell.hidden, chunks, joint.x_by, joint.h_by, cell.gates.shift, hard, 0, 0]
     )
     reset_by = cells.FINE_BITS - joint.formats[1].bits
     if cell.of_h is None:

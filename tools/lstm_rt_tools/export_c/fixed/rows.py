@@ -68,7 +68,8 @@ class Rows:
     def largest_z(self, most: Ints) -> Ints:
         """Bounds of |z| of each row, where v stays within ``most`` (k,)."""
         sums = np.abs(self.start) + np.abs(self.weights) @ most
-        return np.minimum((high(sums << FINER[self.bits], self.mult) + 1) << self.shift, Z_MOST)
+        bound: Ints = np.minimum((high(sums << FINER[self.bits], self.mult) + 1) << self.shift, Z_MOST)
+        return bound
 
 
 def quantised(
