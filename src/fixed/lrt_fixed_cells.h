@@ -5,7 +5,7 @@
 /* Constants of the model. v is x with x_by more bits of fraction, then h with h_by more. */
 typedef struct {
     const int32_t *w; /* lstm: of each unit i f g o. gru: r z */
-    uint32_t inputs, hidden, chunks;
+    uint32_t inputs, hidden, k; /* k: of v */
     int x_by, h_by, shift;
     int hard[3]; /* which of its curves are straight lines */
     int c_bits;  /* lstm: of fraction, of c */
@@ -15,7 +15,7 @@ typedef struct {
 /* gru: the candidate's rows over x and h apart, or with h reset before the product over both (h_w is NULL). */
 typedef struct {
     const int32_t *x_w, *h_w;
-    uint32_t x_chunks, h_chunks, h_first; /* h_first: chunks of v before those of h_w */
+    uint32_t x_k, h_k, h_first; /* h_first: chunks of v before those of h_w */
     int x_shift, h_shift;
     int reset_by; /* bits of fraction that the fine h has more than the reset one */
 } fixed_candidate;
@@ -87,7 +87,7 @@ static void fixed_lstm_step(const fixed_cell *l, const int16_t *x, int16_t *h, i
     fixed_joint(l, v, x, h);
     for (uint32_t unit = 0; unit < l->hidden; unit += FIXED_LANES) {
         fixed_v z[4];
-        w = fv_fours(w, v, l->chunks, l->hidden - unit, z);
+        w = fv_fours(w, v, l->k, l->hidden - unit, z);
         fixed_lstm_gates(l, z, c + unit, h + unit);
     }
 }
@@ -108,9 +108,9 @@ static void fixed_gru_step(const fixed_cell *l, const fixed_candidate *k, const 
     fixed_joint(l, v, x, h);
     for (uint32_t unit = 0; unit < l->hidden; unit += 4) {
         int32_t z[8], on_x[4], on_h[4];
-        w = fixed_rows(w, v, l->chunks, 2, z);
-        x_w = fixed_rows(x_w, v, k->x_chunks, 1, on_x);
-        h_w = fixed_rows(h_w, v + 8 * k->h_first, k->h_chunks, 1, on_h);
+        w = fixed_rows(w, v, l->k, 2, z);
+        x_w = fixed_rows(x_w, v, k->x_k, 1, on_x);
+        h_w = fixed_rows(h_w, v + 8 * k->h_first, k->h_k, 1, on_h);
         for (uint32_t i = 0; i < 4; i += FIXED_LANES) {
             fixed_v r, u;
             fv_load_pairs(z + 2 * i, &r, &u);
@@ -132,7 +132,7 @@ static void fixed_gru_before_step(const fixed_cell *l, const fixed_candidate *k,
     fixed_copy(on_reset, x, l->inputs, l->x_by);
     for (uint32_t unit = 0; unit < l->hidden; unit += 4) {
         int32_t z[8];
-        w = fixed_rows(w, v, l->chunks, 2, z);
+        w = fixed_rows(w, v, l->k, 2, z);
         for (uint32_t i = 0; i < 4; i += FIXED_LANES) {
             fixed_v r, z_u;
             fv_load_pairs(z + 2 * i, &r, &z_u);
@@ -144,7 +144,7 @@ static void fixed_gru_before_step(const fixed_cell *l, const fixed_candidate *k,
     }
     for (uint32_t unit = 0; unit < l->hidden; unit += 4) {
         int32_t z[4];
-        x_w = fixed_rows(x_w, on_reset, l->chunks, 1, z);
+        x_w = fixed_rows(x_w, on_reset, l->k, 1, z);
         for (uint32_t i = 0; i < 4; i += FIXED_LANES) {
             const fixed_v sum = fv_shifted(fv_load(z + i), k->x_shift);
             fixed_gru_h(l, fv_load(u + unit + i), sum, fine + unit + i, h + unit + i);

@@ -12,7 +12,7 @@ typedef struct {
 /* Constants of the model. */
 typedef struct {
     const int32_t *w;
-    uint32_t inputs, outputs, chunks;
+    uint32_t inputs, outputs, k; /* k: of v */
     int by, shift; /* what is multiplied has so many more bits of fraction than what is given */
     fixed_act act;
 } fixed_dense;
@@ -35,7 +35,7 @@ static void fixed_dense_rows(const fixed_dense *l, const int16_t *v, int16_t *y)
     const int32_t *w = l->w;
     for (uint32_t row = 0; row < l->outputs; row += 4) {
         int32_t z[4];
-        w = fixed_rows(w, v, l->chunks, 1, z);
+        w = fixed_rows(w, v, l->k, 1, z);
         for (uint32_t i = 0; i < 4 && row + i < l->outputs; i += FIXED_LANES)
             fv_store16(y + row + i, fixed_bounded(&l->act, fv_shifted(fv_load(z + i), l->shift)));
     }

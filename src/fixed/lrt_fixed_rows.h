@@ -10,6 +10,8 @@
 #ifndef LRT_FIXED_ROWS_H
 #define LRT_FIXED_ROWS_H
 
+#define FIXED_CHUNKS(k) (((k) + 7u) / 8u)
+
 #if LRT_FIXED_BITS == 8
 #define FIXED_FINISH(z, a, b, c, d, w)                                                                                 \
     (z)[0] = fixed_high((int32_t)((uint32_t)(b) << 8), (w)[0]);                                                        \
@@ -45,7 +47,7 @@
 #endif
 
 /* The sums of some quads as they are, four words each; returns what is behind the quads. */
-static LRT_FIXED_INLINE const int32_t *fixed_raw(const int32_t *w, const int16_t *v, uint32_t chunks, uint32_t quads, int32_t *sums)
+static LRT_FIXED_INLINE const int32_t *fixed_raw(const int32_t *w, const int16_t *v, uint32_t k, uint32_t quads, int32_t *sums)
 {
     int32_t a, b, c, d;
     const int16_t *x;
@@ -63,44 +65,40 @@ static LRT_FIXED_INLINE const int32_t *fixed_raw(const int32_t *w, const int16_t
                      "bne 2b\n\t"
                      : [a] "=&Te"(a), [b] "=&Te"(b), [c] "=&Te"(c), [d] "=&Te"(d), [x] "=&r"(x), [w] "+l"(w),
                        [u] "+l"(quads), [s] "+r"(sums)
-                     : [n] "r"(chunks), [v] "r"(v)
+                     : [n] "r"(FIXED_CHUNKS(k)), [v] "r"(v)
                      : "lr", "q0", "q1", "q2", "q3", "cc", "memory");
     return w;
 }
 
-static LRT_FIXED_INLINE const int32_t *fixed_quad(const int32_t *w, const int16_t *v, uint32_t chunks, int32_t *z)
+static LRT_FIXED_INLINE const int32_t *fixed_quad(const int32_t *w, const int16_t *v, uint32_t k, int32_t *z)
 {
     int32_t s[4];
-    w = fixed_raw(w, v, chunks, 1, s);
+    w = fixed_raw(w, v, k, 1, s);
     FIXED_FINISH(z, s[0], s[1], s[2], s[3], w - 4)
     return w;
 }
 
 #elif defined(LRT_FIXED_DSP)
 
-/* gcc makes a load for each word of C; 29 instructions are for 32 products here, and 25 where weights are int16. */
+/* gcc makes a load for each word of C; 29 instructions are for 32 products here, and 25 where weights are int16. FIXED_ONE
+ * takes a word of weights, FIXED_TWO two. */
 #if LRT_FIXED_BITS == 8
-#define FIXED_TWO(sum, low, first, second)                                                                              \
-    "ldrd %[s], %[t], [%[w]], #8\n\t"                                                                                   \
-    "smlad %[" sum "], %[s], " first ", %[" sum "]\n\t"                                                                 \
-    "sxtb16 %[s], %[s]\n\t"                                                                                             \
-    "smlad %[" sum "], %[t], " second ", %[" sum "]\n\t"                                                                \
-    "sxtb16 %[t], %[t]\n\t"                                                                                             \
-    "smlad %[" low "], %[s], " first ", %[" low "]\n\t"                                                                 \
-    "smlad %[" low "], %[t], " second ", %[" low "]\n\t"
-#define FIXED_CHUNK                                                                                                     \
-    FIXED_TWO("a", "b", "r8", "r9") FIXED_TWO("a", "b", "r10", "r11")                                                   \
-    FIXED_TWO("c", "d", "r8", "r9") FIXED_TWO("c", "d", "r10", "r11")
-#else
-#define FIXED_TWO(sum, first, second)                                                                                   \
-    "ldrd %[s], %[t], [%[w]], #8\n\t"                                                                                   \
-    "smlad %[" sum "], %[s], " first ", %[" sum "]\n\t"                                                                 \
-    "smlad %[" sum "], %[t], " second ", %[" sum "]\n\t"
-#define FIXED_ROW(sum) FIXED_TWO(sum, "r8", "r9") FIXED_TWO(sum, "r10", "r11")
-#define FIXED_CHUNK FIXED_ROW("a") FIXED_ROW("b") FIXED_ROW("c") FIXED_ROW("d")
-#endif
-
-#if LRT_FIXED_BITS == 8
+#define FIXED_ONE(sum, low, word, x)                                                                                   \
+    "smlad %[" sum "], %[" word "], " x ", %[" sum "]\n\t"                                                             \
+    "sxtb16 %[" word "], %[" word "]\n\t"                                                                              \
+    "smlad %[" low "], %[" word "], " x ", %[" low "]\n\t"
+#define FIXED_ROWS(what) what("a", "b", 0) what("c", "d", 16)
+#define FIXED_AT(sum, low, at, first, x, y)                                                                            \
+    "ldrd %[s], %[t], [%[w], #" #at "+" #first "]\n\t" FIXED_ONE(sum, low, "s", x) FIXED_ONE(sum, low, "t", y)
+#define FIXED_LAST(sum, low, at, first, x)                                                                             \
+    "ldr %[s], [%[w], #" #at "+" #first "]\n\t" FIXED_ONE(sum, low, "s", x)
+#define FIXED_ON(sum, low, x, y)                                                                                       \
+    "ldrd %[s], %[t], [%[w]], #8\n\t" FIXED_ONE(sum, low, "s", x) FIXED_ONE(sum, low, "t", y)
+#define FIXED_8(sum, low, at) FIXED_ON(sum, low, "r8", "r9") FIXED_ON(sum, low, "r10", "r11")
+#define FIXED_6(sum, low, at) FIXED_AT(sum, low, at, 0, "r8", "r9") FIXED_LAST(sum, low, at, 8, "r10")
+#define FIXED_4(sum, low, at) FIXED_AT(sum, low, at, 0, "r8", "r9")
+#define FIXED_2(sum, low, at) FIXED_LAST(sum, low, at, 0, "r8")
+#define FIXED_NEXT "add %[w], %[w], #32\n\t"
 #define FIXED_ASM_FINISH                                                                                               \
     "sub %[a], %[a], %[b]\n\t"                                                                                         \
     "sub %[c], %[c], %[d]\n\t"                                                                                         \
@@ -111,31 +109,68 @@ static LRT_FIXED_INLINE const int32_t *fixed_quad(const int32_t *w, const int16_
     "smmul %[d], %[d], r10\n\t"                                                                                        \
     "smmul %[c], %[c], r11\n\t"
 #else
+#define FIXED_ONE(sum, word, x) "smlad %[" sum "], %[" word "], " x ", %[" sum "]\n\t"
+#define FIXED_ROWS(what) what("a", 0) what("b", 16) what("c", 32) what("d", 48)
+#define FIXED_AT(sum, at, first, x, y)                                                                                 \
+    "ldrd %[s], %[t], [%[w], #" #at "+" #first "]\n\t" FIXED_ONE(sum, "s", x) FIXED_ONE(sum, "t", y)
+#define FIXED_LAST(sum, at, first, x) "ldr %[s], [%[w], #" #at "+" #first "]\n\t" FIXED_ONE(sum, "s", x)
+#define FIXED_ON(sum, x, y) "ldrd %[s], %[t], [%[w]], #8\n\t" FIXED_ONE(sum, "s", x) FIXED_ONE(sum, "t", y)
+#define FIXED_8(sum, at) FIXED_ON(sum, "r8", "r9") FIXED_ON(sum, "r10", "r11")
+#define FIXED_6(sum, at) FIXED_AT(sum, at, 0, "r8", "r9") FIXED_LAST(sum, at, 8, "r10")
+#define FIXED_4(sum, at) FIXED_AT(sum, at, 0, "r8", "r9")
+#define FIXED_2(sum, at) FIXED_LAST(sum, at, 0, "r8")
+#define FIXED_NEXT "add %[w], %[w], #64\n\t"
 #define FIXED_ASM_FINISH                                                                                               \
     "smmul %[a], %[a], r8\n\t"                                                                                         \
     "smmul %[b], %[b], r9\n\t"                                                                                         \
     "smmul %[c], %[c], r10\n\t"                                                                                        \
     "smmul %[d], %[d], r11\n\t"
 #endif
+#define FIXED_CHUNK "ldmia %[v]!, {r8-r11}\n\t" FIXED_ROWS(FIXED_8)
+#define FIXED_ASM(text)                                                                                                \
+    __asm__ volatile(text                                                                                              \
+                     : [a] "+r"(a), [b] "+r"(b), [c] "+r"(c), [d] "+r"(d), [s] "=&r"(s), [t] "=&r"(t), [w] "+r"(w),    \
+                       [v] "+r"(v)                                                                                     \
+                     :                                                                                                 \
+                     : "r8", "r9", "r10", "r11", "cc", "memory")
 
-static LRT_FIXED_INLINE const int32_t *fixed_quad(const int32_t *w, const int16_t *v, uint32_t chunks, int32_t *z)
+/* k is a constant of the model: one way through remains. Of the last chunk only the words that count are taken. often:
+ * worth some more code. */
+static LRT_FIXED_INLINE const int32_t *fixed_quad_of(const int32_t *w, const int16_t *v, uint32_t k, int32_t *z, int often)
 {
-    int32_t a, b, c, d, s, t;
-    __asm__ volatile("ldrd %[a], %[b], [%[w]], #8\n\t"
-                     "ldrd %[c], %[d], [%[w]], #8\n\t"
-                     "1:\n\t"
-                     "ldmia %[v]!, {r8-r11}\n\t" FIXED_CHUNK "subs %[n], %[n], #1\n\t"
-                     "bne 1b\n\t"
-                     "ldmia %[w]!, {r8-r11}\n\t" FIXED_ASM_FINISH
-                     : [a] "=&r"(a), [b] "=&r"(b), [c] "=&r"(c), [d] "=&r"(d), [s] "=&r"(s), [t] "=&r"(t), [w] "+r"(w),
-                       [v] "+r"(v), [n] "+r"(chunks)
-                     :
-                     : "r8", "r9", "r10", "r11", "cc", "memory");
+    int32_t a = w[0], b = w[1], c = w[2], d = w[3], s, t;
+    const uint32_t words = (k + 1) / 2, last = words % 4;
+    uint32_t whole = words / 4;
+    w += 4;
+    if (often && whole < 4) {
+        if (whole & 1)
+            FIXED_ASM(FIXED_CHUNK);
+        if (whole & 2)
+            FIXED_ASM(FIXED_CHUNK FIXED_CHUNK);
+    } else if (whole)
+        __asm__ volatile("1:\n\t" FIXED_CHUNK "subs %[n], %[n], #1\n\t"
+                         "bne 1b\n\t"
+                         : [a] "+r"(a), [b] "+r"(b), [c] "+r"(c), [d] "+r"(d), [s] "=&r"(s), [t] "=&r"(t), [w] "+r"(w),
+                           [v] "+r"(v), [n] "+r"(whole)
+                         :
+                         : "r8", "r9", "r10", "r11", "cc", "memory");
+    if (last == 3)
+        FIXED_ASM("ldmia %[v], {r8-r10}\n\t" FIXED_ROWS(FIXED_6) FIXED_NEXT);
+    else if (last == 2)
+        FIXED_ASM("ldrd r8, r9, [%[v]]\n\t" FIXED_ROWS(FIXED_4) FIXED_NEXT);
+    else if (last == 1)
+        FIXED_ASM("ldr r8, [%[v]]\n\t" FIXED_ROWS(FIXED_2) FIXED_NEXT);
+    FIXED_ASM("ldmia %[w]!, {r8-r11}\n\t" FIXED_ASM_FINISH);
     z[0] = LRT_FIXED_BITS == 8 ? b : a;
     z[1] = LRT_FIXED_BITS == 8 ? a : b;
     z[2] = LRT_FIXED_BITS == 8 ? d : c;
     z[3] = LRT_FIXED_BITS == 8 ? c : d;
     return w;
+}
+
+static LRT_FIXED_INLINE const int32_t *fixed_quad(const int32_t *w, const int16_t *v, uint32_t k, int32_t *z)
+{
+    return fixed_quad_of(w, v, k, z, 0);
 }
 
 #else
@@ -171,10 +206,11 @@ static LRT_FIXED_INLINE const int32_t *fixed_quad(const int32_t *w, const int16_
     FIXED_ADD(d, y *x)
 #endif
 
-static LRT_FIXED_INLINE const int32_t *fixed_quad(const int32_t *start, const int16_t *v, uint32_t chunks, int32_t *z)
+static LRT_FIXED_INLINE const int32_t *fixed_quad(const int32_t *start, const int16_t *v, uint32_t k, int32_t *z)
 {
     uint32_t a = (uint32_t)start[0], b = (uint32_t)start[1], c = (uint32_t)start[2], d = (uint32_t)start[3];
     const fixed_int16_of *w = (const fixed_int16_of *)(const void *)(start + 4);
+    uint32_t chunks = FIXED_CHUNKS(k);
     do {
         int32_t x, y;
         FIXED_INPUT(0)
@@ -196,11 +232,11 @@ static LRT_FIXED_INLINE const int32_t *fixed_quad(const int32_t *start, const in
 #endif
 
 /* z of some quads; returns what is behind them. */
-static const int32_t *fixed_rows(const int32_t *w, const int16_t *v, uint32_t chunks, uint32_t quads, int32_t *z)
+static const int32_t *fixed_rows(const int32_t *w, const int16_t *v, uint32_t k, uint32_t quads, int32_t *z)
 {
     const int32_t *const end = z + 4 * quads;
     do {
-        w = fixed_quad(w, v, chunks, z);
+        w = fixed_quad(w, v, k, z);
         z += 4;
     } while (z != end);
     return w;

@@ -69,12 +69,12 @@ static LRT_FIXED_INLINE void fv_load_pairs(const int32_t *p, fixed_v *a, fixed_v
 }
 
 /* The four rows of each of the next units, of which n are there; z is by row. */
-static LRT_FIXED_INLINE const int32_t *fv_fours(const int32_t *w, const int16_t *v, uint32_t chunks, uint32_t n, fixed_v z[4])
+static LRT_FIXED_INLINE const int32_t *fv_fours(const int32_t *w, const int16_t *v, uint32_t k, uint32_t n, fixed_v z[4])
 {
     int32_t s[16];
-    const uint32_t units = n < 4 ? n : 4, stride = (8u + (LRT_FIXED_BITS == 8 ? 8u : 16u) * chunks) * 4u;
+    const uint32_t units = n < 4 ? n : 4, stride = (8u + (LRT_FIXED_BITS == 8 ? 8u : 16u) * FIXED_CHUNKS(k)) * 4u;
     const int32_t *mult = w + (stride / 4u - 4u);
-    w = fixed_raw(w, v, chunks, units, s);
+    w = fixed_raw(w, v, k, units, s);
     const uint32x4_t at = vminq_u32(vmulq_n_u32(vidupq_n_u32(0, 1), stride), vdupq_n_u32((units - 1u) * stride));
     const int32x4x4_t sums = vld4q_s32(s);
 #if LRT_FIXED_BITS == 8

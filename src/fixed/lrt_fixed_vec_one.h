@@ -31,10 +31,14 @@ static LRT_FIXED_INLINE void fv_load_pairs(const int32_t *p, fixed_v *a, fixed_v
 }
 
 /* The four rows of each of the next units. */
-static LRT_FIXED_INLINE const int32_t *fv_fours(const int32_t *w, const int16_t *v, uint32_t chunks, uint32_t n, fixed_v z[4])
+static LRT_FIXED_INLINE const int32_t *fv_fours(const int32_t *w, const int16_t *v, uint32_t k, uint32_t n, fixed_v z[4])
 {
     (void)n;
-    return fixed_quad(w, v, chunks, z);
+#ifdef LRT_FIXED_DSP
+    return fixed_quad_of(w, v, k, z, 1);
+#else
+    return fixed_quad(w, v, k, z);
+#endif
 }
 
 #endif

@@ -90,9 +90,9 @@ class Job:
         if index is not None and "@" in place.at:
             self.memory.extend("@" + place.at.split("@")[1] + "@", self.last.get(index, self.index))
 
-    def vector(self, chunks: int) -> str:
+    def vector(self, k: int) -> str:
         """Room for what rows are multiplied with."""
-        return self.memory.buffer(chunks * CHUNK + _ROOM, self.index, self.index)
+        return self.memory.buffer(chunks_of(k) * CHUNK + _ROOM, self.index, self.index)
 
     def at(self, place: Place, v: Value, t: str = "t") -> str:
         return f"{place.at} + {t} * {place.stride}" if self.timed(v) else place.at
@@ -201,30 +201,30 @@ def _step(job: Job, cell: Any, x: str, h: str, fine: str) -> str:
         return _rnn_step(job, cell, x, h)
     joint = cell.joint
     inputs = _inputs(cell.rows if isinstance(cell, cells.Lstm) else cell.gates, cell.hidden)
-    chunks = chunks_of(inputs + cell.hidden)
-    v = job.vector(chunks)
+    k = inputs + cell.hidden
+    v = job.vector(k)
     if isinstance(cell, cells.Lstm):
         hard = f"{{{int(cell.gates.hard)}, {int(cell.cell.hard)}, {int(cell.output.hard)}}}"
-        fields = [job.rows(cell.rows), inputs, cell.hidden, chunks, joint.x_by, joint.h_by, cell.rows.shift, hard]
+        fields = [job.rows(cell.rows), inputs, cell.hidden, k, joint.x_by, joint.h_by, cell.rows.shift, hard]
         layer = job.declare("fixed_cell", [*fields, cell.c_bits, int(cell.within)])
         return f"fixed_lstm_step({layer}, {x}, {h}, {_wide(fine)}, {v});"
     hard = f"{{{int(cell.gate.hard)}, {int(cell.candidate.hard)}, 0}}"
     w = job.rows(cell.gates, multiple=2 * QUAD)
     layer = job.declare(
-        "fixed_cell", [w, inputs, cell.hidden, chunks, joint.x_by, joint.h_by, cell.gates.shift, hard, 0, 0]
+        "fixed_cell", [w, inputs, cell.hidden, k, joint.x_by, joint.h_by, cell.gates.shift, hard, 0, 0]
     )
     reset_by = cells.FINE_BITS - joint.formats[1].bits
     if cell.of_h is None:
         fields = [job.rows(cell.of_x), "NULL", 0, 0, 0, cell.of_x.shift, 0, reset_by]
-        k = job.declare("fixed_candidate", fields)
+        candidate = job.declare("fixed_candidate", fields)
         u = job.memory.buffer(2 * _up(cell.hidden), job.index, job.index)
-        return f"fixed_gru_before_step({layer}, {k}, {x}, {h}, {_wide(fine)}, {v}, {job.vector(chunks)}, {_wide(u)});"
+        return f"fixed_gru_before_step({layer}, {candidate}, {x}, {h}, {_wide(fine)}, {v}, {job.vector(k)}, {_wide(u)});"
     first = inputs // CHUNK
     before = inputs - first * CHUNK
     of_x, of_h = job.rows(cell.of_x), job.rows(cell.of_h, before)
-    sizes = [chunks_of(inputs), chunks_of(before + cell.hidden), first, cell.of_x.shift, cell.of_h.shift, reset_by]
-    k = job.declare("fixed_candidate", [of_x, of_h, *sizes])
-    return f"fixed_gru_step({layer}, {k}, {x}, {h}, {_wide(fine)}, {v});"
+    sizes = [inputs, before + cell.hidden, first, cell.of_x.shift, cell.of_h.shift, reset_by]
+    candidate = job.declare("fixed_candidate", [of_x, of_h, *sizes])
+    return f"fixed_gru_step({layer}, {candidate}, {x}, {h}, {_wide(fine)}, {v});"
 
 
 def _inputs(rows: Rows, hidden: int) -> int:
@@ -239,8 +239,8 @@ def _act(act: Bounded) -> str:
 def _dense_layer(job: Job, rows: Rows, by: int, act: Bounded, inputs: int) -> tuple[str, str]:
     """The declaration, and room for what it is multiplied with."""
     outputs, k = rows.weights.shape
-    fields = [job.rows(rows), inputs, outputs, chunks_of(k), by, rows.shift, _act(act)]
-    return job.declare("fixed_dense", fields), job.vector(chunks_of(k))
+    fields = [job.rows(rows), inputs, outputs, k, by, rows.shift, _act(act)]
+    return job.declare("fixed_dense", fields), job.vector(k)
 
 
 def _rnn_step(job: Job, cell: cells.Rnn, x: str, h: str) -> str:
