@@ -87,7 +87,7 @@ static void fixed_lstm_step(const fixed_cell *l, const int16_t *x, int16_t *h, i
     fixed_joint(l, v, x, h);
     for (uint32_t unit = 0; unit < l->hidden; unit += FIXED_LANES) {
         fixed_v z[4];
-        w = fv_fours(w, v, l->k, l->hidden - unit, z);
+        w = fv_fours(w, v, l->k, l->hidden % 4 ? l->hidden - unit : 4, z);
         fixed_lstm_gates(l, z, c + unit, h + unit);
     }
 }

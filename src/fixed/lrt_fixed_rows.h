@@ -46,34 +46,48 @@
 #define FIXED_CHUNK FIXED_ROW("a", "q1") FIXED_ROW("b", "q2") FIXED_ROW("c", "q3") FIXED_ROW("d", "q1")
 #endif
 
-/* The sums of some quads as they are, four words each; returns what is behind the quads. */
-static LRT_FIXED_INLINE const int32_t *fixed_raw(const int32_t *w, const int16_t *v, uint32_t k, uint32_t quads, int32_t *sums)
+#define FIXED_EIGHT "vldrh.u16 q0, [%[x]], #16\n\t" FIXED_CHUNK
+#define FIXED_QUADS(products)                                                                                          \
+    __asm__ volatile("2:\n\t"                                                                                          \
+                     "ldrd %[a], %[b], [%[w]], #8\n\t"                                                                 \
+                     "ldrd %[c], %[d], [%[w]], #8\n\t"                                                                 \
+                     "mov %[x], %[v]\n\t" products "strd %[a], %[b], [%[s]], #8\n\t"                                   \
+                     "strd %[c], %[d], [%[s]], #8\n\t"                                                                 \
+                     "add %[w], %[w], #16\n\t"                                                                         \
+                     "subs %[u], %[u], #1\n\t"                                                                         \
+                     "bne 2b\n\t"                                                                                      \
+                     : [a] "=&Te"(a), [b] "=&Te"(b), [c] "=&Te"(c), [d] "=&Te"(d), [x] "=&r"(x), [w] "+r"(w),          \
+                       [u] "+r"(quads), [s] "+r"(sums)                                                                 \
+                     : [n] "r"(loops), [v] "r"(v)                                                                     \
+                     : "lr", "q0", "q1", "q2", "q3", "cc", "memory")
+
+/* The sums of some quads as they are, four words each; returns what is behind the quads. often: k is a constant of the
+ * model, of the ways for which one remains. */
+static LRT_FIXED_INLINE const int32_t *fixed_raw(const int32_t *w, const int16_t *v, uint32_t k, uint32_t quads, int32_t *sums,
+                                                 int often)
 {
     int32_t a, b, c, d;
     const int16_t *x;
-    __asm__ volatile("2:\n\t"
-                     "ldrd %[a], %[b], [%[w]], #8\n\t"
-                     "ldrd %[c], %[d], [%[w]], #8\n\t"
-                     "mov %[x], %[v]\n\t"
-                     "dls lr, %[n]\n\t"
-                     "1:\n\t"
-                     "vldrh.u16 q0, [%[x]], #16\n\t" FIXED_CHUNK "le lr, 1b\n\t"
-                     "strd %[a], %[b], [%[s]], #8\n\t"
-                     "strd %[c], %[d], [%[s]], #8\n\t"
-                     "adds %[w], #16\n\t"
-                     "subs %[u], #1\n\t"
-                     "bne 2b\n\t"
-                     : [a] "=&Te"(a), [b] "=&Te"(b), [c] "=&Te"(c), [d] "=&Te"(d), [x] "=&r"(x), [w] "+l"(w),
-                       [u] "+l"(quads), [s] "+r"(sums)
-                     : [n] "r"(FIXED_CHUNKS(k)), [v] "r"(v)
-                     : "lr", "q0", "q1", "q2", "q3", "cc", "memory");
+    const uint32_t chunks = FIXED_CHUNKS(k), loops = often ? chunks / 2 : chunks;
+    if (!often)
+        FIXED_QUADS("dls lr, %[n]\n\t1:\n\t" FIXED_EIGHT "le lr, 1b\n\t");
+    else if (chunks == 1)
+        FIXED_QUADS(FIXED_EIGHT);
+    else if (chunks == 2)
+        FIXED_QUADS(FIXED_EIGHT FIXED_EIGHT);
+    else if (chunks == 3)
+        FIXED_QUADS(FIXED_EIGHT FIXED_EIGHT FIXED_EIGHT);
+    else if (chunks % 2)
+        FIXED_QUADS(FIXED_EIGHT "dls lr, %[n]\n\t1:\n\t" FIXED_EIGHT FIXED_EIGHT "le lr, 1b\n\t");
+    else
+        FIXED_QUADS("dls lr, %[n]\n\t1:\n\t" FIXED_EIGHT FIXED_EIGHT "le lr, 1b\n\t");
     return w;
 }
 
 static LRT_FIXED_INLINE const int32_t *fixed_quad(const int32_t *w, const int16_t *v, uint32_t k, int32_t *z)
 {
     int32_t s[4];
-    w = fixed_raw(w, v, k, 1, s);
+    w = fixed_raw(w, v, k, 1, s, 0);
     FIXED_FINISH(z, s[0], s[1], s[2], s[3], w - 4)
     return w;
 }

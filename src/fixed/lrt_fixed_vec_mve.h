@@ -74,7 +74,7 @@ static LRT_FIXED_INLINE const int32_t *fv_fours(const int32_t *w, const int16_t 
     int32_t s[16];
     const uint32_t units = n < 4 ? n : 4, stride = (8u + (LRT_FIXED_BITS == 8 ? 8u : 16u) * FIXED_CHUNKS(k)) * 4u;
     const int32_t *mult = w + (stride / 4u - 4u);
-    w = fixed_raw(w, v, k, units, s);
+    w = fixed_raw(w, v, k, units, s, 1);
     const uint32x4_t at = vminq_u32(vmulq_n_u32(vidupq_n_u32(0, 1), stride), vdupq_n_u32((units - 1u) * stride));
     const int32x4x4_t sums = vld4q_s32(s);
 #if LRT_FIXED_BITS == 8
