@@ -113,8 +113,10 @@ static LRT_FIXED_INLINE int32_t fixed_shifted(int32_t x, int by)
 static LRT_FIXED_INLINE void fixed_copy(int16_t *to, const int16_t *from, uint32_t n, int by)
 {
 #ifdef LRT_FIXED_MVE
-    for (int32_t left = (int32_t)n; left > 0; left -= 8, to += 8, from += 8) {
-        const mve_pred16_t there = vctp16q((uint32_t)left);
+    for (uint32_t i = 0; i < n / 8; i++, to += 8, from += 8)
+        vstrhq_s16(to, by ? vrshlq_n_s16(vldrhq_s16(from), by) : vldrhq_s16(from));
+    if (n % 8) {
+        const mve_pred16_t there = vctp16q(n % 8);
         vstrhq_p_s16(to, vrshlq_n_s16(vldrhq_z_s16(from, there), by), there);
     }
 #else

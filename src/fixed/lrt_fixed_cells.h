@@ -60,12 +60,16 @@ static LRT_FIXED_INLINE void fixed_joint(const fixed_cell *l, int16_t *v, const 
     fixed_copy(v + l->inputs, h, l->hidden, l->h_by);
 }
 
-/* What c is as the argument of its curve: 3 c of a smooth one, with 17 bits of fraction; c of a hard one with 21. */
+/* What c is as the argument of its curve, limited: 3 c of a smooth one, with 17 bits of fraction; c of a hard one with 21. */
 static LRT_FIXED_INLINE fixed_v fixed_of_c(fixed_v c, int bits, int hard)
 {
     const int by = (hard ? 21 : 17) - bits;
+#ifdef LRT_FIXED_MVE
+    if (!hard)
+        return fv_thrice(c, by);
+#endif
     c = by > 0 ? fv_limited(c) : fv_limited30(c);
-    return by > 0 ? fv_times(c, (hard ? 1 : 3) << by) : fv_right(fv_times(c, hard ? 1 : 3), -by);
+    return fv_limited(by > 0 ? fv_times(c, (hard ? 1 : 3) << by) : fv_right(fv_times(c, hard ? 1 : 3), -by));
 }
 
 static LRT_FIXED_INLINE void fixed_lstm_gates(const fixed_cell *l, const fixed_v z[4], int32_t *c, int16_t *h)
@@ -77,17 +81,18 @@ static LRT_FIXED_INLINE void fixed_lstm_gates(const fixed_cell *l, const fixed_v
     const fixed_v added = fv_right(fv_plus(fv_times_half(g, i), INT32_C(5) << (29 - l->c_bits)), 31 - l->c_bits);
     const fixed_v cell = fv_add(fv_times_half(fv_load(c), f), added);
     fv_store(c, cell);
-    fv_store16(h, FV_ROUNDED(fv_times_half(fv_curve(fixed_of_c(cell, l->c_bits, l->hard[2]), l->hard[2]), o), 16));
+    fv_store16(h, FV_ROUNDED(fv_times_half(fv_curve_within(fixed_of_c(cell, l->c_bits, l->hard[2]), l->hard[2]), o), 16));
 }
 
-/* h and c become the next; they have room for a multiple of four units, v for all chunks. */
+/* h and c become the next; they have room for a multiple of four units, v for all chunks and 32 words behind these. */
 static void fixed_lstm_step(const fixed_cell *l, const int16_t *x, int16_t *h, int32_t *c, int16_t *v)
 {
     const int32_t *w = l->w;
+    int32_t *const sums = (int32_t *)(void *)(v + 8 * FIXED_CHUNKS(l->k));
     fixed_joint(l, v, x, h);
     for (uint32_t unit = 0; unit < l->hidden; unit += FIXED_LANES) {
         fixed_v z[4];
-        w = fv_fours(w, v, l->k, l->hidden % 4 ? l->hidden - unit : 4, z);
+        w = fv_fours(w, v, l->k, l->hidden % 4 ? l->hidden - unit : 4, sums, z);
         fixed_lstm_gates(l, z, c + unit, h + unit);
     }
 }

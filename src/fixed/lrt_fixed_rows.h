@@ -47,21 +47,24 @@
 #endif
 
 #define FIXED_EIGHT "vldrh.u16 q0, [%[x]], #16\n\t" FIXED_CHUNK
-#define FIXED_QUADS(products)                                                                                          \
+#define FIXED_KEEP                                                                                                     \
+    "vldrw.u32 q0, [%[w]], #16\n\t"                                                                                    \
+    "vstrw.32 q0, [%[s], #48]\n\t"
+#define FIXED_QUADS(products, multipliers)                                                                                          \
     __asm__ volatile("2:\n\t"                                                                                          \
                      "ldrd %[a], %[b], [%[w]], #8\n\t"                                                                 \
                      "ldrd %[c], %[d], [%[w]], #8\n\t"                                                                 \
                      "mov %[x], %[v]\n\t" products "strd %[a], %[b], [%[s]], #8\n\t"                                   \
                      "strd %[c], %[d], [%[s]], #8\n\t"                                                                 \
-                     "add %[w], %[w], #16\n\t"                                                                         \
-                     "subs %[u], %[u], #1\n\t"                                                                         \
+                     multipliers "subs %[u], %[u], #1\n\t"                                                                         \
                      "bne 2b\n\t"                                                                                      \
                      : [a] "=&Te"(a), [b] "=&Te"(b), [c] "=&Te"(c), [d] "=&Te"(d), [x] "=&r"(x), [w] "+r"(w),          \
                        [u] "+r"(quads), [s] "+r"(sums)                                                                 \
                      : [n] "r"(loops), [v] "r"(v)                                                                     \
                      : "lr", "q0", "q1", "q2", "q3", "cc", "memory")
 
-/* The sums of some quads as they are, four words each; returns what is behind the quads. often: k is a constant of the
+/* The sums of some quads as they are, four words each; returns what is behind the quads. often: multipliers are put 64 bytes
+ * behind the sums, and k is a constant of the
  * model, of the ways for which one remains. */
 static LRT_FIXED_INLINE const int32_t *fixed_raw(const int32_t *w, const int16_t *v, uint32_t k, uint32_t quads, int32_t *sums,
                                                  int often)
@@ -70,17 +73,17 @@ static LRT_FIXED_INLINE const int32_t *fixed_raw(const int32_t *w, const int16_t
     const int16_t *x;
     const uint32_t chunks = FIXED_CHUNKS(k), loops = often ? chunks / 2 : chunks;
     if (!often)
-        FIXED_QUADS("dls lr, %[n]\n\t1:\n\t" FIXED_EIGHT "le lr, 1b\n\t");
+        FIXED_QUADS("dls lr, %[n]\n\t1:\n\t" FIXED_EIGHT "le lr, 1b\n\t", "add %[w], %[w], #16\n\t");
     else if (chunks == 1)
-        FIXED_QUADS(FIXED_EIGHT);
+        FIXED_QUADS(FIXED_EIGHT, FIXED_KEEP);
     else if (chunks == 2)
-        FIXED_QUADS(FIXED_EIGHT FIXED_EIGHT);
+        FIXED_QUADS(FIXED_EIGHT FIXED_EIGHT, FIXED_KEEP);
     else if (chunks == 3)
-        FIXED_QUADS(FIXED_EIGHT FIXED_EIGHT FIXED_EIGHT);
+        FIXED_QUADS(FIXED_EIGHT FIXED_EIGHT FIXED_EIGHT, FIXED_KEEP);
     else if (chunks % 2)
-        FIXED_QUADS(FIXED_EIGHT "dls lr, %[n]\n\t1:\n\t" FIXED_EIGHT FIXED_EIGHT "le lr, 1b\n\t");
+        FIXED_QUADS(FIXED_EIGHT "dls lr, %[n]\n\t1:\n\t" FIXED_EIGHT FIXED_EIGHT "le lr, 1b\n\t", FIXED_KEEP);
     else
-        FIXED_QUADS("dls lr, %[n]\n\t1:\n\t" FIXED_EIGHT FIXED_EIGHT "le lr, 1b\n\t");
+        FIXED_QUADS("dls lr, %[n]\n\t1:\n\t" FIXED_EIGHT FIXED_EIGHT "le lr, 1b\n\t", FIXED_KEEP);
     return w;
 }
 

@@ -43,6 +43,25 @@ static LRT_FIXED_INLINE fixed_v fv_limited(fixed_v a)
     return vshrq_n_s32(vqshlq_n_s32(a, 10), 10);
 }
 
+/* 3 c 2^by, limited as z: by is 17 less the bits of c. */
+static LRT_FIXED_INLINE fixed_v fv_thrice(fixed_v c, int by)
+{
+    int32x4_t t;
+    switch (by) { /* a constant of the model: one instruction */
+    case 1: t = vqshlq_n_s32(c, 11); break;
+    case 0: t = vqshlq_n_s32(c, 10); break;
+    case -1: t = vqshlq_n_s32(c, 9); break;
+    case -2: t = vqshlq_n_s32(c, 8); break;
+    case -3: t = vqshlq_n_s32(c, 7); break;
+    case -4: t = vqshlq_n_s32(c, 6); break;
+    case -5: t = vqshlq_n_s32(c, 5); break;
+    case -6: t = vqshlq_n_s32(c, 4); break;
+    case -7: t = vqshlq_n_s32(c, 3); break;
+    default: t = vqshlq_r_s32(c, 10 + by);
+    }
+    return vshrq_n_s32(vqaddq_s32(t, vqaddq_s32(t, t)), 10);
+}
+
 /* Within 2^29: three times it is an int32. */
 static LRT_FIXED_INLINE fixed_v fv_limited30(fixed_v a)
 {
@@ -68,25 +87,22 @@ static LRT_FIXED_INLINE void fv_load_pairs(const int32_t *p, fixed_v *a, fixed_v
     *b = t.val[1];
 }
 
-/* The four rows of each of the next units, of which n are there; z is by row. */
-static LRT_FIXED_INLINE const int32_t *fv_fours(const int32_t *w, const int16_t *v, uint32_t k, uint32_t n, fixed_v z[4])
+/* The four rows of each of the next units, of which n are there; z is by row. s: room for 32 words. */
+static LRT_FIXED_INLINE const int32_t *fv_fours(const int32_t *w, const int16_t *v, uint32_t k, uint32_t n, int32_t *s,
+                                                fixed_v z[4])
 {
-    int32_t s[16];
-    const uint32_t units = n < 4 ? n : 4, stride = (8u + (LRT_FIXED_BITS == 8 ? 8u : 16u) * FIXED_CHUNKS(k)) * 4u;
-    const int32_t *mult = w + (stride / 4u - 4u);
-    w = fixed_raw(w, v, k, units, s, 1);
-    const uint32x4_t at = vminq_u32(vmulq_n_u32(vidupq_n_u32(0, 1), stride), vdupq_n_u32((units - 1u) * stride));
-    const int32x4x4_t sums = vld4q_s32(s);
+    w = fixed_raw(w, v, k, n < 4 ? n : 4, s, 1);
+    const int32x4x4_t sums = vld4q_s32(s), mult = vld4q_s32(s + 16);
 #if LRT_FIXED_BITS == 8
-    z[0] = vmulhq_s32(vshlq_n_s32(sums.val[1], 8), vldrwq_gather_offset_s32(mult, at));
-    z[1] = vmulhq_s32(vsubq_s32(sums.val[0], sums.val[1]), vldrwq_gather_offset_s32(mult + 1, at));
-    z[2] = vmulhq_s32(vshlq_n_s32(sums.val[3], 8), vldrwq_gather_offset_s32(mult + 2, at));
-    z[3] = vmulhq_s32(vsubq_s32(sums.val[2], sums.val[3]), vldrwq_gather_offset_s32(mult + 3, at));
+    z[0] = vmulhq_s32(vshlq_n_s32(sums.val[1], 8), mult.val[0]);
+    z[1] = vmulhq_s32(vsubq_s32(sums.val[0], sums.val[1]), mult.val[1]);
+    z[2] = vmulhq_s32(vshlq_n_s32(sums.val[3], 8), mult.val[2]);
+    z[3] = vmulhq_s32(vsubq_s32(sums.val[2], sums.val[3]), mult.val[3]);
 #else
-    z[0] = vmulhq_s32(sums.val[0], vldrwq_gather_offset_s32(mult, at));
-    z[1] = vmulhq_s32(sums.val[1], vldrwq_gather_offset_s32(mult + 1, at));
-    z[2] = vmulhq_s32(sums.val[2], vldrwq_gather_offset_s32(mult + 2, at));
-    z[3] = vmulhq_s32(sums.val[3], vldrwq_gather_offset_s32(mult + 3, at));
+    z[0] = vmulhq_s32(sums.val[0], mult.val[0]);
+    z[1] = vmulhq_s32(sums.val[1], mult.val[1]);
+    z[2] = vmulhq_s32(sums.val[2], mult.val[2]);
+    z[3] = vmulhq_s32(sums.val[3], mult.val[3]);
 #endif
     return w;
 }

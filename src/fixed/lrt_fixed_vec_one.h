@@ -31,9 +31,10 @@ static LRT_FIXED_INLINE void fv_load_pairs(const int32_t *p, fixed_v *a, fixed_v
 }
 
 /* The four rows of each of the next units. */
-static LRT_FIXED_INLINE const int32_t *fv_fours(const int32_t *w, const int16_t *v, uint32_t k, uint32_t n, fixed_v z[4])
+static LRT_FIXED_INLINE const int32_t *fv_fours(const int32_t *w, const int16_t *v, uint32_t k, uint32_t n, int32_t *s,
+                                                fixed_v z[4])
 {
-    (void)n;
+    (void)n, (void)s;
 #ifdef LRT_FIXED_DSP
     return fixed_quad_of(w, v, k, z, 1);
 #else

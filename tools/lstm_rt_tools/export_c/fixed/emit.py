@@ -20,6 +20,7 @@ from .pack import CHUNK, QUAD, chunks_of, packed
 from .rows import Rows
 
 _ROOM = QUAD  #: what vectors of units are rounded up to
+_SUMS = 64  #: int16 that are behind the vector of an lstm: the sums and multipliers of four units
 
 
 def _up(n: int) -> int:
@@ -90,9 +91,9 @@ class Job:
         if index is not None and "@" in place.at:
             self.memory.extend("@" + place.at.split("@")[1] + "@", self.last.get(index, self.index))
 
-    def vector(self, k: int) -> str:
-        """Room for what rows are multiplied with."""
-        return self.memory.buffer(chunks_of(k) * CHUNK + _ROOM, self.index, self.index)
+    def vector(self, k: int, more: int = _ROOM) -> str:
+        """Room for what rows are multiplied with, and more behind it."""
+        return self.memory.buffer(chunks_of(k) * CHUNK + more, self.index, self.index)
 
     def at(self, place: Place, v: Value, t: str = "t") -> str:
         return f"{place.at} + {t} * {place.stride}" if self.timed(v) else place.at
@@ -202,12 +203,13 @@ def _step(job: Job, cell: Any, x: str, h: str, fine: str) -> str:
     joint = cell.joint
     inputs = _inputs(cell.rows if isinstance(cell, cells.Lstm) else cell.gates, cell.hidden)
     k = inputs + cell.hidden
-    v = job.vector(k)
     if isinstance(cell, cells.Lstm):
+        v = job.vector(k, _SUMS)
         hard = f"{{{int(cell.gates.hard)}, {int(cell.cell.hard)}, {int(cell.output.hard)}}}"
         fields = [job.rows(cell.rows), inputs, cell.hidden, k, joint.x_by, joint.h_by, cell.rows.shift, hard]
         layer = job.declare("fixed_cell", [*fields, cell.c_bits, int(cell.within)])
         return f"fixed_lstm_step({layer}, {x}, {h}, {_wide(fine)}, {v});"
+    v = job.vector(k)
     hard = f"{{{int(cell.gate.hard)}, {int(cell.candidate.hard)}, 0}}"
     w = job.rows(cell.gates, multiple=2 * QUAD)
     layer = job.declare(
