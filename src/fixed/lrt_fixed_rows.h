@@ -64,8 +64,7 @@
                      : "lr", "q0", "q1", "q2", "q3", "cc", "memory")
 
 /* The sums of some quads as they are, four words each; returns what is behind the quads. often: multipliers are put 64 bytes
- * behind the sums, and k is a constant of the
- * model, of the ways for which one remains. */
+ * behind the sums, and k is a constant of the model, for which one of the ways remains. */
 static LRT_FIXED_INLINE const int32_t *fixed_raw(const int32_t *w, const int16_t *v, uint32_t k, uint32_t quads, int32_t *sums,
                                                  int often)
 {

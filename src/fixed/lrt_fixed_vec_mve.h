@@ -92,18 +92,23 @@ static LRT_FIXED_INLINE const int32_t *fv_fours(const int32_t *w, const int16_t 
                                                 fixed_v z[4])
 {
     w = fixed_raw(w, v, k, n < 4 ? n : 4, s, 1);
-    const int32x4x4_t sums = vld4q_s32(s), mult = vld4q_s32(s + 16);
+    const int32x4x4_t sums = vld4q_s32(s);
 #if LRT_FIXED_BITS == 8
-    z[0] = vmulhq_s32(vshlq_n_s32(sums.val[1], 8), mult.val[0]);
-    z[1] = vmulhq_s32(vsubq_s32(sums.val[0], sums.val[1]), mult.val[1]);
-    z[2] = vmulhq_s32(vshlq_n_s32(sums.val[3], 8), mult.val[2]);
-    z[3] = vmulhq_s32(vsubq_s32(sums.val[2], sums.val[3]), mult.val[3]);
+    z[0] = vshlq_n_s32(sums.val[1], 8);
+    z[1] = vsubq_s32(sums.val[0], sums.val[1]);
+    z[2] = vshlq_n_s32(sums.val[3], 8);
+    z[3] = vsubq_s32(sums.val[2], sums.val[3]);
 #else
-    z[0] = vmulhq_s32(sums.val[0], mult.val[0]);
-    z[1] = vmulhq_s32(sums.val[1], mult.val[1]);
-    z[2] = vmulhq_s32(sums.val[2], mult.val[2]);
-    z[3] = vmulhq_s32(sums.val[3], mult.val[3]);
+    z[0] = sums.val[0];
+    z[1] = sums.val[1];
+    z[2] = sums.val[2];
+    z[3] = sums.val[3];
 #endif
+    const int32x4x4_t mult = vld4q_s32(s + 16);
+    z[0] = vmulhq_s32(z[0], mult.val[0]);
+    z[1] = vmulhq_s32(z[1], mult.val[1]);
+    z[2] = vmulhq_s32(z[2], mult.val[2]);
+    z[3] = vmulhq_s32(z[3], mult.val[3]);
     return w;
 }
 
