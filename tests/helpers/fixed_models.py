@@ -1,4 +1,4 @@
-"""Models for the integers of export-c: layers of drawn weights, and folders of C of them that are built and run here."""
+"""Models for the integers of export-c: layers of drawn weights, and folders of C of them, built and run here."""
 
 from __future__ import annotations
 

@@ -80,7 +80,12 @@ def test_rounding_for_the_data_helps_where_inputs_go_together() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.integers(1, 9), st.integers(1, 300), st.sampled_from([8, 16]), st.floats(-6, 3), st.integers(0, 15), st.integers(0, 9)
+    st.integers(1, 9),
+    st.integers(1, 300),
+    st.sampled_from([8, 16]),
+    st.floats(-6, 3),
+    st.integers(0, 15),
+    st.integers(0, 9),
 )
 def test_sums_stay_in_their_room(rows: int, k: int, bits: int, size: float, fraction: int, seed: int) -> None:
     rng = np.random.default_rng(seed)

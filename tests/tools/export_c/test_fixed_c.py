@@ -16,7 +16,7 @@ from lstm_rt_tools.export_c.fixed.curve import Ints
 
 from lstm_rt.graph import Graph
 
-pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="no C compiler")
+pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs a C compiler")
 FEW = settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
@@ -68,7 +68,16 @@ def test_streams_of_cells(
     st.integers(0, 1 << 30),
 )
 def test_runs_of_layers_and_dense(
-    tmp_path: Path, op: str, direction: str, inputs: int, hidden: int, outputs: int, act: str, bits: int, last: bool, seed: int
+    tmp_path: Path,
+    op: str,
+    direction: str,
+    inputs: int,
+    hidden: int,
+    outputs: int,
+    act: str,
+    bits: int,
+    last: bool,
+    seed: int,
 ) -> None:
     rng = np.random.default_rng(seed)
     graph = recurrent(op, inputs, hidden, seed, 3.0, direction)

@@ -1,4 +1,4 @@
-"""The C of integers on emulated devices: the bits of NumPy, and how many instructions, bytes and how much stack it takes."""
+"""The C of integers on emulated devices: the bits of NumPy, and what it takes of instructions, bytes and stack."""
 
 from __future__ import annotations
 

@@ -220,7 +220,8 @@ def _step(job: Job, cell: Any, x: str, h: str, fine: str) -> str:
         fields = [job.rows(cell.of_x), "NULL", 0, 0, 0, cell.of_x.shift, 0, reset_by]
         candidate = job.declare("fixed_candidate", fields)
         u = job.memory.buffer(2 * _up(cell.hidden), job.index, job.index)
-        return f"fixed_gru_before_step({layer}, {candidate}, {x}, {h}, {_wide(fine)}, {v}, {job.vector(k)}, {_wide(u)});"
+        on_reset = job.vector(k)
+        return f"fixed_gru_before_step({layer}, {candidate}, {x}, {h}, {_wide(fine)}, {v}, {on_reset}, {_wide(u)});"
     first = inputs // CHUNK
     before = inputs - first * CHUNK
     of_x, of_h = job.rows(cell.of_x), job.rows(cell.of_h, before)
