@@ -22,7 +22,7 @@ def export_c(args: argparse.Namespace) -> int:
         progress.step(f"reading {args.model.name}")
         file = ModelFile(args.model).whole()
         progress.step("writing C")
-        plan = float_plan(file.graph, file.model(), args.steps)
+        plan = float_plan(file.graph, file.model(), args.steps, args.lanes)
         write_folder(args.output, files_of(prefix, plan), args.force)
     constants = sum(a.values.nbytes for a in plan.arrays)
     print(f"{shown(args.output, 200)}: {prefix}.h, {plan.words}, {describe.bytes_text(constants)} of constants")

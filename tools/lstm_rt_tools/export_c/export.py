@@ -8,6 +8,7 @@ from lstm_rt import __version__
 from lstm_rt.graph import Graph
 
 from . import floats
+from .arrays import LANES
 from .core import headers
 from .libraries import libraries
 from .plan import ExportError, Plan
@@ -17,12 +18,13 @@ from .source import functions, header, weights
 from .testing import make_test
 
 
-def float_plan(graph: Graph, model: Any, steps: int | None) -> Plan:
+def float_plan(graph: Graph, model: Any, steps: int | None, lanes: int = LANES) -> Plan:
     """The plan of a model in float32, with its test.
 
     Args:
         model: the same, opened by the runtime.
         steps: the most steps of a run, of models that do not stream; others stream without.
+        lanes: units side by side.
 
     Raises:
         ExportError: something in it has no C.
@@ -30,7 +32,7 @@ def float_plan(graph: Graph, model: Any, steps: int | None) -> Plan:
     timed = any(graph.values[i].timed for i in [*graph.inputs, *graph.outputs])
     if steps is None and timed and not model.can_stream:
         raise ExportError("the model does not stream: how many steps a run may have is to be given (--steps)")
-    plan = floats.make_plan(graph, steps)
+    plan = floats.make_plan(graph, steps, lanes)
     plan.test = make_test(graph, model, steps)
     return plan
 
