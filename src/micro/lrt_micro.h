@@ -8,6 +8,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#if UINTPTR_MAX < 0xffffffffu
+#error "for processors of 32 bits or more: on smaller ones constants do not stay in flash"
+#endif
 #if defined(__FAST_MATH__)
 #error "-ffast-math changes the model's numbers: compile its files without it"
 #endif
