@@ -17,6 +17,9 @@
 #if defined(__clang__)
 #pragma STDC FP_CONTRACT OFF
 #elif defined(__GNUC__)
+#ifndef __OPTIMIZE__ /* what is always inlined would fill the stack */
+#pragma GCC optimize("O1")
+#endif
 #ifdef __ARM_FP /* few registers: what is spilled or copied costs more than what waits */
 #pragma GCC optimize("no-schedule-insns")
 #endif

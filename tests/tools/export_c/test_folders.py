@@ -60,7 +60,7 @@ def run_selftest(folder: Path, out: Path, *flags: str) -> subprocess.CompletedPr
 
 
 @needs_compiler
-@pytest.mark.parametrize("flags", [["-O2"], ["-Os"], ["-O3"], ["-O2", "-ffp-contract=fast"]], ids=" ".join)
+@pytest.mark.parametrize("flags", [["-O0"], ["-O2"], ["-Os"], ["-O3"], ["-O2", "-ffp-contract=fast"]], ids=" ".join)
 def test_the_selftest_passes(flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert export(small(tmp_path / "m.lrt"), "-o", tmp_path / "out") == 0
     assert "float32" in capsys.readouterr().out
