@@ -8,12 +8,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#if UINTPTR_MAX < 0xffffffffu
+#error "for processors of 32 bits or more: on smaller ones constants do not stay in flash"
+#endif
 #if defined(__FAST_MATH__)
 #error "-ffast-math changes the model's numbers: compile its files without it"
 #endif
 #if defined(__clang__)
 #pragma STDC FP_CONTRACT OFF
 #elif defined(__GNUC__)
+#ifndef __OPTIMIZE__ /* what is always inlined would fill the stack */
+#pragma GCC optimize("O1")
+#endif
 #ifdef __ARM_FP /* few registers: what is spilled or copied costs more than what waits */
 #pragma GCC optimize("no-schedule-insns")
 #endif
@@ -41,8 +47,19 @@
 #endif
 #endif
 
+#ifndef LRT_LANES
+#define LRT_LANES 4 /* units of a panel: 4, or 8 or 16 where the model was exported for wider vectors */
+#endif
+
+#include "micro/lrt_one.h"
 #ifdef LRT_MICRO_HELIUM
 #include "micro/lrt_vec_mve.h"
+#elif LRT_LANES >= 16 && defined(__AVX512F__) && defined(__AVX512DQ__) && defined(__AVX512BW__) && !defined(LRT_MICRO_PORTABLE)
+#include "kernels/lrt_vec_avx512.h"
+#elif LRT_LANES >= 8 && defined(__AVX2__) && defined(__FMA__) && !defined(LRT_MICRO_PORTABLE)
+#include "kernels/lrt_vec_avx2.h"
+#elif defined(__aarch64__) && defined(__GNUC__) && !defined(LRT_MICRO_PORTABLE)
+#include "kernels/lrt_vec_neon.h"
 #else
 #include "micro/lrt_vec_scalar.h"
 #endif
@@ -54,8 +71,6 @@
 #define LRT_UNROLL
 #endif
 #include "lrt_mode.h"
-
-#define LRT_LANES 4 /* units of a panel */
 
 #include "micro/lrt_strip.h"
 

@@ -48,8 +48,8 @@ static LRT_INLINE void micro_gru_step(const micro_gru *g, const float *x, float 
     lrt_step_args a;
     micro_gru_args(g, &a, pre, h, out);
     for (uint32_t unit = 0; unit < g->hidden; unit += LRT_LANES) {
-        strip_12(pre, g->bias + 3 * unit, g->w + 3 * unit * g->inputs, x, g->inputs);
-        strip_12(z, g->bias_hh + 3 * unit, g->u + 3 * unit * g->hidden, h, g->hidden);
+        strip_of(3, pre, g->bias + 3 * unit, g->w + 3 * unit * g->inputs, x, g->inputs);
+        strip_of(3, z, g->bias_hh + 3 * unit, g->u + 3 * unit * g->hidden, h, g->hidden);
         micro_gru_gates(g, &a, unit, z);
     }
     micro_copy_quads(h, out, g->hidden);
@@ -80,13 +80,13 @@ static LRT_INLINE void micro_gru_reset_step(const micro_gru *g, const float *x, 
     lrt_step_args a;
     micro_gru_args(g, &a, pre, h, rh);
     for (uint32_t unit = 0; unit < g->hidden; unit += LRT_LANES) {
-        strip_12(pre + 3 * unit, g->bias + 3 * unit, g->w + 3 * unit * g->inputs, x, g->inputs);
-        strip_in_c(8, z, g->bias_hh + 2 * unit, g->u + 2 * unit * g->hidden, h, g->hidden);
+        strip_of(3, pre + 3 * unit, g->bias + 3 * unit, g->w + 3 * unit * g->inputs, x, g->inputs);
+        strip_of(2, z, g->bias_hh + 2 * unit, g->u + 2 * unit * g->hidden, h, g->hidden);
         micro_gru_reset_gates(&a, unit, z);
     }
     a.h_next = out;
     for (uint32_t unit = 0; unit < g->hidden; unit += LRT_LANES) {
-        strip_in_c(4, z, g->bias_n + unit, g->u_n + unit * g->hidden, rh, g->hidden);
+        strip_of(1, z, g->bias_n + unit, g->u_n + unit * g->hidden, rh, g->hidden);
         micro_gru_candidate_gates(&a, unit, z);
     }
     micro_copy_quads(h, out, g->hidden);

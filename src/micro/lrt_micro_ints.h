@@ -30,6 +30,9 @@ static LRT_INLINE int32_t micro_dot(int32_t sum, uint32_t a, uint32_t b)
 #endif
 }
 
+/* The word of which bytes 0 and 2 are bytes 1 and 3 of this: rotated, as an operand of the next instruction may be. */
+static LRT_INLINE uint32_t micro_turned(uint32_t a) { return a >> 8 | a << 24; }
+
 /* Bytes 0 and 2 of a word as pairs of 16 bits. */
 static LRT_INLINE uint32_t micro_bytes(uint32_t a)
 {
@@ -65,19 +68,19 @@ static float micro_pack(const micro_ints *m, const float *x, uint32_t *packed)
 }
 
 /* z = init + W x for four rows, of which the first is number `row`. */
-static LRT_INLINE void micro_ints_4(const micro_ints *m, uint32_t row, const uint32_t *packed, float scale, const float *init,
+static LRT_INLINE void micro_ints_4(const micro_ints *m, const uint32_t bits, uint32_t row, const uint32_t *packed, float scale, const float *init,
                                     float *z)
 {
     const uint32_t words = micro_words(m);
     const uint32_t *w = m->w + row * words;
     int32_t s0 = 0, s1 = 0, s2 = 0, s3 = 0;
     for (uint32_t i = 0; i < words; i++, w += 4) {
-        if (m->bits == 8) {
+        if (bits == 8) {
             const uint32_t even = packed[2 * i], odd = packed[2 * i + 1];
-            s0 = micro_dot(micro_dot(s0, micro_bytes(w[0]), even), micro_bytes(w[0] >> 8), odd);
-            s1 = micro_dot(micro_dot(s1, micro_bytes(w[1]), even), micro_bytes(w[1] >> 8), odd);
-            s2 = micro_dot(micro_dot(s2, micro_bytes(w[2]), even), micro_bytes(w[2] >> 8), odd);
-            s3 = micro_dot(micro_dot(s3, micro_bytes(w[3]), even), micro_bytes(w[3] >> 8), odd);
+            s0 = micro_dot(micro_dot(s0, micro_bytes(w[0]), even), micro_bytes(micro_turned(w[0])), odd);
+            s1 = micro_dot(micro_dot(s1, micro_bytes(w[1]), even), micro_bytes(micro_turned(w[1])), odd);
+            s2 = micro_dot(micro_dot(s2, micro_bytes(w[2]), even), micro_bytes(micro_turned(w[2])), odd);
+            s3 = micro_dot(micro_dot(s3, micro_bytes(w[3]), even), micro_bytes(micro_turned(w[3])), odd);
         } else {
             s0 = micro_dot(s0, w[0], packed[i]);
             s1 = micro_dot(s1, w[1], packed[i]);
@@ -91,12 +94,24 @@ static LRT_INLINE void micro_ints_4(const micro_ints *m, uint32_t row, const uin
     z[3] = init[3] + (float)s3 * (s_float((uint32_t)m->scale[row + 3] << 16) * scale);
 }
 
-/* Four rows in one function for all matrices of a model with as many bits. */
-static LRT_NEVER_INLINE void micro_ints_rows(const micro_ints *m, uint32_t row, uint32_t rows, const uint32_t *packed,
-                                             float scale, const float *init, float *z)
+/* Rows in fours: a function for all matrices of a model with as many bits. */
+#define MICRO_INTS_ROWS(bits)                                                                                               \
+    static LRT_NEVER_INLINE void micro_ints_rows_##bits(const micro_ints *m, uint32_t row, uint32_t rows,                   \
+                                                        const uint32_t *packed, float scale, const float *init, float *z)  \
+    {                                                                                                                       \
+        for (uint32_t r = 0; r < rows; r += 4)                                                                              \
+            micro_ints_4(m, bits, row + r, packed, scale, init + r, z + r);                                                 \
+    }
+MICRO_INTS_ROWS(8)
+MICRO_INTS_ROWS(16)
+
+static LRT_INLINE void micro_ints_rows(const micro_ints *m, uint32_t row, uint32_t rows, const uint32_t *packed, float scale,
+                                       const float *init, float *z)
 {
-    for (uint32_t r = 0; r < rows; r += 4)
-        micro_ints_4(m, row + r, packed, scale, init + r, z + r);
+    if (m->bits == 8)
+        micro_ints_rows_8(m, row, rows, packed, scale, init, z);
+    else
+        micro_ints_rows_16(m, row, rows, packed, scale, init, z);
 }
 
 /* y = bias + W x; bias has whole fours. */

@@ -43,10 +43,24 @@ static LRT_INLINE void micro_lstm_cell(const micro_lstm *l, const float *xh, flo
 {
     const uint32_t k = l->inputs + l->recurrent;
     lrt_step_args a;
+    uint32_t unit = 0;
     micro_lstm_args(l, &a, c, m);
-    for (uint32_t unit = 0; unit < l->hidden; unit += LRT_LANES) {
+#if VL >= 8 /* two panels side by side: a sum waits for the one before it */
+    for (; unit + LRT_LANES < l->hidden; unit += 2 * LRT_LANES) {
+        LRT_ALIGNED float z[2 * 4 * LRT_LANES];
+        gate_at at[2 * LRT_LANES / VL];
+        strips_in_c(2, 4 * LRT_LANES, z, l->bias + 4 * unit, l->w + 4 * unit * k, xh, k);
+        LRT_UNROLL for (uint32_t u = 0; u < 2 * LRT_LANES; u += VL) {
+            const gate_at one = {0, unit + u, VL, LRT_LANES, z + u / LRT_LANES * 4 * LRT_LANES + u % LRT_LANES, 0};
+            at[u / VL] = one;
+        }
+        LRT_UNROLL for (uint32_t i = 0; i < 2 * LRT_LANES / VL; i += 2)
+            lstm_gates(&a, at + i, 2, l->usual);
+    }
+#endif
+    for (; unit < l->hidden; unit += LRT_LANES) {
         float z[4 * LRT_LANES];
-        strip_16(z, l->bias + 4 * unit, l->w + 4 * unit * k, xh, k);
+        strip_of(4, z, l->bias + 4 * unit, l->w + 4 * unit * k, xh, k);
         micro_lstm_gates(l, &a, unit, z);
     }
 }

@@ -30,12 +30,8 @@ static LRT_INLINE void micro_panel(const micro_row *r, const uint32_t gates, uin
     const uint32_t k = r->m->q.inputs;
     if (!r->m->w)
         micro_ints_rows(&r->m->q, gates * unit, gates * LRT_LANES, r->packed, r->scale, init, z);
-    else if (gates == 4)
-        strip_16(z, init, r->m->w + 4 * unit * k, r->x, k);
-    else if (gates == 3)
-        strip_12(z, init, r->m->w + 3 * unit * k, r->x, k);
     else
-        strip_in_c(gates * LRT_LANES, z, init, r->m->w + gates * unit * k, r->x, k);
+        strip_of(gates, z, init, r->m->w + gates * unit * k, r->x, k);
 }
 
 #ifdef LRT_MICRO_LSTM_H

@@ -2,20 +2,38 @@
 #ifndef LRT_STRIP_H
 #define LRT_STRIP_H
 
-/* In C: the sums stay in registers where there are enough. */
-static LRT_INLINE void strip_in_c(const unsigned width, float *z, const float *init, const float *w, const float *x, uint32_t k)
+/* In C: the sums of `strips` of them, one after the other in memory, stay in registers where there are enough. */
+static LRT_INLINE void strips_in_c(const unsigned strips, const unsigned width, float *z, const float *init, const float *w,
+                                   const float *x, uint32_t k)
 {
-    vf sum[16 / VL];
-    LRT_UNROLL for (unsigned v = 0; v < width / VL; v++)
+    vf sum[2 * 4 * LRT_LANES < 16 ? 16 : 2 * 4 * LRT_LANES / VL];
+    const unsigned each = width / VL;
+    LRT_UNROLL for (unsigned v = 0; v < strips * each; v++)
         sum[v] = v_load(init + v * VL);
-    for (uint32_t i = 0; i < k; i++) {
+    LRT_UNROLL_K for (uint32_t i = 0; i < k; i++) {
         const vf xv = v_set1(x[i]);
-        LRT_UNROLL for (unsigned v = 0; v < width / VL; v++)
-            sum[v] = v_fma(xv, v_load(w + v * VL), sum[v]);
+        LRT_UNROLL for (unsigned s = 0; s < strips; s++)
+            LRT_UNROLL for (unsigned v = 0; v < each; v++)
+                sum[s * each + v] = v_fma(xv, v_load(w + s * width * k + v * VL), sum[s * each + v]);
         w += width;
     }
-    LRT_UNROLL for (unsigned v = 0; v < width / VL; v++)
+    LRT_UNROLL for (unsigned v = 0; v < strips * each; v++)
         v_store(z + v * VL, sum[v]);
+}
+
+/* Of one that may be narrower than a vector. */
+static LRT_INLINE void strip_in_c(const unsigned width, float *z, const float *init, const float *w, const float *x, uint32_t k)
+{
+    if (width % VL == 0) {
+        strips_in_c(1, width, z, init, w, x, k);
+        return;
+    }
+    for (unsigned j = 0; j < width; j++) {
+        float sum = init[j];
+        for (uint32_t i = 0; i < k; i++)
+            sum = s_fma(x[i], w[i * width + j], sum);
+        z[j] = sum;
+    }
 }
 
 #ifdef LRT_MICRO_VFP
@@ -176,4 +194,15 @@ static LRT_NEVER_INLINE void strip_12(float *z, const float *init, const float *
     strip_in_c(12, z, init, w, x, k);
 }
 #endif
+
+/* One panel of a cell with so many gates. */
+static LRT_INLINE void strip_of(const unsigned gates, float *z, const float *init, const float *w, const float *x, uint32_t k)
+{
+    if (VL <= 4 && gates * LRT_LANES == 16)
+        strip_16(z, init, w, x, k);
+    else if (VL <= 4 && gates * LRT_LANES == 12)
+        strip_12(z, init, w, x, k);
+    else
+        strip_in_c(gates * LRT_LANES, z, init, w, x, k);
+}
 #endif

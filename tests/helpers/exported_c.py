@@ -31,15 +31,22 @@ class Exported:
     """One folder, compiled as a library: ``step`` or ``run`` as the model's."""
 
     def __init__(
-        self, folder: Path, graph: Graph, steps: int | None = None, prefix: str = "net", name: str = "net"
+        self,
+        folder: Path,
+        graph: Graph,
+        steps: int | None = None,
+        *,
+        name: str = "net",
+        lanes: int = 4,
+        flags: Sequence[str] = ("-O1",),
     ) -> None:
-        self.graph, self.prefix = lstm_rt.format.loads_graph(dumps(graph)), prefix
+        self.graph, self.prefix = lstm_rt.format.loads_graph(dumps(graph)), name
         self.model = lstm_rt.Model(dumps(graph))
         self.folder = folder / name
-        self.plan: Plan = float_plan(self.graph, self.model, steps)
-        write_folder(self.folder, files_of(prefix, self.plan), force=False)
+        self.plan: Plan = float_plan(self.graph, self.model, steps, lanes)
+        write_folder(self.folder, files_of(name, self.plan), force=False)
         self.library = self.folder.with_suffix(".so")
-        compile_c(["-shared", "-fPIC", f"{self.folder}/src/{prefix}.c"], self.folder, self.library)
+        compile_c(["-shared", "-fPIC", f"{self.folder}/src/{name}.c"], self.folder, self.library, flags)
         self._dll = ctypes.CDLL(str(self.library))
         self.arena = np.zeros(self.plan.arena_bytes // 4 + 1, np.uint32)
         assert self.init() == 0

@@ -195,6 +195,7 @@ def test_calibrated_folders_prove_themselves(model: Path, tmp_path: Path, bits: 
     [
         (["--bits", "16"], "--bits is of --integer"),
         (["--calibrate", "x.npy"], "--calibrate is of --integer"),
+        (["--integer", "--lanes", "8"], "--lanes 8 does not go with --integer"),
         (["--integer", "--calibrate", "none.npy"], "none.npy"),
         (["--integer", "--calibrate", "wide.npy"], "input 'x' has shape (1, 5, 3), expected (N, T, 2)"),
         (["--integer", "--calibrate", "nan.npy"], "have a number that is not finite"),

@@ -8,20 +8,21 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers.exported_c import COMPILER, Exported, same
-from helpers.graphs import CELLS, cell_id, cell_weights, weights
+from helpers.graphs import CELLS, FORMS, cell_id, cell_weights, weights
 from helpers.row_ops import binary_graphs, row_graphs
 from hypothesis import HealthCheck, given, settings
 from lstm_rt_tools.judges import reference
 
+from lstm_rt import kernels
 from lstm_rt.graph import ACTIVATIONS, Activation, Graph
 
 pytestmark = pytest.mark.skipif(not COMPILER, reason="needs a C compiler")
 SLOW = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-def compare_streams(folder: Path, graph: Graph, rng: np.random.Generator, steps: int = 6) -> None:
+def compare_streams(folder: Path, graph: Graph, rng: np.random.Generator, steps: int = 6, **options: Any) -> None:
     """Step by step against the runtime's stream, and against the reference in float64."""
-    c = Exported(folder, graph)
+    c = Exported(folder, graph, **options)
     xs = [rng.normal(0, 1, (steps, p.size)).astype(np.float32) for p in c.plan.inputs]
     got = c.stream(*xs)
     stream = c.model.stream()
@@ -79,6 +80,26 @@ def test_cells_run(cell: Any, direction: str, tmp_path: Path) -> None:
     options = {k: v for k, v in options.items() if k != "zero_masked"}
     graph = cell_graph(rng, op, 3, 6, direction=direction, **options)
     compare_runs(tmp_path, graph, [rng.normal(0, 1, (5, 3)).astype(np.float32)], 5, 7)
+
+
+#: Flags of a wide table, and the units side by side that it is for. Without such flags the same folders are plain C.
+WIDE = [(8, []), (8, ["-mavx2", "-mfma"]), (16, []), (16, ["-mavx512f", "-mavx512dq", "-mavx512bw", "-mfma"])]
+
+
+@pytest.mark.parametrize(("lanes", "flags"), WIDE, ids=lambda v: "-".join(v) if isinstance(v, list) else v)
+@pytest.mark.parametrize("cell", [*FORMS, ("gru", {"clip": 0.5}), ("lstm", {"bias": False})], ids=cell_id)
+def test_wide_panels(cell: Any, lanes: int, flags: list[str], tmp_path: Path) -> None:
+    if any(f"avx{n}" in " ".join(flags) and table not in kernels() for n, table in (("2", "avx2"), ("512", "avx512"))):
+        pytest.skip("needs a CPU with these instructions")
+    op, options = cell
+    rng, g = np.random.default_rng(9), Graph()
+    keys = ("proj", "peephole", "bias")
+    x = g.input("x", "seq", 3)
+    for hidden in (19, 40):
+        w = cell_weights(rng, op, g.values[x].size, hidden, **{k: options[k] for k in keys if k in options})
+        x, _, _ = g.recurrent(op, x, w, hidden_size=hidden, **{k: v for k, v in options.items() if k not in keys})
+    g.output(g.node("dense", x, weight=weights(rng, 21, g.values[x].size), activation="tanh"), "y")
+    compare_streams(tmp_path, g, rng, lanes=lanes, flags=["-O2", *flags])
 
 
 def test_an_initial_state_of_the_model(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def run_selftest(folder: Path, out: Path, *flags: str) -> subprocess.CompletedPr
 
 
 @needs_compiler
-@pytest.mark.parametrize("flags", [["-O2"], ["-Os"], ["-O3"], ["-O2", "-ffp-contract=fast"]], ids=" ".join)
+@pytest.mark.parametrize("flags", [["-O0"], ["-O2"], ["-Os"], ["-O3"], ["-O2", "-ffp-contract=fast"]], ids=" ".join)
 def test_the_selftest_passes(flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert export(small(tmp_path / "m.lrt"), "-o", tmp_path / "out") == 0
     assert "float32" in capsys.readouterr().out
@@ -188,7 +188,8 @@ def test_a_name_of_the_file(tmp_path: Path) -> None:
     ]
     for stem in (*KEYWORDS, "a__b", "x" * 99, "_", "9"):
         assert check_prefix(prefix_of(stem)) == prefix_of(stem)
-    assert port_names(["x", "x", "a.b", "int", "7", "steps"]) == ["x", "x_", "a_b", "int_", "p_7", "steps_"]
+    names = port_names(["x", "x", "X", "a.b", "int", "7", "steps", "e", ""])
+    assert names == ["x", "x_", "X__", "a_b", "int_", "p_7", "steps_", "e_", "port"]
 
 
 def test_an_existing_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

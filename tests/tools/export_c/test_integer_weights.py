@@ -60,7 +60,7 @@ def test_dense_conv_and_tables(bits: int, activations: int, tmp_path: Path) -> N
     g = Graph()
     ids = g.input("ids", "ids")
     g.output(g.embedding(ids, weights(rng, 7, 5)), "y")
-    c = Exported(tmp_path, integer_graph(g, bits, activations), name="table", prefix="table")
+    c = Exported(tmp_path, integer_graph(g, bits, activations), name="table")
     for i in range(7):
         code, (row,) = c.call(np.int32([i]))
         assert code == 0

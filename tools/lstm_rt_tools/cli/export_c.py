@@ -23,7 +23,9 @@ def _plan(args: argparse.Namespace, graph: Graph, model: Any) -> Plan:
     if not args.integer:
         if args.bits is not None or args.calibrate is not None:
             raise InputError(f"{'--bits' if args.bits is not None else '--calibrate'} is of --integer")
-        return float_plan(graph, model, args.steps)
+        return float_plan(graph, model, args.steps, args.lanes)
+    if args.lanes != 4:
+        raise InputError(f"--lanes {args.lanes} does not go with --integer")
     data = None if args.calibrate is None else model_inputs(model, args.calibrate)
     return fixed_plan(graph, model, args.steps, args.bits or 8, data)
 

@@ -319,6 +319,8 @@ def _add_export_c(commands: Any) -> _Parser:
     sub.add_argument("--name", metavar="PREFIX", help=name)
     steps = "write a function for whole sequences of at most N steps, as models that do not stream need it"
     sub.add_argument("--steps", type=_positive, metavar="N", help=steps)
+    lanes = "units of a layer side by side: 4 (default) for microcontrollers, 8 for AVX2 and 16 for AVX-512"
+    sub.add_argument("--lanes", type=int, choices=(4, 8, 16), default=4, help=lanes)
     integer = "compute with integers alone, for devices without a floating-point unit"
     sub.add_argument("--integer", action="store_true", help=integer)
     bits = "of a weight, with --integer: 8 or 16 (default: 8)"

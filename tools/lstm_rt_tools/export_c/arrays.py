@@ -7,16 +7,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-LANES = 4  #: units of a panel, as in src/micro
+LANES = 4  #: units of a panel, and rows of integers that are read together, as in src/micro
 _WIDTH = 118
 
 
-def panels(w: NDArray[Any], gates: int) -> NDArray[Any]:
-    """``(gates * units, k)`` -> flat ``[panel][k][gate][unit]`` in panels of four units, the last filled with zeros."""
+def panels(w: NDArray[Any], gates: int, lanes: int = LANES) -> NDArray[Any]:
+    """``(gates * units, k)`` -> flat ``[panel][k][gate][unit]``; the last of the panels is filled with zeros."""
     units, k = w.shape[0] // gates, w.shape[1]
-    padded = np.zeros((gates, -(-units // LANES) * LANES, k), w.dtype)
+    padded = np.zeros((gates, -(-units // lanes) * lanes, k), w.dtype)
     padded[:, :units] = w.reshape(gates, units, k)
-    return np.ascontiguousarray(padded.reshape(gates, -1, LANES, k).transpose(1, 3, 0, 2)).ravel()
+    return np.ascontiguousarray(padded.reshape(gates, -1, lanes, k).transpose(1, 3, 0, 2)).ravel()
 
 
 def strips(w: NDArray[Any]) -> NDArray[Any]:
@@ -38,12 +38,12 @@ def words(q: NDArray[Any]) -> NDArray[np.uint32]:
     return np.ascontiguousarray(by_row.transpose(0, 2, 1)).astype(np.uint32).ravel()
 
 
-def panel_rows(q: NDArray[Any], gates: int) -> NDArray[Any]:
+def panel_rows(q: NDArray[Any], gates: int, lanes: int = LANES) -> NDArray[Any]:
     """``(gates * units, ...)`` -> rows ``[panel][gate][unit]``, the last panel filled with zeros."""
     units = len(q) // gates
-    padded = np.zeros((gates, -(-units // LANES) * LANES, *q.shape[1:]), q.dtype)
+    padded = np.zeros((gates, -(-units // lanes) * lanes, *q.shape[1:]), q.dtype)
     padded[:, :units] = q.reshape(gates, units, *q.shape[1:])
-    rows: NDArray[Any] = padded.reshape(gates, -1, LANES, *q.shape[1:]).swapaxes(0, 1).reshape(-1, *q.shape[1:])
+    rows: NDArray[Any] = padded.reshape(gates, -1, lanes, *q.shape[1:]).swapaxes(0, 1).reshape(-1, *q.shape[1:])
     return rows
 
 

@@ -11,6 +11,7 @@ from lstm_rt import __version__
 from lstm_rt.graph import Graph
 
 from . import floats
+from .arrays import LANES
 from .core import headers
 from .fixed import plan as fixed
 from .libraries import libraries
@@ -21,18 +22,19 @@ from .source import functions, header, weights
 from .testing import make_test
 
 
-def float_plan(graph: Graph, model: Any, steps: int | None) -> Plan:
+def float_plan(graph: Graph, model: Any, steps: int | None, lanes: int = LANES) -> Plan:
     """The plan of a model in float32, with its test.
 
     Args:
         model: the same, opened by the runtime.
         steps: the most steps of a run, of models that do not stream; others stream without.
+        lanes: units side by side.
 
     Raises:
         ExportError: something in it has no C.
     """
     check_steps(graph, model, steps)
-    plan = floats.make_plan(graph, steps)
+    plan = floats.make_plan(graph, steps, lanes)
     plan.test = make_test(graph, model, steps)
     return plan
 

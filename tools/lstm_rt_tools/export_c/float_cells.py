@@ -13,7 +13,7 @@ from lstm_rt.graph import GATES, Node
 from lstm_rt.quantised import Quantised
 
 from .arrays import LANES, float_text, panel_rows, panels, strips, words
-from .floats import Job, act_text, op, padded
+from .floats import Job, act_text, op
 from .plan import cannot
 
 _CELL = "kernels/lrt_cells_impl.h"
@@ -65,7 +65,7 @@ def _direction(job: Job, node: Node, suffix: str, d: int, directions: int, y: st
     x, xv = job.source(node)
     step.start(job, node, d, r)
     if job.whole:
-        out = job.scratch(padded(r))
+        out = job.scratch(job.padded(r))
         row = f"{y} + t * {directions * r}" + (f" + {d * r}" if d else "")
         job.each(True, f"{{ {step.text.format(x=job.at(x, xv), out=out)} micro_copy({row}, {out}, {r}); }}", backward)
     else:
@@ -89,7 +89,7 @@ class _Step:
             if place is None:
                 continue
             if node.inputs[i] is None:
-                job.call(f"micro_zero({place}, {padded(size)});")
+                job.call(f"micro_zero({place}, {job.padded(size)});")
             else:
                 source, _ = job.source(node, i)
                 job.call(f"micro_copy({place}, {source}{f' + {d * size}' if d else ''}, {size});")
@@ -122,15 +122,15 @@ def _lstm(job: Job, node: Node, suffix: str) -> _Step:
         wide[:, :hidden] = peephole
         peep = job.array("peephole" + suffix, wide)
     if not mixed:
-        both = job.array("w" + suffix, panels(np.concatenate([w_ih, w_hh], axis=1), 4))
+        both = job.array("w" + suffix, panels(np.concatenate([w_ih, w_hh], axis=1), 4, job.lanes))
         _strip(job, inputs + r)
-    bias = job.array("b" + suffix, panels(_biases(w, suffix, 4, hidden)[:, None], 4))
+    bias = job.array("b" + suffix, panels(_biases(w, suffix, 4, hidden)[:, None], 4, job.lanes))
     acts = f"{{{_acts(node)}}}, {float_text(a['clip'])}, {int(_usual(node) and peephole is None)}"
     name = _declare(job, "micro_lstm", f"{inputs}, {hidden}, {r}, {both}, {bias}, {peep}, {acts}")
-    c = job.state(padded(hidden))
-    xh = job.state(padded(r) if mixed else inputs + padded(r))
+    c = job.state(job.padded(hidden))
+    xh = job.state(job.padded(r) if mixed else inputs + job.padded(r))
     h = xh if mixed else f"{xh} + {inputs}"
-    m = job.scratch(padded(hidden)) if a["proj_size"] else "{out}"
+    m = job.scratch(job.padded(hidden)) if a["proj_size"] else "{out}"
     if mixed:
         (first, room_x), (second, room_h) = matrix(job, "w" + suffix, w_ih, 4), matrix(job, "u" + suffix, w_hh, 4)
         text = f"micro_lstm_mixed(&{name}, {first}, {second}, {{x}}, {h}, {c}, {m}, {room_x}, {room_h});"
@@ -155,27 +155,27 @@ def _gru(job: Job, node: Node, suffix: str) -> _Step:
     if first == 2:
         matrices.append(("u_n", w_hh[2 * hidden :], 1))
     biases = [
-        job.array("b" + suffix, panels(w.get("b_ih" + suffix, zero)[:, None], 3)),
-        job.array("d" + suffix, panels(b_hh[: first * hidden, None], first)),
-        job.array("d_n" + suffix, panels(b_hh[2 * hidden :, None], 1)) if first == 2 else "NULL",
+        job.array("b" + suffix, panels(w.get("b_ih" + suffix, zero)[:, None], 3, job.lanes)),
+        job.array("d" + suffix, panels(b_hh[: first * hidden, None], first, job.lanes)),
+        job.array("d_n" + suffix, panels(b_hh[2 * hidden :, None], 1, job.lanes)) if first == 2 else "NULL",
     ]
     floats, mixes = ["NULL"] * 3, []
     for i, (what, values, gates) in enumerate(matrices):
         if mixed:
             mixes.append(matrix(job, what + suffix, values, gates))
         else:
-            floats[i] = job.array(what + suffix, panels(values, gates))
+            floats[i] = job.array(what + suffix, panels(values, gates, job.lanes))
             _strip(job, values.shape[1])
     arrays = ", ".join(part for pair in zip(floats, biases, strict=True) for part in pair)
     fields = f"{inputs}, {hidden}, {arrays}, {{{_acts(node)}}}, {float_text(a['clip'])}, {int(_usual(node))}"
     name = _declare(job, "micro_gru", fields)
-    h = job.state(padded(hidden))
+    h = job.state(job.padded(hidden))
     names = "".join(f", {m}" for m, _ in mixes)
     rooms = "".join(f", {room}" for _, room in mixes[:2])
     how = "mixed" if mixed else "step"
     if first == 3:
         return _Step(f"micro_gru_{how}(&{name}{names}, {{x}}, {h}, {{out}}{rooms});", h)
-    pre, rh = job.scratch(3 * padded(hidden)), job.scratch(padded(hidden))
+    pre, rh = job.scratch(3 * job.padded(hidden)), job.scratch(job.padded(hidden))
     return _Step(f"micro_gru_reset_{how}(&{name}{names}, {{x}}, {h}, {{out}}, {pre}, {rh}{rooms});", h)
 
 
@@ -185,7 +185,7 @@ def _rnn(job: Job, node: Node, suffix: str) -> _Step:
     hidden, inputs = a["hidden_size"], a["input_size"]
     w_ih, w_hh, bias = w["w_ih" + suffix], w["w_hh" + suffix], _biases(w, suffix, 1, hidden)
     mixed = isinstance(w_ih, Quantised) or isinstance(w_hh, Quantised)
-    xh = job.state(padded(hidden) if mixed else inputs + padded(hidden))
+    xh = job.state(job.padded(hidden) if mixed else inputs + job.padded(hidden))
     h = xh if mixed else f"{xh} + {inputs}"
     if mixed:
         over_x = product(job, "w" + suffix, w_ih, bias).format(x="{x}", y="{out}")
@@ -205,7 +205,6 @@ def _activate(act: Activation, size: int) -> str:
 
 _CELLS = {"lstm": _lstm, "gru": _gru, "rnn": _rnn}
 assert list(_CELLS) == list(GATES)
-assert LANES == 4
 
 
 def _strip(job: Job, k: int) -> None:
@@ -232,12 +231,12 @@ def _room(job: Job, q: Quantised) -> str:
 def matrix(job: Job, name: str, w: NDArray[Any] | Quantised, gates: int) -> tuple[str, str]:
     """A matrix of a cell, of floats or of integers: the address of its declaration, and room for packed rows."""
     if isinstance(w, Quantised):
-        q = _ints(job, name, w, panel_rows(w.values, gates), panel_rows(w.scale, gates))
+        q = _ints(job, name, w, panel_rows(w.values, gates, job.lanes), panel_rows(w.scale, gates, job.lanes))
         job.need("micro/lrt_micro_mixed.h")
         return f"&{_declare(job, 'micro_matrix', f'NULL, {{{q}}}')}", _room(job, w)
     job.need("micro/lrt_micro_mixed.h")
     _strip(job, w.shape[1])
-    fields = f"{job.array(name, panels(w, gates))}, {{{w.shape[1]}, 0, 0, NULL, NULL}}"
+    fields = f"{job.array(name, panels(w, gates, job.lanes))}, {{{w.shape[1]}, 0, 0, NULL, NULL}}"
     return f"&{_declare(job, 'micro_matrix', fields)}", "NULL"
 
 

@@ -19,19 +19,14 @@ from .plan import CArray, Memory, Plan, Port, cannot, last_reads, refuse_axes, r
 _CTYPES = {"seq": "float", "vec": "float", "ids": "int32_t"}
 
 
-def padded(n: int) -> int:
-    """Up to whole panels."""
-    return -(-n // LANES) * LANES
-
-
 class Job:
     """One plan in the making.
 
     Every value of the graph has a place: of a stream room for one step, else for as many as a run may have.
     """
 
-    def __init__(self, graph: Graph, steps: int | None) -> None:
-        self.graph, self.steps = graph, steps
+    def __init__(self, graph: Graph, steps: int | None, lanes: int) -> None:
+        self.graph, self.steps, self.lanes = graph, steps, lanes
         self.plan = Plan(*_ports(graph), steps, headers=["micro/lrt_micro.h"])
         self.memory = Memory()
         self.last = last_reads(graph)
@@ -42,6 +37,10 @@ class Job:
         self._shared: dict[tuple[str, str, bytes], str] = {}
 
     # -- what ops ask for
+
+    def padded(self, n: int) -> int:
+        """So many units, up to whole panels."""
+        return -(-n // self.lanes) * self.lanes
 
     @property
     def whole(self) -> bool:
@@ -71,11 +70,11 @@ class Job:
         index = node.outputs[output]
         assert index is not None
         v = self.graph.values[index]
-        exact = not spill or v.size % LANES == 0
+        exact = not spill or v.size % self.lanes == 0
         if index in self.graph.outputs and exact:
             place = self.plan.outputs[self.graph.outputs.index(index)].symbol
         else:
-            count = self.rows(v) * v.size if exact else padded(v.size)
+            count = self.rows(v) * v.size if exact else self.padded(v.size)
             place = self.memory.buffer(count, self.index, self.last.get(index, self.index))
         self.places[index] = place
         return place
@@ -153,16 +152,19 @@ def act_text(act: Activation) -> str:
     return f"{ACT_CODES[act.name]}u, {float_text(act.alpha or 0.0)}, {float_text(act.beta or 0.0)}"
 
 
-def make_plan(graph: Graph, steps: int | None) -> Plan:
+def make_plan(graph: Graph, steps: int | None, lanes: int = LANES) -> Plan:
     """The plan of a graph; ExportError where something in it has no C.
 
     Args:
         steps: the most steps of a run; None: the model streams, one step at a time.
+        lanes: units of a panel: 4, or 8 or 16 for wider vectors.
     """
     from . import float_cells, float_rows  # noqa: F401 - they fill OPS
 
     refuse_axes(graph)
-    job = Job(graph, steps)
+    job = Job(graph, steps, lanes)
+    if lanes != LANES:
+        job.plan.defines["LRT_LANES"] = str(lanes)
     for i in graph.inputs:
         if graph.values[i].kind not in _CTYPES:
             raise cannot(Node("input", (), ()), f"{graph.values[i].name} is of kind {graph.values[i].kind}")

@@ -20,8 +20,8 @@ requires static_assert static_cast template this thread_local throw true try typ
 wchar_t xor xor_eq
 """
 KEYWORDS = frozenset(f"{_C} {_CPP}".split())
-#: What is in the functions, or means something elsewhere.
-_TAKEN = frozenset(("arena", "steps", "main", "NAN", "INFINITY", "NULL", "EOF"))
+#: What is in the functions, or means something elsewhere; of e the size would have the name of an error.
+_TAKEN = frozenset(("ARENA", "STEPS", "MAIN", "NAN", "INFINITY", "NULL", "EOF", "E"))
 
 
 def check_prefix(name: str) -> str:
@@ -42,13 +42,13 @@ def prefix_of(stem: str) -> str:
 
 
 def port_names(sources: Iterable[str]) -> list[str]:
-    """A name in C for each input and output, none twice."""
+    """A name in C for each input and output, none twice, in capitals neither."""
     found: list[str] = []
     for source in sources:
         name = re.sub(r"[^A-Za-z0-9]+", "_", source).strip("_") or "port"
         name = name if name[0].isalpha() else f"p_{name}"
         name = name[:_MOST]
-        while name in KEYWORDS or name in _TAKEN or name in found:
+        while name in KEYWORDS or name.upper() in _TAKEN or name.upper() in {f.upper() for f in found}:
             name += "_"
         found.append(name)
     return found
