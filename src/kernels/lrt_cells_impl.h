@@ -3,6 +3,8 @@
 #define LRT_CELLS_IMPL_H
 
 #include "kernels/lrt_math_impl.h"
+#include "kernels/lrt_panels.h"
+#include "kernels/lrt_step_args.h"
 
 /* Where one vector of units of one row stands. */
 typedef struct {

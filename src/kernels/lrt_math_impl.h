@@ -3,8 +3,8 @@
 #ifndef LRT_MATH_IMPL_H
 #define LRT_MATH_IMPL_H
 
+#include "kernels/lrt_acts.h"
 #include "kernels/lrt_double_impl.h"
-#include "kernels/lrt_kernels.h"
 #include "kernels/lrt_unroll.h"
 
 /* ---- activations --------------------------------------------------------------------------- */
@@ -21,8 +21,11 @@ static LRT_INLINE vf clamp(vf a, float lo, float hi) { return v_min(v_set1(hi), 
 /* a itself; but 0 for a denormal where these are flushed. A maximum may leave one or make it 0, as the instruction that a
  * compiler has chosen does, so what comes of one and is stored goes through this. The factor is 1: were that known to the
  * compiler, it would drop the product. */
+#ifndef ONE_UNKNOWN
 static const volatile float one_unknown = 1.0f;
-static LRT_INLINE vf settled(vf a) { return v_mul(a, v_set1(one_unknown)); }
+#define ONE_UNKNOWN one_unknown
+#endif
+static LRT_INLINE vf settled(vf a) { return v_mul(a, v_set1(ONE_UNKNOWN)); }
 
 /* Chains of dependent operations overlap only as far as the CPU looks ahead, so vectors go through
  * them side by side: n of them, n and everything about them but the numbers being constants. */
@@ -32,15 +35,30 @@ static LRT_INLINE vf settled(vf a) { return v_mul(a, v_set1(one_unknown)); }
 /* c + a b, or c - a b. */
 static LRT_INLINE vf with_sign(const int negative, vf a, vf b, vf c) { return negative ? v_fnma(a, b, c) : v_fma(a, b, c); }
 
+/* y = b - a x of the first `negative` of n vectors, b + f a x of the others: one of three such sums. A vocabulary may have a
+ * way of its own. */
+#ifndef v_affine
+#define v_affine(which, n, negative, f, a, x, b, y) \
+    EACH(j, n) (y)[j] = with_sign(j < (negative), (x)[j], v_set1(j < (negative) ? (a) : (f) * (a)), v_set1(b))
+#endif
+
+/* Operations with a number that all elements share, for vocabularies that have such instructions. */
+#ifndef v_add_1
+#define v_add_1(a, b) v_add(a, v_set1(b))
+#define v_sub_1(a, b) v_sub(a, v_set1(b))
+#define v_fma_1(a, b, c) v_fma(v_set1(a), b, c)
+#define v_fma_1_signed(negative, a, b, c) with_sign(negative, a, v_set1(b), c)
+#endif
+
 /* expm1(r) of n vectors, of the first `negative` of them -expm1(-r): a minimax fit on [-0.347, 0.347] (relative error 1.4e-8),
  * evaluated in Estrin's order for its short chain. */
 static LRT_INLINE void expm1_parts(const unsigned n, const unsigned negative, const vf *r, vf *p)
 {
     vf r2[MAX_SIDE], lo[MAX_SIDE], hi[MAX_SIDE];
     EACH(j, n) r2[j] = v_mul(r[j], r[j]);
-    EACH(j, n) hi[j] = with_sign(j < negative, v_set1(0.008366596f), r[j], v_set1(0.0416672f));
-    EACH(j, n) lo[j] = with_sign(j < negative, v_set1(0.16666543f), r[j], v_set1(0.49999997f));
-    EACH(j, n) hi[j] = v_fma(v_set1(0.0013882507f), r2[j], hi[j]);
+    v_affine(1, n, negative, 1.0f, 0.008366596f, r, 0.0416672f, hi);
+    v_affine(2, n, negative, 1.0f, 0.16666543f, r, 0.49999997f, lo);
+    EACH(j, n) hi[j] = v_fma_1(0.0013882507f, r2[j], hi[j]);
     EACH(j, n) hi[j] = v_fma(hi[j], r2[j], lo[j]);
     EACH(j, n) p[j] = with_sign(j < negative, hi[j], r2[j], r[j]);
 }
@@ -50,11 +68,10 @@ static LRT_INLINE void expm1_parts(const unsigned n, const unsigned negative, co
  * enough: it is 1.9e-9 off, so the result is at most m * 1.9e-9 off. */
 static LRT_INLINE void exp_parts(const unsigned n, const unsigned negative, const float f, const vf *x, vf *s, vf *p)
 {
-    const vf magic = v_set1(POW2_OF_0), ln2 = v_set1(0x1.62e43p-1f);
     vf r[MAX_SIDE];
-    EACH(j, n) s[j] = with_sign(j < negative, x[j], v_set1((j < negative ? 1.0f : f) * 0x1.715476p0f), magic);
-    EACH(j, n) r[j] = v_sub(s[j], magic);
-    EACH(j, n) r[j] = with_sign(j >= negative, r[j], ln2, j >= negative && f > 1.0f ? v_add(x[j], x[j]) : x[j]);
+    v_affine(0, n, negative, f, 0x1.715476p0f, x, POW2_OF_0, s);
+    EACH(j, n) r[j] = v_sub_1(s[j], POW2_OF_0);
+    EACH(j, n) r[j] = v_fma_1_signed(j >= negative, r[j], 0x1.62e43p-1f, j >= negative && f > 1.0f ? v_add(x[j], x[j]) : x[j]);
     EACH(j, n) s[j] = v_pow2(s[j]);
     expm1_parts(n, negative, r, p);
 }
@@ -86,17 +103,26 @@ static LRT_INLINE vf expm1_nonpositive(vf y)
  * that a product needs one division. Tanh's one is made from the other: their errors cancel. */
 static LRT_INLINE void squash_parts(const unsigned n, const unsigned sigmoids, const vf *x, vf *num, vf *den)
 {
-    const vf one = v_set1(1.0f);
     vf y[MAX_SIDE], s[MAX_SIDE], p[MAX_SIDE];
+#ifdef v_all_within /* a vocabulary that asks first */
+    EACH(j, n) y[j] = x[j];
+    if (!v_all_within(n, x, TANH_LIMIT))
+        v_clamp_all(n, sigmoids, y, -GATE_LIMIT, SIGMOID_LIMIT, TANH_LIMIT);
+#else
     EACH(j, n) y[j] = v_max(v_set1(j < sigmoids ? -GATE_LIMIT : -TANH_LIMIT), x[j]);
     EACH(j, n) y[j] = v_min(v_set1(j < sigmoids ? SIGMOID_LIMIT : TANH_LIMIT), y[j]);
+#endif
+#ifdef LRT_FEW_VECTORS /* one after the other, as there are registers for no more */
+    EACH(j, n) exp_parts(1, j < sigmoids, 2.0f, y + j, s + j, p + j);
+#else
     exp_parts(n, sigmoids, 2.0f, y, s, p);
+#endif
     EACH(j, n) {
         if (j < sigmoids) {
-            den[j] = v_fnma(s[j], p[j], v_add(s[j], one));
+            den[j] = v_fnma(s[j], p[j], v_add_1(s[j], 1.0f));
         } else {
-            num[j] = v_fma(s[j], p[j], v_sub(s[j], one));
-            den[j] = v_add(num[j], v_set1(2.0f));
+            num[j] = v_fma(s[j], p[j], v_sub_1(s[j], 1.0f));
+            den[j] = v_add_1(num[j], 2.0f);
         }
     }
 }
@@ -275,7 +301,10 @@ static LRT_INLINE vf v_power(vf x, vf y)
 }
 
 /* Any elementwise activation. */
-static vf activation(const lrt_act *act, vf x)
+#ifndef LRT_ACTIVATION
+#define LRT_ACTIVATION static
+#endif
+LRT_ACTIVATION vf activation(const lrt_act *act, vf x)
 {
     switch (act->kind) {
     case LRT_ACT_SIGMOID: return act_sigmoid(x);
