@@ -12,6 +12,11 @@
 #include "kernels/lrt_panels.h"
 #include "lstm_rt.h"
 
+/* May calls be traced? A build leaves the code of it out by defining this as 0. */
+#ifndef LRT_WITH_TRACE
+#define LRT_WITH_TRACE 1
+#endif
+
 typedef struct lrt_integers lrt_integers;
 
 /* Numbers are part of the file format. */
@@ -147,6 +152,7 @@ typedef struct {
                      the same */
     const lrt_integers *integers; /* where m is one of integers: its products, */
     uint32_t *packed;             /* and room for rows */
+    int traced; /* of one step, from pre: leaves the gates there, in the places of their pre-activations */
 } lrt_step_args;
 
 /* How a step of a sequence is joined to those before it. */
