@@ -210,6 +210,7 @@ typedef struct {
     uint32_t node;      /* its number in the model, from 0 */
     uint32_t direction; /* of a layer in both directions 1 for the one backwards; of weights the head */
     uint32_t row, step; /* of the call, whatever the order of the layer; of weights, step is the query's */
+    int held;           /* a mask leaves the step out: these are states that stay */
     uint32_t from, count;
     const float *values; /* only until the callback returns */
 } lrt_traced;

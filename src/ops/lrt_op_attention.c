@@ -166,6 +166,7 @@ static void tell_weights(const query *of, uint32_t t, uint32_t head, uint32_t se
     piece.direction = head;
     piece.row = of->row;
     piece.step = t;
+    piece.held = 0;
     for (uint32_t i = 0, end; i < seen; i = end) {
         for (end = i + 1; end < seen && of->step[end] == of->step[end - 1] + 1;)
             end++;

@@ -191,6 +191,7 @@ static void tell_places(const lrt_places *me, uint32_t n, uint32_t t, uint32_t f
     piece.direction = 0;
     piece.row = n;
     piece.step = me->pass->t0[me->axis] + t;
+    piece.held = 0;
     for (uint32_t i = 0; i < count; i++)
         lrt_tell_gates(me->pass, &piece, LRT_TRACED_I, GATES, me->pre + i * cell->pre_row, from + i * cell->hidden,
                        cell->hidden, 0, lrt_panel_count(cell->hidden));

@@ -132,6 +132,7 @@ static void tell_row(const lrt_steps *me, uint32_t n, uint32_t s, const float *p
     piece.direction = me->d;
     piece.row = n;
     piece.step = me->pass->t0[me->axis] + time_of(me, n, s);
+    piece.held = pre == NULL;
     if (pre && rec->op != LRT_OP_RNN)
         lrt_tell_gates(me->pass, &piece, first, lrt_gates(rec->op), pre, 0, rec->hidden, me->p0, me->p1);
     if (me->dir->c) {
