@@ -87,4 +87,5 @@ def trace_html(trace: Trace) -> str:
         for kind, a in layer.items()
     ]
     head = ["layer", "op", "array", "what", "shape", "bytes"]
-    return _title(f"lstm_rt.trace.Trace of {len(trace)} layers, {trace.nbytes:,} bytes") + "\n" + table(head, rows, (5,))
+    title = _title(f"lstm_rt.trace.Trace of {len(trace)} layers, {trace.nbytes:,} bytes")
+    return title + "\n" + table(head, rows, (5,))

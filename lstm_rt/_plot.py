@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -61,19 +62,18 @@ def _chosen(trace: Trace, layers: Sequence[str] | None) -> list[LayerTrace]:
 def _of_layer(trace: Trace, layer: LayerTrace, row: int, units: Sequence[int]) -> list[_HeatMap | _Lines]:
     pictures: list[_HeatMap | _Lines] = []
     for kind, a in layer.items():
-        x = _row(a, trace, row).astype(np.float64)
-        taken = _row(layer.valid, trace, row)
-        if kind not in "ch":
-            x = np.where(taken.reshape(taken.shape + (1,) * (x.ndim - taken.ndim)), x, np.nan)
+        x, taken = _row(a, trace, row), _row(layer.valid, trace, row)
+        if kind in "ch" and not taken.all():  # states stay at steps that a mask leaves out
+            x = np.where(taken.reshape(taken.shape + (1,) * (x.ndim - taken.ndim)), x, 0)
         parts = x.shape[-2] if x.ndim > taken.ndim + 1 else 1
         for d in range(parts):
             part = x[..., d, :] if x.ndim > taken.ndim + 1 else x
-            part = part[None] if part.ndim == 1 else part  # the query is a vec
+            part = part.reshape(-1, part.shape[-1])  # the query may be a vec
             of = "" if parts == 1 else f", head {d}" if kind == "weights" else (", forward", ", backward")[d]
-            title = f"{shown(layer.name, 40)}: {KINDS[kind]} {kind if kind != 'weights' else ''}{of}"
-            pictures.append(_HeatMap(title, part, kind))
+            title = f"{shown(layer.name, 40)}: {KINDS[kind]}{'' if kind == 'weights' else f' {kind}'}{of}"
+            pictures.append(_HeatMap(title, part, taken.reshape(-1), kind))
             if kind in "ch" and len(units):
-                pictures.append(_Lines.of_units(title, part, units))
+                pictures.append(_Lines.of_units(title, part, taken, units))
     return pictures
 
 
@@ -89,16 +89,18 @@ def _row(a: NDArray[Any], trace: Trace, row: int) -> NDArray[Any]:
     return found
 
 
-def _binned(x: _Array, most: int, axis: int) -> tuple[_Array, int]:
-    """Means of so many neighbours that at most ``most`` are left, and how many; a mean of a NaN is one."""
-    n = x.shape[axis]
-    many = -(-n // most) if n else 1
-    if many == 1:
-        return x, 1
-    starts = np.arange(0, n, many)
-    sums = np.add.reduceat(x, starts, axis=axis)
-    counts = np.diff(np.append(starts, n))
-    return sums / counts.reshape([-1 if k == axis else 1 for k in range(x.ndim)]), many
+def _binned(x: NDArray[Any], counts: NDArray[Any], most: int) -> tuple[_Array, int]:
+    """Means of so many neighbours along the first axis that at most ``most`` are left, and how many.
+
+    Of those that count, the others being 0; where none does, or one is NaN, NaN.
+    """
+    many = max(-(-len(x) // most), 1)
+    if not len(x):
+        return np.zeros(x.shape), 1
+    starts = np.arange(0, len(x), many)
+    sums = np.add.reduceat(x, starts, axis=0, dtype=np.float64)
+    there = np.add.reduceat(counts.astype(np.float64), starts)[:, None]
+    return np.divide(sums, there, out=np.full(sums.shape, np.nan), where=there > 0), many
 
 
 def _note(steps: int, units: int) -> str:
@@ -106,27 +108,35 @@ def _note(steps: int, units: int) -> str:
     return f" (means of {' and '.join(said)})" if said else ""
 
 
+def _limit(sizes: _Array) -> float:
+    """Where colours end: at the largest number, unless a few units would wash out all others."""
+    if not sizes.any():
+        return 1.0
+    largest, usual = float(sizes.max()), 4 * float(np.percentile(sizes, 75))
+    return min(largest, usual) or largest
+
+
 class _HeatMap:
     """Units by time."""
 
-    def __init__(self, title: str, x: _Array, kind: str) -> None:
+    def __init__(self, title: str, x: NDArray[Any], taken: NDArray[np.bool_], kind: str) -> None:
         self.steps, self.units = x.shape
-        x, by_steps = _binned(x, _STEPS, 0)
-        self.x, by_units = _binned(x, _UNITS, 1)
+        means, by_steps = _binned(x, taken, _STEPS)
+        means, by_units = _binned(means.T, np.ones(self.units), _UNITS)
+        self.x = means  # units by time
         self.kind, self.title = kind, title + _note(by_steps, by_units)
 
     def draw(self, figure: Any, ax: Any) -> None:
         finite = self.x[np.isfinite(self.x)]
         if self.kind in _GATES or self.kind == "weights":
             colours, low, high = "viridis", min(0.0, finite.min(initial=0.0)), 1.0
-        else:  # single outliers must not wash out the others
-            high = float(np.percentile(np.abs(finite), 99.5)) if finite.size else 0.0
-            colours, high = "PuOr_r", high or 1.0
+        else:
+            colours, high = "PuOr_r", _limit(np.abs(finite))
             low = -high
         extent = (-0.5, self.steps - 0.5, self.units - 0.5, -0.5)
-        masked = np.ma.masked_invalid(self.x.T)
         if self.x.size:
-            image = ax.imshow(masked, aspect="auto", interpolation="nearest", cmap=colours, vmin=low, vmax=high, extent=extent)
+            limits = {"cmap": colours, "vmin": low, "vmax": high, "extent": extent}
+            image = ax.imshow(np.ma.masked_invalid(self.x), aspect="auto", interpolation="nearest", **limits)
             figure.colorbar(image, ax=ax, extend="both" if colours != "viridis" else "neither")
         ax.set_facecolor("0.85")
         ax.set_title(self.title, fontsize="small", loc="left", parse_math=False)
@@ -139,33 +149,35 @@ class _Lines:
     def __init__(self, trace: Trace, name: str, x: Any, row: int) -> None:
         port = trace._ports[name]
         shape = [dim for dim in port.shape if dim != "N" or trace.form != "row"]
-        a = np.asarray(x, np.float64)
+        a = np.asarray(x)
         if "N" in shape and a.ndim == len(shape):
             a = np.moveaxis(a, shape.index("N"), 0)
             shape.remove("N")
             a = _row(a, trace, row)
         times = [k for k, dim in enumerate(shape) if isinstance(dim, str) and dim.startswith("T")]
         self.is_timed = bool(times) and a.ndim == len(shape)
-        a = np.moveaxis(a, times[0], 0).reshape(a.shape[times[0]], -1) if self.is_timed else a.reshape(1, -1)
-        self._take(shown(name, 40), a, list(range(a.shape[1])))
+        steps = a.shape[times[0]] if self.is_timed else 1
+        features = math.prod(n for k, n in enumerate(a.shape) if not self.is_timed or k != times[0])
+        a = (np.moveaxis(a, times[0], 0) if self.is_timed else a).reshape(steps, features)
+        self._take(shown(name, 40), a, np.ones(len(a)), list(range(a.shape[1])))
 
     @classmethod
-    def of_units(cls, title: str, x: _Array, units: Sequence[int]) -> _Lines:
+    def of_units(cls, title: str, x: NDArray[Any], taken: NDArray[Any], units: Sequence[int]) -> _Lines:
         lines = cls.__new__(cls)
         for u in units:
             if isinstance(u, bool) or not isinstance(u, (int, np.integer)) or not 0 <= u < x.shape[1]:
                 raise InputError(f"units has {shown(repr(u))}, expected integers from 0 to {x.shape[1] - 1}")
         lines.is_timed = True
-        lines._take(title, x[:, list(units)], [int(u) for u in units])
+        lines._take(title, x[:, list(units)], taken, [int(u) for u in units])
         return lines
 
-    def _take(self, title: str, a: _Array, numbers: list[int]) -> None:
+    def _take(self, title: str, a: NDArray[Any], counts: NDArray[Any], numbers: list[int]) -> None:
         if not self.is_timed:
             self.title, self.a, self.numbers = title, a, numbers
             return
         more = f"; {_LINES} of {a.shape[1]}" if a.shape[1] > _LINES else ""
         self.steps = len(a)
-        self.a, by_steps = _binned(a[:, :_LINES], _STEPS, 0)
+        self.a, by_steps = _binned(a[:, :_LINES], counts, _STEPS)
         self.many, self.numbers, self.title = by_steps, numbers[:_LINES], title + more + _note(by_steps, 1)
 
     def draw(self, figure: Any, ax: Any) -> None:

@@ -81,7 +81,8 @@ def _traceable(graph: Graph, k: int, node: Node, name: str) -> Traceable:
     h = graph.values[_there(node.outputs[0] if node.outputs[0] is not None else node.outputs[1])].size // directions
     hidden: int = node.attrs.get("hidden_size", h)
     of = tuple((kind, codes[kind]) for kind in _OF_OP[node.op])
-    return Traceable(name, node.op, k, of, first.axis, directions, tuple(h if kind == "h" else hidden for kind, _ in of))
+    units = tuple(h if kind == "h" else hidden for kind, _ in of)
+    return Traceable(name, node.op, k, of, first.axis, directions, units)
 
 
 def _there(value: int | None) -> int:
@@ -116,7 +117,8 @@ def choose(layers: Sequence[Traceable], wanted: object) -> tuple[Traceable, ...]
     by_name = {layer.name: layer for layer in layers}
     for name in wanted:
         if not layers:
-            raise InputError(f"layers has {shown(repr(name))}, but this model has neither recurrent layers nor attention")
+            nothing = "but this model has neither recurrent layers nor attention"
+            raise InputError(f"layers has {shown(repr(name))}, {nothing}")
         if not isinstance(name, str) or name not in by_name:
             known = ", ".join(list(by_name)[:20]) + (", ..." if len(by_name) > 20 else "")
             near = did_you_mean(name, list(by_name)) if isinstance(name, str) else ""
@@ -212,7 +214,9 @@ class Trace(Mapping[str, LayerTrace]):
 
         return trace_html(self)
 
-    def plot(self, *, row: int = 0, layers: Sequence[str] | None = None, units: Sequence[int] = (), figure: Any = None) -> Any:
+    def plot(
+        self, *, row: int = 0, layers: Sequence[str] | None = None, units: Sequence[int] = (), figure: Any = None
+    ) -> Any:
         """Draw one row of the trace: inputs, outputs, and of every layer heat maps of units by time.
 
         Args:

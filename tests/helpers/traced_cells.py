@@ -59,7 +59,8 @@ def run(
 ) -> dict[str, np.ndarray]:
     """One direction of a layer over ``x`` (N, T, I), from zero or ``h`` and ``c``: arrays (N, T, units), 0 where a row
     takes no step."""
-    w = {k.removesuffix("_reverse"): np.float64(v) for k, v in weights.items() if k.endswith("_reverse") == bool(suffix)}
+    mine = [k for k in weights if k.endswith("_reverse") == bool(suffix)]
+    w = {k.removesuffix("_reverse"): np.float64(weights[k]) for k in mine}
     fs = [FUNCTIONS[a] for a in activations or USUAL[op]]
     hidden = len(w["w_ih"]) // {"lstm": 4, "gru": 3, "rnn": 1}[op]
     limit = (lambda a: np.clip(a, -clip, clip)) if clip else (lambda a: a)

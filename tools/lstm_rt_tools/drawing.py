@@ -110,11 +110,13 @@ def _arrange(places: Sequence[_Place], layers: Sequence[Sequence[int]]) -> tuple
     widths = [sum(places[k].width + _GAP_X for k in layer) for layer in layers]
     width, y = max(widths, default=0.0) + _GAP_X, float(_GAP_X)
     for layer, own in zip(layers, widths, strict=True):
-        x = (width - own + _GAP_X) / 2
+        x, height = (width - own + _GAP_X) / 2, max((places[k].height for k in layer), default=0.0)
         for k in layer:
-            places[k].x, places[k].y = x + places[k].width / 2, y
-            x += places[k].width + _GAP_X
-        y += max((places[k].height for k in layer), default=0.0) + _GAP_Y
+            p = places[k]
+            p.x, p.y = x + p.width / 2, y
+            p.height = p.height if p.box is not None else height
+            x += p.width + _GAP_X
+        y += height + _GAP_Y
     for _ in range(_SWEEPS):
         for layer in layers:
             _straighten(places, layer, width)
@@ -141,6 +143,9 @@ def _path(way: Sequence[_Place]) -> str:
         middle = (y + end) / 2
         parts.append(f"C{x:.1f} {middle:.1f} {p.x:.1f} {middle:.1f} {p.x:.1f} {end:.1f}")
         x, y = p.x, p.y
+        if p.box is None:
+            y += p.height
+            parts.append(f"V{y:.1f}")
     head = f'<path class="head" d="M{x - 4:.1f} {y - 6:.1f}L{x + 4:.1f} {y - 6:.1f}L{x:.1f} {y:.1f}Z"/>'
     return f'<path d="{"".join(parts)}"/>{head}'
 
