@@ -124,6 +124,35 @@ def test_torch(op: str) -> None:
     np.testing.assert_allclose(layer.h, want.numpy(), rtol=0, atol=2e-6)
 
 
+def test_layers_within_steps() -> None:
+    """The steps of a layer within each step, as PyTorch has them, and between them those at which it forgets."""
+    torch = pytest.importorskip("torch")
+    from lstm_rt_tools import from_torch
+
+    class Bands(torch.nn.Module):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.bands = torch.nn.LSTM(4, 6, batch_first=True)
+            self.frames = torch.nn.GRU(6, 5, batch_first=True)
+
+        def forward(self, x: Any) -> Any:
+            n, t, k, f = x.shape
+            _, (h, _) = self.bands(x.reshape(n * t, k, f))
+            return self.frames(h[-1].reshape(n, t, 6))[0]
+
+    torch.manual_seed(1)
+    net, x = Bands(), torch.randn(2, 5, 3, 4)
+    model = Model(from_torch(net, x))
+    trace = model.trace(x.numpy())
+    assert equal(trace.y, model(x.numpy()))
+    assert list(trace) == ["bands", "frames"]
+    with torch.no_grad():
+        want = net.bands(x.reshape(10, 3, 4))[0].reshape(2, 5, 3, 6).numpy()
+    np.testing.assert_allclose(trace["bands"].h.reshape(2, 5, 4, 6)[:, :, :3], want, rtol=0, atol=2e-6)
+    assert not trace["bands"].h.reshape(2, 5, 4, 6)[:, :, 3].any()
+    assert equal(trace["frames"].h, trace.y)
+
+
 @pytest.mark.parametrize("cell", FORMS, ids=cell_id)
 @pytest.mark.parametrize("way", WAYS, ids=str)
 def test_integers(cell: tuple[str, dict[str, Any]], way: tuple[int, int]) -> None:
@@ -147,11 +176,11 @@ def test_integers(cell: tuple[str, dict[str, Any]], way: tuple[int, int]) -> Non
 
 @pytest.mark.parametrize("cell", CELLS, ids=cell_id)
 def test_same_bits_whatever_the_way(cell: tuple[str, dict[str, Any]]) -> None:
-    """Tables, lanes, batches, pieces, steps of a stream: one trace."""
+    """Tables, lanes, batches, passes over time, pieces, steps of a stream: one trace."""
     op, options = cell
     graph = recurrent_graph(np.random.default_rng(4), op, 6, 40, **options)
     blob = dumps(graph)
-    x = np.random.default_rng(5).uniform(-1, 1, (4, 30, 6)).astype(np.float32)
+    x = np.random.default_rng(5).uniform(-1, 1, (4, 70, 6)).astype(np.float32)
     model = Model(blob)
     want = model.trace(x)
     for name in lstm_rt.kernels():
@@ -165,10 +194,10 @@ def test_same_bits_whatever_the_way(cell: tuple[str, dict[str, Any]]) -> None:
     rows = [model.trace(x[n : n + 1]) for n in range(4)]
     flat = model.trace(x[2])
     stream = model.stream(4)
-    stepped = [stream.trace_step(x[:, t]) for t in range(30)]
+    stepped = [stream.trace_step(x[:, t]) for t in range(70)]
     state, pieces = None, []
-    for at in range(0, 30, 13):
-        pieces.append(model.trace(x[:, at : at + 13], state=state))
+    for at in range(0, 70, 33):
+        pieces.append(model.trace(x[:, at : at + 33], state=state))
         state = pieces[-1].state
     for kind, a in want[op].items():
         assert equal(np.concatenate([r[op][kind] for r in rows]), a)
