@@ -36,6 +36,7 @@ cdef extern from "lstm_rt.h" nogil:
         LRT_DIM_BATCH
         LRT_DIM_STEPS
         LRT_DIM_JOINED
+        LRT_TRACED_COUNT
 
     const float LRT_MAX_RTOL
 
@@ -60,6 +61,17 @@ cdef extern from "lstm_rt.h" nogil:
         uint32_t lanes
         uint32_t steps[LRT_MAX_AXES]
     ctypedef int lrt_stop(void *context, uint32_t lane)
+    ctypedef struct lrt_traced:
+        int what
+        uint32_t node
+        uint32_t direction
+        uint32_t row
+        uint32_t step
+        int held
+        uint32_t from_ "from"
+        uint32_t count
+        const float *values
+    ctypedef void lrt_trace(void *context, const lrt_traced *piece) noexcept
     ctypedef struct lrt_call_args:
         uint32_t batch
         uint32_t steps[LRT_MAX_AXES]
@@ -69,6 +81,8 @@ cdef extern from "lstm_rt.h" nogil:
         int keep_state
         lrt_stop *stop
         void *stop_context
+        lrt_trace *trace
+        void *trace_context
     ctypedef struct lrt_slot:
         uint32_t layer
         int is_cell

@@ -34,6 +34,11 @@ class LayerNames:
                 node.name = shown(f"{name}/{node.name}" if node.name else name, _LONGEST)
 
 
+def value_name(graph: Graph, value: int) -> str:
+    """A value for people: its name, or ``%7`` where it has none."""
+    return graph.values[value].name or f"%{value}"
+
+
 def node_title(graph: Graph, index: int) -> str:
     """A node for messages: ``node 3 (lstm, encoder.lstm1)``, without the layer where the source told none."""
     node = graph.nodes[index]

@@ -26,6 +26,7 @@ from ._window_ops import WindowOps
 from .activations import ACTIVATIONS, NOT_ELEMENTWISE, Activation, as_activation
 from .errors import AxesError, GraphError, did_you_mean
 from .ops import FEATURES, GATES, KINDS, OPS, Axis, Op, Weight, Written
+from .text import shown
 from .values import DTYPES, INPUT_KINDS, ORDERS, Value, as_dims, check_order
 
 __all__ = [
@@ -446,6 +447,15 @@ class Graph(LayerNames, RowOps, StepOps, WindowOps):
         from .format import save
 
         save(self, path)
+
+    def __repr__(self) -> str:
+        ports = [", ".join(shown(self.values[i].name, 40) for i in values) for values in (self.inputs, self.outputs)]
+        return f"<lstm_rt.graph.Graph {ports[0]} -> {ports[1]}, {len(self.nodes)} nodes>"
+
+    def _repr_html_(self) -> str:
+        from ._html import graph_html
+
+        return graph_html(self)
 
     # -- helpers --------------------------------------------------------------------------------
 

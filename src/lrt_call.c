@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "lrt_share.h"
+#include "lrt_trace.h"
 #include "ops/lrt_ops.h"
 
 static int check_shape(const lrt_session *s, const lrt_call_args *call, const uint32_t *steps)
@@ -175,6 +176,8 @@ int lrt_prepare(lrt_session *s, const lrt_call_args *call)
 {
     if (!s || !call)
         return LRT_E_ARGUMENT;
+    if (!LRT_WITH_TRACE && call->trace)
+        return LRT_E_TRACE;
     if (!s->shaped || call->batch != s->batch || memcmp(call->steps, s->given, s->model->n_axes * sizeof s->given[0]) != 0)
         LRT_TRY(take_shape(s, call));
     LRT_TRY(check_pointers(s, call));
@@ -190,6 +193,8 @@ int lrt_prepare(lrt_session *s, const lrt_call_args *call)
     s->stepped = call->batch;
     s->stop = call->stop;
     s->stop_context = call->stop_context;
+    s->trace = call->trace;
+    s->trace_context = call->trace_context;
     set_arrays(s, call);
     return LRT_OK;
 }

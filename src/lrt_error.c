@@ -35,6 +35,7 @@ const char *lrt_error_text(int error)
     case LRT_E_TOKEN: return "a token id is outside the table of the embedding";
     case LRT_E_STREAM: return "the model cannot run step by step: it needs the whole sequence";
     case LRT_E_STEP_COUNT: return "a sequence has not the number of steps that the model takes";
+    case LRT_E_TRACE: return "the call has a trace, which this build leaves out";
     case LRT_E_STOPPED: return "the call was stopped before its end";
     default: return "unknown error";
     }

@@ -54,6 +54,8 @@ struct lrt_session {
     /* The call under way. */
     lrt_stop *stop;
     void *stop_context;
+    lrt_trace *trace;
+    void *trace_context;
     float **grouped; /* per output: the caller's array, where it is in groups */
     int gaps; /* do the steps of some port not follow each other? */
     int shaped; /* has there been a call that set what follows, and the strides of the views? */

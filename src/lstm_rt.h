@@ -74,7 +74,8 @@ typedef enum {
     LRT_E_TOKEN = 38,     /* a token id is outside the embedding's table */
     LRT_E_STREAM = 39,    /* the model cannot run step by step: it needs the end of the sequence */
     LRT_E_STOPPED = 40,   /* the call's `stop` has ended it: its outputs and the state of its rows are undefined */
-    LRT_E_STEP_COUNT = 41 /* a sequence has not the number of steps that a node takes (flatten, align, cut) */
+    LRT_E_STEP_COUNT = 41, /* a sequence has not the number of steps that a node takes (flatten, align, cut) */
+    LRT_E_TRACE = 42      /* the call has a `trace`, which this build leaves out (LRT_WITH_TRACE) */
 } lrt_error;
 
 /* A short English sentence for an error code. Never NULL. */
@@ -187,7 +188,40 @@ int lrt_session_init(lrt_session **session, const lrt_model *model, const lrt_ke
  * multiply-adds, in the caller's floating-point mode; all lanes leave when one of them has been told to. */
 typedef int lrt_stop(void *context, uint32_t lane);
 
-/* One run of a model: rows are contiguous arrays in the shapes of lrt_model_input/output. */
+/* What nodes compute on their way from step to step, which outputs do not show: of recurrent layers the gates after their
+ * activations, the cell state and the hidden state, as the cell has them after the step; of attention the weights. */
+typedef enum {
+    LRT_TRACED_I = 0, /* lstm, convlstm: input gate, */
+    LRT_TRACED_F = 1, /* forget gate, */
+    LRT_TRACED_G = 2, /* candidate, */
+    LRT_TRACED_O = 3, /* output gate */
+    LRT_TRACED_R = 4, /* gru: reset gate, */
+    LRT_TRACED_Z = 5, /* update gate, */
+    LRT_TRACED_N = 6, /* candidate */
+    LRT_TRACED_C = 7, /* cell state of an lstm, a convlstm */
+    LRT_TRACED_H = 8, /* hidden state of every recurrent layer, after its projection if it has one */
+    LRT_TRACED_WEIGHTS = 9, /* attention: of a query, over the steps of the keys */
+    LRT_TRACED_COUNT = 10
+} lrt_traced_kind;
+
+/* A piece of that: `count` floats at `values`, which belong to the units (of weights: the steps) from `from` on. */
+typedef struct {
+    lrt_traced_kind what;
+    uint32_t node;      /* its number in the model, from 0 */
+    uint32_t direction; /* of a layer in both directions 1 for the one backwards; of weights the head */
+    uint32_t row, step; /* of the call, whatever the order of the layer; of weights, step is the query's */
+    int held;           /* a mask leaves the step out: these are states that stay */
+    uint32_t from, count;
+    const float *values; /* only until the callback returns */
+} lrt_traced;
+
+/* Gets all pieces of a call, each once, in an order that is not specified: of steps that a layer takes all of the above; of
+ * steps that a mask leaves out the states, which stay; of steps beyond a row's length nothing; of attention the steps
+ * that count. Called on each lane of the call, on several at the same time; it must not change the session, and is in the
+ * mode without denormals that lrt_call sets. */
+typedef void lrt_trace(void *context, const lrt_traced *piece);
+
+/* One run of a model: rows are contiguous arrays in the shapes of lrt_model_input/output. Set to zero what you do not use. */
 typedef struct {
     uint32_t batch;
     uint32_t steps[LRT_MAX_AXES]; /* of axes that inputs bring; those of derived axes follow */
@@ -199,6 +233,8 @@ typedef struct {
                                    and the session's other rows keep theirs */
     lrt_stop *stop;             /* NULL: the call runs to its end */
     void *stop_context;
+    lrt_trace *trace;           /* NULL: none. Results are the same bits with one */
+    void *trace_context;
 } lrt_call_args;
 
 /* Runs on the calling thread. It rounds as that does, and is in the CPU's mode without denormals meanwhile, where there

@@ -168,6 +168,13 @@ cdef class StreamGroup(_Running):
         finally:
             self.busy = False
 
+    def __repr__(self):
+        return f"<lstm_rt.StreamGroup of {len(self)} of {self.capacity} streams, {self.model!r}>"
+
+    def _repr_html_(self):
+        from ._html import stream_html
+        return stream_html(self, self.model)
+
     def __reduce__(self):
         cdef uint32_t rows
         self._begin()

@@ -1,8 +1,8 @@
 # Models, and calls of them.
 # Included by _core.pyx.
 
-#: Arguments of Model.__call__ and what they are when not given.
-cdef dict _OPTIONS = {"lengths": None, "state": None, "return_state": False, "out": None, "threads": None}
+#: Arguments of Model.__call__ and Model.trace, and what they are when not given.
+cdef dict _OPTIONS = {"lengths": None, "state": None, "return_state": False, "out": None, "threads": None, "layers": None}
 
 
 cdef class Model:
@@ -31,6 +31,7 @@ cdef class Model:
     cdef bint chunked
     cdef tuple clashes  # inputs that are called like an argument of __call__
     cdef tuple joined  # of each output its dims, where some of these are one axis; None where none are
+    cdef tuple traceable  # layers that can be traced, found with the first trace
     cdef list slots  # (layer, is_cell, directions, size) per slot, found with the first session
 
     def __cinit__(self, blob, threads="auto", kernels=None):
@@ -59,6 +60,7 @@ cdef class Model:
         self.chunked = lrt_model_is_causal(&self.m)
         self.clashes = tuple([p.name for p in self.inputs if p.name in _OPTIONS])
         self.slots = None
+        self.traceable = None
 
     # -- running
 
@@ -92,25 +94,61 @@ cdef class Model:
             KeyboardInterrupt, or what a signal's handler raises: in the main thread, during a long
                 call; what ``out`` holds is undefined then.
         """
+        if self.clashes and len(inputs) < <Py_ssize_t>self.m.n_inputs:
+            given = {"lengths": lengths, "state": state, "return_state": return_state, "out": out, "threads": threads}
+            lengths, state, return_state, out, threads = self._take_clashes(named, given)
+        arrays = _by_name(self, inputs, named) if named else list(inputs)
+        return self._run(arrays, lengths, state, return_state, out, threads, None)
+
+    def trace(self, *inputs, lengths=None, state=None, layers=None, threads=None, **named):
+        """Run the model as a call does, and keep what its recurrent layers and attention compute on the way.
+
+        Args:
+            *inputs, lengths, state, threads, **named: as in a call.
+            layers: names of layers to keep, as the trace's keys; by default all. A call takes as long whatever they
+                are, but each takes memory.
+
+        Returns:
+            :class:`lstm_rt.trace.Trace`: a mapping from the names of layers to their arrays. Its ``y`` is what a call
+            returns, to the bit, and its ``state`` the final state.
+
+        Raises:
+            InputError: an argument is not what the model expects, or it has no layer of such a name.
+        """
+        if self.clashes and len(inputs) < <Py_ssize_t>self.m.n_inputs:
+            given = {"lengths": lengths, "state": state, "layers": layers, "threads": threads}
+            lengths, state, layers, threads = self._take_clashes(named, given)
+        arrays = _by_name(self, inputs, named) if named else list(inputs)
+        return self._run(arrays, lengths, state, True, None, threads, self._layers(layers))
+
+    cdef tuple _layers(self, wanted):
+        """The layers of these names that can be traced; None: all."""
+        from .trace import choose, traceable
+        if self.traceable is None:
+            self.traceable = traceable(self._graph())
+        return choose(self.traceable, wanted)
+
+    cdef _run(self, list arrays, lengths, state, bint return_state, out, threads, tuple layers):
+        """What a call returns, or where layers are given a trace."""
         cdef lrt_call_args call
         cdef const void *ins[LRT_MAX_IO]
         cdef float *outs[LRT_MAX_IO]
         cdef const int32_t *lens[LRT_MAX_AXES]
         cdef _Session session
+        cdef _Tracer tracer = None
         cdef uint32_t most
         cdef int e
-        cdef list arrays, results
+        cdef list results
         cdef bint batched
-        if self.clashes and len(inputs) < <Py_ssize_t>self.m.n_inputs:
-            given = {"lengths": lengths, "state": state, "return_state": return_state, "out": out, "threads": threads}
-            lengths, state, return_state, out, threads = self._take_clashes(named, given)
         most = _allowed(self.most if threads is None or threads is self.threads else _thread_count(threads))
-        arrays = _by_name(self, inputs, named) if named else list(inputs)
         batched = _take_inputs(self, arrays, &call, ins)
         if lengths is not None:
             _take_lengths(self, lengths, &call, lens, arrays, batched)
         results = _take_outputs(self, out, &call, outs, batched)
         later = _to_core(self, arrays, results, ins, outs, batched) if self.shaped else ()
+        if layers is not None:
+            tracer = _tracer_of(self, layers, &call)
+            tracer.attach(&call)
         session = self._borrow(&call, most)
         try:
             if state is not None:
@@ -127,12 +165,15 @@ cdef class Model:
                 self.pool[self.idle] = session
                 self.idle += 1
         result = _results(self, results, out, batched)
+        if tracer is not None:
+            from .trace import Trace
+            return Trace(self, layers, tracer.arrays, arrays[:self.m.n_inputs], result, final, "call" if batched else "row")
         return (result, final) if return_state else result
 
     cdef _take_clashes(self, dict named, dict given):
         """Arguments that are inputs of this model by their name go to ``named``; returns the others' values."""
         for name in self.clashes:
-            if given[name] is not _OPTIONS[name]:
+            if name in given and given[name] is not _OPTIONS[name]:
                 named[name] = given[name]
                 given[name] = _OPTIONS[name]
         return given.values()
@@ -259,6 +300,10 @@ cdef class Model:
     def __repr__(self):
         ins, outs = ", ".join(map(repr, self.inputs)), ", ".join(map(repr, self.outputs))
         return f"<lstm_rt.Model {ins} -> {outs}, {self.nbytes} bytes, {self.kernels}>"
+
+    def _repr_html_(self):
+        from ._html import model_html
+        return model_html(self)
 
     def __reduce__(self):
         return _rebuild, (self._bytes(), self.threads)

@@ -17,6 +17,7 @@ cdef class _Running:
     cdef int busy
     cdef bint uneven  # outputs have not one step for each of the inputs
     cdef uint32_t changing  # rows whose state the call under way is writing
+    cdef _Tracer tracer  # of the call under way
     cdef set torn  # slots whose state is half-written: such a call has not come to its end
 
     cdef int _open(self, Model model, str what, rows, threads, uint32_t steps) except -1:
@@ -116,6 +117,8 @@ cdef class _Running:
         cdef int e
         self._check_whole(0, call.batch)
         call.keep_state = 1
+        if self.tracer is not None:
+            self.tracer.attach(call)
         e = _run_short(self.session.s, call)
         if e >= 0:
             return e

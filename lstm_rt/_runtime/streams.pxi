@@ -29,6 +29,37 @@ cdef class Stream(_Running):
         finally:
             self.busy = False
 
+    def trace_step(self, x, *more, layers=None):
+        """One time step, as :meth:`step` makes it, with what the layers compute on the way.
+
+        Args:
+            x, *more: as in :meth:`step`.
+            layers: as in :meth:`Model.trace`.
+
+        Returns:
+            :class:`lstm_rt.trace.Trace`, of arrays without an axis for the steps, and without one for the rows where the
+            outputs have none.
+        """
+        cdef lrt_call_args call
+        cdef tuple wanted
+        self._begin()
+        try:
+            wanted = self.model._layers(layers)
+            memset(&call, 0, sizeof(call))
+            call.batch = self.batch
+            for i in range(LRT_MAX_AXES):
+                call.steps[i] = 1
+            self.tracer = tracer = _tracer_of(self.model, wanted, &call)
+            y = self._step(x, more, None, self.batch, self.batch == 1)
+            state = _get_state(self.model, self.session, 0, self.batch, True)
+        finally:
+            self.tracer = None
+            self.busy = False
+        from .trace import Trace
+        first = y[0] if isinstance(y, tuple) else y
+        flat = self.batch == 1 and first.ndim == len(_step_shape(&self.model.out_dims[0], 1, True))
+        return Trace(self.model, wanted, tracer.arrays, [x, *more], y, state, "step" if flat else "steps")
+
     def feed(self, x, *more, out=None):
         """A chunk of steps: ``(T, F)`` for a batch of 1 or ``(N, T, F)``; returns outputs alike.
 
@@ -66,6 +97,13 @@ cdef class Stream(_Running):
             self._mend(0)
         finally:
             self.busy = False
+
+    def __repr__(self):
+        return f"<lstm_rt.Stream of {self.batch} {'row' if self.batch == 1 else 'rows'}, {self.model!r}>"
+
+    def _repr_html_(self):
+        from ._html import stream_html
+        return stream_html(self, self.model)
 
     def __reduce__(self):
         return _stream_again, (self.model, self.batch, self.threads, self.state)

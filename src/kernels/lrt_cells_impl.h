@@ -65,11 +65,19 @@ static LRT_INLINE vf clip(const lrt_step_args *a, vf x)
     return a->clip > 0.0f ? clamp(x, -a->clip, a->clip) : x;
 }
 
+/* The value of a gate takes the place of its pre-activation, which nothing reads any more. */
+static LRT_INLINE void keep_gate(const lrt_step_args *a, const gate_at *at, const unsigned gate, vf value)
+{
+    store_units(pre_at(a, at, gate), value, at);
+}
+
 /* LSTM (Hochreiter & Schmidhuber 1997; forget gate Gers et al. 2000; peepholes Gers & Schmidhuber 2000):
  *   i = s(z_i + p_i c)  f = s(z_f + p_f c)  g = t(z_g)  c' = f c + i g  o = s(z_o + p_o c')  h = o t'(c')
- * usual: sigmoid and tanh, no clip, no peepholes; their divisions are shared. Of n vectors at once, wherever they stand, and
- * every operation for all of them before the next: chains that depend on nothing of each other keep the CPU busy. */
-static LRT_INLINE void lstm_gates(const lrt_step_args *a, const gate_at *at, const unsigned n, const int usual)
+ * usual: sigmoid and tanh, no clip, no peepholes; their divisions are shared. traced: gates are kept. Of n vectors at once,
+ * wherever they stand, and every operation for all of them before the next: chains that depend on nothing of each other keep
+ * the CPU busy. */
+static LRT_INLINE void lstm_gates(const lrt_step_args *a, const gate_at *at, const unsigned n, const int usual,
+                                  const int traced)
 {
     const uint32_t padded = lrt_padded_units(a->m.units);
     vf z[MAX_SIDE], num[MAX_SIDE], den[MAX_SIDE], c[MAX_SIDE]; /* i, f and g of n vectors, then o and c' */
@@ -87,14 +95,25 @@ static LRT_INLINE void lstm_gates(const lrt_step_args *a, const gate_at *at, con
             z[n + j] = v_fma(load_units(peep + padded, &at[j]), c[j], z[n + j]);
         }
         EACH(j, n) {
-            const vf i = activation(&a->act[0], clip(a, z[j])), g = activation(&a->act[1], clip(a, z[2 * n + j]));
-            c[j] = v_fma(activation(&a->act[0], clip(a, z[n + j])), c[j], v_mul(i, g));
+            const vf i = activation(&a->act[0], clip(a, z[j])), f = activation(&a->act[0], clip(a, z[n + j]));
+            const vf g = activation(&a->act[1], clip(a, z[2 * n + j]));
+            c[j] = v_fma(f, c[j], v_mul(i, g));
+            if (traced) {
+                keep_gate(a, &at[j], 0, i);
+                keep_gate(a, &at[j], 1, f);
+                keep_gate(a, &at[j], 2, g);
+            }
         }
     } else {
         squash_parts(3 * n, 2 * n, z, num, den);
         EACH(j, n) {
             const vf kept = v_div(c[j], den[n + j]);
             c[j] = v_add(kept, v_div(num[2 * n + j], v_mul(den[j], den[2 * n + j])));
+            if (traced) {
+                keep_gate(a, &at[j], 0, v_div(v_set1(1.0f), den[j]));
+                keep_gate(a, &at[j], 1, v_div(v_set1(1.0f), den[n + j]));
+                keep_gate(a, &at[j], 2, v_div(num[2 * n + j], den[2 * n + j]));
+            }
         }
     }
     EACH(j, n) store_units(c_at[j], c[j], &at[j]);
@@ -103,22 +122,27 @@ static LRT_INLINE void lstm_gates(const lrt_step_args *a, const gate_at *at, con
         EACH(j, n) {
             if (a->peephole)
                 z[j] = v_fma(load_units(a->peephole + 2 * padded + at[j].unit, &at[j]), c[j], z[j]);
-            store_h(a, &at[j], v_mul(activation(&a->act[0], clip(a, z[j])), activation(&a->act[2], c[j])));
+            z[j] = activation(&a->act[0], clip(a, z[j]));
+            if (traced)
+                keep_gate(a, &at[j], 3, z[j]);
+            store_h(a, &at[j], v_mul(z[j], activation(&a->act[2], c[j])));
         }
     } else {
         EACH(j, n) z[n + j] = c[j];
         squash_parts(2 * n, n, z, num, den);
+        EACH(j, n) if (traced)
+            keep_gate(a, &at[j], 3, v_div(v_set1(1.0f), den[j]));
         EACH(j, n) store_h(a, &at[j], v_div(num[n + j], v_fma(den[j], num[n + j], v_add(den[j], den[j]))));
     }
 }
 
 static LRT_INLINE void lstm_usual(const lrt_step_args *a, const gate_at *at, const unsigned n)
 {
-    lstm_gates(a, at, n, 1);
+    lstm_gates(a, at, n, 1, 0);
 }
 static LRT_INLINE void lstm_any(const lrt_step_args *a, const gate_at *at, const unsigned n)
 {
-    lstm_gates(a, at, n, 0);
+    lstm_gates(a, at, n, 0, 0);
 }
 
 /* The blend that ends both forms of the GRU: h' = (1 - z) n + z h. */
@@ -130,7 +154,8 @@ static LRT_INLINE void gru_blend(const lrt_step_args *a, const gate_at *at, vf z
 /* GRU, reset after the product (cuDNN, PyTorch, Keras reset_after):
  *   r = s(x_r + h_r)  z = s(x_z + h_z)  n = t(x_n + r h_n)
  * x: pre, h: the recurrent product with its own bias. */
-static LRT_INLINE void gru_gates(const lrt_step_args *a, const gate_at *at, const unsigned n, const int usual)
+static LRT_INLINE void gru_gates(const lrt_step_args *a, const gate_at *at, const unsigned n, const int usual,
+                                 const int traced)
 {
     vf z[MAX_SIDE], num[MAX_SIDE], den[MAX_SIDE], update[MAX_SIDE]; /* r and z of n vectors, then n */
 
@@ -140,13 +165,21 @@ static LRT_INLINE void gru_gates(const lrt_step_args *a, const gate_at *at, cons
         squash_parts(2 * n, 2 * n, z, NULL, den);
         EACH(j, n) z[j] = v_add(v_div(load_z(&at[j], 2), den[j]), load_pre(a, &at[j], 2));
         EACH(j, n) update[j] = v_div(v_set1(1.0f), den[n + j]);
+        EACH(j, n) if (traced)
+            keep_gate(a, &at[j], 0, v_div(v_set1(1.0f), den[j]));
         squash_parts(n, 0, z, num, den);
         EACH(j, n) z[j] = v_div(num[j], den[j]);
     } else {
         LRT_UNROLL for (unsigned j = 0; j < 2 * n; j++)
             z[j] = activation(&a->act[0], clip(a, z[j]));
+        EACH(j, n) if (traced)
+            keep_gate(a, &at[j], 0, z[j]);
         EACH(j, n) update[j] = z[n + j];
         EACH(j, n) z[j] = activation(&a->act[1], clip(a, v_fma(z[j], load_z(&at[j], 2), load_pre(a, &at[j], 2))));
+    }
+    EACH(j, n) if (traced) {
+        keep_gate(a, &at[j], 1, update[j]);
+        keep_gate(a, &at[j], 2, z[j]);
     }
     EACH(j, n) {
         const float *h = a->h_prev + (ptrdiff_t)at[j].row * a->h_prev_row + at[j].unit;
@@ -156,32 +189,47 @@ static LRT_INLINE void gru_gates(const lrt_step_args *a, const gate_at *at, cons
 
 static LRT_INLINE void gru_usual(const lrt_step_args *a, const gate_at *at, const unsigned n)
 {
-    gru_gates(a, at, n, 1);
+    gru_gates(a, at, n, 1, 0);
 }
-static LRT_INLINE void gru_any(const lrt_step_args *a, const gate_at *at, const unsigned n) { gru_gates(a, at, n, 0); }
+static LRT_INLINE void gru_any(const lrt_step_args *a, const gate_at *at, const unsigned n)
+{
+    gru_gates(a, at, n, 0, 0);
+}
 
 /* GRU, reset before the product (Cho et al. 2014), first half: r and z from the product over h;
  * h_next = r * h feeds the second half, z waits in the place of its pre-activation. */
-static LRT_INLINE void gru_reset_gates(const lrt_step_args *a, const gate_at *at, const unsigned n)
+static LRT_INLINE void gru_reset_gates(const lrt_step_args *a, const gate_at *at, const unsigned n, const int traced)
 {
     EACH(j, n) {
         vf r = activation(&a->act[0], clip(a, v_add(load_pre(a, &at[j], 0), load_z(&at[j], 0))));
         vf z = activation(&a->act[0], clip(a, v_add(load_pre(a, &at[j], 1), load_z(&at[j], 1))));
         vf h = load_units(a->h_prev + (ptrdiff_t)at[j].row * a->h_prev_row + at[j].unit, &at[j]);
-        store_units(pre_at(a, &at[j], 1), z, &at[j]);
+        if (traced)
+            keep_gate(a, &at[j], 0, r);
+        keep_gate(a, &at[j], 1, z);
         store_h(a, &at[j], v_mul(r, h));
     }
 }
+static LRT_INLINE void gru_reset(const lrt_step_args *a, const gate_at *at, const unsigned n)
+{
+    gru_reset_gates(a, at, n, 0);
+}
 
 /* Second half: n = t(x_n + U (r h)). */
-static LRT_INLINE void gru_candidate_gates(const lrt_step_args *a, const gate_at *at, const unsigned n)
+static LRT_INLINE void gru_candidate_gates(const lrt_step_args *a, const gate_at *at, const unsigned n, const int traced)
 {
     EACH(j, n) {
         vf z = load_pre(a, &at[j], 1);
         vf new = activation(&a->act[1], clip(a, v_add(load_pre(a, &at[j], 2), load_z(&at[j], 0))));
         const float *h = a->h_old + (ptrdiff_t)at[j].row * a->h_old_row + at[j].unit;
+        if (traced)
+            keep_gate(a, &at[j], 2, new);
         gru_blend(a, &at[j], z, new, load_units(h, &at[j]));
     }
+}
+static LRT_INLINE void gru_candidate(const lrt_step_args *a, const gate_at *at, const unsigned n)
+{
+    gru_candidate_gates(a, at, n, 0);
 }
 
 /* Simple RNN (Elman 1990): h' = t(x + U h). */
@@ -189,5 +237,32 @@ static LRT_INLINE void rnn_gates(const lrt_step_args *a, const gate_at *at, cons
 {
     EACH(j, n) store_h(a, &at[j], activation(&a->act[0], clip(a, load_z(&at[j], 0))));
 }
+
+#if LRT_WITH_TRACE
+static LRT_INLINE void lstm_usual_traced(const lrt_step_args *a, const gate_at *at, const unsigned n)
+{
+    lstm_gates(a, at, n, 1, 1);
+}
+static LRT_INLINE void lstm_any_traced(const lrt_step_args *a, const gate_at *at, const unsigned n)
+{
+    lstm_gates(a, at, n, 0, 1);
+}
+static LRT_INLINE void gru_usual_traced(const lrt_step_args *a, const gate_at *at, const unsigned n)
+{
+    gru_gates(a, at, n, 1, 1);
+}
+static LRT_INLINE void gru_any_traced(const lrt_step_args *a, const gate_at *at, const unsigned n)
+{
+    gru_gates(a, at, n, 0, 1);
+}
+static LRT_INLINE void gru_reset_traced(const lrt_step_args *a, const gate_at *at, const unsigned n)
+{
+    gru_reset_gates(a, at, n, 1);
+}
+static LRT_INLINE void gru_candidate_traced(const lrt_step_args *a, const gate_at *at, const unsigned n)
+{
+    gru_candidate_gates(a, at, n, 1);
+}
+#endif
 
 #endif

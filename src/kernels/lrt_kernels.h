@@ -15,6 +15,11 @@
 #include "kernels/lrt_step_args.h"
 #include "lstm_rt.h"
 
+/* May calls be traced? A build leaves the code of it out by defining this as 0. */
+#ifndef LRT_WITH_TRACE
+#define LRT_WITH_TRACE 1
+#endif
+
 /* y[r] = init[r] + x[r] * W for some rows and panels p0 <= p < p1 of a matrix that is not plain. init and y are where panel
  * p0 begins; init is NULL for zeros. Of a row of y no more than `floats` are written. */
 typedef struct {

@@ -62,6 +62,7 @@ typedef struct {
                      the same */
     const lrt_integers *integers; /* where m is one of integers: its products, */
     uint32_t *packed;             /* and room for rows */
+    int traced; /* of one step, from pre: leaves the gates there, in the places of their pre-activations */
 } lrt_step_args;
 
 #endif

@@ -143,8 +143,8 @@ PANEL_CELL(lstm_usual, 4, LRT_SIDE_ROWS)
 PANEL_CELL(lstm_any, 4, 1)
 PANEL_CELL(gru_usual, 3, LRT_SIDE_ROWS)
 PANEL_CELL(gru_any, 3, 1)
-PANEL_CELL(gru_reset_gates, 3, 1)
-PANEL_CELL(gru_candidate_gates, 3, 1)
+PANEL_CELL(gru_reset, 3, 1)
+PANEL_CELL(gru_candidate, 3, 1)
 PANEL_CELL(rnn_gates, 1, 1)
 PAIR_CELL(lstm_usual, 4)
 PAIR_CELL(gru_usual, 3)
@@ -194,19 +194,25 @@ static LRT_INLINE void next_step(lrt_step_args *a)
     a->backward = !a->backward;
 }
 
+/* What the sums of one row of a group are made of. */
+static LRT_INLINE void take_product(const lrt_step_args *a, const row_group *g, const int from_pre, row_args *product)
+{
+    const size_t first = (size_t)g->unit * a->m.gates;
+    product->n = 0;
+    if (from_pre && a->x) {
+        product->init = a->bias_in ? a->bias_in + first : zeros;
+        add_product(product, &a->w_in, g->unit, a->x);
+    } else {
+        product->init = init_of(a, from_pre, a->row[0]) + first;
+    }
+    add_product(product, &a->m, g->unit, h_of(a, a->row[0]));
+}
+
 static LRT_INLINE void run_group(const lrt_step_args *a, const row_group *g, const int from_pre,
                                  const uint32_t pre_gates, gate_fn *gates, group_fn *in_registers)
 {
-    const size_t first = (size_t)g->unit * a->m.gates;
     row_args product;
-    product.n = 0;
-    if (from_pre && a->x) {
-        product.init = a->bias_in ? a->bias_in + first : zeros;
-        add_product(&product, &a->w_in, g->unit, a->x);
-    } else {
-        product.init = init_of(a, from_pre, a->row[0]) + first;
-    }
-    add_product(&product, &a->m, g->unit, h_of(a, a->row[0]));
+    take_product(a, g, from_pre, &product);
     if (in_registers)
         in_registers(a, g, &product);
     else
@@ -352,6 +358,56 @@ static LRT_INLINE void run_steps(const lrt_step_args *args, const int from_pre, 
     }
 }
 
+/* -- traced steps: by panels, whatever the weights and rows; results are the same ---------------------- */
+
+#if LRT_WITH_TRACE
+PANEL_CELL(lstm_usual_traced, 4, 1)
+PANEL_CELL(lstm_any_traced, 4, 1)
+PANEL_CELL(gru_usual_traced, 3, 1)
+PANEL_CELL(gru_any_traced, 3, 1)
+PANEL_CELL(gru_reset_traced, 3, 1)
+PANEL_CELL(gru_candidate_traced, 3, 1)
+
+static void trace_group(const lrt_step_args *a, const row_group *g, const int from_pre, panel_fn *panel)
+{
+    LRT_ALIGNED float z[TILE_FLOATS];
+    const uint32_t widths[] = {LRT_PANEL, 8, 4}, panels[] = {g->panels, g->has8, g->has4};
+    uint32_t unit = 0;
+    row_args product;
+    take_product(a, g, from_pre, &product);
+    row_product(a->m.gates, g, &product, z);
+    for (unsigned i = 0; i < 3; i++)
+        for (uint32_t n = panels[i]; n > 0; n--, unit += widths[i])
+            panel(a, a->row, 1, g->unit + unit, widths[i], z + (size_t)unit * a->m.gates, 0);
+}
+
+static void run_traced(const lrt_step_args *args, const int from_pre, panel_fn *panel)
+{
+    const cell_fns cell = {from_pre, panel, NULL};
+    lrt_step_args a = *args;
+    if (!lrt_is_plain(&a.m)) {
+        run_by_memory(&a, &cell);
+    } else if (a.rows > 1) {
+        run_rows(&a, from_pre, panel);
+    } else {
+        row_group g;
+        for (uint32_t p = a.p0; p < a.p1;) {
+            p = next_row_group(&a.m, p, a.p1, &g);
+            trace_group(&a, &g, from_pre, panel);
+        }
+    }
+}
+#define RUN_TRACED(a, from_pre, name)                \
+    do {                                             \
+        if ((a)->traced) {                           \
+            run_traced(a, from_pre, name##_traced_panel); \
+            return;                                  \
+        }                                            \
+    } while (0)
+#else
+#define RUN_TRACED(a, from_pre, name) (void)0
+#endif
+
 #define PAIR(name) (LRT_SIDE > 1 && VL == LRT_PANEL ? name##_pair : NULL)
 #define IN_REGISTERS(name) (LRT_SIDE > 1 ? name##_group : NULL)
 
@@ -362,28 +418,36 @@ static int is_usual(const lrt_step_args *a)
 
 static void lstm_step(const lrt_step_args *a)
 {
-    if (is_usual(a) && a->act[2].kind == LRT_ACT_TANH && !a->peephole)
+    if (is_usual(a) && a->act[2].kind == LRT_ACT_TANH && !a->peephole) {
+        RUN_TRACED(a, 1, lstm_usual);
         run_steps(a, 1, 4, lstm_usual, IN_REGISTERS(lstm_usual), lstm_usual_panel, PAIR(lstm_usual));
-    else
+    } else {
+        RUN_TRACED(a, 1, lstm_any);
         run_steps(a, 1, 4, lstm_any, NULL, lstm_any_panel, NULL);
+    }
 }
 
 static void gru_step(const lrt_step_args *a)
 {
-    if (is_usual(a))
+    if (is_usual(a)) {
+        RUN_TRACED(a, 0, gru_usual);
         run_steps(a, 0, 3, gru_usual, IN_REGISTERS(gru_usual), gru_usual_panel, PAIR(gru_usual));
-    else
+    } else {
+        RUN_TRACED(a, 0, gru_any);
         run_steps(a, 0, 3, gru_any, NULL, gru_any_panel, NULL);
+    }
 }
 
 static void gru_reset_step(const lrt_step_args *a)
 {
-    run_steps(a, 0, 3, gru_reset_gates, NULL, gru_reset_gates_panel, NULL);
+    RUN_TRACED(a, 0, gru_reset);
+    run_steps(a, 0, 3, gru_reset, NULL, gru_reset_panel, NULL);
 }
 
 static void gru_candidate_step(const lrt_step_args *a)
 {
-    run_steps(a, 0, 3, gru_candidate_gates, NULL, gru_candidate_gates_panel, NULL);
+    RUN_TRACED(a, 0, gru_candidate);
+    run_steps(a, 0, 3, gru_candidate, NULL, gru_candidate_panel, NULL);
 }
 
 static void rnn_step(const lrt_step_args *a)

@@ -37,7 +37,7 @@ static LRT_INLINE void micro_gru_gates(const micro_gru *g, const lrt_step_args *
 {
     for (uint32_t u = 0; u < LRT_LANES; u += VL) {
         const gate_at at = {0, unit + u, VL, LRT_LANES, z + u, u};
-        gru_gates(a, &at, 1, g->usual);
+        gru_gates(a, &at, 1, g->usual, 0);
     }
 }
 

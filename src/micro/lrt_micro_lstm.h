@@ -34,7 +34,7 @@ static LRT_INLINE void micro_lstm_gates(const micro_lstm *l, const lrt_step_args
 {
     for (uint32_t u = 0; u < LRT_LANES; u += VL) {
         const gate_at at = {0, unit + u, VL, LRT_LANES, z + u, 0};
-        lstm_gates(a, &at, 1, l->usual);
+        lstm_gates(a, &at, 1, l->usual, 0);
     }
 }
 
@@ -55,7 +55,7 @@ static LRT_INLINE void micro_lstm_cell(const micro_lstm *l, const float *xh, flo
             at[u / VL] = one;
         }
         LRT_UNROLL for (uint32_t i = 0; i < 2 * LRT_LANES / VL; i += 2)
-            lstm_gates(&a, at + i, 2, l->usual);
+            lstm_gates(&a, at + i, 2, l->usual, 0);
     }
 #endif
     for (; unit < l->hidden; unit += LRT_LANES) {

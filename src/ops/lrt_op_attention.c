@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "lrt_share.h"
+#include "lrt_trace.h"
 #include "ops/lrt_ops.h"
 
 enum { A_HEADS = 0, A_KV_HEADS = 1, A_KIND = 2, A_SCALE = 3, A_CAUSAL = 4, A_WHOLE = 5 };
@@ -91,6 +92,7 @@ static void work_of_attention(const lrt_session *s, const lrt_plan_node *at, lrt
 typedef struct {
     const lrt_pass *pass;
     const lrt_node *n;
+    uint32_t number; /* of the node */
     parts p;
     uint32_t *step;
     uint32_t row, steps; /* of the row: so many count */
@@ -107,6 +109,7 @@ static void begin(query *to, const lrt_pass *pass, const lrt_plan_node *at)
     memset(to, 0, sizeof *to);
     to->pass = pass;
     to->n = n;
+    to->number = (uint32_t)(at - s->nodes);
     to->p = parts_of(n, &s->values[n->in[Q]], &s->values[n->in[V]]);
     to->step = own->step + pass->own_lane * own->steps;
     to->weights = own->weights + pass->own_lane * own->steps;
@@ -155,6 +158,22 @@ static void store_weights(const query *of, uint32_t head, uint32_t seen)
         *y = i < seen && of->step[i] == t ? of->weights[i++] : 0.0f;
 }
 
+/* The weights for a caller who traces: of steps that follow each other together. */
+static void tell_weights(const query *of, uint32_t t, uint32_t head, uint32_t seen)
+{
+    lrt_traced piece;
+    piece.node = of->number;
+    piece.direction = head;
+    piece.row = of->row;
+    piece.step = t;
+    piece.held = 0;
+    for (uint32_t i = 0, end; i < seen; i = end) {
+        for (end = i + 1; end < seen && of->step[end] == of->step[end - 1] + 1;)
+            end++;
+        lrt_tell(of->pass, &piece, LRT_TRACED_WEIGHTS, of->step[i], end - i, of->weights + i);
+    }
+}
+
 /* One head of the query at step t. */
 static void attend(query *to, uint32_t t, uint32_t head, uint32_t seen)
 {
@@ -172,6 +191,8 @@ static void attend(query *to, uint32_t t, uint32_t head, uint32_t seen)
     if (seen > 0) {
         kernels->fits(&to->fits);
         kernels->activate(&softmax, to->weights, to->weights, seen);
+        if (lrt_is_traced(pass->s))
+            tell_weights(to, t, head, seen);
     }
     if (pass->s->views[n->out[0]].data) {
         to->weigh.y = lrt_row_at(pass, n->out[0], to->row, t) + (size_t)head * to->p.width;

@@ -4,6 +4,7 @@
 
 #include "integers/lrt_integers.h"
 #include "lrt_share.h"
+#include "lrt_trace.h"
 #include "ops/lrt_ops.h"
 #include "ops/lrt_window.h"
 
@@ -163,6 +164,7 @@ static int convlstm_is_shared(const lrt_session *s, const lrt_plan_node *at, uin
 typedef struct {
     lrt_pass *pass;
     const lrt_node *n;
+    uint32_t number; /* of the node */
     const lrt_convlstm *cell;
     lrt_halves h; /* whose turns the lane counts for itself */
     uint32_t n0, n1, p0, p1, axis;
@@ -178,6 +180,24 @@ static void look_at_vector(const float *v, uint32_t size, lrt_look *look)
 }
 
 static lrt_corner corner_of(const lrt_window *w, uint32_t place) { return lrt_corner_of(w, 0, place / w->out[2], place % w->out[2]); }
+
+/* What these places have done, for a caller who traces. */
+static void tell_places(const lrt_places *me, uint32_t n, uint32_t t, uint32_t first, uint32_t count)
+{
+    const lrt_convlstm *cell = me->cell;
+    const uint32_t from = first * cell->hidden;
+    lrt_traced piece;
+    piece.node = me->number;
+    piece.direction = 0;
+    piece.row = n;
+    piece.step = me->pass->t0[me->axis] + t;
+    piece.held = 0;
+    for (uint32_t i = 0; i < count; i++)
+        lrt_tell_gates(me->pass, &piece, LRT_TRACED_I, GATES, me->pre + i * cell->pre_row, from + i * cell->hidden,
+                       cell->hidden, 0, lrt_panel_count(cell->hidden));
+    lrt_tell(me->pass, &piece, LRT_TRACED_C, from, count * cell->hidden, cell->c + (size_t)n * cell->units + from);
+    lrt_tell(me->pass, &piece, LRT_TRACED_H, from, count * cell->hidden, lrt_next(&me->h, n) + from);
+}
 
 /* Places `first` to first + count of row n at one step: sums of the input, and from there the step. */
 static void run_places(const lrt_places *me, uint32_t n, uint32_t first, uint32_t count, const lrt_look *x,
@@ -225,6 +245,7 @@ static void run_places(const lrt_places *me, uint32_t n, uint32_t first, uint32_
     step.steps = 1;
     step.integers = kernels->integers;
     step.packed = a.packed;
+    step.traced = lrt_is_traced(me->pass->s);
     kernels->lstm_step(&step);
     for (uint32_t i = 0; i < count; i++) {
         memcpy(c + (size_t)i * cell->hidden, me->c + (size_t)i * cell->stride, bytes);
@@ -259,6 +280,8 @@ static void run_step(const lrt_places *me, uint32_t t)
         for (uint32_t p = me->p0, count; p < me->p1; p += count) {
             count = lrt_smaller(cell->rows, me->p1 - p);
             run_places(me, n, p, count, &x, &h, out);
+            if (lrt_is_traced(me->pass->s))
+                tell_places(me, n, t, p, count);
         }
     }
 }
@@ -327,6 +350,7 @@ static void run_convlstm(lrt_pass *pass, const lrt_plan_node *at)
     memset(&me, 0, sizeof me);
     me.pass = pass;
     me.n = n;
+    me.number = (uint32_t)(at - pass->s->nodes);
     me.cell = cell;
     me.h = cell->state;
     me.axis = pass->s->values[n->in[0]].axis;

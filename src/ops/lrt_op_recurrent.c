@@ -320,6 +320,7 @@ static void run_recurrent(lrt_pass *pass, const lrt_plan_node *at)
     memset(&me, 0, offsetof(lrt_steps, first)); /* lrt_run_steps sets the arguments of the phases */
     me.pass = pass;
     me.n = n;
+    me.number = (uint32_t)(at - s->nodes);
     me.rec = rec;
     me.axis = s->values[n->in[0]].axis;
     me.lengths = s->lengths[me.axis];

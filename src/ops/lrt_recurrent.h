@@ -80,6 +80,7 @@ typedef struct {
     const lrt_recurrent *rec;
     const lrt_direction *dir;
     lrt_halves h;         /* the direction's, whose turns the lane counts for itself */
+    uint32_t number;      /* of the node */
     uint32_t d;
     uint32_t scratch;     /* which part of the session's scratch: by direction, or by stage */
     uint32_t n0, n1;      /* batch rows */

@@ -4,6 +4,7 @@
 
 #include "integers/lrt_integers.h"
 #include "lrt_share.h"
+#include "lrt_trace.h"
 #include "ops/lrt_ops.h"
 #include "ops/lrt_recurrent.h"
 
@@ -12,6 +13,8 @@ static void meet(const lrt_steps *me)
     if (me->shares > 1)
         me->pass->barrier(me->pass->context);
 }
+
+static int is_traced(const lrt_steps *me) { return lrt_is_traced(me->pass->s); }
 
 /* Where in the pass row n is at step s of its own order. */
 static uint32_t time_of(const lrt_steps *me, uint32_t n, uint32_t s)
@@ -118,6 +121,28 @@ static float *seq_at(const lrt_steps *me, uint32_t n, uint32_t t)
     return lrt_row_at(me->pass, me->seq, n, t) + (size_t)me->d * me->rec->h_size;
 }
 
+/* What row n has done at step s, for a caller who traces: the lane's share. No pre: it was held. */
+static void tell_row(const lrt_steps *me, uint32_t n, uint32_t s, const float *pre)
+{
+    const lrt_recurrent *rec = me->rec;
+    const lrt_traced_kind first = rec->op == LRT_OP_LSTM ? LRT_TRACED_I : LRT_TRACED_R;
+    lrt_traced piece;
+    uint32_t from, to;
+    piece.node = me->number;
+    piece.direction = me->d;
+    piece.row = n;
+    piece.step = me->pass->t0[me->axis] + time_of(me, n, s);
+    piece.held = pre == NULL;
+    if (pre && rec->op != LRT_OP_RNN)
+        lrt_tell_gates(me->pass, &piece, first, lrt_gates(rec->op), pre, 0, rec->hidden, me->p0, me->p1);
+    if (me->dir->c) {
+        unit_range(me, rec->hidden, &from, &to);
+        lrt_tell(me->pass, &piece, LRT_TRACED_C, from, to - from, me->dir->c + (size_t)n * rec->c_stride + from);
+    }
+    unit_range(me, rec->h_size, &from, &to);
+    lrt_tell(me->pass, &piece, LRT_TRACED_H, from, to - from, lrt_next(&me->h, n) + from);
+}
+
 /* Row n does nothing at step s: its state stays, and if the step is masked rather than beyond the
  * row's length, the output repeats the state or is zero. */
 static void hold_row(const lrt_steps *me, uint32_t n, uint32_t s, int masked)
@@ -135,6 +160,8 @@ static void hold_row(const lrt_steps *me, uint32_t n, uint32_t s, int masked)
         else
             memcpy(out + from, h + from, (to - from) * sizeof(float));
     }
+    if (masked && is_traced(me))
+        tell_row(me, n, s, NULL);
 }
 
 static int beyond_length(const lrt_steps *me, uint32_t n, uint32_t s)
@@ -196,6 +223,7 @@ static void set_fixed_args(lrt_steps *me)
     a->out_step = me->seq != LRT_NONE ? forth(me, me->seq) : 0;
     a->integers = me->pass->s->kernels->integers;
     a->packed = lrt_packed(me->pass);
+    a->traced = is_traced(me);
     if (!dir->w_second.w)
         return;
     me->second = *a; /* only the GRU's; the projection of an LSTM is a product of its own */
@@ -304,14 +332,16 @@ static void run_step(lrt_steps *me, uint32_t s, uint32_t ahead)
             second_phase(me, ahead);
     }
     mark_started(me);
+    for (uint32_t i = 0; i < me->rows && is_traced(me); i++)
+        tell_row(me, me->row[i], s, pre_at(me, ahead, me->row[i]));
 }
 
 /* ---- all steps --------------------------------------------------------------------------------------------- */
 
-/* Every row takes every step, in one phase that no other lane shares: the kernel makes several in one go. */
+/* Every row takes every step, in one phase that no other lane shares and nobody traces: the kernel makes several in one go. */
 static int runs_through(const lrt_steps *me)
 {
-    return !me->lengths && me->mask == LRT_NONE && me->shares == 1 && !me->dir->w_second.w;
+    return !me->lengths && me->mask == LRT_NONE && me->shares == 1 && !me->dir->w_second.w && !is_traced(me);
 }
 
 #define FEW_INPUTS 8u /* inputs so few that their product is cheaper in the step than in one of all steps */
@@ -321,7 +351,7 @@ static int runs_through(const lrt_steps *me)
 static int has_input_in_step(const lrt_steps *me, uint32_t steps)
 {
     int starts_at_pre = me->rec->op != LRT_OP_GRU && lrt_is_plain(&me->dir->w_ih) && lrt_is_plain(&me->dir->w_hh);
-    return starts_at_pre && me->n1 - me->n0 == 1 && (me->dir->w_ih.k <= FEW_INPUTS || steps == 1);
+    return starts_at_pre && !is_traced(me) && me->n1 - me->n0 == 1 && (me->dir->w_ih.k <= FEW_INPUTS || steps == 1);
 }
 
 /* Sequence outputs beyond each row's length are zero. */

@@ -1,5 +1,5 @@
 /* A build without some families of ops: without even linking their code, it opens what does not need them, and refuses
- * what does by name.
+ * what does by name. Likewise without traces.
  *
  *   left_out_test folder-with-lrt-files */
 #include "helpers/check.h"
@@ -36,6 +36,25 @@ static void expect_refused(const char *folder, const char *name, const char *op)
     walled_free(&blob);
 }
 
+static void see(void *context, const lrt_traced *piece)
+{
+    (void)piece;
+    ++*(unsigned *)context;
+}
+
+/* Refused before anything else of the call is looked at. */
+static void expect_no_trace(const lrt_model *m)
+{
+    const lrt_limits limits = {.batch = 1, .lanes = 1};
+    walled memory = walled_new(lrt_session_size(m, &limits));
+    unsigned seen = 0;
+    const lrt_call_args call = {.batch = 1, .trace = see, .trace_context = &seen};
+    lrt_session *s;
+    CHECK(lrt_session_init(&s, m, lrt_kernels_best(), &limits, memory.data, memory.size) == LRT_OK);
+    CHECK(lrt_call(s, &call) == LRT_E_TRACE && seen == 0);
+    walled_free(&memory);
+}
+
 int main(int argc, char **argv)
 {
     walled blob;
@@ -48,6 +67,7 @@ int main(int argc, char **argv)
     blob = read_blob(argv[1], "tagger.lrt");
     CHECK(lrt_model_open(&m, blob.data, blob.size) == LRT_OK);
     CHECK(lrt_refused_op(blob.data, blob.size) == NULL);
+    expect_no_trace(&m);
     walled_free(&blob);
     check_context = "a model that needs one";
     expect_refused(argv[1], "with_selftest.lrt", "select");

@@ -12,6 +12,7 @@ void session_errors(const lrt_model *m);
 void rows_are_alone(const test_case *want, const lrt_kernels *k);                          /* run_test.c */
 void chunks_join(const test_case *want, const lrt_kernels *k, uint32_t size);
 void no_steps_no_rows(const lrt_model *m);
+void traces_tell_all(const test_case *want, const lrt_kernels *k);                         /* trace_test.c */
 void slots_carry_state(const test_case *c, const lrt_kernels *k);                          /* state_test.c */
 void rows_are_streams(const test_case *want, const lrt_kernels *k);
 void rows_wait(const test_case *want, const lrt_kernels *k, int by_slots);

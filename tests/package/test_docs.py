@@ -128,3 +128,6 @@ def test_the_python_of_the_python_api(tmp_path: Path, monkeypatch: pytest.Monkey
     assert errors >= 1
     assert shown >= 5
     np.testing.assert_array_equal(np.concatenate([names["first"], names["rest"]], axis=1), names["model"](names["x"]))
+    np.testing.assert_array_equal(names["trace"].y, names["model"](names["signal"], lengths=[100, 60]))
+    whole = names["model"].trace(names["signal"])["lstm"]
+    np.testing.assert_array_equal(names["most"], whole.f.max(axis=(0, 1)))

@@ -26,7 +26,7 @@ FLOORS = (
     ("arch",),
     ("weights",),
     ("judges",),
-    ("names", "timing"),
+    ("names", "timing", "drawing"),
 )
 FLOOR = {room: k for k, rooms in enumerate(FLOORS) for room in rooms}
 #: The package itself: what it exports is loaded when it is asked for.

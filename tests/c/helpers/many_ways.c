@@ -21,6 +21,7 @@ static void check_table(const test_case *want, const lrt_kernels *k, int streams
 {
     limits_do_not_matter(want, k);
     rows_are_alone(want, k);
+    traces_tell_all(want, k);
     slots_carry_state(want, k);
     if (streams) {
         chunks_join(want, k, 1);

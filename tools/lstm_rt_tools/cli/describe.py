@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lstm_rt._names import node_title
+from lstm_rt._names import node_title, value_name
 from lstm_rt.graph import DTYPES, Activation, Graph, Node, Value
 from lstm_rt.ops import OPS, cell_of
 from lstm_rt.quantised import Quantised
@@ -111,8 +111,8 @@ def _describe_node(graph: Graph, k: int) -> dict[str, Any]:
         "index": k,
         "op": node.op,
         "name": node.name,
-        "inputs": [_value_name(graph, i) for i in node.inputs],
-        "outputs": [_value_name(graph, i) for i in node.outputs],
+        "inputs": [None if i is None else value_name(graph, i) for i in node.inputs],
+        "outputs": [None if i is None else value_name(graph, i) for i in node.outputs],
         "sizes": _sizes(graph, node),
         "options": ", ".join(filter(None, [_options(node), *_integers(node), *_sparse(node)])),
         "attrs": {a: _plain(v) for a, v in node.attrs.items()},
@@ -152,12 +152,6 @@ def sparse_lines(shares: Sequence[float]) -> list[str]:
 def share_text(share: float) -> str:
     """As a percentage."""
     return f"{100 * share:.2g} %" if share < 0.995 else "100 %"
-
-
-def _value_name(graph: Graph, index: int | None) -> str | None:
-    if index is None:
-        return None
-    return graph.values[index].name or f"%{index}"
 
 
 def _plain(value: Any) -> Any:

@@ -15,6 +15,7 @@ from .. import archives, readers
 from ..archives import Source
 from . import describe
 from .common import MISMATCH, OK, ModelFile, as_json, note_lines, source_options
+from .graph_svg import graph_svg
 
 
 def info(args: argparse.Namespace) -> int:
@@ -26,6 +27,9 @@ def info(args: argparse.Namespace) -> int:
     file = ModelFile(args.model)
     checksum = f"FAILED: {file.problem}" if file.problem else "ok"
     facts = {"file": str(args.model), "bytes": len(file.blob), "checksum": checksum, **describe.describe(file.graph)}
+    if args.svg:
+        print(graph_svg(file.graph, facts, str(args.model)), end="")
+        return MISMATCH if file.problem else OK
     if not file.problem:
         facts["call_bytes"] = lstm_rt.Model(file.blob, threads=1).session_nbytes(1, describe.CALL_STEPS)
     print(as_json(facts) if args.json else describe.as_text(facts))
@@ -54,11 +58,14 @@ def _source(args: argparse.Namespace) -> int:
             graph = readers.read(source.path, options, args.framework)
         except ConvertError as e:
             weights = readers.weights(source.path, args.framework)
-            if not weights:
+            if not weights or args.svg:
                 raise
             facts |= {"problem": str(e).removesuffix(e.draft).strip(), "draft": e.draft, "weights": weights}
         else:
             facts |= describe.describe(graph)
+            if args.svg:
+                print(graph_svg(graph, facts, source.name), end="")
+                return OK
         print(as_json(facts) if args.json else _text(facts, source))
     return OK
 

@@ -241,7 +241,9 @@ def _add_info(commands: Any) -> _Parser:
     sub = _command(commands, "info", info, "show what is in a .lrt file, or in a model file that can be converted")
     sub.add_argument("model", type=_path)
     _add_source_options(sub)
-    sub.add_argument("--json", action="store_true", help="as JSON")
+    form = sub.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="as JSON")
+    form.add_argument("--svg", action="store_true", help="the graph as a drawing: an SVG document")
     return sub
 
 
