@@ -1,4 +1,4 @@
-"""Unpacks a wheel, imports it and runs models on every kernel table: `python packaging/try_wheel.py WHEEL MODEL.lrt...`.
+"""Unpacks a wheel, imports it and runs models on every table: `python packaging/try_wheel.py WHEEL MODEL.lrt...`.
 
 For clean environments and emulators: needs NumPy alone, starts no process and installs nothing. Beside each model is an
 .npz with inputs (in__NAME) and the outputs they must give (plain__out__NAME), as those of tests/frozen.

@@ -1,4 +1,4 @@
-"""Cycles of the inner product loops on ARM's CPUs by llvm-mca, a model of their pipelines: `python benchmarks/edge/mca.py`.
+"""Cycles of the inner product loops on ARM's CPUs by llvm-mca, a model of pipelines: `python benchmarks/edge/mca.py`.
 
 Compiles the core's products for AArch64 with the flags of src/cflags.txt, takes the loops over the inputs of a layer
 out of the assembly and prints multiply-accumulates a cycle, as llvm-mca gives them. These are not measurements: the
@@ -19,8 +19,8 @@ from pathlib import Path
 SRC = Path(__file__).resolve().parents[2] / "src"
 GCC = "aarch64-linux-gnu-gcc"
 
-#: Multiply-accumulates of one instruction.
-MACS = [(r"\bfml[as]\s+v\d+\.4s", 4), (r"\bsmlal2?\s+v\d+\.4s", 4), (r"\bsdot\s+v\d+\.4s", 16)]
+#: Products of one instruction.
+PRODUCTS = [(r"\bfml[as]\s+v\d+\.4s", 4), (r"\bsmlal2?\s+v\d+\.4s", 4), (r"\bsdot\s+v\d+\.4s", 16)]
 
 FLOATS, INTEGERS, DOTS = "kernels/lrt_kernels_neon.c", "kernels/lrt_kernels_neon.c", "integers/lrt_integers_neondot.c"
 
@@ -32,7 +32,8 @@ class Loop:
     what: str
     source: str
     function: str
-    macs: int
+    products: int
+    parts: int = 1  # of a multiply-accumulate: with 16 bits the low byte and the high one
 
 
 #: Sums of one row are bound by loads of weights, those of several rows are not.
@@ -41,9 +42,10 @@ LOOPS = [
     Loop("float32, 6 rows", FLOATS, "tile_rows_6", 96),
     Loop("int16 x int16, one row", INTEGERS, "pairs_16_1", 64),
     Loop("int8 x int16, one row", INTEGERS, "bytes_16_1", 128),
-    Loop("int8 x int8 by dot products, one row", DOTS, "bytes_8_1", 128),
-    Loop("int8 x int8 by dot products, 6 rows", DOTS, "bytes_8_6", 384),
-    Loop("int8 x int16 by dot products, one row", DOTS, "bytes_16_1", 256),
+    Loop("int8 x int8 by dot products, one row", DOTS, "bytes_8_1", 512),
+    Loop("int8 x int8 by dot products, 6 rows", DOTS, "bytes_8_6", 768),
+    Loop("int8 x int16 by dot products, one row", DOTS, "bytes_16_1", 1024, 2),
+    Loop("int8 x int16 by dot products, 3 rows", DOTS, "bytes_16_3", 768, 2),
 ]
 
 #: What llvm-mca calls the CPU; A76 is the core of Neoverse N1. Those without dot products run the other loops.
@@ -69,8 +71,8 @@ def assembly(source: str) -> list[str]:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
 
 
-def macs_of(body: list[str]) -> int:
-    return sum(n for line in body for pattern, n in MACS if re.search(pattern, line))
+def products_of(body: list[str]) -> int:
+    return sum(n for line in body for pattern, n in PRODUCTS if re.search(pattern, line))
 
 
 def innermost_loops(lines: list[str], function: str) -> list[list[str]]:
@@ -89,10 +91,10 @@ def innermost_loops(lines: list[str], function: str) -> list[list[str]]:
 
 def find(loop: Loop, lines: list[str]) -> list[str]:
     """Of the function's loops with so many products that with the fewest instructions; a label for llvm-mca's sake."""
-    found = [body for body in innermost_loops(lines, loop.function) if macs_of(body) == loop.macs]
+    found = [body for body in innermost_loops(lines, loop.function) if products_of(body) == loop.products]
     if not found:
-        there = sorted({macs_of(body) for body in innermost_loops(lines, loop.function)})
-        raise SystemExit(f"mca.py: {loop.source} has no loop of {loop.macs} products in {loop.function} (there are {there})")
+        there = sorted({products_of(body) for body in innermost_loops(lines, loop.function)})
+        raise SystemExit(f"mca.py: no loop of {loop.products} products in {loop.function} of {loop.source}, but {there}")
     return min(found, key=len)
 
 
@@ -113,7 +115,8 @@ def measure(mca: str) -> list[Row]:
         body = find(loop, texts[loop.source])
         for name, cpu, dots in CPUS:
             if dots or loop.source != DOTS:
-                rows.append(Row(loop.what, name, loop.macs, len(body), cycles(body, mca, cpu)))
+                macs = loop.products // loop.parts
+                rows.append(Row(loop.what, name, macs, len(body), cycles(body, mca, cpu)))
     return rows
 
 
@@ -126,9 +129,10 @@ def main() -> None:
     if options.json:
         print(json.dumps([{**asdict(row), "macs_per_cycle": round(row.macs_per_cycle, 2)} for row in rows], indent=1))
         return
-    print("| loop | CPU | products a pass | instructions | cycles | MAC/cycle |\n|---|---|---|---|---|---|")
+    print("| loop | CPU | MAC a pass | instructions | cycles | MAC/cycle |\n|---|---|---|---|---|---|")
     for row in rows:
-        print(f"| {row.loop} | {row.cpu} | {row.macs} | {row.instructions} | {row.cycles:.1f} | {row.macs_per_cycle:.2f} |")
+        numbers = f"{row.macs} | {row.instructions} | {row.cycles:.1f} | {row.macs_per_cycle:.2f}"
+        print(f"| {row.loop} | {row.cpu} | {numbers} |")
 
 
 if __name__ == "__main__":

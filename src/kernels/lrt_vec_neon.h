@@ -18,7 +18,11 @@
 #define LRT_SIDE_ROWS 2 /* ... and in a block of rows */
 #define LRT_INT_ROW_V 8 /* sums of pairs take two registers */
 #define LRT_INT_ROW_V8 8
+#ifdef LRT_DOTPROD
+#define LRT_INT_BLOCK_V 2 /* of 6 rows: 12 accumulators + 6 inputs, of 4 words each, + 2 weights */
+#else
 #define LRT_INT_BLOCK_V 4
+#endif
 #else
 #define LRT_ROW_V 8   /* half a panel of four gates */
 #define LRT_BLOCK_V 2
@@ -33,7 +37,7 @@
 #ifdef LRT_DOTPROD
 #define LRT_DOT8 1
 #define LRT_BYTE_EXTRA 0u
-#define LRT_INT_BLOCK_R8 3 /* 24 or 12 accumulators, of low bytes and of high ones, + 4 or 2 weights + 2 inputs */
+#define LRT_INT_BLOCK_R8 3 /* as many of low bytes and of high ones */
 #else
 #define LRT_DOT8 0
 #define LRT_INT_BLOCK_R8 2
@@ -173,11 +177,28 @@ static inline va v_dot16(va s, vi w, vi x)
     return s;
 }
 #ifdef LRT_DOTPROD
+#ifdef __aarch64__
+#define V_DOT8_LANE(s, a, b, lane) vdotq_laneq_s32(s, a, b, lane)
+#else
+#define V_DOT8_LANE(s, a, b, lane) vdotq_lane_s32(s, a, (lane) < 2 ? vget_low_s8(b) : vget_high_s8(b), (lane) % 2)
+#endif
 /* Both kinds of bytes have to be signed. */
 static inline vi v_bytes(vi a) { return veorq_u32(a, vdupq_n_u32(0x80808080u)); }
 static inline va v_dot8(va s, vi w, vi x)
 {
     s.val[0] = vdotq_s32(s.val[0], vreinterpretq_s8_u32(w), vreinterpretq_s8_u32(x));
+    return s;
+}
+#define LRT_DOT8_WORDS 4
+static inline va v_dot8_word(va s, vi w, vi x, unsigned word)
+{
+    const int8x16_t a = vreinterpretq_s8_u32(w), b = vreinterpretq_s8_u32(x);
+    switch (word) {
+    case 0: s.val[0] = V_DOT8_LANE(s.val[0], a, b, 0); break;
+    case 1: s.val[0] = V_DOT8_LANE(s.val[0], a, b, 1); break;
+    case 2: s.val[0] = V_DOT8_LANE(s.val[0], a, b, 2); break;
+    default: s.val[0] = V_DOT8_LANE(s.val[0], a, b, 3);
+    }
     return s;
 }
 static inline vi v_total8(va a) { return vreinterpretq_u32_s32(a.val[0]); }

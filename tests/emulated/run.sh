@@ -44,6 +44,6 @@ on_arm64() {
 }
 on_arm64 tests/format/test_frozen.py tests/runtime/test_streams.py >"$work/other.log" 2>&1 &
 other=$!
-on_arm64 tests/runtime/test_cells.py tests/runtime/test_stream_groups.py
+on_arm64 tests/runtime/test_integers.py
 wait "$other" || { cat "$work/other.log"; exit 1; }
 cat "$work/other.log"
