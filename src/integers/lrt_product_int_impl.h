@@ -96,6 +96,32 @@ static LRT_INLINE void add_word(const int_tile_args *t, int_sums *s, const unsig
     }
 }
 
+#ifdef LRT_DOT8_WORDS
+/* The same of the next words, of bytes, where one of a vector of them can be multiplied with. */
+static LRT_INLINE void add_words(const int_tile_args *t, int_sums *s, size_t i, const int kind, const unsigned nr,
+                                 const unsigned np, const unsigned nv)
+{
+    vi low[LRT_INT_MOST_R], high[LRT_INT_MOST_R];
+    LRT_UNROLL for (unsigned r = 0; r < nr; r++) {
+        low[r] = v_iload(t->x[r] + LRT_PACKED_HEAD + i);
+        if (kind == BYTES_16)
+            high[r] = v_iload(t->x[r] + LRT_PACKED_HEAD + t->plane + i);
+    }
+    LRT_UNROLL for (unsigned word = 0; word < LRT_DOT8_WORDS; word++)
+        LRT_UNROLL for (unsigned p = 0; p < np; p++)
+            LRT_UNROLL for (unsigned v = 0; v < nv; v++) {
+                const vi w = load_weights(t->w + (i + word) * t->line + p * t->w_panel + v * VL, kind);
+                LRT_UNROLL for (unsigned r = 0; r < nr; r++) {
+                    va *sum = &s->low[0][r][p * nv + v];
+                    *sum = v_dot8_word(*sum, w, low[r], word);
+                    sum = &s->high[0][r][p * nv + v];
+                    if (kind == BYTES_16)
+                        *sum = v_dot8_word(*sum, w, high[r], word);
+                }
+            }
+}
+#endif
+
 static LRT_INLINE vi total(va sum, const int kind)
 {
 #if LRT_DOT8
@@ -132,6 +158,10 @@ static LRT_INLINE void int_tile(const int_tile_args *given, const int kind, cons
     int_sums s;
     size_t i = 0;
     clear_sums(&s, kind, parts, nr, np * nv);
+#ifdef LRT_DOT8_WORDS
+    for (; kind != PAIRS_16 && i + LRT_DOT8_WORDS <= t.words; i += LRT_DOT8_WORDS)
+        add_words(&t, &s, i, kind, nr, np, nv);
+#endif
     for (; i + parts <= t.words; i += parts)
         LRT_UNROLL for (unsigned part = 0; part < parts; part++)
             add_word(&t, &s, part, i + part, kind, nr, np, nv);

@@ -1,4 +1,4 @@
-/* Asks cpuid and xgetbv, and where there are tiles the kernel; on AArch64 what the kernel has told. Nothing else. */
+/* Asks cpuid and xgetbv, and where there are tiles the kernel; on ARM what the kernel has told. Nothing else. */
 #include "kernels/lrt_cpu.h"
 
 int lrt_cpu_any(void) { return 1; }
@@ -78,13 +78,38 @@ int lrt_cpu_has_avx512(void) { return 0; }
 int lrt_cpu_has_avx512vnni(void) { return 0; }
 #endif
 
-#if defined(__ARM_FEATURE_DOTPROD)
-int lrt_cpu_has_dotprod(void) { return 1; } /* all code here is for such CPUs */
-#elif defined(__aarch64__) && defined(__linux__)
-#include <sys/auxv.h>
+#if defined(__aarch64__) || defined(__arm__)
+#ifdef __aarch64__
 #define HWCAP_OF_DOTPROD (1ul << 20)
+#else
+#define HWCAP_OF_NEON (1ul << 12)
+#define HWCAP_OF_VFPV4 (1ul << 16)
+#define HWCAP_OF_DOTPROD (1ul << 24)
+#endif
 
-int lrt_cpu_has_dotprod(void) { return (getauxval(AT_HWCAP) & HWCAP_OF_DOTPROD) != 0; }
+#ifdef __linux__
+#include <sys/auxv.h>
+
+static int hwcaps(unsigned long all) { return (getauxval(AT_HWCAP) & all) == all; }
+#else
+static int hwcaps(unsigned long all) { return all == 0; }
+#endif
+
+/* What all code here is for need not be asked. */
+#ifdef __ARM_FEATURE_DOTPROD
+int lrt_cpu_has_dotprod(void) { return 1; }
+#else
+int lrt_cpu_has_dotprod(void) { return hwcaps(HWCAP_OF_DOTPROD); }
+#endif
+#ifdef __aarch64__
+int lrt_cpu_has_neon(void) { return 1; }
+int lrt_cpu_has_neon_nofma(void) { return 0; }
+#else
+int lrt_cpu_has_neon(void) { return hwcaps(HWCAP_OF_NEON | HWCAP_OF_VFPV4); }
+int lrt_cpu_has_neon_nofma(void) { return hwcaps(HWCAP_OF_NEON); }
+#endif
 #else
 int lrt_cpu_has_dotprod(void) { return 0; }
+int lrt_cpu_has_neon(void) { return 0; }
+int lrt_cpu_has_neon_nofma(void) { return 0; }
 #endif

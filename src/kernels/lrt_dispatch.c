@@ -5,7 +5,8 @@
 #include "kernels/lrt_kernels.h"
 
 extern const lrt_kernels lrt_kernels_avx512amx, lrt_kernels_avx512vnni, lrt_kernels_avx512, lrt_kernels_avx2vnni,
-    lrt_kernels_avx2, lrt_kernels_neondot, lrt_kernels_neon, lrt_kernels_nofma, lrt_kernels_portable;
+    lrt_kernels_avx2, lrt_kernels_neondot, lrt_kernels_neon, lrt_kernels_neonnofma,
+    lrt_kernels_nofma, lrt_kernels_portable;
 
 static const lrt_kernels *const TABLES[] = {
 #ifdef LRT_AMX_TABLES
@@ -18,13 +19,19 @@ static const lrt_kernels *const TABLES[] = {
     &lrt_kernels_avx2vnni,
 #endif
 #ifdef LRT_X86_TABLES
-    &lrt_kernels_avx2, &lrt_kernels_nofma,
+    &lrt_kernels_avx2,
 #endif
 #ifdef LRT_DOTPROD_TABLES
     &lrt_kernels_neondot,
 #endif
 #ifdef LRT_NEON_TABLES
     &lrt_kernels_neon,
+#endif
+#ifdef LRT_NEON_NOFMA_TABLE
+    &lrt_kernels_neonnofma,
+#endif
+#ifdef LRT_NOFMA_TABLE
+    &lrt_kernels_nofma,
 #endif
     &lrt_kernels_portable};
 

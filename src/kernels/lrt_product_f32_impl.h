@@ -53,21 +53,20 @@ static void add_product(row_args *a, const lrt_matrix *m, uint32_t unit, const f
     a->n++;
 }
 
-/* The sums of one group of panels of one row: of np full ones and, where the layer has them, the narrow two. All
- * counts are constants where this is inlined, so that the sums stay in registers from the first input to the last. */
-static LRT_INLINE void row_tile(const row_args *a, float *y, const unsigned gates, const unsigned np,
-                                const unsigned has8, const unsigned has4)
+/* The sums of a group of panels of one row: of `full` vectors from number `first` of each of np full ones and, where the
+ * layer has them, of the narrow two. All counts are constants where this is inlined, so that the sums stay in registers
+ * from the first input to the last. */
+static LRT_INLINE void row_sums(const row_args *a, float *y, const unsigned gates, const unsigned np, const unsigned first,
+                                const unsigned full, const unsigned has8, const unsigned has4)
 {
-    const unsigned full = VECTORS(gates, LRT_PANEL), n8 = has8 ? VECTORS(gates, 8) : 0;
-    const unsigned n4 = has4 ? VECTORS(gates, 4) : 0;
+    const unsigned n8 = has8 ? VECTORS(gates, 8) : 0, n4 = has4 ? VECTORS(gates, 4) : 0;
     const size_t row = gates * LRT_PANEL;
-    const float *init8 = a->init + np * row, *init4 = init8 + has8 * 8 * gates;
+    const float *init = a->init + first * VL, *init8 = a->init + np * row, *init4 = init8 + has8 * 8 * gates;
     float *y8 = y + np * row, *y4 = y8 + has8 * 8 * gates;
-    vf acc[LRT_ROW_V > VECTORS(4, LRT_PANEL) ? LRT_ROW_V : VECTORS(4, LRT_PANEL)];
-    vf acc8[VECTORS(4, 8)], acc4[VECTORS(4, 4)];
+    vf acc[LRT_ROW_V], acc8[VECTORS(4, 8)], acc4[VECTORS(4, 4)];
 
     LRT_UNROLL for (unsigned v = 0; v < np * full; v++)
-        acc[v] = v_load(a->init + v * VL);
+        acc[v] = v_load(init + v * VL);
     LRT_UNROLL for (unsigned v = 0; v < n8; v++)
         acc8[v] = v_load(init8 + v * VL);
     LRT_UNROLL for (unsigned v = 0; v < n4; v++)
@@ -80,7 +79,7 @@ static LRT_INLINE void row_tile(const row_args *a, float *y, const unsigned gate
             vf xv = v_set1(x[i]);
             LRT_UNROLL for (unsigned p = 0; p < np; p++)
                 LRT_UNROLL for (unsigned v = 0; v < full; v++)
-                    acc[p * full + v] = v_fma(xv, v_load(w + p * row * k + v * VL), acc[p * full + v]);
+                    acc[p * full + v] = v_fma(xv, v_load(w + p * row * k + (first + v) * VL), acc[p * full + v]);
             LRT_UNROLL for (unsigned v = 0; v < n8; v++)
                 acc8[v] = v_fma(xv, v_load(w8 + v * VL), acc8[v]);
             LRT_UNROLL for (unsigned v = 0; v < n4; v++)
@@ -92,11 +91,26 @@ static LRT_INLINE void row_tile(const row_args *a, float *y, const unsigned gate
     }
     /* In this order: elements that spill over the end of a panel are overwritten by the next. */
     LRT_UNROLL for (unsigned v = 0; v < np * full; v++)
-        v_store(y + v * VL, acc[v]);
+        v_store(y + (first + v) * VL, acc[v]);
     LRT_UNROLL for (unsigned v = 0; v < n8; v++)
         v_store(y8 + v * VL, acc8[v]);
     LRT_UNROLL for (unsigned v = 0; v < n4; v++)
         v_store(y4 + v * VL, acc4[v]);
+}
+
+/* The same of whole panels, in pieces of these where there are too few registers for one. */
+static LRT_INLINE void row_tile(const row_args *a, float *y, const unsigned gates, const unsigned np, const unsigned has8,
+                                const unsigned has4)
+{
+    const unsigned full = VECTORS(gates, LRT_PANEL), pieces = (full + LRT_ROW_V - 1) / LRT_ROW_V;
+    if (pieces == 1) {
+        row_sums(a, y, gates, np, 0, full, has8, has4);
+        return;
+    }
+    LRT_UNROLL for (unsigned i = 0; i < np * pieces; i++) /* np is 1 or 0 */
+        row_sums(a, y, gates, 1, i * full / pieces, (i + 1) * full / pieces - i * full / pieces, 0, 0);
+    if (has8 || has4)
+        row_sums(a, y, gates, np, 0, 0, has8, has4);
 }
 
 /* Most full panels of one row in flight: a power of two. */

@@ -24,6 +24,7 @@
  *   v_bytes(w)           a word of weights as it is multiplied: LRT_BYTE_EXTRA is what its bytes are too large by
  *   v_dot8(s,w,x)        s + the products of the four bytes of w and the four signed ones of x; those of w are signed
  *                        where LRT_BYTE_EXTRA is 0, else not.  v_total8(s)  the sum
+ *   v_dot8_word(s,w,x,i) where LRT_DOT8_WORDS is 4: the same, of word i of x with all of w
  *   v_ishl8(a)           256 a;   v_store_bytes(l,h,a)  VL signed bytes each, such that a = 256 h + l
  * and else:
  *   v_even8, v_odd8      bytes 0 and 2 of each element, and 1 and 3, as pairs of 16 bits

@@ -202,7 +202,7 @@ void test_stops(void)
         {"stopped lstm, projection", LRT_OP_LSTM, 3, 128, 70, LRT_BIDIRECTIONAL, 1},
         {"stopped gru, reset before", LRT_OP_GRU, 3, 127, 0, 0, 1},
     };
-    for (size_t i = 0; i < sizeof specs / sizeof *specs; i++) {
+    for (size_t i = 0; i < sizeof specs / sizeof *specs; i += only_some ? 3 : 1) {
         size_t size;
         unsigned char *bytes = layer_blob(&specs[i], &size);
         lrt_model m;

@@ -23,6 +23,7 @@
 
 extern unsigned long check_count, check_failures;
 extern const char *check_context; /* what is being tested: a file, a kernel table */
+extern int only_some; /* emulators are slow: fewer models, sizes and tables, in fewer ways */
 
 /* Counts; prints where and on what it failed, and goes on. */
 #define CHECK(ok) check_that((ok) != 0, #ok, __FILE__, __LINE__)

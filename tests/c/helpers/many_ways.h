@@ -31,7 +31,9 @@ void check_graph(graph *g, const char *what);
 
 /* The portable tables are slow with sanitizers: there, wide layers and graphs only take their results. */
 extern int skip_portable;
-/* FNV-1a over the bits of all results of the portable table, all NaNs alike: the same on every machine. */
-extern uint64_t results;
+/* FNV-1a over the bits of all results, all NaNs alike, of the first table of its kind: what is the same on every machine.
+ * Apart, what inputs give that fade out: only machines that can flush denormals have the same. */
+enum { FUSED = 0, UNFUSED = 1, FADES = 2, N_RESULTS = 4 };
+extern uint64_t results[N_RESULTS];
 
 #endif

@@ -6,11 +6,18 @@
 #include "kernels/lrt_kernels.h"
 #include "lstm_rt.h"
 
-/* The next table that this CPU runs, from *i on, or NULL. */
+/* Tables that this CPU runs; of some without those in plain C where others do the same: fmaf() may be a slow routine. */
+static inline int is_tested(const lrt_kernels *k)
+{
+    const int plain = k == lrt_kernels_by_name("portable") || (k == lrt_kernels_by_name("nofma") && lrt_kernels_by_name("neonnofma"));
+    return lrt_kernels_usable(k) && !(only_some && plain && k != lrt_kernels_best());
+}
+
+/* The next table that is tested, from *i on, or NULL. */
 static inline const lrt_kernels *next_table(unsigned *i)
 {
     const lrt_kernels *k = lrt_kernels_at((*i)++);
-    while (k && !lrt_kernels_usable(k))
+    while (k && !is_tested(k))
         k = lrt_kernels_at((*i)++);
     if (k)
         check_context = lrt_kernels_name(k);

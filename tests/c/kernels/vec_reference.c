@@ -25,6 +25,11 @@ static float from_bits(uint32_t u)
 
 int vec_same(float got, float want) { return vec_bits(got) == vec_bits(want) || (got != got && want != want); }
 
+int vec_equal(float got, float want)
+{
+    return vec_bits(got) == vec_bits(want) || (got == want && (vec_bits(got) ^ vec_bits(want)) >> 31 == 0);
+}
+
 vec_expected vec_reference(float a, float b, float c)
 {
     vec_expected e;

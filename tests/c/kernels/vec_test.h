@@ -6,7 +6,8 @@
 
 /* Tests every operation of one vocabulary. */
 typedef void vec_suite(const char *name);
-vec_suite vec_portable, vec_nofma, vec_avx2, vec_avx2vnni, vec_avx512, vec_avx512vnni, vec_neon, vec_neondot;
+vec_suite vec_portable, vec_nofma, vec_sse, vec_avx2, vec_avx2vnni, vec_avx512, vec_avx512vnni, vec_neon, vec_neonnofma,
+    vec_neondot;
 
 typedef struct {
     float add, sub, mul, div, max, min, fma, fnma, fma_twice, fnma_twice, sqrt, abs, select;
@@ -24,6 +25,8 @@ const float *vec_numbers(void);
 uint32_t vec_bits(float a);
 /* The same bits, or both NaN: which NaN arithmetic gives is not part of the contract. */
 int vec_same(float got, float want);
+/* The same bits; where denormals are flushed, one may be the 0 that it counts as, NaNs aside. */
+int vec_equal(float got, float want);
 
 /* The last n floats before memory that may not be touched, and the first n after such. */
 float *vec_before_wall(unsigned n);
