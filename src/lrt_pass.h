@@ -100,7 +100,7 @@ static inline const int32_t *lrt_ids_at(const lrt_pass *pass, uint32_t value, ui
     const lrt_view *view = &pass->s->views[value];
     const lrt_value *v = &pass->s->values[value];
     const ptrdiff_t t0 = lrt_is_timed(v) ? (ptrdiff_t)pass->t0[v->axis] : 0;
-    return (const int32_t *)view->data + (ptrdiff_t)n * view->row + (t0 + step) * view->step;
+    return (const int32_t *)view->data + (ptrdiff_t)n * view->row + (t0 + (ptrdiff_t)step) * view->step;
 }
 static inline unsigned char *lrt_mask_at(const lrt_pass *pass, uint32_t value, uint32_t n, uint32_t step)
 {

@@ -201,7 +201,7 @@ static void run_places(const lrt_places *me, uint32_t n, uint32_t first, uint32_
     a.m = cell->w_x;
     a.bias = cell->bias;
     a.x = me->patches_x;
-    a.x_row = cell->w_x.k;
+    a.x_row = (ptrdiff_t)cell->w_x.k;
     a.y = me->pre;
     a.y_row = (ptrdiff_t)cell->pre_row;
     a.rows = count;
@@ -214,9 +214,9 @@ static void run_places(const lrt_places *me, uint32_t n, uint32_t first, uint32_
     step.pre = me->pre;
     step.pre_row = (ptrdiff_t)cell->pre_row;
     step.h_prev = me->patches_h;
-    step.h_prev_row = cell->w_h.k;
+    step.h_prev_row = (ptrdiff_t)cell->w_h.k;
     step.h_next = me->h_next;
-    step.h_next_row = step.c_row = cell->stride;
+    step.h_next_row = step.c_row = (ptrdiff_t)cell->stride;
     step.c = me->c;
     memcpy(step.act, cell->act, sizeof step.act);
     step.row = rows;

@@ -249,9 +249,9 @@ static void copy_line(const lrt_window *w, const float *image_row, int64_t x, ui
 {
     const uint32_t width = w->size[2], kernel = w->kernel[2];
     if (w->dilation[2] == 1 && count == w->channels) { /* places follow each other */
-        const uint64_t skip = x < 0 ? (uint64_t)-x : 0, left = skip < kernel ? skip : kernel;
+        const size_t left = x >= 0 ? 0 : -x < kernel ? (size_t)-x : kernel;
         const int64_t room = (int64_t)width - (x + (int64_t)left);
-        const uint64_t there = room <= 0 ? 0 : (uint64_t)room < kernel - left ? (uint64_t)room : kernel - left;
+        const size_t there = room <= 0 ? 0 : room < (int64_t)(kernel - left) ? (size_t)room : kernel - left;
         if (there == kernel) {
             copy_floats(to, image_row + (size_t)x * count, (size_t)kernel * count);
             return;
