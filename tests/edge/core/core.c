@@ -74,7 +74,8 @@ static void run(const blob_case *c, const lrt_model *model)
             failures++;
         }
     limits.batch = 0xffffffffu;
-    expect(c->name, "more than can be addressed", (int)lrt_session_size(model, &limits), 0);
+    if (sizeof(size_t) == sizeof(uint32_t))
+        expect(c->name, "more than can be addressed", lrt_session_size(model, &limits) != 0, 0);
 }
 
 int main(void)
@@ -88,8 +89,10 @@ int main(void)
         expect(c->name, "opening it", code == LRT_OK && c->code == LRT_E_CHECKSUM ? lrt_model_check(&model) : code, c->code);
         if (code == LRT_OK && c->code == LRT_OK) {
             expect(c->name, "checksum", lrt_model_check(&model), LRT_OK);
-            expect(c->name, "misaligned", lrt_model_open(&model, c->blob + 4, c->size), LRT_E_ALIGNMENT);
-            expect(c->name, "odd address", lrt_model_open(&model, c->blob + 1, c->size), LRT_E_ALIGNMENT);
+            memcpy(memory + 4, c->blob, c->size);
+            expect(c->name, "misaligned", lrt_model_open(&model, memory + 4, c->size), LRT_E_ALIGNMENT);
+            memcpy(memory + 1, c->blob, c->size);
+            expect(c->name, "odd address", lrt_model_open(&model, memory + 1, c->size), LRT_E_ALIGNMENT);
             expect(c->name, "cut off", lrt_model_open(&model, c->blob, c->size - 1), LRT_E_SIZE);
             expect(c->name, "no blob", lrt_model_open(&model, NULL, c->size), LRT_E_ARGUMENT);
             expect(c->name, "again", lrt_model_open(&model, c->blob, c->size), LRT_OK);
