@@ -159,11 +159,12 @@ def cycles(mca: str) -> list[str]:
 
 HEAD = """# On the edge
 
-Made by `python benchmarks/edge/measure.py`. One step of an LSTM exported by `lstm-rt export-c`, compiled with gcc {gcc}
-and `-O2`. What is counted is executed by an emulated device, exactly and repeatably; it is no time, and instructions
-take different numbers of cycles. Where there is no FPU nearly all of them are those of the compiler's library of floats,
-whose code is not in the numbers. A MAC is a multiply-accumulate of the matrix products. Sizes are in bytes. Flash is the
-code and the constants, which are the model; RAM is the arena, with the state; the stack is that of a call of the step.
+Made by `python benchmarks/edge/measure.py`. One step of an LSTM exported by `lstm-rt export-c`, compiled with gcc
+{gcc} and `-O2`. What is counted is executed by an emulated device, exactly and repeatably; it is no time, and
+instructions take different numbers of cycles. Where there is no FPU nearly all of them are those of the compiler's
+library of floats, whose code is not in the numbers. A MAC is a multiply-accumulate of the matrix products. Sizes
+are in bytes. Flash is the code and the constants, which are the model; RAM is the arena, with the state; the stack
+is that of a call of the step.
 """
 
 #: LSTM 16 -> 32: instructions a MAC on Cortex-M4F and M55, bytes of code on both, of RAM, largest error.
