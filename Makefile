@@ -1,6 +1,7 @@
 # make demo: build, convert a trained model, run it on real input, show the result.
 # make test: build and run the tests. Both work on a fresh machine with Python >= 3.10, a C
 # compiler and make; what else they need goes into a virtual environment in .venv.
+# make lib: the core as a library for C, in build/lib; make install PREFIX=/usr/local puts it there.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -8,7 +9,7 @@ BIN := $(VENV)/bin
 SOURCES := pyproject.toml setup.py $(wildcard src/*.[ch] src/*/*.[ch] src/cflags.txt lstm_rt/*.py lstm_rt/*/*.py lstm_rt/*.pyi lstm_rt/_lrt.pxd lstm_rt/_core.pyx lstm_rt/_runtime/* \
 	lstm_rt/py.typed tools/lstm_rt_tools/*.py tools/lstm_rt_tools/*/*.py tools/lstm_rt_tools/*/*/*.py)
 
-.PHONY: demo test build live lint clean
+.PHONY: demo test build live lint lib install uninstall clean
 
 build: $(VENV)/.built
 
@@ -38,6 +39,9 @@ lint: build
 	$(BIN)/python -m pip install --quiet ruff mypy
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+lib install uninstall:
+	$(MAKE) -f packaging/c/lib.mk $@
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info lstm_rt/_core.c lstm_rt/*.so demo-output

@@ -20,6 +20,9 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#ifdef __GNUC__
+#pragma GCC visibility push(default) /* all that a shared library of this gives */
+#endif
 
 #define LRT_FIRST_VERSION 1u  /* format versions that this runtime reads: from here */
 #define LRT_FORMAT_VERSION 5u /* to here */
@@ -273,6 +276,9 @@ void lrt_session_reset(lrt_session *session); /* all state to zero */
 int lrt_row_reset(lrt_session *session, uint32_t row);
 int lrt_row_swap(lrt_session *session, uint32_t a, uint32_t b);
 
+#ifdef __GNUC__
+#pragma GCC visibility pop
+#endif
 #ifdef __cplusplus
 }
 #endif

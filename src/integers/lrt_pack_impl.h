@@ -22,6 +22,11 @@ static LRT_INLINE void store_packed(const lrt_matrix *m, uint32_t *words, uint32
         return;
     }
 #endif
+#if VL == 1
+    const uint16_t low = (uint16_t)q.i[0];
+    const uint32_t in_four = m->dtype == LRT_I16 ? at % 4 : (at % 2) * 2 + at % 4 / 2; /* of quads 0 2 1 3 */
+    memcpy((unsigned char *)words + 2 * (at / 4 * 4 + in_four), &low, sizeof low);
+#else
     if (m->dtype == LRT_I16)
         v_store_pairs(words + at / 2, q);
 #if LRT_DOT8
@@ -30,6 +35,7 @@ static LRT_INLINE void store_packed(const lrt_matrix *m, uint32_t *words, uint32
 #else
     else
         v_store_quads(words + at / 2, q);
+#endif
 #endif
 }
 
@@ -55,6 +61,9 @@ static void int_pack(const lrt_matrix *m, const float *x, uint32_t *packed, uint
             packed[0] = nan;
         return;
     }
+#if VL == 1 /* no vector fills a word up with zeros */
+    memset(words, 0, (lrt_packed_words(k) - LRT_PACKED_HEAD) * sizeof *words);
+#endif
     scale = most / limit;
     times = v_set1(limit / most);
     for (i = 0; i < whole; i += VL) {

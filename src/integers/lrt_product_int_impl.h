@@ -19,7 +19,8 @@ enum { PAIRS_16 = 0, BYTES_16 = 1, BYTES_8 = 2 };
 #if !LRT_DOT8
 #define LRT_BYTE_EXTRA 128u /* bytes of weights are multiplied as they are stored */
 #endif
-#define LRT_INT_MOST_V (LRT_INT_ROW_V > LRT_INT_BLOCK_V ? LRT_INT_ROW_V : LRT_INT_BLOCK_V)
+#define LRT_INT_WIDEST (LRT_INT_ROW_V > LRT_INT_BLOCK_V ? LRT_INT_ROW_V : LRT_INT_BLOCK_V)
+#define LRT_INT_MOST_V (LRT_INT_WIDEST > LRT_PANEL / VL ? LRT_INT_WIDEST : LRT_PANEL / VL) /* a strip has a panel's */
 
 /* Sums in flight: of np * nv vectors of nr rows, and where these are few, several of each, of every second or fourth
  * word: a sum waits for the one before it. */
@@ -245,7 +246,7 @@ static int_rows_fn *const BYTES_16_ROWS[INT_SIZES] = {
 static int_rows_fn *const BYTES_8_ROWS[INT_SIZES] = {bytes_8_1, bytes_8_2, bytes_8_3, bytes_8_6};
 #endif
 typedef char all_int_blocks_are_cases[(LRT_INT_BLOCK_R <= 2 || LRT_INT_BLOCK_R == 6) && LRT_INT_BLOCK_R8 <= 3 &&
-                                              (!LRT_DOT8 || LRT_INT_BLOCK_R8 == 3) && LRT_INT_MOST_V <= 8
+                                              (!LRT_DOT8 || LRT_INT_BLOCK_R8 == 3) && LRT_INT_WIDEST <= 8
                                           ? 1
                                           : -1];
 

@@ -52,7 +52,7 @@ static LRT_INLINE void store_h(const lrt_step_args *a, const gate_at *at, vf h)
     float *out = a->out ? a->out[at->row] + a->out_at : NULL;
     store_units(a->h_next + (ptrdiff_t)at->row * a->h_next_row + at->unit, h, at);
     if (out) {
-        uint32_t exist = a->m.units - at->unit; /* out has no padding */
+        uint32_t exist = at->unit < a->m.units ? a->m.units - at->unit : 0; /* out has no padding */
         if (exist >= VL && at->units == VL)
             v_store(out + at->unit, h);
         else

@@ -1,10 +1,14 @@
 /* Which kernel tables this architecture has, and how a kernel file says what it is compiled for, so that one compiler
  * line builds the core. LRT_ISA("avx2,fma") stands before all else that is included.
  *
- * -DLRT_PORTABLE_ONLY: no table but the portable one. -DLRT_INSTRUMENTED: a build with sanitizers, for which
- * vectors as structs take minutes to optimise. */
+ * -DLRT_PORTABLE_ONLY: no table but the portable one. -DLRT_SMALL: that one with as little code as can be, one float at a
+ * time. -DLRT_INSTRUMENTED: a build with sanitizers, for which vectors as structs take minutes to optimise. */
 #ifndef LRT_ISA_H
 #define LRT_ISA_H
+
+#if defined(LRT_SMALL) && !defined(LRT_PORTABLE_ONLY)
+#define LRT_PORTABLE_ONLY
+#endif
 
 #if !defined(LRT_PORTABLE_ONLY) && defined(__x86_64__)
 #define LRT_X86_TABLES

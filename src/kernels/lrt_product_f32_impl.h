@@ -10,7 +10,7 @@
 
 /* ---- matrix products ------------------------------------------------------------------------ */
 
-#define TILE_FLOATS 256 /* of one row of results that a tile may fill, what spills over a panel's end included */
+#define TILE_FLOATS (VL == 1 ? 128u : 256u) /* of one row of results that a tile may fill, what spills over a panel's end included */
 
 /* Vectors of one k of a panel: its last may reach into the next k, those elements are dropped. */
 #define VECTORS(gates, width) (((gates) * (width) + VL - 1) / VL)
@@ -254,8 +254,10 @@ static LRT_INLINE void tile(const tile_args *t, const unsigned nr, const unsigne
 #if LRT_BLOCK_V >= 4
 #define TILE_BLOCKS(t, nr) \
     TILE(t, nr, 1, 1) TILE(t, nr, 1, 2) TILE(t, nr, 2, 1) TILE(t, nr, 1, 3) TILE(t, nr, 1, 4) TILE(t, nr, 2, 2) TILE(t, nr, 4, 1)
-#else
+#elif LRT_BLOCK_V == 2
 #define TILE_BLOCKS(t, nr) TILE(t, nr, 1, 1) TILE(t, nr, 1, 2) TILE(t, nr, 2, 1)
+#else
+#define TILE_BLOCKS(t, nr) TILE(t, nr, 1, 1)
 #endif
 #define TILE_ROWS(nr)                                                              \
     static void tile_rows_##nr(const tile_args *t, unsigned np, unsigned nv)       \

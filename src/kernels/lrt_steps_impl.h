@@ -278,7 +278,7 @@ static void run_rows(lrt_step_args *a, const int from_pre, panel_fn *panel)
 
 /* -- other weights than plain ones: sums of some panels go through memory to the same gates -------- */
 
-#define MEMORY_SUMS (VL <= 4 ? 1024u : 4096u) /* floats: some panels of all rows; small CPUs have small stacks */
+#define MEMORY_SUMS (VL == 1 ? 256u : VL <= 4 ? 1024u : 4096u) /* floats: some panels of all rows; small CPUs have small stacks */
 #define MEMORY_PANELS 8u  /* of one row at most: so that reading the weights and the gates overlap */
 
 /* Panels [p, end) of rows that have been packed, where they have to be. */

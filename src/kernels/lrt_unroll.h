@@ -2,7 +2,10 @@
 #ifndef LRT_UNROLL_H
 #define LRT_UNROLL_H
 
-#if defined(__GNUC__)
+#if defined(LRT_SMALL) && defined(__GNUC__) /* once, whoever calls it */
+#define LRT_INLINE __attribute__((noinline, unused))
+#define LRT_ALIGNED
+#elif defined(__GNUC__)
 #define LRT_INLINE inline __attribute__((always_inline))
 #define LRT_ALIGNED __attribute__((aligned(64))) /* vectors that cross a cache line do not forward */
 #else
@@ -18,7 +21,7 @@
 #else
 #define LRT_UNROLL_K
 #endif
-#if defined(LRT_INSTRUMENTED)
+#if defined(LRT_INSTRUMENTED) || defined(LRT_SMALL)
 #define LRT_UNROLL
 #elif defined(__clang__)
 #define LRT_UNROLL _Pragma("clang loop unroll(full)")

@@ -39,18 +39,28 @@
 #include <stdint.h>
 #include <string.h>
 
+#ifdef LRT_SMALL
+#define VL 1
+#define LRT_ROW_V 1
+#define LRT_BLOCK_V 1
+#define LRT_BLOCK_R 3
+#define LRT_INT_ROW_V 1
+#define LRT_INT_BLOCK_V 1
+#define LRT_INT_ROW_V8 1
+#else
 #define VL 4
 #define LRT_ROW_V 4
 #define LRT_BLOCK_V 4
 #define LRT_BLOCK_R 3
+#define LRT_INT_ROW_V 4   /* of integers: sums of one row, sums per row in a block of rows, and rows of such a block */
+#define LRT_INT_BLOCK_V 4
+#define LRT_INT_ROW_V8 4   /* sums of one row of bytes with 16 bits: with LRT_DOT8 of low bytes, and as many of high ones */
+#endif
 #define LRT_SIDE 1 /* vectors of gates that go side by side in one row */
 #define LRT_SIDE_ROWS 1 /* ... and in a block of rows */
 #define LRT_DOT8 0
-#define LRT_INT_ROW_V 4   /* of integers: sums of one row, sums per row in a block of rows, and rows of such a block */
-#define LRT_INT_BLOCK_V 4
 #define LRT_INT_BLOCK_R 1
 #define LRT_INT_BLOCK_R8 1 /* ... where bytes are multiplied with 16 bits: with LRT_DOT8 half of that with bytes */
-#define LRT_INT_ROW_V8 4   /* sums of one row of bytes with 16 bits: with LRT_DOT8 of low bytes, and as many of high ones */
 
 typedef struct {
     float f[VL];
@@ -77,7 +87,11 @@ static inline float s_float(uint32_t u)
     return a;
 }
 
+#if VL == 1
+#define EACH_ELEMENT enum { e = 0 };
+#else
 #define EACH_ELEMENT for (unsigned e = 0; e < VL; e++)
+#endif
 
 static inline vf v_set1(float a)
 {
@@ -222,6 +236,7 @@ static inline vi v_odd8(vi a)
     EACH_ELEMENT a.i[e] = a.i[e] >> 8 & 0x00ff00ffu;
     return a;
 }
+#if VL == 4
 static inline uint32_t s_pair(uint32_t a, uint32_t b) { return (a & 0xffffu) | b << 16; }
 static inline void v_store_pairs(uint32_t *p, vi a)
 {
@@ -233,6 +248,7 @@ static inline void v_store_quads(uint32_t *p, vi a)
     p[0] = s_pair(a.i[0], a.i[2]);
     p[1] = s_pair(a.i[1], a.i[3]);
 }
+#endif
 
 static inline vm v_lt(vf a, vf b)
 {

@@ -51,6 +51,7 @@ CONDITIONS: dict[str, Callable[[], bool]] = {
     "no OpenMP": lambda: not lstm_rt.build_info()["openmp"],
     "no published models": lambda: not os.environ.get("LSTM_RT_MODELS"),
     "one processor": lambda: _cpus() < 2,
+    "no tools for C++": lambda: not all(map(shutil.which, ("cmake", "g++", "pkg-config"))),
     "no device": lambda: any(missing(device) for device in devices().values()),
 }
 
