@@ -35,7 +35,7 @@ def test_demo(encoding: str) -> None:
 def test_the_decoder_goes_on_from_what_it_wrote(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the batch: a word alone is written as it is among others."""
     monkeypatch.syspath_prepend(str(EXAMPLES))
-    import demo
+    from romaji import run as romaji
 
     folder = EXAMPLES / "romaji"
     encoder, decoder = (
@@ -44,8 +44,8 @@ def test_the_decoder_goes_on_from_what_it_wrote(monkeypatch: pytest.MonkeyPatch)
     )
     reference: Any = np.load(folder / "reference.npz")
     kana, lengths = reference["kana"], reference["lengths"]
-    assert demo.write(decoder, encoder(kana, lengths)) == reference["romaji"].tolist()
+    assert romaji.write(decoder, encoder(kana, lengths)) == reference["romaji"].tolist()
     for row in (0, 7, 28):
         n = lengths[row]
         alone = encoder(np.ascontiguousarray(kana[row : row + 1, :n]), lengths[row : row + 1])
-        assert demo.write(decoder, alone) == [reference["romaji"][row]]
+        assert romaji.write(decoder, alone) == [reference["romaji"][row]]
