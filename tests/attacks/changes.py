@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import lzma
 import pickletools
 import random
 import re
@@ -245,7 +246,7 @@ def change_file(data: bytes, rng: Rng, sound: tuple[str, ...] = ()) -> bytes:
     return change_bytes(data, rng)
 
 
-_ZIP_ERRORS = (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, zlib.error)
+_ZIP_ERRORS = (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError, zlib.error, lzma.LZMAError)
 
 
 def _change_alike(data: bytes, rng: Rng) -> bytes:
