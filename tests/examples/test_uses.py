@@ -11,6 +11,7 @@ from helpers.paths import EXAMPLES
 #: What the run of an example has to say: a pattern, and the least and the most of the number in it.
 SAYS = {
     "activity": [("people who were not trained on: ([\\d.]+)% of the samples right", 85, 100)],
+    "amp": [("against the amplifier itself: ([\\d.]+)%", 0, 5), ("in blocks of 64: the (same) bits", None, None)],
     "strokes": [("right after 1 to 8 points: .* ([\\d.]+)%", 97, 100)],
 }
 
