@@ -1,7 +1,7 @@
 """Train a small PyTorch network, a convolution and an LSTM, that says which exercise somebody with a smartwatch does.
 
 Writes ``activity.pt`` (TorchScript) and ``reference.npz`` (what PyTorch gives for a recording that was held out).
-Needs PyTorch; takes about three minutes.
+Needs PyTorch; takes about half a minute.
 """
 
 from __future__ import annotations

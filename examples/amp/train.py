@@ -1,7 +1,7 @@
 """Train a small PyTorch LSTM that sounds like a tube amplifier, on a guitar that ``guitar.py`` makes.
 
 Writes ``amp.pt`` (a state dict) and ``reference.npz`` (a riff that was not trained on, and what PyTorch makes of it).
-Needs PyTorch; takes about five minutes.
+Needs PyTorch; takes about two minutes.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Serves a model that streams to many clients at once, over WebSocket: one stream each, all of them stepped together.
 
-    lstm-rt convert examples/keyword/keyword.onnx
+    lstm-rt convert examples/keywords/keyword.onnx
     python examples/server/server.py keyword.lrt --streams 512
 
 A client sends binary messages of float32 rows, one for each step of its stream (little endian, as many features as the

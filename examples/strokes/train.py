@@ -1,7 +1,7 @@
 """Train a small PyTorch LSTM that follows a pen, point by point, and says at each which digit is being written.
 
 Writes ``strokes.pt2`` (torch.export) and ``reference.npz`` (digits by other writers than those of the training, and
-PyTorch's logits for them). Needs PyTorch; takes about two minutes.
+PyTorch's logits for them). Needs PyTorch; takes about half a minute.
 """
 
 from __future__ import annotations

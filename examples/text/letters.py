@@ -1,0 +1,13 @@
+"""What the model's numbers stand for: number k is the k-th letter of LETTERS."""
+
+from __future__ import annotations
+
+import numpy as np
+
+LETTERS = "\n !$&',-.3:;?ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_NUMBER = {letter: number for number, letter in enumerate(LETTERS)}
+
+
+def numbers(text: str) -> np.ndarray:
+    """Letters as int32 ``(T,)``."""
+    return np.array([_NUMBER[letter] for letter in text], np.int32)
