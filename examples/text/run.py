@@ -10,7 +10,7 @@ from common import SCREEN, compare, convert, microseconds, picture
 
 import lstm_rt
 
-from .letters import LETTERS, numbers
+from .letters import LETTERS, load, numbers
 
 HERE = Path(__file__).resolve().parent
 HELD_OUT = 0.1  #: the end of the text
@@ -23,7 +23,7 @@ def run(work: Path, out: Path) -> bool:
     reference = np.load(HERE / "reference.npz")
     ok = compare("PyTorch", model(reference["letters"]), reference["y"])
 
-    text = numbers((HERE / "shakespeare.txt").read_text(encoding="ascii"))
+    text = numbers(load())
     unseen = text[int(len(text) * (1 - HELD_OUT)) :]
     chances = softmax(model(unseen[:-1]))[np.arange(len(unseen) - 1), unseen[1:]]
     counts = np.unique(text, return_counts=True)[1]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from letters import LETTERS, numbers
+from letters import LETTERS, load, numbers
 from torch import nn
 
 HERE = Path(__file__).resolve().parent
@@ -60,7 +60,7 @@ def train(model: Writer, text: torch.Tensor) -> None:
 def main() -> None:
     torch.manual_seed(1)
     torch.set_num_threads(1)  # one summation order, so that a second run gives the same weights
-    text = torch.from_numpy(numbers((HERE / "shakespeare.txt").read_text(encoding="ascii"))).long()
+    text = torch.from_numpy(numbers(load())).long()
     seen, held_out = text.split([int(len(text) * (1 - HELD_OUT)), len(text) - int(len(text) * (1 - HELD_OUT))])
     model = Writer()
     train(model, seen)

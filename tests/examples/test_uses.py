@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import wave
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,12 @@ SAYS = {
         ("this model +median off by ([\\d.]+)", 2.0, 2.16),
         ("'like today' +median off by ([\\d.]+)", 2.2, 2.3),
     ],
+    "keywords": [("heard: (3 1 4 1 5 9 2 6)\\n", None, None)],
     "spelling": [("words are (spoken) as by PyTorch", None, None), ("([\\d.]+)% of the sounds wrong", 10, 11)],
     "strokes": [("right after 1 to 8 points: .* ([\\d.]+)%", 97, 100)],
+    "tagger": [("F1 of the spaces ([\\d.]+)%", 90, 100)],
     "text": [("held-out text: ([\\d.]+) bits a letter", 2.0, 2.1)],
+    "video": [("mean square error ([\\d.]+);", 0, 0.03)],
 }
 
 
@@ -61,6 +65,20 @@ def converted(name: str, file: str, work: Path, *options: str) -> Any:
     return lstm_rt.load(str(common.convert(EXAMPLES / name / file, work, *options)))
 
 
+def test_a_line_alone_is_tagged_as_among_others(tmp_path: Path) -> None:
+    from tagger import run as tagger
+
+    model = converted("tagger", "tagger.pt", tmp_path)
+    reference: Any = np.load(EXAMPLES / "tagger" / "reference.npz")
+    logits = model(reference["letters"], reference["lengths"])
+    for row in (0, 31, 59):
+        letters = reference["letters"][row, : reference["lengths"][row]]
+        text = "".join(chr(96 + letter) for letter in letters)
+        words = tagger.put_spaces(model, text)
+        assert words == tagger.spaced(letters, logits[row])
+        assert words.replace(" ", "") == text
+
+
 def test_a_word_alone_is_spoken_as_among_others(tmp_path: Path) -> None:
     from spelling import run as spelling
 
@@ -92,3 +110,24 @@ def test_temperature(tmp_path: Path) -> None:
     assert cold == likeliest
     warm = [text.write(model, prompt, 30, 1.0, np.random.default_rng(seed)) for seed in (1, 1, 2)]
     assert warm[0] == warm[1] != warm[2]
+
+
+def test_the_microphone_hears_what_was_said(tmp_path: Path) -> None:
+    """Silence in front of a recording changes when words are heard, not which."""
+    from keywords import run as keywords
+    from keywords.features import HOP, read
+
+    microphone = keywords.Microphone(converted("keywords", "keyword.onnx", tmp_path))
+    samples = np.concatenate([np.zeros(2 * HOP, np.float32), read(EXAMPLES / "keywords" / "speech.wav")])
+    said = [microphone.callback(block) for block in samples[: len(samples) // HOP * HOP].reshape(-1, HOP)]
+    assert [digit for digit in said if digit is not None] == [3, 1, 4, 1, 5, 9, 2, 6]
+
+
+def test_a_file_that_is_no_speech(tmp_path: Path) -> None:
+    from keywords.features import read
+
+    with wave.open(str(tmp_path / "stereo.wav"), "wb") as file:
+        file.setparams((2, 2, 44100, 0, "NONE", ""))
+        file.writeframes(bytes(400))
+    with pytest.raises(ValueError, match=r"stereo\.wav: expected one channel of 16 bits at 8000 Hz"):
+        read(tmp_path / "stereo.wav")
