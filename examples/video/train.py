@@ -13,7 +13,7 @@ import numpy as np
 from digits import N_TRAIN, SIZE, films, load
 
 HERE = Path(__file__).resolve().parent
-FRAMES, FILTERS, BATCH, STEPS = 10, 12, 8, 600
+FRAMES, FILTERS, BATCH, STEPS = 10, 12, 8, 1400
 
 
 def build() -> keras.Model:
@@ -33,7 +33,7 @@ def main() -> None:
     rng = np.random.default_rng(1)
     images = load()
     model = build()
-    model.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(6e-3, STEPS), clipnorm=1.0), loss="bce")
+    model.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(8e-3, STEPS), clipnorm=1.0), loss="bce")
     total = 0.0
     for step in range(1, STEPS + 1):
         x = films(images[:N_TRAIN], BATCH, FRAMES + 1, rng)
