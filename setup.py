@@ -18,6 +18,7 @@ from pathlib import Path
 from setuptools import Extension, setup
 from setuptools.command.build_clib import build_clib
 from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
 
 WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow"]
 CFLAGS = [*Path("src/cflags.txt").read_text().split(), "-g0", *WARNINGS]
@@ -90,6 +91,22 @@ class BuildClib(build_clib):
         super().build_libraries(libraries)
 
 
+class BuildPy(build_py):
+    """Takes along the headers that lstm-rt export-c copies into folders; in place they are read where they are."""
+
+    HEADERS = ("lrt_mode.h", "kernels/*.h", "micro/*.h")
+
+    def run(self):
+        super().run()
+        if self.editable_mode:
+            return
+        core = Path(self.build_lib) / "lstm_rt_tools/export_c/core"
+        for header in (h for pattern in self.HEADERS for h in sorted(Path("src").glob(pattern))):
+            target = core / header.relative_to("src")
+            self.mkpath(str(target.parent))
+            self.copy_file(str(header), str(target))
+
+
 class BuildExt(build_ext):
     """Builds the archive first, also for in-place builds, and decides about OpenMP."""
 
@@ -141,7 +158,7 @@ def main():
         extra_link_args=link or strip,
         depends=[*sorted(map(str, Path("lstm_rt/_runtime").iterdir())), *HEADERS, *SOURCES],
     )
-    commands = {"build_clib": BuildClib, "build_ext": BuildExt}
+    commands = {"build_clib": BuildClib, "build_ext": BuildExt, "build_py": BuildPy}
     setup(libraries=[("lrt_core", core)], ext_modules=[extension], cmdclass=commands)
 
 

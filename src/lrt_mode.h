@@ -7,7 +7,8 @@
 
 #include <stdint.h>
 
-/* x86-64: results (FTZ) and operands (DAZ). AArch64: both (FZ). Elsewhere nothing: denormals are kept. */
+/* x86-64: results (FTZ) and operands (DAZ). ARM: both (FZ), of 32-bit ARM for single numbers, as its vectors always flush.
+ * Elsewhere nothing: denormals are kept. */
 #if defined(__x86_64__) && defined(__GNUC__)
 typedef unsigned lrt_mode;
 #define LRT_FLUSHES 0x8040u
@@ -23,6 +24,16 @@ static inline lrt_mode lrt_get_mode(void)
     return mode;
 }
 static inline void lrt_set_mode(lrt_mode mode) { __asm__ volatile("msr fpcr, %0" : : "r"(mode) : "memory"); }
+#elif defined(__arm__) && defined(__ARM_FP) && defined(__GNUC__)
+typedef uint32_t lrt_mode;
+#define LRT_FLUSHES ((uint32_t)1 << 24)
+static inline lrt_mode lrt_get_mode(void)
+{
+    lrt_mode mode;
+    __asm__ volatile("vmrs %0, fpscr" : "=r"(mode));
+    return mode;
+}
+static inline void lrt_set_mode(lrt_mode mode) { __asm__ volatile("vmsr fpscr, %0" : : "r"(mode) : "memory"); }
 #else
 typedef int lrt_mode;
 #define LRT_FLUSHES 0

@@ -3,6 +3,8 @@
 #define LRT_CELLS_IMPL_H
 
 #include "kernels/lrt_math_impl.h"
+#include "kernels/lrt_panels.h"
+#include "kernels/lrt_step_args.h"
 
 /* Where one vector of units of one row stands. */
 typedef struct {
@@ -65,8 +67,8 @@ static LRT_INLINE vf clip(const lrt_step_args *a, vf x)
 
 /* LSTM (Hochreiter & Schmidhuber 1997; forget gate Gers et al. 2000; peepholes Gers & Schmidhuber 2000):
  *   i = s(z_i + p_i c)  f = s(z_f + p_f c)  g = t(z_g)  c' = f c + i g  o = s(z_o + p_o c')  h = o t'(c')
- * usual: sigmoid and tanh, no clip, no peepholes. Of n vectors at once, wherever they stand, and every operation for
- * all of them before the next: chains that depend on nothing of each other keep the CPU busy. */
+ * usual: sigmoid and tanh, no clip, no peepholes; their divisions are shared. Of n vectors at once, wherever they stand, and
+ * every operation for all of them before the next: chains that depend on nothing of each other keep the CPU busy. */
 static LRT_INLINE void lstm_gates(const lrt_step_args *a, const gate_at *at, const unsigned n, const int usual)
 {
     const uint32_t padded = lrt_padded_units(a->m.units);
@@ -84,23 +86,30 @@ static LRT_INLINE void lstm_gates(const lrt_step_args *a, const gate_at *at, con
             z[j] = v_fma(load_units(peep, &at[j]), c[j], z[j]);
             z[n + j] = v_fma(load_units(peep + padded, &at[j]), c[j], z[n + j]);
         }
-        LRT_UNROLL for (unsigned j = 0; j < 3 * n; j++)
-            z[j] = clip(a, z[j]);
-    }
-    gate_parts(usual, 3 * n, 2 * n, &a->act[0], &a->act[1], z, num, den);
-    EACH(j, n) {
-        vf ig = v_div(v_mul(num[j], num[2 * n + j]), v_mul(den[j], den[2 * n + j]));
-        z[n + j] = c[j] = v_fma(v_div(num[n + j], den[n + j]), c[j], ig);
+        EACH(j, n) {
+            const vf i = activation(&a->act[0], clip(a, z[j])), g = activation(&a->act[1], clip(a, z[2 * n + j]));
+            c[j] = v_fma(activation(&a->act[0], clip(a, z[n + j])), c[j], v_mul(i, g));
+        }
+    } else {
+        squash_parts(3 * n, 2 * n, z, num, den);
+        EACH(j, n) {
+            const vf kept = v_div(c[j], den[n + j]);
+            c[j] = v_add(kept, v_div(num[2 * n + j], v_mul(den[j], den[2 * n + j])));
+        }
     }
     EACH(j, n) store_units(c_at[j], c[j], &at[j]);
     EACH(j, n) z[j] = load_z(&at[j], 3);
     if (!usual) {
-        EACH(j, n) if (a->peephole)
-            z[j] = v_fma(load_units(a->peephole + 2 * padded + at[j].unit, &at[j]), c[j], z[j]);
-        EACH(j, n) z[j] = clip(a, z[j]);
+        EACH(j, n) {
+            if (a->peephole)
+                z[j] = v_fma(load_units(a->peephole + 2 * padded + at[j].unit, &at[j]), c[j], z[j]);
+            store_h(a, &at[j], v_mul(activation(&a->act[0], clip(a, z[j])), activation(&a->act[2], c[j])));
+        }
+    } else {
+        EACH(j, n) z[n + j] = c[j];
+        squash_parts(2 * n, n, z, num, den);
+        EACH(j, n) store_h(a, &at[j], v_div(num[n + j], v_fma(den[j], num[n + j], v_add(den[j], den[j]))));
     }
-    gate_parts(usual, 2 * n, n, &a->act[0], &a->act[2], z, num, den);
-    EACH(j, n) store_h(a, &at[j], v_div(v_mul(num[j], num[n + j]), v_mul(den[j], den[n + j])));
 }
 
 static LRT_INLINE void lstm_usual(const lrt_step_args *a, const gate_at *at, const unsigned n)
@@ -112,10 +121,10 @@ static LRT_INLINE void lstm_any(const lrt_step_args *a, const gate_at *at, const
     lstm_gates(a, at, n, 0);
 }
 
-/* The blend that ends both forms of the GRU: h' = (1 - z) n + z h = n + z (h - n). */
+/* The blend that ends both forms of the GRU: h' = (1 - z) n + z h. */
 static LRT_INLINE void gru_blend(const lrt_step_args *a, const gate_at *at, vf z, vf n, vf h)
 {
-    store_h(a, at, v_fma(z, v_sub(h, n), n));
+    store_h(a, at, v_fma(v_sub(v_set1(1.0f), z), n, v_mul(z, h)));
 }
 
 /* GRU, reset after the product (cuDNN, PyTorch, Keras reset_after):
@@ -127,16 +136,21 @@ static LRT_INLINE void gru_gates(const lrt_step_args *a, const gate_at *at, cons
 
     EACH(j, n) z[j] = v_add(load_pre(a, &at[j], 0), load_z(&at[j], 0));
     EACH(j, n) z[n + j] = v_add(load_pre(a, &at[j], 1), load_z(&at[j], 1));
-    LRT_UNROLL for (unsigned j = 0; j < 2 * n; j++)
-        z[j] = usual ? z[j] : clip(a, z[j]);
-    gate_parts(usual, 2 * n, 2 * n, &a->act[0], NULL, z, num, den);
-    EACH(j, n) z[j] = v_fma(v_div(num[j], den[j]), load_z(&at[j], 2), load_pre(a, &at[j], 2));
-    EACH(j, n) update[j] = v_div(num[n + j], den[n + j]);
-    EACH(j, n) z[j] = usual ? z[j] : clip(a, z[j]);
-    gate_parts(usual, n, 0, NULL, &a->act[1], z, num, den);
+    if (usual) {
+        squash_parts(2 * n, 2 * n, z, NULL, den);
+        EACH(j, n) z[j] = v_add(v_div(load_z(&at[j], 2), den[j]), load_pre(a, &at[j], 2));
+        EACH(j, n) update[j] = v_div(v_set1(1.0f), den[n + j]);
+        squash_parts(n, 0, z, num, den);
+        EACH(j, n) z[j] = v_div(num[j], den[j]);
+    } else {
+        LRT_UNROLL for (unsigned j = 0; j < 2 * n; j++)
+            z[j] = activation(&a->act[0], clip(a, z[j]));
+        EACH(j, n) update[j] = z[n + j];
+        EACH(j, n) z[j] = activation(&a->act[1], clip(a, v_fma(z[j], load_z(&at[j], 2), load_pre(a, &at[j], 2))));
+    }
     EACH(j, n) {
         const float *h = a->h_prev + (ptrdiff_t)at[j].row * a->h_prev_row + at[j].unit;
-        gru_blend(a, &at[j], update[j], v_div(num[j], den[j]), load_units(h, &at[j]));
+        gru_blend(a, &at[j], update[j], z[j], load_units(h, &at[j]));
     }
 }
 

@@ -9,76 +9,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kernels/lrt_acts.h"
 #include "kernels/lrt_panels.h"
+#include "kernels/lrt_row_ops.h"
+#include "kernels/lrt_step_args.h"
 #include "lstm_rt.h"
-
-typedef struct lrt_integers lrt_integers;
-
-/* Numbers are part of the file format. */
-enum lrt_act_kind {
-    LRT_ACT_LINEAR = 0,
-    LRT_ACT_SIGMOID = 1,
-    LRT_ACT_TANH = 2,
-    LRT_ACT_RELU = 3,
-    LRT_ACT_HARD_SIGMOID = 4,
-    LRT_ACT_LEAKY_RELU = 5,
-    LRT_ACT_ELU = 6,
-    LRT_ACT_SELU = 7,
-    LRT_ACT_SOFTPLUS = 8,
-    LRT_ACT_SOFTSIGN = 9,
-    LRT_ACT_SWISH = 10,
-    LRT_ACT_GELU = 11,
-    LRT_ACT_GELU_TANH = 12,
-    LRT_ACT_SOFTMAX = 13,     /* these two mix features: not for gates */
-    LRT_ACT_LOG_SOFTMAX = 14,
-    LRT_ACT_EXP = 15,         /* from here on: since version 4 */
-    LRT_ACT_LOG = 16,
-    LRT_ACT_SQRT = 17,
-    LRT_ACT_ABS = 18,
-    LRT_ACT_SQUARE = 19,
-    LRT_ACT_RECIPROCAL = 20,
-    LRT_ACT_CLIP = 21,
-    LRT_ACT_HARD_SWISH = 22,
-    LRT_ACT_MISH = 23,
-    LRT_ACT_ERF = 24,
-    LRT_ACT_SIN = 25,
-    LRT_ACT_COS = 26,
-    LRT_ACT_SIGN = 27,
-    LRT_ACT_FLOOR = 28,
-    LRT_ACT_AFFINE = 29,
-    LRT_ACT_SCALED_TANH = 30,
-    LRT_ACT_THRESHOLDED_RELU = 31,
-    LRT_ACT_CELU = 32,
-    LRT_ACT_POWER = 33,
-    LRT_ACT_COUNT = 34
-};
-
-/* Does it act on each feature for itself? */
-static inline int lrt_is_elementwise(uint32_t kind) { return kind != LRT_ACT_SOFTMAX && kind != LRT_ACT_LOG_SOFTMAX; }
-
-typedef struct {
-    uint32_t kind;
-    float alpha, beta;
-} lrt_act;
-
-/* Numbers of a tensor; the codes are part of the file format. */
-enum lrt_dtype { LRT_F32 = 1, LRT_I32 = 2, LRT_I8 = 3, LRT_I16 = 4 };
-
-typedef struct {
-    const void *w;  /* panels: of float32, or of words of integer weights (lrt_integers.h) */
-    uint32_t gates; /* 1 to LRT_MAX_GATES */
-    uint32_t units;
-    uint32_t k;     /* inputs */
-    uint32_t dtype; /* LRT_F32, LRT_I8 or LRT_I16; the last two have */
-    uint32_t limit; /* the largest activation, and */
-    const uint16_t *scale; /* the upper halves of floats, in panel order, padded */
-    const uint32_t *starts; /* of strips: their first blocks in w, and where the last ends; NULL: all of w is there */
-    const uint16_t *index;  /* of blocks: the inputs, or words of inputs, ascending in each strip */
-} lrt_matrix;
-static inline int lrt_is_integer(const lrt_matrix *m) { return m->dtype != LRT_F32; }
-static inline int lrt_is_sparse(const lrt_matrix *m) { return m->starts != NULL; }
-/* Floats, and all of them? */
-static inline int lrt_is_plain(const lrt_matrix *m) { return !lrt_is_integer(m) && !lrt_is_sparse(m); }
 
 /* y[r] = init[r] + x[r] * W for some rows and panels p0 <= p < p1 of a matrix that is not plain. init and y are where panel
  * p0 begins; init is NULL for zeros. Of a row of y no more than `floats` are written. */
@@ -112,42 +47,6 @@ typedef struct {
     int padded;
     uint32_t *packed; /* room for rows of an integer matrix, which lrt_linear multiplies with */
 } lrt_linear_args;
-
-/* Time steps of one direction of a recurrent layer: the listed rows of the batch, panels p0 <= p < p1.
- * h_prev is read whole; h_next, c and out get the units of these panels only. With more than one step,
- * h_prev and h_next swap after each, and what the step reads and writes of pre and out lies pre_step and
- * out_step further. */
-typedef struct {
-    lrt_matrix m;         /* recurrent weights; k is the size of h_prev */
-    const float *bias_hh; /* gru: recurrent bias, panel order */
-    const float *x;       /* lstm, rnn of one row: if not NULL, the input (x_step from step to step), its */
-    ptrdiff_t x_step;     /* weights and bias, in place of pre: sums then start there */
-    lrt_matrix w_in;
-    const float *bias_in;
-    float *pre;           /* bias + input product, panel order; gru_reset keeps r*h's gate z in it */
-    ptrdiff_t pre_row;
-    float *h_prev;        /* written only when it becomes h_next */
-    ptrdiff_t h_prev_row;
-    float *h_next;
-    ptrdiff_t h_next_row;
-    float *c; /* lstm: cell state, read and written */
-    ptrdiff_t c_row;
-    const float *h_old; /* gru_candidate: h before the step (h_prev is r * h there) */
-    ptrdiff_t h_old_row;
-    float *const *out; /* per row: where h also goes, out_at floats from there, or NULL */
-    ptrdiff_t out_at;
-    const float *peephole; /* lstm: i, f, o in panel order, or NULL */
-    lrt_act act[3];
-    float clip; /* > 0: clip gate pre-activations */
-    const uint32_t *row; /* numbers of the rows that take the step */
-    uint32_t rows, p0, p1;
-    uint32_t steps;
-    ptrdiff_t pre_step, out_step;
-    int backward; /* of the first step: walk the panels from the last to the first: a hint, results are
-                     the same */
-    const lrt_integers *integers; /* where m is one of integers: its products, */
-    uint32_t *packed;             /* and room for rows */
-} lrt_step_args;
 
 /* How a step of a sequence is joined to those before it. */
 enum lrt_join { LRT_JOIN_ADD, LRT_JOIN_ADD_SQUARE, LRT_JOIN_MAX, LRT_JOIN_MIN, LRT_JOIN_MUL };
@@ -200,26 +99,6 @@ typedef struct {
     float *y;
     size_t n;
 } lrt_weigh_args;
-
-enum lrt_binary { LRT_ADD, LRT_SUB, LRT_MUL, LRT_DIV, LRT_MAXIMUM, LRT_MINIMUM, LRT_POW, LRT_AVERAGE };
-
-/* Numbers are part of the file format. */
-enum lrt_reduction {
-    LRT_REDUCE_SUM = 0,
-    LRT_REDUCE_MEAN = 1,
-    LRT_REDUCE_MAX = 2,
-    LRT_REDUCE_MIN = 3,
-    LRT_REDUCE_PROD = 4,
-    LRT_REDUCE_L2 = 5,
-    LRT_REDUCE_COUNT = 6
-};
-
-/* Two rows for an op: n features each, or one that stands for all. */
-typedef struct {
-    enum lrt_binary op;
-    const float *a, *b;
-    int one_a, one_b;
-} lrt_two;
 
 struct lrt_kernels {
     const char *name;

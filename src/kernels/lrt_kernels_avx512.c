@@ -12,7 +12,22 @@ LRT_ISA("avx512f,avx512bw,fma,prefer-vector-width=512")
 #include "kernels/lrt_cpu.h"
 #include "kernels/lrt_vec_avx512.h"
 
+#define LRT_STEP(cell) cell##_step_of_size
 #include "kernels/lrt_template.h"
+
+/* Half a vector suffices for small layers, and its divisions take half the time. The bits are the same. */
+extern const lrt_kernels lrt_kernels_avx2;
+#define STEP_OF_SIZE(cell)                                     \
+    static void cell##_step_of_size(const lrt_step_args *a)    \
+    {                                                          \
+        if (a->m.units <= 8 && lrt_is_plain(&a->m))            \
+            lrt_kernels_avx2.cell##_step(a);                   \
+        else                                                   \
+            cell##_step(a);                                    \
+    }
+STEP_OF_SIZE(lstm)
+STEP_OF_SIZE(gru)
+STEP_OF_SIZE(rnn)
 
 extern const lrt_kernels lrt_kernels_avx512;
 LRT_KERNEL_TABLE(lrt_kernels_avx512, "avx512", 1, lrt_cpu_has_avx512);

@@ -3,15 +3,17 @@
 #ifndef LRT_MATH_IMPL_H
 #define LRT_MATH_IMPL_H
 
+#include "kernels/lrt_acts.h"
 #include "kernels/lrt_double_impl.h"
-#include "kernels/lrt_kernels.h"
 #include "kernels/lrt_unroll.h"
 
 /* ---- activations --------------------------------------------------------------------------- */
 
 #define EXP_LIMIT 87.0f     /* |y| up to here keeps 2^n normal */
-#define SIGMOID_LIMIT 40.0f /* from here on sigmoid is 1, and products of two such terms stay finite */
+#define SIGMOID_LIMIT 40.0f /* from here on sigmoid is 1 */
+#define GATE_LIMIT 60.0f    /* gates take numbers below -this as -this: products of two denominators have normal reciprocals */
 #define TANH_LIMIT 10.0f    /* from here on tanh is 1 */
+#define POW2_OF_0 (0x1.8p23f + 127.0f) /* added to a float, it rounds that to an integer n in the low bits, of which v_pow2 makes 2^n */
 #define LARGEST 0x1.fffffep127f
 
 static LRT_INLINE vf clamp(vf a, float lo, float hi) { return v_min(v_set1(hi), v_max(v_set1(lo), a)); }
@@ -19,46 +21,66 @@ static LRT_INLINE vf clamp(vf a, float lo, float hi) { return v_min(v_set1(hi), 
 /* a itself; but 0 for a denormal where these are flushed. A maximum may leave one or make it 0, as the instruction that a
  * compiler has chosen does, so what comes of one and is stored goes through this. The factor is 1: were that known to the
  * compiler, it would drop the product. */
+#ifndef ONE_UNKNOWN
 static const volatile float one_unknown = 1.0f;
-static LRT_INLINE vf settled(vf a) { return v_mul(a, v_set1(one_unknown)); }
+#define ONE_UNKNOWN one_unknown
+#endif
+static LRT_INLINE vf settled(vf a) { return v_mul(a, v_set1(ONE_UNKNOWN)); }
 
 /* Chains of dependent operations overlap only as far as the CPU looks ahead, so vectors go through
  * them side by side: n of them, n and everything about them but the numbers being constants. */
 #define EACH(j, n) LRT_UNROLL for (unsigned j = 0; j < n; j++)
 #define MAX_SIDE 12
 
-/* expm1(r) of n vectors: a minimax fit on [-0.347, 0.347] (relative error 1.4e-8), evaluated in Estrin's order for its
- * short chain. */
-static LRT_INLINE void expm1_parts(const unsigned n, const vf *r, vf *p)
+/* c + a b, or c - a b. */
+static LRT_INLINE vf with_sign(const int negative, vf a, vf b, vf c) { return negative ? v_fnma(a, b, c) : v_fma(a, b, c); }
+
+/* y = b - a x of the first `negative` of n vectors, b + f a x of the others: one of three such sums. A vocabulary may have a
+ * way of its own. */
+#ifndef v_affine
+#define v_affine(which, n, negative, f, a, x, b, y) \
+    EACH(j, n) (y)[j] = with_sign(j < (negative), (x)[j], v_set1(j < (negative) ? (a) : (f) * (a)), v_set1(b))
+#endif
+
+/* Operations with a number that all elements share, for vocabularies that have such instructions. */
+#ifndef v_add_1
+#define v_add_1(a, b) v_add(a, v_set1(b))
+#define v_sub_1(a, b) v_sub(a, v_set1(b))
+#define v_fma_1(a, b, c) v_fma(v_set1(a), b, c)
+#define v_fma_1_signed(negative, a, b, c) with_sign(negative, a, v_set1(b), c)
+#endif
+
+/* expm1(r) of n vectors, of the first `negative` of them -expm1(-r): a minimax fit on [-0.347, 0.347] (relative error 1.4e-8),
+ * evaluated in Estrin's order for its short chain. */
+static LRT_INLINE void expm1_parts(const unsigned n, const unsigned negative, const vf *r, vf *p)
 {
     vf r2[MAX_SIDE], lo[MAX_SIDE], hi[MAX_SIDE];
     EACH(j, n) r2[j] = v_mul(r[j], r[j]);
-    EACH(j, n) hi[j] = v_fma(v_set1(0.008366596f), r[j], v_set1(0.0416672f));
-    EACH(j, n) lo[j] = v_fma(v_set1(0.16666543f), r[j], v_set1(0.49999997f));
-    EACH(j, n) hi[j] = v_fma(v_set1(0.0013882507f), r2[j], hi[j]);
+    v_affine(1, n, negative, 1.0f, 0.008366596f, r, 0.0416672f, hi);
+    v_affine(2, n, negative, 1.0f, 0.16666543f, r, 0.49999997f, lo);
+    EACH(j, n) hi[j] = v_fma_1(0.0013882507f, r2[j], hi[j]);
     EACH(j, n) hi[j] = v_fma(hi[j], r2[j], lo[j]);
-    EACH(j, n) p[j] = v_fma(hi[j], r2[j], r[j]);
+    EACH(j, n) p[j] = with_sign(j < negative, hi[j], r2[j], r[j]);
 }
 
-/* exp(x) = s * (1 + p) with s = 2^m and p = expm1(x - m ln 2), for |x| <= EXP_LIMIT: the first `single`
- * of n vectors so, the others exp(2 x). Adding 0x1.8p23 rounds to an integer in the low bits. One float
- * for ln 2 is enough: it is 1.9e-9 off, so the result is at most m * 1.9e-9 off. */
-static LRT_INLINE void exp_parts(const unsigned n, const unsigned single, const vf *x, vf *s, vf *p)
+/* exp(f x) = s (1 + p) with s = 2^m and p = expm1(f x - m ln 2), for |f x| <= EXP_LIMIT and a constant f that is 1 or 2; of
+ * the first `negative` of n vectors exp(-x) = s (1 - p). One float for ln 2 is
+ * enough: it is 1.9e-9 off, so the result is at most m * 1.9e-9 off. */
+static LRT_INLINE void exp_parts(const unsigned n, const unsigned negative, const float f, const vf *x, vf *s, vf *p)
 {
-    const vf magic = v_set1(0x1.8p23f);
     vf r[MAX_SIDE];
-    EACH(j, n) s[j] = v_fma(x[j], v_set1(j < single ? 0x1.715476p0f : 0x1.715476p1f), magic);
-    EACH(j, n) r[j] = v_sub(s[j], magic);
-    EACH(j, n) r[j] = v_fnma(r[j], v_set1(0x1.62e43p-1f), j < single ? x[j] : v_add(x[j], x[j]));
+    v_affine(0, n, negative, f, 0x1.715476p0f, x, POW2_OF_0, s);
+    EACH(j, n) r[j] = v_sub_1(s[j], POW2_OF_0);
+    EACH(j, n) r[j] = v_fma_1_signed(j >= negative, r[j], 0x1.62e43p-1f, j >= negative && f > 1.0f ? v_add(x[j], x[j]) : x[j]);
     EACH(j, n) s[j] = v_pow2(s[j]);
-    expm1_parts(n, r, p);
+    expm1_parts(n, negative, r, p);
 }
 
 static LRT_INLINE vf exp_between(vf y, float lo, float hi)
 {
     vf s, p;
     y = clamp(y, lo, hi);
-    exp_parts(1, 1, &y, &s, &p);
+    exp_parts(1, 0, 1.0f, &y, &s, &p);
     return v_fma(s, p, s);
 }
 
@@ -72,29 +94,47 @@ static LRT_INLINE vf expm1_nonpositive(vf y)
 {
     vf s, p;
     y = clamp(y, -EXP_LIMIT, 0.0f);
-    exp_parts(1, 1, &y, &s, &p);
+    exp_parts(1, 0, 1.0f, &y, &s, &p);
     return v_fma(s, p, v_sub(s, v_set1(1.0f)));
 }
 
-/* sigmoid(x) = e / (e + 1) with e = exp(x), of the first `sigmoids` of n vectors; of the others
- * tanh(x) = e / (e + 2) with e = expm1(2x), which does not cancel near 0. Numerator and denominator
- * apart, so that a product needs one division. The one is made from the other: their errors cancel. */
+/* sigmoid(x) = 1 / (1 + e) with e = exp(-x), of the first `sigmoids` of n vectors, x being at least -GATE_LIMIT; of the others
+ * tanh(x) = e / (e + 2) with e = expm1(2x), which does not cancel near 0. Denominators, and of tanh numerators, apart, so
+ * that a product needs one division. Tanh's one is made from the other: their errors cancel. */
 static LRT_INLINE void squash_parts(const unsigned n, const unsigned sigmoids, const vf *x, vf *num, vf *den)
 {
-    const vf one = v_set1(1.0f);
     vf y[MAX_SIDE], s[MAX_SIDE], p[MAX_SIDE];
-    EACH(j, n) y[j] = v_max(v_set1(j < sigmoids ? -EXP_LIMIT : -TANH_LIMIT), x[j]);
+#ifdef v_all_within /* a vocabulary that asks first */
+    EACH(j, n) y[j] = x[j];
+    if (!v_all_within(n, x, TANH_LIMIT))
+        v_clamp_all(n, sigmoids, y, -GATE_LIMIT, SIGMOID_LIMIT, TANH_LIMIT);
+#else
+    EACH(j, n) y[j] = v_max(v_set1(j < sigmoids ? -GATE_LIMIT : -TANH_LIMIT), x[j]);
     EACH(j, n) y[j] = v_min(v_set1(j < sigmoids ? SIGMOID_LIMIT : TANH_LIMIT), y[j]);
-    exp_parts(n, sigmoids, y, s, p);
-    EACH(j, n) num[j] = v_fma(s[j], p[j], j < sigmoids ? s[j] : v_sub(s[j], one));
-    EACH(j, n) den[j] = v_add(num[j], j < sigmoids ? one : v_set1(2.0f));
+#endif
+#ifdef LRT_FEW_VECTORS /* one after the other, as there are registers for no more */
+    EACH(j, n) exp_parts(1, j < sigmoids, 2.0f, y + j, s + j, p + j);
+#else
+    exp_parts(n, sigmoids, 2.0f, y, s, p);
+#endif
+    EACH(j, n) {
+        if (j < sigmoids) {
+            den[j] = v_fnma(s[j], p[j], v_add_1(s[j], 1.0f));
+        } else {
+            num[j] = v_fma(s[j], p[j], v_sub_1(s[j], 1.0f));
+            den[j] = v_add_1(num[j], 2.0f);
+        }
+    }
 }
 
+/* e / (e + 1): nearer than 1 / (1 + e) in the last bit, and below -GATE_LIMIT as right as above. */
 static LRT_INLINE vf act_sigmoid(vf x)
 {
-    vf num, den;
-    squash_parts(1, 1, &x, &num, &den);
-    return v_div(num, den);
+    vf s, p, e;
+    x = clamp(x, -EXP_LIMIT, SIGMOID_LIMIT);
+    exp_parts(1, 0, 1.0f, &x, &s, &p);
+    e = v_fma(s, p, s);
+    return v_div(e, v_add(e, v_set1(1.0f)));
 }
 
 static LRT_INLINE vf act_tanh(vf x)
@@ -147,12 +187,12 @@ static LRT_INLINE vf act_log(vf x)
 /* exp(x) of any x: ln 2 in two parts, and 2^m in two factors, as 2^m may be denormal or 2^128. */
 static LRT_INLINE vf act_exp(vf x)
 {
-    const vf magic = v_set1(0x1.8p23f);
+    const vf magic = v_set1(POW2_OF_0);
     vf y = clamp(x, -104.0f, 89.0f), p;
     vf m = v_sub(v_fma(y, v_set1(0x1.715476p0f), magic), magic);
     vf half = v_fma(m, v_set1(0.5f), magic), s = v_pow2(half);
     vf r = v_fnma(m, v_set1(LN2_LOW), v_fnma(m, v_set1(LN2_HIGH), y));
-    expm1_parts(1, &r, &p);
+    expm1_parts(1, 0, &r, &p);
     return v_mul(v_fma(s, p, s), v_pow2(v_add(v_sub(m, v_sub(half, magic)), magic)));
 }
 
@@ -261,7 +301,10 @@ static LRT_INLINE vf v_power(vf x, vf y)
 }
 
 /* Any elementwise activation. */
-static vf activation(const lrt_act *act, vf x)
+#ifndef LRT_ACTIVATION
+#define LRT_ACTIVATION static
+#endif
+LRT_ACTIVATION vf activation(const lrt_act *act, vf x)
 {
     switch (act->kind) {
     case LRT_ACT_SIGMOID: return act_sigmoid(x);
@@ -302,19 +345,6 @@ static vf activation(const lrt_act *act, vf x)
     case LRT_ACT_POWER: return v_power(x, v_set1(act->alpha));
     default: return x;
     }
-}
-
-/* Inside gates: the first `firsts` of n vectors go through act s, the others through t, as quotients.
- * usual: these are sigmoid and tanh. */
-static LRT_INLINE void gate_parts(const int usual, const unsigned n, const unsigned firsts, const lrt_act *s,
-                                  const lrt_act *t, const vf *x, vf *num, vf *den)
-{
-    if (usual) {
-        squash_parts(n, firsts, x, num, den);
-        return;
-    }
-    EACH(j, n) num[j] = activation(j < firsts ? s : t, x[j]);
-    EACH(j, n) den[j] = v_set1(1.0f);
 }
 
 #endif

@@ -4,6 +4,7 @@
 #ifndef LRT_PRODUCT_F32_IMPL_H
 #define LRT_PRODUCT_F32_IMPL_H
 
+#include "kernels/lrt_kernels.h"
 #include "kernels/lrt_math_impl.h"
 #include "kernels/lrt_panels.h"
 

@@ -4,7 +4,10 @@
 #ifndef LRT_ROWS_IMPL_H
 #define LRT_ROWS_IMPL_H
 
+#include <stddef.h>
+
 #include "kernels/lrt_math_impl.h"
+#include "kernels/lrt_row_ops.h"
 
 /* ---- rows of features ------------------------------------------------------------------------ */
 
@@ -154,7 +157,7 @@ static float reduce(enum lrt_reduction kind, const float *x, size_t n)
     sum16 s = sum16_zero();
     float p = x[0];
     if (kind == LRT_REDUCE_MAX)
-        return row_max(x, n) * one_unknown;
+        return row_max(x, n) * ONE_UNKNOWN;
     if (kind == LRT_REDUCE_L2)
         return length_of(x, n);
     for (size_t j = 1; j < n && kind == LRT_REDUCE_MIN; j++)
@@ -162,7 +165,7 @@ static float reduce(enum lrt_reduction kind, const float *x, size_t n)
     for (size_t j = 1; j < n && kind == LRT_REDUCE_PROD; j++)
         p *= x[j];
     if (kind == LRT_REDUCE_MIN || kind == LRT_REDUCE_PROD)
-        return p * one_unknown;
+        return p * ONE_UNKNOWN;
     FOR_VECTORS(j, n) sum16_add(&s, j, n, load_at(x, j, n));
     return kind == LRT_REDUCE_MEAN ? reduce16(&s) / (float)n : reduce16(&s);
 }

@@ -68,8 +68,7 @@ static inline vm v_lt(vf a, vf b) { return _mm256_cmp_ps(a, b, _CMP_LT_OQ); }
 static inline vf v_select(vm m, vf a, vf b) { return _mm256_blendv_ps(b, a, m); }
 static inline vf v_pow2(vf magic)
 {
-    __m256i n = _mm256_add_epi32(_mm256_castps_si256(magic), _mm256_set1_epi32(127));
-    return _mm256_castsi256_ps(_mm256_slli_epi32(n, 23));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(magic), 23));
 }
 static inline vf v_exponent(vf a)
 {

@@ -71,8 +71,7 @@ static inline vm v_lt(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ);
 static inline vf v_select(vm m, vf a, vf b) { return _mm512_mask_blend_ps(m, b, a); }
 static inline vf v_pow2(vf magic)
 {
-    __m512i n = _mm512_add_epi32(_mm512_castps_si512(magic), _mm512_set1_epi32(127));
-    return _mm512_castsi512_ps(_mm512_slli_epi32(n, 23));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(magic), 23));
 }
 static inline vf v_exponent(vf a)
 {

@@ -60,8 +60,7 @@ static inline vm v_lt(vf a, vf b) { return vcltq_f32(a, b); }
 static inline vf v_select(vm m, vf a, vf b) { return vbslq_f32(m, a, b); }
 static inline vf v_pow2(vf magic)
 {
-    int32x4_t n = vaddq_s32(vreinterpretq_s32_f32(magic), vdupq_n_s32(127));
-    return vreinterpretq_f32_s32(vshlq_n_s32(n, 23));
+    return vreinterpretq_f32_u32(vshlq_n_u32(vreinterpretq_u32_f32(magic), 23));
 }
 static inline vf v_exponent(vf a)
 {

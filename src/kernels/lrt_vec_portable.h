@@ -10,7 +10,7 @@
  *   v_fma(a,b,c)         a*b + c, rounded once;   v_fnma(a,b,c)  c - a*b, rounded once
  *   v_max(lo,a)          lo where a < lo, else a; so a NaN in a stays.  v_min(hi,a) likewise
  *   v_lt, v_select       v_select(m,a,b): a where m, else b
- *   v_pow2(m)            2^n where m = 0x1.8p23 + n, -126 <= n <= 127
+ *   v_pow2(m)            2^n where m = 0x1.8p23 + 127 + n, -126 <= n <= 127
  *   v_exponent(a)        floor(log2(a)) and v_mantissa(a) = a / 2^v_exponent(a), for normal a > 0
  *
  * Integer weights (lrt_integers.h) go through vectors of VL 32-bit integers that wrap around, and sums of these:
@@ -141,7 +141,7 @@ ELEMENTWISE_3(v_fma, s_fma(a.f[e], b.f[e], c.f[e]))
 ELEMENTWISE_3(v_fnma, s_fma(-a.f[e], b.f[e], c.f[e]))
 ELEMENTWISE_1(v_sqrt, sqrtf(a.f[e]))
 ELEMENTWISE_1(v_abs, fabsf(a.f[e]))
-ELEMENTWISE_1(v_pow2, s_float((s_bits(a.f[e]) + 127u) << 23))
+ELEMENTWISE_1(v_pow2, s_float(s_bits(a.f[e]) << 23))
 ELEMENTWISE_1(v_exponent, (float)((int)(s_bits(a.f[e]) >> 23) - 127))
 ELEMENTWISE_1(v_mantissa, s_float((s_bits(a.f[e]) & 0x007fffffu) | 0x3f800000u))
 

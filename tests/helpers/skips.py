@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from edge.run import devices, missing
 
 import lstm_rt
 
@@ -31,7 +32,7 @@ else:  # pragma: no cover
 from .paths import TESTS
 
 _WANTS_A_MODULE = re.compile("could not import '|No module named '")
-ENVIRONMENTS = ("plain", "live", "no-openmp", "sdist")
+ENVIRONMENTS = ("plain", "live", "no-openmp", "sdist", "edge")
 
 
 def _cpus() -> int:
@@ -50,6 +51,7 @@ CONDITIONS: dict[str, Callable[[], bool]] = {
     "no OpenMP": lambda: not lstm_rt.build_info()["openmp"],
     "no published models": lambda: not os.environ.get("LSTM_RT_MODELS"),
     "one processor": lambda: _cpus() < 2,
+    "no device": lambda: any(missing(device) for device in devices().values()),
 }
 
 

@@ -32,11 +32,12 @@ def test_what_is_wrong(environment: str, reasons: list[str], wrong: list[str]) -
 
 
 def test_the_list() -> None:
-    """Its patterns and conditions can be read; no reason is listed without a number, none twice."""
+    """Its patterns and conditions can be read; no reason is listed without a number, none twice.
+    Where all devices are at hand, nothing is skipped."""
     entries = skips.read(TESTS / "skips.toml")
     assert all(e.most and min(e.most.values()) > 0 for e in entries)
     assert len({e.reason for e in entries}) == len(entries)
-    assert {name for e in entries for name in e.most} == set(skips.ENVIRONMENTS)
+    assert {name for e in entries for name in e.most} == set(skips.ENVIRONMENTS) - {"edge"}
     for e in entries:
         skips.holds(e.when)
 

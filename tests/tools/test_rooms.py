@@ -16,6 +16,7 @@ FLOORS = (
     ("cli",),
     ("archives",),
     ("readers",),
+    ("export_c",),
     ("export", "integers"),
     ("tensorflow_reader",),
     ("torch_reader", "keras_reader", "onnx_reader", "json_reader"),

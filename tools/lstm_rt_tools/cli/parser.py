@@ -24,6 +24,7 @@ from . import arrays_io
 from .bench import bench
 from .common import ERROR, OK, one_line, warn
 from .convert import convert
+from .export_c import export_c
 from .export_onnx import export_onnx
 from .info import info
 from .quantize import quantize
@@ -134,7 +135,16 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="lstm-rt", description="Convert, inspect, run and measure recurrent networks.")
     parser.add_argument("--version", action="version", version=f"lstm-rt {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
-    for add in (_add_convert, _add_info, _add_run, _add_verify, _add_bench, _add_quantize, _add_export_onnx):
+    for add in (
+        _add_convert,
+        _add_info,
+        _add_run,
+        _add_verify,
+        _add_bench,
+        _add_quantize,
+        _add_export_onnx,
+        _add_export_c,
+    ):
         sub = add(commands)
         sub.add_argument("--traceback", action="store_true", help="show where an error was raised")
     return parser
@@ -298,6 +308,26 @@ def _add_export_onnx(commands: Any) -> _Parser:
     _add_force(sub)
     states = "make the states of layers inputs and outputs; without, they begin with zero"
     sub.add_argument("--states", action="store_true", help=states)
+    return sub
+
+
+def _add_export_c(commands: Any) -> _Parser:
+    sub = _command(commands, "export-c", export_c, "write a model as a folder of plain C for microcontrollers")
+    sub.add_argument("model", type=_path)
+    sub.add_argument("-o", "--output", type=_path, required=True, metavar="DIR", help="the folder to write")
+    name = "what the names in C begin with (default: made of the model's name)"
+    sub.add_argument("--name", metavar="PREFIX", help=name)
+    steps = "write a function for whole sequences of at most N steps, as models that do not stream need it"
+    sub.add_argument("--steps", type=_positive, metavar="N", help=steps)
+    lanes = "units of a layer side by side: 4 (default) for microcontrollers, 8 for AVX2 and 16 for AVX-512"
+    sub.add_argument("--lanes", type=int, choices=(4, 8, 16), default=4, help=lanes)
+    integer = "compute with integers alone, for devices without a floating-point unit"
+    sub.add_argument("--integer", action="store_true", help=integer)
+    bits = "of a weight, with --integer: 8 or 16 (default: 8)"
+    sub.add_argument("--bits", type=int, choices=(8, 16), help=bits)
+    calibrate = "with --integer: inputs as the model meets them, from which ranges are taken; as of run"
+    sub.add_argument("--calibrate", nargs="+", type=_path, metavar="X", help=calibrate)
+    sub.add_argument("--force", action="store_true", help="replace a folder that this command has written before")
     return sub
 
 

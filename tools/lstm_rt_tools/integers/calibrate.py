@@ -69,7 +69,7 @@ def _with_batch(graph: Graph, arrays: list[NDArray[Any]]) -> list[NDArray[Any]]:
 
 
 @dataclass
-class _Sums:
+class Sums:
     """Of what one matrix is multiplied with, for each group of its rows: over all rows x, ``x x^T`` and ``|x|^4``."""
 
     second: Any = 0  #: (groups, k, k)
@@ -109,12 +109,12 @@ def moments(
         graph: of float32.
         inputs: as :func:`checked` has them.
         tell: is told which node is being computed.
-        shrink: as more data of the kind would have them (:meth:`_Sums.shrunk`).
+        shrink: as more data of the kind would have them (:meth:`Sums.shrunk`).
 
     Raises:
         InputError: the arrays do not fit the graph, or hold nothing.
     """
-    sums: dict[Key, _Sums] = {}
+    sums: dict[Key, Sums] = {}
     keys: dict[tuple[int, str], Key] = {}
     numbers = {id(node): i for i, node in enumerate(graph.nodes)}
 
@@ -124,7 +124,7 @@ def moments(
             keys[place] = key_of(node.weights[name])
             tell(f"computing {node_title(graph, numbers[id(node)])} of {len(graph.nodes)} nodes in float64")
         groups = x.shape[-2] if node.op == "conv" and node.attrs["groups"] > 1 else 1
-        sums.setdefault(keys[place], _Sums()).add(x.reshape(-1, groups, x.shape[-1]).swapaxes(0, 1))
+        sums.setdefault(keys[place], Sums()).add(x.reshape(-1, groups, x.shape[-1]).swapaxes(0, 1))
 
     with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is left out
         reference.run(graph, inputs, watch=watch)
