@@ -68,7 +68,7 @@ def main() -> None:
     print(f"training loss {history.history['loss'][0]:.4f} -> {history.history['loss'][-1]:.4f}")
 
     whole = (series / SCALE).reshape(1, -1, 1).astype(np.float32)
-    forecast = np.asarray(model(whole))
+    forecast = keras.ops.convert_to_numpy(model(whole))
     report(years, series, forecast[0, :-1, 0] * SCALE)
     # Without the optimizer's state, which would be two thirds of the file.
     lean = keras.Sequential.from_config(model.get_config())

@@ -47,7 +47,7 @@ def test_sunspots() -> None:
 def test_romaji(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A decoder that reads what it has written goes wrong for good when one letter is another."""
     monkeypatch.syspath_prepend(str(EXAMPLES))
-    import demo
+    from romaji import run as romaji
 
     folder = EXAMPLES / "romaji"
     encoder, decoder = (
@@ -56,7 +56,7 @@ def test_romaji(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     )
     reference = np.load(folder / "reference.npz")
     state = encoder(reference["kana"], reference["lengths"])
-    assert demo.write(decoder, state) == reference["romaji"].tolist()
+    assert romaji.write(decoder, state) == reference["romaji"].tolist()
 
 
 def test_thai_words() -> None:

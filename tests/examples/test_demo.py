@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ def test_demo(encoding: str) -> None:
 def test_the_decoder_goes_on_from_what_it_wrote(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the batch: a word alone is written as it is among others."""
     monkeypatch.syspath_prepend(str(EXAMPLES))
-    import demo
+    from romaji import run as romaji
 
     folder = EXAMPLES / "romaji"
     encoder, decoder = (
@@ -44,8 +45,34 @@ def test_the_decoder_goes_on_from_what_it_wrote(monkeypatch: pytest.MonkeyPatch)
     )
     reference: Any = np.load(folder / "reference.npz")
     kana, lengths = reference["kana"], reference["lengths"]
-    assert demo.write(decoder, encoder(kana, lengths)) == reference["romaji"].tolist()
+    assert romaji.write(decoder, encoder(kana, lengths)) == reference["romaji"].tolist()
     for row in (0, 7, 28):
         n = lengths[row]
         alone = encoder(np.ascontiguousarray(kana[row : row + 1, :n]), lengths[row : row + 1])
-        assert demo.write(decoder, alone) == [reference["romaji"][row]]
+        assert romaji.write(decoder, alone) == [reference["romaji"][row]]
+
+
+def test_an_example_that_is_not_there() -> None:
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / "demo.py"), "digits", "crystal_ball"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert "there is no example 'crystal_ball'; there are activity, " in done.stderr
+
+
+def test_without_matplotlib(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    import common
+
+    common.picture(tmp_path / "none.png", (1, 1), lambda figure: None)
+    assert capsys.readouterr().out == "  no picture: matplotlib is not installed\n"
+    assert not (tmp_path / "none.png").exists()
