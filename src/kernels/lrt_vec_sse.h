@@ -65,8 +65,7 @@ static inline vm v_lt(vf a, vf b) { return _mm_cmplt_ps(a, b); }
 static inline vf v_select(vm m, vf a, vf b) { return _mm_or_ps(_mm_and_ps(m, a), _mm_andnot_ps(m, b)); }
 static inline vf v_pow2(vf magic)
 {
-    __m128i n = _mm_add_epi32(_mm_castps_si128(magic), _mm_set1_epi32(127));
-    return _mm_castsi128_ps(_mm_slli_epi32(n, 23));
+    return _mm_castsi128_ps(_mm_slli_epi32(_mm_castps_si128(magic), 23));
 }
 static inline vf v_exponent(vf a)
 {
