@@ -94,7 +94,8 @@ def find(loop: Loop, lines: list[str]) -> list[str]:
     found = [body for body in innermost_loops(lines, loop.function) if products_of(body) == loop.products]
     if not found:
         there = sorted({products_of(body) for body in innermost_loops(lines, loop.function)})
-        raise SystemExit(f"mca.py: no loop of {loop.products} products in {loop.function} of {loop.source}, but {there}")
+        wanted = f"{loop.products} products in {loop.function} of {loop.source}"
+        raise SystemExit(f"mca.py: no loop of {wanted}, but {there}")
     return min(found, key=len)
 
 

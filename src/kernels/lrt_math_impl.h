@@ -64,8 +64,8 @@ static LRT_INLINE void expm1_parts(const unsigned n, const unsigned negative, co
 }
 
 /* exp(f x) = s (1 + p) with s = 2^m and p = expm1(f x - m ln 2), for |f x| <= EXP_LIMIT and a constant f that is 1 or 2; of
- * the first `negative` of n vectors exp(-x) = s (1 - p). One float for ln 2 is
- * enough: it is 1.9e-9 off, so the result is at most m * 1.9e-9 off. */
+ * the first `negative` of n vectors exp(-x) = s (1 - p). One float for ln 2 is enough: it is 1.9e-9 off, so the result is at
+ * most m * 1.9e-9 off. */
 static LRT_INLINE void exp_parts(const unsigned n, const unsigned negative, const float f, const vf *x, vf *s, vf *p)
 {
     vf r[MAX_SIDE];
@@ -117,13 +117,10 @@ static LRT_INLINE void squash_parts(const unsigned n, const unsigned sigmoids, c
 #else
     exp_parts(n, sigmoids, 2.0f, y, s, p);
 #endif
-    EACH(j, n) {
-        if (j < sigmoids) {
-            den[j] = v_fnma(s[j], p[j], v_add_1(s[j], 1.0f));
-        } else {
-            num[j] = v_fma(s[j], p[j], v_sub_1(s[j], 1.0f));
-            den[j] = v_add_1(num[j], 2.0f);
-        }
+    EACH(j, sigmoids) den[j] = v_fnma(s[j], p[j], v_add_1(s[j], 1.0f));
+    LRT_UNROLL for (unsigned j = sigmoids; j < n; j++) {
+        num[j] = v_fma(s[j], p[j], v_sub_1(s[j], 1.0f));
+        den[j] = v_add_1(num[j], 2.0f);
     }
 }
 

@@ -60,7 +60,7 @@ static LRT_INLINE void micro_gru_reset_gates(const lrt_step_args *a, uint32_t un
 {
     for (uint32_t u = 0; u < LRT_LANES; u += VL) {
         const gate_at at = {0, unit + u, VL, LRT_LANES, z + u, 3 * unit + u};
-        gru_reset_gates(a, &at, 1);
+        gru_reset_gates(a, &at, 1, 0);
     }
 }
 
@@ -69,7 +69,7 @@ static LRT_INLINE void micro_gru_candidate_gates(const lrt_step_args *a, uint32_
 {
     for (uint32_t u = 0; u < LRT_LANES; u += VL) {
         const gate_at at = {0, unit + u, VL, LRT_LANES, z + u, 3 * unit + u};
-        gru_candidate_gates(a, &at, 1);
+        gru_candidate_gates(a, &at, 1, 0);
     }
 }
 

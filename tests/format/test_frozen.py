@@ -9,13 +9,12 @@ from make_frozen import leaves
 
 import lstm_rt
 from lstm_rt import Model
-from lstm_rt._core import _all_kernels
 from lstm_rt.format import VERSION, dumps, loads_graph
 from lstm_rt.ops import OPS
 
 FROZEN = sorted((TESTS / "frozen").glob("v*/*.lrt"))
 TOLERANCE = 1e-6
-#: Of integer weights: states that differ in the last bit, as those of another release may, are now and then another integer.
+#: Of integer weights: states that differ in the last bit, as another release's may, are now and then another integer.
 STEP = 1e-4
 
 
