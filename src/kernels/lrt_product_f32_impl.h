@@ -63,7 +63,7 @@ static LRT_INLINE void row_sums(const row_args *a, float *y, const unsigned gate
     const size_t row = gates * LRT_PANEL;
     const float *init = a->init + first * VL, *init8 = a->init + np * row, *init4 = init8 + has8 * 8 * gates;
     float *y8 = y + np * row, *y4 = y8 + has8 * 8 * gates;
-    vf acc[LRT_ROW_V], acc8[VECTORS(4, 8)], acc4[VECTORS(4, 4)];
+    vf acc[LRT_ROW_V] LRT_SET, acc8[VECTORS(4, 8)], acc4[VECTORS(4, 4)];
 
     LRT_UNROLL for (unsigned v = 0; v < np * full; v++)
         acc[v] = v_load(init + v * VL);

@@ -31,4 +31,11 @@
 #define LRT_UNROLL
 #endif
 
+/* Behind sums that a loop sets before another reads them, which a compiler that does not unroll these does not see. */
+#ifdef LRT_SMALL
+#define LRT_SET = {{{0.0f}}}
+#else
+#define LRT_SET
+#endif
+
 #endif
