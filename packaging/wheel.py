@@ -2,8 +2,7 @@
 
 FOLDER is a Python of that architecture and of the version that runs this, unpacked by foreign_python.sh. What it needs
 beside is what building needs (numpy, cython, setuptools) and the compiler: Debian's cross gcc, whose wheels want the
-glibc of that Debian or a newer one and libgomp on the device; or, with --glibc 2.17, the one of the package ziglang,
-whose wheels run on any Linux from 2014 on, with one thread per call. docs/building.md says how the wheels are tried.
+glibc of that Debian or a newer one and libgomp on the device. docs/building.md says how the wheels are tried.
 """
 
 from __future__ import annotations
@@ -23,18 +22,17 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True)
 class Target:
-    """An architecture: Debian's name of it, GNU's, zig's, and the sizes in bytes of C types there."""
+    """An architecture: GNU's name of it, and the sizes in bytes of C types there."""
 
     triplet: str
-    zig: str
     sizes: dict[str, int]
 
 
 WIDE = {"LONG": 8, "LONGDOUBLE": 16, "COMPLEX_LONGDOUBLE": 32, "PY_INTPTR_T": 8, "INTP": 8, "UINTP": 8}
 NARROW = {"LONG": 4, "LONGDOUBLE": 8, "COMPLEX_LONGDOUBLE": 16, "PY_INTPTR_T": 4, "INTP": 4, "UINTP": 4}
 TARGETS = {
-    "aarch64": Target("aarch64-linux-gnu", "aarch64-linux-gnu", WIDE),
-    "armv7l": Target("arm-linux-gnueabihf", "arm-linux-gnueabihf", NARROW),
+    "aarch64": Target("aarch64-linux-gnu", WIDE),
+    "armv7l": Target("arm-linux-gnueabihf", NARROW),
 }
 
 
@@ -76,9 +74,7 @@ def unpacked_sources(to: Path) -> Path:
     return to / archive.name.removesuffix(".tar.gz")
 
 
-def c_compiler(target: Target, glibc: str | None) -> str:
-    if glibc:
-        return f"{sys.executable} -m ziglang cc -target {target.zig}.{glibc}"
+def c_compiler(target: Target) -> str:
     compiler = f"{target.triplet}-gcc"
     if not shutil.which(compiler):
         fail(f"there is no {compiler}: on Debian and Ubuntu, apt-get install gcc-{target.triplet}")
@@ -103,14 +99,13 @@ def environment(arch: str, target: Target, root: Path, headers: list[Path], cc: 
     }
 
 
-def build(arch: str, root: Path, out: Path, glibc: str | None) -> Path:
+def build(arch: str, root: Path, out: Path) -> Path:
     target = TARGETS[arch]
-    tag = f"manylinux_{glibc.replace('.', '_')}_{arch}" if glibc else f"linux_{arch}"
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        compiler = c_compiler(target, glibc)
+        compiler = c_compiler(target)
         headers = [*python_headers(root, target, work / "python"), numpy_headers(target, work / "numpy")]
-        command = [sys.executable, "setup.py", "-q", "bdist_wheel", "--plat-name", tag, "-d", str(work / "dist")]
+        command = [sys.executable, "setup.py", "-q", "bdist_wheel", "--plat-name", f"linux_{arch}", "-d", str(work / "dist")]
         env = environment(arch, target, root, headers, compiler, work)
         subprocess.run(command, cwd=unpacked_sources(work / "sources"), env=env, check=True)
         (wheel,) = (work / "dist").glob("*.whl")
@@ -122,10 +117,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("arch", choices=TARGETS)
     parser.add_argument("--python", type=Path, required=True, metavar="FOLDER", help="made by foreign_python.sh")
-    parser.add_argument("--glibc", metavar="VERSION", help="the oldest that the wheel runs on; wants ziglang")
     parser.add_argument("-o", "--out", type=Path, default=Path("dist"), metavar="FOLDER")
     options = parser.parse_args()
-    print(build(options.arch, options.python.resolve(), options.out, options.glibc))
+    print(build(options.arch, options.python.resolve(), options.out))
 
 
 if __name__ == "__main__":
