@@ -105,7 +105,8 @@ def build(arch: str, root: Path, out: Path) -> Path:
         work = Path(folder)
         compiler = c_compiler(target)
         headers = [*python_headers(root, target, work / "python"), numpy_headers(target, work / "numpy")]
-        command = [sys.executable, "setup.py", "-q", "bdist_wheel", "--plat-name", f"linux_{arch}", "-d", str(work / "dist")]
+        command = [sys.executable, "setup.py", "-q", "bdist_wheel", "--plat-name", f"linux_{arch}"]
+        command += ["-d", str(work / "dist")]
         env = environment(arch, target, root, headers, compiler, work)
         subprocess.run(command, cwd=unpacked_sources(work / "sources"), env=env, check=True)
         (wheel,) = (work / "dist").glob("*.whl")
