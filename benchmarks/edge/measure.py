@@ -32,30 +32,7 @@ WAYS: tuple[tuple[str, tuple[str, ...]], ...] = (("float32", ()),)
 #: Functions shown of a step, those that execute most.
 SHOWN = 4
 
-PROGRAM = """#include <stdio.h>
-#include <rig.h>
-#include "net.h"
-static uint32_t arena[(NET_ARENA_BYTES + 3) / 4];
-static float x[NET_X_SIZE], y[NET_Y_SIZE];
-static void step(void *context)
-{
-    (void)context;
-    net_step(arena, x, y);
-}
-int main(void)
-{
-    int i;
-    for (i = 0; i < NET_X_SIZE; i++)
-        x[i] = 0.1f * (float)(i % 7) - 0.2f;
-    if (net_init(arena, sizeof arena) != 0 || net_step(arena, x, y) != 0)
-        return 1;
-    printf("%u %u %u\\n", (unsigned)rig_stack_of(step, 0), (unsigned)NET_ARENA_BYTES, (unsigned)NET_STATE_BYTES);
-    rig_count_start();
-    net_step(arena, x, y);
-    rig_count_stop();
-    return 0;
-}
-"""
+PROGRAM = ROOT / "tests/edge/counted_step.c"
 
 
 @dataclass(frozen=True)
@@ -102,10 +79,8 @@ def export(graph: Graph, options: Sequence[str], folder: Path) -> Path:
 
 def measure(device: str, way: str, source: Path, macs: int, folder: Path) -> Row | None:
     """None where the model does not fit the device."""
-    main_file = folder / "measured.c"
-    main_file.write_text(PROGRAM, encoding="utf-8")
     try:
-        program = build(devices()[device], [source, main_file], folder / device)
+        program = build(devices()[device], [source, PROGRAM], folder / device)
     except BuildError as e:
         if "will not fit" in str(e) or "overflowed by" in str(e):
             return None
@@ -114,7 +89,7 @@ def measure(device: str, way: str, source: Path, macs: int, folder: Path) -> Row
     if result.code or result.counts is None:
         raise SystemExit(f"{device}, {way}: {result.fault or result.code}: {result.output}{result.errors}")
     stack, arena, state = map(int, result.output.split())
-    own = [p for p in program.pieces() if p.object in program.own and "measured" not in p.object]
+    own = [p for p in program.pieces() if p.object in program.own and PROGRAM.stem not in p.object]
     constants = sum(p.flash for p in own if p.section.startswith(".rodata.net"))
     code = sum(p.flash for p in own) - constants
     return Row(device, way, macs, code, constants, arena, state, stack, dict(result.counts.most_common()))

@@ -10,7 +10,7 @@ from common import compare, convert, microseconds, picture
 
 import lstm_rt
 
-from .sounds import EDGE, HELD_OUT, LETTERS, SOUNDS, load
+from .sounds import EDGE, HELD_OUT, LETTERS, SOUNDS, distance, load
 
 HERE = Path(__file__).resolve().parent
 LONGEST = 16  #: sounds of a word
@@ -70,16 +70,6 @@ def speak(encoder: Any, decoder: Any, words: list[str]) -> tuple[list[list[str]]
         for row in np.flatnonzero(going):
             said[row].append(SOUNDS[sound[row]])
     return said, np.stack(looked, axis=1)
-
-
-def distance(a: list[str], b: list[str]) -> int:
-    """How many sounds to change, add or leave out."""
-    row = list(range(len(b) + 1))
-    for i, x in enumerate(a, 1):
-        before, row[0] = row[0], i
-        for j, y in enumerate(b, 1):
-            before, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, before + (x != y))
-    return row[-1]
 
 
 def draw(figure: Any, words: list[str], said: list[list[str]], looked: np.ndarray) -> None:

@@ -25,3 +25,13 @@ def split() -> tuple[list[tuple[str, list[str]]], list[tuple[str, list[str]]]]:
     """The words for training, and those that are held out."""
     rows = load()
     return [row for k, row in enumerate(rows) if k % HELD_OUT], rows[::HELD_OUT]
+
+
+def distance(a: list[str], b: list[str]) -> int:
+    """How many sounds to change, add or leave out."""
+    row = list(range(len(b) + 1))
+    for i, x in enumerate(a, 1):
+        before, row[0] = row[0], i
+        for j, y in enumerate(b, 1):
+            before, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, before + (x != y))
+    return row[-1]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from sounds import EDGE, LETTERS, SOUNDS, split
+from sounds import EDGE, LETTERS, SOUNDS, distance, split
 from torch import nn
 
 HERE = Path(__file__).resolve().parent
@@ -91,16 +91,6 @@ def speak(encoder: Encoder, decoder: Decoder, rows: Rows) -> list[list[str]]:
         sound = logits.argmax(1)
         said.append(sound)
     return [[SOUNDS[s] for s in row[: row.index(EDGE)]] if EDGE in row else [] for row in torch.stack(said, 1).tolist()]
-
-
-def distance(a: list[str], b: list[str]) -> int:
-    """How many sounds to change, add or leave out."""
-    row = list(range(len(b) + 1))
-    for i, x in enumerate(a, 1):
-        before, row[0] = row[0], i
-        for j, y in enumerate(b, 1):
-            before, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, before + (x != y))
-    return row[-1]
 
 
 def train(encoder: Encoder, decoder: Decoder, rows: Rows) -> None:

@@ -48,70 +48,51 @@ static LRT_INLINE void strip_in_c(const unsigned width, float *z, const float *i
     "cc", "memory", "s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "s10", "s11", "s12", "s13", "s14",    \
         "s15", "s16", "s17", "s18", "s19", "s20", "s21", "s22", "s23", "s24", "s25", "s26", "s27", "s28", "s29", "s30"
 
-/* No compiler loads several registers by one instruction here: 16 sums, 12 weights and 3 inputs at a time. */
+#ifdef LRT_STRIP_REST
+#define STRIP_REST(one)                                                                   \
+    "cmp %[rest], #0\n\t"                                                                 \
+    "beq 4f\n"                                                                            \
+    "3:\n\t"                                                                             \
+    "vldmia %[x]!, {s28}\n\t" LOAD_12                                                    \
+    VFMA_0_3(16, 17, 18, 19, 28) VFMA_4_7(20, 21, 22, 23, 28) VFMA_8_11(24, 25, 26, 27, 28) one \
+    "subs %[rest], #1\n\t"                                                               \
+    "bne 3b\n"                                                                            \
+    "4:\n\t"
+#else
+#define STRIP_REST(one)
+#endif
+/* No compiler loads several registers by one instruction here: up to 16 sums, 12 weights and 3 inputs at a time. three: what
+ * follows the first 12 products of three inputs; one: those of one. */
+#define STRIP(sums, three, one)                                                           \
+    uint32_t threes = k / 3, rest = k - 3 * threes;                                       \
+    __asm__ volatile("vldmia %[init], {" sums "}\n\t"                                     \
+                     "cmp %[threes], #0\n\t"                                              \
+                     "beq 2f\n"                                                           \
+                     "1:\n\t"                                                            \
+                     "vldmia %[x]!, {s28-s30}\n\t" LOAD_12                               \
+                     VFMA_0_3(16, 17, 18, 19, 28) VFMA_4_7(20, 21, 22, 23, 28) VFMA_8_11(24, 25, 26, 27, 28) three \
+                     "subs %[threes], #1\n\t"                                             \
+                     "bne 1b\n"                                                           \
+                     "2:\n\t" STRIP_REST(one)                                            \
+                     "vstmia %[z], {" sums "}"                                             \
+                     : [threes] "+l"(threes), [rest] "+l"(rest), [w] "+r"(w), [x] "+r"(x)  \
+                     : [z] "r"(z), [init] "r"(init)                                        \
+                     : CLOBBERED)
+
 static LRT_NEVER_INLINE void strip_16(float *z, const float *init, const float *w, const float *x, uint32_t k)
 {
-    uint32_t threes = k / 3, rest = k - 3 * threes;
-    __asm__ volatile(
-        "vldmia %[init], {s0-s15}\n\t"
-        "cmp %[threes], #0\n\t"
-        "beq 2f\n"
-        "1:\n\t"
-        "vldmia %[x]!, {s28-s30}\n\t" LOAD_12
-        VFMA_0_3(16, 17, 18, 19, 28) VFMA_4_7(20, 21, 22, 23, 28) VFMA_8_11(24, 25, 26, 27, 28) LOAD_12
-        VFMA_12_15(16, 17, 18, 19, 28) VFMA_0_3(20, 21, 22, 23, 29) VFMA_4_7(24, 25, 26, 27, 29) LOAD_12
-        VFMA_8_11(16, 17, 18, 19, 29) VFMA_12_15(20, 21, 22, 23, 29) VFMA_0_3(24, 25, 26, 27, 30) LOAD_12
-        VFMA_4_7(16, 17, 18, 19, 30) VFMA_8_11(20, 21, 22, 23, 30) VFMA_12_15(24, 25, 26, 27, 30)
-        "subs %[threes], #1\n\t"
-        "bne 1b\n"
-        "2:\n\t"
-#ifdef LRT_STRIP_REST
-        "cmp %[rest], #0\n\t"
-        "beq 4f\n"
-        "3:\n\t"
-        "vldmia %[x]!, {s28}\n\t" LOAD_12
-        VFMA_0_3(16, 17, 18, 19, 28) VFMA_4_7(20, 21, 22, 23, 28) VFMA_8_11(24, 25, 26, 27, 28)
-        "vldmia %[w]!, {s16-s19}\n\t"
-        VFMA_12_15(16, 17, 18, 19, 28)
-        "subs %[rest], #1\n\t"
-        "bne 3b\n"
-        "4:\n\t"
-#endif
-        "vstmia %[z], {s0-s15}"
-        : [threes] "+l"(threes), [rest] "+l"(rest), [w] "+r"(w), [x] "+r"(x)
-        : [z] "r"(z), [init] "r"(init)
-        : CLOBBERED);
+    STRIP("s0-s15",
+          LOAD_12 VFMA_12_15(16, 17, 18, 19, 28) VFMA_0_3(20, 21, 22, 23, 29) VFMA_4_7(24, 25, 26, 27, 29)
+          LOAD_12 VFMA_8_11(16, 17, 18, 19, 29) VFMA_12_15(20, 21, 22, 23, 29) VFMA_0_3(24, 25, 26, 27, 30)
+          LOAD_12 VFMA_4_7(16, 17, 18, 19, 30) VFMA_8_11(20, 21, 22, 23, 30) VFMA_12_15(24, 25, 26, 27, 30),
+          "vldmia %[w]!, {s16-s19}\n\t" VFMA_12_15(16, 17, 18, 19, 28));
 }
 
 static LRT_NEVER_INLINE void strip_12(float *z, const float *init, const float *w, const float *x, uint32_t k)
 {
-    uint32_t threes = k / 3, rest = k - 3 * threes;
-    __asm__ volatile(
-        "vldmia %[init], {s0-s11}\n\t"
-        "cmp %[threes], #0\n\t"
-        "beq 2f\n"
-        "1:\n\t"
-        "vldmia %[x]!, {s28-s30}\n\t" LOAD_12
-        VFMA_0_3(16, 17, 18, 19, 28) VFMA_4_7(20, 21, 22, 23, 28) VFMA_8_11(24, 25, 26, 27, 28) LOAD_12
-        VFMA_0_3(16, 17, 18, 19, 29) VFMA_4_7(20, 21, 22, 23, 29) VFMA_8_11(24, 25, 26, 27, 29) LOAD_12
-        VFMA_0_3(16, 17, 18, 19, 30) VFMA_4_7(20, 21, 22, 23, 30) VFMA_8_11(24, 25, 26, 27, 30)
-        "subs %[threes], #1\n\t"
-        "bne 1b\n"
-        "2:\n\t"
-#ifdef LRT_STRIP_REST
-        "cmp %[rest], #0\n\t"
-        "beq 4f\n"
-        "3:\n\t"
-        "vldmia %[x]!, {s28}\n\t" LOAD_12
-        VFMA_0_3(16, 17, 18, 19, 28) VFMA_4_7(20, 21, 22, 23, 28) VFMA_8_11(24, 25, 26, 27, 28)
-        "subs %[rest], #1\n\t"
-        "bne 3b\n"
-        "4:\n\t"
-#endif
-        "vstmia %[z], {s0-s11}"
-        : [threes] "+l"(threes), [rest] "+l"(rest), [w] "+r"(w), [x] "+r"(x)
-        : [z] "r"(z), [init] "r"(init)
-        : CLOBBERED);
+    STRIP("s0-s11",
+          LOAD_12 VFMA_0_3(16, 17, 18, 19, 29) VFMA_4_7(20, 21, 22, 23, 29) VFMA_8_11(24, 25, 26, 27, 29)
+          LOAD_12 VFMA_0_3(16, 17, 18, 19, 30) VFMA_4_7(20, 21, 22, 23, 30) VFMA_8_11(24, 25, 26, 27, 30), );
 }
 #elif defined(LRT_MICRO_HELIUM)
 /* Four times four outputs for one input, whose weights begin so many bytes after w. */
